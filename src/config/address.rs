@@ -1,0 +1,306 @@
+//! Addresses: where an endpoint listens, where an origin is, which clients a
+//! rule means. It must not resolve names nor touch a socket.
+
+use super::fields::{Field, Fields, spec};
+use super::print::Shown;
+use super::read::{Complaint, Leaf, Located, Read, Reader};
+use super::schema::Definitions;
+use super::values::{Name, Path, Permissions, Text, check_text};
+use super::yaml::{Kind, Node};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Where an endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `IP:PORT`: this address alone; an IPv6 one takes no IPv4. Port 0 lets
+    /// the system choose.
+    Ip(SocketAddr),
+    /// `*:PORT`: every address of both families.
+    Any(u16),
+    /// `unix:PATH`, or a map when it needs permissions or an owner.
+    Unix(UnixListen),
+    /// `systemd:NAME`: a socket that systemd opened.
+    Systemd(Name),
+}
+
+spec! {
+    /// A unix socket to listen on.
+    pub struct UnixListen {
+        /// The path of the socket.
+        required unix: Path,
+        /// Its permission bits in octal; absent, what the umask leaves.
+        optional permissions: Permissions,
+        /// The user it belongs to, by name or number.
+        optional owner: Text,
+        /// The group it belongs to, by name or number.
+        optional group: Text,
+    }
+}
+
+impl Listen {
+    const WHAT: &str = "an address such as `0.0.0.0:443`";
+    const HELP: &str = "`IP:PORT`, `[IPV6]:PORT`, `*:PORT`, `unix:PATH` or `systemd:NAME`";
+
+    fn parse(text: &str, node: &Node) -> Result<Self, Complaint> {
+        check_text(text)?;
+        if let Some(path) = text.strip_prefix("unix:") {
+            let unix = Located {
+                value: unix_path(path)?,
+                at: node.at,
+            };
+            return Ok(Self::Unix(UnixListen {
+                unix,
+                permissions: None,
+                owner: None,
+                group: None,
+            }));
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            return match Name::parse(name) {
+                Ok(name) => Ok(Self::Systemd(name)),
+                Err(_) => Err(Complaint::new("{} does not name a socket").help(Name::RULE)),
+            };
+        }
+        if let Some(port) = text.strip_prefix("*:") {
+            return parse_port(port).map(Self::Any);
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        if let Some(complaint) = ip_without_port(text) {
+            return Err(complaint);
+        }
+        Err(match text.rsplit_once(':') {
+            None if parse_port(text).is_ok() => Complaint::new("{} is a port without an address")
+                .help("`*:PORT` listens on every address")
+                .fix(format!("`*:{text}` listens on every address")),
+            Some((host, port)) if host.parse::<IpAddr>().is_ok() || is_bracketed(host) => {
+                parse_port(port)
+                    .err()
+                    .unwrap_or_else(|| Complaint::new("{} is not an address"))
+            }
+            _ if text == "*" => missing_port(text),
+            _ => Complaint::new("{} is not an address to listen on").help(Self::HELP),
+        })
+    }
+}
+
+impl Read for Listen {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match node.kind {
+            Kind::Map(_) => UnixListen::read(node, cx).map(Self::Unix),
+            _ => cx.parse(node, Self::WHAT, |text| Self::parse(text, node)),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let text = json!({ "type": "string", "description": Self::HELP });
+        json!({ "anyOf": [text, UnixListen::schema(definitions)] })
+    }
+
+    fn show(&self) -> Shown {
+        match self {
+            Self::Unix(UnixListen {
+                unix,
+                permissions: None,
+                owner: None,
+                group: None,
+            }) => Shown::Text(format!("unix:{}", unix.0.to_string_lossy())),
+            Self::Unix(unix) => unix.show(),
+            other => Shown::Text(other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Any(port) => write!(f, "*:{port}"),
+            Self::Unix(listen) => write!(f, "unix:{}", listen.unix.display()),
+            Self::Systemd(name) => write!(f, "systemd:{}", name.as_str()),
+        }
+    }
+}
+
+/// Where an origin is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OriginAddress {
+    /// `IP:PORT`.
+    Ip(SocketAddr),
+    /// `HOST:PORT` or `dns:HOST:PORT`, to be resolved.
+    Host {
+        /// The name as written.
+        host: String,
+        /// The port, not 0.
+        port: u16,
+    },
+    /// `unix:PATH`.
+    Unix(Path),
+}
+
+impl Leaf for OriginAddress {
+    fn what() -> Cow<'static, str> {
+        "an address such as `10.0.0.1:443`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix_path(path).map(Self::Unix);
+        }
+        if text.starts_with("srv:") {
+            return Err(Complaint::new("{}: SRV records are not supported yet"));
+        }
+        let text = text.strip_prefix("dns:").unwrap_or(text);
+        if let Some(complaint) = ip_without_port(text) {
+            return Err(complaint);
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return match address.port() {
+                0 => Err(port_zero()),
+                _ => Ok(Self::Ip(address)),
+            };
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(missing_port(text));
+        };
+        if host.ends_with(['/', ':']) || host.contains("://") {
+            return Err(
+                Complaint::new("{} is not an address").help("write `HOST:PORT`, without a scheme")
+            );
+        }
+        if !is_host(host) && host.parse::<IpAddr>().is_err() && !is_bracketed(host) {
+            return Err(
+                Complaint::new("{} does not begin with a host name or an IP address")
+                    .help("`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`"),
+            );
+        }
+        match parse_port(port)? {
+            0 => Err(port_zero()),
+            port => Ok(Self::Host {
+                host: host.to_owned(),
+                port,
+            }),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`" })
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for OriginAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A set of addresses: `10.0.0.0/8`, or a single IP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr(pub IpNet);
+
+impl Leaf for Cidr {
+    fn what() -> Cow<'static, str> {
+        "a network such as `10.0.0.0/8`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(address.into()));
+        }
+        match text.parse::<IpNet>() {
+            Ok(network) if network.addr() == network.network() => Ok(Self(network)),
+            Ok(network) => Err(Complaint::new("{} has bits set beyond its prefix")
+                .help("clear the bits that the prefix does not cover")
+                .fix(format!("did you mean `{}`?", network.trunc()))),
+            Err(_) => Err(Complaint::new("{} is not a network")
+                .help("an IP address, or one and a prefix, such as `10.0.0.0/8`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$" })
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn unix_path(path: &str) -> Result<Path, Complaint> {
+    if path.is_empty() {
+        return Err(Complaint::new("{} has no path"));
+    }
+    Path::parse(path)
+}
+
+fn parse_port(text: &str) -> Result<u16, Complaint> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits => Ok(port),
+        _ => {
+            Err(Complaint::new("{} does not end with a port")
+                .help("a port is a number up to 65535"))
+        }
+    }
+}
+
+fn port_zero() -> Complaint {
+    Complaint::new("{}: nothing can be reached at port 0")
+}
+
+fn missing_port(text: &str) -> Complaint {
+    let fix = match text.parse::<Ipv6Addr>() {
+        Ok(_) => format!("add one: `[{text}]:443`"),
+        Err(_) => format!("add one: `{text}:443`"),
+    };
+    Complaint::new("{} has no port")
+        .help("add one, such as `:443`")
+        .fix(fix)
+}
+
+fn ip_without_port(text: &str) -> Option<Complaint> {
+    if let Some((host, port)) = text.rsplit_once(':')
+        && host.parse::<Ipv6Addr>().is_ok()
+        && parse_port(port).is_ok()
+    {
+        let complaint = Complaint::new("{} does not show where the IPv6 address ends")
+            .help("put the address in brackets: `[IPV6]:PORT`")
+            .fix(format!("write `[{host}]:{port}`"));
+        return Some(complaint);
+    }
+    let bare = text.parse::<IpAddr>().is_ok() || is_bracketed(text);
+    bare.then(|| missing_port(text))
+}
+
+fn is_bracketed(host: &str) -> bool {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether it looks like a host name: labels of 1 to 63 letters, digits, `-`
+/// and `_`, and not a number, which could only be a mistyped IP address.
+fn is_host(host: &str) -> bool {
+    let fits = |char: char| char.is_alphanumeric() || char == '-' || char == '_';
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(fits);
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    name.len() <= 253
+        && name.split('.').all(label)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
+}

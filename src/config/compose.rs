@@ -1,0 +1,324 @@
+//! From the text of a file to its tree: owns YAML itself, with anchors,
+//! aliases, `<<` and the budgets that keep them harmless. It must not know
+//! which keys exist.
+
+use super::problem::{Problem, Problems, Span, quoted};
+use super::snippet;
+use super::yaml::{Key, Kind, Node, text_weight};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StructureStyle};
+use std::collections::{HashMap, HashSet};
+
+const MAX_BYTES: usize = 4 << 20;
+/// Nodes of the tree, aliases counted as often as they are used.
+const MAX_NODES: usize = 100_000;
+const MAX_DEPTH: usize = 64;
+
+/// Reads the one document of a text. Duplicate keys are collected; whatever
+/// breaks the tree itself ends the reading with one problem.
+pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
+    if text.len() > MAX_BYTES {
+        let most = MAX_BYTES >> 20;
+        problems.error(None, format!("the file is larger than {most} MiB"));
+        return None;
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut composer = Composer {
+        stack: Vec::new(),
+        root: None,
+        documents: 0,
+        anchors: HashMap::new(),
+        weight: 0,
+        problems,
+    };
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    for event in Parser::new_from_str_with_options(text, options) {
+        let step = match event {
+            Ok((event, span)) => composer.take(event, span),
+            Err(error) => Err(syntax_problem(&error, text)),
+        };
+        if let Err(problem) = step {
+            composer.problems.push(problem);
+            return None;
+        }
+    }
+    composer.root
+}
+
+fn syntax_problem(error: &ScanError, text: &str) -> Problem {
+    let marker = error.marker();
+    let at = Span {
+        line: marker.line(),
+        column: marker.col() + 1,
+        len: 1,
+    };
+    let mut problem = Problem::error(at, format!("this is not valid YAML: {}", error.info()));
+    let lines = snippet::lines(text);
+    if lines
+        .get(at.line.saturating_sub(1))
+        .is_some_and(|line| line.contains("${"))
+    {
+        problem.help("quote it inside { }: `key: \"${VARIABLE}\"`");
+    }
+    problem
+}
+
+/// Builds the tree from the events of the parser, without recursion.
+struct Composer<'p> {
+    stack: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+    anchors: HashMap<usize, Node>,
+    weight: usize,
+    problems: &'p mut Problems,
+}
+
+/// A list or a map that has not ended yet.
+struct Open {
+    at: Span,
+    flow: bool,
+    anchor: usize,
+    items: Items,
+}
+
+enum Items {
+    List(Vec<Node>),
+    Map(OpenMap),
+}
+
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<(Key, Node)>,
+    names: HashSet<String>,
+    merged: Vec<Node>,
+    pending: Option<Pending>,
+}
+
+/// What becomes of the next value of a map.
+enum Pending {
+    Entry(Key),
+    Merge,
+    /// The key was refused already.
+    Drop,
+}
+
+impl Composer<'_> {
+    fn take(&mut self, event: Event<'_>, span: granit_parser::Span) -> Result<(), Problem> {
+        let at = place(&span);
+        if let Some(tag) = event.tag() {
+            let message = format!(
+                "the YAML tag {} has no meaning here",
+                quoted(&tag.original())
+            );
+            return Err(Problem::error(at, message));
+        }
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(Problem::error(
+                        at,
+                        "a second YAML document in the same file",
+                    ));
+                }
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                self.spend(text_weight(&text), at)?;
+                let plain = style == ScalarStyle::Plain;
+                let kind = match &*text {
+                    "" | "~" | "null" | "Null" | "NULL" if plain => Kind::Null,
+                    _ => Kind::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    },
+                };
+                self.finish(Node { at, kind }, anchor)
+            }
+            Event::SequenceStart(style, anchor, _) => {
+                self.open(at, style, anchor, Items::List(Vec::new()))
+            }
+            Event::MappingStart(style, anchor, _) => {
+                self.open(at, style, anchor, Items::Map(OpenMap::default()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(at),
+            Event::Alias(anchor) => self.alias(at, anchor),
+            _ => Ok(()),
+        }
+    }
+
+    fn spend(&mut self, weight: usize, at: Span) -> Result<(), Problem> {
+        self.weight = self.weight.saturating_add(weight);
+        if self.weight <= MAX_NODES {
+            return Ok(());
+        }
+        let mut problem = Problem::error(
+            at,
+            format!("more than {MAX_NODES} values, aliases counted in"),
+        );
+        problem.help("aliases multiply what they repeat: use fewer of them");
+        Err(problem)
+    }
+
+    fn open(
+        &mut self,
+        at: Span,
+        style: StructureStyle,
+        anchor: usize,
+        items: Items,
+    ) -> Result<(), Problem> {
+        self.spend(1, at)?;
+        check_depth(self.stack.len() + 1, at)?;
+        self.stack.push(Open {
+            at,
+            flow: style == StructureStyle::Flow,
+            anchor,
+            items,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Problem> {
+        let Some(Open {
+            mut at,
+            flow,
+            anchor,
+            items,
+        }) = self.stack.pop()
+        else {
+            return Ok(());
+        };
+        if flow && end.line == at.line {
+            at.len = (end.column + end.len).saturating_sub(at.column);
+        }
+        let kind = match items {
+            Items::List(items) => Kind::List(items),
+            Items::Map(map) => {
+                if let (false, Some((first, _))) = (flow, map.entries.first()) {
+                    at = first.at;
+                }
+                Kind::Map(map.with_merged(self.problems))
+            }
+        };
+        self.finish(Node { at, kind }, anchor)
+    }
+
+    fn alias(&mut self, at: Span, anchor: usize) -> Result<(), Problem> {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            return Err(Problem::error(
+                at,
+                "this alias stands inside of what it repeats",
+            ));
+        };
+        let (weight, depth) = node.measure();
+        self.spend(weight, at)?;
+        check_depth(self.stack.len() + depth, at)?;
+        self.deliver(node);
+        Ok(())
+    }
+
+    /// A node is complete: remembered if it has an anchor, and handed on.
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+        if anchor > 0 {
+            self.spend(node.measure().0, node.at)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.deliver(node);
+        Ok(())
+    }
+
+    fn deliver(&mut self, mut node: Node) {
+        let Some(open) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        let map = match &mut open.items {
+            Items::List(items) => return items.push(node),
+            Items::Map(map) => map,
+        };
+        match map.pending.take() {
+            None => map.pending = Some(map.key(node, self.problems)),
+            Some(Pending::Entry(key)) => {
+                if matches!(node.kind, Kind::Null) {
+                    // An absent value has no place of its own worth showing.
+                    node.at = key.at;
+                }
+                map.entries.push((key, node));
+            }
+            Some(Pending::Merge) => map.merged.push(node),
+            Some(Pending::Drop) => {}
+        }
+    }
+}
+
+impl OpenMap {
+    fn key(&mut self, node: Node, problems: &mut Problems) -> Pending {
+        match node.kind {
+            Kind::Scalar { text, plain: true } if text == "<<" => Pending::Merge,
+            Kind::Scalar { text, .. } if self.names.insert(text.clone()) => {
+                Pending::Entry(Key { at: node.at, text })
+            }
+            Kind::Scalar { text, .. } => {
+                problems.error(node.at, format!("{} is given twice", quoted(&text)));
+                Pending::Drop
+            }
+            _ => {
+                problems.error(node.at, format!("expected a key, found {}", node.name()));
+                Pending::Drop
+            }
+        }
+    }
+
+    /// The entries, and those of `<<` that the map does not give itself.
+    fn with_merged(mut self, problems: &mut Problems) -> Vec<(Key, Node)> {
+        for node in std::mem::take(&mut self.merged) {
+            match node.kind {
+                Kind::List(items) => {
+                    for item in items {
+                        self.merge(item, problems);
+                    }
+                }
+                _ => self.merge(node, problems),
+            }
+        }
+        self.entries
+    }
+
+    fn merge(&mut self, node: Node, problems: &mut Problems) {
+        let Kind::Map(entries) = node.kind else {
+            let message = format!("`<<` takes a map or a list of maps, found {}", node.name());
+            problems.error(node.at, message);
+            return;
+        };
+        for (key, value) in entries {
+            if self.names.insert(key.text.clone()) {
+                self.entries.push((key, value));
+            }
+        }
+    }
+}
+
+fn check_depth(depth: usize, at: Span) -> Result<(), Problem> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(Problem::error(
+        at,
+        format!("nested deeper than {MAX_DEPTH} levels"),
+    ))
+}
+
+/// Of a value of several lines, the first character stands for all of it.
+fn place(span: &granit_parser::Span) -> Span {
+    let (start, end) = (span.start, span.end);
+    let len = if start.line() == end.line() {
+        end.col().saturating_sub(start.col())
+    } else {
+        1
+    };
+    Span {
+        line: start.line(),
+        column: start.col() + 1,
+        len: len.max(1),
+    }
+}

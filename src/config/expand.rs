@@ -1,0 +1,72 @@
+//! Variables in values: owns the syntax of `${VAR}`, `${VAR:-default}` and
+//! `$$`. It must not know where variables come from.
+
+use super::problem::quoted;
+use super::read::Complaint;
+
+/// The text with its variables replaced, or what is wrong with it.
+pub(super) fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, Complaint> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some(after) = after.strip_prefix('{') {
+            let Some((inside, after)) = after.split_once('}') else {
+                return Err(Complaint::new("{} holds a `${` without its `}`")
+                    .help("write `$$` for a `$` that begins no variable"));
+            };
+            out.push_str(&value(inside, env)?);
+            rest = after;
+        } else {
+            out.push('$');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// The text as it must be written to be read back as it is.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// Whether a text holds anything that [`expand`] replaces by a variable.
+pub(super) fn has_variable(text: &str) -> bool {
+    text.contains("${")
+}
+
+fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Complaint> {
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let starts_well = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
+    if !starts_well
+        || !name
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || char == '_')
+    {
+        return Err(Complaint::new("{} holds a variable without a proper name")
+            .help("write `${NAME}` or `${NAME:-default}`, and `$$` for a plain `$`"));
+    }
+    if default.is_some_and(has_variable) {
+        return Err(Complaint::new("{} holds a variable within a default"));
+    }
+    // As in a shell, `:-` also stands in for a variable that is set but empty.
+    match (env(name), default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(
+            Complaint::new(format!("the variable {} is not set", quoted(name)))
+                .help("set it, or give a default: `${NAME:-default}`"),
+        ),
+    }
+}

@@ -1,0 +1,192 @@
+//! The keys of a map: owns the `spec!` macro, which declares a struct once and
+//! makes its reader, its schema and its printed form, and what is said about
+//! keys that are missing, unknown or not supported yet.
+
+use super::print::Shown;
+use super::problem::{Span, quoted, quoted_list};
+use super::read::{Located, Read, Reader, nearest};
+use super::yaml::{Kind, Node};
+
+/// A map of the file whose keys are being read.
+pub struct Fields<'n> {
+    at: Span,
+    entries: &'n [(super::yaml::Key, Node)],
+    /// Keys that a mistyped one was probably meant to be; telling that they
+    /// are missing would be the same problem twice.
+    mistyped: Vec<String>,
+}
+
+impl<'n> Fields<'n> {
+    /// Opens a map, and tells about keys that nothing will ask for.
+    pub fn open(
+        node: &'n Node,
+        cx: &mut Reader<'_>,
+        known: &[&str],
+        later: &[&str],
+    ) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            let keys = quoted_list(known.iter().copied());
+            cx.unexpected(node, "a map")
+                .help(format!("its keys are {keys}"));
+            return None;
+        };
+        let mut mistyped = Vec::new();
+        for (key, _) in entries {
+            let name = key.text.as_str();
+            if later.contains(&name) {
+                cx.error(key.at, format!("`{name}` is not supported yet"));
+            } else if !known.contains(&name) {
+                let help = match nearest(name, known.iter().copied()) {
+                    Some(near) => {
+                        mistyped.push(near.to_owned());
+                        format!("did you mean `{near}`?")
+                    }
+                    None => format!("known keys: {}", quoted_list(known.iter().copied())),
+                };
+                cx.error(key.at, format!("unknown key {}", quoted(name)))
+                    .help(help);
+            }
+        }
+        Some(Self {
+            at: node.at,
+            entries,
+            mistyped,
+        })
+    }
+
+    fn find(&self, key: &str) -> Option<&'n Node> {
+        self.entries
+            .iter()
+            .find(|(known, _)| known.text == key)
+            .map(|(_, node)| node)
+    }
+
+    /// A key that must be there.
+    pub fn required<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Located<T>> {
+        let Some(node) = self.find(key) else {
+            if !self.mistyped.iter().any(|known| known == key) {
+                cx.error(self.at, format!("missing key `{key}`"));
+            }
+            return None;
+        };
+        cx.located(node)
+    }
+
+    /// A key that may be absent. The outer `None` is for one that was refused.
+    pub fn optional<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Option<Located<T>>> {
+        match self.find(key) {
+            Some(node) => cx.located(node).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A key that stands for `text` when it is absent.
+    pub fn default<T: Read>(
+        &self,
+        key: &str,
+        cx: &mut Reader<'_>,
+        text: &str,
+    ) -> Option<Located<T>> {
+        match self.find(key) {
+            Some(node) => cx.located(node),
+            None => cx.default(text, self.at),
+        }
+    }
+}
+
+/// A field of a struct that `spec!` declares.
+pub trait Field {
+    /// The printed form, unless the key is absent.
+    fn shown(&self) -> Option<Shown>;
+}
+
+impl<T: Read> Field for Located<T> {
+    fn shown(&self) -> Option<Shown> {
+        Some(self.value.show())
+    }
+}
+
+impl<T: Read> Field for Option<Located<T>> {
+    fn shown(&self) -> Option<Shown> {
+        self.as_ref().and_then(Field::shown)
+    }
+}
+
+/// Declares a map of the file. Each key is one line:
+///
+/// - `required key: T,` must be given; the field is a `Located<T>`;
+/// - `default key: T = "text",` stands for the text when absent, read by the
+///   same reader; the field is a `Located<T>`;
+/// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
+/// - `later key, key;` at the end: known, but refused as not supported yet.
+///
+/// `field as "key"` names a key that Rust cannot. `or key` after the name of
+/// the struct lets a single value stand for a map with that key alone.
+macro_rules! spec {
+    (@field optional $type:ty) => { Option<Located<$type>> };
+    (@field $mode:ident $type:ty) => { Located<$type> };
+    (@key $field:ident) => { stringify!($field) };
+    (@key $field:ident $key:literal) => { $key };
+    (@short $node:ident) => { None::<Node> };
+    (@short $node:ident $short:ident) => {
+        matches!($node.kind, Kind::Scalar { .. })
+            .then(|| $node.clone().with_key(stringify!($short)))
+    };
+    (
+        $(#[doc = $about:literal])+
+        pub struct $name:ident $(or $short:ident)? {
+            $(
+                $(#[doc = $doc:literal])+
+                $mode:ident $field:ident $(as $key:literal)? : $type:ty $(= $default:literal)?,
+            )*
+            $(later $($later:ident),+;)?
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $(
+                $(#[doc = $doc])+
+                pub $field: spec!(@field $mode $type),
+            )*
+        }
+
+        impl Read for $name {
+            fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+                const KNOWN: &[&str] = &[$(spec!(@key $field $($key)?)),*];
+                const LATER: &[&str] = &[$($(stringify!($later)),+)?];
+                let long = spec!(@short node $($short)?);
+                let fields = Fields::open(long.as_ref().unwrap_or(node), cx, KNOWN, LATER)?;
+                $(let $field = fields.$mode(spec!(@key $field $($key)?), cx $(, $default)?);)*
+                Some(Self { $($field: $field?),* })
+            }
+
+            fn schema(definitions: &mut Definitions) -> Value {
+                let about = concat!($($about),+);
+                let short: Option<&str> = None $(.or(Some(stringify!($short))))?;
+                definitions.map(stringify!($name), about, short, |keys| {
+                    $(
+                        let default: Option<&str> = None $(.or(Some($default)))?;
+                        keys.add::<$type>(
+                            spec!(@key $field $($key)?),
+                            concat!($($doc),+),
+                            stringify!($mode) == "required",
+                            default,
+                        );
+                    )*
+                })
+            }
+
+            fn show(&self) -> Shown {
+                let mut entries = Vec::new();
+                $(
+                    if let Some(shown) = self.$field.shown() {
+                        entries.push((spec!(@key $field $($key)?).to_owned(), shown));
+                    }
+                )*
+                Shown::Map(entries)
+            }
+        }
+    };
+}
+pub(super) use spec;

@@ -1,0 +1,116 @@
+//! The effective configuration as YAML text, defaults filled in: owns the
+//! layout and the quoting. It must not know any key.
+
+use super::expand::escape;
+use std::fmt::Write as _;
+
+/// A value on its way to text, in the order of its declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// A single value.
+    Text(String),
+    /// A list.
+    List(Vec<Shown>),
+    /// A map.
+    Map(Vec<(String, Shown)>),
+}
+
+/// The YAML text of a value.
+pub fn print(shown: &Shown) -> String {
+    let mut out = String::new();
+    match shown.inline() {
+        Some(text) => {
+            out.push_str(&text);
+            out.push('\n');
+        }
+        None => block(&mut out, shown, 0),
+    }
+    out
+}
+
+impl Shown {
+    /// The form beside a key, for what needs no lines of its own.
+    fn inline(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(scalar(text)),
+            Self::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
+            Self::List(items) => {
+                let texts = items.iter().map(|item| match item {
+                    Self::Text(text) => Some(scalar(text)),
+                    _ => None,
+                });
+                let texts: Option<Vec<_>> = texts.collect();
+                texts.map(|texts| format!("[{}]", texts.join(", ")))
+            }
+        }
+    }
+}
+
+fn block(out: &mut String, shown: &Shown, indent: usize) {
+    match shown {
+        Shown::Text(text) => {
+            let _ = writeln!(out, "{:indent$}{}", "", scalar(text));
+        }
+        Shown::Map(entries) => {
+            for (key, value) in entries {
+                let key = quote_if_needed(key);
+                match value.inline() {
+                    Some(text) => {
+                        let _ = writeln!(out, "{:indent$}{key}: {text}", "");
+                    }
+                    None => {
+                        let _ = writeln!(out, "{:indent$}{key}:", "");
+                        block(out, value, indent + 2);
+                    }
+                }
+            }
+        }
+        Shown::List(items) => {
+            for item in items {
+                match item.inline() {
+                    Some(text) => {
+                        let _ = writeln!(out, "{:indent$}- {text}", "");
+                    }
+                    None => {
+                        // The dash takes the place of the indent of the first line.
+                        let mut lines = String::new();
+                        block(&mut lines, item, indent + 2);
+                        let _ = write!(out, "{:indent$}- {}", "", lines.trim_start());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn scalar(text: &str) -> String {
+    quote_if_needed(&escape(text))
+}
+
+/// Quotes whatever another reader of YAML could take for something else.
+fn quote_if_needed(text: &str) -> String {
+    let safe = |char: char| char.is_ascii_alphanumeric() || "._/:-".contains(char);
+    let starts_well =
+        text.starts_with(|char: char| char.is_ascii_alphanumeric() || char == '/' || char == '.');
+    let octal = text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    let null = text.eq_ignore_ascii_case("null");
+    if starts_well && text.chars().all(safe) && !text.ends_with(':') && !octal && !null {
+        return text.to_owned();
+    }
+    let mut out = String::from('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(char);
+            }
+            ' '..='~' => out.push(char),
+            char if char.is_alphanumeric() => out.push(char),
+            char => {
+                let _ = write!(out, "\\U{:08X}", u32::from(char));
+            }
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,205 @@
+//! What is wrong with a configuration, and where: owns [`Span`], [`Problem`]
+//! and the collector [`Problems`]. It must not know what a configuration means.
+
+use super::snippet;
+use std::fmt::Write as _;
+
+/// More than this is not worth reading, and keeps a hostile file cheap.
+const MOST: usize = 200;
+
+/// A place in the text of the file: `len` characters from `line` and `column`,
+/// both counted from 1, columns in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// How many characters on that line.
+    pub len: usize,
+}
+
+/// Whether a problem stops the configuration from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The configuration is used all the same.
+    Warning,
+}
+
+impl Severity {
+    /// The word in front of a message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong, where, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The place in the file, if it has one.
+    pub at: Option<Span>,
+    /// What is wrong. Lower case, no full stop.
+    pub message: String,
+    /// What to do about it; each line is shown as one.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// An error at a place.
+    pub fn error(at: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            at: at.into(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// Says what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The problem as one line, for logs: `config.yaml:12:15: error: …`.
+    pub fn to_line(&self, path: &str) -> String {
+        let mut line = snippet::visible(path);
+        if let Some(at) = self.at {
+            let _ = write!(line, ":{}:{}", at.line, at.column);
+        }
+        let _ = write!(
+            line,
+            ": {}: {}",
+            self.severity.as_str(),
+            snippet::visible(&self.message)
+        );
+        if let Some(help) = &self.help {
+            let help: Vec<_> = help.lines().map(snippet::visible).collect();
+            let _ = write!(line, " ({})", help.join("; "));
+        }
+        line
+    }
+}
+
+/// A text of the file within a message: in backticks, and cut when long.
+pub fn quoted(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut shown: String = text.chars().take(MOST).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// Several texts as `a`, `b`, `c`.
+pub fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+/// Collects every problem of one reading.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    /// Where the problems beyond [`MOST`] are written, and lost.
+    spare: Option<Problem>,
+    left_out: usize,
+    errors: usize,
+}
+
+impl Problems {
+    /// Adds an error.
+    pub fn error(
+        &mut self,
+        at: impl Into<Option<Span>>,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        self.push(Problem::error(at, message))
+    }
+
+    /// Adds a warning.
+    pub fn warning(
+        &mut self,
+        at: impl Into<Option<Span>>,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        self.push(Problem {
+            severity: Severity::Warning,
+            ..Problem::error(at, message)
+        })
+    }
+
+    /// Adds a problem. The same message at the same place counts once: an
+    /// aliased block is read once for each of its uses.
+    pub fn push(&mut self, problem: Problem) -> &mut Problem {
+        let same = |other: &Problem| other.at == problem.at && other.message == problem.message;
+        let known = self.kept.iter().position(same);
+        let index = known.unwrap_or(self.kept.len());
+        if known.is_none() {
+            self.errors += usize::from(problem.severity == Severity::Error);
+            if index < MOST {
+                self.kept.push(problem.clone());
+            } else {
+                self.left_out += 1;
+            }
+        }
+        match self.kept.get_mut(index) {
+            Some(kept) => kept,
+            None => self.spare.insert(problem),
+        }
+    }
+
+    /// Adds all problems of another reading.
+    pub fn append(&mut self, other: Self) {
+        self.left_out += other.left_out;
+        self.errors += other.hidden_errors();
+        for problem in other.kept {
+            self.push(problem);
+        }
+    }
+
+    fn hidden_errors(&self) -> usize {
+        let shown = self
+            .kept
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count();
+        self.errors.saturating_sub(shown)
+    }
+
+    /// Whether any of them stops the configuration from being used.
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// All of them in the order of the file; those without a place come last.
+    pub fn sorted(&self) -> Vec<&Problem> {
+        let mut sorted: Vec<_> = self.kept.iter().collect();
+        sorted.sort_by_key(|problem| (problem.at.is_none(), problem.at));
+        sorted
+    }
+
+    /// All of them for a reader, with the lines of the file they are about.
+    pub fn render(&self, path: &str, text: &str) -> String {
+        let lines = snippet::lines(text);
+        let mut out = Vec::new();
+        for problem in self.sorted() {
+            out.push(snippet::render(problem, path, &lines));
+        }
+        if self.left_out > 0 {
+            out.push(format!("and {} more\n", self.left_out));
+        }
+        out.join("\n")
+    }
+}

@@ -1,0 +1,257 @@
+//! Values that count or measure: durations, sizes, counts, fractions. Owns
+//! their units and bounds. It must not know which key holds them.
+
+use super::read::{Complaint, Leaf};
+use super::shapes::Quantity;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::time::Duration as StdDuration;
+
+/// A number without sign, or what is wrong with it.
+fn number(digits: &str) -> Option<u64> {
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())
+        .flatten()
+}
+
+/// Splits `10m` into `10` and `m`.
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|char: char| !char.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// A span of time: a whole number and `ms`, `s`, `m` or `h`, at most ten years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duration(pub StdDuration);
+
+impl Duration {
+    const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    /// Far below what the clock's arithmetic bears.
+    const MOST_MS: u64 = 10 * 365 * 24 * 3_600_000;
+}
+
+impl Deref for Duration {
+    type Target = StdDuration;
+
+    fn deref(&self) -> &StdDuration {
+        &self.0
+    }
+}
+
+impl Leaf for Duration {
+    fn what() -> Cow<'static, str> {
+        "a duration such as `5s`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let (digits, unit) = split_unit(text);
+        if digits.is_empty() {
+            return Err(
+                Complaint::new("{} is not a duration").help("such as `250ms`, `5s`, `2m`, `1h`")
+            );
+        }
+        if unit.is_empty() {
+            return Err(Complaint::new("the duration {} has no unit")
+                .help("add a unit: `ms`, `s`, `m` or `h`")
+                .fix(format!("add a unit: `{digits}s`")));
+        }
+        let Some((_, factor)) = Self::UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Err(Complaint::new("{} is not a whole number and one unit")
+                .help("units are `ms`, `s`, `m` and `h`, such as `90m`"));
+        };
+        let milliseconds = number(digits).and_then(|number| number.checked_mul(*factor));
+        match milliseconds {
+            Some(milliseconds) if milliseconds <= Self::MOST_MS => {
+                Ok(Self(StdDuration::from_millis(milliseconds)))
+            }
+            _ => Err(Complaint::new("the duration {} is longer than ten years")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+    }
+
+    fn show(&self) -> String {
+        let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(Self::MOST_MS);
+        let whole = |factor: u64| milliseconds > 0 && milliseconds.is_multiple_of(factor);
+        let unit = Self::UNITS.iter().find(|(_, factor)| whole(*factor));
+        unit.map_or_else(
+            || "0s".to_owned(),
+            |(unit, factor)| format!("{}{unit}", milliseconds / factor),
+        )
+    }
+}
+
+impl Quantity for Duration {
+    fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+}
+
+/// A span of time in which something must have happened: a [`Duration`] that
+/// is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timeout(pub StdDuration);
+
+impl Deref for Timeout {
+    type Target = StdDuration;
+
+    fn deref(&self) -> &StdDuration {
+        &self.0
+    }
+}
+
+impl Leaf for Timeout {
+    fn what() -> Cow<'static, str> {
+        Duration::what()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match Duration::parse(text)? {
+            zero if zero.is_zero() => {
+                Err(Complaint::new("the time {} is over before it begins")
+                    .help("write at least `1ms`"))
+            }
+            Duration(time) => Ok(Self(time)),
+        }
+    }
+
+    fn schema() -> Value {
+        Duration::schema()
+    }
+
+    fn show(&self) -> String {
+        Duration(self.0).show()
+    }
+}
+
+/// A number of bytes: `4096`, `512B`, `64KiB`, `1MiB`, `2GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Size {
+    const UNITS: [(&str, u64); 5] = [
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("B", 1),
+        ("", 1),
+    ];
+    const MOST: u64 = 1 << 50;
+}
+
+impl Leaf for Size {
+    fn what() -> Cow<'static, str> {
+        "a size such as `64KiB`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let (digits, unit) = split_unit(text);
+        let unit = Self::UNITS.iter().find(|(name, _)| *name == unit);
+        let (false, Some((_, factor))) = (digits.is_empty(), unit) else {
+            return Err(Complaint::new("{} is not a size")
+                .help("a whole number and `B`, `KiB`, `MiB` or `GiB`, such as `64KiB`"));
+        };
+        match number(digits).and_then(|number| number.checked_mul(*factor)) {
+            Some(bytes) if bytes <= Self::MOST => Ok(Self(bytes)),
+            _ => Err(Complaint::new("the size {} is larger than any machine")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([KMG]i)?B?$" })
+    }
+
+    fn show(&self) -> String {
+        let whole = |factor: u64| self.0 > 0 && self.0.is_multiple_of(factor);
+        let unit = Self::UNITS.iter().find(|(_, factor)| whole(*factor));
+        unit.map_or_else(
+            || "0".to_owned(),
+            |(unit, factor)| format!("{}{unit}", self.0 / factor),
+        )
+    }
+}
+
+impl Quantity for Size {
+    fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A whole number from `LEAST` to `MOST`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count<const LEAST: u32, const MOST: u32>(pub u32);
+
+impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
+    fn what() -> Cow<'static, str> {
+        format!("a number from {LEAST} to {MOST}").into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(
+                Complaint::new("{} is not a whole number").help(format!("write {}", Self::what()))
+            );
+        }
+        match number(text).and_then(|number| u32::try_from(number).ok()) {
+            Some(count) if (LEAST..=MOST).contains(&count) => Ok(Self(count)),
+            _ => Err(Complaint::new("{} is out of bounds").help(format!("write {}", Self::what()))),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
+    fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// One out of so many, such as `1/100`: from all (`1/1`) to one in a million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fraction {
+    /// How many, at least one.
+    pub of: u32,
+    /// Out of how many, not fewer than `of`.
+    pub out_of: u32,
+}
+
+impl Leaf for Fraction {
+    fn what() -> Cow<'static, str> {
+        "a fraction such as `1/100`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        const MOST: u64 = 1_000_000;
+        let parts = text
+            .split_once('/')
+            .and_then(|(of, out_of)| Some((number(of)?, number(out_of)?)));
+        let small = |number: u64| u32::try_from(number).ok().filter(|_| number <= MOST);
+        let parts = parts.and_then(|(of, out_of)| Some((small(of)?, small(out_of)?)));
+        match parts {
+            Some((of, out_of)) if of >= 1 && of <= out_of => Ok(Self { of, out_of }),
+            _ => Err(Complaint::new("{} is not a fraction").help("from `1/1` to `1/1000000`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]+/[0-9]+$" })
+    }
+
+    fn show(&self) -> String {
+        format!("{}/{}", self.of, self.out_of)
+    }
+}

@@ -1,0 +1,143 @@
+//! The JSON Schema of a configuration, made from the declarations that read
+//! it: owns how structs and variables appear in a schema. It must not know any
+//! key.
+
+use super::expand::has_variable;
+use super::problem::Problems;
+use super::read::Read;
+use super::yaml::{self, Kind, Node};
+use serde_json::{Map, Value, json};
+
+/// The definitions that a schema refers to.
+#[derive(Default)]
+pub struct Definitions {
+    known: Map<String, Value>,
+}
+
+/// The schema of a whole file that holds a `T`.
+pub fn of<T: Read>(title: &str) -> Value {
+    let mut definitions = Definitions::default();
+    let root = T::schema(&mut definitions);
+    let mut schema = definitions.resolve(&root);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert(
+            "$schema".into(),
+            json!("https://json-schema.org/draft/2020-12/schema"),
+        );
+        schema.insert("title".into(), json!(title));
+        schema.insert("patternProperties".into(), json!({ "^x-": true }));
+        schema.insert("$defs".into(), Value::Object(definitions.known));
+    }
+    schema
+}
+
+impl Definitions {
+    /// What a single value accepts, or a text that holds a variable.
+    pub fn or_variable(&mut self, schema: Value) -> Value {
+        self.known.entry("variable").or_insert_with(|| {
+            json!({
+                "type": "string",
+                "pattern": r"\$\{",
+                "description": "A text with variables of the environment: `${NAME}` or `${NAME:-default}`.",
+            })
+        });
+        json!({ "anyOf": [schema, { "$ref": "#/$defs/variable" }] })
+    }
+
+    /// A map with known keys, defined once under its name; if it has a `short`
+    /// form, a single value for that key may stand for the map.
+    pub fn map(
+        &mut self,
+        name: &str,
+        about: &str,
+        short: Option<&str>,
+        describe: impl FnOnce(&mut Keys<'_>),
+    ) -> Value {
+        if !self.known.contains_key(name) {
+            let mut keys = Keys {
+                definitions: self,
+                properties: Map::new(),
+                required: Vec::new(),
+            };
+            describe(&mut keys);
+            let Keys {
+                properties,
+                required,
+                ..
+            } = keys;
+            let short = short.and_then(|key| properties.get(key)).cloned();
+            let mut map = json!({
+                "type": "object",
+                "properties": properties,
+                "required": required,
+                "additionalProperties": false,
+            });
+            if let Some(short) = short {
+                map = json!({ "anyOf": [map, short] });
+            }
+            describe_as(&mut map, about);
+            self.known.insert(name.to_owned(), map);
+        }
+        json!({ "$ref": format!("#/$defs/{name}") })
+    }
+
+    /// The definition that a reference leads to, taken out.
+    fn resolve(&mut self, schema: &Value) -> Value {
+        let name = schema.get("$ref").and_then(Value::as_str);
+        let name = name.and_then(|path| path.strip_prefix("#/$defs/"));
+        name.and_then(|name| self.known.remove(name))
+            .unwrap_or_else(|| schema.clone())
+    }
+}
+
+/// The keys of one map.
+pub struct Keys<'d> {
+    definitions: &'d mut Definitions,
+    properties: Map<String, Value>,
+    required: Vec<String>,
+}
+
+impl Keys<'_> {
+    /// Adds a key that holds a `T`.
+    pub fn add<T: Read>(&mut self, key: &str, doc: &str, required: bool, default: Option<&str>) {
+        let mut schema = T::schema(self.definitions);
+        describe_as(&mut schema, doc);
+        let default = default.and_then(|text| yaml::parse(text, &mut Problems::default()));
+        if let (Some(schema), Some(default)) = (schema.as_object_mut(), default) {
+            schema.insert("default".to_owned(), json_of(&default));
+        }
+        self.properties.insert(key.to_owned(), schema);
+        if required {
+            self.required.push(key.to_owned());
+        }
+    }
+}
+
+/// Doc comments come as one line each, with the space after their slashes.
+fn describe_as(schema: &mut Value, doc: &str) {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".to_owned(), json!(doc.trim()));
+    }
+}
+
+/// A node as JSON; texts that look like numbers or booleans become them.
+fn json_of(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null => Value::Null,
+        Kind::List(items) => items.iter().map(json_of).collect(),
+        Kind::Map(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), json_of(node)));
+            Value::Object(entries.collect())
+        }
+        Kind::Scalar { text, plain: true } if !has_variable(text) => match text.as_str() {
+            "true" => json!(true),
+            "false" => json!(false),
+            text => text
+                .parse::<u64>()
+                .map_or_else(|_| json!(text), |number| json!(number)),
+        },
+        Kind::Scalar { text, .. } => json!(text),
+    }
+}

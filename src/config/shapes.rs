@@ -1,0 +1,239 @@
+//! Shapes that any value can take: one or many, `none` or a limit, `auto`,
+//! `off`, names in a map. It must not know any key.
+
+use super::print::Shown;
+use super::problem::quoted;
+use super::read::{Complaint, Leaf, Located, Read, Reader};
+use super::schema::Definitions;
+use super::values::Name;
+use super::yaml::{Kind, Node};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::ops::Deref;
+
+impl<T: Read> Read for Vec<Located<T>> {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        let Kind::List(items) = &node.kind else {
+            cx.unexpected(node, "a list")
+                .help("put `- ` before each of its items");
+            return None;
+        };
+        cx.all(items)
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "type": "array", "items": T::schema(definitions) })
+    }
+
+    fn show(&self) -> Shown {
+        Shown::List(self.iter().map(|item| item.value.show()).collect())
+    }
+}
+
+/// One value, or a list of them, which may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub Vec<Located<T>>);
+
+impl<T> Deref for OneOrMany<T> {
+    type Target = [Located<T>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T: Read> Read for OneOrMany<T> {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::List(items) => cx.all(items).map(Self),
+            _ => cx.located(node).map(|one| Self(vec![one])),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let one = T::schema(definitions);
+        json!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+
+    fn show(&self) -> Shown {
+        self.0.show()
+    }
+}
+
+/// A leaf that counts or measures something.
+pub trait Quantity: Leaf {
+    /// Whether it is nothing, which for a limit would read as "no limit".
+    fn is_zero(&self) -> bool;
+}
+
+/// An upper bound, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit<T> {
+    /// No limit.
+    None,
+    /// At most this, and never nothing.
+    At(T),
+}
+
+impl<T> Limit<T> {
+    /// The bound, if there is one.
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Self::None => None,
+            Self::At(limit) => Some(limit),
+        }
+    }
+}
+
+/// Other programs take it for "unlimited", so it must not be a guess here.
+fn refuse_zero() -> Complaint {
+    Complaint::new("the limit {} would let nothing through").help("write `none` for no limit")
+}
+
+impl<T: Quantity> Leaf for Limit<T> {
+    fn what() -> Cow<'static, str> {
+        format!("{} or `none`", T::what()).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "none" => Ok(Self::None),
+            "0" => Err(refuse_zero()),
+            text => match T::parse(text)? {
+                zero if zero.is_zero() => Err(refuse_zero()),
+                limit => Ok(Self::At(limit)),
+            },
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "const": "none" }, T::schema()] })
+    }
+
+    fn show(&self) -> String {
+        self.get().map_or_else(|| "none".to_owned(), T::show)
+    }
+}
+
+/// A value, or `auto` to have it chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoOr<T> {
+    /// Chosen from what the machine offers.
+    Auto,
+    /// Exactly this.
+    Set(T),
+}
+
+impl<T: Leaf> Leaf for AutoOr<T> {
+    fn what() -> Cow<'static, str> {
+        format!("{} or `auto`", T::what()).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            text => T::parse(text).map(Self::Set),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "const": "auto" }, T::schema()] })
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::Set(value) => value.show(),
+        }
+    }
+}
+
+/// The words that turn a thing off; YAML tools write the others for `off`.
+pub fn is_off(text: &str) -> bool {
+    matches!(text, "off" | "no" | "false")
+}
+
+/// A map of settings, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OffOr<T> {
+    /// Not at all.
+    Off,
+    /// In this way.
+    On(T),
+}
+
+impl<T: Read> Read for OffOr<T> {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar { .. } => cx.parse(node, "", |text| match text {
+                text if is_off(text) => Ok(Self::Off),
+                _ => Err(Complaint::new("expected `off` or a map, found {}")),
+            }),
+            _ => T::read(node, cx).map(Self::On),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "anyOf": [{ "enum": ["off", false] }, T::schema(definitions)] })
+    }
+
+    fn show(&self) -> Shown {
+        match self {
+            Self::Off => Shown::Text("off".to_owned()),
+            Self::On(value) => value.show(),
+        }
+    }
+}
+
+/// A map from names of the file's own choice, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names<T>(pub Vec<(Located<Name>, Located<T>)>);
+
+impl<T> Names<T> {
+    /// What a name stands for.
+    pub fn get(&self, name: &str) -> Option<&Located<T>> {
+        self.0
+            .iter()
+            .find(|(known, _)| known.as_str() == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl<T: Read> Read for Names<T> {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            cx.unexpected(node, "a map with a name for each entry");
+            return None;
+        };
+        let mut read = Vec::new();
+        for (key, node) in entries {
+            let name = match Name::parse(&key.text) {
+                Ok(value) => Some(Located { value, at: key.at }),
+                Err(_) => {
+                    let message = format!("{} is not a name", quoted(&key.text));
+                    cx.error(key.at, message).help(Name::RULE);
+                    None
+                }
+            };
+            read.push(name.zip(cx.located(node)));
+        }
+        read.into_iter().collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({
+            "type": "object",
+            "patternProperties": { Name::PATTERN: T::schema(definitions) },
+            "additionalProperties": false,
+        })
+    }
+
+    fn show(&self) -> Shown {
+        let entries = self.0.iter();
+        Shown::Map(
+            entries
+                .map(|(name, value)| (Leaf::show(&name.value), value.value.show()))
+                .collect(),
+        )
+    }
+}

@@ -1,0 +1,644 @@
+//! Every key of the configuration file, with its default: the table that the
+//! reader, the JSON Schema and the printed form are made from. It must not
+//! know how any of it is used, nor which values fit together.
+
+use super::address::{Cidr, Listen, OriginAddress};
+use super::fields::{Field, Fields, spec};
+use super::print::Shown;
+use super::read::{Complaint, Located, Read, Reader};
+use super::schema::Definitions;
+use super::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
+use super::values::{Count, Duration, Name, Output, Path, Protocol, Text, Timeout};
+use super::words::words;
+use super::yaml::{Kind, Node};
+use serde_json::{Value, json};
+
+spec! {
+    /// A whole configuration file.
+    pub struct Spec {
+        /// The process as a whole.
+        default process: Process = "{}",
+        /// The log of events.
+        default log: Log = "{}",
+        /// The log of connections: one line for each.
+        default access_log: AccessLog = "{}",
+        /// Where clients connect, at least one.
+        required endpoints: Vec<Located<Endpoint>>,
+        /// Groups of servers that routes lead to, by name.
+        required upstreams: Names<Upstream>,
+        later admin;
+    }
+}
+
+spec! {
+    /// The process as a whole.
+    pub struct Process {
+        /// Worker threads, 1 to 1024; `auto` is one for each core that this
+        /// process may use.
+        default workers: AutoOr<Count<1, 1024>> = "auto",
+        /// Limits over all endpoints.
+        default limits: ProcessLimits = "{}",
+        /// How connections end when Reseal stops or a part leaves the file.
+        default drain: Drain = "{}",
+        /// What to do about a private key that every user may read.
+        default key_permissions: KeyPermissions = "refuse",
+        later user, sandbox, reload, ticket_secret;
+    }
+}
+
+spec! {
+    /// Limits over all endpoints.
+    pub struct ProcessLimits {
+        /// Connections at a time; `auto` is what the limit on open files
+        /// allows.
+        default connections: AutoOr<Count<1, 10_000_000>> = "auto",
+        /// TLS handshakes with clients at a time.
+        default handshakes: Count<1, 1_000_000> = "1024",
+    }
+}
+
+spec! {
+    /// How connections end when Reseal stops or a part leaves the file.
+    pub struct Drain {
+        /// Before a stop: how long to be not ready but still accepting.
+        default lame_duck: Duration = "0s",
+        /// After TERM: how long connections may go on.
+        default stop: Duration = "20s",
+        /// How long connections may go on whose endpoint, route or origin left
+        /// the file.
+        default removed: Duration = "10m",
+        /// While draining, a connection without a byte for this long may be
+        /// closed first.
+        default idle_after: Duration = "30s",
+    }
+}
+
+words! {
+    /// What to do about a private key that every user may read.
+    pub enum KeyPermissions("policy") {
+        /// Do not start.
+        Refuse = "refuse",
+        /// Say so and go on.
+        Warn = "warn",
+    }
+}
+
+spec! {
+    /// The log of events.
+    pub struct Log {
+        /// The least severe level that is written.
+        default level: Level = "info",
+        /// The form of a line.
+        default format: LogFormat = "auto",
+        /// `stderr`, `stdout`, `none` or a file, which is reopened on USR1.
+        default output: Output = "stderr",
+    }
+}
+
+words! {
+    /// How severe an event is.
+    pub enum Level("level") {
+        /// Something does not work.
+        Error = "error",
+        /// Something may soon not work.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What helps to find a fault.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// The form of a line of the log.
+    pub enum LogFormat("format") {
+        /// `text` at a terminal, else `json`.
+        Auto = "auto",
+        /// One JSON object a line.
+        Json = "json",
+        /// `key=value` pairs.
+        Logfmt = "logfmt",
+        /// For people.
+        Text = "text",
+    }
+}
+
+spec! {
+    /// The log of connections.
+    pub struct AccessLog {
+        /// The form of a line.
+        default format: AccessFormat = "json",
+        /// `stdout`, `stderr`, `none` or a file, which is reopened on USR1.
+        default output: Output = "stdout",
+        /// When a line is written, one or a list.
+        default events: OneOrMany<AccessEvent> = "[close]",
+        later every, sample_probes;
+    }
+}
+
+words! {
+    /// The form of a line of the access log.
+    pub enum AccessFormat("format") {
+        /// One JSON object a line.
+        Json = "json",
+        /// `key=value` pairs.
+        Logfmt = "logfmt",
+        /// For people.
+        Text = "text",
+    }
+}
+
+words! {
+    /// When a line of the access log is written.
+    pub enum AccessEvent("event") {
+        /// When the relay begins.
+        Open = "open",
+        /// When the connection has ended, with its outcome.
+        Close = "close",
+    }
+}
+
+spec! {
+    /// A listening address and its policy.
+    pub struct Endpoint {
+        /// Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+        required name: Name,
+        /// One or many of `IP:PORT`, `[IPV6]:PORT`, `*:PORT` (both families),
+        /// `unix:PATH`, `systemd:NAME`.
+        required listen: OneOrMany<Listen>,
+        /// What clients speak.
+        default protocol: ClientProtocol = "tls",
+        /// Connections that wait to be accepted, for each socket.
+        default backlog: Count<1, 65_535> = "4096",
+        /// How long each step may take.
+        default timeouts: Timeouts = "{}",
+        /// Options of the client's TCP connection.
+        default tcp: EndpointTcp = "{}",
+        /// TLS with clients.
+        default tls: EndpointTls = "{}",
+        /// The route for an absent or unknown server name.
+        optional default_route: DefaultRoute,
+        /// Where connections go; their order matters within one server name.
+        required routes: Vec<Located<Route>>,
+        later accept_proxy_protocol, sources, limits;
+    }
+}
+
+words! {
+    /// What clients of an endpoint speak.
+    pub enum ClientProtocol("protocol") {
+        /// TLS, from the first byte.
+        Tls = "tls",
+        /// Anything.
+        Tcp = "tcp",
+    }
+}
+
+spec! {
+    /// How long each step of a connection may take.
+    pub struct Timeouts {
+        /// From accepting to the whole ClientHello.
+        default hello: Timeout = "5s",
+        /// From accepting until the client's TLS and client authentication are
+        /// done.
+        default client: Timeout = "10s",
+        /// From there until the origin is ready, all attempts included.
+        default origin: Timeout = "10s",
+        /// Without a byte of application data in either direction.
+        default idle: Limit<Duration> = "10m",
+        /// Without progress since one side has ended.
+        default half_close: Limit<Duration> = "60s",
+        /// In all.
+        default lifetime: Limit<Duration> = "none",
+    }
+}
+
+spec! {
+    /// What a route changes of its endpoint's timeouts, key by key.
+    pub struct RouteTimeouts {
+        /// From accepting until the client's TLS and client authentication are
+        /// done.
+        optional client: Timeout,
+        /// From there until the origin is ready, all attempts included.
+        optional origin: Timeout,
+        /// Without a byte of application data in either direction.
+        optional idle: Limit<Duration>,
+        /// Without progress since one side has ended.
+        optional half_close: Limit<Duration>,
+        /// In all.
+        optional lifetime: Limit<Duration>,
+    }
+}
+
+spec! {
+    /// Options of the client's TCP connection.
+    pub struct EndpointTcp {
+        /// Send small segments at once.
+        default nodelay: bool = "true",
+        /// Idle time before keepalive probes are sent.
+        default keepalive: Limit<Duration> = "60s",
+        /// How long sent data may stay unacknowledged.
+        default user_timeout: Limit<Duration> = "none",
+        /// Accept data with the first packet of a client.
+        default fast_open: bool = "false",
+    }
+}
+
+spec! {
+    /// TLS with clients.
+    pub struct EndpointTls {
+        /// The oldest version that is accepted.
+        default min_version: TlsVersion = "1.2",
+        /// The newest version that is accepted.
+        default max_version: TlsVersion = "1.3",
+        /// Protocols to choose from, by preference; empty is no negotiation.
+        default alpn: OneOrMany<Protocol> = "[]",
+        /// What the origin sees when a client ends without `close_notify`.
+        default on_truncation: OnTruncation = "reset",
+        /// What may be presented to clients.
+        default certificates: Vec<Located<Certificate>> = "[]",
+        /// Whether clients need a certificate; a route may replace it whole.
+        default client_auth: ClientAuth = "{ mode: off }",
+        later cipher_suites, groups, resumption;
+    }
+}
+
+words! {
+    /// A version of TLS.
+    pub enum TlsVersion("TLS version") {
+        /// TLS 1.2.
+        V1_2 = "1.2",
+        /// TLS 1.3.
+        V1_3 = "1.3",
+    }
+}
+
+words! {
+    /// What one side sees when the other ends without `close_notify`.
+    pub enum OnTruncation("policy") {
+        /// A reset: what was sent may not be all.
+        Reset = "reset",
+        /// An ordinary end.
+        Close = "close",
+    }
+}
+
+/// A certificate with its key, or a directory of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// One pair of files.
+    Pair(CertificatePair),
+    /// Every pair in a directory.
+    Directory(CertificateDirectory),
+}
+
+spec! {
+    /// A certificate with its key.
+    pub struct CertificatePair {
+        /// Its name; absent, the stem of the file name.
+        optional name: Name,
+        /// The chain in PEM, the server's own certificate first.
+        required cert: Path,
+        /// The private key in PEM; absent, in the same file as the chain.
+        optional key: Path,
+        /// The server names it is presented for; absent, those it holds.
+        optional names: OneOrMany<Text>,
+        later ocsp;
+    }
+}
+
+spec! {
+    /// A directory of certificates.
+    pub struct CertificateDirectory {
+        /// Holds `NAME.pem` with `NAME.key`, or `NAME/fullchain.pem` with
+        /// `NAME/privkey.pem`.
+        required dir: Path,
+    }
+}
+
+impl Read for Certificate {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            cx.unexpected(node, "a map")
+                .help("write `{ cert: FILE, key: FILE }` or `{ dir: DIRECTORY }`");
+            return None;
+        };
+        let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
+        match (has("cert"), has("dir")) {
+            (true, true) => {
+                cx.error(node.at, "`cert` and `dir` exclude each other");
+                None
+            }
+            (false, true) => CertificateDirectory::read(node, cx).map(Self::Directory),
+            (true, false) => CertificatePair::read(node, cx).map(Self::Pair),
+            (false, false) => {
+                cx.error(node.at, "missing key `cert` or `dir`");
+                None
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let pair = CertificatePair::schema(definitions);
+        json!({ "anyOf": [pair, CertificateDirectory::schema(definitions)] })
+    }
+
+    fn show(&self) -> Shown {
+        match self {
+            Self::Pair(pair) => pair.show(),
+            Self::Directory(directory) => directory.show(),
+        }
+    }
+}
+
+spec! {
+    /// Whether clients need a certificate, and whose.
+    pub struct ClientAuth {
+        /// Whether clients are asked for a certificate.
+        required mode: ClientAuthMode,
+        /// Files with the authorities that are trusted, one or a list; needed
+        /// with `optional` and `required`.
+        optional ca: OneOrMany<Path>,
+        /// Whether clients are told the names of the authorities.
+        default send_ca_names: bool = "true",
+        later crl, crl_scope, crl_unknown, crl_expired, allow, recheck, at_expiry;
+    }
+}
+
+words! {
+    /// Whether clients are asked for a certificate.
+    pub enum ClientAuthMode("mode") {
+        /// They are not asked.
+        Off = "off",
+        /// They may have none, but not a bad one.
+        Optional = "optional",
+        /// They must have one.
+        Required = "required",
+    }
+}
+
+spec! {
+    /// The route for an absent or unknown server name.
+    pub struct DefaultRoute or route {
+        /// The name of a route of this endpoint.
+        required route: Name,
+        /// The name of the certificate that is presented there.
+        optional certificate: Name,
+    }
+}
+
+spec! {
+    /// Which connections go where, and how.
+    pub struct Route {
+        /// Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+        required name: Name,
+        /// Which connections it takes.
+        default matches as "match": Match = "{}",
+        /// How TLS is treated.
+        required mode: Mode,
+        /// Protocols to choose from, in place of the endpoint's.
+        optional alpn: OneOrMany<Protocol>,
+        /// Whether clients need a certificate, in place of the endpoint's.
+        optional client_auth: ClientAuth,
+        /// The name of the upstream it leads to.
+        required upstream: Name,
+        /// What it changes of the endpoint's timeouts.
+        default timeouts: RouteTimeouts = "{}",
+        later sources, limits;
+    }
+}
+
+spec! {
+    /// Which connections a route takes: all keys must hold, of a list one
+    /// value.
+    pub struct Match {
+        /// Server names: exact, or `*.` for one label.
+        optional sni: OneOrMany<Text>,
+        /// Protocols that the client offers.
+        optional alpn: OneOrMany<Protocol>,
+        /// Addresses of clients.
+        optional source: OneOrMany<Cidr>,
+    }
+}
+
+words! {
+    /// How a route treats TLS.
+    pub enum Mode("mode") {
+        /// TLS goes through untouched, routed by its ClientHello.
+        Passthrough = "passthrough",
+        /// TLS from the client, plain TCP to the origin.
+        Terminate = "terminate",
+        /// TLS from the client, and TLS of our own to the origin.
+        Reencrypt = "reencrypt",
+        /// Plain both ways, on an endpoint with `protocol: tcp`.
+        Forward = "forward",
+        /// Plain from the client, TLS to the origin, on an endpoint with
+        /// `protocol: tcp`.
+        Originate = "originate",
+    }
+}
+
+spec! {
+    /// A group of servers that do the same.
+    pub struct Upstream {
+        /// The servers, as addresses or maps.
+        required origins: Vec<Located<Origin>>,
+        /// How connections to them are made.
+        default connect: Connect = "{}",
+        /// Options of their TCP connections.
+        default tcp: UpstreamTcp = "{}",
+        /// TLS with them.
+        default tls: UpstreamTls = "{}",
+        later resolve, balance, slow_start, send_proxy_protocol, health;
+    }
+}
+
+spec! {
+    /// One server.
+    pub struct Origin or address {
+        /// `IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`.
+        required address: OriginAddress,
+        /// Its name in logs and metrics; absent, its address.
+        optional name: Name,
+        /// The name its certificate must hold, in place of the upstream's.
+        optional server_name: Text,
+        later weight, backup, connections;
+    }
+}
+
+spec! {
+    /// How connections to origins are made.
+    pub struct Connect {
+        /// How long one attempt may take, TLS included.
+        default timeout: Timeout = "3s",
+        /// Attempts in all, 1 to 100.
+        default attempts: Count<1, 100> = "3",
+        later queue, queue_timeout, source_addresses;
+    }
+}
+
+spec! {
+    /// Options of the TCP connection to an origin.
+    pub struct UpstreamTcp {
+        /// Send small segments at once.
+        default nodelay: bool = "true",
+        /// Idle time before keepalive probes are sent.
+        default keepalive: Limit<Duration> = "60s",
+        /// How long sent data may stay unacknowledged.
+        default user_timeout: Limit<Duration> = "none",
+    }
+}
+
+spec! {
+    /// TLS with origins.
+    pub struct UpstreamTls {
+        /// Who is trusted to sign their certificates: files (one or a list),
+        /// `webpki` or `system`.
+        default ca: Trust = "webpki",
+        /// The name their certificates must hold; absent, the origin's host.
+        optional server_name: Text,
+        /// The server name that is sent.
+        default sni: Sni = "configured",
+        /// What is presented when an origin asks for a certificate.
+        optional client_certificate: ClientCertificate,
+        /// Protocols that are offered.
+        default alpn: UpstreamAlpn = "forward",
+        /// The oldest version that is accepted.
+        default min_version: TlsVersion = "1.2",
+        /// Whether earlier TLS sessions are resumed.
+        default resumption: OffOr<UpstreamResumption> = "{}",
+        /// What the client sees when an origin ends without `close_notify`.
+        default on_truncation: OnTruncation = "reset",
+        /// Whether certificates are verified.
+        default verify: Verify = "full",
+        later crl, crl_scope, crl_unknown, crl_expired, spki_sha256, allow, groups;
+    }
+}
+
+spec! {
+    /// Which TLS sessions are resumed.
+    pub struct UpstreamResumption {
+        /// None older than this.
+        default max_age: Timeout = "12h",
+    }
+}
+
+spec! {
+    /// The certificate that Reseal presents to origins.
+    pub struct ClientCertificate {
+        /// The chain in PEM.
+        required cert: Path,
+        /// The private key in PEM; absent, in the same file as the chain.
+        optional key: Path,
+    }
+}
+
+words! {
+    /// The server name that is sent to origins.
+    pub enum Sni("choice") {
+        /// `server_name`, or the origin's host.
+        Configured = "configured",
+        /// What the client sent.
+        Client = "client",
+        /// None.
+        None = "none",
+    }
+}
+
+words! {
+    /// Whether certificates of origins are verified.
+    pub enum Verify("choice") {
+        /// Chain, dates and name.
+        Full = "full",
+        /// Not at all: anybody can pose as the origin.
+        DangerNone = "danger-none",
+    }
+}
+
+/// Who is trusted to sign certificates of origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The authorities of Mozilla's list, built in.
+    Webpki,
+    /// The authorities that the system trusts.
+    System,
+    /// The authorities in these files; callers refuse an empty list.
+    Files(Vec<Located<Path>>),
+}
+
+impl Read for Trust {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match cx.peek(node).as_deref() {
+            Some("webpki") => return Some(Self::Webpki),
+            Some("system") => return Some(Self::System),
+            _ => {}
+        }
+        let files = OneOrMany::<Path>::read(node, cx)?;
+        for file in files.iter() {
+            if matches!(file.to_str(), Some("webpki" | "system")) {
+                cx.error(file.at, "`webpki` and `system` stand alone, not in a list");
+            }
+        }
+        Some(Self::Files(files.0))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        OneOrMany::<Path>::schema(definitions)
+    }
+
+    fn show(&self) -> Shown {
+        match self {
+            Self::Webpki => Shown::Text("webpki".to_owned()),
+            Self::System => Shown::Text("system".to_owned()),
+            Self::Files(files) => files.show(),
+        }
+    }
+}
+
+/// The protocols that are offered to origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAlpn {
+    /// Exactly what the client negotiated.
+    Forward,
+    /// None.
+    None,
+    /// These, by preference; never empty.
+    List(Vec<Located<Protocol>>),
+}
+
+impl Read for UpstreamAlpn {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        const WHAT: &str = "`forward`, `none` or a list of protocols";
+        match &node.kind {
+            Kind::List(items) if items.is_empty() => {
+                cx.error(node.at, "an empty list offers nothing")
+                    .help("write `none`");
+                None
+            }
+            Kind::List(items) => cx.all(items).map(Self::List),
+            _ => cx.parse(node, WHAT, |text| match text {
+                "forward" => Ok(Self::Forward),
+                "none" => Ok(Self::None),
+                _ => Err(
+                    Complaint::new("{} is neither `forward` nor `none` nor a list")
+                        .help("put protocols in a list, such as `[h2]`"),
+                ),
+            }),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let list = Vec::<Located<Protocol>>::schema(definitions);
+        json!({ "anyOf": [{ "enum": ["forward", "none"] }, list] })
+    }
+
+    fn show(&self) -> Shown {
+        match self {
+            Self::Forward => Shown::Text("forward".to_owned()),
+            Self::None => Shown::Text("none".to_owned()),
+            Self::List(protocols) => protocols.show(),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Single values: what is accepted, how it is shown again, and what is said
+//! about the rest.
+
+use super::super::address::{Cidr, Listen, OriginAddress};
+use super::super::read::Reader;
+use super::super::shapes::{AutoOr, Limit, OffOr};
+use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumption};
+use super::super::values::{
+    Count, Duration, Fraction, Name, Output, Path, Permissions, Size, Text,
+};
+use super::super::{Problems, yaml};
+use super::{FULL, SMALL, good, only, said, shown, some_variables};
+
+#[test]
+fn dollars_are_literal_unless_they_begin_a_variable() {
+    for (text, value) in [
+        ("$$", "$"),
+        ("$X", "$X"),
+        ("a$", "a$"),
+        ("$${PORT}", "${PORT}"),
+        ("$$${PORT}", "$8443"),
+        ("${NONE:-}x", "x"),
+        ("${NONE:-a$b:-c}", "a$b:-c"),
+    ] {
+        let mut problems = Problems::default();
+        let node = yaml::parse(&format!("'{text}'"), &mut problems).unwrap();
+        assert_eq!(
+            Reader::new(&some_variables, problems)
+                .peek(&node)
+                .as_deref(),
+            Some(value)
+        );
+    }
+    assert!(said::<Text>("${NONE}").starts_with("the variable `NONE` is not set"));
+    assert!(said::<Text>("${PORT").starts_with("`${PORT` holds a `${` without its `}`"));
+    assert!(said::<Text>("${1A}").starts_with("`${1A}` holds a variable without a proper name"));
+    assert!(said::<Text>("${}").starts_with("`${}` holds a variable without a proper name"));
+    assert!(
+        said::<Text>("${A:-${B}}").starts_with("`${A:-${B}}` holds a variable within a default")
+    );
+}
+
+#[test]
+fn words_that_yaml_tools_turn_into_booleans_are_understood() {
+    for off in ["off", "no", "false", "'off'"] {
+        let text = SMALL.replace(
+            "    routes",
+            &format!("    tls: {{ client_auth: {{ mode: {off} }} }}\n    routes"),
+        );
+        assert_eq!(
+            good(&text).endpoints[0].tls.client_auth.mode.as_str(),
+            "off"
+        );
+    }
+    assert!(said::<Mode>("on").starts_with("unknown mode `on` (write one of"));
+    assert!(said::<TlsVersion>("1.1").ends_with("(write one of `1.2`, `1.3`)"));
+}
+
+#[test]
+fn durations_have_a_unit_and_an_end() {
+    for (text, again) in [
+        ("250ms", "250ms"),
+        ("5s", "5s"),
+        ("120s", "2m"),
+        ("60m", "1h"),
+        ("0s", "0s"),
+        ("0h", "0s"),
+        ("87600h", "87600h"),
+        ("1500ms", "1500ms"),
+    ] {
+        assert_eq!(shown::<Duration>(text), again);
+    }
+    assert_eq!(
+        said::<Duration>("5"),
+        "the duration `5` has no unit (add a unit: `5s`)"
+    );
+    assert!(said::<Duration>("abc").starts_with("`abc` is not a duration"));
+    for odd in ["1.5s", "1h30m", "5d", "5 s", "5S"] {
+        assert!(
+            said::<Duration>(odd).contains("is not a whole number and one unit"),
+            "{odd}"
+        );
+    }
+    for long in ["87601h", "99999999999999999999s", "18446744073709551615h"] {
+        assert!(said::<Duration>(long).ends_with("is longer than ten years"));
+    }
+    assert!(said::<Duration>("-5s").contains("is not a duration"));
+    assert_eq!(
+        said::<Duration>("[5s]"),
+        "expected a duration such as `5s`, found a list"
+    );
+    assert_eq!(
+        said::<Duration>("~"),
+        "expected a duration such as `5s`, found nothing"
+    );
+    assert!(said::<Limit<Duration>>("0").contains("write `none`"));
+    assert_eq!(shown::<Limit<Duration>>("none"), "none");
+}
+
+#[test]
+fn sizes_counts_fractions_and_permissions_have_bounds() {
+    for (text, again) in [
+        ("4096", "4KiB"),
+        ("1", "1B"),
+        ("0", "0"),
+        ("64KiB", "64KiB"),
+        ("2048MiB", "2GiB"),
+    ] {
+        assert_eq!(shown::<Size>(text), again);
+    }
+    for odd in ["64KB", "KiB", "1.5MiB", "-1", "64 KiB"] {
+        assert!(said::<Size>(odd).contains("is not a size"), "{odd}");
+    }
+    assert!(said::<Size>("99999999GiB").contains("larger than any machine"));
+    assert_eq!(shown::<Count<1, 9>>("09"), "9");
+    for odd in ["0", "10", "99999999999999999999999"] {
+        assert!(
+            said::<Count<1, 9>>(odd).ends_with("is out of bounds (write a number from 1 to 9)")
+        );
+    }
+    for odd in ["x", "1_0", "+1", "1.0", "''"] {
+        assert!(said::<Count<1, 9>>(odd).contains("is not a whole number"));
+    }
+    assert!(
+        said::<AutoOr<Count<1, 9>>>("[]").starts_with("expected a number from 1 to 9 or `auto`")
+    );
+    assert_eq!(shown::<Fraction>("1/100"), "1/100");
+    for odd in ["0/1", "2/1", "1", "1/0", "1/10000000", "/", "a/b"] {
+        assert!(said::<Fraction>(odd).contains("is not a fraction"));
+    }
+    for (text, again) in [("0600", "0600"), ("660", "0660"), ("0o640", "0640")] {
+        assert_eq!(shown::<Permissions>(text), again);
+    }
+    for odd in ["6", "0888", "1777", "+660", "rw-"] {
+        assert!(
+            said::<Permissions>(odd).contains("is not a set of permissions"),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn texts_names_paths_and_outputs_are_checked() {
+    assert_eq!(said::<Text>("''"), "this is empty");
+    assert_eq!(
+        said::<Path>("\"a\\0b\""),
+        "`a\0b` holds a control character"
+    );
+    assert_eq!(shown::<Name>("a.B_c-1"), "a.B_c-1");
+    for odd in ["a b", "ä", "a/b", "''"] {
+        assert!(said::<Name>(odd).contains("is not a name"));
+    }
+    assert!(said::<Name>(&"x".repeat(65)).contains("is not a name"));
+    assert_eq!(shown::<Output>("access.log"), "access.log");
+    assert_eq!(shown::<Output>("./stdot"), "./stdot");
+    assert_eq!(
+        said::<Output>("stdot"),
+        "unknown output `stdot` (did you mean `stdout`?)"
+    );
+    assert!(said::<bool>("maybe").ends_with("is neither `true` nor `false`"));
+}
+
+#[test]
+fn listening_addresses_are_read_in_every_form() {
+    let spec = good(FULL);
+    let listens: Vec<_> = spec.endpoints[0]
+        .listen
+        .iter()
+        .map(|listen| listen.to_string())
+        .collect();
+    assert_eq!(
+        listens,
+        [
+            "*:443",
+            "[::1]:0",
+            "127.0.0.1:8443",
+            "unix:/run/a.sock",
+            "systemd:web",
+            "unix:/run/b.sock"
+        ]
+    );
+    for (text, message) in [
+        (
+            "443",
+            "`443` is a port without an address (`*:443` listens on every address)",
+        ),
+        ("'*'", "`*` has no port (add one: `*:443`)"),
+        (
+            "127.0.0.1",
+            "`127.0.0.1` has no port (add one: `127.0.0.1:443`)",
+        ),
+        ("'::1'", "`::1` has no port (add one: `[::1]:443`)"),
+        ("'[::1]'", "`[::1]` has no port (add one: `[::1]:443`)"),
+        (
+            "'::1:443'",
+            "`::1:443` does not show where the IPv6 address ends (write `[::1]:443`)",
+        ),
+        (
+            "'*:99999'",
+            "`*:99999` does not end with a port (a port is a number up to 65535)",
+        ),
+        (
+            "1.2.3.4:x",
+            "`1.2.3.4:x` does not end with a port (a port is a number up to 65535)",
+        ),
+        ("'unix:'", "`unix:` has no path"),
+        (
+            "[]",
+            "expected an address such as `0.0.0.0:443`, found a list",
+        ),
+    ] {
+        assert_eq!(said::<Listen>(text), message);
+    }
+    assert!(said::<Listen>("example.com:443").contains("is not an address to listen on"));
+    assert!(said::<Listen>("'systemd:a b'").contains("does not name a socket"));
+}
+
+#[test]
+fn origin_addresses_have_a_host_and_a_port() {
+    for (text, again) in [
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("vault.internal:80", "vault.internal:80"),
+        ("dns:vault:80", "vault:80"),
+        ("dns:10.0.0.1:80", "10.0.0.1:80"),
+        ("münchen.example:1", "münchen.example:1"),
+        ("unix:/run/a", "unix:/run/a"),
+    ] {
+        assert_eq!(shown::<OriginAddress>(text), again);
+    }
+    for (text, message) in [
+        (
+            "10.0.0.1",
+            "`10.0.0.1` has no port (add one: `10.0.0.1:443`)",
+        ),
+        ("vault", "`vault` has no port (add one: `vault:443`)"),
+        ("'[::1]'", "`[::1]` has no port (add one: `[::1]:443`)"),
+        (
+            "'fe80::1:80'",
+            "`fe80::1:80` does not show where the IPv6 address ends (write `[fe80::1]:80`)",
+        ),
+        ("'[::1]:0'", "`[::1]:0`: nothing can be reached at port 0"),
+        ("'a:0'", "`a:0`: nothing can be reached at port 0"),
+        (
+            "'srv:_a._tcp.x'",
+            "`srv:_a._tcp.x`: SRV records are not supported yet",
+        ),
+        (
+            "'https://a:1'",
+            "`https://a:1` is not an address (write `HOST:PORT`, without a scheme)",
+        ),
+        (
+            "'a:b'",
+            "`a:b` does not end with a port (a port is a number up to 65535)",
+        ),
+        (
+            "'a:+1'",
+            "`a:+1` does not end with a port (a port is a number up to 65535)",
+        ),
+        (
+            "'[::1]:99999'",
+            "`[::1]:99999` does not end with a port (a port is a number up to 65535)",
+        ),
+    ] {
+        assert_eq!(said::<OriginAddress>(text), message);
+    }
+    for odd in ["1.2.3:80", "a..b:80", "':80'", "'a b:80'", "'*:80'"] {
+        assert!(
+            said::<OriginAddress>(odd).contains("does not begin with a host name"),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn networks_have_no_bits_beyond_their_prefix() {
+    for (text, again) in [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("::1", "::1/128"),
+    ] {
+        assert_eq!(shown::<Cidr>(text), again);
+    }
+    assert_eq!(
+        said::<Cidr>("'2001:db8::1/32'"),
+        "`2001:db8::1/32` has bits set beyond its prefix (did you mean `2001:db8::/32`?)"
+    );
+    assert!(said::<Cidr>("10.0.0.0/33").contains("is not a network"));
+}
+
+#[test]
+fn values_with_forms_of_their_own_say_which() {
+    assert_eq!(
+        said::<OffOr<UpstreamResumption>>("12h"),
+        "expected `off` or a map, found `12h`"
+    );
+    assert!(said::<UpstreamAlpn>("h2").contains("put protocols in a list"));
+    assert!(said::<UpstreamAlpn>("[]").contains("write `none`"));
+    assert!(said::<UpstreamAlpn>("{}").starts_with("expected `forward`, `none` or a list"));
+    assert_eq!(said::<Trust>("{}"), "expected a path, found a map");
+    let text = SMALL.replace("'] }", "'], tls: { ca: [webpki] } }");
+    assert!(only(&text).ends_with("`webpki` and `system` stand alone, not in a list"));
+}

@@ -1,0 +1,254 @@
+//! Values that are a text of their own: booleans, names, paths, permissions.
+//! Owns their bounds and what is said when they do not fit. It must not know
+//! which key holds them.
+
+use super::read::{Complaint, Leaf, nearest};
+use super::words::unknown_word;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+pub use super::quantities::{Count, Duration, Fraction, Size, Timeout};
+
+impl Leaf for bool {
+    fn what() -> Cow<'static, str> {
+        "`true` or `false`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "true" | "on" | "yes" => Ok(true),
+            "false" | "off" | "no" => Ok(false),
+            _ => Err(Complaint::new("{} is neither `true` nor `false`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "enum": [true, false, "on", "off", "yes", "no"] })
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A name of the file's own choice: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// What a name may hold, for messages.
+    pub const RULE: &'static str = "a name is 1 to 64 letters, digits, `.`, `_` or `-`";
+    /// The same as a regular expression.
+    pub const PATTERN: &'static str = "^[A-Za-z0-9._-]{1,64}$";
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Leaf for Name {
+    fn what() -> Cow<'static, str> {
+        "a name".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Complaint::new("{} is not a name").help(Self::RULE))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": Self::PATTERN })
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that is not empty and holds no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(pub String);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What every text must be, whatever it stands for.
+pub(super) fn check_text(text: &str) -> Result<(), Complaint> {
+    if text.is_empty() {
+        return Err(Complaint::new("this is empty"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Complaint::new("{} holds a control character"));
+    }
+    Ok(())
+}
+
+impl Leaf for Text {
+    fn what() -> Cow<'static, str> {
+        "a text".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Value {
+        // YAML tools hand over a user or group of digits as a number.
+        json!({ "type": ["string", "integer"], "minLength": 1 })
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A protocol of ALPN: 1 to 255 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Protocol(pub String);
+
+impl Leaf for Protocol {
+    fn what() -> Cow<'static, str> {
+        "a protocol such as `h2`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        if text.len() > 255 {
+            return Err(Complaint::new("the protocol {} is longer than 255 bytes"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A path as given; a relative one belongs to the directory of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path(pub PathBuf);
+
+impl Deref for Path {
+    type Target = std::path::Path;
+
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Leaf for Path {
+    fn what() -> Cow<'static, str> {
+        "a path".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        Ok(Self(PathBuf::from(text)))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1 })
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string_lossy().into_owned()
+    }
+}
+
+/// The permission bits of a file in octal, such as `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions(pub u32);
+
+impl Leaf for Permissions {
+    fn what() -> Cow<'static, str> {
+        "permissions such as `\"0660\"`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let octal = digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        match u32::from_str_radix(digits, 8) {
+            Ok(bits) if octal && (3..=4).contains(&digits.len()) && bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(Complaint::new("{} is not a set of permissions")
+                .help("three octal digits, such as `\"0660\"`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["string", "integer"], "pattern": "^(0|0o)?[0-7]{3}$" })
+    }
+
+    fn show(&self) -> String {
+        format!("{:04o}", self.0)
+    }
+}
+
+/// Where lines of a log go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// `stdout`.
+    Stdout,
+    /// `stderr`.
+    Stderr,
+    /// `none`: nowhere.
+    None,
+    /// A file, which is appended to.
+    File(Path),
+}
+
+impl Leaf for Output {
+    fn what() -> Cow<'static, str> {
+        "`stdout`, `stderr`, `none` or a path".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        const WORDS: [&str; 3] = ["stdout", "stderr", "none"];
+        match text {
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            "none" => Ok(Self::None),
+            // A typo must not become a file that nobody looks for.
+            text if !text.contains(['/', '.']) && nearest(text, WORDS).is_some() => {
+                Err(unknown_word("output", text, &WORDS))
+            }
+            text => Path::parse(text).map(Self::File),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1 })
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Stdout => "stdout".to_owned(),
+            Self::Stderr => "stderr".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::File(path) => path.show(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Choices between a few words: owns the `words!` macro, and what is said
+//! about a word that is none of them. It must not know any key.
+
+use super::problem::quoted_list;
+use super::read::{Complaint, nearest};
+use super::shapes::is_off;
+use serde_json::{Value, json};
+
+/// Declares an enum of words: each variant is one word of the file.
+macro_rules! words {
+    (
+        $(#[doc = $about:literal])+
+        pub enum $name:ident($what:literal) {
+            $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl $name {
+            /// Every word there is.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word as written in the file.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl super::read::Leaf for $name {
+            fn what() -> std::borrow::Cow<'static, str> {
+                super::words::one_of(Self::WORDS).into()
+            }
+
+            fn parse(text: &str) -> Result<Self, super::read::Complaint> {
+                match super::words::canonical(text, Self::WORDS) {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(super::words::unknown_word($what, text, Self::WORDS)),
+                }
+            }
+
+            fn schema() -> serde_json::Value {
+                super::words::schema(Self::WORDS)
+            }
+
+            fn show(&self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+    };
+}
+pub(super) use words;
+
+/// The same word as this enum spells it: tools that follow YAML 1.1 turn
+/// `off` and `on` into booleans.
+pub fn canonical<'t>(text: &'t str, words: &[&'static str]) -> &'t str {
+    match text {
+        text if is_off(text) && words.contains(&"off") => "off",
+        "on" | "yes" | "true" if words.contains(&"on") => "on",
+        text => text,
+    }
+}
+
+/// The words as a choice, for messages.
+pub fn one_of(words: &[&str]) -> String {
+    match words {
+        [only] => format!("`{only}`"),
+        words => format!("one of {}", quoted_list(words.iter().copied())),
+    }
+}
+
+/// What is said about a word that none of them is.
+pub fn unknown_word(what: &str, text: &str, words: &[&'static str]) -> Complaint {
+    let near = nearest(text, words.iter().copied());
+    Complaint::new(format!("unknown {what} {{}}"))
+        .help(format!("write {}", one_of(words)))
+        .fix(near.map(|near| format!("did you mean `{near}`?")))
+}
+
+/// The JSON Schema of a choice of words.
+pub fn schema(words: &[&str]) -> Value {
+    let mut all: Vec<Value> = words.iter().map(|word| json!(word)).collect();
+    if words.contains(&"off") {
+        all.push(json!(false));
+    }
+    // Versions may be written without quotes.
+    all.extend(
+        words
+            .iter()
+            .filter_map(|word| word.parse::<f64>().ok())
+            .map(|number| json!(number)),
+    );
+    json!({ "enum": all })
+}

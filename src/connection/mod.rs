@@ -1,0 +1,279 @@
+//! One connection, from accept to its one outcome.
+//!
+//! [`run`] is the whole life and the only place where an ending is logged; [`Journey::establish`] is
+//! the straight line of stages. Stages return values and know nothing of each other; what one needs
+//! of another passes through here.
+
+mod dial;
+mod record;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout_at};
+
+use self::record::Recorder;
+use crate::admission::Permit;
+use crate::leg::{Leg, Socket};
+use crate::lifecycle::{self, Phases};
+use crate::name::{Name, NameError};
+use crate::observe::access_log::AccessLog;
+use crate::outcome::{Failure, Farewell, Reason, Stage};
+use crate::relay::{self, Limits, RelayEnd, Side};
+use crate::route::{Arrival, Unrouted};
+use crate::snapshot::{Endpoint, Mode, Protocol, Route};
+use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::tls::hello::{self, Hello};
+use crate::tls::{self, blame};
+use crate::upstream::Resolver;
+
+/// What every connection of the process shares.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Looks names up.
+    pub resolver: Resolver,
+    /// Takes the records.
+    pub access_log: AccessLog,
+    /// The phases of the process.
+    pub phases: Phases,
+}
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its socket.
+    pub socket: Socket,
+    /// The endpoint of the snapshot it was born with.
+    pub endpoint: Arc<Endpoint>,
+    /// Its right to exist.
+    pub permit: Permit,
+    /// When it was accepted.
+    pub at: Instant,
+}
+
+/// Serves one connection to its end and records its outcome, exactly once.
+pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
+    let Accepted {
+        socket,
+        endpoint,
+        mut permit,
+        at,
+    } = accepted;
+    let mut phases = around.phases.clone();
+    let mut client = Leg::plain(socket);
+    let mut journey = Journey {
+        record: Recorder::new(&around.access_log, &client.socket, &endpoint, at),
+        endpoint: &endpoint,
+        resolver: &around.resolver,
+        at,
+    };
+    let established = tokio::select! {
+        biased;
+        () = lifecycle::cut(&mut phases) => Err(Failure::new(Reason::Drain).farewell(Farewell::Reset)),
+        established = journey.establish(&mut client) => established,
+    };
+    permit.handshake_done();
+    match established {
+        Ok((route, origin)) => journey.relay(client, origin, &route, &mut phases).await,
+        Err(failure) => {
+            journey.record.end(failure.reason, failure.detail);
+            client.socket.refuse(failure.farewell).await;
+        }
+    }
+}
+
+struct Journey<'a> {
+    record: Recorder,
+    endpoint: &'a Endpoint,
+    resolver: &'a Resolver,
+    at: Instant,
+}
+
+impl Journey<'_> {
+    /// The stages before the relay, in order. Every wait is under an absolute deadline.
+    async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg), Failure> {
+        let hello = self.hello(client).await?;
+        let name = self.name(&hello)?;
+        let route = self.route(&hello, name.as_ref(), client)?;
+        self.client_tls(client, hello, &route).await?;
+        let origin = self.origin(&route, name.as_ref(), client).await?;
+        Ok((route, origin))
+    }
+
+    async fn hello(&mut self, client: &mut Leg) -> Result<Hello, Failure> {
+        match self.endpoint.protocol {
+            Protocol::Tcp => Ok(Hello::default()),
+            Protocol::Tls => {
+                self.record.enter(Stage::Hello);
+                let reading = hello::read(&mut client.socket);
+                before(
+                    self.at,
+                    self.endpoint.hello_timeout,
+                    Reason::HelloTimeout,
+                    reading,
+                )
+                .await
+            }
+        }
+    }
+
+    /// The normalised server name. An address counts as none (RFC 6066 section 3).
+    fn name(&mut self, hello: &Hello) -> Result<Option<Name>, Failure> {
+        let Some(sent) = &hello.server_name else {
+            return Ok(None);
+        };
+        self.record.sni(sent);
+        match Name::from_wire(sent) {
+            Ok(name) => {
+                self.record.sni(name.as_str());
+                Ok(Some(name))
+            }
+            Err(NameError::Address) => Ok(None),
+            Err(NameError::Malformed) => Err(unrecognized(Reason::HelloMalformed)),
+        }
+    }
+
+    fn route(
+        &mut self,
+        hello: &Hello,
+        name: Option<&Name>,
+        client: &Leg,
+    ) -> Result<Arc<Route>, Failure> {
+        self.record.enter(Stage::Route);
+        let arrival = Arrival {
+            name,
+            alpn: &hello.alpn,
+            source: client.socket.peer().map(|address| address.ip()),
+        };
+        let route = self.endpoint.routes.choose(&arrival).map_err(|unrouted| {
+            let reason = match unrouted {
+                Unrouted::NoName => Reason::NoSni,
+                Unrouted::UnknownName => Reason::UnknownSni,
+                Unrouted::NoMatch => Reason::NoRoute,
+            };
+            match self.endpoint.protocol {
+                Protocol::Tls => unrecognized(reason),
+                Protocol::Tcp => Failure::new(reason).farewell(Farewell::Reset),
+            }
+        })?;
+        self.record.route(route);
+        Ok(Arc::clone(route))
+    }
+
+    /// The client's handshake, where its TLS ends here; else the bytes that it has sent go on as
+    /// they are.
+    async fn client_tls(
+        &mut self,
+        client: &mut Leg,
+        hello: Hello,
+        route: &Route,
+    ) -> Result<(), Failure> {
+        let Some(side) = route.mode.server_side() else {
+            client.unread = hello.bytes;
+            return Ok(());
+        };
+        self.record.enter(Stage::ClientTls);
+        let mut presented = None;
+        let handshake = side.accept(client, &hello, &mut presented);
+        let done = before(
+            self.at,
+            route.client_timeout,
+            Reason::ClientTlsTimeout,
+            handshake,
+        )
+        .await;
+        self.record
+            .client_cert(presented.as_ref().map(CertificateFacts::of));
+        if let Some(seal) = &client.seal {
+            self.record.client_tls(TlsFacts::of(seal.facts()));
+        }
+        done
+    }
+
+    /// A connection to an origin, sealed where the mode says so.
+    async fn origin(
+        &mut self,
+        route: &Route,
+        name: Option<&Name>,
+        client: &Leg,
+    ) -> Result<Leg, Failure> {
+        let tls = match route.mode {
+            Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
+            Mode::Passthrough | Mode::Terminate(_) | Mode::Forward => None,
+        };
+        let call = dial::Call {
+            origins: &route.upstream.origins,
+            tls,
+            resolver: self.resolver,
+            client_sni: name.and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
+            client_alpn: client
+                .seal
+                .as_ref()
+                .and_then(|seal| seal.facts().alpn_protocol().map(<[u8]>::to_vec)),
+            deadline: Instant::now() + route.origin_timeout,
+        };
+        // The client may believe that it is connected: what it began must not look finished. rustls
+        // offers no alert of our choice here, and a close_notify would be a lie, so it is a reset.
+        dial::dial(call, &mut self.record)
+            .await
+            .map_err(|failure| failure.farewell(Farewell::Reset))
+    }
+
+    async fn relay(mut self, client: Leg, origin: Leg, route: &Route, phases: &mut Phases) {
+        self.record.enter(Stage::Relay);
+        self.record.opened();
+        let limits = Limits {
+            idle: route.idle,
+            half_close: route.half_close,
+            lifetime: route.lifetime.and_then(|limit| self.at.checked_add(limit)),
+            client_truncation: route.on_truncation,
+            origin_truncation: route.upstream.on_truncation,
+        };
+        let end = relay::relay(client, origin, limits, self.record.traffic(), phases).await;
+        let (reason, detail) = describe(&end);
+        if self.record.traffic().down == 0 && reason == Reason::OriginRejectedCertificate {
+            // In TLS 1.3 our handshake is done before the origin has judged our certificate.
+            self.record.enter(Stage::OriginTls);
+        }
+        self.record.end(reason, detail);
+    }
+}
+
+/// Runs a stage under its absolute deadline.
+async fn before<T>(
+    start: Instant,
+    limit: Duration,
+    late: Reason,
+    stage: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match timeout_at(start + limit, stage).await {
+        Ok(result) => result,
+        Err(_) => Err(late.into()),
+    }
+}
+
+/// A refusal for a name that is not served (RFC 6066 section 3).
+fn unrecognized(reason: Reason) -> Failure {
+    let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
+    Failure::new(reason).farewell(Farewell::Alert(alert))
+}
+
+fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
+    match end {
+        RelayEnd::Clean => (Reason::Ok, None),
+        RelayEnd::EndedAlone(Side::Client) => (Reason::ClientClosed, None),
+        RelayEnd::EndedAlone(Side::Origin) => (Reason::OriginClosed, None),
+        RelayEnd::Undelivered => (Reason::HalfCloseTimeout, None),
+        RelayEnd::Idle => (Reason::IdleTimeout, None),
+        RelayEnd::Lifetime => (Reason::Lifetime, None),
+        RelayEnd::Drain => (Reason::Drain, None),
+        RelayEnd::Reset(Side::Client, error) => (Reason::ClientReset, Some(error.to_string())),
+        RelayEnd::Reset(Side::Origin, error) => (Reason::OriginReset, Some(error.to_string())),
+        RelayEnd::Truncated(Side::Client) => (Reason::ClientTruncated, None),
+        RelayEnd::Truncated(Side::Origin) => (Reason::OriginTruncated, None),
+        RelayEnd::Failed(Side::Client, error) => (blame::client(error), Some(error.to_string())),
+        RelayEnd::Failed(Side::Origin, error) => (blame::origin(error), Some(error.to_string())),
+    }
+}

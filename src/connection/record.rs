@@ -1,0 +1,183 @@
+//! The record of one connection while it grows, and the guarantee that it is written once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::leg::Socket;
+use crate::observe::access_log::{AccessLog, AccessRecord};
+use crate::outcome::{Outcome, Reason, Stage};
+use crate::relay::Traffic;
+use crate::snapshot::{Endpoint, Route};
+use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::upstream::{Address, Origin};
+
+/// Collects the facts of a connection, and its time in each stage. Whatever becomes of the
+/// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
+pub(super) struct Recorder {
+    log: AccessLog,
+    record: Box<AccessRecord>,
+    traffic: Traffic,
+    start: Instant,
+    stage: Stage,
+    entered: Instant,
+    ended: bool,
+}
+
+impl Recorder {
+    pub(super) fn new(log: &AccessLog, client: &Socket, endpoint: &Endpoint, at: Instant) -> Self {
+        let record = AccessRecord {
+            time: SystemTime::now() - at.elapsed(),
+            id: next_id(),
+            endpoint: Arc::clone(&endpoint.name),
+            client: describe(client),
+            local: client.local(),
+            sni: None,
+            tls: None,
+            client_cert: None,
+            route: None,
+            mode: None,
+            upstream: None,
+            origin: None,
+            origin_local: None,
+            origin_tls: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            stages: Vec::new(),
+            total: Duration::ZERO,
+        };
+        Self {
+            log: log.clone(),
+            record: Box::new(record),
+            traffic: Traffic::default(),
+            start: at,
+            stage: Stage::Admit,
+            entered: at,
+            ended: false,
+        }
+    }
+
+    /// The connection goes on to `stage`; the time since the last call belongs to the one before.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        let now = Instant::now();
+        let spent = now - self.entered;
+        match self
+            .record
+            .stages
+            .iter_mut()
+            .find(|(s, _)| *s == self.stage)
+        {
+            Some((_, total)) => *total += spent,
+            None => self.record.stages.push((self.stage, spent)),
+        }
+        self.stage = stage;
+        self.entered = now;
+    }
+
+    pub(super) fn sni(&mut self, name: &str) {
+        self.record.sni = Some(name.to_owned());
+    }
+
+    pub(super) fn route(&mut self, route: &Route) {
+        self.record.route = Some(Arc::clone(&route.name));
+        self.record.mode = Some(route.mode.word());
+        self.record.upstream = Some(Arc::clone(&route.upstream.origins.name));
+    }
+
+    pub(super) fn client_tls(&mut self, facts: TlsFacts) {
+        self.record.tls = Some(facts);
+    }
+
+    pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
+        self.record.client_cert = facts;
+    }
+
+    /// The origin that is tried, and its address once a name has been looked up.
+    pub(super) fn origin(&mut self, origin: &Origin, address: Option<&Address>) {
+        let configured = origin.address.to_string();
+        let address = address.map_or_else(|| configured.clone(), Address::to_string);
+        self.record.origin = Some(if *origin.name == *address {
+            address
+        } else {
+            format!("{} ({address})", origin.name)
+        });
+    }
+
+    pub(super) fn origin_local(&mut self, socket: &Socket) {
+        self.record.origin_local = socket.local();
+    }
+
+    pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
+        self.record.origin_tls = Some(facts);
+    }
+
+    /// The count of bytes, which the relay keeps up to date.
+    pub(super) const fn traffic(&mut self) -> &mut Traffic {
+        &mut self.traffic
+    }
+
+    /// The connection is established.
+    pub(super) fn opened(&mut self) {
+        self.sum_up();
+        self.log.opened(&self.record);
+    }
+
+    /// The connection has ended. Only the first call counts.
+    pub(super) fn end(&mut self, reason: Reason, detail: Option<String>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let stage = self.stage;
+        self.enter(stage);
+        self.sum_up();
+        let outcome = Outcome {
+            stage,
+            reason,
+            detail,
+        };
+        self.log.closed(&self.record, &outcome);
+    }
+
+    fn sum_up(&mut self) {
+        self.record.bytes_up = self.traffic.up;
+        self.record.bytes_down = self.traffic.down;
+        self.record.total = self.start.elapsed();
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end(Reason::InternalPanic, None);
+        } else {
+            // Only the end of the process drops a connection in the middle of its life.
+            self.end(Reason::Drain, None);
+        }
+    }
+}
+
+fn describe(client: &Socket) -> String {
+    match (client.peer(), client.peer_user()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(user)) => format!("unix:uid={user}"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// Sixteen hexadecimal digits: half of them tell processes apart, half count.
+fn next_id() -> String {
+    static PROCESS: std::sync::LazyLock<u32> = std::sync::LazyLock::new(|| {
+        let mut seed = [0; 4];
+        // Without randomness the identifiers still tell connections of this process apart.
+        let _ = aws_lc_rs::rand::fill(&mut seed);
+        u32::from_le_bytes(seed)
+    });
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{:08x}{:08x}",
+        *PROCESS,
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}

@@ -1,0 +1,149 @@
+//! The accept loop of one socket on one worker.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
+use tracing::{error, warn};
+
+use crate::admission::{Admission, Permit};
+use crate::lifecycle::{Phase, Phases};
+use crate::sys;
+
+/// How many connections one turn takes before the worker's others get theirs.
+const BATCH: usize = 4;
+
+/// The pauses after the machine ran out of something: doubled from the first to the last. The last
+/// one bounds how long recovery takes.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Trouble is logged once in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Where accepted sockets go.
+pub trait Intake {
+    /// Takes a socket that is not registered with any runtime yet.
+    fn take(&mut self, socket: OwnedFd, permit: Permit);
+}
+
+/// Accepts until the process drains, then takes what is already queued and closes the socket.
+pub async fn accept_loop(
+    endpoint: &str,
+    listener: OwnedFd,
+    admission: Admission,
+    mut phases: Phases,
+    intake: &mut impl Intake,
+) -> io::Result<()> {
+    let listener = sys::watch(listener)?;
+    let mut trouble = Trouble::new(endpoint);
+    loop {
+        let mut ready = tokio::select! {
+            biased;
+            _ = phases.wait_for(|phase| *phase != Phase::Run) => break,
+            ready = listener.readable() => ready?,
+        };
+        for _ in 0..BATCH {
+            let permit = tokio::select! {
+                biased;
+                permit = admission.admit() => permit,
+                _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
+            };
+            match accept_with(&listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => {
+                    trouble.over();
+                    intake.take(socket, permit);
+                }
+                Err(Errno::AGAIN) => {
+                    ready.clear_ready();
+                    break;
+                }
+                Err(error) => {
+                    drop(permit);
+                    trouble.wait_out(error).await;
+                    break;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    drain_queue(&listener, &admission, intake).await;
+    Ok(())
+}
+
+/// Connections that the kernel has completed are ours: closing the socket would reset them.
+async fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
+    loop {
+        let permit = admission.admit().await;
+        match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => intake.take(socket, permit),
+            Err(_) => return,
+        }
+    }
+}
+
+/// What to do about an accept that fails.
+struct Trouble<'a> {
+    endpoint: &'a str,
+    pause: Duration,
+    last_word: Option<Instant>,
+}
+
+impl<'a> Trouble<'a> {
+    const fn new(endpoint: &'a str) -> Self {
+        Self {
+            endpoint,
+            pause: PAUSE_MIN,
+            last_word: None,
+        }
+    }
+
+    const fn over(&mut self) {
+        self.pause = PAUSE_MIN;
+    }
+
+    /// Waits where waiting helps. An error of the connection that was to be accepted is that
+    /// connection's alone (accept(2) lists them); all others are ours.
+    async fn wait_out(&mut self, error: Errno) {
+        match error {
+            Errno::CONNABORTED
+            | Errno::INTR
+            | Errno::PROTO
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NOPROTOOPT
+            | Errno::NONET
+            | Errno::OPNOTSUPP
+            | Errno::PERM
+            | Errno::TIMEDOUT => return,
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                if self.may_speak() {
+                    warn!(endpoint = self.endpoint, %error, "accepting is paused: the machine ran out of something");
+                }
+            }
+            error => {
+                if self.may_speak() {
+                    error!(endpoint = self.endpoint, %error, "accepting fails");
+                }
+            }
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    fn may_speak(&mut self) -> bool {
+        let quiet = self
+            .last_word
+            .is_some_and(|at| at.elapsed() < COMPLAIN_EVERY);
+        if !quiet {
+            self.last_word = Some(Instant::now());
+        }
+        !quiet
+    }
+}

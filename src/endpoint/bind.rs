@@ -1,0 +1,291 @@
+//! Making the listening sockets of an endpoint, one for each worker.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::snapshot::{Endpoint, Listen};
+use crate::sys;
+
+/// systemd passes sockets from this descriptor on (sd_listen_fds(3)).
+const LISTEN_FDS_START: i32 = 3;
+
+/// How many connections may have sent data with their SYN and wait to be accepted.
+const FAST_OPEN_QUEUE: i32 = 256;
+
+/// Why a listening socket cannot be had.
+#[derive(Debug)]
+pub struct BindError {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// One sentence, with the way out where there is one.
+    pub message: String,
+}
+
+/// The sockets of one listening address.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address as it is, the kernel's choice of port included.
+    pub address: String,
+    /// One socket for each worker.
+    pub sockets: Vec<OwnedFd>,
+    /// The file to remove at the end, and its inode so that only our own is removed.
+    file: Option<(PathBuf, u64)>,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some((path, inode)) = &self.file
+            && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds every address of an endpoint, with a socket for each of `workers`.
+pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Bound>, BindError> {
+    endpoint
+        .listen
+        .iter()
+        .map(|listen| {
+            let bound = match listen {
+                Listen::Address(address) => bind_tcp(endpoint, *address, workers),
+                Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers),
+                Listen::Unix {
+                    path,
+                    permissions,
+                    owner,
+                    group,
+                } => bind_unix(
+                    endpoint,
+                    path,
+                    *permissions,
+                    owner.as_deref(),
+                    group.as_deref(),
+                    workers,
+                ),
+                Listen::Systemd(name) => take_systemd(name, workers),
+            };
+            bound.map_err(|error| BindError {
+                endpoint: endpoint.name.to_string(),
+                message: explain(listen, &error),
+            })
+        })
+        .collect()
+}
+
+fn explain(listen: &Listen, error: &io::Error) -> String {
+    let place = match listen {
+        Listen::Address(address) => address.to_string(),
+        Listen::Everywhere(port) => format!("*:{port}"),
+        Listen::Unix { path, .. } => format!("unix:{}", path.display()),
+        Listen::Systemd(name) => format!("systemd:{name}"),
+    };
+    let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ADDRINUSE) => {
+            "another process listens there; stop it, or choose another address"
+        }
+        Some(Errno::ACCESS) => "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address",
+        _ => return format!("cannot listen on {place}: {error}"),
+    };
+    format!("cannot listen on {place}: {help}")
+}
+
+/// SO_REUSEPORT lets each worker have a queue of its own, but it would also let a second process of
+/// the same user take half of our clients unnoticed. So the address is first bound without it, which
+/// fails when anybody listens there.
+fn bind_tcp(endpoint: &Endpoint, address: SocketAddr, workers: usize) -> io::Result<Bound> {
+    let probe = tcp_socket(endpoint, address)?;
+    probe.bind(&address.into())?;
+    probe.listen(1)?;
+    let bound = local(&probe)?;
+    drop(probe);
+    let sockets = (0..workers)
+        .map(|_| {
+            let socket = tcp_socket(endpoint, bound)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&bound.into())?;
+            socket.listen(i32::try_from(endpoint.backlog).unwrap_or(i32::MAX))?;
+            Ok(socket.into())
+        })
+        .collect::<io::Result<_>>()?;
+    Ok(Bound {
+        address: bound.to_string(),
+        sockets,
+        file: None,
+    })
+}
+
+/// Both families on one socket, or IPv4 alone on a machine without IPv6.
+fn bind_everywhere(endpoint: &Endpoint, port: u16, workers: usize) -> io::Result<Bound> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let probe = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    match probe.bind(&both.into()) {
+        Err(e)
+            if e.kind() == io::ErrorKind::AddrNotAvailable
+                || e.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            bind_tcp(endpoint, (Ipv4Addr::UNSPECIFIED, port).into(), workers)
+        }
+        _ => {
+            drop(probe);
+            let mut bound = bind_dual(endpoint, both, workers)?;
+            bound.address = bound.address.replace("[::]", "*");
+            Ok(bound)
+        }
+    }
+}
+
+fn bind_dual(endpoint: &Endpoint, both: SocketAddr, workers: usize) -> io::Result<Bound> {
+    let make = |address: SocketAddr, reuse_port: bool, backlog: i32| -> io::Result<Socket> {
+        let socket = tcp_socket(endpoint, address)?;
+        socket.set_only_v6(false)?;
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(socket)
+    };
+    let bound = local(&make(both, false, 1)?)?;
+    let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
+    let sockets = (0..workers)
+        .map(|_| make(bound, true, backlog).map(OwnedFd::from))
+        .collect::<io::Result<_>>()?;
+    Ok(Bound {
+        address: bound.to_string(),
+        sockets,
+        file: None,
+    })
+}
+
+fn tcp_socket(endpoint: &Endpoint, address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    endpoint.tcp.apply(&SockRef::from(&socket))?;
+    if endpoint.fast_open {
+        sys::set_fast_open(socket.as_fd(), FAST_OPEN_QUEUE)?;
+    }
+    Ok(socket)
+}
+
+fn local(socket: &Socket) -> io::Result<SocketAddr> {
+    socket
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// A unix socket is one queue, of which every worker has a descriptor.
+fn bind_unix(
+    endpoint: &Endpoint,
+    path: &Path,
+    permissions: u32,
+    owner: Option<&str>,
+    group: Option<&str>,
+    workers: usize,
+) -> io::Result<Bound> {
+    remove_stale(path)?;
+    let owner = owner.map(|name| account("/etc/passwd", name)).transpose()?;
+    let group = group.map(|name| account("/etc/group", name)).transpose()?;
+    // Nobody may connect before owner and permissions are what they should be.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    rustix::net::listen(
+        &listener,
+        i32::try_from(endpoint.backlog).unwrap_or(i32::MAX),
+    )?;
+    let bound = Bound {
+        address: format!("unix:{}", path.display()),
+        sockets: duplicates(&listener, workers)?,
+        file: Some((path.to_owned(), fs::symlink_metadata(path)?.ino())),
+    };
+    if owner.is_some() || group.is_some() {
+        rustix::fs::chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(permissions))?;
+    Ok(bound)
+}
+
+/// Removes the socket file of a process that is gone. One that somebody answers on is in use, and
+/// anything that is no socket is not ours to remove.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path) {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+            _ => Err(io::ErrorKind::AddrInUse.into()),
+        },
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of that name which is no socket",
+        )),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The number of a user or group: given as such, or by its name in the system's file.
+fn account(file: &str, name: &str) -> io::Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    fs::read_to_string(file)?
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == name).then_some(())?;
+            fields.nth(1)?.parse().ok()
+        })
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no `{name}` in {file}")))
+}
+
+/// The socket that systemd hands over under `name` (sd_listen_fds(3)).
+fn take_systemd(name: &str, workers: usize) -> io::Result<Bound> {
+    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let fds: HashMap<&str, i32> = names.split(':').zip(LISTEN_FDS_START..).collect();
+    let fd = fds.get(name).filter(|_| ours).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("systemd passes no socket of that name; set FileDescriptorName={name} in the socket unit"),
+        )
+    })?;
+    let socket = Socket::from(sys::inherited(*fd)?);
+    socket.set_nonblocking(true)?;
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .map_or_else(|| format!("systemd:{name}"), |address| address.to_string());
+    Ok(Bound {
+        address,
+        sockets: duplicates(&socket, workers)?,
+        file: None,
+    })
+}
+
+fn duplicates(socket: &impl AsFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    (0..workers)
+        .map(|_| socket.as_fd().try_clone_to_owned())
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! Listening sockets and the accept loop.
+//!
+//! Knows addresses and sockets, not what happens on a connection: accepted sockets are handed on.
+//! The accept loop never waits for a peer.
+
+mod accept;
+mod bind;
+
+pub use accept::{Intake, accept_loop};
+pub use bind::{BindError, Bound, bind};

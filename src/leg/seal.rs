@@ -1,0 +1,294 @@
+//! TLS over a leg: rustls' unbuffered connections, driven over borrowed buffers.
+//!
+//! rustls does all of the protocol and the record protection; this file owns the rules of how its
+//! unbuffered interface must be called:
+//! - bytes of an unfinished record or handshake message are retained and passed again on **every**
+//!   call, also when we only want to write, since rustls keeps offsets into them;
+//! - all complete records are drained before anything else is asked, so that a call made in order to
+//!   write never finds something to read;
+//! - after an error further calls may yield the alert that tells the peer.
+
+use std::fmt;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{CommonState, Error};
+
+use super::scratch::{OutBuf, RETAINED_MAX};
+
+/// The side of TLS that we play on this leg.
+pub enum Conn {
+    /// We are the server: this leg is the client's.
+    Server(UnbufferedServerConnection),
+    /// We are the client: this leg is the origin's.
+    Client(UnbufferedClientConnection),
+}
+
+/// TLS state of one leg.
+pub struct Seal {
+    conn: Conn,
+    retained: Vec<u8>,
+    closed: bool,
+}
+
+// Keys and plaintext are nobody's business.
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+/// How a TLS stream stopped being readable.
+#[derive(Debug)]
+pub enum SealEnd {
+    /// The peer sent close_notify.
+    Closed,
+    /// The peer broke the protocol or sent an alert.
+    Failed(Error),
+}
+
+/// What one call of [`Seal::open`] found.
+#[derive(Debug)]
+pub struct Opened {
+    /// Whether application data may be written: the handshake is done.
+    pub ready: bool,
+    /// The end of the stream, once it is known.
+    pub end: Option<SealEnd>,
+}
+
+impl Seal {
+    /// Wraps a fresh connection.
+    pub const fn new(conn: Conn) -> Self {
+        Self {
+            conn,
+            retained: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// The facts of the handshake.
+    pub fn facts(&self) -> &CommonState {
+        match &self.conn {
+            Conn::Server(conn) => conn,
+            Conn::Client(conn) => conn,
+        }
+    }
+
+    /// Whether the peer has sent close_notify.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Puts what was retained at the front of `input` and says how much that is; bytes read next
+    /// belong behind it. `None` when a peer has filled the room for a partial message, which no
+    /// honest one does.
+    pub fn restore(&self, input: &mut [u8]) -> Option<usize> {
+        let len = self.retained.len();
+        if len >= RETAINED_MAX {
+            return None;
+        }
+        input.get_mut(..len)?.copy_from_slice(&self.retained);
+        Some(len)
+    }
+
+    /// Processes everything in `input`, which begins with what [`Seal::restore`] put there:
+    /// plaintext goes to `plain`, bytes for the peer are appended to `out`, the rest is retained.
+    pub fn open(
+        &mut self,
+        input: &mut [u8],
+        mut plain: impl FnMut(&[u8]),
+        out: &mut OutBuf,
+    ) -> Opened {
+        let mut used = 0;
+        let opened = loop {
+            let rest = input.get_mut(used..).unwrap_or_default();
+            let turn = match &mut self.conn {
+                Conn::Server(conn) => read_turn(conn.process_tls_records(rest), &mut plain, out),
+                Conn::Client(conn) => read_turn(conn.process_tls_records(rest), &mut plain, out),
+            };
+            used += turn.discard;
+            match turn.next {
+                Next::Again => {}
+                Next::PeerClosed => self.closed = true,
+                Next::Idle { ready } => {
+                    let end = self.closed.then_some(SealEnd::Closed);
+                    break Opened { ready, end };
+                }
+                Next::Failed(error) => {
+                    self.push_alert(input.get_mut(used..).unwrap_or_default(), out);
+                    let end = Some(SealEnd::Failed(error));
+                    break Opened { ready: false, end };
+                }
+            }
+        };
+        self.retain(input.get(used..).unwrap_or_default());
+        opened
+    }
+
+    /// Encrypts `plain` onto the end of `out`.
+    pub fn seal(&mut self, plain: &[u8], out: &mut OutBuf) -> Result<(), Error> {
+        if plain.is_empty() {
+            return Ok(());
+        }
+        self.write(Put::Data(plain), out)
+    }
+
+    /// Appends close_notify to `out`.
+    pub fn close(&mut self, out: &mut OutBuf) -> Result<(), Error> {
+        self.write(Put::Close, out)
+    }
+
+    fn write(&mut self, put: Put<'_>, out: &mut OutBuf) -> Result<(), Error> {
+        loop {
+            let retained = &mut self.retained;
+            let done = match &mut self.conn {
+                Conn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
+                Conn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
+            };
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The alert that an error has queued, if it did.
+    fn push_alert(&mut self, mut rest: &mut [u8], out: &mut OutBuf) {
+        loop {
+            let turn = match &mut self.conn {
+                Conn::Server(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
+                Conn::Client(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
+            };
+            rest = rest.get_mut(turn.discard..).unwrap_or_default();
+            if !matches!(turn.next, Next::Again) {
+                return;
+            }
+        }
+    }
+
+    fn retain(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            // An idle connection must not keep the memory of its last partial record.
+            self.retained = Vec::new();
+        } else {
+            self.retained.clear();
+            self.retained.extend_from_slice(rest);
+        }
+    }
+}
+
+enum Next {
+    Again,
+    PeerClosed,
+    Idle { ready: bool },
+    Failed(Error),
+}
+
+struct Turn {
+    discard: usize,
+    next: Next,
+}
+
+fn read_turn<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    plain: &mut impl FnMut(&[u8]),
+    out: &mut OutBuf,
+) -> Turn {
+    let UnbufferedStatus { mut discard, state } = status;
+    let next = match state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    plain(record.payload);
+                }
+                Some(Err(error)) => break Next::Failed(error),
+                None => break Next::Again,
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            match fill(out, |room| data.encode(room).map_err(required_to_encode)) {
+                Ok(()) => Next::Again,
+                Err(error) => Next::Failed(error),
+            }
+        }
+        Ok(ConnectionState::TransmitTlsData(transmit)) => {
+            transmit.done();
+            Next::Again
+        }
+        Ok(ConnectionState::PeerClosed) => Next::PeerClosed,
+        Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => {
+            Next::Idle { ready: true }
+        }
+        Ok(ConnectionState::BlockedHandshake) => Next::Idle { ready: false },
+        Ok(_) => Next::Failed(Error::General("0-RTT data, which is never enabled".into())),
+        Err(error) => Next::Failed(error),
+    };
+    Turn { discard, next }
+}
+
+#[derive(Clone, Copy)]
+enum Put<'a> {
+    Data(&'a [u8]),
+    Close,
+}
+
+/// One call that wants to write: `true` when it is done, `false` when it must be made again.
+fn write_turn<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    put: Put<'_>,
+    out: &mut OutBuf,
+) -> Result<bool, Error> {
+    match status.state? {
+        ConnectionState::WriteTraffic(mut traffic) => fill(out, |room| {
+            match put {
+                Put::Data(plain) => traffic.encrypt(plain, room),
+                Put::Close => traffic.queue_close_notify(room),
+            }
+            .map_err(required_to_encrypt)
+        })
+        .map(|()| true),
+        ConnectionState::EncodeTlsData(mut data) => {
+            fill(out, |room| data.encode(room).map_err(required_to_encode)).map(|()| false)
+        }
+        ConnectionState::TransmitTlsData(transmit) => {
+            transmit.done();
+            Ok(false)
+        }
+        ConnectionState::PeerClosed => Ok(false),
+        // `open` has drained all that was readable, and is never followed by bytes it has not seen.
+        _ => Err(Error::General("cannot write in this state".into())),
+    }
+}
+
+/// Lets `put` write into the room of `out`, with more room when it says how much it needs.
+fn fill(
+    out: &mut OutBuf,
+    mut put: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) -> Result<(), Error> {
+    let mut required = 0;
+    loop {
+        match put(out.room(required)) {
+            Ok(written) => {
+                out.advance(written);
+                return Ok(());
+            }
+            Err(Some(more)) if more > required => required = more,
+            Err(_) => return Err(Error::EncryptError),
+        }
+    }
+}
+
+fn required_to_encode(error: EncodeError) -> Option<usize> {
+    match error {
+        EncodeError::InsufficientSize(size) => Some(size.required_size),
+        EncodeError::AlreadyEncoded => None,
+    }
+}
+
+fn required_to_encrypt(error: EncryptError) -> Option<usize> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size.required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}

@@ -1,0 +1,221 @@
+//! Host names: one normal form, the patterns of the configuration, and a table from names to things.
+//!
+//! Pure. Routes and certificates are both found through this one table, so that the two can never
+//! disagree about what a name means.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The longest host name, without a trailing dot (RFC 1035 section 2.3.4).
+const NAME_MAX: usize = 253;
+/// The longest label (RFC 1035 section 2.3.4).
+const LABEL_MAX: usize = 63;
+
+/// A host name in normal form: lower case ASCII, no trailing dot, labels of letters, digits, `-`
+/// and `_`, not an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Box<str>);
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// Empty, too long, an empty or too long label, or a character that no host name has.
+    Malformed,
+    /// An IP address, which server name indication cannot carry (RFC 6066 section 3).
+    Address,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a host name",
+            Self::Address => "an IP address, and clients send no server name for those",
+        })
+    }
+}
+
+impl Name {
+    /// Normalises a name as it comes over the wire: ASCII case is folded and one trailing dot is
+    /// stripped. Nothing else is forgiven.
+    pub fn from_wire(text: &str) -> Result<Self, NameError> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.parse::<IpAddr>().is_ok() {
+            return Err(NameError::Address);
+        }
+        if text.is_empty() || text.len() > NAME_MAX || !text.split('.').all(is_label) {
+            return Err(NameError::Malformed);
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// Normalises a name of the configuration, where U-labels are allowed and converted.
+    pub fn from_config(text: &str) -> Result<Self, NameError> {
+        if text.is_ascii() {
+            return Self::from_wire(text);
+        }
+        let ascii = idna::domain_to_ascii_strict(text).map_err(|_| NameError::Malformed)?;
+        Self::from_wire(&ascii)
+    }
+
+    /// The normal form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without its left-most label, if one is left.
+    fn parent(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(_, parent)| parent)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= LABEL_MAX
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A name, or `*.` and a name: exactly one label more, on the left.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pattern {
+    /// This name alone.
+    Exact(Name),
+    /// Any one label before this name.
+    Wildcard(Name),
+}
+
+impl Pattern {
+    /// Reads a pattern of the configuration or a name of a certificate.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix("*.") {
+            Some(parent) => Name::from_config(parent).map(Self::Wildcard),
+            None => Name::from_config(text).map(Self::Exact),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+/// From patterns to values. The most specific pattern owns a name: exact, else the wildcard of its
+/// one left-most label.
+#[derive(Clone, Debug)]
+pub struct NameTable<T> {
+    exact: HashMap<Name, T>,
+    wildcard: HashMap<Name, T>,
+}
+
+impl<T> Default for NameTable<T> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+        }
+    }
+}
+
+impl<T> NameTable<T> {
+    /// The value of the pattern that owns `name`.
+    pub fn owner(&self, name: &Name) -> Option<&T> {
+        self.exact
+            .get(name)
+            .or_else(|| self.wildcard.get(name.parent()?))
+    }
+
+    /// The value under exactly this pattern.
+    pub fn get(&self, pattern: &Pattern) -> Option<&T> {
+        match pattern {
+            Pattern::Exact(name) => self.exact.get(name),
+            Pattern::Wildcard(parent) => self.wildcard.get(parent),
+        }
+    }
+
+    /// The value that serves every name of `pattern`: for a wildcard only the same wildcard does.
+    pub fn covering(&self, pattern: &Pattern) -> Option<&T> {
+        match pattern {
+            Pattern::Exact(name) => self.owner(name),
+            Pattern::Wildcard(_) => self.get(pattern),
+        }
+    }
+}
+
+impl<T: Default> NameTable<T> {
+    /// The value under this pattern, made when there is none.
+    pub fn entry(&mut self, pattern: Pattern) -> &mut T {
+        match pattern {
+            Pattern::Exact(name) => self.exact.entry(name).or_default(),
+            Pattern::Wildcard(parent) => self.wildcard.entry(parent).or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_wire(text).unwrap()
+    }
+
+    #[test]
+    fn case_and_one_trailing_dot_do_not_matter() {
+        assert_eq!(name("Vault.Example.COM."), name("vault.example.com"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in [
+            "", ".", "a..b", "a..", "-a.x", "a-.x", "*.x", "a b", "a\0b", "a.b:443", "ü.x", "[::1]",
+        ] {
+            assert_eq!(Name::from_wire(text), Err(NameError::Malformed), "{text:?}");
+        }
+        for text in ["10.0.0.1", "::1", "10.0.0.1."] {
+            assert_eq!(Name::from_wire(text), Err(NameError::Address), "{text:?}");
+        }
+        assert!(Name::from_wire(&"a".repeat(64)).is_err());
+        assert!(Name::from_wire(&format!("{}a", "a.".repeat(126))).is_ok());
+        assert!(Name::from_wire(&format!("{}aa", "a.".repeat(126))).is_err());
+    }
+
+    #[test]
+    fn u_labels_of_the_configuration_are_converted() {
+        assert_eq!(
+            Name::from_config("Bücher.example").unwrap().as_str(),
+            "xn--bcher-kva.example"
+        );
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label_and_exact_beats_it() {
+        let mut table = NameTable::<u8>::default();
+        *table.entry(Pattern::parse("*.example.com").unwrap()) = 1;
+        *table.entry(Pattern::parse("a.example.com").unwrap()) = 2;
+        assert_eq!(table.owner(&name("a.example.com")), Some(&2));
+        assert_eq!(table.owner(&name("b.example.com")), Some(&1));
+        assert_eq!(table.owner(&name("example.com")), None);
+        assert_eq!(table.owner(&name("a.b.example.com")), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! The access log: one record per connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::escape;
+use super::format::{Format, Line, timestamp};
+use super::sink::{Output, Sink};
+use crate::outcome::{Outcome, Stage};
+use crate::tls::facts::{CertificateFacts, TlsFacts};
+
+/// What the configuration says about the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// The format.
+    pub format: Format,
+    /// Where it goes.
+    pub output: Output,
+    /// Whether a record is written when a connection is established, too.
+    pub open: bool,
+}
+
+/// Everything known of a connection. Absent facts are absent keys.
+#[derive(Clone, Debug)]
+pub struct AccessRecord {
+    /// When it was accepted.
+    pub time: SystemTime,
+    /// Unique within and across processes.
+    pub id: String,
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The client's address, or the user at the other end of a unix socket.
+    pub client: String,
+    /// The address that the client dialled.
+    pub local: Option<SocketAddr>,
+    /// The server name, normalised where it could be; from the wire.
+    pub sni: Option<String>,
+    /// The client's TLS.
+    pub tls: Option<TlsFacts>,
+    /// The certificate that the client presented, accepted or not.
+    pub client_cert: Option<CertificateFacts>,
+    /// The route's name.
+    pub route: Option<Arc<str>>,
+    /// The route's mode.
+    pub mode: Option<&'static str>,
+    /// The upstream's name.
+    pub upstream: Option<Arc<str>>,
+    /// The origin that was tried last: its name, and its address where that says more.
+    pub origin: Option<String>,
+    /// Our address towards the origin.
+    pub origin_local: Option<SocketAddr>,
+    /// The origin's TLS.
+    pub origin_tls: Option<TlsFacts>,
+    /// Application bytes from the client to the origin.
+    pub bytes_up: u64,
+    /// Application bytes from the origin to the client.
+    pub bytes_down: u64,
+    /// Time spent in each stage that was reached.
+    pub stages: Vec<(Stage, Duration)>,
+    /// Time since it was accepted.
+    pub total: Duration,
+}
+
+/// The access log of the process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    format: Format,
+    opens: bool,
+    sink: Sink,
+}
+
+impl AccessLog {
+    /// Opens the access log.
+    pub fn start(settings: &AccessLogSettings) -> std::io::Result<Self> {
+        Ok(Self {
+            format: settings.format,
+            opens: settings.open,
+            sink: Sink::open(&settings.output)?,
+        })
+    }
+
+    /// Its sink, to be reopened and flushed.
+    pub const fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// Writes that a connection is established, where that is asked for.
+    pub fn opened(&self, record: &AccessRecord) {
+        if self.opens {
+            self.write("open", record, None);
+        }
+    }
+
+    /// Writes that a connection has ended.
+    pub fn closed(&self, record: &AccessRecord, outcome: &Outcome) {
+        self.write("close", record, Some(outcome));
+    }
+
+    fn write(&self, event: &str, record: &AccessRecord, outcome: Option<&Outcome>) {
+        if !self.sink.is_open() {
+            return;
+        }
+        let mut line = Line::new(self.format);
+        line.string("time", &timestamp(record.time));
+        if self.opens {
+            line.string("event", event);
+        }
+        match self.format {
+            Format::Text => record.summary(&mut line, outcome),
+            Format::Json | Format::Logfmt => record.fields(&mut line, outcome),
+        }
+        self.sink.line(line.finish());
+    }
+}
+
+impl AccessRecord {
+    fn fields(&self, line: &mut Line, outcome: Option<&Outcome>) {
+        line.string("id", &self.id);
+        line.string("endpoint", &self.endpoint);
+        line.string("client", &self.client);
+        address(line, "local", self.local);
+        maybe_escaped(line, "sni", self.sni.as_deref());
+        if let Some(tls) = &self.tls {
+            if let Some(alpn) = &tls.alpn {
+                line.string("alpn", &escape::bytes(alpn));
+            }
+            line.maybe("tls_version", tls.version);
+            line.maybe("tls_cipher", tls.cipher.as_deref());
+            line.maybe("tls_group", tls.group.as_deref());
+            line.number("tls_resumed", tls.resumed);
+        }
+        if let Some(cert) = &self.client_cert {
+            line.group("client_cert", |line| certificate(line, cert));
+        }
+        line.maybe("route", self.route.as_deref());
+        line.maybe("mode", self.mode);
+        line.maybe("upstream", self.upstream.as_deref());
+        line.maybe("origin", self.origin.as_deref());
+        address(line, "origin_local", self.origin_local);
+        if let Some(tls) = &self.origin_tls {
+            line.maybe("origin_tls_version", tls.version);
+            line.number("origin_tls_resumed", tls.resumed);
+        }
+        line.number("bytes_up", self.bytes_up);
+        line.number("bytes_down", self.bytes_down);
+        line.group("ms", |line| {
+            for (stage, time) in &self.stages {
+                line.number(stage.word(), milliseconds(*time));
+            }
+            line.number("total", milliseconds(self.total));
+        });
+        if let Some(outcome) = outcome {
+            line.string("stage", outcome.stage.word());
+            line.maybe("fault", outcome.reason.fault().map(|f| f.word()));
+            line.string("reason", outcome.reason.code());
+            maybe_escaped(line, "detail", outcome.detail.as_deref());
+        }
+    }
+
+    /// The few fields that a person wants to see scroll by.
+    fn summary(&self, line: &mut Line, outcome: Option<&Outcome>) {
+        line.string("endpoint", &self.endpoint);
+        line.string("client", &self.client);
+        maybe_escaped(line, "sni", self.sni.as_deref());
+        line.maybe("route", self.route.as_deref());
+        line.maybe("mode", self.mode);
+        line.maybe("origin", self.origin.as_deref());
+        line.maybe("tls", self.tls.as_ref().and_then(|tls| tls.version));
+        line.number("up", self.bytes_up);
+        line.number("down", self.bytes_down);
+        line.number("ms", milliseconds(self.total));
+        if let Some(outcome) = outcome {
+            line.string("stage", outcome.stage.word());
+            line.string("reason", outcome.reason.code());
+            maybe_escaped(line, "detail", outcome.detail.as_deref());
+        }
+    }
+}
+
+fn certificate(line: &mut Line, cert: &CertificateFacts) {
+    let sans: Vec<_> = cert
+        .sans
+        .iter()
+        .take(16)
+        .map(|san| escape::text(san))
+        .collect();
+    line.string("subject", &escape::text(&cert.subject));
+    line.list("sans", &sans);
+    line.string("serial", &escape::text(&cert.serial));
+    line.string("sha256", &cert.sha256);
+    let not_after = u64::try_from(cert.not_after).unwrap_or(0);
+    line.string(
+        "not_after",
+        &timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.min(253_402_300_799))),
+    );
+}
+
+fn address(line: &mut Line, key: &str, address: Option<SocketAddr>) {
+    if let Some(address) = address {
+        line.string(key, &address.to_string());
+    }
+}
+
+fn maybe_escaped(line: &mut Line, key: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        line.string(key, &escape::text(text));
+    }
+}
+
+/// Milliseconds with microseconds behind the point.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,75 @@
+//! Making bytes from the wire harmless to terminals, log parsers and readers.
+
+use std::fmt::Write;
+
+/// The longest text from the wire in a log, in bytes.
+pub const TEXT_MAX: usize = 256;
+
+/// Printable text for `bytes`: control characters, characters that reorder the line, backslashes and
+/// bytes that are not UTF-8 are shown as escapes, and what is longer than [`TEXT_MAX`] is cut.
+pub fn bytes(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            push(&mut out, c);
+        }
+        for b in chunk.invalid() {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+        if out.len() > TEXT_MAX {
+            return cut(out);
+        }
+    }
+    cut(out)
+}
+
+/// Printable text for `text`; see [`bytes`].
+pub fn text(text: &str) -> String {
+    bytes(text.as_bytes())
+}
+
+fn push(out: &mut String, c: char) {
+    match c {
+        '\\' => out.push_str("\\\\"),
+        c if c.is_ascii_control() => {
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
+        }
+        c if c.is_control() || is_invisible(c) => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
+        c => out.push(c),
+    }
+}
+
+/// Characters that change how their neighbours look: bidirectional controls, line separators, joiners
+/// and other format characters.
+const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        let end = (0..=TEXT_MAX).rev().find(|n| text.is_char_boundary(*n));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_bytes_become_one_short_printable_line() {
+        let hostile = b"a\r\nfake=1\x1b[31m\xff\xe2\x80\xaeevil\\x";
+        assert_eq!(
+            bytes(hostile),
+            r"a\x0d\x0afake=1\x1b[31m\xff\u{202e}evil\\x"
+        );
+        assert!(bytes(&[b'\n'; 100_000]).len() <= TEXT_MAX + '…'.len_utf8());
+        assert_eq!(text("Bücher"), "Bücher");
+    }
+}

@@ -1,0 +1,10 @@
+//! What operators see: the access log and the process's own log.
+//!
+//! Renders and writes values that others hand over; decides nothing. Nothing here waits for a disk
+//! or a terminal on a worker thread.
+
+pub mod access_log;
+pub mod escape;
+pub mod format;
+pub mod logging;
+pub mod sink;

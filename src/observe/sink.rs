@@ -1,0 +1,213 @@
+//! Where log lines go: a thread of its own with a bounded queue, so that a full disk or a stopped
+//! terminal never holds up a connection. What does not fit is dropped, counted and told.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many lines may wait to be written.
+const QUEUE: usize = 16 * 1024;
+
+/// How often lost lines are told of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for what is queued.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// A place for log lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Nowhere.
+    None,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+enum Message {
+    Line(String),
+    Reopen,
+    Flush(SyncSender<()>),
+}
+
+/// A handle to a writer thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    queue: Option<SyncSender<Message>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Sink {
+    /// Opens the output and starts its thread.
+    pub fn open(output: &Output) -> io::Result<Self> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let queue = match output {
+            Output::None => None,
+            output => {
+                let destination = Destination::open(output)?;
+                let (queue, messages) = sync_channel(QUEUE);
+                let lost = Arc::clone(&lost);
+                thread::Builder::new()
+                    .name("log".to_owned())
+                    .spawn(move || write(&messages, destination, &lost))?;
+                Some(queue)
+            }
+        };
+        Ok(Self { queue, lost })
+    }
+
+    /// Whether lines go anywhere.
+    pub const fn is_open(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Queues a line, which ends in a newline. Never waits.
+    pub fn line(&self, line: String) {
+        if let Some(queue) = &self.queue
+            && queue.try_send(Message::Line(line)).is_err()
+        {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the file again under its name, after a log rotation.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(Message::Reopen);
+        }
+    }
+
+    /// Waits, within bounds, until what is queued has been written.
+    pub fn flush(&self) {
+        if let Some(queue) = &self.queue {
+            let (tell, done) = sync_channel(1);
+            if queue.try_send(Message::Flush(tell)).is_ok() {
+                let _ = done.recv_timeout(LAST_LINES);
+            }
+        }
+    }
+}
+
+enum Destination {
+    Stdout,
+    Stderr,
+    File(PathBuf, File),
+}
+
+impl Destination {
+    fn open(output: &Output) -> io::Result<Self> {
+        Ok(match output {
+            Output::Stdout | Output::None => Self::Stdout,
+            Output::Stderr => Self::Stderr,
+            Output::File(path) => Self::File(path.clone(), append(path)?),
+        })
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Self::File(path, file) = self {
+            // The old file is kept when the new one cannot be had: no line is lost for it.
+            *file = append(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Write for Destination {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => io::stdout().write(buf),
+            Self::Stderr => io::stderr().write(buf),
+            Self::File(_, file) => file.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().flush(),
+            Self::Stderr => io::stderr().flush(),
+            Self::File(_, file) => file.flush(),
+        }
+    }
+}
+
+/// The writer thread: writes what is queued, flushes whenever the queue is empty.
+fn write(messages: &Receiver<Message>, destination: Destination, lost: &AtomicU64) {
+    let mut out = BufWriter::with_capacity(64 * 1024, destination);
+    let mut complaints = Complaints::new();
+    loop {
+        let message = match messages.recv_timeout(Duration::ZERO) {
+            Ok(message) => Ok(message),
+            Err(RecvTimeoutError::Timeout) => {
+                complaints.note(out.flush(), 0);
+                complaints.tell(lost);
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
+            Err(error) => Err(error),
+        };
+        match message {
+            Ok(Message::Line(line)) => complaints.note(out.write_all(line.as_bytes()), 1),
+            Ok(Message::Reopen) => {
+                complaints.note(out.flush(), 0);
+                complaints.note(out.get_mut().reopen(), 0);
+            }
+            Ok(Message::Flush(done)) => {
+                complaints.note(out.flush(), 0);
+                let _ = done.send(());
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Trouble with the output is told on standard error, and not too often.
+struct Complaints {
+    last: Option<Instant>,
+    failed: u64,
+    error: Option<io::Error>,
+}
+
+impl Complaints {
+    const fn new() -> Self {
+        Self {
+            last: None,
+            failed: 0,
+            error: None,
+        }
+    }
+
+    fn note(&mut self, result: io::Result<()>, lines: u64) {
+        if let Err(error) = result {
+            self.failed += lines;
+            self.error = Some(error);
+        }
+    }
+
+    fn tell(&mut self, lost: &AtomicU64) {
+        let dropped = lost.load(Ordering::Relaxed);
+        if (dropped == 0 && self.error.is_none())
+            || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY)
+        {
+            return;
+        }
+        self.last = Some(Instant::now());
+        lost.fetch_sub(dropped, Ordering::Relaxed);
+        let reason = match self.error.take() {
+            Some(error) => error.to_string(),
+            None => "the output is too slow".to_owned(),
+        };
+        let lines = dropped + std::mem::take(&mut self.failed);
+        let _ = writeln!(io::stderr(), "reseal: log lines lost: {lines}: {reason}");
+    }
+}

@@ -1,0 +1,252 @@
+//! How a connection ends: the stage it reached, whose fault it was, and a stable reason code.
+//!
+//! This is vocabulary. It knows no socket, no configuration and no log format; the log, the metrics,
+//! `explain` and the tests all use these words. Reason codes are extended, never renamed.
+
+use std::fmt;
+
+/// A step of a connection's life, in the order in which steps happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Caps of the process and the endpoint.
+    Admit,
+    /// Reading the ClientHello.
+    Hello,
+    /// Choosing the route.
+    Route,
+    /// The client's TLS handshake and client auth.
+    ClientTls,
+    /// Looking an origin's name up.
+    Resolve,
+    /// Dialling the origin.
+    Connect,
+    /// The TLS handshake with the origin.
+    OriginTls,
+    /// Copying bytes.
+    Relay,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Admit,
+        Self::Hello,
+        Self::Route,
+        Self::ClientTls,
+        Self::Resolve,
+        Self::Connect,
+        Self::OriginTls,
+        Self::Relay,
+    ];
+
+    /// The word used in logs and docs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Hello => "hello",
+            Self::Route => "route",
+            Self::ClientTls => "client_tls",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::OriginTls => "origin_tls",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// Who caused an ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client, or the way to it.
+    Client,
+    /// The origin, or the way to it.
+    Origin,
+    /// This process or its configuration.
+    Proxy,
+    /// Nobody: a rule of the operator was applied.
+    Policy,
+}
+
+impl Fault {
+    /// The word used in logs and docs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Origin => "origin",
+            Self::Proxy => "proxy",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// Declares the reasons once: code, fault and meaning. The docs' table is made from it.
+macro_rules! reasons {
+    ($($name:ident $code:literal $fault:expr, $meaning:literal;)+) => {
+        /// Why a connection ended. The codes are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $(#[doc = $meaning] $name,)+ }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The stable code used in logs, metrics and docs.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// Whose fault this reason is; `None` for a good end.
+            pub const fn fault(self) -> Option<Fault> {
+                match self { $(Self::$name => $fault,)+ }
+            }
+
+            /// One sentence for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)+ }
+            }
+        }
+    };
+}
+
+const CLIENT: Option<Fault> = Some(Fault::Client);
+const ORIGIN: Option<Fault> = Some(Fault::Origin);
+const PROXY: Option<Fault> = Some(Fault::Proxy);
+const POLICY: Option<Fault> = Some(Fault::Policy);
+
+reasons! {
+    Ok "ok" None, "Both directions ended cleanly.";
+    ClientClosed "client_closed" CLIENT, "The client ended first: in a handshake, or in the relay where the origin then did not end within `half_close`.";
+    OriginClosed "origin_closed" ORIGIN, "The origin ended first: in a handshake, or in the relay where the client then did not end within `half_close`.";
+    ClientReset "client_reset" CLIENT, "The client reset its connection.";
+    OriginReset "origin_reset" ORIGIN, "The origin reset its connection.";
+    ClientTruncated "client_truncated" CLIENT, "The client's TLS stream ended without close_notify.";
+    OriginTruncated "origin_truncated" ORIGIN, "The origin's TLS stream ended without close_notify.";
+    IdleTimeout "idle_timeout" POLICY, "No application byte moved either way for `idle`.";
+    HalfCloseTimeout "half_close_timeout" POLICY, "One side ended, and the other did not take what was still queued for it within `half_close`.";
+    Lifetime "lifetime" POLICY, "The connection reached `lifetime`.";
+    Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
+    ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
+    HelloTimeout "hello_timeout" CLIENT, "No whole ClientHello within `hello`.";
+    HelloTooLarge "hello_too_large" CLIENT, "The ClientHello takes more than 65 535 bytes on the wire.";
+    HelloMalformed "hello_malformed" CLIENT, "The ClientHello breaks the rules of TLS, or names a host that cannot be one.";
+    HelloUnsupported "hello_unsupported" CLIENT, "The ClientHello asks for something that Reseal does not speak.";
+    NotTls "not_tls" CLIENT, "The first bytes are not TLS.";
+    NoSni "no_sni" CLIENT, "No server name was sent, and the endpoint has no default route.";
+    UnknownSni "unknown_sni" CLIENT, "No route owns the server name, and the endpoint has no default route.";
+    NoRoute "no_route" POLICY, "A route owns the server name, but the match of none holds.";
+    ClientTlsTimeout "client_tls_timeout" CLIENT, "The client's handshake was not done within `client`.";
+    NoCommonVersion "no_common_version" CLIENT, "No TLS version in common (TLS 1.1 and older are refused).";
+    NoCommonCipher "no_common_cipher" CLIENT, "No cipher suite in common.";
+    NoCommonGroup "no_common_group" CLIENT, "No key exchange group in common.";
+    NoCommonSignature "no_common_signature" CLIENT, "The client accepts no signature scheme that a certificate of the route can make.";
+    NoCommonAlpn "no_common_alpn" CLIENT, "The client offers ALPN protocols, and none is the route's.";
+    ClientRejectedCertificate "client_rejected_certificate" CLIENT, "The client refused our certificate.";
+    ClientCertMissing "client_cert_missing" CLIENT, "A client certificate is required, and none was sent.";
+    ClientCertExpired "client_cert_expired" CLIENT, "The client's certificate, or one in its chain, has expired.";
+    ClientCertNotYetValid "client_cert_not_yet_valid" CLIENT, "The client's certificate, or one in its chain, is not valid yet.";
+    ClientCertWrongUsage "client_cert_wrong_usage" CLIENT, "The client's certificate is not meant for client authentication.";
+    ClientCertUnknownCa "client_cert_unknown_ca" CLIENT, "No configured CA signed the client's certificate.";
+    ClientCertInvalid "client_cert_invalid" CLIENT, "The client's certificate is broken, or its key was not proven.";
+    ClientTlsError "client_tls_error" CLIENT, "The client broke the TLS protocol, or sent an alert.";
+    OriginResolve "origin_resolve" ORIGIN, "The origin's name could not be resolved.";
+    OriginRefused "origin_refused" ORIGIN, "The origin refused the connection.";
+    OriginUnreachable "origin_unreachable" ORIGIN, "No way to the origin.";
+    OriginConnectTimeout "origin_connect_timeout" ORIGIN, "The origin did not answer in time.";
+    OriginTlsTimeout "origin_tls_timeout" ORIGIN, "The origin's handshake was not done in time.";
+    OriginNotTls "origin_not_tls" ORIGIN, "The origin does not speak TLS.";
+    OriginAlpn "origin_alpn" ORIGIN, "The origin did not select the ALPN protocol that it had to.";
+    OriginTlsUntrusted "origin_tls_untrusted" ORIGIN, "No trusted CA signed the origin's certificate, or the certificate is not fit for a server.";
+    OriginTlsName "origin_tls_name" ORIGIN, "The origin's certificate is for another name.";
+    OriginTlsExpired "origin_tls_expired" ORIGIN, "The origin's certificate is expired or not valid yet.";
+    OriginRejectedCertificate "origin_rejected_certificate" ORIGIN, "The origin refused our client certificate, or wants one.";
+    OriginTlsError "origin_tls_error" ORIGIN, "The origin broke the TLS protocol, or sent an alert.";
+    LocalPortsExhausted "local_ports_exhausted" PROXY, "No local port left to dial the origin from.";
+    LocalDescriptors "local_descriptors" PROXY, "No file descriptor or memory left to dial the origin with.";
+    InternalPanic "internal_panic" PROXY, "A defect of Reseal ended this connection; please report it.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What a client is told when its connection is refused or given up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing but the end: there is no one to tell, or no way to say it.
+    Close,
+    /// These bytes (a TLS alert record), then an orderly end.
+    Alert(Vec<u8>),
+    /// A reset: what the client had begun cannot be finished, and must not look as if it had.
+    Reset,
+}
+
+/// Why a stage failed: the reason, free text for the operator, and what the client is told.
+#[derive(Debug)]
+pub struct Failure {
+    /// The stable reason.
+    pub reason: Reason,
+    /// Free text; may hold bytes from the wire, so it is escaped and capped where it is written.
+    pub detail: Option<String>,
+    /// What the client is told before its socket is closed.
+    pub farewell: Farewell,
+}
+
+impl Failure {
+    /// A failure that closes the client's socket without a word.
+    pub const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: None,
+            farewell: Farewell::Close,
+        }
+    }
+
+    /// Adds free text for the operator.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Sets what the client is told.
+    #[must_use]
+    pub fn farewell(mut self, farewell: Farewell) -> Self {
+        self.farewell = farewell;
+        self
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+/// How one connection ended. Exactly one per connection.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The stage that was reached.
+    pub stage: Stage,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Free text, if there is any.
+    pub detail: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn reason_codes_are_unique_and_only_ok_has_no_fault() {
+        let codes: HashSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(reason.fault().is_none(), *reason == Reason::Ok, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The limits of a relay in time. Pure but for reading the clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+use crate::lifecycle::Phase;
+
+/// With no limit at all the timer still has to be set to something.
+const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Idle,
+    HalfClose,
+    Lifetime,
+    Drain,
+}
+
+pub(super) struct Clock {
+    limits: Limits,
+    drain_idle: Option<Duration>,
+    ended: bool,
+    last_progress: Instant,
+}
+
+impl Clock {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            drain_idle: None,
+            ended: false,
+            last_progress: Instant::now(),
+        }
+    }
+
+    /// Something moved.
+    pub(super) fn progress(&mut self) {
+        self.last_progress = Instant::now();
+    }
+
+    /// A direction has ended. `true` the first time: the deadline may be nearer now.
+    pub(super) fn first_end(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        self.ended = true;
+        self.progress();
+        true
+    }
+
+    /// Takes note of the process's phase. `true` when connections are to be cut.
+    pub(super) const fn enter(&mut self, phase: Phase) -> bool {
+        match phase {
+            Phase::Run => false,
+            Phase::Drain { idle_after } => {
+                self.drain_idle = Some(idle_after);
+                false
+            }
+            Phase::Cut => true,
+        }
+    }
+
+    /// The moment to look at the limits again.
+    pub(super) fn deadline(&self) -> Instant {
+        self.limits()
+            .map(|(at, _)| at)
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    /// The limit that has been reached, if one has.
+    pub(super) fn expired(&self) -> Option<Limit> {
+        let now = Instant::now();
+        self.limits()
+            .filter(|(at, _)| *at <= now)
+            .min_by_key(|(at, _)| *at)
+            .map(|(_, limit)| limit)
+    }
+
+    fn limits(&self) -> impl Iterator<Item = (Instant, Limit)> {
+        let since = |limit: Option<Duration>, name| {
+            limit
+                .and_then(|d| self.last_progress.checked_add(d))
+                .map(|at| (at, name))
+        };
+        [
+            since(self.limits.idle, Limit::Idle),
+            since(
+                self.limits.half_close.filter(|_| self.ended),
+                Limit::HalfClose,
+            ),
+            since(self.drain_idle, Limit::Drain),
+            self.limits.lifetime.map(|at| (at, Limit::Lifetime)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}

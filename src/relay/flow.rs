@@ -1,0 +1,358 @@
+//! One direction of a relay: read, open, seal, write. The hot loop.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::OnTruncation;
+use crate::leg::{Leg, OutBuf, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
+
+/// How many reads one turn may take before the other connections of the worker get theirs.
+const ROUNDS: usize = 4;
+
+/// How a source stopped.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// It reset its connection.
+    Reset(io::Error),
+    /// Its TLS stream ended without close_notify.
+    Truncated,
+    /// It broke TLS or sent an alert.
+    Failed(rustls::Error),
+}
+
+enum State {
+    /// The source may say more.
+    Open,
+    /// The source has ended cleanly; what is pending goes first, then close_notify, then FIN.
+    Ending { close_queued: bool },
+    /// The end has been passed on.
+    Done,
+    /// The source was cut. The relay ends for it.
+    Cut(Cut),
+    /// The sink is gone, so the source is not read any more.
+    Deaf,
+}
+
+/// One direction: from a source leg to a sink leg, which the relay lends for each turn.
+pub(super) struct Flow {
+    state: State,
+    /// Wire bytes that the sink has not taken, from `sent` on. Empty while nothing is in flight.
+    pending: Vec<u8>,
+    sent: usize,
+    /// A write to the source's socket saw this error. The kernel reports a reset once, and to
+    /// whoever asks first: the source's bytes are still read, but its end is then a cut.
+    source_error: Option<io::Error>,
+    on_truncation: OnTruncation,
+    moved: u64,
+    written: u64,
+    nudged: bool,
+}
+
+impl Flow {
+    /// The direction out of `from`. What came along with its handshake goes to `to` first.
+    pub(super) fn new(from: &mut Leg, to: &mut Leg, on_truncation: OnTruncation) -> Self {
+        let unread = std::mem::take(&mut from.unread);
+        let closed = from.seal.as_ref().is_some_and(|seal| seal.is_closed());
+        let mut flow = Self {
+            state: if closed {
+                State::Ending {
+                    close_queued: false,
+                }
+            } else {
+                State::Open
+            },
+            pending: Vec::new(),
+            sent: 0,
+            source_error: None,
+            on_truncation,
+            moved: unread.len() as u64,
+            written: 0,
+            nudged: false,
+        };
+        match &mut to.seal {
+            None => flow.pending = unread,
+            Some(seal) => {
+                let mut out = OutBuf::default();
+                match seal.seal(&unread, &mut out) {
+                    Ok(()) => flow.pending = out.filled().to_vec(),
+                    Err(error) => flow.state = State::Cut(Cut::Failed(error)),
+                }
+            }
+        }
+        flow
+    }
+
+    /// Application bytes read from the source.
+    pub(super) const fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// A number that grows whenever something moves.
+    pub(super) const fn progress(&self) -> u64 {
+        self.moved + self.written
+    }
+
+    /// Whether the source says no more.
+    pub(super) const fn has_ended(&self) -> bool {
+        !matches!(self.state, State::Open)
+    }
+
+    /// Whether the end has been passed on, or there is nobody to pass it on to.
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done | State::Deaf)
+    }
+
+    /// Whether the sink has not taken everything.
+    pub(super) const fn is_stuck(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether the other direction has given this one something to do since its last turn.
+    pub(super) const fn is_nudged(&self) -> bool {
+        self.nudged
+    }
+
+    /// What the sink has not taken yet.
+    pub(super) fn into_pending(mut self) -> Vec<u8> {
+        self.pending.drain(..self.sent);
+        self.pending
+    }
+
+    /// How the source was cut, if it was.
+    pub(super) fn take_cut(&mut self) -> Option<Cut> {
+        match std::mem::replace(&mut self.state, State::Deaf) {
+            State::Cut(cut) => Some(cut),
+            // It says no more, and then did not take what we sent: it is gone altogether.
+            State::Ending { .. } | State::Done | State::Deaf if self.source_error.is_some() => {
+                self.source_error.take().map(Cut::Reset)
+            }
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+
+    /// One turn. `back` is the other direction, whose sink is our source.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg,
+        to: &mut Leg,
+        back: &mut Self,
+    ) {
+        self.nudged = false;
+        for _ in 0..ROUNDS {
+            if self.turn(cx, from, to, back).is_pending() {
+                return;
+            }
+            if self.is_done() || matches!(self.state, State::Cut(_)) {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg,
+        to: &mut Leg,
+        back: &mut Self,
+    ) -> Poll<()> {
+        if let Err(error) = ready!(self.deliver(cx, to)) {
+            self.lose_sink(error, back);
+            return Poll::Ready(());
+        }
+        match self.state {
+            State::Open => {
+                let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch));
+                if let Err(error) = ready!(output) {
+                    self.lose_sink(error, back);
+                }
+            }
+            State::Ending {
+                close_queued: false,
+            } => self.queue_close(to),
+            State::Ending { close_queued: true } => {
+                to.socket.end_writing();
+                self.state = State::Done;
+            }
+            State::Done | State::Cut(_) | State::Deaf => {}
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends what is pending.
+    fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Leg) -> Poll<io::Result<()>> {
+        while let Some(rest) = self
+            .pending
+            .get(self.sent..)
+            .filter(|rest| !rest.is_empty())
+        {
+            let n = ready!(to.socket.poll_write(cx, rest))?;
+            self.sent += n;
+            self.written += n as u64;
+        }
+        // Memory is held only while bytes are in flight.
+        self.pending = Vec::new();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once and passes on what that gave. An error is the sink's.
+    fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg,
+        to: &mut Leg,
+        back: &mut Self,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<()>> {
+        let Scratch { input, output } = scratch;
+        let start = match &from.seal {
+            Some(seal) => seal.restore(input),
+            None => Some(0),
+        };
+        let Some(start) = start else {
+            self.state = State::Cut(Cut::Failed(rustls::Error::PeerSentOversizedRecord));
+            return Poll::Ready(Ok(()));
+        };
+        let room = input.get_mut(start..start + READ_CHUNK).unwrap_or_default();
+        let len = match ready!(from.socket.poll_read(cx, room)) {
+            Ok(0) => {
+                self.source_ended(from);
+                return Poll::Ready(Ok(()));
+            }
+            Ok(len) => len,
+            Err(error) => {
+                self.state = State::Cut(Cut::Reset(error));
+                return Poll::Ready(Ok(()));
+            }
+        };
+        let filled = input.get_mut(..start + len).unwrap_or_default();
+        match &mut from.seal {
+            Some(seal) => {
+                self.open(seal, filled, to, back, output);
+                self.send(cx, to, output.filled())
+            }
+            None => {
+                self.moved += len as u64;
+                match &mut to.seal {
+                    None => self.send(cx, to, filled),
+                    Some(seal) => {
+                        if let Err(error) = seal.seal(filled, output) {
+                            self.state = State::Cut(Cut::Failed(error));
+                        }
+                        self.send(cx, to, output.filled())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens what was read; plaintext goes to `output`, sealed again where the sink is.
+    fn open(
+        &mut self,
+        seal: &mut Seal,
+        filled: &mut [u8],
+        to: &mut Leg,
+        back: &mut Self,
+        output: &mut OutBuf,
+    ) {
+        let mut replies = OutBuf::default();
+        let mut sealing = Ok(());
+        let pass_on = |plain: &[u8]| {
+            self.moved += plain.len() as u64;
+            match &mut to.seal {
+                None => output.push(plain),
+                Some(seal) if sealing.is_ok() => sealing = seal.seal(plain, output),
+                Some(_) => {}
+            }
+        };
+        let opened = seal.open(filled, pass_on, &mut replies);
+        back.reply(replies.filled());
+        match (sealing, opened.end) {
+            (Err(error), _) | (_, Some(SealEnd::Failed(error))) => {
+                self.state = State::Cut(Cut::Failed(error))
+            }
+            (_, Some(SealEnd::Closed)) => {
+                self.state = State::Ending {
+                    close_queued: false,
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Sends `bytes`, and keeps what the sink does not take at once.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Leg,
+        mut bytes: &[u8],
+    ) -> Poll<io::Result<()>> {
+        while !bytes.is_empty() {
+            match to.socket.poll_write(cx, bytes) {
+                Poll::Ready(Ok(n)) => {
+                    self.written += n as u64;
+                    bytes = bytes.get(n..).unwrap_or_default();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.pending = bytes.to_vec();
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The source's socket is at its end.
+    fn source_ended(&mut self, from: &Leg) {
+        let closed = from.seal.as_ref().is_none_or(|seal| seal.is_closed());
+        self.state = match self.source_error.take() {
+            Some(error) => State::Cut(Cut::Reset(error)),
+            None if !closed && self.on_truncation == OnTruncation::Reset => {
+                State::Cut(Cut::Truncated)
+            }
+            None => State::Ending {
+                close_queued: false,
+            },
+        };
+    }
+
+    /// Queues close_notify where the sink is sealed.
+    fn queue_close(&mut self, to: &mut Leg) {
+        self.state = State::Ending { close_queued: true };
+        if let Some(seal) = &mut to.seal {
+            let mut out = OutBuf::default();
+            match seal.close(&mut out) {
+                Ok(()) => self.pending = out.filled().to_vec(),
+                Err(error) => self.state = State::Cut(Cut::Failed(error)),
+            }
+        }
+    }
+
+    /// What TLS on our sink has to say to it (an alert, a key update), outside of the data.
+    fn reply(&mut self, bytes: &[u8]) {
+        if bytes.is_empty()
+            || matches!(
+                self.state,
+                State::Ending { close_queued: true } | State::Done | State::Deaf
+            )
+        {
+            return;
+        }
+        self.pending.extend_from_slice(bytes);
+        self.nudged = true;
+    }
+
+    fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
+        self.state = State::Deaf;
+        self.pending = Vec::new();
+        self.sent = 0;
+        back.source_error = Some(error);
+        back.nudged = true;
+    }
+}

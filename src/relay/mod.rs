@@ -1,0 +1,206 @@
+//! The relay: bytes between two legs, both ways at once, until both directions have ended or a limit
+//! says stop.
+//!
+//! What the relay promises:
+//! - an end is passed on as what it was: a clean end (close_notify or FIN) as a clean end, a cut
+//!   (reset, or TLS without close_notify) as a reset, and never before what was read has been sent;
+//! - one direction may end while the other goes on, as long as something moves within `half_close`;
+//! - nothing is buffered for a peer that does not read, but for what one read took.
+//!
+//! It knows no configuration and no log; it returns how it ended.
+
+mod clock;
+mod flow;
+mod teardown;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use self::clock::Clock;
+use self::flow::{Cut, Flow};
+use crate::leg::Leg;
+use crate::lifecycle::{Phase, Phases};
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Client,
+    /// The origin.
+    Origin,
+}
+
+/// What the other side is shown when a TLS stream ends without close_notify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTruncation {
+    /// A reset: the stream may have been cut by anybody.
+    Reset,
+    /// A clean end, by the operator's choice.
+    Close,
+}
+
+/// The limits of one relay.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// No application byte either way for this long.
+    pub idle: Option<Duration>,
+    /// No progress for this long since the first end.
+    pub half_close: Option<Duration>,
+    /// The moment at which the connection has lived long enough.
+    pub lifetime: Option<Instant>,
+    /// What the origin sees when the client's TLS stream is cut.
+    pub client_truncation: OnTruncation,
+    /// What the client sees when the origin's TLS stream is cut.
+    pub origin_truncation: OnTruncation,
+}
+
+/// Application bytes moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the client to the origin.
+    pub up: u64,
+    /// From the origin to the client.
+    pub down: u64,
+}
+
+/// How a relay ended.
+#[derive(Debug)]
+pub enum RelayEnd {
+    /// Both directions ended cleanly.
+    Clean,
+    /// This side ended first, and the other did not end within `half_close`.
+    EndedAlone(Side),
+    /// A side ended, and the other did not take what was queued for it within `half_close`.
+    Undelivered,
+    /// Nothing moved for `idle`.
+    Idle,
+    /// The connection reached `lifetime`.
+    Lifetime,
+    /// The process is stopping.
+    Drain,
+    /// This side reset its connection.
+    Reset(Side, std::io::Error),
+    /// This side's TLS stream ended without close_notify.
+    Truncated(Side),
+    /// This side broke TLS or sent an alert.
+    Failed(Side, rustls::Error),
+}
+
+/// Moves bytes between `client` and `origin` until the end, ends both sockets accordingly, and says
+/// how it ended. `traffic` is kept up to date, so that it holds when the relay is dropped, too.
+pub async fn relay(
+    client: Leg,
+    origin: Leg,
+    limits: Limits,
+    traffic: &mut Traffic,
+    phases: &mut Phases,
+) -> RelayEnd {
+    let mut relay = Relay::new(client, origin, limits);
+    let mut timer = std::pin::pin!(sleep_until(relay.clock.deadline()));
+    let mut phase = *phases.borrow_and_update();
+    let end = loop {
+        if relay.clock.enter(phase) {
+            break RelayEnd::Drain;
+        }
+        timer.as_mut().reset(relay.clock.deadline());
+        tokio::select! {
+            biased;
+            end = poll_fn(|cx| relay.poll(cx, timer.as_mut(), traffic)) => break end,
+            changed = phases.changed() => match changed {
+                Ok(()) => phase = *phases.borrow_and_update(),
+                Err(_) => phase = Phase::Cut,
+            },
+        }
+    };
+    teardown::end(relay, &end).await;
+    end
+}
+
+struct Relay {
+    client: Leg,
+    origin: Leg,
+    up: Flow,
+    down: Flow,
+    clock: Clock,
+    limits: Limits,
+}
+
+impl Relay {
+    fn new(mut client: Leg, mut origin: Leg, limits: Limits) -> Self {
+        let up = Flow::new(&mut client, &mut origin, limits.client_truncation);
+        let down = Flow::new(&mut origin, &mut client, limits.origin_truncation);
+        Self {
+            client,
+            origin,
+            up,
+            down,
+            clock: Clock::new(limits),
+            limits,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        traffic: &mut Traffic,
+    ) -> Poll<RelayEnd> {
+        let before = self.up.progress() + self.down.progress();
+        self.up
+            .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
+        self.down
+            .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
+        if self.up.is_nudged() {
+            cx.waker().wake_by_ref();
+        }
+        traffic.up = self.up.moved();
+        traffic.down = self.down.moved();
+        if let Some(end) = self.end() {
+            return Poll::Ready(end);
+        }
+        if self.up.progress() + self.down.progress() != before {
+            self.clock.progress();
+        }
+        if (self.up.has_ended() || self.down.has_ended()) && self.clock.first_end() {
+            timer.as_mut().reset(self.clock.deadline());
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if let Some(limit) = self.clock.expired() {
+                return Poll::Ready(self.expiry(limit));
+            }
+            timer.as_mut().reset(self.clock.deadline());
+        }
+        Poll::Pending
+    }
+
+    /// The end of the relay, once one direction was cut or both are done.
+    fn end(&mut self) -> Option<RelayEnd> {
+        let cut = |flow: &mut Flow, side| {
+            flow.take_cut().map(|cut| match cut {
+                Cut::Reset(error) => RelayEnd::Reset(side, error),
+                Cut::Truncated => RelayEnd::Truncated(side),
+                Cut::Failed(error) => RelayEnd::Failed(side, error),
+            })
+        };
+        cut(&mut self.up, Side::Client)
+            .or_else(|| cut(&mut self.down, Side::Origin))
+            .or_else(|| (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean))
+    }
+
+    fn expiry(&self, limit: clock::Limit) -> RelayEnd {
+        match limit {
+            clock::Limit::Idle => RelayEnd::Idle,
+            clock::Limit::Lifetime => RelayEnd::Lifetime,
+            clock::Limit::Drain => RelayEnd::Drain,
+            clock::Limit::HalfClose if self.up.is_stuck() || self.down.is_stuck() => {
+                RelayEnd::Undelivered
+            }
+            clock::Limit::HalfClose if self.up.has_ended() => RelayEnd::EndedAlone(Side::Client),
+            clock::Limit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
+        }
+    }
+}

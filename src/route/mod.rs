@@ -1,0 +1,218 @@
+//! Which route a connection takes. Pure: values in, decision out.
+//!
+//! The most specific pattern that has any route owns a name: exact, then the wildcard of one
+//! left-most label, then the default. Its routes are tried in file order, and the first whose match
+//! holds wins. If none holds, that is the answer: a less specific pattern is never asked.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::name::{Name, NameTable, Pattern};
+
+/// What else than its name a connection must be to take a route. Keys are ANDed, values ORed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// One of these must be among the protocols that the client offers; empty means any.
+    pub alpn: Vec<Vec<u8>>,
+    /// The client's address must be in one of these; empty means any.
+    pub sources: Vec<IpNet>,
+}
+
+/// What is known of a connection when it is routed.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The normalised server name, if there is one.
+    pub name: Option<&'a Name>,
+    /// The application protocols that the client offers.
+    pub alpn: &'a [Vec<u8>],
+    /// The client's address; a unix peer has none, and is in no network.
+    pub source: Option<IpAddr>,
+}
+
+impl Match {
+    /// Whether it asks for nothing, and so always holds.
+    pub const fn is_any(&self) -> bool {
+        self.alpn.is_empty() && self.sources.is_empty()
+    }
+
+    /// Whether an arrival fulfils it.
+    pub fn holds(&self, arrival: &Arrival<'_>) -> bool {
+        let alpn = self.alpn.is_empty() || self.alpn.iter().any(|p| arrival.alpn.contains(p));
+        let source = self.sources.is_empty()
+            || arrival.source.is_some_and(|ip| {
+                let ip = ip.to_canonical();
+                self.sources.iter().any(|net| net.contains(&ip))
+            });
+        alpn && source
+    }
+
+    /// Whether every arrival that fulfils `other` fulfils this one, too.
+    pub fn includes(&self, other: &Self) -> bool {
+        let alpn = self.alpn.is_empty()
+            || (!other.alpn.is_empty() && other.alpn.iter().all(|p| self.alpn.contains(p)));
+        let sources = self.sources.is_empty()
+            || (!other.sources.is_empty()
+                && other
+                    .sources
+                    .iter()
+                    .all(|net| self.sources.iter().any(|own| own.contains(net))));
+        alpn && sources
+    }
+}
+
+/// Why no route was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    /// There is no name, and no default route.
+    NoName,
+    /// No pattern owns the name, and there is no default route.
+    UnknownName,
+    /// There are routes, but the match of none holds.
+    NoMatch,
+}
+
+/// The routes of one endpoint.
+#[derive(Debug)]
+pub struct RouteTable<T> {
+    owners: NameTable<Vec<(Match, T)>>,
+    default: Vec<(Match, T)>,
+}
+
+impl<T> Default for RouteTable<T> {
+    fn default() -> Self {
+        Self {
+            owners: NameTable::default(),
+            default: Vec::new(),
+        }
+    }
+}
+
+impl<T> RouteTable<T> {
+    /// Adds a route at the end of those of `pattern`.
+    pub fn add(&mut self, pattern: Pattern, when: Match, route: T) {
+        self.owners.entry(pattern).push((when, route));
+    }
+
+    /// Adds a route at the end of those for connections that no pattern owns.
+    pub fn add_default(&mut self, when: Match, route: T) {
+        self.default.push((when, route));
+    }
+
+    /// The route that an arrival takes.
+    pub fn choose(&self, arrival: &Arrival<'_>) -> Result<&T, Unrouted> {
+        let owned = arrival.name.and_then(|name| self.owners.owner(name));
+        let candidates = match owned {
+            Some(routes) => routes,
+            None if !self.default.is_empty() => &self.default,
+            None if arrival.name.is_some() => return Err(Unrouted::UnknownName),
+            None => return Err(Unrouted::NoName),
+        };
+        candidates
+            .iter()
+            .find(|(when, _)| when.holds(arrival))
+            .map(|(_, route)| route)
+            .ok_or(Unrouted::NoMatch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> RouteTable<&'static str> {
+        let mut table = RouteTable::default();
+        let h2 = Match {
+            alpn: vec![b"h2".to_vec()],
+            ..Match::default()
+        };
+        let lan = Match {
+            sources: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Match::default()
+        };
+        table.add(Pattern::parse("a.test").unwrap(), h2, "a over h2");
+        table.add(Pattern::parse("a.test").unwrap(), lan, "a from lan");
+        table.add(
+            Pattern::parse("*.test").unwrap(),
+            Match::default(),
+            "wildcard",
+        );
+        table
+    }
+
+    fn choose<'a>(
+        table: &'a RouteTable<&'static str>,
+        name: &str,
+        alpn: &[&str],
+        source: &str,
+    ) -> Result<&'a &'static str, Unrouted> {
+        let name = Name::from_wire(name).ok();
+        let alpn: Vec<_> = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        table.choose(&Arrival {
+            name: name.as_ref(),
+            alpn: &alpn,
+            source: source.parse().ok(),
+        })
+    }
+
+    #[test]
+    fn file_order_decides_within_one_name() {
+        let table = table();
+        assert_eq!(
+            choose(&table, "a.test", &["h2"], "10.1.1.1"),
+            Ok(&"a over h2")
+        );
+        assert_eq!(
+            choose(&table, "a.test", &["http/1.1"], "10.1.1.1"),
+            Ok(&"a from lan")
+        );
+    }
+
+    #[test]
+    fn an_owner_without_a_match_never_falls_to_a_wider_pattern_or_the_default() {
+        let mut table = table();
+        table.add_default(Match::default(), "default");
+        assert_eq!(
+            choose(&table, "a.test", &[], "192.0.2.1"),
+            Err(Unrouted::NoMatch)
+        );
+        assert_eq!(choose(&table, "b.test", &[], "192.0.2.1"), Ok(&"wildcard"));
+        assert_eq!(
+            choose(&table, "b.example", &[], "192.0.2.1"),
+            Ok(&"default")
+        );
+        assert_eq!(choose(&table, "", &[], "192.0.2.1"), Ok(&"default"));
+    }
+
+    #[test]
+    fn without_a_default_route_absent_and_unknown_names_are_told_apart() {
+        assert_eq!(
+            choose(&table(), "", &[], "192.0.2.1"),
+            Err(Unrouted::NoName)
+        );
+        assert_eq!(
+            choose(&table(), "b.example", &[], "192.0.2.1"),
+            Err(Unrouted::UnknownName)
+        );
+    }
+
+    #[test]
+    fn mapped_addresses_are_the_ipv4_ones_they_stand_for() {
+        assert_eq!(
+            choose(&table(), "a.test", &[], "::ffff:10.1.1.1"),
+            Ok(&"a from lan")
+        );
+    }
+
+    #[test]
+    fn a_wider_match_includes_a_narrower_one() {
+        let net = |n: &str| Match {
+            sources: vec![n.parse().unwrap()],
+            ..Match::default()
+        };
+        assert!(net("10.0.0.0/8").includes(&net("10.1.0.0/16")));
+        assert!(!net("10.1.0.0/16").includes(&net("10.0.0.0/8")));
+        assert!(Match::default().includes(&net("10.0.0.0/8")));
+        assert!(!net("10.0.0.0/8").includes(&Match::default()));
+    }
+}

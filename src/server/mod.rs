@@ -1,0 +1,315 @@
+//! The life of the process: sockets, workers, signals, and the end.
+
+mod limits;
+mod signals;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use self::signals::{Signal, Signals};
+use self::worker::{Worker, Workers};
+use crate::admission::Admission;
+use crate::connection::Surroundings;
+use crate::endpoint::{self, BindError, Bound};
+use crate::lifecycle::Phase;
+use crate::observe::access_log::AccessLog;
+use crate::observe::sink::Sink;
+use crate::snapshot::{DrainPolicy, Live, Snapshot};
+use crate::tls;
+use crate::upstream::Resolver;
+
+/// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
+const CUT: Duration = Duration::from_millis(1500);
+
+/// How many names may be looked up at once.
+const LOOKUPS: usize = 16;
+
+/// Why a server cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Listening sockets cannot be had.
+    Bind(Vec<BindError>),
+    /// A log cannot be opened.
+    Log(std::io::Error),
+    /// Threads, descriptors or randomness are missing.
+    System(String),
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every connection had finished.
+    Drained,
+    /// Some were cut.
+    Cut,
+}
+
+/// How patient a stop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// The first signal drains, a second one cuts.
+    Drain,
+    /// The first signal cuts: for commands that somebody watches at a terminal.
+    None,
+}
+
+/// A server whose sockets are bound.
+#[derive(Debug)]
+pub struct Server {
+    live: Arc<Live>,
+    bound: Vec<(Arc<str>, Vec<Bound>)>,
+    workers: usize,
+    admission: Admission,
+    access_log: AccessLog,
+    log: Sink,
+    drain: DrainPolicy,
+}
+
+/// The connections of the process, counted so that their end can be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    live: AtomicUsize,
+    empty: Notify,
+}
+
+impl Census {
+    pub(crate) fn enter(&self) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Server {
+    /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
+    pub fn start(snapshot: Snapshot, log: Sink) -> Result<Self, StartError> {
+        tls::seed_randomness()
+            .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
+        let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
+        let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
+        let connections = limits::connections(snapshot.process.connections)
+            .map_err(|e| StartError::System(e.to_string()))?;
+        let bound = bind_all(&snapshot, workers)?;
+        Ok(Self {
+            bound,
+            workers,
+            admission: Admission::new(connections, snapshot.process.handshakes),
+            access_log,
+            log,
+            drain: snapshot.process.drain,
+            live: Arc::new(Live::new(snapshot)),
+        })
+    }
+
+    /// The addresses listened on, by endpoint.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.bound
+            .iter()
+            .flat_map(|(name, bound)| bound.iter().map(move |b| (&**name, b.address.as_str())))
+    }
+
+    /// Serves until a signal says stop, and to the end of its connections.
+    pub fn run(self, patience: Patience) -> Result<Ending, StartError> {
+        let system = |e: std::io::Error| StartError::System(e.to_string());
+        let control = Builder::new_current_thread()
+            .max_blocking_threads(LOOKUPS)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(system)?;
+        let (phase, phases) = watch::channel(Phase::Run);
+        let signals = control
+            .block_on(async { Signals::listen() })
+            .map_err(system)?;
+        let around = Arc::new(Surroundings {
+            resolver: Resolver::new(control.handle().clone()),
+            access_log: self.access_log.clone(),
+            phases,
+        });
+        let census = Arc::new(Census::default());
+        let threads = self.spawn_workers(&around, &census).map_err(system)?;
+        for (endpoint, address) in self.addresses() {
+            info!(endpoint, address, "listening");
+        }
+        let ending = control.block_on(self.live_on(signals, phase, &census, patience));
+        drop(self.bound);
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a worker had panicked");
+            }
+        }
+        control.shutdown_background();
+        self.access_log.sink().flush();
+        self.log.flush();
+        Ok(ending)
+    }
+
+    fn spawn_workers(
+        &self,
+        around: &Arc<Surroundings>,
+        census: &Arc<Census>,
+    ) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+        let (crew, inboxes) = Workers::new(self.workers);
+        inboxes
+            .into_iter()
+            .enumerate()
+            .map(|(index, inbox)| {
+                let listeners = self.listeners(index)?;
+                let worker = Worker {
+                    index,
+                    crew: Arc::clone(&crew),
+                    inbox,
+                    listeners,
+                    live: Arc::clone(&self.live),
+                    admission: self.admission.clone(),
+                    around: Arc::clone(around),
+                    census: Arc::clone(census),
+                };
+                thread::Builder::new()
+                    .name(format!("worker-{index}"))
+                    .spawn(move || worker.run())
+            })
+            .collect()
+    }
+
+    /// The sockets of one worker.
+    fn listeners(&self, index: usize) -> std::io::Result<Vec<(Arc<str>, std::os::fd::OwnedFd)>> {
+        self.bound
+            .iter()
+            .flat_map(|(name, bound)| bound.iter().map(move |b| (name, b)))
+            .filter_map(|(name, bound)| bound.sockets.get(index).map(|socket| (name, socket)))
+            .map(|(name, socket)| Ok((Arc::clone(name), socket.try_clone()?)))
+            .collect()
+    }
+
+    /// The control loop: one signal after the other, until nothing is left to serve.
+    async fn live_on(
+        &self,
+        mut signals: Signals,
+        phase: watch::Sender<Phase>,
+        census: &Census,
+        patience: Patience,
+    ) -> Ending {
+        self.until_stop(&mut signals).await;
+        if patience == Patience::None {
+            phase.send_replace(Phase::Cut);
+            let _ = timeout(CUT, census.emptied()).await;
+            return Ending::Drained;
+        }
+        let cut_short = self.lame_duck(&mut signals).await;
+        let deadline = Instant::now() + self.drain.stop;
+        info!(connections = census.count(), "draining");
+        phase.send_replace(Phase::Drain {
+            idle_after: self.drain.idle_after,
+        });
+        let drained = !cut_short && self.drained(&mut signals, census, deadline).await;
+        if drained {
+            phase.send_replace(Phase::Cut);
+            info!("drained");
+            return Ending::Drained;
+        }
+        let left = census.count();
+        phase.send_replace(Phase::Cut);
+        let _ = timeout(CUT, census.emptied()).await;
+        if left == 0 {
+            return Ending::Drained;
+        }
+        warn!(connections = left, "cut at the end of the drain");
+        Ending::Cut
+    }
+
+    async fn until_stop(&self, signals: &mut Signals) {
+        loop {
+            match signals.next().await {
+                Signal::Stop => return,
+                other => self.handle(other),
+            }
+        }
+    }
+
+    /// Still accepting for `lame_duck`. `true` when a second signal ends the patience.
+    async fn lame_duck(&self, signals: &mut Signals) -> bool {
+        let end = Instant::now() + self.drain.lame_duck;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return false,
+                signal = signals.next() => match signal {
+                    Signal::Stop => return true,
+                    other => self.handle(other),
+                },
+            }
+        }
+    }
+
+    /// Whether all connections finished before the deadline and before a second signal.
+    async fn drained(&self, signals: &mut Signals, census: &Census, deadline: Instant) -> bool {
+        // The workers still take what the kernel had queued when they were told to stop.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        loop {
+            tokio::select! {
+                () = census.emptied() => return true,
+                () = sleep_until(deadline) => return false,
+                signal = signals.next() => match signal {
+                    Signal::Stop => return false,
+                    other => self.handle(other),
+                },
+            }
+        }
+    }
+
+    fn handle(&self, signal: Signal) {
+        match signal {
+            Signal::Reopen => {
+                self.access_log.sink().reopen();
+                self.log.reopen();
+            }
+            Signal::Reload => warn!("reload is not supported yet: the running configuration stays"),
+            Signal::Stop => {}
+        }
+    }
+}
+
+fn bind_all(
+    snapshot: &Snapshot,
+    workers: usize,
+) -> Result<Vec<(Arc<str>, Vec<Bound>)>, StartError> {
+    let mut bound = Vec::new();
+    let mut errors = Vec::new();
+    for endpoint in &snapshot.endpoints {
+        match endpoint::bind(endpoint, workers) {
+            Ok(sockets) => bound.push((Arc::clone(&endpoint.name), sockets)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(bound)
+    } else {
+        Err(StartError::Bind(errors))
+    }
+}

@@ -1,0 +1,223 @@
+//! A worker: one thread, one runtime, its own accept sockets and its own connections.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::net::{AddressFamily, getsockname};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
+
+use super::Census;
+use crate::admission::{Admission, Permit};
+use crate::connection::{self, Accepted, Surroundings};
+use crate::endpoint::{Intake, accept_loop};
+use crate::leg::Socket;
+use crate::lifecycle;
+use crate::snapshot::{Endpoint, Live};
+
+/// A connection is handed to another worker when this one has so many more than that one: the
+/// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
+const UNEVEN: usize = 8;
+
+/// A connection that was accepted but belongs to no runtime yet.
+pub(super) struct Arrival {
+    socket: OwnedFd,
+    endpoint: Arc<Endpoint>,
+    permit: Permit,
+    at: Instant,
+    place: Place,
+}
+
+/// The workers, as they see each other: how much each has, and how to reach it. The channels hold no
+/// more than the process's cap on connections lets in.
+pub(super) struct Workers {
+    loads: Vec<AtomicUsize>,
+    inboxes: Vec<mpsc::UnboundedSender<Arrival>>,
+}
+
+impl Workers {
+    pub(super) fn new(count: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Arrival>>) {
+        let (inboxes, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let loads = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        (Arc::new(Self { loads, inboxes }), receivers)
+    }
+
+    fn load(&self, index: usize) -> usize {
+        self.loads
+            .get(index)
+            .map_or(0, |load| load.load(Ordering::Relaxed))
+    }
+
+    /// The worker that a connection accepted by `index` should live on.
+    fn choose(&self, index: usize) -> usize {
+        let own = self.load(index);
+        (0..self.loads.len())
+            .min_by_key(|other| self.load(*other))
+            .filter(|least| self.load(*least) + UNEVEN < own)
+            .unwrap_or(index)
+    }
+}
+
+/// A connection's place on a worker and in the census, given up on drop.
+struct Place {
+    crew: Arc<Workers>,
+    census: Arc<Census>,
+    index: usize,
+}
+
+impl Place {
+    fn take(crew: &Arc<Workers>, census: &Arc<Census>, index: usize) -> Self {
+        if let Some(load) = crew.loads.get(index) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        census.enter();
+        Self {
+            crew: Arc::clone(crew),
+            census: Arc::clone(census),
+            index,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(load) = self.crew.loads.get(self.index) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.census.leave();
+    }
+}
+
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) crew: Arc<Workers>,
+    pub(super) inbox: mpsc::UnboundedReceiver<Arrival>,
+    pub(super) listeners: Vec<(Arc<str>, OwnedFd)>,
+    pub(super) live: Arc<Live>,
+    pub(super) admission: Admission,
+    pub(super) around: Arc<Surroundings>,
+    pub(super) census: Arc<Census>,
+}
+
+impl Worker {
+    /// Runs until connections are to be cut, and for their last words.
+    pub(super) fn run(self) {
+        match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.work()),
+            Err(error) => error!(%error, "a worker cannot start"),
+        }
+    }
+
+    async fn work(mut self) {
+        let mut accepting = JoinSet::new();
+        for (name, listener) in std::mem::take(&mut self.listeners) {
+            let mut door = self.door(&name);
+            let admission = self.admission.clone();
+            let phases = self.around.phases.clone();
+            accepting.spawn(async move {
+                if let Err(error) = accept_loop(&name, listener, admission, phases, &mut door).await
+                {
+                    error!(endpoint = %name, %error, "the accept loop has ended");
+                }
+            });
+        }
+        let mut phases = self.around.phases.clone();
+        let cut = lifecycle::cut(&mut phases);
+        tokio::pin!(cut);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut cut => break,
+                Some(arrival) = self.inbox.recv() => spawn(arrival, &self.around),
+                Some(_) = accepting.join_next() => {}
+            }
+        }
+        let _ = timeout(super::CUT, self.census.emptied()).await;
+    }
+
+    fn door(&self, name: &Arc<str>) -> Door {
+        Door {
+            endpoint: Arc::clone(name),
+            index: self.index,
+            crew: Arc::clone(&self.crew),
+            live: Arc::clone(&self.live),
+            around: Arc::clone(&self.around),
+            census: Arc::clone(&self.census),
+        }
+    }
+}
+
+/// Where a worker's accepted sockets go in: onto this worker, or a less loaded one.
+struct Door {
+    endpoint: Arc<str>,
+    index: usize,
+    crew: Arc<Workers>,
+    live: Arc<Live>,
+    around: Arc<Surroundings>,
+    census: Arc<Census>,
+}
+
+impl Intake for Door {
+    fn take(&mut self, socket: OwnedFd, permit: Permit) {
+        // A connection keeps the snapshot it is born with.
+        let Some(endpoint) = self.live.load().endpoint(&self.endpoint).map(Arc::clone) else {
+            return;
+        };
+        let chosen = self.crew.choose(self.index);
+        let arrival = Arrival {
+            socket,
+            endpoint,
+            permit,
+            at: Instant::now(),
+            place: Place::take(&self.crew, &self.census, chosen),
+        };
+        if chosen == self.index {
+            spawn(arrival, &self.around);
+        } else if let Some(inbox) = self.crew.inboxes.get(chosen) {
+            // It can fail only while the process ends.
+            let _ = inbox.send(arrival);
+        }
+    }
+}
+
+/// Registers a socket with this worker's runtime and starts its connection.
+fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
+    let Arrival {
+        socket,
+        endpoint,
+        permit,
+        at,
+        place,
+    } = arrival;
+    match register(socket) {
+        Ok(socket) => {
+            let accepted = Accepted {
+                socket,
+                endpoint,
+                permit,
+                at,
+            };
+            let connection = connection::run(accepted, Arc::clone(around));
+            tokio::spawn(async move {
+                let _place = place;
+                connection.await;
+            });
+        }
+        Err(error) => {
+            warn!(endpoint = %endpoint.name, %error, "a connection was lost right after it was accepted")
+        }
+    }
+}
+
+fn register(socket: OwnedFd) -> std::io::Result<Socket> {
+    if getsockname(&socket)?.address_family() == AddressFamily::UNIX {
+        UnixStream::from_std(socket.into()).map(Socket::Unix)
+    } else {
+        TcpStream::from_std(socket.into()).map(Socket::Tcp)
+    }
+}

@@ -1,0 +1,224 @@
+//! One immutable generation of the whole configuration, certificates loaded, and the one place where
+//! generations are swapped.
+//!
+//! A snapshot holds no number that changes, and no text that still has to be understood.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::leg::TcpOptions;
+use crate::observe::access_log::AccessLogSettings;
+use crate::observe::logging::LogSettings;
+use crate::relay::OnTruncation;
+use crate::route::RouteTable;
+use crate::tls::client_side::ClientSide;
+use crate::tls::server_side::ServerSide;
+use crate::upstream::Origins;
+
+/// A whole valid configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What concerns the process as a whole.
+    pub process: ProcessSettings,
+    /// The process's log.
+    pub log: LogSettings,
+    /// The access log.
+    pub access_log: AccessLogSettings,
+    /// The endpoints, in file order.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    by_name: HashMap<Arc<str>, Arc<Endpoint>>,
+}
+
+impl Snapshot {
+    /// A snapshot of these parts.
+    pub fn new(
+        process: ProcessSettings,
+        log: LogSettings,
+        access_log: AccessLogSettings,
+        endpoints: Vec<Arc<Endpoint>>,
+    ) -> Self {
+        let by_name = endpoints
+            .iter()
+            .map(|endpoint| (Arc::clone(&endpoint.name), Arc::clone(endpoint)))
+            .collect();
+        Self {
+            process,
+            log,
+            access_log,
+            endpoints,
+            by_name,
+        }
+    }
+
+    /// The endpoint of this name.
+    pub fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        self.by_name.get(name)
+    }
+}
+
+/// What concerns the process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// Worker threads; absent = as many as there are cores to use.
+    pub workers: Option<usize>,
+    /// Connections at once; absent = as many as the descriptor limit allows.
+    pub connections: Option<usize>,
+    /// Connections before their relay at once.
+    pub handshakes: usize,
+    /// How a stop goes.
+    pub drain: DrainPolicy,
+}
+
+/// How a stop goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainPolicy {
+    /// Still accepting, for so long.
+    pub lame_duck: Duration,
+    /// Then connections may finish, for so long.
+    pub stop: Duration,
+    /// Meanwhile a connection without a byte for so long ends first.
+    pub idle_after: Duration,
+}
+
+/// A listening address and its policy.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub listen: Vec<Listen>,
+    /// What clients speak.
+    pub protocol: Protocol,
+    /// The kernel's queue of each socket.
+    pub backlog: u32,
+    /// Options of accepted sockets.
+    pub tcp: TcpOptions,
+    /// Whether TCP Fast Open is accepted.
+    pub fast_open: bool,
+    /// From accept to a whole ClientHello.
+    pub hello_timeout: Duration,
+    /// The routes.
+    pub routes: RouteTable<Arc<Route>>,
+}
+
+/// What clients of an endpoint speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TLS: routed by the ClientHello.
+    Tls,
+    /// Anything.
+    Tcp,
+}
+
+/// A place to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// One address. `[::]` means IPv6 alone.
+    Address(std::net::SocketAddr),
+    /// Every address of both families.
+    Everywhere(u16),
+    /// A unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        permissions: u32,
+        /// Its owner, by name or number.
+        owner: Option<String>,
+        /// Its group, by name or number.
+        group: Option<String>,
+    },
+    /// A socket that systemd hands over under this name.
+    Systemd(String),
+}
+
+/// One object for all that is decided about a connection: what it is shown, what is demanded of it,
+/// how it is carried and where to.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How it is carried.
+    pub mode: Mode,
+    /// Where to.
+    pub upstream: Arc<Upstream>,
+    /// From accept to the client's TLS and client auth done.
+    pub client_timeout: Duration,
+    /// From then to the origin being ready.
+    pub origin_timeout: Duration,
+    /// No application byte either way.
+    pub idle: Option<Duration>,
+    /// No progress since the first end.
+    pub half_close: Option<Duration>,
+    /// From accept.
+    pub lifetime: Option<Duration>,
+    /// What the origin sees of a client that ends without close_notify.
+    pub on_truncation: OnTruncation,
+}
+
+/// How a route carries its connections.
+#[derive(Debug)]
+pub enum Mode {
+    /// The client's TLS goes to the origin unopened.
+    Passthrough,
+    /// The client's TLS ends here, the origin gets plaintext.
+    Terminate(ServerSide),
+    /// The client's TLS ends here, another begins.
+    Reencrypt(ServerSide),
+    /// Plain on both sides.
+    Forward,
+    /// Plain from the client, TLS to the origin.
+    Originate,
+}
+
+impl Mode {
+    /// The word used in the configuration and in logs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Passthrough => "passthrough",
+            Self::Terminate(_) => "terminate",
+            Self::Reencrypt(_) => "reencrypt",
+            Self::Forward => "forward",
+            Self::Originate => "originate",
+        }
+    }
+
+    /// Our side of the client's TLS, where it ends here.
+    pub const fn server_side(&self) -> Option<&ServerSide> {
+        match self {
+            Self::Terminate(side) | Self::Reencrypt(side) => Some(side),
+            Self::Passthrough | Self::Forward | Self::Originate => None,
+        }
+    }
+}
+
+/// Origins, and how they are spoken to.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The origins.
+    pub origins: Origins,
+    /// TLS towards them; absent where the upstream is used plain.
+    pub tls: Option<ClientSide>,
+    /// What the client sees of an origin that ends without close_notify.
+    pub on_truncation: OnTruncation,
+}
+
+/// The snapshot that new connections get.
+#[derive(Debug)]
+pub struct Live(ArcSwap<Snapshot>);
+
+impl Live {
+    /// The first generation.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// The present generation.
+    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.0.load()
+    }
+}

@@ -1,0 +1,58 @@
+//! The few system calls that have no safe wrapper. The only file where `unsafe` is allowed.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::ioctl::{Getter, Opcode, ioctl};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// `SIOCOUTQ` of `linux/sockios.h`, the same number on every architecture that we build for.
+const SIOCOUTQ: Opcode = 0x5411;
+
+/// How many bytes of a TCP socket's send queue the peer has not acknowledged yet.
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
+    // provides, and touches nothing else.
+    let queued: i32 = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) }?;
+    Ok(usize::try_from(queued).unwrap_or(0))
+}
+
+/// Lets a listening socket accept data with the SYN, for so many connections at once (RFC 7413).
+pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of_val(&queue)).map_err(io::Error::other)?;
+    // SAFETY: TCP_FASTOPEN reads one C int, which lives on our stack for the call, of that length.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN,
+            std::ptr::from_ref(&queue).cast(),
+            len,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Registers a listening socket with this thread's runtime.
+pub(crate) fn watch(listener: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, is the same descriptor all its life, and is closed by nobody but
+    // the `AsyncFd` that owns it from here on.
+    let watched = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) };
+    watched.map_err(|e| e.into_parts().1)
+}
+
+/// Takes ownership of a descriptor that the process inherited (systemd's socket activation).
+pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the borrowed descriptor lives for one `fcntl`, which fails when it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it is open (checked above), and each descriptor is asked for once, at the start,
+    // by the one place that reads LISTEN_FDS; nothing else in the process knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(borrowed.as_raw_fd()) })
+}

@@ -1,0 +1,108 @@
+//! The certificates that an endpoint presents, and the choice among them.
+
+use std::sync::Arc;
+
+use rustls::pki_types::UnixTime;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
+use crate::name::{Name, NameTable, Pattern};
+
+/// A chain, its key, and the names it is for.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The name by which the configuration refers to it.
+    pub name: String,
+    /// Chain and key, which belong together.
+    pub key: Arc<CertifiedKey>,
+    /// The names it may be presented for.
+    pub names: Vec<Pattern>,
+    /// Start of its validity, in seconds of unix time.
+    pub not_before: i64,
+    /// End of its validity, in seconds of unix time.
+    pub not_after: i64,
+}
+
+impl Certificate {
+    fn is_valid_at(&self, now: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
+    fn is_ecdsa(&self) -> bool {
+        self.key.key.algorithm() != SignatureAlgorithm::RSA
+    }
+
+    fn suits(&self, schemes: &[SignatureScheme]) -> bool {
+        self.key.key.choose_scheme(schemes).is_some()
+    }
+}
+
+/// All certificates of an endpoint, by the names they cover.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    by_name: NameTable<Vec<Arc<Certificate>>>,
+}
+
+impl Certificates {
+    /// Files a certificate under each of its names. Those with a fast key come first.
+    pub fn add(&mut self, certificate: &Arc<Certificate>) {
+        for pattern in &certificate.names {
+            let owners = self.by_name.entry(pattern.clone());
+            owners.push(Arc::clone(certificate));
+            owners.sort_by_key(|c| !c.is_ecdsa());
+        }
+    }
+
+    /// Whether every name of `pattern` has a certificate.
+    pub fn cover(&self, pattern: &Pattern) -> bool {
+        self.by_name.covering(pattern).is_some()
+    }
+
+    fn for_name(&self, name: &str) -> &[Arc<Certificate>] {
+        Name::from_wire(name)
+            .ok()
+            .and_then(|name| self.by_name.owner(&name))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Which certificate a route presents.
+#[derive(Debug)]
+pub enum CertificateChoice {
+    /// The endpoint's certificate for the name that the client sent.
+    ByName(Arc<Certificates>),
+    /// This one: a default route's.
+    Fixed(Arc<Certificate>),
+}
+
+impl ResolvesServerCert for CertificateChoice {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let candidates = match self {
+            Self::ByName(certificates) => certificates.for_name(hello.server_name()?),
+            Self::Fixed(certificate) => std::slice::from_ref(certificate),
+        };
+        choose(candidates, hello.signature_schemes(), unix_now()).map(|c| Arc::clone(&c.key))
+    }
+}
+
+/// The first certificate that the client can verify, one that is valid now before one that is not:
+/// a renewal may lie beside the old certificate before its time. When the client can verify none,
+/// the first, so that rustls tells it so.
+fn choose<'a>(
+    candidates: &'a [Arc<Certificate>],
+    schemes: &[SignatureScheme],
+    now: i64,
+) -> Option<&'a Arc<Certificate>> {
+    let suits = |c: &&Arc<Certificate>| c.suits(schemes);
+    candidates
+        .iter()
+        .filter(suits)
+        .find(|c| c.is_valid_at(now))
+        .or_else(|| candidates.iter().find(suits))
+        .or_else(|| candidates.first())
+}
+
+fn unix_now() -> i64 {
+    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,375 @@
+//! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue, UnbufferedClientConnection, WebPkiServerVerifier,
+};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, NamedGroup, RootCertStore, SignatureScheme,
+};
+
+use super::handshake::{HandshakeError, drive};
+use super::{AES_FIRST, Versions, blame, provider};
+use crate::leg::{Conn, Leg, Seal};
+use crate::outcome::{Failure, Reason};
+
+/// How many origin names keep sessions to resume.
+const SESSION_NAMES: usize = 256;
+
+/// Whom an upstream trusts.
+#[derive(Debug)]
+pub enum Trust {
+    /// The chain must end at one of these, and the name must be the expected one.
+    Full(Arc<RootCertStore>),
+    /// Nothing is checked but that the origin holds the key of whatever certificate it shows.
+    DangerNone,
+}
+
+/// The name that an origin is told and held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sni {
+    /// Send the configured name.
+    Configured,
+    /// Send the client's own server name.
+    Client,
+    /// Send none.
+    Absent,
+}
+
+/// The application protocol offered to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginAlpn {
+    /// Exactly what the client negotiated; the origin has to select it.
+    Forward,
+    /// These, whatever the client negotiated.
+    Fixed(Vec<Vec<u8>>),
+    /// None.
+    Absent,
+}
+
+/// How an upstream's origins are spoken to, as finished policy.
+#[derive(Debug)]
+pub struct ClientPolicy {
+    /// The TLS versions spoken.
+    pub versions: Versions,
+    /// Whom we trust.
+    pub trust: Trust,
+    /// The name to send.
+    pub sni: Sni,
+    /// The name to verify when it is not the one that is sent.
+    pub verify_name: Option<ServerName<'static>>,
+    /// Our certificate, for origins that ask for one.
+    pub certificate: Option<Arc<CertifiedKey>>,
+    /// The application protocols to offer.
+    pub alpn: OriginAlpn,
+    /// How old a session may get that is resumed; `None` resumes nothing.
+    pub resumption: Option<Duration>,
+}
+
+/// An upstream's side of TLS towards its origins.
+#[derive(Debug)]
+pub struct ClientSide {
+    config: Arc<ClientConfig>,
+    sni: Sni,
+    alpn: OriginAlpn,
+}
+
+/// What one handshake with an origin is about.
+#[derive(Debug)]
+pub struct Introduction<'a> {
+    /// The origin's configured name or address.
+    pub name: &'a ServerName<'static>,
+    /// The server name that the client sent.
+    pub client_sni: Option<ServerName<'static>>,
+    /// The application protocol that the client negotiated.
+    pub client_alpn: Option<Vec<u8>>,
+}
+
+/// Why a handshake with an origin failed, and whether another origin may be tried.
+#[derive(Debug)]
+pub struct OriginRefusal {
+    /// The reason and its details.
+    pub failure: Failure,
+    /// Whether the origin ended or reset: it may be restarting, and another one may be well.
+    pub may_retry: bool,
+}
+
+impl ClientSide {
+    /// Builds the configuration of a policy.
+    pub fn new(policy: ClientPolicy) -> Result<Self, Error> {
+        let builder = ClientConfig::builder_with_provider(provider(&AES_FIRST))
+            .with_protocol_versions(policy.versions.supported())?;
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(policy.trust, policy.verify_name)?);
+        let mut config = match policy.certificate {
+            Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+            None => builder.with_no_client_auth(),
+        };
+        config.enable_sni = policy.sni != Sni::Absent;
+        config.resumption = policy
+            .resumption
+            .map_or_else(Resumption::disabled, |max_age| {
+                Resumption::store(Arc::new(AgedSessions::new(max_age)))
+            });
+        if let OriginAlpn::Fixed(protocols) = &policy.alpn {
+            config.alpn_protocols.clone_from(protocols);
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            sni: policy.sni,
+            alpn: policy.alpn,
+        })
+    }
+
+    /// Does the handshake with an origin. On success the leg is sealed.
+    pub async fn connect(
+        &self,
+        leg: &mut Leg,
+        about: Introduction<'_>,
+    ) -> Result<(), OriginRefusal> {
+        let refuse = |failure| OriginRefusal {
+            failure,
+            may_retry: false,
+        };
+        let name = match (self.sni, about.client_sni) {
+            (Sni::Client, Some(name)) => name,
+            _ => about.name.clone(),
+        };
+        let forwarded = match self.alpn {
+            OriginAlpn::Forward => about.client_alpn,
+            OriginAlpn::Fixed(_) | OriginAlpn::Absent => None,
+        };
+        let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
+            .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
+        let seal = Box::new(Seal::new(Conn::Client(conn)));
+        drive(leg, seal, &[], &mut None).await.map_err(refusal)?;
+        let selected = leg
+            .seal
+            .as_ref()
+            .and_then(|seal| seal.facts().alpn_protocol());
+        if forwarded.is_some() && selected != forwarded.as_deref() {
+            // An h2 client must not be joined to an origin that will speak HTTP/1.1.
+            return Err(refuse(
+                Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn config_for(&self, alpn: Option<&[u8]>) -> Arc<ClientConfig> {
+        match alpn {
+            Some(protocol) => {
+                let mut config = ClientConfig::clone(&self.config);
+                config.alpn_protocols = vec![protocol.to_vec()];
+                Arc::new(config)
+            }
+            None => Arc::clone(&self.config),
+        }
+    }
+}
+
+fn refusal(error: HandshakeError) -> OriginRefusal {
+    match error {
+        HandshakeError::Tls { error, .. } => OriginRefusal {
+            failure: Failure::new(blame::origin(&error)).detail(error.to_string()),
+            may_retry: false,
+        },
+        HandshakeError::Ended => OriginRefusal {
+            failure: Failure::new(Reason::OriginClosed),
+            may_retry: true,
+        },
+        HandshakeError::Socket(error) => OriginRefusal {
+            failure: Failure::new(match error.kind() {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::OriginReset,
+                _ => Reason::OriginTlsError,
+            })
+            .detail(error.to_string()),
+            may_retry: true,
+        },
+    }
+}
+
+fn verifier(
+    trust: Trust,
+    verify_name: Option<ServerName<'static>>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let provider = provider(&AES_FIRST);
+    let roots = match trust {
+        Trust::Full(roots) => roots,
+        Trust::DangerNone => return Ok(Arc::new(Unverified(provider))),
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|e| Error::General(e.to_string()))?;
+    Ok(match verify_name {
+        Some(name) => Arc::new(UnderName { verifier, name }),
+        None => verifier,
+    })
+}
+
+/// Verifies a fixed name, whatever name was sent to the origin.
+#[derive(Debug)]
+struct UnderName {
+    verifier: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for UnderName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _sent: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verifier
+            .verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// `verify: danger-none`: any certificate will do, as long as the origin proves that it has the key.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Origin sessions, none older than `max_age` counted from its full handshake: all of them are
+/// dropped once in that time, so a renewed one can descend only from a full handshake since then.
+#[derive(Debug)]
+struct AgedSessions {
+    max_age: Duration,
+    current: Mutex<(Instant, Arc<ClientSessionMemoryCache>)>,
+}
+
+impl AgedSessions {
+    fn new(max_age: Duration) -> Self {
+        Self {
+            max_age,
+            current: Mutex::new((Instant::now(), fresh())),
+        }
+    }
+
+    fn sessions(&self) -> Arc<ClientSessionMemoryCache> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0.elapsed() >= self.max_age {
+            *current = (Instant::now(), fresh());
+        }
+        Arc::clone(&current.1)
+    }
+}
+
+fn fresh() -> Arc<ClientSessionMemoryCache> {
+    Arc::new(ClientSessionMemoryCache::new(SESSION_NAMES))
+}
+
+impl ClientSessionStore for AgedSessions {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.sessions().set_kx_hint(server_name, group);
+    }
+
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.sessions().kx_hint(server_name)
+    }
+
+    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.sessions().set_tls12_session(server_name, value);
+    }
+
+    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.sessions().tls12_session(server_name)
+    }
+
+    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
+        self.sessions().remove_tls12_session(server_name);
+    }
+
+    fn insert_tls13_ticket(
+        &self,
+        server_name: ServerName<'static>,
+        value: Tls13ClientSessionValue,
+    ) {
+        self.sessions().insert_tls13_ticket(server_name, value);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        server_name: &ServerName<'static>,
+    ) -> Option<Tls13ClientSessionValue> {
+        self.sessions().take_tls13_ticket(server_name)
+    }
+}

@@ -1,0 +1,137 @@
+//! Driving a handshake of either side to its end over a socket.
+
+use std::io;
+
+use rustls::Error;
+use rustls::pki_types::CertificateDer;
+
+use super::client_auth;
+use crate::leg::{Leg, Seal, SealEnd, Socket, with_scratch};
+
+/// How a handshake failed.
+#[derive(Debug)]
+pub(super) enum HandshakeError {
+    /// The protocol failed; `alert` tells the peer, where there is something to tell.
+    Tls { error: Error, alert: Vec<u8> },
+    /// The peer ended the connection.
+    Ended,
+    /// The socket failed.
+    Socket(io::Error),
+}
+
+/// What one synchronous step leaves to do.
+struct Progress {
+    ready: bool,
+    end: Option<SealEnd>,
+    /// What the socket did not take at once.
+    unsent: Vec<u8>,
+}
+
+/// Drives `seal` over the leg's socket until application data may be written.
+///
+/// `first` is what has already been read. Application data that comes along with the last flight is
+/// left in the leg's `unread`. Of the peer's certificates, the leaf that our verifier saw is left in
+/// `presented`, as rustls forgets one that is refused.
+pub(super) async fn drive(
+    leg: &mut Leg,
+    mut seal: Box<Seal>,
+    first: &[u8],
+    presented: &mut Option<CertificateDer<'static>>,
+) -> Result<(), HandshakeError> {
+    let mut progress = advance(leg, &mut seal, Input::Bytes(first), presented)?;
+    loop {
+        if let Some(SealEnd::Failed(error)) = progress.end {
+            let alert = progress.unsent;
+            return Err(HandshakeError::Tls { error, alert });
+        }
+        if !progress.unsent.is_empty() {
+            let unsent = std::mem::take(&mut progress.unsent);
+            leg.socket
+                .write_all(&unsent)
+                .await
+                .map_err(HandshakeError::Socket)?;
+        }
+        if progress.ready {
+            leg.seal = Some(seal);
+            return Ok(());
+        }
+        if progress.end.is_some() {
+            return Err(HandshakeError::Ended);
+        }
+        leg.socket
+            .readable()
+            .await
+            .map_err(HandshakeError::Socket)?;
+        progress = advance(leg, &mut seal, Input::Socket, presented)?;
+    }
+}
+
+enum Input<'a> {
+    Bytes(&'a [u8]),
+    Socket,
+}
+
+/// Processes what is there and sends what rustls wants sent, without waiting for anything.
+fn advance(
+    leg: &mut Leg,
+    seal: &mut Seal,
+    input: Input<'_>,
+    presented: &mut Option<CertificateDer<'static>>,
+) -> Result<Progress, HandshakeError> {
+    let Leg { socket, unread, .. } = leg;
+    with_scratch(|scratch| {
+        let overlong = || HandshakeError::Tls {
+            error: Error::PeerSentOversizedRecord,
+            alert: Vec::new(),
+        };
+        let start = seal.restore(&mut scratch.input).ok_or_else(overlong)?;
+        let room = scratch.input.get_mut(start..).unwrap_or_default();
+        let len = match input {
+            Input::Bytes(bytes) => {
+                room.get_mut(..bytes.len())
+                    .ok_or_else(overlong)?
+                    .copy_from_slice(bytes);
+                bytes.len()
+            }
+            Input::Socket => match socket.try_read(room) {
+                Ok(0) => return Err(HandshakeError::Ended),
+                Ok(len) => len,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(e) => return Err(HandshakeError::Socket(e)),
+            },
+        };
+        let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
+        let opened = seal.open(
+            filled,
+            |plain| unread.extend_from_slice(plain),
+            &mut scratch.output,
+        );
+        if let Some(leaf) = client_auth::take_presented() {
+            *presented = Some(leaf);
+        }
+        let failed = matches!(opened.end, Some(SealEnd::Failed(_)));
+        let unsent = if failed {
+            // The alert is the farewell, which is sent with more care than a flight.
+            scratch.output.filled().to_vec()
+        } else {
+            send(socket, scratch.output.filled())?
+        };
+        Ok(Progress {
+            ready: opened.ready,
+            end: opened.end,
+            unsent,
+        })
+    })
+}
+
+/// Sends what the socket takes at once and returns the rest.
+fn send(socket: &Socket, bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    match socket.try_write(bytes) {
+        Ok(sent) => Ok(bytes.get(sent..).unwrap_or_default().to_vec()),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(bytes.to_vec()),
+        Err(e) => Err(HandshakeError::Socket(e)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Reading the ClientHello: one parser for every mode, whole before anything is decided.
+//!
+//! rustls' `Acceptor` is fed by a recording reader. The recorded bytes are then replayed: to the
+//! origin verbatim (passthrough), or into the real handshake (terminate, reencrypt). The decision
+//! cannot depend on how the hello was cut into records or segments, as nothing is decided before
+//! the parser has all of it, and the limit counts bytes on the wire.
+//!
+//! Hellos without `signature_algorithms` (TLS 1.1 and older) are refused by that parser in every
+//! mode, passthrough too.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::ready;
+
+use rustls::server::{Accepted, Acceptor};
+use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
+
+use super::blame::alert_record;
+use crate::leg::{Socket, with_scratch};
+use crate::outcome::{Failure, Farewell, Reason};
+
+/// The most bytes that a ClientHello may take on the wire, record headers included. What rustls'
+/// parser buffers at most.
+pub const HELLO_MAX: usize = 65_535;
+
+/// How much one read may take; hellos are below 2 KiB but for the rare big ticket.
+const HELLO_READ: usize = 16 * 1024;
+
+/// What a client said first.
+#[derive(Debug, Default)]
+pub struct Hello {
+    /// The server name as sent, lower-cased, not yet normalised; absent too when it is an address.
+    pub server_name: Option<String>,
+    /// The application protocols offered, in the client's order.
+    pub alpn: Vec<Vec<u8>>,
+    /// Whether the client's first AEAD suite is ChaCha20-Poly1305: it has no fast AES.
+    pub prefers_chacha: bool,
+    /// All bytes read so far: the hello, and whatever came along behind it.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads one ClientHello from `socket`.
+pub async fn read(socket: &mut Socket) -> Result<Hello, Failure> {
+    let mut parser = Parser::default();
+    let mut bytes = Vec::new();
+    loop {
+        if read_more(socket, &mut bytes).await? == 0 {
+            let reason = if bytes.is_empty() {
+                Reason::ProbeEof
+            } else {
+                Reason::ClientClosed
+            };
+            return Err(reason.into());
+        }
+        if let Some(hello) = parser.feed(&bytes)? {
+            return Ok(Hello { bytes, ..hello });
+        }
+        if bytes.len() >= HELLO_MAX {
+            return Err(refusal(
+                Reason::HelloTooLarge,
+                AlertDescription::IllegalParameter,
+            ));
+        }
+    }
+}
+
+/// Reads once, through the worker's scratch so that a silent client holds no buffer.
+async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<usize, Failure> {
+    let room = (HELLO_MAX - bytes.len()).min(HELLO_READ);
+    let read = poll_fn(|cx| {
+        with_scratch(|scratch| {
+            let buf = scratch.input.get_mut(..room).unwrap_or_default();
+            let len = ready!(socket.poll_read(cx, buf))?;
+            bytes.extend_from_slice(buf.get(..len).unwrap_or_default());
+            io::Result::Ok(len).into()
+        })
+    });
+    read.await
+        .map_err(|e| Failure::new(Reason::ClientReset).detail(e.to_string()))
+}
+
+/// The parser, and how much of the recorded bytes it has been given.
+#[derive(Default)]
+struct Parser {
+    acceptor: Acceptor,
+    fed: usize,
+}
+
+impl Parser {
+    /// Gives the parser what is new in `bytes`. `None` means that the hello is not whole yet.
+    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, Failure> {
+        while let Some(mut rest) = bytes.get(self.fed..).filter(|rest| !rest.is_empty()) {
+            let before = rest.len();
+            if self.acceptor.read_tls(&mut rest).is_err() {
+                return Err(refusal(
+                    Reason::HelloTooLarge,
+                    AlertDescription::IllegalParameter,
+                ));
+            }
+            self.fed += before - rest.len();
+            match self.acceptor.accept() {
+                Ok(Some(accepted)) => return Ok(Some(describe(&accepted))),
+                Ok(None) if before == rest.len() => break,
+                Ok(None) => {}
+                Err((error, _)) => return Err(blame(&error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn describe(accepted: &Accepted) -> Hello {
+    let hello = accepted.client_hello();
+    Hello {
+        server_name: hello.server_name().map(str::to_owned),
+        alpn: hello
+            .alpn()
+            .map(|names| names.map(<[u8]>::to_vec).collect())
+            .unwrap_or_default(),
+        prefers_chacha: prefers_chacha(hello.cipher_suites()),
+        bytes: Vec::new(),
+    }
+}
+
+fn prefers_chacha(suites: &[CipherSuite]) -> bool {
+    use CipherSuite as S;
+    suites
+        .iter()
+        .find_map(|suite| match suite {
+            S::TLS13_CHACHA20_POLY1305_SHA256
+            | S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Some(true),
+            S::TLS13_AES_128_GCM_SHA256
+            | S::TLS13_AES_256_GCM_SHA384
+            | S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+            | S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+            | S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Some(false),
+            _ => None,
+        })
+        .unwrap_or(false)
+}
+
+/// The refusal that a hello's parse error deserves. rustls' own alert is not used: for several of
+/// these it has none, and old versions should hear that it is their version.
+fn blame(error: &Error) -> Failure {
+    use {AlertDescription as A, InvalidMessage as M, PeerIncompatible as P};
+    let (reason, alert) = match error {
+        Error::InvalidMessage(M::InvalidContentType | M::UnknownProtocolVersion)
+        | Error::InappropriateMessage { .. } => (Reason::NotTls, A::UnexpectedMessage),
+        Error::InvalidMessage(M::HandshakePayloadTooLarge) => {
+            (Reason::HelloTooLarge, A::IllegalParameter)
+        }
+        Error::PeerIncompatible(
+            P::SignatureAlgorithmsExtensionRequired
+            | P::Tls12NotOffered
+            | P::Tls12NotOfferedOrEnabled
+            | P::SupportedVersionsExtensionRequired,
+        ) => (Reason::NoCommonVersion, A::ProtocolVersion),
+        Error::PeerIncompatible(_) => (Reason::HelloUnsupported, A::IllegalParameter),
+        Error::PeerMisbehaved(_) => (Reason::HelloMalformed, A::IllegalParameter),
+        _ => (Reason::HelloMalformed, A::DecodeError),
+    };
+    refusal(reason, alert).detail(error.to_string())
+}
+
+fn refusal(reason: Reason, alert: AlertDescription) -> Failure {
+    Failure::new(reason).farewell(Farewell::Alert(alert_record(alert)))
+}

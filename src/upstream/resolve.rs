@@ -1,0 +1,129 @@
+//! Host names to addresses: off the workers, remembered for a while, the last good answer kept.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long an answer is used without asking again.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How long a new answer is waited for when there is an old one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An answer names no more addresses than these; the rest is ignored.
+const ADDRESSES_MAX: usize = 32;
+
+type Answer = Result<Arc<[IpAddr]>, Arc<io::Error>>;
+
+/// Looks host names up with the system's resolver, on threads of the control runtime, so that a
+/// slow one delays nobody but the connections that need the name. One question at a time is asked
+/// for a name, however many wait for it.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    control: Handle,
+    names: Arc<Mutex<HashMap<Arc<str>, Entry>>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    good: Option<(Instant, Arc<[IpAddr]>)>,
+    asking: Option<watch::Receiver<Option<Answer>>>,
+}
+
+impl Resolver {
+    /// A resolver that works on `control`.
+    pub fn new(control: Handle) -> Self {
+        Self {
+            control,
+            names: Arc::default(),
+        }
+    }
+
+    /// The addresses of `host`; never empty. The caller bounds the time.
+    pub async fn lookup(&self, host: &Arc<str>) -> io::Result<Arc<[IpAddr]>> {
+        let (mut answer, old) = match self.fresh_or_ask(host) {
+            Ok(fresh) => return Ok(fresh),
+            Err(asked) => asked,
+        };
+        let answered = async {
+            match answer.wait_for(Option::is_some).await {
+                Ok(answer) => answer.clone(),
+                Err(_) => None,
+            }
+        };
+        let answer = match &old {
+            Some(_) => timeout(PATIENCE, answered).await.unwrap_or_default(),
+            None => answered.await,
+        };
+        match (answer, old) {
+            (Some(Ok(addresses)), _) | (_, Some(addresses)) => Ok(addresses),
+            (Some(Err(error)), None) => Err(io::Error::new(error.kind(), error.to_string())),
+            (None, None) => Err(io::Error::other("the lookup was given up")),
+        }
+    }
+
+    /// A fresh answer, or a question under way and the last good answer.
+    #[expect(
+        clippy::type_complete,
+        reason = "a pair that only `lookup` takes apart"
+    )]
+    fn fresh_or_ask(
+        &self,
+        host: &Arc<str>,
+    ) -> Result<Arc<[IpAddr]>, (watch::Receiver<Option<Answer>>, Option<Arc<[IpAddr]>>)> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = names.entry(Arc::clone(host)).or_default();
+        if let Some((since, addresses)) = &entry.good
+            && since.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(addresses));
+        }
+        let old = entry
+            .good
+            .as_ref()
+            .map(|(_, addresses)| Arc::clone(addresses));
+        let asking = entry
+            .asking
+            .get_or_insert_with(|| self.ask(Arc::clone(host)));
+        Err((asking.clone(), old))
+    }
+
+    fn ask(&self, host: Arc<str>) -> watch::Receiver<Option<Answer>> {
+        let (tell, asking) = watch::channel(None);
+        let names = Arc::clone(&self.names);
+        self.control.spawn_blocking(move || {
+            let answer = resolve(&host);
+            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = names.entry(host).or_default();
+            entry.asking = None;
+            if let Ok(addresses) = &answer {
+                entry.good = Some((Instant::now(), Arc::clone(addresses)));
+            }
+            tell.send_replace(Some(answer));
+        });
+        asking
+    }
+}
+
+fn resolve(host: &str) -> Answer {
+    let mut found: Vec<IpAddr> = (host, 0)
+        .to_socket_addrs()
+        .map_err(Arc::new)?
+        .map(|address| address.ip())
+        .collect();
+    found.dedup();
+    found.truncate(ADDRESSES_MAX);
+    if found.is_empty() {
+        return Err(Arc::new(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        )));
+    }
+    Ok(found.into())
+}
