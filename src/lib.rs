@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod admission;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod endpoint;

@@ -15,6 +15,7 @@ use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
+use crate::tls::certificates::Certificate;
 use crate::tls::client_side::ClientSide;
 use crate::tls::server_side::ServerSide;
 use crate::upstream::Origins;
@@ -99,6 +100,8 @@ pub struct Endpoint {
     pub tcp: TcpOptions,
     /// Whether TCP Fast Open is accepted.
     pub fast_open: bool,
+    /// The certificates it presents, in file order.
+    pub certificates: Vec<Arc<Certificate>>,
     /// From accept to a whole ClientHello.
     pub hello_timeout: Duration,
     /// The routes.

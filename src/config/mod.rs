@@ -8,9 +8,11 @@
 //! [`Spec`] and belongs to those who use it.
 
 pub mod address;
+pub mod compile;
 mod compose;
 mod expand;
 pub mod fields;
+pub mod load;
 pub mod print;
 pub mod problem;
 mod quantities;

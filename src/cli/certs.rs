@@ -1,0 +1,161 @@
+//! `reseal certs`: a development CA and certificates that it signs.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::{Exit, complain, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The directory to write to; made when it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Host names or addresses to make server certificates for, such as `vault.example.com` or
+    /// `*.example.com`
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+/// How long development certificates last: long enough for a project, too short to be forgotten.
+const DAYS: i64 = 365;
+
+pub(super) fn main(args: &Args) -> Exit {
+    match write_all(&args.out, &args.names) {
+        Ok(report) => print(&report),
+        Err(error) => {
+            complain(&format!("reseal: {error}"));
+            Exit::Bad
+        }
+    }
+}
+
+fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
+    fs::create_dir_all(dir).map_err(|e| about(dir, &e))?;
+    let authority = Authority::open_or_create(dir)?;
+    for name in names {
+        authority.server(dir, name)?;
+    }
+    if !dir.join("client.pem").exists() {
+        authority.client(dir, "client")?;
+    }
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| {
+            format!(
+                "  {0}.pem, {0}.key   server certificate for {name}",
+                file_name(name)
+            )
+        })
+        .collect();
+    Ok(format!(
+        "In {}, valid for {DAYS} days, for development only:\n  ca.pem, ca.key   the CA that clients and origins should trust\n  client.pem, client.key   a client certificate\n{}\n",
+        dir.display(),
+        files.join("\n")
+    ))
+}
+
+/// A development CA.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// The CA of a directory, made when there is none.
+    pub(super) fn open_or_create(dir: &Path) -> io::Result<Self> {
+        let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+        if cert.exists() && key.exists() {
+            let key = KeyPair::from_pem(&fs::read_to_string(key)?).map_err(io::Error::other)?;
+            let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(cert)?, key)
+                .map_err(io::Error::other)?;
+            return Ok(Self { issuer });
+        }
+        let mut params = params("Reseal development CA", &[])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let pair = KeyPair::generate().map_err(io::Error::other)?;
+        let ca = params.self_signed(&pair).map_err(io::Error::other)?;
+        write(&key, &pair.serialize_pem(), 0o600)?;
+        write(&cert, &ca.pem(), 0o644)?;
+        Ok(Self {
+            issuer: Issuer::new(params, pair),
+        })
+    }
+
+    /// A server certificate for `name`.
+    pub(super) fn server(&self, dir: &Path, name: &str) -> io::Result<()> {
+        let mut params = params(name, &[name])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.leaf(dir, &file_name(name), params)
+    }
+
+    /// A client certificate with this common name.
+    pub(super) fn client(&self, dir: &Path, name: &str) -> io::Result<()> {
+        let mut params = params(name, &[name])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.leaf(dir, name, params)
+    }
+
+    fn leaf(&self, dir: &Path, file: &str, mut params: CertificateParams) -> io::Result<()> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        let pair = KeyPair::generate().map_err(io::Error::other)?;
+        let leaf = params
+            .signed_by(&pair, &self.issuer)
+            .map_err(io::Error::other)?;
+        write(
+            &dir.join(format!("{file}.key")),
+            &pair.serialize_pem(),
+            0o600,
+        )?;
+        write(&dir.join(format!("{file}.pem")), &leaf.pem(), 0o644)
+    }
+}
+
+fn params(common_name: &str, names: &[&str]) -> io::Result<CertificateParams> {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).map_err(|e| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("`{common_name}`: {e}"))
+    })?;
+    let now = OffsetDateTime::now_utc();
+    // A clock that is a little behind must not refuse a fresh certificate.
+    params.not_before = now - Duration::hours(1);
+    params.not_after = now + Duration::days(DAYS);
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    Ok(params)
+}
+
+/// `*` is no character for a file name.
+fn file_name(name: &str) -> String {
+    name.replace('*', "_wildcard").replace(['/', ':'], "_")
+}
+
+/// Writes a new file. What is there already may be in use somewhere, and is not overwritten.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                about(path, &"exists already; remove it to make a new one")
+            }
+            _ => about(path, &e),
+        })
+}
+
+fn about(path: &Path, error: &impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,144 @@
+//! `reseal check`.
+
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Exit, complain, print, run, start};
+use crate::config::compile::Files;
+use crate::config::{self, Spec, load};
+use crate::observe::format::timestamp;
+use crate::snapshot::Snapshot;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the effective configuration, with every default filled in
+    #[arg(long)]
+    print: bool,
+    /// Do not read certificates, keys and CA bundles
+    #[arg(long)]
+    no_files: bool,
+    /// Let warnings fail, too
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn main(args: &Args) -> Exit {
+    let Some(path) = run::find(args.config.as_deref()) else {
+        return Exit::Refused;
+    };
+    let files = if args.no_files {
+        Files::Skip
+    } else {
+        Files::Read
+    };
+    let loaded = match load::file(&path, files) {
+        Ok(loaded) => loaded,
+        Err(error) => return start::unreadable(&path, &error),
+    };
+    let problems = &loaded.problems;
+    if !problems.is_empty() {
+        complain(&loaded.report());
+    }
+    if problems.has_errors() || (args.strict && !problems.is_empty()) {
+        return Exit::Bad;
+    }
+    match (&loaded.spec, &loaded.snapshot) {
+        (Some(spec), _) if args.print => print(&config::print(spec)),
+        (Some(spec), None) => print(&format!(
+            "{}: good (files not read)\n{}",
+            path.display(),
+            routes(spec)
+        )),
+        (Some(spec), Some(snapshot)) => {
+            let certificates = certificates(snapshot);
+            print(&format!(
+                "{}: good\n{}{certificates}",
+                path.display(),
+                routes(spec)
+            ))
+        }
+        // A spec without errors always exists.
+        (None, _) => Exit::Internal,
+    }
+}
+
+fn routes(spec: &Spec) -> String {
+    let mut rows =
+        vec![["ENDPOINT", "LISTEN", "ROUTE", "MATCH", "MODE", "UPSTREAM"].map(str::to_owned)];
+    for endpoint in spec.endpoints.iter() {
+        let listen: Vec<_> = endpoint
+            .listen
+            .iter()
+            .map(|l| l.value.to_string())
+            .collect();
+        for route in endpoint.routes.iter() {
+            let default = endpoint
+                .default_route
+                .as_ref()
+                .is_some_and(|default| default.route.as_str() == route.name.as_str());
+            let mut names: Vec<String> = match &route.matches.sni {
+                Some(sni) => sni.iter().map(|name| name.value.0.clone()).collect(),
+                None => Vec::new(),
+            };
+            if default {
+                names.push("(default)".to_owned());
+            }
+            if names.is_empty() {
+                names.push("*".to_owned());
+            }
+            rows.push([
+                endpoint.name.as_str().to_owned(),
+                listen.join(" "),
+                route.name.as_str().to_owned(),
+                names.join(" "),
+                route.mode.value.to_string(),
+                route.upstream.as_str().to_owned(),
+            ]);
+        }
+    }
+    table(&rows)
+}
+
+fn certificates(snapshot: &Snapshot) -> String {
+    let mut rows = vec![["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"].map(str::to_owned)];
+    for endpoint in &snapshot.endpoints {
+        for certificate in &endpoint.certificates {
+            let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+            let end = u64::try_from(certificate.not_after).unwrap_or(0);
+            rows.push([
+                certificate.name.clone(),
+                endpoint.name.to_string(),
+                names.join(" "),
+                timestamp(UNIX_EPOCH + Duration::from_secs(end)),
+            ]);
+        }
+    }
+    if rows.len() == 1 {
+        String::new()
+    } else {
+        format!("\n{}", table(&rows))
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,222 @@
+//! `reseal demo`: every mode on loopback, with throw-away certificates and an origin of its own.
+
+mod origin;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::certs::Authority;
+use super::{Exit, complain, print, start};
+use crate::config::compile::Files;
+use crate::config::load;
+use crate::server::{Patience, Server};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The port for TLS [default: one that is free]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    port: u16,
+}
+
+const NAMES: [&str; 4] = [
+    "passthrough.test",
+    "terminate.test",
+    "reencrypt.test",
+    "mtls.test",
+];
+
+pub(super) fn main(args: &Args) -> Exit {
+    let scene = match Scene::set() {
+        Ok(scene) => scene,
+        Err(error) => {
+            complain(&format!("reseal: the demo cannot be set up: {error}"));
+            return Exit::Internal;
+        }
+    };
+    match scene.open(args.port) {
+        Ok(server) => {
+            let _ = print(&scene.tour(&server));
+            start::serve(server, Patience::None)
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// A directory with certificates, removed at the end, and the origins.
+struct Scene {
+    dir: PathBuf,
+    plain: SocketAddr,
+    sealed: SocketAddr,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Scene {
+    fn set() -> io::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("reseal-demo-{}", std::process::id()));
+        fs::create_dir(&dir)?;
+        let mut scene = Self {
+            dir,
+            plain: ([127, 0, 0, 1], 0).into(),
+            sealed: ([127, 0, 0, 1], 0).into(),
+        };
+        let authority = Authority::open_or_create(&scene.dir)?;
+        for name in NAMES.iter().chain(&["origin.test"]) {
+            authority.server(&scene.dir, name)?;
+        }
+        authority.client(&scene.dir, "client")?;
+        scene.plain = origin::plain()?;
+        // The passthrough route hands the client's TLS to this origin, so it must have that name, too.
+        let certificates = ["origin.test", "passthrough.test"].map(|name| {
+            let file = |extension| scene.dir.join(format!("{name}.{extension}"));
+            (name, file("pem"), file("key"))
+        });
+        scene.sealed = origin::sealed(&certificates)?;
+        Ok(scene)
+    }
+
+    fn open(&self, port: u16) -> Result<Server, Exit> {
+        let path = self.dir.join("config.yaml");
+        let text = self.configuration(port);
+        if let Err(error) = fs::write(&path, &text) {
+            complain(&format!("reseal: {}: {error}", path.display()));
+            return Err(Exit::Internal);
+        }
+        let mut loaded = load::text_in(text, &path, &self.dir, Files::Read);
+        let snapshot = start::snapshot(&mut loaded)?;
+        start::server(snapshot, &loaded)
+    }
+
+    fn configuration(&self, port: u16) -> String {
+        let certificates: String = NAMES
+            .iter()
+            .skip(1)
+            .map(|name| format!("        - {{ cert: {name}.pem, key: {name}.key }}\n"))
+            .collect();
+        format!(
+            "# The demo's configuration: all five modes.
+log: {{ level: warn }}
+access_log: {{ format: text }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:{port}
+    tls:
+      certificates:
+{certificates}    routes:
+      - {{ name: passthrough, match: {{ sni: passthrough.test }}, mode: passthrough, upstream: untouched }}
+      - {{ name: terminate, match: {{ sni: terminate.test }}, mode: terminate, upstream: plain }}
+      - {{ name: reencrypt, match: {{ sni: reencrypt.test }}, mode: reencrypt, upstream: sealed }}
+      - name: mtls
+        match: {{ sni: mtls.test }}
+        mode: terminate
+        client_auth: {{ mode: required, ca: ca.pem }}
+        upstream: plain
+  - name: forward
+    listen: 127.0.0.1:0
+    protocol: tcp
+    routes: [{{ name: forward, mode: forward, upstream: plain }}]
+  - name: originate
+    listen: 127.0.0.1:0
+    protocol: tcp
+    routes: [{{ name: originate, mode: originate, upstream: sealed }}]
+upstreams:
+  plain: {{ origins: [\"{plain}\"] }}
+  untouched: {{ origins: [\"{sealed}\"] }}
+  sealed:
+    origins: [\"{sealed}\"]
+    tls: {{ ca: ca.pem, server_name: origin.test }}
+",
+            plain = self.plain,
+            sealed = self.sealed,
+        )
+    }
+
+    /// What to try, as commands to paste.
+    fn tour(&self, server: &Server) -> String {
+        let at = |name| {
+            server
+                .addresses()
+                .find(|(endpoint, _)| *endpoint == name)
+                .map_or_else(String::new, |(_, address)| address.to_owned())
+        };
+        let edge = at("edge");
+        let port = edge.rsplit(':').next().unwrap_or_default().to_owned();
+        let ca = self.dir.join("ca.pem");
+        let curl = |name: &str, more: &str| {
+            format!(
+                "  curl --cacert {} --resolve {name}:{port}:127.0.0.1 {more}https://{name}:{port}/\n",
+                ca.display()
+            )
+        };
+        let client = format!(
+            "--cert {} --key {} ",
+            self.file("client.pem"),
+            self.file("client.key")
+        );
+        let mut tour = String::from(
+            "Reseal is running with every mode on loopback. Paste these into another terminal:\n\n",
+        );
+        for (what, command) in [
+            (
+                "passthrough: TLS goes to the origin unopened",
+                curl("passthrough.test", ""),
+            ),
+            (
+                "terminate: TLS ends here, the origin gets plaintext",
+                curl("terminate.test", ""),
+            ),
+            (
+                "reencrypt: TLS ends here, and another begins",
+                curl("reencrypt.test", ""),
+            ),
+            ("client certificate required", curl("mtls.test", &client)),
+            (
+                "the same without one: refused, and the origin never hears of it",
+                curl("mtls.test", ""),
+            ),
+            (
+                "forward: plain on both sides",
+                format!("  curl http://{}/\n", at("forward")),
+            ),
+            (
+                "originate: plain from you, TLS to the origin",
+                format!("  curl http://{}/\n", at("originate")),
+            ),
+            (
+                "an unknown name is refused by an alert",
+                format!(
+                    "  openssl s_client -brief -connect {edge} -servername unknown.test </dev/null\n"
+                ),
+            ),
+            (
+                "the handshake in detail",
+                format!(
+                    "  openssl s_client -brief -connect {edge} -servername terminate.test -CAfile {} </dev/null\n",
+                    ca.display()
+                ),
+            ),
+        ] {
+            tour.push_str(&format!("# {what}\n{command}\n"));
+        }
+        tour.push_str(&format!(
+            "The configuration is {}. Below, one line for each connection; Ctrl-C ends the demo.\n\n",
+            self.file("config.yaml")
+        ));
+        tour
+    }
+
+    fn file(&self, name: &str) -> String {
+        Path::new(&self.dir).join(name).display().to_string()
+    }
+}

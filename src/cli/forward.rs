@@ -1,0 +1,159 @@
+//! `reseal forward`: one route from the command line. The flags become the text of a configuration,
+//! which then goes the way of every other.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Exit, complain, start};
+use crate::config::compile::Files;
+use crate::config::load;
+use crate::server::Patience;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to listen: ADDRESS:PORT, or tls://ADDRESS:PORT to terminate TLS there
+    #[arg(long, value_name = "[tls://]ADDRESS")]
+    listen: String,
+    /// Where to connect: HOST:PORT, or tls://HOST:PORT to speak TLS to it
+    #[arg(long, value_name = "[tls://]HOST:PORT")]
+    to: String,
+    /// The certificate of a tls:// listener
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The certificate's key [default: in the same file]
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The CA that the origin of a tls:// target must be signed by [default: the public ones]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The CA that clients of a tls:// listener must be signed by [default: clients need no certificate]
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// The name that the origin's certificate must have [default: its host]
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// End a connection on which nothing moves for this long
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    idle: String,
+    /// Connections at once [default: what the descriptor limit allows]
+    #[arg(long, value_name = "NUMBER")]
+    max_connections: Option<u32>,
+}
+
+pub(super) fn main(args: &Args) -> Exit {
+    let text = match configuration(args) {
+        Ok(text) => text,
+        Err(complaint) => {
+            complain(&format!("reseal: {complaint}"));
+            return Exit::Refused;
+        }
+    };
+    let mut loaded = load::text_in(
+        text,
+        Path::new("(from the flags)"),
+        Path::new(""),
+        Files::Read,
+    );
+    let server = start::snapshot(&mut loaded).and_then(|snapshot| start::server(snapshot, &loaded));
+    match server {
+        Ok(server) => start::serve(server, Patience::None),
+        Err(exit) => exit,
+    }
+}
+
+fn configuration(args: &Args) -> Result<String, String> {
+    let (listen, terminates) = scheme(&args.listen);
+    let (to, seals) = scheme(&args.to);
+    if terminates && args.cert.is_none() {
+        return Err("a tls:// listener needs --cert FILE (and --key FILE)".to_owned());
+    }
+    for (given, flag) in [
+        (args.cert.is_some(), "--cert"),
+        (args.client_ca.is_some(), "--client-ca"),
+    ] {
+        if given && !terminates {
+            return Err(format!("{flag} needs --listen tls://{listen}"));
+        }
+    }
+    for (given, flag) in [
+        (args.ca.is_some(), "--ca"),
+        (args.server_name.is_some(), "--server-name"),
+    ] {
+        if given && !seals {
+            return Err(format!("{flag} needs --to tls://{to}"));
+        }
+    }
+    let mode = match (terminates, seals) {
+        (true, true) => "reencrypt",
+        (true, false) => "terminate",
+        (false, true) => "originate",
+        (false, false) => "forward",
+    };
+    let mut yaml = String::from("log: { level: info }\naccess_log: { format: text }\n");
+    if let Some(max) = args.max_connections {
+        let _ = writeln!(yaml, "process: {{ limits: {{ connections: {max} }} }}");
+    }
+    let _ = writeln!(
+        yaml,
+        "endpoints:\n  - name: forward\n    listen: {}",
+        quote(listen)
+    );
+    let _ = writeln!(yaml, "    timeouts: {{ idle: {} }}", quote(&args.idle));
+    if terminates {
+        yaml.push_str("    protocol: tls\n    default_route: forward\n    tls:\n");
+        push_tls(&mut yaml, args);
+    } else {
+        yaml.push_str("    protocol: tcp\n");
+    }
+    let _ = writeln!(
+        yaml,
+        "    routes: [{{ name: forward, mode: {mode}, upstream: origin }}]"
+    );
+    let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quote(to));
+    if seals {
+        yaml.push_str("    tls:\n      alpn: forward\n");
+        if let Some(ca) = &args.ca {
+            let _ = writeln!(yaml, "      ca: {}", quote_path(ca));
+        }
+        if let Some(name) = &args.server_name {
+            let _ = writeln!(yaml, "      server_name: {}", quote(name));
+        }
+    }
+    Ok(yaml)
+}
+
+fn push_tls(yaml: &mut String, args: &Args) {
+    if let Some(cert) = &args.cert {
+        let key = args.key.as_ref().unwrap_or(cert);
+        let _ = writeln!(
+            yaml,
+            "      certificates: [{{ cert: {}, key: {} }}]",
+            quote_path(cert),
+            quote_path(key)
+        );
+    }
+    if let Some(ca) = &args.client_ca {
+        let _ = writeln!(
+            yaml,
+            "      client_auth: {{ mode: required, ca: {} }}",
+            quote_path(ca)
+        );
+    }
+}
+
+fn scheme(text: &str) -> (&str, bool) {
+    match text.strip_prefix("tls://") {
+        Some(rest) => (rest, true),
+        None => (text.strip_prefix("tcp://").unwrap_or(text), false),
+    }
+}
+
+fn quote_path(path: &Path) -> String {
+    quote(&path.to_string_lossy())
+}
+
+/// A YAML scalar that stands for exactly this text: JSON strings are YAML, and `$` would be a
+/// variable.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
+}

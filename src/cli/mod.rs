@@ -1,0 +1,105 @@
+//! The command line: one file a command, and what their exit codes mean.
+
+mod certs;
+mod check;
+mod demo;
+mod forward;
+mod run;
+mod start;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// How the process ends (the numbers are part of the interface).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// All went well; a server has drained.
+    Good = 0,
+    /// `check` found problems, or connections were cut at the drain deadline.
+    Bad = 1,
+    /// The configuration is refused or cannot be read.
+    Refused = 2,
+    /// An address cannot be listened on.
+    CannotBind = 3,
+    /// The machine or Reseal itself failed.
+    Internal = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A TLS-terminating and re-encrypting TCP proxy.
+#[derive(Debug, Parser)]
+#[command(name = "reseal", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy
+    Run(run::Args),
+    /// Check a configuration: every problem at once, or a summary
+    Check(check::Args),
+    /// Run every mode on loopback with throw-away certificates, and print commands to try
+    Demo(demo::Args),
+    /// Make development certificates: a CA, servers and a client
+    Certs(certs::Args),
+    /// Forward one port, without a configuration file
+    Forward(forward::Args),
+    /// Print the JSON Schema of the configuration file
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run::main(&args),
+        Command::Check(args) => check::main(&args),
+        Command::Demo(args) => demo::main(&args),
+        Command::Certs(args) => certs::main(&args),
+        Command::Forward(args) => forward::main(&args),
+        Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "reseal", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                Ok(()) => print(&String::from_utf8_lossy(&page)),
+                Err(_) => Exit::Internal,
+            }
+        }
+    };
+    exit.into()
+}
+
+/// Writes to standard output. A reader that has gone away is no failure of ours.
+fn print(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Internal,
+        _ => Exit::Good,
+    }
+}
+
+/// Writes a line to standard error, whose loss nobody could be told of.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}

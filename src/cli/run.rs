@@ -1,0 +1,58 @@
+//! `reseal run`.
+
+use std::path::{Path, PathBuf};
+
+use super::{Exit, complain, start};
+use crate::config::compile::Files;
+use crate::config::load;
+use crate::server::Patience;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// Where a configuration is looked for when none is named.
+const PLACES: [&str; 2] = ["config.yaml", "/etc/reseal/config.yaml"];
+
+pub(super) fn main(args: &Args) -> Exit {
+    let Some(path) = find(args.config.as_deref()) else {
+        return Exit::Refused;
+    };
+    let mut loaded = match load::file(&path, Files::Read) {
+        Ok(loaded) => loaded,
+        Err(error) => return start::unreadable(&path, &error),
+    };
+    let server = start::snapshot(&mut loaded).and_then(|snapshot| start::server(snapshot, &loaded));
+    match server {
+        Ok(server) => start::serve(server, Patience::Drain),
+        Err(exit) => exit,
+    }
+}
+
+/// The configuration file to take: the one that is named, or the first that exists. `None` after
+/// saying what is missing and how to get it.
+pub(super) fn find(named: Option<&Path>) -> Option<PathBuf> {
+    if let Some(path) = named {
+        return Some(path.to_owned());
+    }
+    let variable = std::env::var_os("RESEAL_CONFIG");
+    if let Some(path) = variable.filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    if found.is_none() {
+        complain(
+            "reseal: no configuration file: neither --config nor RESEAL_CONFIG names one, and there is no\n\
+             ./config.yaml and no /etc/reseal/config.yaml\n\
+             \n\
+             To get one, copy config.yaml.example, which comes with Reseal, and edit it. Without one:\n  \
+             reseal demo                                              try every mode on this machine\n  \
+             reseal forward --listen 127.0.0.1:8080 --to HOST:PORT    forward one port\n  \
+             reseal certs --out certs vault.example.com               make development certificates",
+        );
+    }
+    found
+}

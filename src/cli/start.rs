@@ -1,0 +1,78 @@
+//! What the commands that serve share: from a loaded configuration to a running server.
+
+use std::path::Path;
+
+use tracing::{info, warn};
+
+use super::{Exit, complain};
+use crate::config::load::Loaded;
+use crate::observe::logging;
+use crate::server::{Ending, Patience, Server, StartError};
+use crate::snapshot::Snapshot;
+
+/// Takes the snapshot out of a configuration, or tells all that is wrong with it.
+pub(super) fn snapshot(loaded: &mut Loaded) -> Result<Snapshot, Exit> {
+    match loaded.snapshot.take() {
+        Some(snapshot) => Ok(snapshot),
+        None => {
+            complain(&loaded.report());
+            Err(Exit::Refused)
+        }
+    }
+}
+
+/// Opens the log and the sockets, and tells of what is doubtful in the configuration.
+pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit> {
+    let log = logging::start(&snapshot.log).map_err(|error| {
+        complain(&format!("reseal: the log cannot be opened: {error}"));
+        Exit::Internal
+    })?;
+    info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
+    for problem in loaded.problems.sorted() {
+        warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));
+    }
+    Server::start(snapshot, log.clone()).map_err(|error| {
+        log.flush();
+        refuse(error)
+    })
+}
+
+/// Serves until the end.
+pub(super) fn serve(server: Server, patience: Patience) -> Exit {
+    match server.run(patience) {
+        Ok(Ending::Drained) => Exit::Good,
+        Ok(Ending::Cut) => Exit::Bad,
+        Err(error) => refuse(error),
+    }
+}
+
+fn refuse(error: StartError) -> Exit {
+    match error {
+        StartError::Bind(errors) => {
+            for error in errors {
+                complain(&format!(
+                    "reseal: endpoint `{}`: {}",
+                    error.endpoint, error.message
+                ));
+            }
+            Exit::CannotBind
+        }
+        StartError::Log(error) => {
+            complain(&format!("reseal: the access log cannot be opened: {error}"));
+            Exit::Internal
+        }
+        StartError::System(error) => {
+            complain(&format!("reseal: cannot start: {error}"));
+            Exit::Internal
+        }
+    }
+}
+
+/// The sentence for a configuration file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Exit {
+    complain(&format!(
+        "reseal: {}: cannot be read: {error}",
+        path.display()
+    ));
+    Exit::Refused
+}

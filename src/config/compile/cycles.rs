@@ -1,0 +1,110 @@
+//! Origins that are our own endpoints: a connection that comes back to where it came from would
+//! multiply until nothing is left.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::config::address::{Listen, OriginAddress};
+use crate::config::problem::{Problems, Span, quoted};
+use crate::config::spec::{Endpoint, Spec};
+
+/// Tells of every origin that leads back to its own endpoint. Host names other than `localhost` are
+/// not looked up for this.
+pub(super) fn find(spec: &Spec, problems: &mut Problems) {
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        for (at, next) in successors(spec, endpoint) {
+            if reaches(spec, next, index) {
+                problems
+                    .error(
+                        at,
+                        format!("this origin leads back to the endpoint {}", quoted(endpoint.name.as_str())),
+                    )
+                    .help("a connection would go round in circles; give the address of the real origin");
+            }
+        }
+    }
+}
+
+fn reaches(spec: &Spec, from: usize, goal: usize) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = vec![from];
+    while let Some(index) = open.pop() {
+        if index == goal {
+            return true;
+        }
+        if seen.insert(index)
+            && let Some(endpoint) = spec.endpoints.get(index)
+        {
+            open.extend(successors(spec, endpoint).map(|(_, next)| next));
+        }
+    }
+    false
+}
+
+/// The endpoints that an endpoint's origins are, with the place of the origin.
+fn successors<'a>(
+    spec: &'a Spec,
+    endpoint: &'a Endpoint,
+) -> impl Iterator<Item = (Span, usize)> + 'a {
+    endpoint
+        .routes
+        .iter()
+        .filter_map(|route| spec.upstreams.get(route.upstream.as_str()))
+        .flat_map(|upstream| upstream.origins.iter())
+        .flat_map(move |origin| {
+            spec.endpoints
+                .iter()
+                .enumerate()
+                .filter(move |(_, endpoint)| {
+                    endpoint
+                        .listen
+                        .iter()
+                        .any(|listen| is_same(&listen.value, &origin.address.value))
+                })
+                .map(move |(index, _)| (origin.address.at, index))
+        })
+}
+
+fn is_same(listen: &Listen, origin: &OriginAddress) -> bool {
+    match (listen, origin) {
+        (Listen::Unix(listen), OriginAddress::Unix(path)) => same_path(&listen.unix, path),
+        (Listen::Any(port), _) => port_of(origin) == Some(*port) && is_here(origin),
+        (Listen::Ip(address), _) if address.port() != port_of(origin).unwrap_or(0) => false,
+        (Listen::Ip(address), OriginAddress::Ip(origin)) => same_host(*address, *origin),
+        (Listen::Ip(address), OriginAddress::Host { .. }) => {
+            is_here(origin) && (address.ip().is_loopback() || address.ip().is_unspecified())
+        }
+        _ => false,
+    }
+}
+
+fn same_path(a: &Path, b: &Path) -> bool {
+    a == b
+}
+
+fn same_host(listen: SocketAddr, origin: SocketAddr) -> bool {
+    let (listen, origin) = (listen.ip().to_canonical(), origin.ip().to_canonical());
+    listen == origin
+        || (listen.is_unspecified() && (origin.is_loopback() || origin.is_unspecified()))
+}
+
+fn port_of(origin: &OriginAddress) -> Option<u16> {
+    match origin {
+        OriginAddress::Ip(address) => Some(address.port()),
+        OriginAddress::Host { port, .. } => Some(*port),
+        OriginAddress::Unix(_) => None,
+    }
+}
+
+/// Whether an origin is surely this machine.
+fn is_here(origin: &OriginAddress) -> bool {
+    match origin {
+        OriginAddress::Ip(address) => {
+            let ip = address.ip().to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        }
+        OriginAddress::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
+        OriginAddress::Unix(_) => true,
+    }
+}

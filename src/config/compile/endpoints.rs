@@ -1,0 +1,165 @@
+//! Endpoints: where they listen, and what goes for all of their routes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Compiler;
+use super::certificates::Store;
+use super::routes::Around;
+use super::upstreams::Upstreams;
+use crate::config::address;
+use crate::config::problem::quoted;
+use crate::config::read::Located;
+use crate::config::shapes::OneOrMany;
+use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
+use crate::leg::TcpOptions;
+use crate::route::RouteTable;
+use crate::snapshot::{Endpoint, Listen, Protocol, Route};
+use crate::tls::Versions;
+
+impl Compiler<'_> {
+    pub(super) fn endpoints(&mut self, upstreams: &Upstreams) -> Option<Vec<Arc<Endpoint>>> {
+        let spec = self.spec;
+        let mut names = HashMap::new();
+        let mut places = HashMap::new();
+        let mut endpoints = Vec::new();
+        for endpoint in spec.endpoints.iter() {
+            if names.insert(endpoint.name.as_str(), ()).is_some() {
+                let message = format!(
+                    "two endpoints are called {}",
+                    quoted(endpoint.name.as_str())
+                );
+                self.problems.error(endpoint.name.at, message);
+            }
+            self.places(endpoint, &mut places);
+            endpoints.push(self.endpoint(endpoint, upstreams).map(Arc::new));
+        }
+        endpoints.into_iter().collect()
+    }
+
+    /// Every listening address once. Port 0 is a new one each time.
+    fn places<'s>(&mut self, spec: &'s spec::Endpoint, places: &mut HashMap<String, &'s str>) {
+        if spec.listen.is_empty() {
+            self.problems.error(
+                spec.listen.at,
+                "an endpoint needs at least one address to listen on",
+            );
+        }
+        for listen in spec.listen.iter() {
+            let place = listen.value.to_string();
+            if place.ends_with(":0") {
+                continue;
+            }
+            if let Some(other) = places.insert(place, spec.name.as_str()) {
+                let message = format!("the endpoint {} listens there already", quoted(other));
+                self.problems.error(listen.at, message);
+            }
+        }
+    }
+
+    fn endpoint(
+        &mut self,
+        spec: &Located<spec::Endpoint>,
+        upstreams: &Upstreams,
+    ) -> Option<Endpoint> {
+        let store = self.certificates(&spec.tls.certificates);
+        if spec.routes.is_empty() {
+            self.problems
+                .error(spec.routes.at, "an endpoint needs at least one route");
+        }
+        self.endpoint_tls(spec);
+        let around = Around {
+            endpoint: spec,
+            upstreams,
+            store: &store,
+            versions: self.versions(&spec.tls),
+        };
+        let routes = self.routes(&around);
+        let listen = self.listen(&spec.listen);
+        Some(assemble(spec, listen, store, routes?))
+    }
+
+    /// What of `tls` cannot have an effect on this endpoint.
+    fn endpoint_tls(&mut self, spec: &spec::Endpoint) {
+        let tls = &spec.tls;
+        if spec.protocol.value == ClientProtocol::Tcp {
+            let mut refuse = |at, what| {
+                self.problems
+                    .error(
+                        at,
+                        format!(
+                            "{what} on an endpoint with `protocol: tcp`, where clients speak no TLS"
+                        ),
+                    )
+                    .help("leave it out, or set `protocol: tls`");
+            };
+            if let Some(certificate) = tls.certificates.first() {
+                refuse(certificate.at, "a certificate");
+            }
+            if tls.client_auth.mode.value != ClientAuthMode::Off {
+                refuse(tls.client_auth.at, "`client_auth`");
+            }
+            if let Some(default) = &spec.default_route {
+                refuse(default.at, "`default_route`");
+            }
+        }
+    }
+
+    fn versions(&mut self, tls: &spec::EndpointTls) -> Versions {
+        match (tls.min_version.value, tls.max_version.value) {
+            (TlsVersion::V1_2, TlsVersion::V1_2) => Versions::Tls12,
+            (TlsVersion::V1_2, TlsVersion::V1_3) => Versions::Both,
+            (TlsVersion::V1_3, TlsVersion::V1_3) => Versions::Tls13,
+            (TlsVersion::V1_3, TlsVersion::V1_2) => {
+                self.problems
+                    .error(tls.min_version.at, "`min_version` is above `max_version`");
+                Versions::Tls13
+            }
+        }
+    }
+
+    fn listen(&self, spec: &OneOrMany<address::Listen>) -> Vec<Listen> {
+        spec.iter()
+            .map(|listen| match &listen.value {
+                address::Listen::Ip(address) => Listen::Address(*address),
+                address::Listen::Any(port) => Listen::Everywhere(*port),
+                address::Listen::Systemd(name) => Listen::Systemd(name.as_str().to_owned()),
+                address::Listen::Unix(unix) => Listen::Unix {
+                    path: self.resolve(&unix.unix),
+                    permissions: unix.permissions.as_ref().map_or(UNIX_PERMISSIONS, |p| p.0),
+                    owner: unix.owner.as_ref().map(|owner| owner.0.clone()),
+                    group: unix.group.as_ref().map(|group| group.0.clone()),
+                },
+            })
+            .collect()
+    }
+}
+
+/// A unix socket is the owner's alone unless the file says otherwise.
+const UNIX_PERMISSIONS: u32 = 0o600;
+
+fn assemble(
+    spec: &spec::Endpoint,
+    listen: Vec<Listen>,
+    store: Store,
+    routes: RouteTable<Arc<Route>>,
+) -> Endpoint {
+    Endpoint {
+        name: spec.name.as_str().into(),
+        listen,
+        protocol: match spec.protocol.value {
+            ClientProtocol::Tls => Protocol::Tls,
+            ClientProtocol::Tcp => Protocol::Tcp,
+        },
+        backlog: spec.backlog.0,
+        tcp: TcpOptions {
+            nodelay: spec.tcp.nodelay.value,
+            keepalive: spec.tcp.keepalive.get().map(|d| d.0),
+            user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
+        },
+        fast_open: spec.tcp.fast_open.value,
+        hello_timeout: spec.timeouts.hello.0,
+        certificates: store.all,
+        routes,
+    }
+}

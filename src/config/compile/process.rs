@@ -1,0 +1,77 @@
+//! What concerns the process as a whole: nothing here can be wrong once it was read.
+
+use std::path::Path;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::config::shapes::AutoOr;
+use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat};
+use crate::config::values;
+use crate::observe::access_log::AccessLogSettings;
+use crate::observe::format::Format;
+use crate::observe::logging::LogSettings;
+use crate::observe::sink::Output;
+use crate::snapshot::{DrainPolicy, ProcessSettings};
+
+pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    ProcessSettings {
+        workers: match spec.workers.value {
+            AutoOr::Auto => None,
+            AutoOr::Set(count) => Some(size(count.0)),
+        },
+        connections: match spec.limits.connections.value {
+            AutoOr::Auto => None,
+            AutoOr::Set(count) => Some(size(count.0)),
+        },
+        handshakes: size(spec.limits.handshakes.0),
+        drain: DrainPolicy {
+            lame_duck: spec.drain.lame_duck.0,
+            stop: spec.drain.stop.0,
+            idle_after: spec.drain.idle_after.0,
+        },
+    }
+}
+
+pub(super) fn log(spec: &spec::Log, dir: &Path) -> LogSettings {
+    LogSettings {
+        level: match spec.level.value {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        },
+        format: match spec.format.value {
+            LogFormat::Auto => None,
+            LogFormat::Json => Some(Format::Json),
+            LogFormat::Logfmt => Some(Format::Logfmt),
+            LogFormat::Text => Some(Format::Text),
+        },
+        output: output(&spec.output, dir),
+    }
+}
+
+pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSettings {
+    AccessLogSettings {
+        format: match spec.format.value {
+            AccessFormat::Json => Format::Json,
+            AccessFormat::Logfmt => Format::Logfmt,
+            AccessFormat::Text => Format::Text,
+        },
+        output: output(&spec.output, dir),
+        open: spec
+            .events
+            .iter()
+            .any(|event| event.value == AccessEvent::Open),
+    }
+}
+
+fn output(output: &values::Output, dir: &Path) -> Output {
+    match output {
+        values::Output::Stdout => Output::Stdout,
+        values::Output::Stderr => Output::Stderr,
+        values::Output::None => Output::None,
+        values::Output::File(path) => Output::File(dir.join(&**path)),
+    }
+}

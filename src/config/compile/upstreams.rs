@@ -1,0 +1,323 @@
+//! Upstreams: where the origins are, and how they are spoken to.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+
+use super::{Compiler, Files};
+use crate::config::address::OriginAddress;
+use crate::config::problem::{Span, quoted};
+use crate::config::read::Located;
+use crate::config::shapes::OffOr;
+use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
+use crate::leg::TcpOptions;
+use crate::name::Name;
+use crate::relay::OnTruncation;
+use crate::snapshot::Upstream;
+use crate::tls::Versions;
+use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni, Trust};
+use crate::tls::material;
+use crate::upstream::{Address, ConnectPolicy, Origin, Origins};
+
+/// How the routes use an upstream: the first of each kind, where there is one.
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    terminate: Option<Span>,
+    forward: Option<Span>,
+    passthrough: Option<Span>,
+    sealed: Option<Span>,
+}
+
+impl Uses {
+    const fn is_empty(self) -> bool {
+        self.terminate.is_none()
+            && self.forward.is_none()
+            && self.passthrough.is_none()
+            && self.sealed.is_none()
+    }
+
+    /// The place where origins get plaintext that elsewhere get TLS. Passthrough is TLS, too; forward
+    /// carries whatever the client speaks, and only our own TLS is another thing for sure.
+    fn conflict(self) -> Option<Span> {
+        let sealed = self
+            .sealed
+            .or(self.passthrough.filter(|_| self.terminate.is_some()))?;
+        let plain = self
+            .terminate
+            .or(self.forward.filter(|_| self.sealed.is_some()))?;
+        Some(sealed.max(plain))
+    }
+}
+
+/// The upstreams by name; `None` for one that has a problem.
+pub(super) type Upstreams = HashMap<String, Option<Arc<Upstream>>>;
+
+impl Compiler<'_> {
+    pub(super) fn upstreams(&mut self) -> Upstreams {
+        let spec = self.spec;
+        let uses = uses(spec);
+        let mut upstreams = HashMap::new();
+        for (name, upstream) in &spec.upstreams.0 {
+            let uses = uses.get(name.as_str()).copied().unwrap_or_default();
+            if uses.is_empty() {
+                self.problems.warning(
+                    name.at,
+                    format!("no route uses the upstream {}", quoted(name.as_str())),
+                );
+            }
+            if let Some(at) = uses.conflict() {
+                let message = format!(
+                    "the upstream {} is used both sealed and plain",
+                    quoted(name.as_str())
+                );
+                self.problems
+                    .error(at, message)
+                    .help("its origins speak either TLS or not: make two upstreams, one for each");
+            }
+            let compiled = self.upstream(name.as_str(), upstream, uses);
+            upstreams.insert(name.as_str().to_owned(), compiled.map(Arc::new));
+        }
+        upstreams
+    }
+
+    fn upstream(
+        &mut self,
+        name: &str,
+        spec: &Located<spec::Upstream>,
+        uses: Uses,
+    ) -> Option<Upstream> {
+        if spec.origins.is_empty() {
+            self.problems
+                .error(spec.origins.at, "an upstream needs at least one origin");
+        }
+        let sealed = uses.sealed.is_some();
+        if !sealed && (uses.terminate.is_some() || uses.forward.is_some()) && has_policy(spec) {
+            self.problems
+                .warning(
+                    spec.tls.at,
+                    "`tls` has no effect: the routes to this upstream send it plaintext",
+                )
+                .help("use the mode `reencrypt` (or `originate`) to speak TLS to the origins");
+        }
+        let members = self.origins(spec, sealed);
+        let tls = if sealed {
+            Some(self.client_side(&spec.tls))
+        } else {
+            None
+        };
+        let origins = Origins {
+            name: name.into(),
+            members: members?,
+            connect: ConnectPolicy {
+                timeout: spec.connect.timeout.0,
+                attempts: spec.connect.attempts.0,
+            },
+            tcp: TcpOptions {
+                nodelay: spec.tcp.nodelay.value,
+                keepalive: spec.tcp.keepalive.get().map(|d| d.0),
+                user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
+            },
+        };
+        Some(Upstream {
+            origins,
+            tls: match tls {
+                Some(side) => Some(side?),
+                None => None,
+            },
+            on_truncation: on_truncation(spec.tls.on_truncation.value),
+        })
+    }
+
+    fn origins(&mut self, spec: &spec::Upstream, sealed: bool) -> Option<Vec<Origin>> {
+        let mut names = HashMap::new();
+        let mut complete = !spec.origins.is_empty();
+        let mut origins = Vec::new();
+        for origin in spec.origins.iter() {
+            let address = match &origin.address.value {
+                OriginAddress::Ip(address) => Address::Ip(*address),
+                OriginAddress::Host { host, port } => Address::Host(host.as_str().into(), *port),
+                OriginAddress::Unix(path) => Address::Unix(self.resolve(path)),
+            };
+            let name = origin
+                .name
+                .as_ref()
+                .map_or_else(|| address.to_string(), |name| name.as_str().to_owned());
+            if names.insert(name.clone(), ()).is_some() {
+                let message = format!("two origins are called {}", quoted(&name));
+                self.problems.error(origin.at, message);
+            }
+            let server_name = if sealed {
+                let found = self.server_name(spec, origin);
+                complete &= found.is_some();
+                found
+            } else {
+                None
+            };
+            origins.push(Origin {
+                name: name.into(),
+                address,
+                server_name,
+            });
+        }
+        complete.then_some(origins)
+    }
+
+    /// The name that an origin's certificate must have: its own, the upstream's, or its host.
+    fn server_name(
+        &mut self,
+        spec: &spec::Upstream,
+        origin: &Located<spec::Origin>,
+    ) -> Option<ServerName<'static>> {
+        let given = origin
+            .server_name
+            .as_ref()
+            .or(spec.tls.server_name.as_ref());
+        let (at, text) = match (given, &origin.address.value) {
+            (Some(name), _) => (name.at, name.value.0.clone()),
+            (None, OriginAddress::Ip(address)) => (origin.at, address.ip().to_string()),
+            (None, OriginAddress::Host { host, .. }) => (origin.at, host.clone()),
+            (None, OriginAddress::Unix(_)) => {
+                self.problems
+                    .error(
+                        origin.at,
+                        "an origin on a unix socket has no host that its certificate could name",
+                    )
+                    .help("add `server_name: NAME`");
+                return None;
+            }
+        };
+        let name = match text.parse::<IpAddr>() {
+            Ok(ip) => Some(ServerName::from(ip)),
+            Err(_) => Name::from_config(&text)
+                .ok()
+                .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
+        };
+        if name.is_none() {
+            self.problems
+                .error(at, "this is no host name that a certificate could have");
+        }
+        name
+    }
+
+    fn client_side(&mut self, spec: &Located<UpstreamTls>) -> Option<ClientSide> {
+        let trust = match spec.verify.value {
+            Verify::Full => self.trust(&spec.ca).map(Trust::Full),
+            Verify::DangerNone => {
+                self.problems
+                    .warning(
+                        spec.verify.at,
+                        "`verify: danger-none`: any origin is believed, also an impostor",
+                    )
+                    .help("give the origins' CA in `ca` instead");
+                Some(Trust::DangerNone)
+            }
+        };
+        let certificate = match &spec.client_certificate {
+            Some(pair) => Some(self.client_certificate(pair)),
+            None => None,
+        };
+        let alpn = match &spec.alpn.value {
+            UpstreamAlpn::Forward => OriginAlpn::Forward,
+            UpstreamAlpn::None => OriginAlpn::Absent,
+            UpstreamAlpn::List(list) if list.is_empty() => OriginAlpn::Absent,
+            UpstreamAlpn::List(list) => OriginAlpn::Fixed(
+                list.iter()
+                    .map(|p| p.value.0.clone().into_bytes())
+                    .collect(),
+            ),
+        };
+        let sni = match spec.sni.value {
+            spec::Sni::Configured => Sni::Configured,
+            spec::Sni::Client => Sni::Client,
+            spec::Sni::None => Sni::Absent,
+        };
+        let policy = ClientPolicy {
+            versions: match spec.min_version.value {
+                TlsVersion::V1_2 => Versions::Both,
+                TlsVersion::V1_3 => Versions::Tls13,
+            },
+            trust: trust?,
+            sni,
+            verify_name: self.verified_name(spec, sni),
+            certificate: match certificate {
+                Some(pair) => Some(pair?),
+                None => None,
+            },
+            alpn,
+            resumption: match &spec.resumption.value {
+                OffOr::Off => None,
+                OffOr::On(resumption) => Some(resumption.max_age.0),
+            },
+        };
+        match ClientSide::new(policy) {
+            Ok(side) => Some(side),
+            Err(error) => {
+                self.problems.error(
+                    spec.at,
+                    format!("TLS to this upstream cannot be set up: {error}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// With the client's own server name sent to the origin, a configured one is what is verified.
+    fn verified_name(&self, spec: &UpstreamTls, sni: Sni) -> Option<ServerName<'static>> {
+        let name = spec.server_name.as_ref().filter(|_| sni == Sni::Client)?;
+        let name = Name::from_config(&name.value.0).ok()?;
+        ServerName::try_from(name.as_str().to_owned()).ok()
+    }
+
+    fn client_certificate(
+        &mut self,
+        spec: &Located<spec::ClientCertificate>,
+    ) -> Option<Arc<CertifiedKey>> {
+        let cert = self.resolve(&spec.cert);
+        let key = spec
+            .key
+            .as_ref()
+            .map_or_else(|| cert.clone(), |key| self.resolve(key));
+        if self.files == Files::Skip {
+            return None;
+        }
+        self.key_permissions(spec.at, Path::new(&key));
+        self.read(spec.cert.at, material::pair(&cert, &key))
+            .map(Arc::new)
+    }
+}
+
+pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
+    match spec {
+        spec::OnTruncation::Reset => OnTruncation::Reset,
+        spec::OnTruncation::Close => OnTruncation::Close,
+    }
+}
+
+/// Whether `tls` says more than its defaults do.
+fn has_policy(spec: &spec::Upstream) -> bool {
+    let tls = &spec.tls;
+    tls.ca.given_in(tls) || tls.server_name.is_some() || tls.client_certificate.is_some()
+}
+
+fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
+    let mut uses: HashMap<&str, Uses> = HashMap::new();
+    for route in spec
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.routes.iter())
+    {
+        let uses = uses.entry(route.upstream.as_str()).or_default();
+        let at = route.upstream.at;
+        match route.mode.value {
+            Mode::Terminate => uses.terminate.get_or_insert(at),
+            Mode::Forward => uses.forward.get_or_insert(at),
+            Mode::Passthrough => uses.passthrough.get_or_insert(at),
+            Mode::Reencrypt | Mode::Originate => uses.sealed.get_or_insert(at),
+        };
+    }
+    uses
+}

@@ -1,0 +1,56 @@
+//! A configuration from a file or a text: read, compiled, its problems told.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::compile::{Files, compile};
+use super::{Problems, Spec, read};
+use crate::snapshot::Snapshot;
+
+/// A configuration as far as it could be understood.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The name under which problems are told.
+    pub path: PathBuf,
+    /// The text, for the lines that problems are about.
+    pub text: String,
+    /// Every value of the text, if all could be read.
+    pub spec: Option<Spec>,
+    /// What can be run, if nothing is wrong and files were read.
+    pub snapshot: Option<Snapshot>,
+    /// All that is wrong, and all that is doubtful.
+    pub problems: Problems,
+}
+
+impl Loaded {
+    /// The problems with the lines they are about, for people.
+    pub fn report(&self) -> String {
+        self.problems
+            .render(&self.path.to_string_lossy(), &self.text)
+    }
+}
+
+/// Loads a file; relative paths in it are relative to its directory. The error is that the file
+/// itself cannot be read.
+pub fn file(path: &Path, files: Files) -> io::Result<Loaded> {
+    let bytes = std::fs::read(path)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
+    let dir = path.parent().unwrap_or_else(|| Path::new(""));
+    Ok(text_in(text, path, dir, files))
+}
+
+/// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
+pub fn text_in(text: String, path: &Path, dir: &Path, files: Files) -> Loaded {
+    let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
+    let snapshot = spec
+        .as_ref()
+        .and_then(|spec| compile(spec, dir, files, &mut problems));
+    Loaded {
+        path: path.to_owned(),
+        text,
+        spec,
+        snapshot,
+        problems,
+    }
+}
