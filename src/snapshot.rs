@@ -149,6 +149,9 @@ pub struct Route {
     pub mode: Mode,
     /// Where to.
     pub upstream: Arc<Upstream>,
+    /// Whether clients reach it by a name of its own. The name that a client sends to a default route
+    /// is anything, and is told to nobody.
+    pub named: bool,
     /// From accept to the client's TLS and client auth done.
     pub client_timeout: Duration,
     /// From then to the origin being ready.

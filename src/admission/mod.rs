@@ -27,6 +27,14 @@ impl Admission {
         }
     }
 
+    /// A permit if there is room at once.
+    pub fn try_admit(&self) -> Option<Permit> {
+        Some(Permit {
+            _connection: Arc::clone(&self.connections).try_acquire_owned().ok()?,
+            handshake: Some(Arc::clone(&self.handshakes).try_acquire_owned().ok()?),
+        })
+    }
+
     /// Waits for room. Clients meanwhile wait in the kernel's queue.
     pub async fn admit(&self) -> Permit {
         Permit {

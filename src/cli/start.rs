@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Exit, complain};
 use crate::config::load::Loaded;
@@ -27,6 +27,13 @@ pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit
         complain(&format!("reseal: the log cannot be opened: {error}"));
         Exit::Internal
     })?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        error!(
+            place,
+            "a defect of Reseal ended what this thread was doing; please report it"
+        );
+    }));
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
     for problem in loaded.problems.sorted() {
         warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));

@@ -1,11 +1,15 @@
 //! A configuration from a file or a text: read, compiled, its problems told.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::compile::{Files, compile};
 use super::{Problems, Spec, read};
 use crate::snapshot::Snapshot;
+
+/// More than the reader accepts; enough that it says so.
+const READ_MAX: u64 = 8 * 1024 * 1024;
 
 /// A configuration as far as it could be understood.
 #[derive(Debug)]
@@ -33,7 +37,8 @@ impl Loaded {
 /// Loads a file; relative paths in it are relative to its directory. The error is that the file
 /// itself cannot be read.
 pub fn file(path: &Path, files: Files) -> io::Result<Loaded> {
-    let bytes = std::fs::read(path)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));

@@ -40,14 +40,11 @@ use yaml::{Kind, Node};
 /// hold no error, but can be examined further all the same.
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems) {
     let mut problems = Problems::default();
-    let root = match yaml::parse(text, &mut problems) {
-        Some(root) => root,
-        None => {
-            if !problems.has_errors() {
-                empty(&mut problems);
-            }
-            return (None, problems);
+    let Some(root) = yaml::parse(text, &mut problems) else {
+        if !problems.has_errors() {
+            empty(&mut problems);
         }
+        return (None, problems);
     };
     if matches!(root.kind, Kind::Null) {
         empty(&mut problems);

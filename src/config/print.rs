@@ -10,9 +10,9 @@ pub enum Shown {
     /// A single value.
     Text(String),
     /// A list.
-    List(Vec<Shown>),
+    List(Vec<Self>),
     /// A map.
-    Map(Vec<(String, Shown)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// The YAML text of a value.

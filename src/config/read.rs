@@ -122,7 +122,7 @@ impl Complaint {
     fn into_problem(self, at: Span, written: &str) -> Problem {
         let message = self.message.replacen("{}", &quoted(written), 1);
         let fix = self.fix.filter(|_| !has_variable(written));
-        let help = fix.or(self.help.map(Cow::into_owned));
+        let help = fix.or_else(|| self.help.map(Cow::into_owned));
         Problem {
             help,
             ..Problem::error(at, message)

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::record::Recorder;
 use crate::leg::Leg;
-use crate::outcome::{Failure, Reason, Stage};
+use crate::outcome::{Failure, Fault, Reason, Stage};
 use crate::tls::client_side::{ClientSide, Introduction, OriginRefusal};
 use crate::tls::facts::TlsFacts;
 use crate::upstream::{self, Address, Attempt, Origins, Resolver};
@@ -98,8 +98,12 @@ impl Call<'_> {
         match timeout_at(deadline, upstream::connect(address, &self.origins.tcp)).await {
             Ok(Ok(socket)) => Ok(Leg::plain(socket)),
             Ok(Err(error)) => {
-                let failure = Failure::new(upstream::reason_for(&error));
-                Err(retry(failure.detail(format!("{address}: {error}"))))
+                let reason = upstream::reason_for(&error);
+                Err(OriginRefusal {
+                    failure: Failure::new(reason).detail(format!("{address}: {error}")),
+                    // What this machine lacks, it lacks for the next origin, too.
+                    may_retry: reason.fault() != Some(Fault::Proxy),
+                })
             }
             Err(_) => Err(retry(
                 Failure::new(Reason::OriginConnectTimeout).detail(address.to_string()),

@@ -207,7 +207,9 @@ impl Journey<'_> {
             origins: &route.upstream.origins,
             tls,
             resolver: self.resolver,
-            client_sni: name.and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
+            client_sni: name
+                .filter(|_| route.named)
+                .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
             client_alpn: client
                 .seal
                 .as_ref()

@@ -71,14 +71,14 @@ pub async fn accept_loop(
         }
         tokio::task::yield_now().await;
     }
-    drain_queue(&listener, &admission, intake).await;
+    drain_queue(&listener, &admission, intake);
     Ok(())
 }
 
-/// Connections that the kernel has completed are ours: closing the socket would reset them.
-async fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
-    loop {
-        let permit = admission.admit().await;
+/// Connections that the kernel has completed are ours: closing the socket would reset them. Those
+/// that there is no room for are reset all the same.
+fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
+    while let Some(permit) = admission.try_admit() {
         match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(socket) => intake.take(socket, permit),
             Err(_) => return,

@@ -142,10 +142,11 @@ impl Seal {
     fn write(&mut self, put: Put<'_>, out: &mut OutBuf) -> Result<(), Error> {
         loop {
             let retained = &mut self.retained;
-            let done = match &mut self.conn {
+            let (discard, done) = match &mut self.conn {
                 Conn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
                 Conn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
             };
+            self.retained.drain(..discard);
             if done {
                 return Ok(());
             }
@@ -233,32 +234,37 @@ enum Put<'a> {
     Close,
 }
 
-/// One call that wants to write: `true` when it is done, `false` when it must be made again.
+/// One call that wants to write: how much of what was retained it used up, and whether it is done
+/// or must be made again.
 fn write_turn<D>(
     status: UnbufferedStatus<'_, '_, D>,
     put: Put<'_>,
     out: &mut OutBuf,
-) -> Result<bool, Error> {
-    match status.state? {
-        ConnectionState::WriteTraffic(mut traffic) => fill(out, |room| {
-            match put {
-                Put::Data(plain) => traffic.encrypt(plain, room),
-                Put::Close => traffic.queue_close_notify(room),
-            }
-            .map_err(required_to_encrypt)
-        })
-        .map(|()| true),
+) -> Result<(usize, bool), Error> {
+    let done = match status.state? {
+        ConnectionState::WriteTraffic(mut traffic) => {
+            fill(out, |room| {
+                match put {
+                    Put::Data(plain) => traffic.encrypt(plain, room),
+                    Put::Close => traffic.queue_close_notify(room),
+                }
+                .map_err(required_to_encrypt)
+            })?;
+            true
+        }
         ConnectionState::EncodeTlsData(mut data) => {
-            fill(out, |room| data.encode(room).map_err(required_to_encode)).map(|()| false)
+            fill(out, |room| data.encode(room).map_err(required_to_encode))?;
+            false
         }
         ConnectionState::TransmitTlsData(transmit) => {
             transmit.done();
-            Ok(false)
+            false
         }
-        ConnectionState::PeerClosed => Ok(false),
+        ConnectionState::PeerClosed => false,
         // `open` has drained all that was readable, and is never followed by bytes it has not seen.
-        _ => Err(Error::General("cannot write in this state".into())),
-    }
+        _ => return Err(Error::General("cannot write in this state".into())),
+    };
+    Ok((status.discard, done))
 }
 
 /// Lets `put` write into the room of `out`, with more room when it says how much it needs.

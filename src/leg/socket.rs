@@ -172,6 +172,17 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    /// A connection that ends by a panic must not look as if it had ended well.
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Self::Tcp(stream) = self
+        {
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {

@@ -61,11 +61,14 @@ pub enum Patience {
     None,
 }
 
+/// The listening sockets, by endpoint.
+type Sockets = Vec<(Arc<str>, Vec<Bound>)>;
+
 /// A server whose sockets are bound.
 #[derive(Debug)]
 pub struct Server {
     live: Arc<Live>,
-    bound: Vec<(Arc<str>, Vec<Bound>)>,
+    bound: Sockets,
     workers: usize,
     admission: Admission,
     access_log: AccessLog,
@@ -73,22 +76,33 @@ pub struct Server {
     drain: DrainPolicy,
 }
 
-/// The connections of the process, counted so that their end can be waited for.
+/// The connections of the process, and the accept loops that may still bring some, counted so that
+/// their end can be waited for.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+struct Census {
     live: AtomicUsize,
+    doors: AtomicUsize,
     empty: Notify,
 }
 
 impl Census {
-    pub(crate) fn enter(&self) {
+    fn enter(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn leave(&self) {
+    fn leave(&self) {
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.empty.notify_waiters();
         }
+    }
+
+    fn open_door(&self) {
+        self.doors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn close_door(&self) {
+        self.doors.fetch_sub(1, Ordering::AcqRel);
+        self.empty.notify_waiters();
     }
 
     fn count(&self) -> usize {
@@ -98,7 +112,7 @@ impl Census {
     async fn emptied(&self) {
         loop {
             let notified = self.empty.notified();
-            if self.count() == 0 {
+            if self.count() == 0 && self.doors.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;
@@ -269,8 +283,6 @@ impl Server {
 
     /// Whether all connections finished before the deadline and before a second signal.
     async fn drained(&self, signals: &mut Signals, census: &Census, deadline: Instant) -> bool {
-        // The workers still take what the kernel had queued when they were told to stop.
-        tokio::time::sleep(Duration::from_millis(20)).await;
         loop {
             tokio::select! {
                 () = census.emptied() => return true,
@@ -295,10 +307,7 @@ impl Server {
     }
 }
 
-fn bind_all(
-    snapshot: &Snapshot,
-    workers: usize,
-) -> Result<Vec<(Arc<str>, Vec<Bound>)>, StartError> {
+fn bind_all(snapshot: &Snapshot, workers: usize) -> Result<Sockets, StartError> {
     let mut bound = Vec::new();
     let mut errors = Vec::new();
     for endpoint in &snapshot.endpoints {

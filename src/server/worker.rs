@@ -93,6 +93,22 @@ impl Drop for Place {
     }
 }
 
+/// An accept loop's place in the census, given up on drop.
+struct DoorKeeper(Arc<Census>);
+
+impl DoorKeeper {
+    fn new(census: &Arc<Census>) -> Self {
+        census.open_door();
+        Self(Arc::clone(census))
+    }
+}
+
+impl Drop for DoorKeeper {
+    fn drop(&mut self) {
+        self.0.close_door();
+    }
+}
+
 pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) crew: Arc<Workers>,
@@ -119,7 +135,9 @@ impl Worker {
             let mut door = self.door(&name);
             let admission = self.admission.clone();
             let phases = self.around.phases.clone();
+            let door_keeper = DoorKeeper::new(&self.census);
             accepting.spawn(async move {
+                let _door_keeper = door_keeper;
                 if let Err(error) = accept_loop(&name, listener, admission, phases, &mut door).await
                 {
                     error!(endpoint = %name, %error, "the accept loop has ended");
@@ -134,7 +152,9 @@ impl Worker {
                 biased;
                 () = &mut cut => break,
                 Some(arrival) = self.inbox.recv() => spawn(arrival, &self.around),
-                Some(_) = accepting.join_next() => {}
+                Some(ended) = accepting.join_next() => if ended.is_err() {
+                    error!("an accept loop has panicked");
+                },
             }
         }
         let _ = timeout(super::CUT, self.census.emptied()).await;

@@ -30,6 +30,17 @@ pub struct Resolver {
     names: Arc<Mutex<HashMap<Arc<str>, Entry>>>,
 }
 
+/// How a lookup begins.
+enum Lookup {
+    /// There is a fresh answer.
+    Fresh(Arc<[IpAddr]>),
+    /// A question is under way; there may be an old answer.
+    Asked {
+        answer: watch::Receiver<Option<Answer>>,
+        old: Option<Arc<[IpAddr]>>,
+    },
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     good: Option<(Instant, Arc<[IpAddr]>)>,
@@ -47,9 +58,9 @@ impl Resolver {
 
     /// The addresses of `host`; never empty. The caller bounds the time.
     pub async fn lookup(&self, host: &Arc<str>) -> io::Result<Arc<[IpAddr]>> {
-        let (mut answer, old) = match self.fresh_or_ask(host) {
-            Ok(fresh) => return Ok(fresh),
-            Err(asked) => asked,
+        let (mut answer, old) = match self.begin(host) {
+            Lookup::Fresh(addresses) => return Ok(addresses),
+            Lookup::Asked { answer, old } => (answer, old),
         };
         let answered = async {
             match answer.wait_for(Option::is_some).await {
@@ -68,30 +79,21 @@ impl Resolver {
         }
     }
 
-    /// A fresh answer, or a question under way and the last good answer.
-    #[expect(
-        clippy::type_complete,
-        reason = "a pair that only `lookup` takes apart"
-    )]
-    fn fresh_or_ask(
-        &self,
-        host: &Arc<str>,
-    ) -> Result<Arc<[IpAddr]>, (watch::Receiver<Option<Answer>>, Option<Arc<[IpAddr]>>)> {
+    fn begin(&self, host: &Arc<str>) -> Lookup {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = names.entry(Arc::clone(host)).or_default();
         if let Some((since, addresses)) = &entry.good
             && since.elapsed() < FRESH
         {
-            return Ok(Arc::clone(addresses));
+            return Lookup::Fresh(Arc::clone(addresses));
         }
-        let old = entry
-            .good
-            .as_ref()
-            .map(|(_, addresses)| Arc::clone(addresses));
         let asking = entry
             .asking
             .get_or_insert_with(|| self.ask(Arc::clone(host)));
-        Err((asking.clone(), old))
+        Lookup::Asked {
+            answer: asking.clone(),
+            old: entry.good.as_ref().map(|(_, old)| Arc::clone(old)),
+        }
     }
 
     fn ask(&self, host: Arc<str>) -> watch::Receiver<Option<Answer>> {

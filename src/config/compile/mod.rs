@@ -7,8 +7,10 @@ mod authorities;
 mod certificates;
 mod cycles;
 mod endpoints;
+mod matches;
 mod process;
 mod routes;
+mod serving;
 mod upstreams;
 
 use std::path::{Path, PathBuf};

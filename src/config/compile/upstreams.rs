@@ -43,13 +43,9 @@ impl Uses {
     /// The place where origins get plaintext that elsewhere get TLS. Passthrough is TLS, too; forward
     /// carries whatever the client speaks, and only our own TLS is another thing for sure.
     fn conflict(self) -> Option<Span> {
-        let sealed = self
-            .sealed
-            .or(self.passthrough.filter(|_| self.terminate.is_some()))?;
-        let plain = self
-            .terminate
-            .or(self.forward.filter(|_| self.sealed.is_some()))?;
-        Some(sealed.max(plain))
+        let ours = self.terminate.or(self.forward).zip(self.sealed);
+        let theirs = self.terminate.zip(self.passthrough);
+        ours.or(theirs).map(|(plain, sealed)| plain.max(sealed))
     }
 }
 
@@ -216,10 +212,10 @@ impl Compiler<'_> {
                 Some(Trust::DangerNone)
             }
         };
-        let certificate = match &spec.client_certificate {
-            Some(pair) => Some(self.client_certificate(pair)),
-            None => None,
-        };
+        let certificate = spec
+            .client_certificate
+            .as_ref()
+            .map(|pair| self.client_certificate(pair));
         let alpn = match &spec.alpn.value {
             UpstreamAlpn::Forward => OriginAlpn::Forward,
             UpstreamAlpn::None => OriginAlpn::Absent,

@@ -1,0 +1,135 @@
+//! What a route matches, and what does not go with its mode.
+
+use super::Compiler;
+use super::routes::Around;
+use super::serving::protocols;
+use crate::config::problem::Span;
+use crate::config::read::Located;
+use crate::config::spec::{self, ClientProtocol, Mode};
+use crate::name::Pattern;
+use crate::route::Match;
+
+impl Compiler<'_> {
+    pub(super) fn fits_protocol(&mut self, around: &Around<'_>, spec: &spec::Route) -> bool {
+        let mode = spec.mode.value;
+        let plain = matches!(mode, Mode::Forward | Mode::Originate);
+        let (protocol, help) = match around.endpoint.protocol.value {
+            ClientProtocol::Tls if plain => (
+                "tls",
+                "use `passthrough`, `terminate` or `reencrypt`, or set `protocol: tcp` on the endpoint",
+            ),
+            ClientProtocol::Tcp if !plain => (
+                "tcp",
+                "use `forward` or `originate`, or set `protocol: tls` on the endpoint",
+            ),
+            _ => return true,
+        };
+        let message = format!("the mode `{mode}` does not go with `protocol: {protocol}`");
+        self.problems.error(spec.mode.at, message).help(help);
+        false
+    }
+
+    pub(super) fn route_match(&mut self, spec: &spec::Match) -> Option<Match> {
+        let mut complete = true;
+        for (at, what) in [
+            spec.alpn
+                .as_ref()
+                .filter(|list| list.is_empty())
+                .map(|list| (list.at, "alpn")),
+            spec.source
+                .as_ref()
+                .filter(|list| list.is_empty())
+                .map(|list| (list.at, "source")),
+            spec.sni
+                .as_ref()
+                .filter(|list| list.is_empty())
+                .map(|list| (list.at, "sni")),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            self.problems
+                .error(at, format!("an empty `{what}` matches nothing"))
+                .help("leave it out to match everything");
+            complete = false;
+        }
+        let when = Match {
+            alpn: spec
+                .alpn
+                .as_ref()
+                .map(|list| protocols(list))
+                .unwrap_or_default(),
+            sources: spec
+                .source
+                .as_ref()
+                .map(|list| list.iter().map(|net| net.value.0).collect())
+                .unwrap_or_default(),
+        };
+        complete.then_some(when)
+    }
+
+    /// The names that lead to a route; `None` after their problems were told.
+    pub(super) fn patterns(
+        &mut self,
+        around: &Around<'_>,
+        spec: &Located<spec::Route>,
+    ) -> Option<Vec<(Span, Pattern)>> {
+        let matches = &spec.matches;
+        if around.endpoint.protocol.value == ClientProtocol::Tcp {
+            for (at, what) in [
+                matches.sni.as_ref().map(|sni| (sni.at, "sni")),
+                matches.alpn.as_ref().map(|alpn| (alpn.at, "alpn")),
+            ]
+            .into_iter()
+            .flatten()
+            {
+                self.problems
+                    .error(at, format!("`match.{what}` on an endpoint with `protocol: tcp`, where clients send none"));
+            }
+            return Some(Vec::new());
+        }
+        let Some(sni) = &matches.sni else {
+            let is_default = around
+                .endpoint
+                .default_route
+                .as_ref()
+                .is_some_and(|default| default.route.as_str() == spec.name.as_str());
+            if is_default {
+                return Some(Vec::new());
+            }
+            self.problems
+                .error(
+                    spec.name.at,
+                    "this route matches no server name, so no client can reach it",
+                )
+                .help("add `match: { sni: [NAME] }`, or make it the endpoint's `default_route`");
+            return None;
+        };
+        let found: Vec<_> = sni
+            .iter()
+            .map(|name| self.pattern(name).map(|pattern| (name.at, pattern)))
+            .collect();
+        found.into_iter().collect()
+    }
+
+    /// Keys of a route that its mode makes meaningless.
+    pub(super) fn without_effect(&mut self, spec: &spec::Route) {
+        if matches!(spec.mode.value, Mode::Terminate | Mode::Reencrypt) {
+            return;
+        }
+        let mode = spec.mode.value;
+        if let Some(auth) = &spec.client_auth {
+            self.problems
+                .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot see certificates"))
+                .help("use the mode `terminate` or `reencrypt`, or leave the check to the origin");
+        }
+        if let Some(alpn) = &spec.alpn {
+            self.problems
+                .error(
+                    alpn.at,
+                    format!("`alpn` on a route with the mode `{mode}`, which negotiates nothing"),
+                )
+                .help("to choose by what a client offers, use `match: { alpn: [..] }`");
+        }
+    }
+}
