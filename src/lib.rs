@@ -1,20 +1,69 @@
 //! Reseal: a TLS-terminating and re-encrypting TCP proxy.
-#![warn(missing_docs)]
+//!
+//! # From above
+//!
+//! A client's stream comes in at an **endpoint**. What the client says first (its ClientHello)
+//! chooses a **route**, and the route is one immutable object that says everything else: whether TLS
+//! ends here, with which certificate and which demands on the client's own, and to which **upstream**
+//! the bytes go, plain or sealed again. Every connection ends in exactly one **outcome**: the stage
+//! it reached, whose fault the end was, and a stable reason code.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! file --config--> Snapshot --server--> workers --endpoint--> accepted sockets
+//!      --connection: hello, route, client TLS, dial, origin TLS, relay--> Outcome --observe--> log
+//! ```
+//!
+//! The journey of one connection is [`connection`]'s to tell, in one function. Each worker thread has
+//! a runtime, accept sockets and buffers of its own; names are looked up on the control runtime.
+//!
+//! # What must stay true
+//!
+//! - Below [`config`], nothing knows YAML, files' texts or defaults. A [`snapshot`] holds no number
+//!   that changes and no text that still has to be understood.
+//! - The stages ([`admission`], [`tls`], [`route`], [`upstream`], [`relay`]) do not import each other,
+//!   log nothing and count nothing. They return values; [`connection`] joins them and records once.
+//! - The origin is not dialled before the client has passed TLS and client auth.
+//! - Every await before the relay is under an absolute deadline; every await in it under idle,
+//!   half-close, lifetime or drain.
+//! - A connection holds no buffer while it waits: [`leg`] lends the worker's.
+//! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
+//! - Only `server` and `upstream::Resolver` start tasks or threads for connections.
+//! - `unsafe` is in `sys` alone.
+//!
+//! The modules, in the order in which to read them:
+
+pub mod outcome;
+
+pub mod name;
+
+pub mod lifecycle;
+
+pub mod snapshot;
+
+pub mod connection;
 
 pub mod admission;
-pub mod cli;
-pub mod config;
-pub mod connection;
-pub mod endpoint;
+
 pub mod leg;
-pub mod lifecycle;
-pub mod name;
-pub mod observe;
-pub mod outcome;
-pub mod relay;
-pub mod route;
-pub mod server;
-pub mod snapshot;
-mod sys;
+
 pub mod tls;
+
+pub mod route;
+
 pub mod upstream;
+
+pub mod relay;
+
+pub mod observe;
+
+pub mod endpoint;
+
+pub mod server;
+
+pub mod config;
+
+pub mod cli;
+
+mod sys;

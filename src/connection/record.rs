@@ -181,3 +181,77 @@ fn next_id() -> String {
         COUNT.fetch_add(1, Ordering::Relaxed)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::leg::TcpOptions;
+    use crate::observe::access_log::AccessLogSettings;
+    use crate::observe::format::Format;
+    use crate::observe::sink::Output;
+    use crate::route::RouteTable;
+    use crate::snapshot::Protocol;
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            name: "edge".into(),
+            listen: Vec::new(),
+            protocol: Protocol::Tcp,
+            backlog: 1,
+            tcp: TcpOptions {
+                nodelay: true,
+                keepalive: None,
+                user_timeout: None,
+            },
+            fast_open: false,
+            certificates: Vec::new(),
+            hello_timeout: Duration::from_secs(1),
+            routes: RouteTable::default(),
+        }
+    }
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        (Socket::Tcp(socket), client)
+    }
+
+    /// Promise 6: a panic ends its connection alone, by a reset, and is one outcome like any other.
+    #[tokio::test]
+    async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once() {
+        let file = std::env::temp_dir().join(format!("reseal-panic-{}.log", std::process::id()));
+        let settings = AccessLogSettings {
+            format: Format::Json,
+            output: Output::File(file.clone()),
+            open: false,
+        };
+        let log = AccessLog::start(&settings).unwrap();
+        let (socket, mut client) = pair().await;
+        let task = tokio::spawn({
+            let log = log.clone();
+            async move {
+                let socket = socket;
+                let mut recorder = Recorder::new(&log, &socket, &endpoint(), Instant::now());
+                recorder.enter(Stage::Relay);
+                panic!("a defect");
+            }
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        let end = client.read(&mut [0; 1]).await;
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        log.sink().flush();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains(r#""stage":"relay","fault":"proxy","reason":"internal_panic""#),
+            "{text}"
+        );
+    }
+}

@@ -34,6 +34,7 @@ pub(super) struct Store {
 /// One certificate to read.
 struct Source {
     at: Span,
+    key_at: Span,
     name: String,
     cert: PathBuf,
     key: PathBuf,
@@ -76,7 +77,7 @@ impl Compiler<'_> {
         let mut sources = Vec::new();
         for spec in specs {
             match &spec.value {
-                spec::Certificate::Pair(pair) => match self.pair(spec.at, pair) {
+                spec::Certificate::Pair(pair) => match self.pair(pair) {
                     Some(source) => sources.push(source),
                     None => *complete = false,
                 },
@@ -92,7 +93,7 @@ impl Compiler<'_> {
         sources
     }
 
-    fn pair(&mut self, at: Span, pair: &CertificatePair) -> Option<Source> {
+    fn pair(&mut self, pair: &CertificatePair) -> Option<Source> {
         let cert = self.resolve(&pair.cert);
         let key = pair.key.as_ref().map(|key| self.resolve(key));
         let names = match &pair.names {
@@ -100,7 +101,8 @@ impl Compiler<'_> {
             None => None,
         };
         Some(Source {
-            at: pair.cert.at.max(at),
+            at: pair.cert.at,
+            key_at: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
             name: pair
                 .name
                 .as_ref()
@@ -152,6 +154,7 @@ impl Compiler<'_> {
                 let name = stem(path);
                 (cert.exists() && key.exists()).then_some(Source {
                     at,
+                    key_at: at,
                     name,
                     cert,
                     key,
@@ -179,12 +182,13 @@ impl Compiler<'_> {
         }
         let Source {
             at,
+            key_at,
             name,
             cert,
             key,
             names,
         } = source;
-        self.key_permissions(at, &key);
+        self.key_permissions(key_at, &key);
         let (certificate, weaknesses) =
             self.read(at, material::certificate(name, &cert, &key, names))?;
         for weakness in weaknesses {
