@@ -1,19 +1,20 @@
 //! The life of the process: sockets, workers, signals, and the end.
 
+mod census;
 mod limits;
 mod signals;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
+use self::census::Census;
 use self::signals::{Signal, Signals};
 use self::worker::{Worker, Workers};
 use crate::admission::Admission;
@@ -74,50 +75,6 @@ pub struct Server {
     access_log: AccessLog,
     log: Sink,
     drain: DrainPolicy,
-}
-
-/// The connections of the process, and the accept loops that may still bring some, counted so that
-/// their end can be waited for.
-#[derive(Debug, Default)]
-struct Census {
-    live: AtomicUsize,
-    doors: AtomicUsize,
-    empty: Notify,
-}
-
-impl Census {
-    fn enter(&self) {
-        self.live.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn leave(&self) {
-        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.empty.notify_waiters();
-        }
-    }
-
-    fn open_door(&self) {
-        self.doors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn close_door(&self) {
-        self.doors.fetch_sub(1, Ordering::AcqRel);
-        self.empty.notify_waiters();
-    }
-
-    fn count(&self) -> usize {
-        self.live.load(Ordering::Acquire)
-    }
-
-    async fn emptied(&self) {
-        loop {
-            let notified = self.empty.notified();
-            if self.count() == 0 && self.doors.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
 }
 
 impl Server {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
-use super::Census;
+use super::census::Census;
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, Surroundings};
 use crate::endpoint::{Intake, accept_loop};

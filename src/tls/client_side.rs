@@ -1,37 +1,20 @@
 //! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue, UnbufferedClientConnection, WebPkiServerVerifier,
-};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, NamedGroup, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, Error};
 
 use super::handshake::{HandshakeError, drive};
+use super::sessions::AgedSessions;
+use super::trust::{Trust, verifier};
 use super::{AES_FIRST, Versions, blame, provider};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
-
-/// How many origin names keep sessions to resume.
-const SESSION_NAMES: usize = 256;
-
-/// Whom an upstream trusts.
-#[derive(Debug)]
-pub enum Trust {
-    /// The chain must end at one of these, and the name must be the expected one.
-    Full(Arc<RootCertStore>),
-    /// Nothing is checked but that the origin holds the key of whatever certificate it shows.
-    DangerNone,
-}
 
 /// The name that an origin is told and held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,181 +178,5 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             .detail(error.to_string()),
             may_retry: true,
         },
-    }
-}
-
-fn verifier(
-    trust: Trust,
-    verify_name: Option<ServerName<'static>>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let provider = provider(&AES_FIRST);
-    let roots = match trust {
-        Trust::Full(roots) => roots,
-        Trust::DangerNone => return Ok(Arc::new(Unverified(provider))),
-    };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-        .build()
-        .map_err(|e| Error::General(e.to_string()))?;
-    Ok(match verify_name {
-        Some(name) => Arc::new(UnderName { verifier, name }),
-        None => verifier,
-    })
-}
-
-/// Verifies a fixed name, whatever name was sent to the origin.
-#[derive(Debug)]
-struct UnderName {
-    verifier: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
-}
-
-impl ServerCertVerifier for UnderName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _sent: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.verifier
-            .verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-/// `verify: danger-none`: any certificate will do, as long as the origin proves that it has the key.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Origin sessions, none older than `max_age` counted from its full handshake: all of them are
-/// dropped once in that time, so a renewed one can descend only from a full handshake since then.
-#[derive(Debug)]
-struct AgedSessions {
-    max_age: Duration,
-    current: Mutex<(Instant, Arc<ClientSessionMemoryCache>)>,
-}
-
-impl AgedSessions {
-    fn new(max_age: Duration) -> Self {
-        Self {
-            max_age,
-            current: Mutex::new((Instant::now(), fresh())),
-        }
-    }
-
-    fn sessions(&self) -> Arc<ClientSessionMemoryCache> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.0.elapsed() >= self.max_age {
-            *current = (Instant::now(), fresh());
-        }
-        Arc::clone(&current.1)
-    }
-}
-
-fn fresh() -> Arc<ClientSessionMemoryCache> {
-    Arc::new(ClientSessionMemoryCache::new(SESSION_NAMES))
-}
-
-impl ClientSessionStore for AgedSessions {
-    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
-        self.sessions().set_kx_hint(server_name, group);
-    }
-
-    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.sessions().kx_hint(server_name)
-    }
-
-    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.sessions().set_tls12_session(server_name, value);
-    }
-
-    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.sessions().tls12_session(server_name)
-    }
-
-    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
-        self.sessions().remove_tls12_session(server_name);
-    }
-
-    fn insert_tls13_ticket(
-        &self,
-        server_name: ServerName<'static>,
-        value: Tls13ClientSessionValue,
-    ) {
-        self.sessions().insert_tls13_ticket(server_name, value);
-    }
-
-    fn take_tls13_ticket(
-        &self,
-        server_name: &ServerName<'static>,
-    ) -> Option<Tls13ClientSessionValue> {
-        self.sessions().take_tls13_ticket(server_name)
     }
 }

@@ -19,8 +19,9 @@ use crate::name::Name;
 use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
-use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni, Trust};
+use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni};
 use crate::tls::material;
+use crate::tls::trust::Trust;
 use crate::upstream::{Address, ConnectPolicy, Origin, Origins};
 
 /// How the routes use an upstream: the first of each kind, where there is one.
