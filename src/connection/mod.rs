@@ -72,14 +72,15 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
     let established = tokio::select! {
         biased;
         () = lifecycle::cut(&mut phases) => Err(Failure::new(Reason::Drain).farewell(Farewell::Reset)),
-        established = journey.establish(&mut client) => established,
+        // In a box of its own, which an established connection does not carry along.
+        established = Box::pin(journey.establish(&mut client)) => established,
     };
     permit.handshake_done();
     match established {
         Ok((route, origin)) => journey.relay(client, origin, &route, &mut phases).await,
         Err(failure) => {
             journey.record.end(failure.reason, failure.detail);
-            client.socket.refuse(failure.farewell).await;
+            Box::pin(client.socket.refuse(failure.farewell)).await;
         }
     }
 }

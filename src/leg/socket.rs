@@ -1,5 +1,6 @@
 //! A stream socket of either family, and the ways to end it honestly.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,10 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::scratch::with_scratch;
 use crate::outcome::Farewell;
 use crate::sys;
 
@@ -47,14 +49,6 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    /// Reads into `buf`; 0 is the end of the stream.
-    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buf).await,
-            Self::Unix(stream) => stream.read(buf).await,
         }
     }
 
@@ -138,10 +132,10 @@ impl Socket {
     }
 
     async fn discard(&mut self, limit: usize) -> io::Result<()> {
-        let mut buf = [0; 4096];
         let mut seen = 0;
         while seen < limit {
-            match self.read(&mut buf).await? {
+            let read = poll_fn(|cx| with_scratch(|scratch| self.poll_read(cx, &mut scratch.input)));
+            match read.await? {
                 0 => break,
                 n => seen += n,
             }

@@ -116,7 +116,9 @@ pub async fn relay(
             },
         }
     };
-    teardown::end(relay, &end).await;
+    if !matches!(end, RelayEnd::Clean) {
+        Box::pin(teardown::end(relay, &end)).await;
+    }
     end
 }
 
