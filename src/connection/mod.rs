@@ -8,6 +8,7 @@ mod dial;
 mod record;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Surroundings {
 pub struct Accepted {
     /// Its socket.
     pub socket: Socket,
+    /// The client's address; a unix client has none.
+    pub client: Option<SocketAddr>,
     /// The endpoint of the snapshot it was born with.
     pub endpoint: Arc<Endpoint>,
     /// Its right to exist.
@@ -57,6 +60,7 @@ pub struct Accepted {
 pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
     let Accepted {
         socket,
+        client: source,
         endpoint,
         mut permit,
         at,
@@ -64,9 +68,10 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
     let mut phases = around.phases.clone();
     let mut client = Leg::plain(socket);
     let mut journey = Journey {
-        record: Recorder::new(&around.access_log, &client.socket, &endpoint, at),
+        record: Recorder::new(&around.access_log, &client.socket, source, &endpoint, at),
         endpoint: &endpoint,
         resolver: &around.resolver,
+        source,
         at,
     };
     let established = tokio::select! {
@@ -89,6 +94,7 @@ struct Journey<'a> {
     record: Recorder,
     endpoint: &'a Endpoint,
     resolver: &'a Resolver,
+    source: Option<SocketAddr>,
     at: Instant,
 }
 
@@ -97,7 +103,7 @@ impl Journey<'_> {
     async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg), Failure> {
         let hello = self.hello(client).await?;
         let name = self.name(&hello)?;
-        let route = self.route(&hello, name.as_ref(), client)?;
+        let route = self.route(&hello, name.as_ref())?;
         self.client_tls(client, hello, &route).await?;
         let origin = self.origin(&route, name.as_ref(), client).await?;
         Ok((route, origin))
@@ -136,17 +142,12 @@ impl Journey<'_> {
         }
     }
 
-    fn route(
-        &mut self,
-        hello: &Hello,
-        name: Option<&Name>,
-        client: &Leg,
-    ) -> Result<Arc<Route>, Failure> {
+    fn route(&mut self, hello: &Hello, name: Option<&Name>) -> Result<Arc<Route>, Failure> {
         self.record.enter(Stage::Route);
         let arrival = Arrival {
             name,
             alpn: &hello.alpn,
-            source: client.socket.peer().map(|address| address.ip()),
+            source: self.source.map(|address| address.ip()),
         };
         let route = self.endpoint.routes.choose(&arrival).map_err(|unrouted| {
             let reason = match unrouted {

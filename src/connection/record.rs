@@ -1,5 +1,6 @@
 //! The record of one connection while it grows, and the guarantee that it is written once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -27,13 +28,19 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(log: &AccessLog, client: &Socket, endpoint: &Endpoint, at: Instant) -> Self {
+    pub(super) fn new(
+        log: &AccessLog,
+        client: &Socket,
+        source: Option<SocketAddr>,
+        endpoint: &Endpoint,
+        at: Instant,
+    ) -> Self {
         let record = AccessRecord {
             time: SystemTime::now() - at.elapsed(),
             id: next_id(),
             endpoint: Arc::clone(&endpoint.name),
-            client: describe(client),
-            local: client.local(),
+            client: describe(client, source),
+            local: log.is_open().then(|| client.local()).flatten(),
             sni: None,
             tls: None,
             client_cert: None,
@@ -106,7 +113,7 @@ impl Recorder {
     }
 
     pub(super) fn origin_local(&mut self, socket: &Socket) {
-        self.record.origin_local = socket.local();
+        self.record.origin_local = self.log.is_open().then(|| socket.local()).flatten();
     }
 
     pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
@@ -158,11 +165,11 @@ impl Drop for Recorder {
     }
 }
 
-fn describe(client: &Socket) -> String {
-    match (client.peer(), client.peer_user()) {
+fn describe(client: &Socket, source: Option<SocketAddr>) -> String {
+    match (source, client.peer_user()) {
         (Some(address), _) => address.to_string(),
         (None, Some(user)) => format!("unix:uid={user}"),
-        (None, None) => "unknown".to_owned(),
+        (None, None) => "unix".to_owned(),
     }
 }
 
@@ -237,7 +244,7 @@ mod tests {
             let log = log.clone();
             async move {
                 let socket = socket;
-                let mut recorder = Recorder::new(&log, &socket, &endpoint(), Instant::now());
+                let mut recorder = Recorder::new(&log, &socket, None, &endpoint(), Instant::now());
                 recorder.enter(Stage::Relay);
                 panic!("a defect");
             }

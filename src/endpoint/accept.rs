@@ -1,11 +1,12 @@
 //! The accept loop of one socket on one worker.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
@@ -27,8 +28,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Where accepted sockets go.
 pub trait Intake {
-    /// Takes a socket that is not registered with any runtime yet.
-    fn take(&mut self, socket: OwnedFd, permit: Permit);
+    /// Takes a socket that is not registered with any runtime yet, and its client's address, which
+    /// unix clients do not have.
+    fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
 }
 
 /// Accepts until the process drains, then takes what is already queued and closes the socket.
@@ -53,10 +55,10 @@ pub async fn accept_loop(
                 permit = admission.admit() => permit,
                 _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
             };
-            match accept_with(&listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => {
+            match accept(&listener) {
+                Ok((socket, client)) => {
                     trouble.over();
-                    intake.take(socket, permit);
+                    intake.take(socket, client, permit);
                 }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
@@ -69,7 +71,7 @@ pub async fn accept_loop(
                 }
             }
         }
-        tokio::task::yield_now().await;
+        tokio::task::consume_budget().await;
     }
     drain_queue(&listener, &admission, intake);
     Ok(())
@@ -79,11 +81,22 @@ pub async fn accept_loop(
 /// that there is no room for are reset all the same.
 fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
     while let Some(permit) = admission.try_admit() {
-        match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok(socket) => intake.take(socket, permit),
+        match accept(listener) {
+            Ok((socket, client)) => intake.take(socket, client, permit),
             Err(_) => return,
         }
     }
+}
+
+/// Accepts one connection. An IPv4 client of a socket for both families has its IPv4 address.
+fn accept(listener: &AsyncFd<OwnedFd>) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    let (socket, client) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let client = client.and_then(|address| SocketAddr::try_from(address).ok());
+    let canonical = |address: SocketAddr| match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    };
+    Ok((socket, client.map(canonical)))
 }
 
 /// What to do about an accept that fails.

@@ -89,14 +89,6 @@ impl Socket {
         let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 
-    /// The peer's address; unix peers have none.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
     /// Our own address; unix sockets have none.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {

@@ -80,6 +80,11 @@ impl AccessLog {
         })
     }
 
+    /// Whether records go anywhere, and facts for them are worth asking for.
+    pub const fn is_open(&self) -> bool {
+        self.sink.is_open()
+    }
+
     /// Its sink, to be reopened and flushed.
     pub const fn sink(&self) -> &Sink {
         &self.sink

@@ -1,10 +1,11 @@
 //! A worker: one thread, one runtime, its own accept sockets and its own connections.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, getsockname};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -27,6 +28,7 @@ const UNEVEN: usize = 8;
 /// A connection that was accepted but belongs to no runtime yet.
 pub(super) struct Arrival {
     socket: OwnedFd,
+    client: Option<SocketAddr>,
     endpoint: Arc<Endpoint>,
     permit: Permit,
     at: Instant,
@@ -130,6 +132,7 @@ impl Worker {
     }
 
     async fn work(mut self) {
+        let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
         for (name, listener) in std::mem::take(&mut self.listeners) {
             let mut door = self.door(&name);
@@ -158,6 +161,7 @@ impl Worker {
             }
         }
         let _ = timeout(super::CUT, self.census.emptied()).await;
+        heartbeat.abort();
     }
 
     fn door(&self, name: &Arc<str>) -> Door {
@@ -183,7 +187,7 @@ struct Door {
 }
 
 impl Intake for Door {
-    fn take(&mut self, socket: OwnedFd, permit: Permit) {
+    fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot it is born with.
         let Some(endpoint) = self.live.load().endpoint(&self.endpoint).map(Arc::clone) else {
             return;
@@ -191,6 +195,7 @@ impl Intake for Door {
         let chosen = self.crew.choose(self.index);
         let arrival = Arrival {
             socket,
+            client,
             endpoint,
             permit,
             at: Instant::now(),
@@ -205,19 +210,31 @@ impl Intake for Door {
     }
 }
 
+/// Wakes once a second and does nothing. tokio tells its driver by a write to an eventfd, and a wake-up
+/// that follows, whenever a timer is set that is due before all others; as nothing else here is due
+/// within a second, this one always is.
+async fn heartbeat() {
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        beat.tick().await;
+    }
+}
+
 /// Registers a socket with this worker's runtime and starts its connection.
 fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
     let Arrival {
         socket,
+        client,
         endpoint,
         permit,
         at,
         place,
     } = arrival;
-    match register(socket) {
+    match register(socket, client) {
         Ok(socket) => {
             let accepted = Accepted {
                 socket,
+                client,
                 endpoint,
                 permit,
                 at,
@@ -234,10 +251,9 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
     }
 }
 
-fn register(socket: OwnedFd) -> std::io::Result<Socket> {
-    if getsockname(&socket)?.address_family() == AddressFamily::UNIX {
-        UnixStream::from_std(socket.into()).map(Socket::Unix)
-    } else {
-        TcpStream::from_std(socket.into()).map(Socket::Tcp)
+fn register(socket: OwnedFd, client: Option<SocketAddr>) -> std::io::Result<Socket> {
+    match client {
+        Some(_) => TcpStream::from_std(socket.into()).map(Socket::Tcp),
+        None => UnixStream::from_std(socket.into()).map(Socket::Unix),
     }
 }
