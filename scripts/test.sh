@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Everything that has to pass before a change goes in: formatting, lints, all tests, dependencies.
+# Installs from Debian what the tests need and this machine lacks, if it may (root, apt-get).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n==> %s\n' "$*"; }
+
+# The programs that the build and the tests use, each with Debian's package for it.
+needed=(
+    cc:gcc
+    make:make
+    cmake:cmake
+    curl:curl
+    openssl:openssl
+    nginx:nginx-light
+    redis-server:redis-server
+    redis-cli:redis-tools
+    mosquitto:mosquitto
+    mosquitto_pub:mosquitto-clients
+    haproxy:haproxy
+    postgres:postgresql
+    psql:postgresql-client
+)
+
+# Servers live in sbin, and PostgreSQL in a directory for each version.
+has() {
+    local directory
+    command -v "$1" >/dev/null && return
+    for directory in /usr/sbin /sbin /usr/lib/postgresql/*/bin; do
+        [[ -x $directory/$1 ]] && return
+    done
+    return 1
+}
+
+missing_packages() {
+    local entry
+    for entry in "${needed[@]}"; do
+        has "${entry%%:*}" || printf '%s\n' "${entry#*:}"
+    done
+}
+
+# Debian starts a server when it installs it, unless policy-rc.d says no. The tests start their own.
+policy=/usr/sbin/policy-rc.d
+kept=
+
+keep_services_down() {
+    trap restore_policy EXIT
+    if [[ -e $policy || -L $policy ]]; then
+        kept=$(mktemp "$policy.XXXXXX")
+        mv -f "$policy" "$kept"
+    fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 0755 "$policy"
+}
+
+restore_policy() {
+    rm -f "$policy"
+    if [[ -n $kept ]]; then
+        mv -f "$kept" "$policy"
+    fi
+    kept=
+    trap - EXIT
+}
+
+if ! cargo fmt --version >/dev/null || ! cargo clippy --version >/dev/null; then
+    echo 'Rust is needed, with its components rustfmt and clippy' >&2
+    exit 1
+fi
+
+step 'programs that the tests need'
+mapfile -t packages < <(missing_packages)
+if ((${#packages[@]} == 0)); then
+    echo 'all here'
+elif [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
+    echo "installing: ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    keep_services_down
+    apt-get update
+    apt-get install --yes --no-install-recommends "${packages[@]}"
+    restore_policy
+else
+    echo "missing Debian packages: ${packages[*]}" >&2
+    echo "install them: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
+    exit 1
+fi
+
+step 'formatting'
+cargo fmt --check
+
+step 'lints'
+cargo clippy --all-targets --locked -- -D warnings
+
+step 'tests'
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked
+    step 'tests in the documentation'
+    cargo test --doc --locked
+else
+    cargo test --locked
+fi
+
+step 'dependencies: bans, licences, sources'
+if cargo deny --version >/dev/null 2>&1; then
+    cargo deny check bans licenses sources
+else
+    echo 'skipped: cargo-deny is not installed'
+fi
+
+step 'all passed'
