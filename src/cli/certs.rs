@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::{Exit, complain, print};
+use crate::name::Pattern;
+use crate::tls::facts::hex;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -39,6 +42,16 @@ pub(super) fn main(args: &Args) -> Exit {
 
 fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
     fs::create_dir_all(dir).map_err(|e| about(dir, &e))?;
+    for name in names {
+        if Pattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
+            return Err(io::Error::other(format!(
+                "`{name}` is neither a host name nor an address"
+            )));
+        }
+        for extension in ["pem", "key"] {
+            free(&dir.join(format!("{}.{extension}", file_name(name))))?;
+        }
+    }
     let authority = Authority::open_or_create(dir)?;
     for name in names {
         authority.server(dir, name)?;
@@ -77,7 +90,10 @@ impl Authority {
                 .map_err(io::Error::other)?;
             return Ok(Self { issuer });
         }
-        let mut params = params("Reseal development CA", &[])?;
+        // Two CAs of one name would make a stranger's certificate look broken rather than strange.
+        let mut number = [0; 4];
+        aws_lc_rs::rand::fill(&mut number).map_err(io::Error::other)?;
+        let mut params = params(&format!("Reseal development CA {}", hex(&number)), &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pair = KeyPair::generate().map_err(io::Error::other)?;
@@ -154,6 +170,19 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
             }
             _ => about(path, &e),
         })
+}
+
+/// Refuses a path at which there is something.
+fn free(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        Err(taken(path))
+    } else {
+        Ok(())
+    }
+}
+
+fn taken(path: &Path) -> io::Error {
+    about(path, &"exists already; remove it to make a new one")
 }
 
 fn about(path: &Path, error: &impl std::fmt::Display) -> io::Error {

@@ -32,7 +32,7 @@ spec! {
     pub struct UnixListen {
         /// The path of the socket.
         required unix: Path,
-        /// Its permission bits in octal; absent, what the umask leaves.
+        /// Its permission bits in octal; absent, `0600`.
         optional permissions: Permissions,
         /// The user it belongs to, by name or number.
         optional owner: Text,

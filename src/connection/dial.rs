@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -31,6 +32,9 @@ pub(super) struct Call<'a> {
 pub(super) async fn dial(call: Call<'_>, record: &mut Recorder) -> Result<Leg, Failure> {
     let mut last = Failure::new(Reason::OriginConnectTimeout);
     for attempt in call.origins.attempts() {
+        if attempt.round > 0 && last.reason == Reason::OriginResolve {
+            call.pause(upstream::RETRY_PAUSE).await;
+        }
         match call.attempt(attempt, record).await {
             Ok(leg) => return Ok(leg),
             Err(refusal) if refusal.may_retry && Instant::now() < call.deadline => {
@@ -43,6 +47,11 @@ pub(super) async fn dial(call: Call<'_>, record: &mut Recorder) -> Result<Leg, F
 }
 
 impl Call<'_> {
+    /// Waits, but not beyond the deadline.
+    async fn pause(&self, pause: Duration) {
+        sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+    }
+
     async fn attempt(
         &self,
         attempt: Attempt<'_>,
@@ -55,7 +64,7 @@ impl Call<'_> {
         };
         record.enter(Stage::Connect);
         if !pause.is_zero() {
-            sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+            self.pause(pause).await;
         }
         record.origin(attempt.origin, Some(&address));
         let deadline = self

@@ -237,6 +237,7 @@ mod tests {
             format: Format::Json,
             output: Output::File(file.clone()),
             open: false,
+            close: true,
         };
         let log = AccessLog::start(&settings).unwrap();
         let (socket, mut client) = pair().await;

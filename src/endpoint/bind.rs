@@ -74,7 +74,7 @@ pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Bound>, BindError
                     group.as_deref(),
                     workers,
                 ),
-                Listen::Systemd(name) => take_systemd(name, workers),
+                Listen::Systemd(name) => take_systemd(endpoint, name, workers),
             };
             bound.map_err(|error| BindError {
                 endpoint: endpoint.name.to_string(),
@@ -260,7 +260,7 @@ fn account(file: &str, name: &str) -> io::Result<u32> {
 }
 
 /// The socket that systemd hands over under `name` (sd_listen_fds(3)).
-fn take_systemd(name: &str, workers: usize) -> io::Result<Bound> {
+fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Bound> {
     let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let fds: HashMap<&str, i32> = names.split(':').zip(LISTEN_FDS_START..).collect();
@@ -275,8 +275,11 @@ fn take_systemd(name: &str, workers: usize) -> io::Result<Bound> {
     let address = socket
         .local_addr()
         .ok()
-        .and_then(|address| address.as_socket())
-        .map_or_else(|| format!("systemd:{name}"), |address| address.to_string());
+        .and_then(|address| address.as_socket());
+    if address.is_some() {
+        endpoint.tcp.apply(&SockRef::from(&socket))?;
+    }
+    let address = address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string());
     Ok(Bound {
         address,
         sockets: duplicates(&socket, workers)?,

@@ -17,8 +17,10 @@ pub struct AccessLogSettings {
     pub format: Format,
     /// Where it goes.
     pub output: Output,
-    /// Whether a record is written when a connection is established, too.
+    /// Whether a record is written when a connection is established.
     pub open: bool,
+    /// Whether a record is written when it has ended.
+    pub close: bool,
 }
 
 /// Everything known of a connection. Absent facts are absent keys.
@@ -67,6 +69,7 @@ pub struct AccessRecord {
 pub struct AccessLog {
     format: Format,
     opens: bool,
+    closes: bool,
     sink: Sink,
 }
 
@@ -76,6 +79,7 @@ impl AccessLog {
         Ok(Self {
             format: settings.format,
             opens: settings.open,
+            closes: settings.close,
             sink: Sink::open(&settings.output)?,
         })
     }
@@ -97,9 +101,11 @@ impl AccessLog {
         }
     }
 
-    /// Writes that a connection has ended.
+    /// Writes that a connection has ended, where that is asked for.
     pub fn closed(&self, record: &AccessRecord, outcome: &Outcome) {
-        self.write("close", record, Some(outcome));
+        if self.closes {
+            self.write("close", record, Some(outcome));
+        }
     }
 
     fn write(&self, event: &str, record: &AccessRecord, outcome: Option<&Outcome>) {

@@ -85,17 +85,31 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
+enum Fact {
+    Text(String),
+    Number(u64),
+}
+
+impl Fact {
+    fn put(&self, key: &str, line: &mut Line) {
+        match self {
+            Self::Text(text) => line.string(key, text),
+            Self::Number(number) => line.number(key, number),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Vec<(&'static str, String)>,
+    others: Vec<(&'static str, Fact)>,
 }
 
 impl Fields {
     fn text(&self, time: &str, level: &str) -> String {
         let mut line = Line::new(Format::Text);
         for (key, value) in &self.others {
-            line.string(key, value);
+            value.put(key, &mut line);
         }
         let fields = line.finish();
         let gap = if fields == "\n" { "" } else { "  " };
@@ -108,7 +122,7 @@ impl Fields {
         line.string("level", level);
         line.string("message", &self.message);
         for (key, value) in &self.others {
-            line.string(key, value);
+            value.put(key, &mut line);
         }
         line.finish()
     }
@@ -119,8 +133,12 @@ impl Visit for Fields {
         let value = escape::text(value);
         match field.name() {
             "message" => self.message = value,
-            name => self.others.push((name, value)),
+            name => self.others.push((name, Fact::Text(value))),
         }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.push((field.name(), Fact::Number(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -208,6 +208,10 @@ impl Complaints {
             None => "the output is too slow".to_owned(),
         };
         let lines = dropped + std::mem::take(&mut self.failed);
-        let _ = writeln!(io::stderr(), "reseal: log lines lost: {lines}: {reason}");
+        let what = match lines {
+            0 => "the log cannot be written at the moment".to_owned(),
+            lines => format!("log lines lost: {lines}"),
+        };
+        let _ = writeln!(io::stderr(), "reseal: {what}: {reason}");
     }
 }

@@ -64,7 +64,13 @@ fn read(path: &Path) -> Result<Vec<u8>, MaterialError> {
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> MaterialError {
-    MaterialError::new(path, format_args!("cannot be read: {}", plain(error)))
+    let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => found.help(
+            "paths are relative to the configuration file; `reseal certs --out DIR NAME` makes certificates to try with",
+        ),
+        _ => found,
+    }
 }
 
 /// An I/O error without the number that std puts behind it.

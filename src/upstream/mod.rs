@@ -18,7 +18,7 @@ pub use resolve::Resolver;
 use crate::leg::TcpOptions;
 
 /// How long to wait before an address is tried again that has just failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where an origin is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

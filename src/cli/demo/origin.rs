@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::tls::facts::TlsFacts;
 use crate::tls::material;
 
 /// A request's head is no longer than this, and comes within this time.
@@ -52,9 +53,11 @@ pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<So
             stream.conn.complete_io(&mut stream.sock)?;
         }
         let name = stream.conn.server_name().unwrap_or("no name").to_owned();
-        let version = stream.conn.protocol_version();
-        let text = format!("The demo origin heard {version:?} for {name} from {peer}.\n");
-        answer(&mut stream, &text.replace("Some(", "").replacen(')', "", 1))?;
+        let version = TlsFacts::of(&stream.conn).version.unwrap_or("TLS");
+        answer(
+            &mut stream,
+            &format!("The demo origin heard {version} for {name} from {peer}.\n"),
+        )?;
         stream.conn.send_close_notify();
         stream.flush()
     })

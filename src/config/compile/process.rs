@@ -53,6 +53,7 @@ pub(super) fn log(spec: &spec::Log, dir: &Path) -> LogSettings {
 }
 
 pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSettings {
+    let has = |event| spec.events.iter().any(|listed| listed.value == event);
     AccessLogSettings {
         format: match spec.format.value {
             AccessFormat::Json => Format::Json,
@@ -60,10 +61,8 @@ pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSetting
             AccessFormat::Text => Format::Text,
         },
         output: output(&spec.output, dir),
-        open: spec
-            .events
-            .iter()
-            .any(|event| event.value == AccessEvent::Open),
+        open: has(AccessEvent::Open),
+        close: has(AccessEvent::Close),
     }
 }
 

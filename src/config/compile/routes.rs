@@ -119,10 +119,7 @@ impl Compiler<'_> {
             None => format!("`upstreams` has {}", quoted_list(known())),
         };
         self.problems
-            .error(
-                spec.upstream.at,
-                format!("there is no upstream {}", quoted(name)),
-            )
+            .error(spec.upstream.at, "there is no upstream of this name")
             .help(help);
         None
     }
@@ -226,10 +223,7 @@ impl Compiler<'_> {
                 None => format!("the endpoint has {}", quoted_list(known())),
             };
             self.problems
-                .error(
-                    default.route.at,
-                    format!("there is no route {}", quoted(name)),
-                )
+                .error(default.route.at, "there is no route of this name")
                 .help(help);
             return None;
         };
