@@ -4,11 +4,13 @@
 //! routes, certificates, deadlines or logs.
 
 mod options;
+mod pipe;
 mod scratch;
 mod seal;
 mod socket;
 
 pub use options::TcpOptions;
+pub use pipe::{PIPES_PER_WORKER, Pipe};
 pub use scratch::{OutBuf, READ_CHUNK, Scratch, with_scratch};
 pub use seal::{Conn, Opened, Seal, SealEnd};
 pub use socket::Socket;

@@ -8,11 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::pipe::{SpliceFlags, splice};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::pipe::Pipe;
 use super::scratch::with_scratch;
 use crate::outcome::Farewell;
 use crate::sys;
@@ -23,6 +25,9 @@ const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// How often the send queue is looked at while we wait for it to empty: there is no event for that.
 const QUEUE_POLL: Duration = Duration::from_millis(5);
+
+/// Pages are moved where the kernel can, and nothing waits.
+const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -49,6 +54,49 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    /// Whether bytes can be spliced between this socket and a pipe.
+    pub const fn can_splice(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Splices what is there into an empty pipe; 0 is the end of the stream.
+    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        let Self::Tcp(stream) = self else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let spliced = stream.try_io(Interest::READABLE, || {
+                pipe.fill(|end, room| Ok(splice(stream, None, end, None, room, SPLICE)?))
+            });
+            match spliced {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                spliced => return Poll::Ready(spliced),
+            }
+        }
+    }
+
+    /// Splices some of what is in a pipe out to this socket.
+    pub fn poll_splice_out(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<io::Result<usize>> {
+        let Self::Tcp(stream) = self else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            let spliced = stream.try_io(Interest::WRITABLE, || {
+                pipe.drain(|end, held| Ok(splice(end, None, stream, None, held, SPLICE)?))
+            });
+            match spliced {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                spliced => return Poll::Ready(spliced),
+            }
         }
     }
 

@@ -4,10 +4,17 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::OnTruncation;
-use crate::leg::{Leg, OutBuf, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
+use crate::leg::{Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
 
 /// How many reads one turn may take before the other connections of the worker get theirs.
 const ROUNDS: usize = 4;
+
+/// After so many reads in a row that filled the scratch, bytes are spliced where both sides are
+/// plain. Splicing small amounts costs more than copying them.
+const FULL_READS: u8 = 4;
+
+/// When a splice moves less than this, the stream is not in bulk any more.
+const BULK_MIN: usize = 16 * 1024;
 
 /// How a source stopped.
 #[derive(Debug)]
@@ -42,6 +49,10 @@ pub(super) struct Flow {
     /// A write to the source's socket saw this error. The kernel reports a reset once, and to
     /// whoever asks first: the source's bytes are still read, but its end is then a cut.
     source_error: Option<io::Error>,
+    /// Full reads in a row, up to [`FULL_READS`].
+    full_reads: u8,
+    /// Spliced bytes that the sink has not taken; they come after those of `pending`.
+    pipe: Option<Pipe>,
     on_truncation: OnTruncation,
     moved: u64,
     written: u64,
@@ -64,6 +75,8 @@ impl Flow {
             pending: Vec::new(),
             sent: 0,
             source_error: None,
+            full_reads: 0,
+            pipe: None,
             on_truncation,
             moved: unread.len() as u64,
             written: 0,
@@ -103,8 +116,8 @@ impl Flow {
     }
 
     /// Whether the sink has not taken everything.
-    pub(super) const fn is_stuck(&self) -> bool {
-        !self.pending.is_empty()
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 
     /// Whether the other direction has given this one something to do since its last turn.
@@ -115,6 +128,9 @@ impl Flow {
     /// What the sink has not taken yet.
     pub(super) fn into_pending(mut self) -> Vec<u8> {
         self.pending.drain(..self.sent);
+        if let Some(pipe) = self.pipe {
+            self.pending.extend(pipe.into_bytes());
+        }
         self.pending
     }
 
@@ -166,6 +182,9 @@ impl Flow {
         }
         match self.state {
             State::Open => {
+                if self.full_reads >= FULL_READS && self.splices(from, to) {
+                    return self.splice(cx, from);
+                }
                 let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch));
                 if let Err(error) = ready!(output) {
                     self.lose_sink(error, back);
@@ -197,7 +216,46 @@ impl Flow {
         // Memory is held only while bytes are in flight.
         self.pending = Vec::new();
         self.sent = 0;
+        while let Some(pipe) = &mut self.pipe {
+            if pipe.held() == 0 {
+                self.pipe = None;
+                break;
+            }
+            self.written += ready!(to.socket.poll_splice_out(cx, pipe))? as u64;
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the next bytes are to be spliced; there may be no pipe for them.
+    fn splices(&mut self, from: &Leg, to: &Leg) -> bool {
+        let plain = from.seal.is_none() && to.seal.is_none();
+        if plain && from.socket.can_splice() && to.socket.can_splice() {
+            self.pipe = self.pipe.take().or_else(Pipe::borrow);
+        }
+        self.pipe.is_some()
+    }
+
+    /// Takes in what the source has, by splicing. The pipe is empty.
+    fn splice(&mut self, cx: &mut Context<'_>, from: &mut Leg) -> Poll<()> {
+        let Some(pipe) = &mut self.pipe else {
+            return Poll::Ready(());
+        };
+        match from.socket.poll_splice_in(cx, pipe) {
+            Poll::Pending => {
+                // Nothing is in flight, so the pipe goes back; the next bytes may be bulk again.
+                self.pipe = None;
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(0)) => self.source_ended(from),
+            Poll::Ready(Ok(moved)) => {
+                self.moved += moved as u64;
+                if moved < BULK_MIN {
+                    self.full_reads = 0;
+                }
+            }
+            Poll::Ready(Err(error)) => self.state = State::Cut(Cut::Reset(error)),
+        }
+        Poll::Ready(())
     }
 
     /// Reads once and passes on what that gave. An error is the sink's.
@@ -229,6 +287,11 @@ impl Flow {
                 self.state = State::Cut(Cut::Reset(error));
                 return Poll::Ready(Ok(()));
             }
+        };
+        self.full_reads = if len == READ_CHUNK {
+            self.full_reads.saturating_add(1)
+        } else {
+            0
         };
         let filled = input.get_mut(..start + len).unwrap_or_default();
         match &mut from.seal {
@@ -352,6 +415,7 @@ impl Flow {
         self.state = State::Deaf;
         self.pending = Vec::new();
         self.sent = 0;
+        self.pipe = None;
         back.source_error = Some(error);
         back.nudged = true;
     }

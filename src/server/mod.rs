@@ -84,7 +84,7 @@ impl Server {
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
-        let connections = limits::connections(snapshot.process.connections)
+        let connections = limits::connections(snapshot.process.connections, workers)
             .map_err(|e| StartError::System(e.to_string()))?;
         let bound = bind_all(&snapshot, workers)?;
         Ok(Self {
