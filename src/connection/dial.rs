@@ -29,7 +29,7 @@ pub(super) struct Call<'a> {
 /// Dials the origins in turn. A refusal, an unreachable address, a timeout, or an end or reset in
 /// the handshake is followed by the next attempt, while attempts and the deadline last; an alert,
 /// and a failure of trust or name, is final. No byte of the client has been sent yet.
-pub(super) async fn dial(call: Call<'_>, record: &mut Recorder) -> Result<Leg, Failure> {
+pub(super) async fn dial(call: Call<'_>, record: &mut Recorder<'_>) -> Result<Leg, Failure> {
     let mut last = Failure::new(Reason::OriginConnectTimeout);
     for attempt in call.origins.attempts() {
         if attempt.round > 0 && last.reason == Reason::OriginResolve {
@@ -55,7 +55,7 @@ impl Call<'_> {
     async fn attempt(
         &self,
         attempt: Attempt<'_>,
-        record: &mut Recorder,
+        record: &mut Recorder<'_>,
     ) -> Result<Leg, OriginRefusal> {
         record.origin(attempt.origin, None);
         let addresses = self.resolve(&attempt.origin.address, record).await?;
@@ -85,7 +85,7 @@ impl Call<'_> {
     async fn resolve(
         &self,
         address: &Address,
-        record: &mut Recorder,
+        record: &mut Recorder<'_>,
     ) -> Result<Arc<[Address]>, OriginRefusal> {
         let Address::Host(host, port) = address else {
             return Ok([address.clone()].into());

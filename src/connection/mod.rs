@@ -22,7 +22,7 @@ use crate::lifecycle::{self, Phases};
 use crate::name::{Name, NameError};
 use crate::observe::access_log::AccessLog;
 use crate::outcome::{Failure, Farewell, Reason, Stage};
-use crate::relay::{self, Limits, RelayEnd, Side};
+use crate::relay::{Limits, Relay, RelayEnd, Side};
 use crate::route::{Arrival, Unrouted};
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
 use crate::tls::facts::{CertificateFacts, TlsFacts};
@@ -82,7 +82,13 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
     };
     permit.handshake_done();
     match established {
-        Ok((route, origin)) => journey.relay(client, origin, &route, &mut phases).await,
+        Ok((route, origin)) => {
+            let relay = journey.begin_relay(client, origin, &route);
+            // Its limits are all that the relay needs of the route.
+            drop(route);
+            let end = relay.run(journey.record.traffic(), &mut phases).await;
+            journey.end_relay(&end);
+        }
         Err(failure) => {
             journey.record.end(failure.reason, failure.detail);
             Box::pin(client.socket.refuse(failure.farewell)).await;
@@ -91,7 +97,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
 }
 
 struct Journey<'a> {
-    record: Recorder,
+    record: Recorder<'a>,
     endpoint: &'a Endpoint,
     resolver: &'a Resolver,
     source: Option<SocketAddr>,
@@ -225,7 +231,7 @@ impl Journey<'_> {
             .map_err(|failure| failure.farewell(Farewell::Reset))
     }
 
-    async fn relay(mut self, client: Leg, origin: Leg, route: &Route, phases: &mut Phases) {
+    fn begin_relay(&mut self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
         self.record.enter(Stage::Relay);
         self.record.opened();
         let limits = Limits {
@@ -235,8 +241,11 @@ impl Journey<'_> {
             client_truncation: route.on_truncation,
             origin_truncation: route.upstream.on_truncation,
         };
-        let end = relay::relay(client, origin, limits, self.record.traffic(), phases).await;
-        let (reason, detail) = describe(&end);
+        Box::new(Relay::new(client, origin, limits))
+    }
+
+    fn end_relay(&mut self, end: &RelayEnd) {
+        let (reason, detail) = describe(end);
         if self.record.traffic().down == 0 && reason == Reason::OriginRejectedCertificate {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
             self.record.enter(Stage::OriginTls);

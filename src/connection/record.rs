@@ -1,14 +1,14 @@
 //! The record of one connection while it grows, and the guarantee that it is written once.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::leg::Socket;
-use crate::observe::access_log::{AccessLog, AccessRecord};
+use crate::observe::access_log::{AccessLog, AccessRecord, Client};
 use crate::outcome::{Outcome, Reason, Stage};
 use crate::relay::Traffic;
 use crate::snapshot::{Endpoint, Route};
@@ -17,8 +17,8 @@ use crate::upstream::{Address, Origin};
 
 /// Collects the facts of a connection, and its time in each stage. Whatever becomes of the
 /// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
-pub(super) struct Recorder {
-    log: AccessLog,
+pub(super) struct Recorder<'a> {
+    log: &'a AccessLog,
     record: Box<AccessRecord>,
     traffic: Traffic,
     start: Instant,
@@ -27,9 +27,9 @@ pub(super) struct Recorder {
     ended: bool,
 }
 
-impl Recorder {
+impl<'a> Recorder<'a> {
     pub(super) fn new(
-        log: &AccessLog,
+        log: &'a AccessLog,
         client: &Socket,
         source: Option<SocketAddr>,
         endpoint: &Endpoint,
@@ -39,7 +39,7 @@ impl Recorder {
             time: SystemTime::now() - at.elapsed(),
             id: next_id(),
             endpoint: Arc::clone(&endpoint.name),
-            client: describe(client, source),
+            client: source.map_or_else(|| Client::Unix(client.peer_user()), Client::Ip),
             local: log.is_open().then(|| client.local()).flatten(),
             sni: None,
             tls: None,
@@ -48,15 +48,16 @@ impl Recorder {
             mode: None,
             upstream: None,
             origin: None,
+            origin_address: None,
             origin_local: None,
             origin_tls: None,
             bytes_up: 0,
             bytes_down: 0,
-            stages: Vec::new(),
+            stages: [None; Stage::ALL.len()],
             total: Duration::ZERO,
         };
         Self {
-            log: log.clone(),
+            log,
             record: Box::new(record),
             traffic: Traffic::default(),
             start: at,
@@ -70,21 +71,15 @@ impl Recorder {
     pub(super) fn enter(&mut self, stage: Stage) {
         let now = Instant::now();
         let spent = now - self.entered;
-        match self
-            .record
-            .stages
-            .iter_mut()
-            .find(|(s, _)| *s == self.stage)
-        {
-            Some((_, total)) => *total += spent,
-            None => self.record.stages.push((self.stage, spent)),
+        if let Some(time) = self.record.stages.get_mut(self.stage as usize) {
+            *time = Some(time.unwrap_or_default() + spent);
         }
         self.stage = stage;
         self.entered = now;
     }
 
     pub(super) fn sni(&mut self, name: &str) {
-        self.record.sni = Some(name.to_owned());
+        self.record.sni = Some(name.into());
     }
 
     pub(super) fn route(&mut self, route: &Route) {
@@ -98,18 +93,16 @@ impl Recorder {
     }
 
     pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
-        self.record.client_cert = facts;
+        self.record.client_cert = facts.map(Box::new);
     }
 
     /// The origin that is tried, and its address once a name has been looked up.
     pub(super) fn origin(&mut self, origin: &Origin, address: Option<&Address>) {
-        let configured = origin.address.to_string();
-        let address = address.map_or_else(|| configured.clone(), Address::to_string);
-        self.record.origin = Some(if *origin.name == *address {
-            address
-        } else {
-            format!("{} ({address})", origin.name)
-        });
+        self.record.origin = Some(Arc::clone(&origin.name));
+        self.record.origin_address = match address {
+            Some(Address::Ip(address)) => Some(*address),
+            Some(Address::Host(..) | Address::Unix(_)) | None => None,
+        };
     }
 
     pub(super) fn origin_local(&mut self, socket: &Socket) {
@@ -154,7 +147,7 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Recorder<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.end(Reason::InternalPanic, None);
@@ -165,28 +158,16 @@ impl Drop for Recorder {
     }
 }
 
-fn describe(client: &Socket, source: Option<SocketAddr>) -> String {
-    match (source, client.peer_user()) {
-        (Some(address), _) => address.to_string(),
-        (None, Some(user)) => format!("unix:uid={user}"),
-        (None, None) => "unix".to_owned(),
-    }
-}
-
-/// Sixteen hexadecimal digits: half of them tell processes apart, half count.
-fn next_id() -> String {
-    static PROCESS: std::sync::LazyLock<u32> = std::sync::LazyLock::new(|| {
+/// One half tells processes apart, the other counts.
+fn next_id() -> u64 {
+    static PROCESS: LazyLock<u32> = LazyLock::new(|| {
         let mut seed = [0; 4];
         // Without randomness the identifiers still tell connections of this process apart.
         let _ = aws_lc_rs::rand::fill(&mut seed);
         u32::from_le_bytes(seed)
     });
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{:08x}{:08x}",
-        *PROCESS,
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    u64::from(*PROCESS) << 32 | u64::from(COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The access log: one record per connection.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,33 +24,36 @@ pub struct AccessLogSettings {
     pub close: bool,
 }
 
-/// Everything known of a connection. Absent facts are absent keys.
+/// Everything known of a connection. Absent facts are absent keys. Kept small, as every live
+/// connection has one: texts are made of it when it is written.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
     /// When it was accepted.
     pub time: SystemTime,
     /// Unique within and across processes.
-    pub id: String,
+    pub id: u64,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// The client's address, or the user at the other end of a unix socket.
-    pub client: String,
+    /// Who the client is.
+    pub client: Client,
     /// The address that the client dialled.
     pub local: Option<SocketAddr>,
     /// The server name, normalised where it could be; from the wire.
-    pub sni: Option<String>,
+    pub sni: Option<Box<str>>,
     /// The client's TLS.
     pub tls: Option<TlsFacts>,
     /// The certificate that the client presented, accepted or not.
-    pub client_cert: Option<CertificateFacts>,
+    pub client_cert: Option<Box<CertificateFacts>>,
     /// The route's name.
     pub route: Option<Arc<str>>,
     /// The route's mode.
     pub mode: Option<&'static str>,
     /// The upstream's name.
     pub upstream: Option<Arc<str>>,
-    /// The origin that was tried last: its name, and its address where that says more.
-    pub origin: Option<String>,
+    /// The name of the origin that was tried last.
+    pub origin: Option<Arc<str>>,
+    /// The address that was tried last, where the origin has one.
+    pub origin_address: Option<SocketAddr>,
     /// Our address towards the origin.
     pub origin_local: Option<SocketAddr>,
     /// The origin's TLS.
@@ -58,10 +62,29 @@ pub struct AccessRecord {
     pub bytes_up: u64,
     /// Application bytes from the origin to the client.
     pub bytes_down: u64,
-    /// Time spent in each stage that was reached.
-    pub stages: Vec<(Stage, Duration)>,
+    /// Time spent in each stage, in the order of [`Stage::ALL`]; absent for those not reached.
+    pub stages: [Option<Duration>; Stage::ALL.len()],
     /// Time since it was accepted.
     pub total: Duration,
+}
+
+/// A client, as far as its socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// Its address.
+    Ip(SocketAddr),
+    /// A user at the other end of a unix socket.
+    Unix(Option<u32>),
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(Some(user)) => write!(f, "unix:uid={user}"),
+            Self::Unix(None) => f.write_str("unix"),
+        }
+    }
 }
 
 /// The access log of the process. Cheap to clone.
@@ -127,9 +150,9 @@ impl AccessLog {
 
 impl AccessRecord {
     fn fields(&self, line: &mut Line, outcome: Option<&Outcome>) {
-        line.string("id", &self.id);
+        line.string("id", &format!("{:016x}", self.id));
         line.string("endpoint", &self.endpoint);
-        line.string("client", &self.client);
+        line.string("client", &self.client.to_string());
         address(line, "local", self.local);
         maybe_escaped(line, "sni", self.sni.as_deref());
         if let Some(tls) = &self.tls {
@@ -137,8 +160,8 @@ impl AccessRecord {
                 line.string("alpn", &escape::bytes(alpn));
             }
             line.maybe("tls_version", tls.version);
-            line.maybe("tls_cipher", tls.cipher.as_deref());
-            line.maybe("tls_group", tls.group.as_deref());
+            line.maybe("tls_cipher", tls.cipher);
+            line.maybe("tls_group", tls.group);
             line.number("tls_resumed", tls.resumed);
         }
         if let Some(cert) = &self.client_cert {
@@ -147,7 +170,7 @@ impl AccessRecord {
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
         line.maybe("upstream", self.upstream.as_deref());
-        line.maybe("origin", self.origin.as_deref());
+        line.maybe("origin", self.origin().as_deref());
         address(line, "origin_local", self.origin_local);
         if let Some(tls) = &self.origin_tls {
             line.maybe("origin_tls_version", tls.version);
@@ -156,8 +179,10 @@ impl AccessRecord {
         line.number("bytes_up", self.bytes_up);
         line.number("bytes_down", self.bytes_down);
         line.group("ms", |line| {
-            for (stage, time) in &self.stages {
-                line.number(stage.word(), milliseconds(*time));
+            for (stage, time) in Stage::ALL.iter().zip(self.stages) {
+                if let Some(time) = time {
+                    line.number(stage.word(), milliseconds(time));
+                }
             }
             line.number("total", milliseconds(self.total));
         });
@@ -169,14 +194,24 @@ impl AccessRecord {
         }
     }
 
+    /// The origin's name, and its address where that says more.
+    fn origin(&self) -> Option<String> {
+        let name = self.origin.as_deref()?;
+        let address = self.origin_address.map(|address| address.to_string());
+        Some(match address {
+            Some(address) if address != name => format!("{name} ({address})"),
+            _ => name.to_owned(),
+        })
+    }
+
     /// The few fields that a person wants to see scroll by.
     fn summary(&self, line: &mut Line, outcome: Option<&Outcome>) {
         line.string("endpoint", &self.endpoint);
-        line.string("client", &self.client);
+        line.string("client", &self.client.to_string());
         maybe_escaped(line, "sni", self.sni.as_deref());
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
-        line.maybe("origin", self.origin.as_deref());
+        line.maybe("origin", self.origin().as_deref());
         line.maybe("tls", self.tls.as_ref().and_then(|tls| tls.version));
         line.number("up", self.bytes_up);
         line.number("down", self.bytes_down);

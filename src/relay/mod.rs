@@ -90,39 +90,8 @@ pub enum RelayEnd {
     Failed(Side, rustls::Error),
 }
 
-/// Moves bytes between `client` and `origin` until the end, ends both sockets accordingly, and says
-/// how it ended. `traffic` is kept up to date, so that it holds when the relay is dropped, too.
-pub async fn relay(
-    client: Leg,
-    origin: Leg,
-    limits: Limits,
-    traffic: &mut Traffic,
-    phases: &mut Phases,
-) -> RelayEnd {
-    let mut relay = Relay::new(client, origin, limits);
-    let mut timer = std::pin::pin!(sleep_until(relay.clock.deadline()));
-    let mut phase = *phases.borrow_and_update();
-    let end = loop {
-        if relay.clock.enter(phase) {
-            break RelayEnd::Drain;
-        }
-        timer.as_mut().reset(relay.clock.deadline());
-        tokio::select! {
-            biased;
-            end = poll_fn(|cx| relay.poll(cx, timer.as_mut(), traffic)) => break end,
-            changed = phases.changed() => match changed {
-                Ok(()) => phase = *phases.borrow_and_update(),
-                Err(_) => phase = Phase::Cut,
-            },
-        }
-    };
-    if !matches!(end, RelayEnd::Clean) {
-        Box::pin(teardown::end(relay, &end)).await;
-    }
-    end
-}
-
-struct Relay {
+/// Two legs and what is between them.
+pub struct Relay {
     client: Leg,
     origin: Leg,
     up: Flow,
@@ -132,7 +101,8 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(mut client: Leg, mut origin: Leg, limits: Limits) -> Self {
+    /// A relay between two legs, with what came along with their handshakes to be passed on first.
+    pub fn new(mut client: Leg, mut origin: Leg, limits: Limits) -> Self {
         let up = Flow::new(&mut client, &mut origin, limits.client_truncation);
         let down = Flow::new(&mut origin, &mut client, limits.origin_truncation);
         Self {
@@ -143,6 +113,31 @@ impl Relay {
             clock: Clock::new(limits),
             limits,
         }
+    }
+
+    /// Moves bytes until the end, ends both sockets accordingly, and says how it ended. `traffic` is
+    /// kept up to date, so that it holds when the relay is dropped, too.
+    pub async fn run(mut self: Box<Self>, traffic: &mut Traffic, phases: &mut Phases) -> RelayEnd {
+        let mut timer = std::pin::pin!(sleep_until(self.clock.deadline()));
+        let mut phase = *phases.borrow_and_update();
+        let end = loop {
+            if self.clock.enter(phase) {
+                break RelayEnd::Drain;
+            }
+            timer.as_mut().reset(self.clock.deadline());
+            tokio::select! {
+                biased;
+                end = poll_fn(|cx| self.poll(cx, timer.as_mut(), traffic)) => break end,
+                changed = phases.changed() => match changed {
+                    Ok(()) => phase = *phases.borrow_and_update(),
+                    Err(_) => phase = Phase::Cut,
+                },
+            }
+        };
+        if !matches!(end, RelayEnd::Clean) {
+            Box::pin(teardown::end(*self, &end)).await;
+        }
+        end
     }
 
     fn poll(

@@ -1,7 +1,7 @@
 //! What a handshake and a certificate say about themselves, in the field's own words.
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// The facts of one finished handshake.
@@ -10,11 +10,11 @@ pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: Option<&'static str>,
     /// The suite's IANA name.
-    pub cipher: Option<String>,
+    pub cipher: Option<&'static str>,
     /// The key exchange group's IANA name; absent on a TLS 1.2 resumption.
-    pub group: Option<String>,
+    pub group: Option<&'static str>,
     /// The application protocol selected.
-    pub alpn: Option<Vec<u8>>,
+    pub alpn: Option<Box<[u8]>>,
     /// Whether a session was resumed.
     pub resumed: bool,
 }
@@ -26,11 +26,11 @@ impl TlsFacts {
             version: conn.protocol_version().and_then(version),
             cipher: conn
                 .negotiated_cipher_suite()
-                .map(|suite| iana_suite(&format!("{:?}", suite.suite()))),
+                .and_then(|suite| cipher(suite.suite())),
             group: conn
                 .negotiated_key_exchange_group()
-                .map(|group| group_name(group.name())),
-            alpn: conn.alpn_protocol().map(<[u8]>::to_vec),
+                .and_then(|group| group_name(group.name())),
+            alpn: conn.alpn_protocol().map(Into::into),
             resumed: conn.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
@@ -44,19 +44,36 @@ const fn version(version: ProtocolVersion) -> Option<&'static str> {
     }
 }
 
-/// rustls spells the suites of TLS 1.3 with a `TLS13_` that IANA does not have.
-fn iana_suite(name: &str) -> String {
-    match name.strip_prefix("TLS13_") {
-        Some(rest) => format!("TLS_{rest}"),
-        None => name.to_owned(),
-    }
+/// The suites that we speak, by their IANA names.
+const fn cipher(suite: CipherSuite) -> Option<&'static str> {
+    use CipherSuite as S;
+    Some(match suite {
+        S::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        S::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        S::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+        }
+        S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
+        }
+        _ => return None,
+    })
 }
 
-fn group_name(group: NamedGroup) -> String {
-    match group {
-        NamedGroup::X25519 => "x25519".to_owned(),
-        other => format!("{other:?}"),
-    }
+/// The groups that we speak, by their IANA names.
+const fn group_name(group: NamedGroup) -> Option<&'static str> {
+    Some(match group {
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        NamedGroup::X25519 => "x25519",
+        NamedGroup::secp256r1 => "secp256r1",
+        NamedGroup::secp384r1 => "secp384r1",
+        _ => return None,
+    })
 }
 
 /// What a certificate says of its holder. The texts come from the wire: escape them before use.
