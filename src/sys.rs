@@ -11,12 +11,32 @@ use tokio::io::unix::AsyncFd;
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number on every architecture that we build for.
 const SIOCOUTQ: Opcode = 0x5411;
 
-/// How many bytes of a TCP socket's send queue the peer has not acknowledged yet.
-pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+/// Whether a TCP socket still has bytes in its send queue that its peer may acknowledge. After a reset
+/// the queue stays as it was, so the state of the connection is asked for, too.
+pub(crate) fn is_delivering(socket: BorrowedFd<'_>) -> bool {
     // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
     // provides, and touches nothing else.
-    let queued: i32 = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) }?;
-    Ok(usize::try_from(queued).unwrap_or(0))
+    let queued: rustix::io::Result<i32> = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) };
+    queued.is_ok_and(|bytes| bytes > 0) && !is_closed(socket)
+}
+
+/// Whether a TCP connection is over, as far as the kernel is concerned (`TCP_CLOSE`).
+fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    const TCP_CLOSE: u8 = 7;
+    // `tcpi_state` is the first byte of `struct tcp_info`, and the kernel writes no more than asked.
+    let mut state = 0_u8;
+    let mut len: libc::socklen_t = 1;
+    // SAFETY: both pointers are to live values of ours, and `len` is the size of the first.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            std::ptr::from_mut(&mut state).cast(),
+            &mut len,
+        )
+    };
+    result != 0 || state == TCP_CLOSE
 }
 
 /// Lets a listening socket accept data with the SYN, for so many connections at once (RFC 7413).

@@ -11,6 +11,15 @@ pub struct Admission {
     handshakes: Arc<Semaphore>,
 }
 
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// A ClientHello, and perhaps a handshake: work that is capped of its own.
+    Handshake,
+    /// The relay, right away.
+    Relay,
+}
+
 /// The right of one connection to exist.
 #[derive(Debug)]
 pub struct Permit {
@@ -19,7 +28,7 @@ pub struct Permit {
 }
 
 impl Admission {
-    /// Room for so many connections, of which so many may be before their relay.
+    /// Room for so many connections, of which so many may be in their handshake.
     pub fn new(connections: usize, handshakes: usize) -> Self {
         Self {
             connections: Arc::new(Semaphore::new(connections)),
@@ -28,24 +37,32 @@ impl Admission {
     }
 
     /// A permit if there is room at once.
-    pub fn try_admit(&self) -> Option<Permit> {
+    pub fn try_admit(&self, beginning: Beginning) -> Option<Permit> {
         Some(Permit {
             _connection: Arc::clone(&self.connections).try_acquire_owned().ok()?,
-            handshake: Some(Arc::clone(&self.handshakes).try_acquire_owned().ok()?),
+            handshake: match beginning {
+                Beginning::Handshake => {
+                    Some(Arc::clone(&self.handshakes).try_acquire_owned().ok()?)
+                }
+                Beginning::Relay => None,
+            },
         })
     }
 
     /// Waits for room. Clients meanwhile wait in the kernel's queue.
-    pub async fn admit(&self) -> Permit {
+    pub async fn admit(&self, beginning: Beginning) -> Permit {
         Permit {
             _connection: acquire(&self.connections).await,
-            handshake: Some(acquire(&self.handshakes).await),
+            handshake: match beginning {
+                Beginning::Handshake => Some(acquire(&self.handshakes).await),
+                Beginning::Relay => None,
+            },
         }
     }
 }
 
 impl Permit {
-    /// The connection is established, or has failed: its handshake makes room for another.
+    /// The client's handshake is over, well or not: there is room for another.
     pub fn handshake_done(&mut self) {
         self.handshake = None;
     }
@@ -67,15 +84,15 @@ mod tests {
     async fn a_permit_is_returned_whatever_becomes_of_its_connection() {
         let admission = Admission::new(1, 1);
         let held = tokio::spawn({
-            let permit = admission.admit().await;
+            let permit = admission.admit(Beginning::Handshake).await;
             async move {
                 let _permit = permit;
                 panic!("a defect in one connection");
             }
         });
         assert!(held.await.is_err());
-        drop(admission.admit().await);
-        let mut established = admission.admit().await;
+        drop(admission.admit(Beginning::Handshake).await);
+        let mut established = admission.admit(Beginning::Handshake).await;
         established.handshake_done();
         assert_eq!(admission.handshakes.available_permits(), 1);
         assert_eq!(admission.connections.available_permits(), 0);

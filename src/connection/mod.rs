@@ -20,7 +20,7 @@ use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
 use crate::lifecycle::{self, Phases};
 use crate::name::{Name, NameError};
-use crate::observe::access_log::AccessLog;
+use crate::observe::access_log::{AccessLog, Client};
 use crate::outcome::{Failure, Farewell, Reason, Stage};
 use crate::relay::{Limits, Relay, RelayEnd, Side};
 use crate::route::{Arrival, Unrouted};
@@ -62,13 +62,20 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
         socket,
         client: source,
         endpoint,
-        mut permit,
+        permit,
         at,
     } = accepted;
     let mut phases = around.phases.clone();
+    let who = source.map_or_else(|| Client::Unix(socket.peer_user()), Client::Ip);
+    let local = around
+        .access_log
+        .is_open()
+        .then(|| socket.local())
+        .flatten();
     let mut client = Leg::plain(socket);
     let mut journey = Journey {
-        record: Recorder::new(&around.access_log, &client.socket, source, &endpoint, at),
+        permit,
+        record: Recorder::new(&around.access_log, who, local, &endpoint, at),
         endpoint: &endpoint,
         resolver: &around.resolver,
         source,
@@ -80,23 +87,40 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
         // In a box of its own, which an established connection does not carry along.
         established = Box::pin(journey.establish(&mut client)) => established,
     };
-    permit.handshake_done();
     match established {
         Ok((route, origin)) => {
             let relay = journey.begin_relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let end = relay.run(journey.record.traffic(), &mut phases).await;
+            let (end, teardown) = relay.run(journey.record.traffic(), &mut phases).await;
             journey.end_relay(&end);
+            if let Some(teardown) = teardown {
+                Box::pin(teardown.run(&mut phases)).await;
+            }
         }
         Err(failure) => {
             journey.record.end(failure.reason, failure.detail);
+            journey.permit.handshake_done();
             Box::pin(client.socket.refuse(failure.farewell)).await;
         }
     }
 }
 
+/// Records a connection whose socket was lost right after it was accepted.
+pub fn lost(
+    client: Option<SocketAddr>,
+    endpoint: &Endpoint,
+    at: Instant,
+    error: &std::io::Error,
+    around: &Surroundings,
+) {
+    let client = client.map_or(Client::Unix(None), Client::Ip);
+    let mut record = Recorder::new(&around.access_log, client, None, endpoint, at);
+    record.end(Reason::LocalDescriptors, Some(error.to_string()));
+}
+
 struct Journey<'a> {
+    permit: Permit,
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
     resolver: &'a Resolver,
@@ -111,6 +135,8 @@ impl Journey<'_> {
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
         self.client_tls(client, hello, &route).await?;
+        // A slow origin must not keep other clients from their handshakes.
+        self.permit.handshake_done();
         let origin = self.origin(&route, name.as_ref(), client).await?;
         Ok((route, origin))
     }

@@ -30,8 +30,8 @@ pub(super) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     pub(super) fn new(
         log: &'a AccessLog,
-        client: &Socket,
-        source: Option<SocketAddr>,
+        client: Client,
+        local: Option<SocketAddr>,
         endpoint: &Endpoint,
         at: Instant,
     ) -> Self {
@@ -39,8 +39,8 @@ impl<'a> Recorder<'a> {
             time: SystemTime::now() - at.elapsed(),
             id: next_id(),
             endpoint: Arc::clone(&endpoint.name),
-            client: source.map_or_else(|| Client::Unix(client.peer_user()), Client::Ip),
-            local: log.is_open().then(|| client.local()).flatten(),
+            client,
+            local,
             sni: None,
             tls: None,
             client_cert: None,
@@ -207,7 +207,7 @@ mod tests {
             .await
             .unwrap();
         let (socket, _) = listener.accept().await.unwrap();
-        (Socket::Tcp(socket), client)
+        (Socket::from(socket), client)
     }
 
     /// Promise 6: a panic ends its connection alone, by a reset, and is one outcome like any other.
@@ -225,8 +225,9 @@ mod tests {
         let task = tokio::spawn({
             let log = log.clone();
             async move {
-                let socket = socket;
-                let mut recorder = Recorder::new(&log, &socket, None, &endpoint(), Instant::now());
+                let mut recorder =
+                    Recorder::new(&log, Client::Unix(None), None, &endpoint(), Instant::now());
+                let _socket = socket;
                 recorder.enter(Stage::Relay);
                 panic!("a defect");
             }

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Beginning, Permit};
 use crate::lifecycle::{Phase, Phases};
 use crate::sys;
 
@@ -31,6 +31,9 @@ pub trait Intake {
     /// Takes a socket that is not registered with any runtime yet, and its client's address, which
     /// unix clients do not have.
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
+
+    /// What its connections begin with.
+    fn beginning(&self) -> Beginning;
 }
 
 /// Accepts until the process drains, then takes what is already queued and closes the socket.
@@ -52,7 +55,7 @@ pub async fn accept_loop(
         for _ in 0..BATCH {
             let permit = tokio::select! {
                 biased;
-                permit = admission.admit() => permit,
+                permit = admission.admit(intake.beginning()) => permit,
                 _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
             };
             match accept(&listener) {
@@ -80,7 +83,7 @@ pub async fn accept_loop(
 /// Connections that the kernel has completed are ours: closing the socket would reset them. Those
 /// that there is no room for are reset all the same.
 fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
-    while let Some(permit) = admission.try_admit() {
+    while let Some(permit) = admission.try_admit(intake.beginning()) {
         match accept(listener) {
             Ok((socket, client)) => intake.take(socket, client, permit),
             Err(_) => return,

@@ -1,17 +1,16 @@
 //! Making the listening sockets of an endpoint, one for each worker.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::snapshot::{Endpoint, Listen};
 use crate::sys;
@@ -54,34 +53,37 @@ impl Drop for Bound {
 
 /// Binds every address of an endpoint, with a socket for each of `workers`.
 pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Bound>, BindError> {
-    endpoint
-        .listen
-        .iter()
-        .map(|listen| {
-            let bound = match listen {
-                Listen::Address(address) => bind_tcp(endpoint, *address, workers),
-                Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers),
-                Listen::Unix {
-                    path,
-                    permissions,
-                    owner,
-                    group,
-                } => bind_unix(
-                    endpoint,
-                    path,
-                    *permissions,
-                    owner.as_deref(),
-                    group.as_deref(),
-                    workers,
-                ),
-                Listen::Systemd(name) => take_systemd(endpoint, name, workers),
-            };
-            bound.map_err(|error| BindError {
-                endpoint: endpoint.name.to_string(),
-                message: explain(listen, &error),
-            })
-        })
-        .collect()
+    let mut all = Vec::new();
+    for listen in &endpoint.listen {
+        let bound = bind_one(endpoint, listen, workers).map_err(|error| BindError {
+            endpoint: endpoint.name.to_string(),
+            message: explain(listen, &error),
+        })?;
+        all.extend(bound);
+    }
+    Ok(all)
+}
+
+fn bind_one(endpoint: &Endpoint, listen: &Listen, workers: usize) -> io::Result<Vec<Bound>> {
+    let bound = match listen {
+        Listen::Address(address) => bind_tcp(endpoint, *address, workers)?,
+        Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers)?,
+        Listen::Unix {
+            path,
+            permissions,
+            owner,
+            group,
+        } => bind_unix(
+            endpoint,
+            path,
+            *permissions,
+            owner.as_deref(),
+            group.as_deref(),
+            workers,
+        )?,
+        Listen::Systemd(name) => return take_systemd(endpoint, name, workers),
+    };
+    Ok(vec![bound])
 }
 
 fn explain(listen: &Listen, error: &io::Error) -> String {
@@ -130,21 +132,23 @@ fn bind_tcp(endpoint: &Endpoint, address: SocketAddr, workers: usize) -> io::Res
 /// Both families on one socket, or IPv4 alone on a machine without IPv6.
 fn bind_everywhere(endpoint: &Endpoint, port: u16, workers: usize) -> io::Result<Bound> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let probe = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    match probe.bind(&both.into()) {
-        Err(e)
-            if e.kind() == io::ErrorKind::AddrNotAvailable
-                || e.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) =>
-        {
-            bind_tcp(endpoint, (Ipv4Addr::UNSPECIFIED, port).into(), workers)
-        }
-        _ => {
-            drop(probe);
-            let mut bound = bind_dual(endpoint, both, workers)?;
+    match bind_dual(endpoint, both, workers) {
+        Ok(mut bound) => {
             bound.address = bound.address.replace("[::]", "*");
             Ok(bound)
         }
+        Err(error) if has_no_ipv6(&error) => {
+            bind_tcp(endpoint, (Ipv4Addr::UNSPECIFIED, port).into(), workers)
+        }
+        Err(error) => Err(error),
     }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+    )
 }
 
 fn bind_dual(endpoint: &Endpoint, both: SocketAddr, workers: usize) -> io::Result<Bound> {
@@ -230,10 +234,15 @@ fn bind_unix(
 /// anything that is no socket is not ours to remove.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => match UnixStream::connect(path) {
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-            _ => Err(io::ErrorKind::AddrInUse.into()),
-        },
+        Ok(meta) if meta.file_type().is_socket() => {
+            let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+            match probe.connect(&SockAddr::unix(path)?) {
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+                _ => Err(io::Error::from_raw_os_error(
+                    Errno::ADDRINUSE.raw_os_error(),
+                )),
+            }
+        }
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "there is a file of that name which is no socket",
@@ -259,29 +268,38 @@ fn account(file: &str, name: &str) -> io::Result<u32> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no `{name}` in {file}")))
 }
 
-/// The socket that systemd hands over under `name` (sd_listen_fds(3)).
-fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Bound> {
-    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let fds: HashMap<&str, i32> = names.split(':').zip(LISTEN_FDS_START..).collect();
-    let fd = fds.get(name).filter(|_| ours).ok_or_else(|| {
-        io::Error::new(
+/// The sockets that systemd hands over under `name` (sd_listen_fds(3)): a unit may have several.
+fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Vec<Bound>> {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let ours = variable("LISTEN_PID") == std::process::id().to_string();
+    let count = variable("LISTEN_FDS").parse().unwrap_or(0);
+    let names = variable("LISTEN_FDNAMES");
+    let found: Vec<_> = (LISTEN_FDS_START..)
+        .zip(names.split(':'))
+        .take(if ours { count } else { 0 })
+        .filter(|(_, passed)| *passed == name)
+        .map(|(fd, _)| take_inherited(endpoint, name, fd, workers))
+        .collect::<io::Result<_>>()?;
+    if found.is_empty() {
+        return Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("systemd passes no socket of that name; set FileDescriptorName={name} in the socket unit"),
-        )
-    })?;
-    let socket = Socket::from(sys::inherited(*fd)?);
+            format!(
+                "systemd passes no socket of that name; set FileDescriptorName={name} in the socket unit"
+            ),
+        ));
+    }
+    Ok(found)
+}
+
+fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> io::Result<Bound> {
+    let socket = Socket::from(sys::inherited(fd)?);
     socket.set_nonblocking(true)?;
-    let address = socket
-        .local_addr()
-        .ok()
-        .and_then(|address| address.as_socket());
+    let address = socket.local_addr()?.as_socket();
     if address.is_some() {
         endpoint.tcp.apply(&SockRef::from(&socket))?;
     }
-    let address = address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string());
     Ok(Bound {
-        address,
+        address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
         file: None,
     })

@@ -9,7 +9,7 @@ mod scratch;
 mod seal;
 mod socket;
 
-pub use options::TcpOptions;
+pub use options::{KEEPALIVE_MAX, TcpOptions};
 pub use pipe::{PIPES_PER_WORKER, Pipe};
 pub use scratch::{OutBuf, READ_CHUNK, Scratch, with_scratch};
 pub use seal::{Conn, Opened, Seal, SealEnd};

@@ -153,14 +153,14 @@ impl Seal {
         }
     }
 
-    /// The alert that an error has queued, if it did.
-    fn push_alert(&mut self, mut rest: &mut [u8], out: &mut OutBuf) {
-        loop {
+    /// The alert that an error has queued, if it did. What rustls has queued comes before it looks at
+    /// the input, which must not be processed a second time.
+    fn push_alert(&mut self, rest: &mut [u8], out: &mut OutBuf) {
+        while self.facts().wants_write() {
             let turn = match &mut self.conn {
                 Conn::Server(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
                 Conn::Client(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
             };
-            rest = rest.get_mut(turn.discard..).unwrap_or_default();
             if !matches!(turn.next, Next::Again) {
                 return;
             }

@@ -24,47 +24,75 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// How often the send queue is looked at while we wait for it to empty: there is no event for that.
-const QUEUE_POLL: Duration = Duration::from_millis(5);
+const QUEUE_POLL_MIN: Duration = Duration::from_millis(2);
+const QUEUE_POLL_MAX: Duration = Duration::from_millis(200);
 
 /// Pages are moved where the kernel can, and nothing waits.
 const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// A connected stream socket.
+///
+/// One that is dropped without having been ended by [`Socket::close`] or [`Socket::refuse`] is reset:
+/// whatever the reason is, its stream must not look as if it had come to its end.
 #[derive(Debug)]
-pub enum Socket {
+pub struct Socket {
+    stream: Stream,
+    closed_well: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
     /// IPv4 or IPv6.
     Tcp(TcpStream),
     /// A unix socket; it knows no reset, so a cut is shown there as an end.
     Unix(UnixStream),
 }
 
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            stream: Stream::Tcp(stream),
+            closed_well: false,
+        }
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            stream: Stream::Unix(stream),
+            closed_well: false,
+        }
+    }
+}
+
 impl Socket {
     /// Reads into `buf`; 0 is the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        ready!(match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         })?;
         Poll::Ready(Ok(buf.filled().len()))
     }
 
     /// Writes some of `buf`.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     /// Whether bytes can be spliced between this socket and a pipe.
     pub const fn can_splice(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self.stream, Stream::Tcp(_))
     }
 
     /// Splices what is there into an empty pipe; 0 is the end of the stream.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        let Self::Tcp(stream) = self else {
+        let Stream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
@@ -85,7 +113,7 @@ impl Socket {
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
     ) -> Poll<io::Result<usize>> {
-        let Self::Tcp(stream) = self else {
+        let Stream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
@@ -102,33 +130,38 @@ impl Socket {
 
     /// Reads what is there, without waiting.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buf),
-            Self::Unix(stream) => stream.try_read(buf),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_read(buf),
+            Stream::Unix(stream) => stream.try_read(buf),
         }
     }
 
     /// Writes what fits, without waiting.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(buf),
-            Self::Unix(stream) => stream.try_write(buf),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_write(buf),
+            Stream::Unix(stream) => stream.try_write(buf),
         }
     }
 
     /// Waits until there is something to read, holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
+        match &self.stream {
+            Stream::Tcp(stream) => stream.readable().await,
+            Stream::Unix(stream) => stream.readable().await,
         }
+    }
+
+    /// Writes some of `buf`; given up, it has written nothing.
+    pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_write(cx, buf)).await
     }
 
     /// Writes all of `buf`.
     pub async fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(buf).await,
-            Self::Unix(stream) => stream.write_all(buf).await,
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(buf).await,
+            Stream::Unix(stream) => stream.write_all(buf).await,
         }
     }
 
@@ -139,34 +172,49 @@ impl Socket {
 
     /// Our own address; unix sockets have none.
     pub fn local(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
         }
     }
 
     /// The user at the other end of a unix socket.
     pub fn peer_user(&self) -> Option<u32> {
-        match self {
-            Self::Tcp(_) => None,
-            Self::Unix(stream) => stream.peer_cred().ok().map(|cred| cred.uid()),
+        match &self.stream {
+            Stream::Tcp(_) => None,
+            Stream::Unix(stream) => stream.peer_cred().ok().map(|cred| cred.uid()),
         }
+    }
+
+    /// Ends a stream that has come to its end: what was sent is still delivered by the kernel.
+    pub fn close(mut self) {
+        self.closed_well = true;
+    }
+
+    /// Tells a peer why we leave, as far as it takes that at once, and ends our stream. The socket may
+    /// then be dropped.
+    pub fn leave(&mut self, alert: &[u8]) {
+        let _ = self.try_write(alert);
+        self.end_writing();
+        self.closed_well = true;
     }
 
     /// Tells a client that is refused why, and closes. The words are written, the stream is ended,
     /// and what the client still sends is discarded for a moment: closing over unread bytes would
     /// make the kernel reset the connection, and the alert could be lost with it.
     pub async fn refuse(mut self, farewell: Farewell) {
+        let deadline = Instant::now() + FAREWELL_TIME;
         match farewell {
-            Farewell::Close => {}
-            Farewell::Reset => self.reset(),
+            Farewell::Close => self.close(),
+            Farewell::Reset => self.delivered(deadline).await,
             Farewell::Alert(alert) => {
-                let _ = timeout_at(Instant::now() + FAREWELL_TIME, async {
+                let _ = timeout_at(deadline, async {
                     self.write_all(&alert).await?;
                     self.end_writing();
                     self.discard(FAREWELL_BYTES).await
                 })
                 .await;
+                self.close();
             }
         }
     }
@@ -183,35 +231,26 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until the peer has acknowledged all that was written, or until `deadline`.
+    /// Waits until the peer has acknowledged all that was written, is gone, or `deadline` comes.
     /// A reset throws the send queue away, so what was sent must have arrived before one is made.
     pub async fn delivered(&self, deadline: Instant) {
-        while Instant::now() < deadline {
-            match self {
-                Self::Tcp(stream) => match sys::unacknowledged(stream.as_fd()) {
-                    Ok(queued) if queued > 0 => sleep(QUEUE_POLL).await,
-                    _ => return,
-                },
-                Self::Unix(_) => return,
-            }
-        }
-    }
-
-    /// Ends with a reset instead of a clean end. On a unix socket it is a plain close.
-    pub fn reset(self) {
-        if let Self::Tcp(stream) = &self {
-            // An error means that the socket is gone already, which is what we want.
-            let _ = stream.set_zero_linger();
+        let Stream::Tcp(stream) = &self.stream else {
+            return;
+        };
+        let mut pause = QUEUE_POLL_MIN;
+        while Instant::now() < deadline && sys::is_delivering(stream.as_fd()) {
+            sleep(pause).await;
+            pause = (pause * 2).min(QUEUE_POLL_MAX);
         }
     }
 }
 
 impl Drop for Socket {
-    /// A connection that ends by a panic must not look as if it had ended well.
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Self::Tcp(stream) = self
+        if let Stream::Tcp(stream) = &self.stream
+            && !self.closed_well
         {
+            // An error means that the socket is gone already, which is what we want.
             let _ = stream.set_zero_linger();
         }
     }
@@ -219,9 +258,9 @@ impl Drop for Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }

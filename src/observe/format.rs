@@ -68,6 +68,8 @@ impl Line {
     /// Adds a list of strings.
     pub fn list(&mut self, key: &str, values: &[String]) {
         if self.format != Format::Json {
+            // A comma within a value must not make two of it.
+            let values: Vec<_> = values.iter().map(|v| v.replace(',', "\\,")).collect();
             return self.string(key, &values.join(","));
         }
         self.key(key);

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,7 +34,8 @@ pub enum Output {
 
 enum Message {
     Line(String),
-    Reopen,
+    /// Nothing to write, but something to look at.
+    Nudge,
     Flush(SyncSender<()>),
 }
 
@@ -42,26 +43,32 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct Sink {
     queue: Option<SyncSender<Message>>,
-    lost: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    lost: AtomicU64,
+    reopen: AtomicBool,
 }
 
 impl Sink {
     /// Opens the output and starts its thread.
     pub fn open(output: &Output) -> io::Result<Self> {
-        let lost = Arc::new(AtomicU64::new(0));
+        let shared = Arc::<Shared>::default();
         let queue = match output {
             Output::None => None,
             output => {
                 let destination = Destination::open(output)?;
                 let (queue, messages) = sync_channel(QUEUE);
-                let lost = Arc::clone(&lost);
+                let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name("log".to_owned())
-                    .spawn(move || write(&messages, destination, &lost))?;
+                    .spawn(move || write(&messages, destination, &shared))?;
                 Some(queue)
             }
         };
-        Ok(Self { queue, lost })
+        Ok(Self { queue, shared })
     }
 
     /// Whether lines go anywhere.
@@ -74,14 +81,16 @@ impl Sink {
         if let Some(queue) = &self.queue
             && queue.try_send(Message::Line(line)).is_err()
         {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Opens the file again under its name, after a log rotation.
+    /// Opens the file again under its name, after a log rotation. Never waits.
     pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
         if let Some(queue) = &self.queue {
-            let _ = queue.send(Message::Reopen);
+            // With a full queue the thread has enough to wake up for.
+            let _ = queue.try_send(Message::Nudge);
         }
     }
 
@@ -143,7 +152,7 @@ impl Write for Destination {
 }
 
 /// The writer thread: writes what is queued, flushes whenever the queue is empty.
-fn write(messages: &Receiver<Message>, destination: Destination, lost: &AtomicU64) {
+fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared) {
     let mut out = BufWriter::with_capacity(64 * 1024, destination);
     let mut complaints = Complaints::new();
     loop {
@@ -151,17 +160,18 @@ fn write(messages: &Receiver<Message>, destination: Destination, lost: &AtomicU6
             Ok(message) => Ok(message),
             Err(RecvTimeoutError::Timeout) => {
                 complaints.note(out.flush(), 0);
-                complaints.tell(lost);
+                complaints.tell(&shared.lost);
                 messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             }
             Err(error) => Err(error),
         };
+        if shared.reopen.swap(false, Ordering::AcqRel) {
+            complaints.note(out.flush(), 0);
+            complaints.note(out.get_mut().reopen(), 0);
+        }
         match message {
             Ok(Message::Line(line)) => complaints.note(out.write_all(line.as_bytes()), 1),
-            Ok(Message::Reopen) => {
-                complaints.note(out.flush(), 0);
-                complaints.note(out.get_mut().reopen(), 0);
-            }
+            Ok(Message::Nudge) => {}
             Ok(Message::Flush(done)) => {
                 complaints.note(out.flush(), 0);
                 let _ = done.send(());

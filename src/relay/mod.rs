@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::clock::Clock;
 use self::flow::{Cut, Flow};
+pub use self::teardown::Teardown;
 use crate::leg::Leg;
 use crate::lifecycle::{Phase, Phases};
 
@@ -115,9 +116,14 @@ impl Relay {
         }
     }
 
-    /// Moves bytes until the end, ends both sockets accordingly, and says how it ended. `traffic` is
-    /// kept up to date, so that it holds when the relay is dropped, too.
-    pub async fn run(mut self: Box<Self>, traffic: &mut Traffic, phases: &mut Phases) -> RelayEnd {
+    /// Moves bytes until the end, and says how it ended. What is then left to do, if anything is, is
+    /// in the [`Teardown`]. `traffic` is kept up to date, so that it holds when the relay is dropped,
+    /// too.
+    pub async fn run(
+        mut self: Box<Self>,
+        traffic: &mut Traffic,
+        phases: &mut Phases,
+    ) -> (RelayEnd, Option<Teardown>) {
         let mut timer = std::pin::pin!(sleep_until(self.clock.deadline()));
         let mut phase = *phases.borrow_and_update();
         let end = loop {
@@ -134,10 +140,8 @@ impl Relay {
                 },
             }
         };
-        if !matches!(end, RelayEnd::Clean) {
-            Box::pin(teardown::end(*self, &end)).await;
-        }
-        end
+        let teardown = Teardown::new(self, &end);
+        (end, teardown)
     }
 
     fn poll(

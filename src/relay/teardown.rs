@@ -6,44 +6,112 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Relay, RelayEnd, Side};
 use crate::leg::Leg;
+use crate::lifecycle::{self, Phases};
 
 /// How long what was already read may take to be sent before a reset that we decide.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// A reset that is passed on waits for `half_close`; without that limit, for this long.
-const UNLIMITED: Duration = Duration::from_secs(24 * 3600);
+const UNLIMITED: Duration = Duration::from_secs(60);
 
-/// Ends the sockets: after a clean end there is nothing left to say; after any other, what was
-/// already read is delivered, then both are reset.
-pub(super) async fn end(relay: Relay, end: &RelayEnd) {
-    let (to_client, to_origin) = match end {
-        RelayEnd::Clean => return,
-        RelayEnd::Reset(side, _) | RelayEnd::Truncated(side) | RelayEnd::Failed(side, _) => {
-            let patient = relay.limits.half_close.unwrap_or(UNLIMITED);
-            match side {
-                Side::Client => (LAST_BYTES, patient),
-                Side::Origin => (patient, LAST_BYTES),
-            }
-        }
-        _ => (LAST_BYTES, LAST_BYTES),
-    };
-    let Relay {
-        client,
-        origin,
-        up,
-        down,
-        ..
-    } = relay;
-    tokio::join!(
-        cut(client, down.into_pending(), to_client),
-        cut(origin, up.into_pending(), to_origin),
-    );
+/// What is left to do after a relay that did not end cleanly: what was already read is delivered, and
+/// then both sides are reset.
+pub struct Teardown {
+    relay: Box<Relay>,
+    to_client: Duration,
+    to_origin: Duration,
 }
 
-async fn cut(mut leg: Leg, pending: Vec<u8>, patience: Duration) {
-    let now = Instant::now();
-    let deadline = now.checked_add(patience).unwrap_or(now + UNLIMITED);
-    let _ = timeout_at(deadline, leg.socket.write_all(&pending)).await;
-    leg.socket.delivered(deadline).await;
-    leg.socket.reset();
+impl Teardown {
+    /// After a clean end there is nothing left to say, and the sockets are closed at once.
+    pub(super) fn new(relay: Box<Relay>, end: &RelayEnd) -> Option<Self> {
+        let left = relay
+            .limits
+            .lifetime
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let patient = relay
+            .limits
+            .half_close
+            .unwrap_or(UNLIMITED)
+            .min(left.unwrap_or(Duration::MAX))
+            .max(LAST_BYTES);
+        let (to_client, to_origin) = match end {
+            RelayEnd::Clean => {
+                relay.client.socket.close();
+                relay.origin.socket.close();
+                return None;
+            }
+            RelayEnd::Reset(side, _) | RelayEnd::Truncated(side) | RelayEnd::Failed(side, _) => {
+                match side {
+                    Side::Client => (LAST_BYTES, patient),
+                    Side::Origin => (patient, LAST_BYTES),
+                }
+            }
+            _ => (LAST_BYTES, LAST_BYTES),
+        };
+        Some(Self {
+            relay,
+            to_client,
+            to_origin,
+        })
+    }
+
+    /// Does it. When connections are to be cut meanwhile, the patience is that of a cut.
+    pub async fn run(self, phases: &mut Phases) {
+        let Relay {
+            client,
+            origin,
+            up,
+            down,
+            ..
+        } = *self.relay;
+        let mut to_client = Parting::new(client, down.into_pending(), self.to_client);
+        let mut to_origin = Parting::new(origin, up.into_pending(), self.to_origin);
+        tokio::select! {
+            biased;
+            () = async { tokio::join!(to_client.deliver(), to_origin.deliver()); } => return,
+            () = lifecycle::cut(phases) => {}
+        }
+        to_client.hurry();
+        to_origin.hurry();
+        tokio::join!(to_client.deliver(), to_origin.deliver());
+    }
+}
+
+/// One side, with what it is still to be sent. It is reset when this is dropped.
+struct Parting {
+    leg: Leg,
+    pending: Vec<u8>,
+    sent: usize,
+    deadline: Instant,
+}
+
+impl Parting {
+    fn new(leg: Leg, pending: Vec<u8>, patience: Duration) -> Self {
+        Self {
+            leg,
+            pending,
+            sent: 0,
+            deadline: Instant::now() + patience,
+        }
+    }
+
+    fn hurry(&mut self) {
+        self.deadline = self.deadline.min(Instant::now() + LAST_BYTES);
+    }
+
+    /// Can be given up and begun again: what was sent is not sent twice.
+    async fn deliver(&mut self) {
+        while let Some(rest) = self
+            .pending
+            .get(self.sent..)
+            .filter(|rest| !rest.is_empty())
+        {
+            match timeout_at(self.deadline, self.leg.socket.write(rest)).await {
+                Ok(Ok(sent)) if sent > 0 => self.sent += sent,
+                _ => return,
+            }
+        }
+        self.leg.socket.delivered(self.deadline).await;
+    }
 }

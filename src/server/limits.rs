@@ -7,29 +7,49 @@ use tracing::warn;
 
 use crate::leg::PIPES_PER_WORKER;
 
-/// Descriptors that are neither connections nor pipes: logs, listening sockets, epoll, certificates.
-const RESERVE: u64 = 128;
+/// Descriptors that a process has whatever it does: standard streams, logs, signals, the control
+/// runtime, and some to read certificates and look up names with.
+const RESERVE: usize = 20;
+
+/// Descriptors of a worker's runtime.
+const PER_WORKER: usize = 4;
 
 /// Each connection is two sockets.
-const PER_CONNECTION: u64 = 2;
+const PER_CONNECTION: usize = 2;
 
-/// Raises the soft descriptor limit to the hard one, and says how many connections fit: the
-/// configured number, clamped with a warning, or all that there is room for.
-pub(super) fn connections(configured: Option<usize>, workers: usize) -> io::Result<usize> {
+/// Raises the soft descriptor limit to the hard one.
+pub(super) fn raise() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?;
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// How many connections fit beside `sockets` listening ones: the configured number, clamped with a
+/// warning, or all that there is room for.
+pub(super) fn connections(
+    configured: Option<usize>,
+    workers: usize,
+    sockets: usize,
+) -> Result<usize, String> {
     // Without a limit the kernel's own (nr_open, a million by default) still holds.
-    let descriptors = limit.maximum.unwrap_or(1 << 20);
-    let pipes = u64::try_from(2 * PIPES_PER_WORKER * workers).unwrap_or(u64::MAX);
-    let reserve = RESERVE.saturating_add(pipes).min(descriptors / 4);
-    let room = usize::try_from((descriptors - reserve) / PER_CONNECTION).unwrap_or(usize::MAX);
-    let room = room.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
+    let descriptors = getrlimit(Resource::Nofile)
+        .maximum
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(1 << 20);
+    // Pipes only make things faster: where descriptors are few, there are few pipes.
+    let pipes = (2 * PIPES_PER_WORKER * workers).min(descriptors / 8);
+    let reserve = RESERVE + PER_WORKER * workers + sockets + pipes;
+    let room = descriptors.saturating_sub(reserve) / PER_CONNECTION;
+    if room == 0 {
+        return Err(format!(
+            "the descriptor limit of {descriptors} leaves no room for connections: {workers} workers and \
+             {sockets} listening sockets need {reserve}; raise the limit (ulimit -n, LimitNOFILE) or lower `process.workers`"
+        ));
+    }
+    let room = room.min(tokio::sync::Semaphore::MAX_PERMITS);
     match configured {
         Some(wanted) if wanted > room => {
             warn!(

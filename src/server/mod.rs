@@ -5,6 +5,7 @@ mod limits;
 mod signals;
 mod worker;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -84,9 +85,12 @@ impl Server {
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
-        let connections = limits::connections(snapshot.process.connections, workers)
-            .map_err(|e| StartError::System(e.to_string()))?;
+        limits::raise().map_err(|e| StartError::System(e.to_string()))?;
         let bound = bind_all(&snapshot, workers)?;
+        let sockets = bound.iter().flat_map(|(_, bound)| bound);
+        let sockets = sockets.map(|bound| bound.sockets.len()).sum();
+        let connections = limits::connections(snapshot.process.connections, workers, sockets)
+            .map_err(StartError::System)?;
         Ok(Self {
             bound,
             workers,
@@ -106,7 +110,7 @@ impl Server {
     }
 
     /// Serves until a signal says stop, and to the end of its connections.
-    pub fn run(self, patience: Patience) -> Result<Ending, StartError> {
+    pub fn run(mut self, patience: Patience) -> Result<Ending, StartError> {
         let system = |e: std::io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
             .max_blocking_threads(LOOKUPS)
@@ -129,7 +133,6 @@ impl Server {
             info!(endpoint, address, "listening");
         }
         let ending = control.block_on(self.live_on(signals, phase, &census, patience));
-        drop(self.bound);
         for thread in threads {
             if thread.join().is_err() {
                 error!("a worker had panicked");
@@ -142,7 +145,7 @@ impl Server {
     }
 
     fn spawn_workers(
-        &self,
+        &mut self,
         around: &Arc<Surroundings>,
         census: &Arc<Census>,
     ) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
@@ -151,7 +154,7 @@ impl Server {
             .into_iter()
             .enumerate()
             .map(|(index, inbox)| {
-                let listeners = self.listeners(index)?;
+                let listeners = self.listeners();
                 let worker = Worker {
                     index,
                     crew: Arc::clone(&crew),
@@ -169,19 +172,19 @@ impl Server {
             .collect()
     }
 
-    /// The sockets of one worker.
-    fn listeners(&self, index: usize) -> std::io::Result<Vec<(Arc<str>, std::os::fd::OwnedFd)>> {
-        self.bound
-            .iter()
-            .flat_map(|(name, bound)| bound.iter().map(move |b| (name, b)))
-            .filter_map(|(name, bound)| bound.sockets.get(index).map(|socket| (name, socket)))
-            .map(|(name, socket)| Ok((Arc::clone(name), socket.try_clone()?)))
-            .collect()
+    /// Takes the sockets of one worker, so that they are closed when its accept loops end.
+    fn listeners(&mut self) -> Vec<(Arc<str>, OwnedFd)> {
+        let mut listeners = Vec::new();
+        for (name, bound) in &mut self.bound {
+            let sockets = bound.iter_mut().filter_map(|bound| bound.sockets.pop());
+            listeners.extend(sockets.map(|socket| (Arc::clone(name), socket)));
+        }
+        listeners
     }
 
     /// The control loop: one signal after the other, until nothing is left to serve.
     async fn live_on(
-        &self,
+        &mut self,
         mut signals: Signals,
         phase: watch::Sender<Phase>,
         census: &Census,
@@ -199,6 +202,8 @@ impl Server {
         phase.send_replace(Phase::Drain {
             idle_after: self.drain.idle_after,
         });
+        // The accept loops close their sockets; a unix socket's file goes with them.
+        self.bound.clear();
         let drained = !cut_short && self.drained(&mut signals, census, deadline).await;
         if drained {
             phase.send_replace(Phase::Cut);

@@ -11,15 +11,15 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tracing::{error, warn};
+use tracing::error;
 
 use super::census::Census;
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Beginning, Permit};
 use crate::connection::{self, Accepted, Surroundings};
 use crate::endpoint::{Intake, accept_loop};
 use crate::leg::Socket;
 use crate::lifecycle;
-use crate::snapshot::{Endpoint, Live};
+use crate::snapshot::{Endpoint, Live, Protocol};
 
 /// A connection is handed to another worker when this one has so many more than that one: the
 /// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
@@ -160,6 +160,10 @@ impl Worker {
                 },
             }
         }
+        // What was handed over but not begun would otherwise end without a record.
+        while let Ok(arrival) = self.inbox.try_recv() {
+            spawn(arrival, &self.around);
+        }
         let _ = timeout(super::CUT, self.census.emptied()).await;
         heartbeat.abort();
     }
@@ -187,6 +191,13 @@ struct Door {
 }
 
 impl Intake for Door {
+    fn beginning(&self) -> Beginning {
+        match self.live.load().endpoint(&self.endpoint) {
+            Some(endpoint) if endpoint.protocol == Protocol::Tcp => Beginning::Relay,
+            _ => Beginning::Handshake,
+        }
+    }
+
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot it is born with.
         let Some(endpoint) = self.live.load().endpoint(&self.endpoint).map(Arc::clone) else {
@@ -245,15 +256,13 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
                 connection.await;
             });
         }
-        Err(error) => {
-            warn!(endpoint = %endpoint.name, %error, "a connection was lost right after it was accepted")
-        }
+        Err(error) => connection::lost(client, &endpoint, at, &error, around),
     }
 }
 
 fn register(socket: OwnedFd, client: Option<SocketAddr>) -> std::io::Result<Socket> {
     match client {
-        Some(_) => TcpStream::from_std(socket.into()).map(Socket::Tcp),
-        None => UnixStream::from_std(socket.into()).map(Socket::Unix),
+        Some(_) => TcpStream::from_std(socket.into()).map(Socket::from),
+        None => UnixStream::from_std(socket.into()).map(Socket::from),
     }
 }

@@ -1,8 +1,8 @@
 //! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -10,11 +10,13 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error};
 
 use super::handshake::{HandshakeError, drive};
-use super::sessions::AgedSessions;
 use super::trust::{Trust, verifier};
 use super::{AES_FIRST, Versions, blame, provider};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
+
+/// How many origin names keep sessions to resume.
+const SESSION_NAMES: usize = 256;
 
 /// The name that an origin is told and held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +62,19 @@ pub struct ClientPolicy {
 /// An upstream's side of TLS towards its origins.
 #[derive(Debug)]
 pub struct ClientSide {
-    config: Arc<ClientConfig>,
+    generation: Mutex<Generation>,
+    max_age: Option<Duration>,
     sni: Sni,
     alpn: OriginAlpn,
+}
+
+/// The configuration whose sessions may be resumed. A new one, without sessions, takes its place once
+/// in `max_age`, and a connection keeps the one it began with: so each session that is resumed descends
+/// from a full handshake within that time.
+#[derive(Debug)]
+struct Generation {
+    since: Instant,
+    config: Arc<ClientConfig>,
 }
 
 /// What one handshake with an origin is about.
@@ -98,16 +110,19 @@ impl ClientSide {
             None => builder.with_no_client_auth(),
         };
         config.enable_sni = policy.sni != Sni::Absent;
-        config.resumption = policy
-            .resumption
-            .map_or_else(Resumption::disabled, |max_age| {
-                Resumption::store(Arc::new(AgedSessions::new(max_age)))
-            });
+        config.resumption = match policy.resumption {
+            Some(_) => fresh_sessions(),
+            None => Resumption::disabled(),
+        };
         if let OriginAlpn::Fixed(protocols) = &policy.alpn {
             config.alpn_protocols.clone_from(protocols);
         }
         Ok(Self {
-            config: Arc::new(config),
+            generation: Mutex::new(Generation {
+                since: Instant::now(),
+                config: Arc::new(config),
+            }),
+            max_age: policy.resumption,
             sni: policy.sni,
             alpn: policy.alpn,
         })
@@ -134,7 +149,12 @@ impl ClientSide {
         let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
             .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
         let seal = Box::new(Seal::new(Conn::Client(conn)));
-        drive(leg, seal, &[], &mut None).await.map_err(refusal)?;
+        if let Err(error) = drive(leg, seal, &[], &mut None).await {
+            if let HandshakeError::Tls { alert, .. } = &error {
+                leg.socket.leave(alert);
+            }
+            return Err(refusal(error));
+        }
         let selected = leg
             .seal
             .as_ref()
@@ -149,15 +169,38 @@ impl ClientSide {
     }
 
     fn config_for(&self, alpn: Option<&[u8]>) -> Arc<ClientConfig> {
+        let config = self.config();
         match alpn {
             Some(protocol) => {
-                let mut config = ClientConfig::clone(&self.config);
+                let mut config = ClientConfig::clone(&config);
                 config.alpn_protocols = vec![protocol.to_vec()];
                 Arc::new(config)
             }
-            None => Arc::clone(&self.config),
+            None => config,
         }
     }
+
+    fn config(&self) -> Arc<ClientConfig> {
+        let mut generation = self
+            .generation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(max_age) = self.max_age
+            && generation.since.elapsed() >= max_age
+        {
+            let mut config = ClientConfig::clone(&generation.config);
+            config.resumption = fresh_sessions();
+            *generation = Generation {
+                since: Instant::now(),
+                config: Arc::new(config),
+            };
+        }
+        Arc::clone(&generation.config)
+    }
+}
+
+fn fresh_sessions() -> Resumption {
+    Resumption::in_memory_sessions(SESSION_NAMES)
 }
 
 fn refusal(error: HandshakeError) -> OriginRefusal {

@@ -2,7 +2,10 @@
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{
+    AttributeTypeAndValue, FromDer, GeneralName, X509Certificate, X509Name,
+};
 
 /// The facts of one finished handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,13 +106,46 @@ impl CertificateFacts {
             };
         };
         Self {
-            subject: parsed.subject().to_string(),
+            subject: distinguished_name(parsed.subject()),
             sans: alternative_names(&parsed),
             serial: hex(parsed.raw_serial()),
             sha256,
             not_after: parsed.validity().not_after.timestamp(),
         }
     }
+}
+
+/// A name as RFC 4514 writes it, but in the order of the certificate.
+fn distinguished_name(name: &X509Name<'_>) -> String {
+    let relative: Vec<_> = name
+        .iter_rdn()
+        .map(|rdn| {
+            let parts: Vec<_> = rdn.iter().map(attribute).collect();
+            parts.join("+")
+        })
+        .collect();
+    relative.join(", ")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type();
+    let key = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
+    match attribute.as_str() {
+        Ok(value) => format!("{key}={}", escape_value(value)),
+        // What is no text is given as its bytes.
+        Err(_) => format!("{key}=#{}", hex(attribute.as_slice())),
+    }
+}
+
+fn escape_value(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';' | '=') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {

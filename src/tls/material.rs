@@ -15,7 +15,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::certificates::Certificate;
 use super::{AES_FIRST, provider};
-use crate::name::Pattern;
+use crate::name::{NameTable, Pattern};
 
 /// No file that we read is larger; a bundle of every public CA has a fifth of a megabyte.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -171,12 +171,24 @@ pub fn certificate(
         .unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
         .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
-    let names = names.unwrap_or_else(|| dns_names(&parsed));
+    let own = dns_names(&parsed);
+    let names = names.unwrap_or_else(|| own.clone());
     if names.is_empty() {
         return Err(MaterialError::new(cert, "the certificate names no host")
             .help("give the names it is for: names: [host.example.com]"));
     }
-    let weaknesses = weaknesses(&parsed);
+    let mut weaknesses = weaknesses(&parsed);
+    let mut covered = NameTable::default();
+    for name in own {
+        *covered.entry(name) = ();
+    }
+    for name in &names {
+        if covered.covering(name).is_none() {
+            weaknesses.push(format!(
+                "the certificate is not for `{name}`: clients will refuse it"
+            ));
+        }
+    }
     let (not_before, not_after) = (
         parsed.validity().not_before.timestamp(),
         parsed.validity().not_after.timestamp(),

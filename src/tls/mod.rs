@@ -13,7 +13,6 @@ mod handshake;
 pub mod hello;
 pub mod material;
 pub mod server_side;
-mod sessions;
 pub mod trust;
 
 use std::sync::Arc;

@@ -2,20 +2,31 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::time::sleep;
 
 use super::Address;
 use crate::leg::{Socket, TcpOptions};
 use crate::outcome::Reason;
 
+/// How long to wait before a unix socket whose queue is full is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// Connects to a resolved address. A host name has to be looked up before.
 pub async fn connect(address: &Address, options: &TcpOptions) -> io::Result<Socket> {
     match address {
-        Address::Ip(address) => connect_tcp(*address, options).await.map(Socket::Tcp),
-        Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        Address::Ip(address) => connect_tcp(*address, options).await.map(Socket::from),
+        Address::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                // Its queue is full, which passes; the caller bounds the time.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => sleep(BUSY_PAUSE).await,
+                connected => return connected.map(Socket::from),
+            }
+        },
         Address::Host(..) => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -41,7 +52,7 @@ pub fn reason_for(error: &io::Error) -> Reason {
         Some(Errno::TIMEDOUT) => Reason::OriginConnectTimeout,
         Some(Errno::CONNRESET | Errno::PIPE) => Reason::OriginReset,
         Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => Reason::LocalPortsExhausted,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::INVAL) => {
             Reason::LocalDescriptors
         }
         _ => Reason::OriginUnreachable,

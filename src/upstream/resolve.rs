@@ -22,8 +22,8 @@ const ADDRESSES_MAX: usize = 32;
 type Answer = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 
 /// Looks host names up with the system's resolver, on threads of the control runtime, so that a
-/// slow one delays nobody but the connections that need the name. One question at a time is asked
-/// for a name, however many wait for it.
+/// slow one delays no worker. One question at a time is asked for a name, however many wait for it; when
+/// many names hang at once, others wait for a thread.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     control: Handle,
@@ -100,16 +100,36 @@ impl Resolver {
         let (tell, asking) = watch::channel(None);
         let names = Arc::clone(&self.names);
         self.control.spawn_blocking(move || {
-            let answer = resolve(&host);
-            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry = names.entry(host).or_default();
-            entry.asking = None;
+            let question = Question { names, host };
+            let answer = resolve(&question.host);
             if let Ok(addresses) = &answer {
-                entry.good = Some((Instant::now(), Arc::clone(addresses)));
+                question.answered(addresses);
             }
+            drop(question);
             tell.send_replace(Some(answer));
         });
         asking
+    }
+}
+
+/// A question under way; when it is dropped, however it went, another may be asked.
+struct Question {
+    names: Arc<Mutex<HashMap<Arc<str>, Entry>>>,
+    host: Arc<str>,
+}
+
+impl Question {
+    fn answered(&self, addresses: &Arc<[IpAddr]>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = names.entry(Arc::clone(&self.host)).or_default();
+        entry.good = Some((Instant::now(), Arc::clone(addresses)));
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.entry(Arc::clone(&self.host)).or_default().asking = None;
     }
 }
 

@@ -1,7 +1,9 @@
 //! Endpoints: where they listen, and what goes for all of their routes.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Compiler;
 use super::certificates::Store;
@@ -10,9 +12,10 @@ use super::upstreams::Upstreams;
 use crate::config::address;
 use crate::config::problem::quoted;
 use crate::config::read::Located;
-use crate::config::shapes::OneOrMany;
+use crate::config::shapes::{Limit, OneOrMany};
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
-use crate::leg::TcpOptions;
+use crate::config::values;
+use crate::leg::{KEEPALIVE_MAX, TcpOptions};
 use crate::route::RouteTable;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route};
 use crate::tls::Versions;
@@ -21,7 +24,7 @@ impl Compiler<'_> {
     pub(super) fn endpoints(&mut self, upstreams: &Upstreams) -> Option<Vec<Arc<Endpoint>>> {
         let spec = self.spec;
         let mut names = HashMap::new();
-        let mut places = HashMap::new();
+        let mut places = Vec::new();
         let mut endpoints = Vec::new();
         for endpoint in spec.endpoints.iter() {
             if names.insert(endpoint.name.as_str(), ()).is_some() {
@@ -38,7 +41,11 @@ impl Compiler<'_> {
     }
 
     /// Every listening address once. Port 0 is a new one each time.
-    fn places<'s>(&mut self, spec: &'s spec::Endpoint, places: &mut HashMap<String, &'s str>) {
+    fn places<'s>(
+        &mut self,
+        spec: &'s spec::Endpoint,
+        places: &mut Vec<(&'s address::Listen, &'s str)>,
+    ) {
         if spec.listen.is_empty() {
             self.problems.error(
                 spec.listen.at,
@@ -46,14 +53,15 @@ impl Compiler<'_> {
             );
         }
         for listen in spec.listen.iter() {
-            let place = listen.value.to_string();
-            if place.ends_with(":0") {
-                continue;
-            }
-            if let Some(other) = places.insert(place, spec.name.as_str()) {
-                let message = format!("the endpoint {} listens there already", quoted(other));
+            let taken = places.iter().find(|(other, _)| overlap(other, listen));
+            if let Some((other, endpoint)) = taken {
+                let message = format!(
+                    "the endpoint {} listens on `{other}` already",
+                    quoted(endpoint)
+                );
                 self.problems.error(listen.at, message);
             }
+            places.push((&listen.value, spec.name.as_str()));
         }
     }
 
@@ -76,7 +84,8 @@ impl Compiler<'_> {
         };
         let routes = self.routes(&around);
         let listen = self.listen(&spec.listen);
-        Some(assemble(spec, listen, store, routes?))
+        let keepalive = self.keepalive(&spec.tcp.keepalive);
+        Some(assemble(spec, listen, keepalive, store, routes?))
     }
 
     /// What of `tls` cannot have an effect on this endpoint.
@@ -118,6 +127,19 @@ impl Compiler<'_> {
         }
     }
 
+    /// The time before a silent peer is probed, within what the kernel can count.
+    pub(super) fn keepalive(
+        &mut self,
+        spec: &Located<Limit<values::Duration>>,
+    ) -> Option<Duration> {
+        let keepalive = spec.get()?.0;
+        if !(Duration::from_secs(1)..=KEEPALIVE_MAX).contains(&keepalive) {
+            self.problems
+                .error(spec.at, "`keepalive` is from 1s to 9h, or `none`");
+        }
+        Some(keepalive)
+    }
+
     fn listen(&self, spec: &OneOrMany<address::Listen>) -> Vec<Listen> {
         spec.iter()
             .map(|listen| match &listen.value {
@@ -135,12 +157,33 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether two places cannot be listened on both.
+fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
+    use address::Listen as L;
+    let any = |ip: &SocketAddr| ip.ip().is_unspecified();
+    match (a, b) {
+        (L::Ip(a), L::Ip(b)) => {
+            let same_family = a.is_ipv4() == b.is_ipv4();
+            a.port() == b.port()
+                && a.port() != 0
+                && same_family
+                && (a.ip() == b.ip() || any(a) || any(b))
+        }
+        (L::Any(port), L::Ip(ip)) | (L::Ip(ip), L::Any(port)) => *port == ip.port() && *port != 0,
+        (L::Any(a), L::Any(b)) => a == b && *a != 0,
+        (L::Unix(a), L::Unix(b)) => a.unix == b.unix,
+        (L::Systemd(a), L::Systemd(b)) => a == b,
+        _ => false,
+    }
+}
+
 /// A unix socket is the owner's alone unless the file says otherwise.
 const UNIX_PERMISSIONS: u32 = 0o600;
 
 fn assemble(
     spec: &spec::Endpoint,
     listen: Vec<Listen>,
+    keepalive: Option<Duration>,
     store: Store,
     routes: RouteTable<Arc<Route>>,
 ) -> Endpoint {
@@ -154,7 +197,7 @@ fn assemble(
         backlog: spec.backlog.0,
         tcp: TcpOptions {
             nodelay: spec.tcp.nodelay.value,
-            keepalive: spec.tcp.keepalive.get().map(|d| d.0),
+            keepalive,
             user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
         },
         fast_open: spec.tcp.fast_open.value,

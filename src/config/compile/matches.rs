@@ -1,11 +1,13 @@
 //! What a route matches, and what does not go with its mode.
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::Compiler;
 use super::routes::Around;
 use super::serving::protocols;
 use crate::config::problem::Span;
 use crate::config::read::Located;
-use crate::config::spec::{self, ClientProtocol, Mode};
+use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};
 use crate::name::Pattern;
 use crate::route::Match;
 
@@ -62,7 +64,7 @@ impl Compiler<'_> {
             sources: spec
                 .source
                 .as_ref()
-                .map(|list| list.iter().map(|net| net.value.0).collect())
+                .map(|list| list.iter().map(|net| canonical(net.value.0)).collect())
                 .unwrap_or_default(),
         };
         complete.then_some(when)
@@ -113,15 +115,24 @@ impl Compiler<'_> {
     }
 
     /// Keys of a route that its mode makes meaningless.
-    pub(super) fn without_effect(&mut self, spec: &spec::Route) {
-        if matches!(spec.mode.value, Mode::Terminate | Mode::Reencrypt) {
-            return;
-        }
+    pub(super) fn without_effect(&mut self, around: &Around<'_>, spec: &spec::Route) {
         let mode = spec.mode.value;
-        if let Some(auth) = &spec.client_auth {
-            self.problems
-                .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot see certificates"))
-                .help("use the mode `terminate` or `reencrypt`, or leave the check to the origin");
+        if matches!(mode, Mode::Terminate | Mode::Reencrypt) {
+            return self.alpn_without_effect(around, spec);
+        }
+        let inherited = &around.endpoint.tls.client_auth;
+        match &spec.client_auth {
+            Some(auth) if auth.mode.value != ClientAuthMode::Off => {
+                self.problems
+                    .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot see certificates"))
+                    .help("use the mode `terminate` or `reencrypt`, or leave the check to the origin");
+            }
+            None if inherited.mode.value != ClientAuthMode::Off => {
+                self.problems
+                    .error(spec.mode.at, format!("the endpoint's `client_auth` cannot be applied to a route with the mode `{mode}`"))
+                    .help("if its origin checks clients by itself, say so: add `client_auth: { mode: off }` to this route");
+            }
+            _ => {}
         }
         if let Some(alpn) = &spec.alpn {
             self.problems
@@ -132,4 +143,34 @@ impl Compiler<'_> {
                 .help("to choose by what a client offers, use `match: { alpn: [..] }`");
         }
     }
+
+    /// A route that is chosen by what a client offers, and then negotiates nothing.
+    fn alpn_without_effect(&mut self, around: &Around<'_>, spec: &spec::Route) {
+        let negotiates = !spec
+            .alpn
+            .as_ref()
+            .unwrap_or(&around.endpoint.tls.alpn)
+            .is_empty();
+        if let Some(alpn) = spec.matches.alpn.as_ref().filter(|_| !negotiates) {
+            self.problems
+                .warning(
+                    alpn.at,
+                    "clients are chosen by their ALPN offer, but none of it is accepted",
+                )
+                .help("add `alpn` to the route or to the endpoint's `tls`");
+        }
+    }
+}
+
+/// A network of IPv4 addresses that are written as IPv6 is the IPv4 network: that is how clients are
+/// compared.
+fn canonical(net: IpNet) -> IpNet {
+    if let IpNet::V6(v6) = net
+        && let Some(v4) = v6.network().to_ipv4_mapped()
+        && let Some(prefix) = v6.prefix_len().checked_sub(96)
+        && let Ok(v4) = Ipv4Net::new(v4, prefix)
+    {
+        return IpNet::V4(v4);
+    }
+    net
 }

@@ -67,7 +67,7 @@ impl Compiler<'_> {
         let upstream = self.route_upstream(around, spec);
         let when = self.route_match(&spec.matches);
         let patterns = self.patterns(around, spec);
-        self.without_effect(spec);
+        self.without_effect(around, spec);
         let places: Vec<_> = match &patterns {
             Some(patterns) => patterns
                 .iter()
@@ -82,7 +82,7 @@ impl Compiler<'_> {
             places
         };
         for (at, pattern) in &places {
-            self.reachable(*at, pattern.as_ref(), spec, when.as_ref()?, seen);
+            self.reachable(around, *at, pattern.as_ref(), spec, when.as_ref()?, seen);
             self.covered(around, *at, pattern.as_ref(), spec);
         }
         let by_name = CertificateChoice::ByName(Arc::clone(&around.store.by_name));
@@ -128,6 +128,7 @@ impl Compiler<'_> {
     /// could choose among.
     fn reachable<'s>(
         &mut self,
+        around: &Around<'_>,
         at: Span,
         pattern: Option<&Pattern>,
         spec: &'s spec::Route,
@@ -154,16 +155,29 @@ impl Compiler<'_> {
                     .help("put the narrower match first");
                 break;
             }
-            if other.when.sources == when.sources && is_laxer_choice(other.spec, spec) {
+            if can_choose(&other.when, when) && self.differ_in_client_auth(around, other.spec, spec)
+            {
                 self.problems
-                    .error(at, format!("this route and {name} differ in client auth, but only ALPN tells them apart"))
-                    .help("a client chooses what it offers, and so could choose the laxer one: use the same `client_auth`");
+                    .error(at, format!("this route and {name} differ in client auth, but a client can choose between them by ALPN"))
+                    .help("use the same `client_auth`, or tell them apart by `source` alone");
             }
         }
         above.push(Seen {
             spec,
             when: when.clone(),
         });
+    }
+
+    /// Whether two routes that terminate demand different things of a client's certificate.
+    fn differ_in_client_auth(&self, around: &Around<'_>, a: &spec::Route, b: &spec::Route) -> bool {
+        let terminates =
+            |route: &spec::Route| matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt);
+        let endpoint = &around.endpoint.tls.client_auth;
+        let demands = |route: &spec::Route| {
+            let auth = route.client_auth.as_ref().unwrap_or(endpoint);
+            (auth.mode.value, auth.ca.clone())
+        };
+        terminates(a) && terminates(b) && demands(a) != demands(b)
     }
 
     /// Tells of a terminating route whose name has no certificate.
@@ -240,9 +254,12 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether two routes terminate with different client auth.
-fn is_laxer_choice(a: &spec::Route, b: &spec::Route) -> bool {
-    let terminates =
-        |route: &spec::Route| matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt);
-    terminates(a) && terminates(b) && a.client_auth != b.client_auth
+/// Whether some client can take either of two routes, by what it offers.
+fn can_choose(a: &Match, b: &Match) -> bool {
+    let meet = a.sources.is_empty()
+        || b.sources.is_empty()
+        || a.sources
+            .iter()
+            .any(|a| b.sources.iter().any(|b| a.contains(b) || b.contains(a)));
+    meet && !(a.alpn.is_empty() && b.alpn.is_empty())
 }

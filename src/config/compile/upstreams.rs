@@ -92,13 +92,8 @@ impl Compiler<'_> {
                 .error(spec.origins.at, "an upstream needs at least one origin");
         }
         let sealed = uses.sealed.is_some();
-        if !sealed && (uses.terminate.is_some() || uses.forward.is_some()) && has_policy(spec) {
-            self.problems
-                .warning(
-                    spec.tls.at,
-                    "`tls` has no effect: the routes to this upstream send it plaintext",
-                )
-                .help("use the mode `reencrypt` (or `originate`) to speak TLS to the origins");
+        if !sealed && !uses.is_empty() {
+            self.without_effect_plain(spec);
         }
         let members = self.origins(spec, sealed);
         let tls = if sealed {
@@ -115,7 +110,7 @@ impl Compiler<'_> {
             },
             tcp: TcpOptions {
                 nodelay: spec.tcp.nodelay.value,
-                keepalive: spec.tcp.keepalive.get().map(|d| d.0),
+                keepalive: self.keepalive(&spec.tcp.keepalive),
                 user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
             },
         };
@@ -127,6 +122,25 @@ impl Compiler<'_> {
             },
             on_truncation: on_truncation(spec.tls.on_truncation.value),
         })
+    }
+
+    /// Tells of policy on TLS that no route applies: whoever wrote it believes that it is applied.
+    fn without_effect_plain(&mut self, spec: &spec::Upstream) {
+        let help = "use the mode `reencrypt` (or `originate`) to speak TLS to the origins";
+        if let Some(at) = given(&spec.tls) {
+            let message =
+                "`tls` has no effect: no route to this upstream speaks TLS to its origins";
+            self.problems.warning(at, message).help(help);
+        }
+        for name in spec
+            .origins
+            .iter()
+            .filter_map(|origin| origin.server_name.as_ref())
+        {
+            let message =
+                "`server_name` has no effect: no route to this upstream speaks TLS to its origins";
+            self.problems.warning(name.at, message).help(help);
+        }
     }
 
     fn origins(&mut self, spec: &spec::Upstream, sealed: bool) -> Option<Vec<Origin>> {
@@ -187,12 +201,13 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let name = match text.parse::<IpAddr>() {
-            Ok(ip) => Some(ServerName::from(ip)),
-            Err(_) => Name::from_config(&text)
-                .ok()
-                .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
-        };
+        if let (spec::Sni::Client, Some(name)) = (spec.tls.sni.value, &origin.server_name) {
+            self.problems
+                .error(name.at, "an origin's own `server_name` does not go with `sni: client`")
+                .help("set `server_name` under the upstream's `tls`: it is verified, and the client's name sent");
+            return None;
+        }
+        let name = server_name(&text);
         if name.is_none() {
             self.problems
                 .error(at, "this is no host name that a certificate could have");
@@ -209,7 +224,11 @@ impl Compiler<'_> {
                         spec.verify.at,
                         "`verify: danger-none`: any origin is believed, also an impostor",
                     )
-                    .help("give the origins' CA in `ca` instead");
+                    .help(if spec.ca.given_in(spec) {
+                        "`ca` is ignored with it: leave `verify` out"
+                    } else {
+                        "give the origins' CA in `ca` instead"
+                    });
                 Some(Trust::DangerNone)
             }
         };
@@ -239,7 +258,11 @@ impl Compiler<'_> {
             },
             trust: trust?,
             sni,
-            verify_name: self.verified_name(spec, sni),
+            // With the client's own name sent to the origin, a configured one is what is verified.
+            verify_name: match (&spec.server_name, sni) {
+                (Some(name), Sni::Client) => Some(server_name(&name.value.0)?),
+                _ => None,
+            },
             certificate: match certificate {
                 Some(pair) => Some(pair?),
                 None => None,
@@ -262,13 +285,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// With the client's own server name sent to the origin, a configured one is what is verified.
-    fn verified_name(&self, spec: &UpstreamTls, sni: Sni) -> Option<ServerName<'static>> {
-        let name = spec.server_name.as_ref().filter(|_| sni == Sni::Client)?;
-        let name = Name::from_config(&name.value.0).ok()?;
-        ServerName::try_from(name.as_str().to_owned()).ok()
-    }
-
     fn client_certificate(
         &mut self,
         spec: &Located<spec::ClientCertificate>,
@@ -287,6 +303,17 @@ impl Compiler<'_> {
     }
 }
 
+/// A host name or an address, as a certificate can have it.
+fn server_name(text: &str) -> Option<ServerName<'static>> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Some(ServerName::from(ip)),
+        Err(_) => {
+            let name = Name::from_config(text).ok()?;
+            ServerName::try_from(name.as_str().to_owned()).ok()
+        }
+    }
+}
+
 pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
     match spec {
         spec::OnTruncation::Reset => OnTruncation::Reset,
@@ -294,10 +321,20 @@ pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
     }
 }
 
-/// Whether `tls` says more than its defaults do.
-fn has_policy(spec: &spec::Upstream) -> bool {
-    let tls = &spec.tls;
-    tls.ca.given_in(tls) || tls.server_name.is_some() || tls.client_certificate.is_some()
+/// The place of the first thing that the file says about an upstream's TLS.
+fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
+    let optional = [
+        tls.server_name.as_ref().map(|name| name.at),
+        tls.client_certificate.as_ref().map(|pair| pair.at),
+    ];
+    let defaulted = [
+        tls.ca.given_in(tls).then_some(tls.ca.at),
+        tls.sni.given_in(tls).then_some(tls.sni.at),
+        tls.alpn.given_in(tls).then_some(tls.alpn.at),
+        tls.min_version.given_in(tls).then_some(tls.min_version.at),
+        tls.verify.given_in(tls).then_some(tls.verify.at),
+    ];
+    optional.into_iter().chain(defaulted).flatten().min()
 }
 
 fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
