@@ -56,8 +56,9 @@ pub struct Accepted {
     pub at: Instant,
 }
 
-/// Serves one connection to its end and records its outcome, exactly once.
-pub async fn run(accepted: Accepted, around: Arc<Surroundings>) {
+/// Serves one connection to its end and records its outcome, exactly once. `_place` is held for as
+/// long as that takes.
+pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Send) {
     let Accepted {
         socket,
         client: source,

@@ -89,7 +89,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
-        self.record.tls = Some(facts);
+        self.record.tls = Some(Box::new(facts));
     }
 
     pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
@@ -110,7 +110,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
-        self.record.origin_tls = Some(facts);
+        self.record.origin_tls = Some(Box::new(facts));
     }
 
     /// The count of bytes, which the relay keeps up to date.

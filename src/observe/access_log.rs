@@ -41,7 +41,7 @@ pub struct AccessRecord {
     /// The server name, normalised where it could be; from the wire.
     pub sni: Option<Box<str>>,
     /// The client's TLS.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<Box<TlsFacts>>,
     /// The certificate that the client presented, accepted or not.
     pub client_cert: Option<Box<CertificateFacts>>,
     /// The route's name.
@@ -57,7 +57,7 @@ pub struct AccessRecord {
     /// Our address towards the origin.
     pub origin_local: Option<SocketAddr>,
     /// The origin's TLS.
-    pub origin_tls: Option<TlsFacts>,
+    pub origin_tls: Option<Box<TlsFacts>>,
     /// Application bytes from the client to the origin.
     pub bytes_up: u64,
     /// Application bytes from the origin to the client.

@@ -250,11 +250,7 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
                 permit,
                 at,
             };
-            let connection = connection::run(accepted, Arc::clone(around));
-            tokio::spawn(async move {
-                let _place = place;
-                connection.await;
-            });
+            tokio::spawn(connection::run(accepted, Arc::clone(around), place));
         }
         Err(error) => connection::lost(client, &endpoint, at, &error, around),
     }
