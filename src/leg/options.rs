@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Once a peer is probed, so often at least (the kernel's default).
-const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(75);
-
 /// The kernel counts the time before the first probe in whole seconds, up to this (`MAX_TCP_KEEPIDLE`).
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 
@@ -16,8 +13,8 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 pub struct TcpOptions {
     /// Send small segments at once (`TCP_NODELAY`).
     pub nodelay: bool,
-    /// Probe a silent peer after this long (`SO_KEEPALIVE`, `TCP_KEEPIDLE` and `TCP_KEEPINTVL`);
-    /// from one second to [`KEEPALIVE_MAX`].
+    /// Probe a silent peer after this long (`SO_KEEPALIVE` and `TCP_KEEPIDLE`), from one
+    /// second to [`KEEPALIVE_MAX`]; the kernel's own interval and count follow.
     pub keepalive: Option<Duration>,
     /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
@@ -30,9 +27,7 @@ impl TcpOptions {
             socket.set_tcp_nodelay(true)?;
         }
         if let Some(idle) = self.keepalive {
-            let keepalive = TcpKeepalive::new()
-                .with_time(idle)
-                .with_interval(idle.min(PROBE_INTERVAL_MAX));
+            let keepalive = TcpKeepalive::new().with_time(idle);
             socket.set_tcp_keepalive(&keepalive)?;
         }
         if self.user_timeout.is_some() {

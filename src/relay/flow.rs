@@ -194,7 +194,10 @@ impl Flow {
                 close_queued: false,
             } => self.queue_close(to),
             State::Ending { close_queued: true } => {
-                to.socket.end_writing();
+                // When the other direction is done, too, closing the socket says the same.
+                if !back.is_done() {
+                    to.socket.end_writing();
+                }
                 self.state = State::Done;
             }
             State::Done | State::Cut(_) | State::Deaf => {}
