@@ -13,7 +13,6 @@ use tracing::{error, warn};
 
 use crate::admission::{Admission, Beginning, Permit};
 use crate::lifecycle::{Phase, Phases};
-use crate::sys;
 
 /// How many connections one turn takes before the worker's others get theirs.
 const BATCH: usize = 4;
@@ -39,12 +38,11 @@ pub trait Intake {
 /// Accepts until the process drains, then takes what is already queued and closes the socket.
 pub async fn accept_loop(
     endpoint: &str,
-    listener: OwnedFd,
+    listener: AsyncFd<OwnedFd>,
     admission: Admission,
     mut phases: Phases,
     intake: &mut impl Intake,
 ) -> io::Result<()> {
-    let listener = sys::watch(listener)?;
     let mut trouble = Trouble::new(endpoint);
     loop {
         let mut ready = tokio::select! {

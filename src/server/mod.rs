@@ -5,19 +5,19 @@ mod limits;
 mod signals;
 mod worker;
 
-use std::os::fd::OwnedFd;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use self::census::Census;
 use self::signals::{Signal, Signals};
-use self::worker::{Worker, Workers};
+use self::worker::{Listener, Worker, Workers};
 use crate::admission::Admission;
 use crate::connection::Surroundings;
 use crate::endpoint::{self, BindError, Bound};
@@ -25,6 +25,7 @@ use crate::lifecycle::Phase;
 use crate::observe::access_log::AccessLog;
 use crate::observe::sink::Sink;
 use crate::snapshot::{DrainPolicy, Live, Snapshot};
+use crate::sys;
 use crate::tls;
 use crate::upstream::Resolver;
 
@@ -40,7 +41,7 @@ pub enum StartError {
     /// Listening sockets cannot be had.
     Bind(Vec<BindError>),
     /// A log cannot be opened.
-    Log(std::io::Error),
+    Log(io::Error),
     /// Threads, descriptors or randomness are missing.
     System(String),
 }
@@ -111,7 +112,7 @@ impl Server {
 
     /// Serves until a signal says stop, and to the end of its connections.
     pub fn run(mut self, patience: Patience) -> Result<Ending, StartError> {
-        let system = |e: std::io::Error| StartError::System(e.to_string());
+        let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
             .max_blocking_threads(LOOKUPS)
             .thread_name("control")
@@ -144,42 +145,48 @@ impl Server {
         Ok(ending)
     }
 
+    /// Starts the workers. All that can fail is done before a thread is begun.
     fn spawn_workers(
         &mut self,
         around: &Arc<Surroundings>,
         census: &Arc<Census>,
-    ) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+    ) -> io::Result<Vec<thread::JoinHandle<()>>> {
         let (crew, inboxes) = Workers::new(self.workers);
-        inboxes
+        let mut workers = Vec::new();
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let worker = Worker {
+                index,
+                crew: Arc::clone(&crew),
+                inbox,
+                listeners: self.listeners(&runtime)?,
+                live: Arc::clone(&self.live),
+                admission: self.admission.clone(),
+                around: Arc::clone(around),
+                census: Arc::clone(census),
+            };
+            workers.push((index, runtime, worker));
+        }
+        workers
             .into_iter()
-            .enumerate()
-            .map(|(index, inbox)| {
-                let listeners = self.listeners();
-                let worker = Worker {
-                    index,
-                    crew: Arc::clone(&crew),
-                    inbox,
-                    listeners,
-                    live: Arc::clone(&self.live),
-                    admission: self.admission.clone(),
-                    around: Arc::clone(around),
-                    census: Arc::clone(census),
-                };
+            .map(|(index, runtime, worker)| {
                 thread::Builder::new()
                     .name(format!("worker-{index}"))
-                    .spawn(move || worker.run())
+                    .spawn(move || runtime.block_on(worker.work()))
             })
             .collect()
     }
 
     /// Takes the sockets of one worker, so that they are closed when its accept loops end.
-    fn listeners(&mut self) -> Vec<(Arc<str>, OwnedFd)> {
+    fn listeners(&mut self, runtime: &Runtime) -> io::Result<Vec<Listener>> {
+        let _within = runtime.enter();
         let mut listeners = Vec::new();
         for (name, bound) in &mut self.bound {
-            let sockets = bound.iter_mut().filter_map(|bound| bound.sockets.pop());
-            listeners.extend(sockets.map(|socket| (Arc::clone(name), socket)));
+            for socket in bound.iter_mut().filter_map(|bound| bound.sockets.pop()) {
+                listeners.push((Arc::clone(name), sys::watch(socket)?));
+            }
         }
-        listeners
+        Ok(listeners)
     }
 
     /// The control loop: one signal after the other, until nothing is left to serve.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -111,11 +111,14 @@ impl Drop for DoorKeeper {
     }
 }
 
+/// An accept socket that is registered with a worker's runtime, and its endpoint's name.
+pub(super) type Listener = (Arc<str>, AsyncFd<OwnedFd>);
+
 pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) crew: Arc<Workers>,
     pub(super) inbox: mpsc::UnboundedReceiver<Arrival>,
-    pub(super) listeners: Vec<(Arc<str>, OwnedFd)>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) live: Arc<Live>,
     pub(super) admission: Admission,
     pub(super) around: Arc<Surroundings>,
@@ -124,14 +127,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs until connections are to be cut, and for their last words.
-    pub(super) fn run(self) {
-        match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(self.work()),
-            Err(error) => error!(%error, "a worker cannot start"),
-        }
-    }
-
-    async fn work(mut self) {
+    pub(super) async fn work(mut self) {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
         for (name, listener) in std::mem::take(&mut self.listeners) {
@@ -141,8 +137,8 @@ impl Worker {
             let door_keeper = DoorKeeper::new(&self.census);
             accepting.spawn(async move {
                 let _door_keeper = door_keeper;
-                if let Err(error) = accept_loop(&name, listener, admission, phases, &mut door).await
-                {
+                let accepting = accept_loop(&name, listener, admission, phases, &mut door);
+                if let Err(error) = accepting.await {
                     error!(endpoint = %name, %error, "the accept loop has ended");
                 }
             });

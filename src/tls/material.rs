@@ -20,6 +20,9 @@ use crate::name::{NameTable, Pattern};
 /// No file that we read is larger; a bundle of every public CA has a fifth of a megabyte.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
 
+/// AWS-LC signs with no shorter RSA key, nor would clients accept it.
+const RSA_BITS_MIN: usize = 2048;
+
 /// What is wrong with a file, and what to do about it.
 #[derive(Debug)]
 pub struct MaterialError {
@@ -145,15 +148,32 @@ pub fn exposed(path: &Path) -> Option<Exposed> {
 /// A chain and its key, which must belong together.
 pub fn pair(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialError> {
     let chain = certificates(cert)?;
+    let bits = chain.first().and_then(rsa_bits);
     let key = key(key_path)?;
-    CertifiedKey::from_der(chain, key, &provider(&AES_FIRST)).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => MaterialError::new(
+    CertifiedKey::from_der(chain, key, &provider(&AES_FIRST)).map_err(|error| match (error, bits) {
+        (Error::InconsistentKeys(InconsistentKeys::KeyMismatch), _) => MaterialError::new(
             cert,
             format_args!("the certificate does not match the key in {}", key_path.display()),
         )
         .help("the first certificate of the file must be the one that the key belongs to, its issuers after it"),
-        other => MaterialError::new(key_path, format_args!("unusable with {}: {other}", cert.display())),
+        (_, Some(bits)) if bits < RSA_BITS_MIN => {
+            MaterialError::new(key_path, format_args!("an RSA key of {bits} bits is too weak"))
+                .help("make one of 2048 bits or more, or better an ECDSA key on P-256")
+        }
+        (other, _) => MaterialError::new(
+            key_path,
+            format_args!("unusable with {}: {other}", cert.display()),
+        ),
     })
+}
+
+/// The size of a certificate's key, if it is RSA.
+fn rsa_bits(certificate: &CertificateDer<'_>) -> Option<usize> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    match parsed.public_key().parsed() {
+        Ok(PublicKey::RSA(rsa)) => Some(rsa.key_size()),
+        _ => None,
+    }
 }
 
 /// Reads a certificate that an endpoint presents. Without `names` it is for the names in it.
@@ -225,14 +245,6 @@ fn weaknesses(certificate: &X509Certificate<'_>) -> Vec<String> {
     const SHA1_WITH_RSA: &str = "1.2.840.113549.1.1.5";
     const SHA1_WITH_ECDSA: &str = "1.2.840.10045.4.1";
     let mut found = Vec::new();
-    if let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() {
-        let bits = rsa.key_size();
-        if bits < 2048 {
-            found.push(format!(
-                "weak key: RSA with {bits} bits, use 2048 or more, or ECDSA P-256"
-            ));
-        }
-    }
     let signature = certificate.signature_algorithm.algorithm.to_id_string();
     if signature == SHA1_WITH_RSA || signature == SHA1_WITH_ECDSA {
         found.push("weak signature: SHA-1".to_owned());

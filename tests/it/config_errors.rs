@@ -1,0 +1,312 @@
+//! Files that cannot be used: what is said, where, and how the process ends.
+
+use std::net::TcpListener;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{Checked, Directory, Origin, Proxy, reseal, reseal_in};
+
+const GOOD: &str = "\
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls:
+      certificates: [{ cert: good.pem, key: good.key }]
+    routes:
+      - { name: a, match: { sni: a.test }, mode: terminate, upstream: a }
+upstreams:
+  a: { origins: [\"127.0.0.1:9\"] }
+";
+
+/// The good file with one text replaced.
+#[track_caller]
+fn with(old: &str, new: &str) -> Checked {
+    assert!(GOOD.contains(old), "{old:?} is not in the file");
+    Checked::new(&GOOD.replacen(old, new, 1))
+}
+
+#[test]
+fn a_good_file_is_good_and_is_summed_up() {
+    let checked = Checked::new(GOOD);
+    checked.must_be_good();
+    let finished = checked.check(&[]);
+    for word in [
+        "edge",
+        "127.0.0.1:0",
+        "a.test",
+        "terminate",
+        "*.wild.test",
+        "good",
+    ] {
+        assert!(
+            finished.stdout.contains(word),
+            "{word} in {}",
+            finished.stdout
+        );
+    }
+}
+
+#[test]
+fn what_is_printed_is_good_again() {
+    let checked = Checked::new(GOOD);
+    let printed = checked.check(&["--print"]);
+    printed.must_exit_with(0);
+    assert!(
+        printed.stdout.contains("half_close: "),
+        "defaults are filled in: {}",
+        printed.stdout
+    );
+    let again = checked.with_file("config.yaml", &printed.stdout, 0o600);
+    again.check(&[]).must_exit_with(0);
+    assert_eq!(again.check(&["--print"]).stdout, printed.stdout);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_a_suggestion() {
+    with("    listen:", "    lissten:")
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("did you mean `listen`?");
+    let checked = with("mode: terminate,", "mode: terminate, upstraem: b,");
+    checked.must_complain("upstraem", &["did you mean `upstream`?"]);
+}
+
+#[test]
+fn an_unknown_word_is_an_error_with_a_suggestion() {
+    with("mode: terminate", "mode: passthru").must_complain(
+        "passthru",
+        &["unknown mode `passthru`", "did you mean `passthrough`?"],
+    );
+}
+
+#[test]
+fn a_key_of_later_is_refused_and_not_ignored() {
+    for (key, value) in [
+        ("accept_proxy_protocol", "{ from: [10.0.0.0/8] }"),
+        ("sources", "{ deny: [10.0.0.0/8] }"),
+        ("limits", "{ connections: 5 }"),
+    ] {
+        let checked = with("    routes:", &format!("    {key}: {value}\n    routes:"));
+        checked.must_complain(key, &[key, "not supported yet"]);
+    }
+    for (key, value) in [
+        ("balance", "random_two"),
+        ("health", "{ check: tcp }"),
+        ("send_proxy_protocol", "v1"),
+    ] {
+        let checked = with("origins:", &format!("{key}: {value}, origins:"));
+        checked.must_complain(key, &[key, "not supported yet"]);
+    }
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    with(", upstream: a }", " }")
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("upstream");
+    Checked::new("upstreams: {}\n")
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("endpoints");
+}
+
+#[test]
+fn broken_syntax_is_located() {
+    let checked = with("sni: a.test }", "sni: a.test");
+    let finished = checked.check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("config.yaml:")
+        .must_say("error: ");
+    checked.run().must_exit_with(2);
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = GOOD
+        .replace("mode: terminate", "mode: passthru")
+        .replace("127.0.0.1:0", "127.0.0.1")
+        .replace("origins:", "orgins:");
+    let finished = Checked::new(&text).check(&[]);
+    finished.must_exit_with(1);
+    for word in ["`passthru`", "did you mean `origins`?", "has no port"] {
+        finished.must_say(word);
+    }
+    assert!(
+        finished.text().matches("error: ").count() >= 3,
+        "{}",
+        finished.text()
+    );
+}
+
+#[test]
+fn problems_of_meaning_are_told_at_once_too() {
+    let text = GOOD
+        .replace("upstream: a }", "upstream: b }")
+        .replace("good.pem", "missing.pem");
+    let finished = Checked::new(&text).check(&[]);
+    finished.must_exit_with(1);
+    finished
+        .must_say("there is no upstream")
+        .must_say("missing.pem: cannot be read");
+}
+
+#[test]
+fn an_unset_variable_is_an_error_that_shows_its_name() {
+    with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE}")
+        .must_complain("\"${NO", &["NO_SUCH_VARIABLE_HERE"]);
+    with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE:-127.0.0.1:9}").must_be_good();
+}
+
+#[test]
+fn check_without_files_needs_none() {
+    let checked = with("good.pem", "missing.pem");
+    checked.check(&[]).must_exit_with(1).must_say("missing.pem");
+    checked.check(&["--no-files"]).must_exit_with(0);
+}
+
+#[test]
+fn hostile_text_cannot_shape_what_is_printed() {
+    let checked = with("mode: terminate", "mode: \"\\e[31mred\\a\"");
+    let finished = checked.check(&[]);
+    finished.must_exit_with(1);
+    assert!(
+        !finished.text().contains('\x1b') && !finished.text().contains('\x07'),
+        "{:?}",
+        finished.text()
+    );
+    for text in [
+        "",
+        "\0",
+        "- - -\n",
+        "{",
+        "&a [*a]",
+        "a: !!binary x\n",
+        "\u{feff}x: 1\n",
+    ] {
+        let finished = Checked::new(text).check(&[]);
+        finished.must_exit_with(1).must_say("error: ");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_said_so() {
+    for command in ["run", "check"] {
+        let finished = reseal(&[command, "--config", "/nonexistent/config.yaml"]);
+        finished
+            .must_exit_with(2)
+            .must_say("/nonexistent/config.yaml");
+    }
+    let directory = Directory::new();
+    let path = directory.path().display().to_string();
+    reseal(&["check", "--config", &path])
+        .must_exit_with(2)
+        .must_say(&path);
+    let binary = directory
+        .write("binary.yaml", b"\xff\xfe\x00")
+        .display()
+        .to_string();
+    reseal(&["check", "--config", &binary])
+        .must_exit_with(2)
+        .must_say("UTF-8");
+}
+
+#[test]
+fn run_without_a_file_says_what_is_missing_and_how_to_get_one() {
+    let empty = Directory::new();
+    for command in ["run", "check"] {
+        let finished = reseal_in(empty.path(), &[command]);
+        finished.must_exit_with(2);
+        for word in [
+            "--config",
+            "RESEAL_CONFIG",
+            "config.yaml",
+            "config.yaml.example",
+            "reseal demo",
+        ] {
+            finished.must_say(word);
+        }
+    }
+}
+
+#[test]
+fn run_takes_the_file_of_the_working_directory() {
+    let directory = Directory::new();
+    directory.write("config.yaml", "endpoints: []\n");
+    reseal_in(directory.path(), &["run"])
+        .must_exit_with(2)
+        .must_say(" config.yaml:1:1");
+}
+
+/// A file that wants to listen at this address, run.
+#[track_caller]
+fn cannot_bind(listen: &str) {
+    let finished = with("127.0.0.1:0", listen).run();
+    finished.must_exit_with(3);
+    finished
+        .must_say("edge")
+        .must_say("cannot listen on")
+        .must_say("another process listens there");
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    cannot_bind(&taken.local_addr().unwrap().to_string());
+    cannot_bind(&format!("\"*:{}\"", taken.local_addr().unwrap().port()));
+}
+
+#[test]
+fn a_port_is_refused_even_where_the_other_process_would_share_it() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket
+        .bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    socket.listen(1).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    cannot_bind(&address.to_string());
+    // A second copy of ourselves is such a process.
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).start();
+    cannot_bind(&proxy.place("forward").to_string());
+    proxy.dial("forward").must_echo(b"not disturbed");
+}
+
+#[test]
+fn a_unix_socket_that_somebody_answers_on_is_refused_and_left_alone() {
+    let directory = Directory::new();
+    let path = directory.join("taken.sock");
+    let _taken = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    cannot_bind(&format!("\"unix:{}\"", path.display()));
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    let file = directory.write("file", "precious");
+    let listen = format!("\"unix:{}\"", file.display());
+    with("127.0.0.1:0", &listen)
+        .run()
+        .must_exit_with(3)
+        .must_say("which is no socket");
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn every_port_that_is_taken_is_named() {
+    let (one, two) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
+    let text = format!(
+        "endpoints:\n\
+         \x20 - {{ name: one, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: u }}] }}\n\
+         \x20 - {{ name: two, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: u }}] }}\n\
+         upstreams: {{ u: {{ origins: [\"127.0.0.1:9\"] }} }}\n",
+        one.local_addr().unwrap(),
+        two.local_addr().unwrap()
+    );
+    let finished = Checked::new(&text).run();
+    finished
+        .must_exit_with(3)
+        .must_say("`one`")
+        .must_say("`two`");
+}

@@ -1,0 +1,384 @@
+//! Files whose every value can be read, and that still make no sense: what fits together and what
+//! does not.
+
+use crate::harness::{Checked, Leaf, pki};
+
+/// A whole file of these parts.
+fn file(certificates: &str, more: &str, routes: &str, upstreams: &str) -> Checked {
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: {{ certificates: [{certificates}]{more} }}\n\
+         \x20   routes:\n{routes}\
+         upstreams:\n{upstreams}"
+    ))
+}
+
+const GOOD: &str = "{ cert: good.pem, key: good.key }";
+const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
+
+fn routes(routes: &str) -> Checked {
+    file(GOOD, "", routes, UPSTREAM)
+}
+
+fn certificates(certificates: &str) -> Checked {
+    file(
+        certificates,
+        "",
+        "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n",
+        UPSTREAM,
+    )
+}
+
+#[test]
+fn the_file_without_a_mistake_is_good() {
+    routes("      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n")
+        .must_be_good();
+}
+
+#[test]
+fn an_upstream_has_to_exist() {
+    let checked =
+        routes("      - { name: a, match: { sni: a.test }, mode: terminate, upstream: upp }\n");
+    let finished = checked.check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("there is no upstream")
+        .must_say("did you mean `up`?");
+}
+
+#[test]
+fn two_routes_with_an_equal_match_are_refused() {
+    let checked = routes(
+        "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n\
+         \x20     - { name: b, match: { sni: A.test. }, mode: terminate, upstream: up }\n",
+    );
+    checked.must_complain("A.test.", &["`a`", "same match"]);
+}
+
+#[test]
+fn a_route_that_can_never_be_reached_is_refused() {
+    let checked = routes(
+        "      - { name: a, match: { sni: a.test, source: [10.0.0.0/8] }, mode: terminate, upstream: up }\n\
+         \x20     - { name: b, match: { sni: a.test }, mode: terminate, upstream: up }\n\
+         \x20     - { name: c, match: { sni: [x.wild.test, \"a.test\"], source: [192.168.0.0/16] }, mode: terminate, upstream: up }\n",
+    );
+    checked.must_complain("\"a.test\"", &["never be reached", "`b`"]);
+    let checked = routes(
+        "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n\
+         \x20     - { name: b, mode: terminate, upstream: up }\n",
+    );
+    checked.must_complain("b, mode", &["matches no server name", "default_route"]);
+}
+
+#[test]
+fn a_certificate_has_to_match_its_key() {
+    certificates("{ cert: good.pem, key: other.key }")
+        .with_identity("other", &pki().edge(&["other.test"]))
+        .must_complain("good.pem", &["does not match the key", "other.key"]);
+}
+
+#[test]
+fn a_terminating_route_needs_a_certificate_for_its_name() {
+    let checked =
+        routes("      - { name: b, match: { sni: b.test }, mode: terminate, upstream: up }\n");
+    checked.must_complain("b.test", &["covers `b.test`", "`a.test`"]);
+    // A wildcard is not covered by one of its names, nor a deeper name by the wildcard.
+    let checked = routes(
+        "      - { name: b, match: { sni: \"*.a.test\" }, mode: terminate, upstream: up }\n",
+    );
+    checked.must_complain("\"*.a.test\"", &["covers `*.a.test`"]);
+    let checked = routes(
+        "      - { name: b, match: { sni: x.y.wild.test }, mode: terminate, upstream: up }\n",
+    );
+    checked.must_complain("x.y.wild.test", &["covers `x.y.wild.test`"]);
+    routes("      - { name: b, match: { sni: \"*.wild.test\" }, mode: terminate, upstream: up }\n")
+        .must_be_good();
+    routes("      - { name: b, match: { sni: b.test }, mode: passthrough, upstream: up }\n")
+        .must_be_good();
+}
+
+#[test]
+fn a_key_that_every_user_may_read_is_refused_with_the_way_out() {
+    let good = pki().edge(&["a.test"]);
+    let checked = certificates("{ cert: open.pem, key: open.key }")
+        .with_identity("open", &good)
+        .with_file("open.key", &good.key, 0o644);
+    checked.must_complain(
+        "open.key",
+        &[
+            "every user may read",
+            "chmod 0640",
+            "defaultMode",
+            "key_permissions: warn",
+        ],
+    );
+    let checked = checked.with_file("open.key", &good.key, 0o640);
+    checked.must_be_good();
+}
+
+#[test]
+fn a_key_that_every_user_may_read_can_be_only_a_warning() {
+    let good = pki().edge(&["a.test"]);
+    Checked::new(
+        "process: { key_permissions: warn }\n\
+         endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: { certificates: [{ cert: open.pem, key: open.key }] }\n\
+         \x20   routes: [{ name: a, match: { sni: a.test }, mode: terminate, upstream: up }]\n\
+         upstreams: { up: { origins: [\"127.0.0.1:9\"] } }\n",
+    )
+    .with_identity("open", &good)
+    .with_file("open.key", &good.key, 0o644)
+    .must_warn("open.key", &["every user may read"]);
+}
+
+#[test]
+fn client_auth_needs_a_mode_that_can_see_certificates() {
+    let checked = routes(
+        "      - { name: a, match: { sni: a.test }, mode: passthrough, upstream: up, client_auth: { mode: required, ca: client-ca.pem } }\n",
+    );
+    checked.must_complain("{ mode: required", &["`client_auth`", "passthrough"]);
+}
+
+#[test]
+fn client_auth_needs_an_authority() {
+    let with = |block: &str| {
+        routes(&format!(
+            "      - {{ name: a, match: {{ sni: a.test }}, mode: terminate, upstream: up, client_auth: {block} }}\n"
+        ))
+    };
+    with("{ mode: required }").must_complain("{ mode: required }", &["needs `ca`"]);
+    with("{ mode: required, ca: [] }").must_complain("[] }", &["trusts nobody"]);
+    with("{ mode: optional, ca: empty.pem }")
+        .with_file("empty.pem", "no certificate in here\n", 0o644)
+        .must_complain("empty.pem", &["empty.pem", "holds no certificate"]);
+    with("{ mode: optional, ca: gone.pem }").must_complain("gone.pem", &["cannot be read"]);
+    with("{ mode: optional, ca: client-ca.pem }").must_be_good();
+}
+
+#[test]
+fn an_empty_bundle_for_origins_is_refused_too() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: reencrypt, upstream: up }\n";
+    file(
+        GOOD,
+        "",
+        route,
+        "  up: { origins: [\"127.0.0.1:9\"], tls: { ca: empty.pem } }\n",
+    )
+    .with_file("empty.pem", "", 0o644)
+    .must_complain("empty.pem", &["holds no certificate"]);
+}
+
+#[test]
+fn an_upstream_is_either_sealed_or_plain() {
+    let checked = routes(
+        "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n\
+         \x20     - { name: b, match: { sni: x.wild.test }, mode: reencrypt, upstream: up }\n",
+    );
+    let finished = checked.check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("`up` is used both sealed and plain");
+}
+
+#[test]
+fn a_cycle_through_our_own_endpoints_is_refused() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: passthrough, upstream: up }\n";
+    for origin in ["127.0.0.1:4430", "localhost:4430"] {
+        let upstream = format!("  up: {{ origins: [\"{origin}\"] }}\n");
+        file(GOOD, "", route, &upstream)
+            .must_complain(&format!("\"{origin}\""), &["leads back", "`edge`"]);
+    }
+    // Round two corners.
+    let checked = Checked::new(
+        "endpoints:\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: to-two }] }\n\
+         \x20 - { name: two, listen: \"unix:/tmp/two.sock\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: to-one }] }\n\
+         upstreams:\n\
+         \x20 to-two: { origins: [\"unix:/tmp/two.sock\"] }\n\
+         \x20 to-one: { origins: [\"127.0.0.1:4431\"] }\n",
+    );
+    checked.check(&[]).must_exit_with(1).must_say("leads back");
+}
+
+#[test]
+fn a_chain_of_our_own_endpoints_without_a_cycle_is_good() {
+    Checked::new(
+        "endpoints:\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: two }] }\n\
+         \x20 - { name: two, listen: \"*:4432\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: out }] }\n\
+         upstreams:\n\
+         \x20 two: { origins: [\"127.0.0.1:4432\"] }\n\
+         \x20 out: { origins: [\"127.0.0.1:9\"] }\n",
+    )
+    .must_be_good();
+}
+
+#[test]
+fn routes_of_one_name_may_not_leave_client_auth_to_the_clients_choice() {
+    let two = |second: &str| {
+        routes(&format!(
+            "      - {{ name: a, match: {{ sni: a.test, alpn: [h2], source: [192.168.0.0/16] }}, alpn: [h2], mode: terminate, upstream: up, client_auth: {{ mode: required, ca: client-ca.pem }} }}\n\
+             \x20     - {{ name: b, match: {{ sni: a.test{second} }}, mode: terminate, upstream: up }}\n"
+        ))
+    };
+    let finished = two("").check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("differ in client auth")
+        .must_say("ALPN");
+    // From elsewhere nobody has the choice.
+    two(", source: [10.0.0.0/8]").must_be_good();
+}
+
+#[test]
+fn the_mode_has_to_go_with_the_protocol() {
+    routes("      - { name: a, match: { sni: a.test }, mode: forward, upstream: up }\n")
+        .must_complain("forward", &["protocol: tls"]);
+    let checked = Checked::new(
+        "endpoints:\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: terminate, upstream: out }] }\n\
+         upstreams: { out: { origins: [\"127.0.0.1:9\"] } }\n",
+    );
+    checked.must_complain("terminate", &["protocol: tcp"]);
+}
+
+#[test]
+fn a_terminating_default_route_names_its_certificate() {
+    let with = |default: &str| {
+        Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   tls: {{ certificates: [{GOOD}, {{ cert: other.pem, key: other.key }}] }}\n\
+             \x20   default_route: {default}\n\
+             \x20   routes: [{{ name: a, match: {{ sni: a.test }}, mode: terminate, upstream: up }}]\n\
+             upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
+        ))
+        .with_identity("other", &pki().edge(&["other.test"]))
+    };
+    let finished = with("a").check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("has to name its certificate")
+        .must_say("`other`");
+    with("{ route: a, certificate: other }").must_be_good();
+    with("{ route: a, certificate: gone }").must_complain("gone", &["no certificate of this name"]);
+    with("{ route: z, certificate: other }")
+        .must_complain("z, cert", &["there is no route", "`a`"]);
+}
+
+#[test]
+fn dates_of_certificates_are_warned_about() {
+    let leaf = || Leaf::server(&["a.test"]);
+    let cases = [
+        (leaf().expired(), "expired on"),
+        (leaf().early(), "not valid before"),
+        (leaf().for_days(3), "expires soon"),
+    ];
+    for (leaf, words) in cases {
+        certificates("{ cert: dated.pem, key: dated.key }")
+            .with_identity("dated", &pki().edge.issue(&leaf))
+            .must_warn("dated.pem", &["dated.pem", words]);
+    }
+}
+
+#[test]
+fn a_weak_certificate_is_warned_about() {
+    let checked = certificates("{ cert: weak.pem, key: weak.key }");
+    let directory = checked.path().parent().unwrap().display().to_string();
+    make_self_signed(&directory, &["-newkey", "rsa:2048", "-sha1"]);
+    checked.must_warn("weak.pem", &["weak.pem", "SHA-1"]);
+}
+
+#[test]
+fn a_key_too_short_for_tls_is_refused() {
+    let checked = certificates("{ cert: weak.pem, key: weak.key }");
+    let directory = checked.path().parent().unwrap().display().to_string();
+    make_self_signed(&directory, &["-newkey", "rsa:1024"]);
+    checked.must_complain("weak.pem", &["weak.key"]);
+}
+
+#[track_caller]
+fn make_self_signed(directory: &str, how: &[&str]) {
+    let (cert, key) = (
+        format!("{directory}/weak.pem"),
+        format!("{directory}/weak.key"),
+    );
+    let mut arguments = vec!["req", "-x509", "-nodes", "-days", "90", "-subj", "/CN=weak"];
+    arguments.extend([
+        "-addext",
+        "subjectAltName=DNS:a.test",
+        "-keyout",
+        &key,
+        "-out",
+        &cert,
+    ]);
+    arguments.extend(how);
+    crate::harness::output("openssl", &arguments, "").must_exit_with(0);
+}
+
+#[test]
+fn an_unused_upstream_is_warned_about() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n";
+    let two = format!("{UPSTREAM}  spare: {{ origins: [\"127.0.0.1:9\"] }}\n");
+    file(GOOD, "", route, &two).must_warn("spare", &["`spare`"]);
+}
+
+#[test]
+fn names_are_given_once() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n";
+    let twice = route.replace("sni: a.test", "sni: x.wild.test");
+    let finished = routes(&format!("{route}{twice}")).check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("two routes of this endpoint are called `a`");
+    let finished = certificates(&format!("{GOOD}, {GOOD}")).check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("two certificates are called `good`");
+}
+
+#[test]
+fn a_server_name_is_needed_where_an_origin_has_no_host() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: reencrypt, upstream: up }\n";
+    file(
+        GOOD,
+        "",
+        route,
+        "  up: { origins: [\"unix:/run/up.sock\"] }\n",
+    )
+    .must_complain("\"unix:", &["server_name"]);
+}
+
+#[test]
+fn versions_have_to_leave_something() {
+    let route = "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n";
+    file(
+        GOOD,
+        ", min_version: 1.3, max_version: 1.2",
+        route,
+        UPSTREAM,
+    )
+    .must_complain("1.3", &["above `max_version`"]);
+}
+
+#[test]
+fn a_directory_of_certificates_is_read_whole() {
+    let checked = certificates("{ dir: live }");
+    checked.must_complain("live", &["live", "cannot be read"]);
+    let live = checked.path().with_file_name("live");
+    std::fs::create_dir_all(live.join("two")).unwrap();
+    checked.must_complain("live", &["holds no pair"]);
+    let (one, two) = (pki().edge(&["a.test"]), pki().edge(&["b.test"]));
+    let checked = checked
+        .with_identity("live/one", &one)
+        .with_file("live/two/fullchain.pem", &two.cert, 0o644)
+        .with_file("live/two/privkey.pem", &two.key, 0o600);
+    checked.must_be_good();
+    let finished = checked.check(&[]);
+    assert!(finished.stdout.contains("b.test"), "{}", finished.stdout);
+}

@@ -1,0 +1,571 @@
+//! Configurations that say something else than their author believes: what a client could choose
+//! away, what nothing applies, what only looks like two places.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Checked, Directory, Finished, output, pki, reseal};
+
+const GOOD: &str = "{ cert: good.pem, key: good.key }";
+const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
+const REQUIRED: &str = "client_auth: { mode: required, ca: client-ca.pem }";
+
+/// An endpoint with this in its `tls`, these routes, and these upstreams.
+fn file(tls: &str, routes: &[&str], upstreams: &str) -> Checked {
+    let routes: String = routes
+        .iter()
+        .map(|route| format!("      - {{ {route} }}\n"))
+        .collect();
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: {{ certificates: [{GOOD}]{tls} }}\n\
+         \x20   routes:\n{routes}\
+         upstreams:\n{upstreams}"
+    ))
+}
+
+/// Two routes of one name, which match and demand this.
+fn two_routes(tls: &str, first: &str, second: &str) -> Checked {
+    let route = |name: &str, more: &str| {
+        format!(
+            "name: {name}, mode: terminate, upstream: up, alpn: [h2, http/1.1], match: {{ sni: a.test, {more}"
+        )
+    };
+    file(
+        tls,
+        &[&route("one", first), &route("two", second)],
+        UPSTREAM,
+    )
+}
+
+fn can_be_chosen(checked: &Checked) {
+    checked
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("differ in client auth")
+        .must_say("a client can choose between them by ALPN")
+        .must_say("`one`");
+    checked.run().must_exit_with(2);
+}
+
+#[test]
+fn client_auth_that_alpn_can_choose_away_is_refused_where_sources_intersect() {
+    // Wider and narrower, either way round; one that is everybody's; IPv4 written as IPv6.
+    for (first, second) in [
+        ("source: [10.0.0.0/8]", "source: [10.1.0.0/16]"),
+        ("source: [10.1.2.3]", "source: [10.1.0.0/16]"),
+        ("source: [192.168.0.0/16, 10.0.0.0/8]", "source: [10.1.2.3]"),
+        ("source: [10.0.0.0/8]", "source: [\"::ffff:10.1.0.0/112\"]"),
+    ] {
+        can_be_chosen(&two_routes(
+            "",
+            &format!("alpn: [h2], {first} }}, {REQUIRED}"),
+            &format!("{second} }}"),
+        ));
+        // The laxer one may as well be the one that ALPN chooses.
+        can_be_chosen(&two_routes(
+            "",
+            &format!("alpn: [h2], {first} }}"),
+            &format!("{second} }}, {REQUIRED}"),
+        ));
+    }
+    can_be_chosen(&two_routes(
+        "",
+        &format!("alpn: [h2] }}, {REQUIRED}"),
+        "source: [10.1.0.0/16] }",
+    ));
+}
+
+#[test]
+fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
+    can_be_chosen(&two_routes(
+        "",
+        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
+        "source: [10.1.0.0/16] }, client_auth: { mode: required, ca: stranger-ca.pem }",
+    ));
+    can_be_chosen(&two_routes(
+        "",
+        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
+        "source: [10.1.0.0/16] }, client_auth: { mode: optional, ca: client-ca.pem }",
+    ));
+    // And the endpoint's is what a route has that says nothing.
+    can_be_chosen(&two_routes(
+        &format!(", {REQUIRED}"),
+        "alpn: [h2], source: [10.0.0.0/8] }",
+        "source: [10.1.0.0/16] }, client_auth: { mode: off }",
+    ));
+}
+
+#[test]
+fn client_auth_may_differ_between_clients_that_cannot_choose_where_they_are() {
+    two_routes(
+        "",
+        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
+        "source: [192.168.0.0/16, \"2001:db8::/32\"] }",
+    )
+    .must_be_good();
+    // Narrower first, and no ALPN: the source alone decides.
+    two_routes(
+        "",
+        "source: [10.1.0.0/16] }",
+        &format!("source: [10.0.0.0/8] }}, {REQUIRED}"),
+    )
+    .must_be_good();
+}
+
+#[test]
+fn a_route_that_repeats_the_endpoints_client_auth_does_not_differ() {
+    // Told apart by ALPN alone, one of them says what the other inherits.
+    two_routes(
+        &format!(", {REQUIRED}"),
+        "alpn: [h2] }",
+        &format!("}}, {REQUIRED}"),
+    )
+    .must_be_good();
+    two_routes(
+        &format!(", {REQUIRED}"),
+        "alpn: [h2], source: [10.0.0.0/8] }",
+        &format!("source: [10.1.0.0/16] }}, {REQUIRED}"),
+    )
+    .must_be_good();
+    two_routes(
+        "",
+        "alpn: [h2], source: [10.0.0.0/8] }",
+        "source: [10.1.0.0/16] }, client_auth: { mode: off }",
+    )
+    .must_be_good();
+}
+
+#[test]
+fn client_auth_of_an_endpoint_cannot_be_inherited_by_a_route_that_passes_through() {
+    let with = |mode: &str, more: &str| {
+        let passthrough =
+            format!("name: p, mode: passthrough, upstream: out, match: {{ sni: p.test }}{more}");
+        file(
+            &format!(", client_auth: {{ mode: {mode}, ca: client-ca.pem }}"),
+            &[
+                "name: a, mode: terminate, upstream: up, match: { sni: a.test }",
+                &passthrough,
+            ],
+            "  up: { origins: [\"127.0.0.1:9\"] }\n  out: { origins: [\"127.0.0.1:10\"] }\n",
+        )
+    };
+    for mode in ["required", "optional"] {
+        with(mode, "").must_complain(
+            "passthrough",
+            &[
+                "the endpoint's `client_auth` cannot be applied",
+                "client_auth: { mode: off }",
+            ],
+        );
+        with(mode, ", client_auth: { mode: off }").must_be_good();
+    }
+    with("required", &format!(", {REQUIRED}")).must_complain(
+        "{ mode: required, ca: client-ca.pem } }\nupstreams",
+        &["`client_auth` on a route with the mode `passthrough`"],
+    );
+}
+
+/// All that can be said about TLS towards origins, and that means nothing where there is none.
+const ORIGIN_TLS: [&str; 7] = [
+    "ca: origin-ca.pem",
+    "server_name: origin.test",
+    "min_version: 1.3",
+    "sni: client",
+    "alpn: none",
+    "verify: danger-none",
+    "client_certificate: { cert: good.pem, key: good.key }",
+];
+
+/// A file whose one upstream is reached by a route of this mode.
+fn upstream_of(mode: &str, upstream: &str) -> Checked {
+    let upstream = format!("  up: {{ {upstream} }}\n");
+    if matches!(mode, "forward" | "originate") {
+        return Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - {{ name: e, listen: 127.0.0.1:4430, protocol: tcp, routes: [{{ name: r, mode: {mode}, upstream: up }}] }}\n\
+             upstreams:\n{upstream}"
+        ));
+    }
+    let route = format!("name: a, mode: {mode}, upstream: up, match: {{ sni: a.test }}");
+    if mode == "passthrough" {
+        return Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - {{ name: e, listen: 127.0.0.1:4430, routes: [{{ {route} }}] }}\n\
+             upstreams:\n{upstream}"
+        ));
+    }
+    file("", &[&route], &upstream)
+}
+
+#[test]
+fn tls_policy_that_no_route_applies_is_warned_about() {
+    for mode in ["terminate", "passthrough", "forward"] {
+        upstream_of(mode, "origins: [\"127.0.0.1:9\"]").must_be_good();
+        for policy in ORIGIN_TLS {
+            let block = format!("origins: [\"127.0.0.1:9\"], tls: {{ {policy} }}");
+            let value = policy.split_once(": ").unwrap().1;
+            upstream_of(mode, &block).must_warn(
+                &format!("{value} }}"),
+                &["`tls` has no effect: no route to this upstream speaks TLS"],
+            );
+        }
+        upstream_of(
+            mode,
+            "origins: [{ address: \"127.0.0.1:9\", server_name: own.test }]",
+        )
+        .must_warn("own.test", &["`server_name` has no effect"]);
+    }
+}
+
+#[test]
+fn tls_policy_that_a_route_applies_is_not_warned_about() {
+    for mode in ["reencrypt", "originate"] {
+        for policy in ["ca: origin-ca.pem", "min_version: 1.3", "alpn: none"] {
+            upstream_of(
+                mode,
+                &format!("origins: [\"up.test:9\"], tls: {{ {policy} }}"),
+            )
+            .must_be_good();
+        }
+        upstream_of(
+            mode,
+            "origins: [{ address: \"127.0.0.1:9\", server_name: own.test }]",
+        )
+        .must_be_good();
+    }
+}
+
+#[test]
+fn origins_that_anybody_may_impersonate_are_warned_about_also_beside_an_authority() {
+    let with = |more: &str| {
+        upstream_of(
+            "reencrypt",
+            &format!("origins: [\"127.0.0.1:9\"], tls: {{ verify: danger-none{more} }}"),
+        )
+    };
+    with("").must_warn("danger-none", &["give the origins' CA in `ca`"]);
+    let checked = with(", ca: origin-ca.pem");
+    checked.must_warn("danger-none", &["`ca` is ignored"]);
+    let said = checked.check(&[]).text();
+    assert!(!said.contains("give the origins' CA"), "{said}");
+}
+
+#[test]
+fn an_origins_own_name_does_not_go_with_the_clients() {
+    let with = |sni: &str, origin: &str| {
+        upstream_of(
+            "reencrypt",
+            &format!("origins: [{origin}], tls: {{ ca: origin-ca.pem{sni} }}"),
+        )
+    };
+    let own = "{ address: \"127.0.0.1:9\", server_name: own.test }";
+    with(", sni: client", own).must_complain(
+        "own.test",
+        &[
+            "does not go with `sni: client`",
+            "under the upstream's `tls`",
+        ],
+    );
+    with("", own).must_be_good();
+    with(", sni: client, server_name: own.test", "\"127.0.0.1:9\"").must_be_good();
+    with(
+        ", sni: client, server_name: \"10.0.0.1\"",
+        "\"127.0.0.1:9\"",
+    )
+    .must_be_good();
+}
+
+#[test]
+fn keepalive_has_to_be_within_what_the_kernel_counts() {
+    let with = |endpoint: &str, upstream: &str| {
+        Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: e\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   protocol: tcp\n\
+             \x20   tcp: {{ keepalive: {endpoint} }}\n\
+             \x20   routes: [{{ name: r, mode: forward, upstream: up }}]\n\
+             upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"], tcp: {{ keepalive: {upstream} }} }} }}\n"
+        ))
+    };
+    for bad in ["12h", "500ms", "999ms", "10h"] {
+        with(bad, "61s").must_complain(bad, &["`keepalive` is from 1s to 9h, or `none`"]);
+        with("61s", bad).must_complain(bad, &["`keepalive` is from 1s to 9h, or `none`"]);
+    }
+    for good in ["1s", "9h", "none"] {
+        with(good, good).must_be_good();
+    }
+}
+
+/// Two endpoints that listen there.
+fn listening(first: &str, second: &str) -> Checked {
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - {{ name: one, listen: {first}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}\n\
+         \x20 - {{ name: two, listen: {second}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}\n\
+         upstreams: {{ up: {{ origins: [\"10.0.0.1:9\"] }} }}\n"
+    ))
+}
+
+#[test]
+fn one_place_cannot_be_listened_on_twice_however_it_is_written() {
+    for (first, second) in [
+        ("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\""),
+        ("\"0.0.0.0:4430\"", "\"127.0.0.1:4430\""),
+        ("\"127.0.0.1:4430\"", "\"*:4430\""),
+        ("\"*:4430\"", "\"0.0.0.0:4430\""),
+        ("\"*:4430\"", "\"[::1]:4430\""),
+        ("\"[::1]:4430\"", "\"[::]:4430\""),
+        ("\"*:4430\"", "[\"127.0.0.1:4431\", \"*:4430\" ]"),
+        ("\"unix:/run/x.sock\"", "\"unix:/run/x.sock\" "),
+        ("\"systemd:web\"", "\"systemd:web\" "),
+    ] {
+        let checked = listening(first, second);
+        checked
+            .check(&[])
+            .must_exit_with(1)
+            .must_say("the endpoint `one` listens on")
+            .must_say("already");
+        checked.run().must_exit_with(2);
+    }
+    listening("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\"").must_complain(
+        "\"0.0.0.0:4430\"",
+        &["`one` listens on `127.0.0.1:4430` already"],
+    );
+    let checked = listening("[\"127.0.0.1:4430\", \"0.0.0.0:4430\"]", "\"*:4431\"");
+    checked.must_complain("\"0.0.0.0:4430\"", &["`one` listens on `127.0.0.1:4430`"]);
+}
+
+#[test]
+fn places_that_do_not_meet_can_be_listened_on() {
+    for (first, second) in [
+        ("\"0.0.0.0:4430\"", "\"[::]:4430\""),
+        ("\"127.0.0.1:4430\"", "\"[::1]:4430\""),
+        ("\"127.0.0.1:4430\"", "\"127.0.0.2:4430\""),
+        ("\"127.0.0.1:4430\"", "\"*:4431\""),
+        ("\"*:0\"", "\"*:0\""),
+        ("\"127.0.0.1:0\"", "\"0.0.0.0:0\""),
+        ("\"unix:/run/x.sock\"", "\"unix:/run/y.sock\""),
+        ("\"systemd:web\"", "\"systemd:more\""),
+    ] {
+        listening(first, second).must_be_good();
+    }
+}
+
+#[test]
+fn a_certificate_that_is_presented_for_a_foreign_name_is_warned_about() {
+    let with = |names: &str, sni: &str| {
+        Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   tls: {{ certificates: [{{ cert: one.pem, key: one.key, names: [{names}] }}] }}\n\
+             \x20   routes: [{{ name: r, match: {{ sni: \"{sni}\" }}, mode: terminate, upstream: up }}]\n\
+             upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
+        ))
+        .with_identity("one", &pki().edge(&["a.test", "*.wild.test"]))
+    };
+    with("b.test", "b.test").must_warn("one.pem", &["is not for `b.test`", "refuse it"]);
+    with("a.test, b.test", "a.test").must_warn("one.pem", &["is not for `b.test`"]);
+    with("x.y.wild.test", "x.y.wild.test").must_warn("one.pem", &["not for `x.y.wild.test`"]);
+    with("\"*.a.test\"", "*.a.test").must_warn("one.pem", &["not for `*.a.test`"]);
+    for good in ["a.test", "A.test.", "x.wild.test", "*.wild.test"] {
+        with(&format!("\"{good}\""), good).must_be_good();
+    }
+}
+
+#[test]
+fn a_route_chosen_by_an_offer_that_is_never_accepted_is_warned_about() {
+    let with = |tls: &str, mode: &str, more: &str| {
+        file(
+            tls,
+            &[&format!(
+                "name: a, mode: {mode}, upstream: up, match: {{ sni: a.test, alpn: [h2] }}{more}"
+            )],
+            "  up: { origins: [\"up.test:9\"] }\n",
+        )
+    };
+    for mode in ["terminate", "reencrypt"] {
+        with("", mode, "").must_warn("[h2]", &["none of it is accepted", "add `alpn`"]);
+        with("", mode, ", alpn: [h2]").must_be_good();
+        with(", alpn: [h2]", mode, "").must_be_good();
+        // The endpoint's would do, but the route has taken it back.
+        with(", alpn: [h2, http/1.1]", mode, ", alpn: []")
+            .must_warn("[h2] }", &["none of it is accepted"]);
+    }
+}
+
+#[test]
+fn the_value_of_a_variable_is_not_told_where_nothing_has_that_name() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let route = "match: { sni: a.test }, mode: terminate";
+    let files = [
+        format!("    routes: [{{ name: a, upstream: \"${{RESEAL_TEST_SECRET}}\", {route} }}]\n"),
+        format!(
+            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: \"${{RESEAL_TEST_SECRET}}\"\n"
+        ),
+        format!(
+            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: {{ route: a, certificate: \"${{RESEAL_TEST_SECRET}}\" }}\n"
+        ),
+    ];
+    for part in files {
+        let checked = Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   tls: {{ certificates: [{GOOD}] }}\n\
+             {part}upstreams:\n{UPSTREAM}"
+        ));
+        let path = checked.path().display().to_string();
+        for (command, code) in [("check", 1), ("run", 2)] {
+            let finished = output(
+                "env",
+                &[
+                    &format!("RESEAL_TEST_SECRET={SECRET}"),
+                    env!("CARGO_BIN_EXE_reseal"),
+                    command,
+                    "--config",
+                    &path,
+                ],
+                "",
+            );
+            finished
+                .must_exit_with(code)
+                .must_say("of this name")
+                .must_say("${RESEAL_TEST_SECRET}");
+            let said = finished.text();
+            assert!(!said.contains(SECRET) && !said.contains("horse"), "{said}");
+        }
+    }
+}
+
+fn certs(directory: &Path, names: &[&str]) -> Finished {
+    let directory = directory.display().to_string();
+    let mut arguments = vec!["certs", "--out", &directory, "--"];
+    arguments.extend(names);
+    reseal(&arguments)
+}
+
+/// The names of the files in a directory, which need not be there.
+fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn certificates_are_not_made_for_what_is_no_host() {
+    let directory = Directory::new();
+    for name in [
+        "a b",
+        "../a",
+        "a/b",
+        "a..b",
+        "",
+        ".",
+        "-a",
+        "*",
+        "*.*.test",
+        "a.*.test",
+        "https://a.test",
+        "a.test:443",
+        "a.test\n",
+        "bad\u{202e}.test",
+    ] {
+        certs(directory.path(), &["good.test", name])
+            .must_exit_with(1)
+            .must_say("neither a host name nor an address");
+        assert_eq!(files(directory.path()), Vec::<String>::new(), "{name:?}");
+    }
+}
+
+#[test]
+fn certificates_are_all_made_or_none_where_a_file_is_there_already() {
+    for taken in ["b.test.pem", "b.test.key"] {
+        let directory = Directory::new();
+        directory.write(taken, "in use");
+        certs(directory.path(), &["a.test", "b.test", "c.test"])
+            .must_exit_with(1)
+            .must_say(taken)
+            .must_say("exists already");
+        assert_eq!(files(directory.path()), [taken]);
+        assert_eq!(fs::read_to_string(directory.join(taken)).unwrap(), "in use");
+    }
+    // A second time beside an authority that is there: it stays as it is.
+    let directory = Directory::new();
+    certs(directory.path(), &["a.test"]).must_exit_with(0);
+    let before = files(directory.path());
+    let authority = fs::read(directory.join("ca.pem")).unwrap();
+    certs(directory.path(), &["b.test", "a.test"]).must_exit_with(1);
+    assert_eq!(files(directory.path()), before);
+    certs(directory.path(), &["b.test"]).must_exit_with(0);
+    assert_eq!(fs::read(directory.join("ca.pem")).unwrap(), authority);
+    let chain = directory.join("b.test.pem").display().to_string();
+    let authority = directory.join("ca.pem").display().to_string();
+    output("openssl", &["verify", "-CAfile", &authority, &chain], "").must_exit_with(0);
+}
+
+#[test]
+fn certificate_authorities_have_different_names() {
+    let (one, two) = (Directory::new(), Directory::new());
+    let subjects: Vec<_> = [&one, &two]
+        .iter()
+        .map(|directory| {
+            certs(directory.path(), &["a.test"]).must_exit_with(0);
+            let ca = directory.join("ca.pem").display().to_string();
+            let shown = output("openssl", &["x509", "-noout", "-subject", "-in", &ca], "");
+            shown.must_exit_with(0);
+            shown.stdout
+        })
+        .collect();
+    assert!(
+        subjects[0].contains("Reseal development CA"),
+        "{subjects:?}"
+    );
+    assert_ne!(subjects[0], subjects[1]);
+}
+
+#[test]
+fn certificates_that_are_made_serve() {
+    use crate::harness::{Origin, Proxy};
+    let directory = Directory::new();
+    certs(
+        directory.path(),
+        &["a.test", "127.0.0.1", "::1", "*.wild.test"],
+    )
+    .must_exit_with(0);
+    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .route("terminate", "a.test", &origin)
+        .identity(&crate::harness::Identity {
+            cert: read("a.test.pem"),
+            key: read("a.test.key"),
+        })
+        .start();
+    let address = proxy.place("edge").to_string();
+    let ca = directory.join("ca.pem").display().to_string();
+    let options = [
+        "s_client",
+        "-connect",
+        &address,
+        "-servername",
+        "a.test",
+        "-verify_hostname",
+        "a.test",
+        "-CAfile",
+        &ca,
+        "-verify_return_error",
+    ];
+    output("openssl", &options, "Q\n")
+        .must_exit_with(0)
+        .must_say("Verify return code: 0 (ok)");
+    assert!(files(directory.path()).contains(&"_wildcard.wild.test.pem".to_owned()));
+}

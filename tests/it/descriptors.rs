@@ -1,0 +1,241 @@
+//! Out of descriptors: nothing spins, nothing established is lost, and it passes.
+
+use std::collections::HashSet;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::harness::{Checked, End, Origin, Proxy, Stream, becomes_true, finish_under};
+
+/// Takes all descriptors away from a running process but those it uses and a few more: as if the
+/// machine had run out of them.
+fn starve(proxy: &Proxy, more: usize) {
+    proxy.usage_at_rest();
+    let used: HashSet<u64> = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid()))
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    // The limit is on their numbers, and there may be gaps.
+    let limit = (0..).filter(|number| !used.contains(number)).nth(more);
+    let few = Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
+    prlimit(pid, Resource::Nofile, few).unwrap();
+}
+
+/// Clients that the kernel has accepted, whether or not the process has.
+fn crowd(proxy: &Proxy, size: usize) -> Vec<TcpStream> {
+    let address = proxy.place("forward").tcp();
+    (0..size)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect()
+}
+
+/// Waits until a new client is served.
+#[track_caller]
+fn recovers(proxy: &Proxy) {
+    let served = becomes_true(Duration::from_secs(10), || {
+        let client: Stream = proxy.dial("forward");
+        client.try_send(b"hello again").is_ok()
+            && client.read().is_ok_and(|data| data == b"hello again")
+    });
+    assert!(served, "it never recovered");
+}
+
+/// How often the log warns or complains.
+fn complaints(proxy: &Proxy) -> usize {
+    let bad = |line: &&String| line.contains("\"warn\"") || line.contains("\"error\"");
+    proxy.log().iter().filter(bad).count()
+}
+
+#[test]
+fn promise_8_out_of_descriptors_nothing_spins_and_established_connections_go_on() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream("connect: { attempts: 1 }")
+        .start();
+    let established: Vec<_> = (0..4).map(|_| proxy.dial("forward")).collect();
+    for stream in &established {
+        stream.must_echo(b"established");
+    }
+    starve(&proxy, 0);
+    let crowd = crowd(&proxy, 50);
+    proxy.log_line(|line| line.contains("ran out of something"));
+    let before = proxy.usage().cpu;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        for stream in &established {
+            stream.must_echo(b"still going");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let used = proxy.usage().cpu - before;
+    assert!(
+        used < Duration::from_millis(600),
+        "{used:?} of processor time in 2 s"
+    );
+    // One complaint for each worker, and none again for five seconds.
+    assert!(complaints(&proxy) <= 4, "{}", proxy.log().join("\n"));
+
+    // Two of four leave, and with them four descriptors.
+    let mut established = established;
+    established.truncate(2);
+    drop(crowd);
+    let start = Instant::now();
+    recovers(&proxy);
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+    for stream in &established {
+        stream.must_echo(b"to the end");
+    }
+}
+
+#[test]
+fn promise_8_it_recovers_again_and_again() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream("connect: { attempts: 1 }")
+        .start();
+    proxy.dial("forward").must_echo(b"its workers have started");
+    proxy.outcome();
+    starve(&proxy, 10);
+    for _ in 0..3 {
+        let crowd = crowd(&proxy, 40);
+        proxy.log_line(|line| line.contains("ran out of something"));
+        drop(crowd);
+        recovers(&proxy);
+    }
+}
+
+#[test]
+fn a_client_for_whom_no_descriptor_is_left_is_reset() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream("connect: { attempts: 1 }")
+        .start();
+    proxy.dial("forward").must_echo(b"its workers have started");
+    proxy.outcome();
+    // Enough to accept it with, and not to dial.
+    starve(&proxy, 1);
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    let record = proxy.outcome_of(&client);
+    record
+        .must_be("local_descriptors")
+        .must_have("stage", "connect")
+        .must_have("fault", "proxy");
+}
+
+#[test]
+fn the_cap_on_connections_keeps_a_process_within_its_descriptors() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("process: { workers: 2 }")
+        .under(&["prlimit", "--nofile=48:48"])
+        .start();
+    let first = proxy.dial("forward");
+    first.must_echo(b"established");
+    let crowd = crowd(&proxy, 100);
+    first.must_echo(b"still going");
+    drop(crowd);
+    recovers(&proxy);
+    first.must_echo(b"to the end");
+    assert_eq!(complaints(&proxy), 0, "{}", proxy.log().join("\n"));
+}
+
+#[test]
+fn a_limit_without_room_for_a_connection_is_refused_at_the_start() {
+    let checked = Checked::new(
+        "process: { workers: 4 }\n\
+         endpoints:\n\
+         \x20 - { name: e, listen: 127.0.0.1:0, protocol: tcp, routes: [{ name: r, mode: forward, upstream: u }] }\n\
+         upstreams: { u: { origins: [\"127.0.0.1:9\"] } }\n",
+    );
+    let finished = finish_under(&["prlimit", "--nofile=32:32"], &checked.path());
+    assert!(
+        finished.code.is_some_and(|code| code != 0),
+        "{}",
+        finished.text()
+    );
+    finished.must_say("descriptor");
+}
+
+#[test]
+fn a_cap_that_does_not_fit_is_lowered_with_a_warning() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("process: { limits: { connections: 5000 } }")
+        .under(&["prlimit", "--nofile=256:256"])
+        .start();
+    let warning = proxy.log_line(|line| line.contains("process.limits.connections"));
+    assert!(
+        warning.contains("\"warn\"") && warning.contains("5000"),
+        "{warning}"
+    );
+    proxy.dial("forward").must_echo(b"x");
+}
+
+#[test]
+fn the_soft_limit_is_raised_to_the_hard_one() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .under(&["prlimit", "--nofile=40:512"])
+        .start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace()
+            .filter(|word| *word == "512")
+            .count(),
+        2,
+        "{line}"
+    );
+    let streams: Vec<_> = (0..100).map(|_| proxy.dial("forward")).collect();
+    for stream in &streams {
+        stream.must_echo(b"room for all");
+    }
+}
+
+#[test]
+fn a_cap_on_connections_makes_the_rest_wait() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("process: { limits: { connections: 2 } }")
+        .start();
+    let first = proxy.dial("forward");
+    let second = proxy.dial("forward");
+    first.must_echo(b"x");
+    second.must_echo(b"x");
+    let third = proxy.dial("forward");
+    third.send(b"waiting");
+    // Nothing tells that somebody waits; that the origin is not dialled is what can be seen.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(origin.accepts(), 2);
+    first.end();
+    first.receive_to_end();
+    assert_eq!(third.receive(7), b"waiting");
+}

@@ -1,0 +1,386 @@
+//! Ends: passed on as what they were, in both directions, after everything before them.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::harness::{End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise};
+
+/// Longer than the kernel's buffers, so that something is always in flight when the end comes.
+const MUCH: usize = 3 << 20;
+
+/// A proxy of every mode in front of these origins, and a client of each.
+fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
+    let proxy = Proxy::builder()
+        .terminate("t.test", plain)
+        .reencrypt("r.test", sealed)
+        .passthrough("origin.test", sealed)
+        .forward(plain)
+        .originate(sealed)
+        .start();
+    let clients = vec![
+        ("terminate", proxy.client("t.test").connect()),
+        ("terminate 1.2", proxy.client("t.test").tls12().connect()),
+        ("reencrypt", proxy.client("r.test").connect()),
+        ("passthrough", proxy.client("origin.test").connect()),
+        ("forward", proxy.dial("forward")),
+        ("originate", proxy.dial("originate")),
+    ];
+    (proxy, clients)
+}
+
+fn next(reports: &Receiver<Report>) -> Report {
+    reports.recv_timeout(PATIENCE).expect("the origin's report")
+}
+
+#[test]
+fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
+    let answer = |stream: Stream| {
+        let (question, end) = stream.receive_to_end();
+        assert_eq!((question, end), (b"question".to_vec(), End::Clean));
+        stream.send(noise(MUCH, 7));
+        stream.end();
+    };
+    let plain = Origin::plain().serve(answer);
+    let sealed = Origin::sealed().serve(answer);
+    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    for (mode, client) in clients {
+        client.send(b"question");
+        client.end();
+        let (data, end) = client.receive_to_end();
+        assert!(
+            data == noise(MUCH, 7),
+            "{mode}: {} bytes of {MUCH}",
+            data.len()
+        );
+        assert_eq!(end, End::Clean, "{mode}");
+        proxy.outcome_of(&client).must_be("ok");
+    }
+}
+
+#[test]
+fn promise_3_an_origin_that_ends_first_still_hears_the_rest() {
+    for seal in [false, true] {
+        let (tell, reports) = channel();
+        let tell = Mutex::new(tell);
+        let serve = move |stream: Stream| {
+            stream.send(b"that is all from me");
+            stream.end();
+            let (data, end) = stream.receive_to_end();
+            let _ = tell.lock().unwrap().send(Report { data, end });
+        };
+        let draft = if seal {
+            Origin::sealed()
+        } else {
+            Origin::plain()
+        };
+        let origin = draft.serve(serve);
+        let builder = Proxy::builder();
+        let builder = match seal {
+            true => builder
+                .reencrypt("a.test", &origin)
+                .passthrough("origin.test", &origin)
+                .originate(&origin),
+            false => builder.terminate("a.test", &origin).forward(&origin),
+        };
+        let proxy = builder.start();
+        let clients = match seal {
+            true => vec![
+                proxy.client("a.test").connect(),
+                proxy.client("origin.test").connect(),
+                proxy.dial("originate"),
+            ],
+            false => vec![proxy.client("a.test").connect(), proxy.dial("forward")],
+        };
+        for client in clients {
+            assert_eq!(
+                client.receive_to_end(),
+                (b"that is all from me".to_vec(), End::Clean)
+            );
+            client.send(noise(MUCH, 9));
+            client.end();
+            let report = next(&reports);
+            assert!(
+                report.data == noise(MUCH, 9),
+                "{} bytes of {MUCH}",
+                report.data.len()
+            );
+            assert_eq!(report.end, End::Clean);
+            proxy.outcome_of(&client).must_be("ok");
+        }
+    }
+}
+
+#[test]
+fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
+    let (plain, plain_reports) = Origin::plain().reporting();
+    let (sealed, sealed_reports) = Origin::sealed().reporting();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &plain)
+        .originate(&sealed)
+        .start();
+
+    let client = proxy.client("a.test").connect();
+    client.send(b"over tls");
+    client.close_notify();
+    let report = next(&plain_reports);
+    assert_eq!(
+        (report.data, report.end),
+        (b"over tls".to_vec(), End::Clean),
+        "close_notify alone ends it"
+    );
+    assert_eq!(
+        client.receive_to_end(),
+        (vec![], End::Clean),
+        "the origin's FIN"
+    );
+
+    let client = proxy.dial("originate");
+    client.send(b"in the clear");
+    client.fin();
+    let report = next(&sealed_reports);
+    assert_eq!(
+        (report.data, report.end),
+        (b"in the clear".to_vec(), End::Clean),
+        "FIN is close_notify"
+    );
+    assert_eq!(
+        client.receive_to_end(),
+        (vec![], End::Clean),
+        "the origin's close_notify"
+    );
+}
+
+#[test]
+fn promise_3_a_truncated_client_is_shown_as_a_reset_after_its_data() {
+    let (plain, plain_reports) = Origin::plain().reporting();
+    let (sealed, sealed_reports) = Origin::sealed().reporting();
+    let proxy = Proxy::builder()
+        .terminate("t.test", &plain)
+        .reencrypt("r.test", &sealed)
+        .start();
+    for (sni, reports) in [("t.test", &plain_reports), ("r.test", &sealed_reports)] {
+        for client in [proxy.client(sni).tls12(), proxy.client(sni).tls13()] {
+            let client = client.connect();
+            client.send(noise(MUCH, 5));
+            client.fin();
+            let report = next(reports);
+            assert!(
+                report.data == noise(MUCH, 5),
+                "{sni}: {} bytes of {MUCH}",
+                report.data.len()
+            );
+            assert_eq!(report.end, End::Reset, "{sni}");
+            let record = proxy.outcome_of(&client);
+            record
+                .must_be("client_truncated")
+                .must_have("stage", "relay")
+                .must_have("fault", "client");
+        }
+    }
+}
+
+#[test]
+fn promise_3_a_truncated_origin_is_shown_as_a_reset_after_its_data() {
+    let origin = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(noise(MUCH, 6));
+        stream.fin();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &origin)
+        .originate(&origin)
+        .start();
+    for client in [proxy.client("a.test").connect(), proxy.dial("originate")] {
+        client.send(b"go");
+        let (data, end) = client.receive_to_end();
+        assert!(data == noise(MUCH, 6), "{} bytes of {MUCH}", data.len());
+        assert_eq!(end, End::Reset);
+        let record = proxy.outcome_of(&client);
+        record
+            .must_be("origin_truncated")
+            .must_have("stage", "relay")
+            .must_have("fault", "origin");
+    }
+}
+
+#[test]
+fn a_record_cut_in_its_middle_is_a_truncation_too() {
+    let (origin, reports) = Origin::plain().reporting();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = proxy.client("a.test").connect();
+    client.send(b"whole");
+    // The header of a record of 100 bytes, and a few of them.
+    client.write_raw(b"\x17\x03\x03\x00\x64abc").unwrap();
+    client.fin();
+    let report = next(&reports);
+    assert_eq!((report.data, report.end), (b"whole".to_vec(), End::Reset));
+    proxy.outcome_of(&client).must_be("client_truncated");
+}
+
+#[test]
+fn on_truncation_close_trades_honesty_for_quiet() {
+    let (origin, reports) = Origin::plain().reporting();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("on_truncation: close")
+        .start();
+    let client = proxy.client("a.test").connect();
+    client.send(b"bye");
+    client.fin();
+    let report = next(&reports);
+    assert_eq!((report.data, report.end), (b"bye".to_vec(), End::Clean));
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+    proxy.outcome_of(&client).must_be("ok");
+
+    let origin = Origin::sealed().serve(|stream| {
+        stream.send(b"bye");
+        stream.fin();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &origin)
+        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, on_truncation: close }")
+        .start();
+    let client = proxy.client("a.test").connect();
+    assert_eq!(client.receive_to_end(), (b"bye".to_vec(), End::Clean));
+    client.end();
+    proxy.outcome_of(&client).must_be("ok");
+}
+
+#[test]
+fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
+    let (plain, plain_reports) = Origin::plain().reporting();
+    let (sealed, sealed_reports) = Origin::sealed().reporting();
+    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    for (mode, client) in clients {
+        client.send(b"before the reset");
+        let address = client.local();
+        client.reset();
+        let reports = match mode {
+            "terminate" | "terminate 1.2" | "forward" => &plain_reports,
+            _ => &sealed_reports,
+        };
+        let report = next(reports);
+        assert_eq!(
+            (report.data, report.end),
+            (b"before the reset".to_vec(), End::Reset),
+            "{mode}"
+        );
+        let record = proxy.outcome_from(address);
+        record
+            .must_be("client_reset")
+            .must_have("stage", "relay")
+            .must_have("fault", "client");
+    }
+}
+
+#[test]
+fn promise_3_an_origins_reset_is_passed_on_after_its_data() {
+    let serve = |stream: Stream| {
+        stream.receive(2);
+        stream.send(b"before the reset");
+        stream.reset();
+    };
+    let plain = Origin::plain().serve(serve);
+    let sealed = Origin::sealed().serve(serve);
+    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    for (mode, client) in clients {
+        client.send(b"go");
+        assert_eq!(
+            client.receive_to_end(),
+            (b"before the reset".to_vec(), End::Reset),
+            "{mode}"
+        );
+        let record = proxy.outcome_of(&client);
+        record
+            .must_be("origin_reset")
+            .must_have("stage", "relay")
+            .must_have("fault", "origin");
+    }
+}
+
+#[test]
+fn a_unix_origin_of_a_cut_client_is_closed_as_it_knows_no_reset() {
+    let builder = Proxy::builder();
+    let path = builder.path("origin.sock");
+    let (origin, reports) = Origin::plain().at(path.as_ref()).reporting();
+    let proxy = builder.terminate("a.test", &origin).start();
+    let client = proxy.client("a.test").connect();
+    client.send(b"cut");
+    client.fin();
+    let report = next(&reports);
+    assert_eq!(report.data, b"cut");
+    proxy.outcome_of(&client).must_be("client_truncated");
+}
+
+/// What nobody can have sealed.
+const CORRUPT: &[u8] = b"\x17\x03\x03\x00\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
+/// An origin that greets, so that the relay is known to have begun, and reports what then comes.
+fn greeting(draft: Draft) -> (Origin, Receiver<Report>) {
+    let (tell, reports) = channel();
+    let tell = Mutex::new(tell);
+    let origin = draft.serve(move |stream| {
+        stream.send(b"ready");
+        let (data, end) = stream.receive_to_end();
+        let _ = tell.lock().unwrap().send(Report { data, end });
+    });
+    (origin, reports)
+}
+
+#[test]
+fn a_corrupt_record_resets_the_origin_and_is_told_the_client() {
+    const BAD_RECORD_MAC: u8 = 20;
+    let (origin, reports) = greeting(Origin::plain());
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    for client in [
+        proxy.client("a.test").tls12(),
+        proxy.client("a.test").tls13(),
+    ] {
+        let client = client.connect();
+        assert_eq!(client.receive(5), b"ready");
+        client.send(b"good so far");
+        client.write_raw(CORRUPT).unwrap();
+        assert_eq!(
+            client.receive_to_end(),
+            (vec![], End::Alert(BAD_RECORD_MAC))
+        );
+        let report = next(&reports);
+        assert_eq!(
+            (report.data, report.end),
+            (b"good so far".to_vec(), End::Reset)
+        );
+        proxy
+            .outcome_of(&client)
+            .must_be("client_tls_error")
+            .must_have("stage", "relay");
+    }
+}
+
+#[test]
+fn a_corrupt_record_of_the_origin_resets_the_client_and_is_told_the_origin() {
+    let (tell, ends) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::sealed().serve(move |stream| {
+        stream.receive(2);
+        stream.send(b"good so far");
+        let _ = stream.write_raw(CORRUPT);
+        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+    });
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    let client = proxy.client("a.test").connect();
+    client.send(b"go");
+    assert_eq!(
+        client.receive_to_end(),
+        (b"good so far".to_vec(), End::Reset)
+    );
+    assert!(matches!(
+        ends.recv_timeout(PATIENCE).unwrap(),
+        End::Alert(_)
+    ));
+    proxy
+        .outcome_of(&client)
+        .must_be("origin_tls_error")
+        .must_have("stage", "relay");
+}

@@ -1,0 +1,125 @@
+//! Configurations that are only checked.
+
+use std::path::PathBuf;
+
+use super::{Directory, Finished, Identity, pki, reseal};
+
+/// A directory with a configuration that may be wrong, and the files it names.
+pub struct Checked {
+    directory: Directory,
+    text: String,
+}
+
+impl Checked {
+    /// This text, beside the authorities' files and a good certificate for `a.test` and
+    /// `*.wild.test` in `good.pem` and `good.key`.
+    pub fn new(text: &str) -> Self {
+        let directory = Directory::new();
+        for (name, contents) in pki().files() {
+            directory.write(name, contents);
+        }
+        directory.write("config.yaml", text);
+        let text = text.to_owned();
+        Self { directory, text }.with_identity("good", &pki().edge(&["a.test", "*.wild.test"]))
+    }
+
+    pub fn with_identity(self, stem: &str, identity: &Identity) -> Self {
+        self.with_file(&format!("{stem}.pem"), &identity.cert, 0o644)
+            .with_file(&format!("{stem}.key"), &identity.key, 0o600)
+    }
+
+    pub fn with_file(self, name: &str, contents: &str, mode: u32) -> Self {
+        self.directory.write_with_mode(name, contents, mode);
+        self
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("config.yaml")
+    }
+
+    pub fn check(&self, more: &[&str]) -> Finished {
+        self.command("check", more)
+    }
+
+    pub fn run(&self) -> Finished {
+        self.command("run", &[])
+    }
+
+    fn command(&self, command: &str, more: &[&str]) -> Finished {
+        let path = self.path().display().to_string();
+        let mut arguments = vec![command, "--config", &path];
+        arguments.extend(more);
+        reseal(&arguments)
+    }
+
+    /// Expects one complaint, about the place in the text where `about` stands, with these words in
+    /// it. The file has no other error.
+    #[track_caller]
+    pub fn must_complain(&self, about: &str, words: &[&str]) {
+        let checked = self.check(&[]);
+        checked.must_exit_with(1);
+        self.says(&checked, about, words);
+        let errors = checked
+            .text()
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count();
+        assert_eq!(errors, 1, "one mistake is told once:\n{}", checked.text());
+        // Running says the same.
+        let ran = self.run();
+        ran.must_exit_with(2);
+        self.says(&ran, about, words);
+    }
+
+    /// Expects a warning that does not stop anything but `--strict`.
+    #[track_caller]
+    pub fn must_warn(&self, about: &str, words: &[&str]) {
+        let checked = self.check(&[]);
+        checked.must_exit_with(0);
+        self.says(&checked, about, words);
+        checked.must_say("warning: ");
+        self.check(&["--strict"]).must_exit_with(1);
+    }
+
+    #[track_caller]
+    pub fn must_be_good(&self) {
+        let checked = self.check(&["--strict"]);
+        checked.must_exit_with(0);
+        assert_eq!(checked.stderr, "");
+    }
+
+    #[track_caller]
+    fn says(&self, finished: &Finished, about: &str, words: &[&str]) {
+        let (line, column, text) = self.position(about);
+        finished.must_say(&format!("{}:{line}:{column}", self.path().display()));
+        finished.must_say(&format!("{line} | {text}"));
+        // The caret stands under it: behind the gutter one space, and then as many as before it.
+        let caret = format!("{}^", " ".repeat(column));
+        let drawn = |line: &str| {
+            line.split_once('|')
+                .is_some_and(|(_, rest)| rest.starts_with(&caret))
+        };
+        assert!(
+            finished.text().lines().any(drawn),
+            "no caret under {about:?}:\n{}",
+            finished.text()
+        );
+        for word in words {
+            finished.must_say(word);
+        }
+    }
+
+    /// Line and column of `about`, counted from 1, and the whole line.
+    #[track_caller]
+    fn position(&self, about: &str) -> (usize, usize, &str) {
+        let at = self
+            .text
+            .find(about)
+            .unwrap_or_else(|| panic!("{about:?} is not in the text"));
+        let (before, _) = self.text.split_at(at);
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let text = self.text.lines().nth(line - 1).unwrap();
+        (line, self.text[start..at].chars().count() + 1, text)
+    }
+}

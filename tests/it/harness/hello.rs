@@ -1,0 +1,180 @@
+//! ClientHellos written byte by byte, for what no TLS library would send.
+
+use std::sync::Arc;
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
+use super::{Client, Place};
+
+/// The numbers of the extensions that tests speak of.
+pub mod extension {
+    pub const SERVER_NAME: u16 = 0;
+    pub const GROUPS: u16 = 10;
+    pub const SIGNATURES: u16 = 13;
+    pub const ALPN: u16 = 16;
+    pub const VERSIONS: u16 = 43;
+    pub const KEY_SHARES: u16 = 51;
+    /// Reserved for nobody (RFC 8701), and so ignored by everybody.
+    pub const GREASE: u16 = 0x0a0a;
+}
+
+/// A ClientHello of TLS 1.2 and 1.3 in the making: X25519, ECDSA and RSA, all common suites. Enough
+/// for a server to answer, though what it answers cannot be decrypted.
+#[derive(Clone)]
+pub struct ForgedHello {
+    version: u16,
+    suites: Vec<u16>,
+    compression: u8,
+    extensions: Vec<(u16, Vec<u8>)>,
+}
+
+impl ForgedHello {
+    /// One that asks for this name, which need not be one.
+    pub fn new(sni: &[u8]) -> Self {
+        Self::without_sni().with(extension::SERVER_NAME, server_name(sni))
+    }
+
+    pub fn without_sni() -> Self {
+        let mut key_share = vec![0, 36, 0, 29, 0, 32];
+        // The base point of the curve: a valid share, whose secret everybody knows.
+        key_share.push(9);
+        key_share.extend([0; 31]);
+        Self {
+            version: 0x0303,
+            compression: 0,
+            suites: vec![
+                0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8,
+            ],
+            extensions: vec![
+                (extension::GROUPS, vec![0, 4, 0, 29, 0, 23]),
+                (extension::SIGNATURES, vec![0, 8, 4, 3, 8, 4, 4, 1, 5, 3]),
+                (extension::VERSIONS, vec![4, 3, 4, 3, 3]),
+                (extension::KEY_SHARES, key_share),
+            ],
+        }
+    }
+
+    /// What OpenSSL sends when TLS 1.1 is all it may speak.
+    pub fn tls11(sni: &[u8]) -> Self {
+        let mut hello = Self::new(sni)
+            .without(extension::SIGNATURES)
+            .without(extension::VERSIONS)
+            .without(extension::KEY_SHARES);
+        hello.version = 0x0302;
+        hello.suites = vec![0xc00a, 0xc014, 0xc009, 0xc013, 0x0035, 0x002f];
+        hello
+    }
+
+    /// Adds an extension, even one that is there already.
+    pub fn with(mut self, number: u16, body: Vec<u8>) -> Self {
+        self.extensions.push((number, body));
+        self
+    }
+
+    pub fn without(mut self, number: u16) -> Self {
+        self.extensions.retain(|(own, _)| *own != number);
+        self
+    }
+
+    pub fn suites(mut self, suites: &[u16]) -> Self {
+        self.suites = suites.to_vec();
+        self
+    }
+
+    /// Offers this compression alone; 0 is none, which every client has to offer.
+    pub fn compression(mut self, method: u8) -> Self {
+        self.compression = method;
+        self
+    }
+
+    pub fn alpn(self, protocols: &[&str]) -> Self {
+        let mut list = Vec::new();
+        for protocol in protocols {
+            list.push(u8::try_from(protocol.len()).unwrap());
+            list.extend(protocol.as_bytes());
+        }
+        self.with(extension::ALPN, with_length(&list))
+    }
+
+    /// Makes the whole message, its own header included, exactly so long.
+    pub fn padded_to(self, len: usize) -> Self {
+        const HEADER: usize = 4;
+        let now = self.message().len();
+        let body = len.checked_sub(now + HEADER).expect("it is longer already");
+        self.with(extension::GREASE, vec![0; body])
+    }
+
+    /// The handshake message.
+    pub fn message(&self) -> Vec<u8> {
+        let mut body = self.version.to_be_bytes().to_vec();
+        body.extend([7; 32]);
+        body.push(0);
+        let suites: Vec<u8> = self
+            .suites
+            .iter()
+            .flat_map(|suite| suite.to_be_bytes())
+            .collect();
+        body.extend(with_length(&suites));
+        body.extend([1, self.compression]);
+        let mut extensions = Vec::new();
+        for (number, content) in &self.extensions {
+            extensions.extend(number.to_be_bytes());
+            extensions.extend(with_length(content));
+        }
+        body.extend(with_length(&extensions));
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        let mut message = vec![1, length[1], length[2], length[3]];
+        message.extend(body);
+        message
+    }
+
+    /// The message in as few records as it fits in.
+    pub fn bytes(&self) -> Vec<u8> {
+        records(&self.message(), 16 * 1024)
+    }
+
+    /// The message in records of at most so many bytes each.
+    pub fn in_records_of(&self, len: usize) -> Vec<u8> {
+        records(&self.message(), len)
+    }
+}
+
+/// A hello that rustls wrote, in one record: post-quantum key share first, as browsers send it.
+pub fn recorded_hello(sni: &str) -> Vec<u8> {
+    let client = Client::new(&Place::Unix("/nowhere".into()), sni).alpn(&["h2", "http/1.1"]);
+    let name = ServerName::try_from(sni.to_owned()).unwrap();
+    let mut conn = ClientConnection::new(Arc::clone(&client.config()), name).unwrap();
+    let mut bytes = Vec::new();
+    conn.write_tls(&mut bytes).unwrap();
+    assert!(
+        bytes.len() > 1400,
+        "a post-quantum hello has {} bytes",
+        bytes.len()
+    );
+    bytes
+}
+
+/// A handshake message as records of at most `len` bytes.
+pub fn records(message: &[u8], len: usize) -> Vec<u8> {
+    message.chunks(len).flat_map(record).collect()
+}
+
+/// One handshake record.
+pub fn record(content: &[u8]) -> Vec<u8> {
+    let mut record = vec![22, 3, 1];
+    record.extend(with_length(content));
+    record
+}
+
+fn server_name(name: &[u8]) -> Vec<u8> {
+    let mut entry = vec![0];
+    entry.extend(with_length(name));
+    with_length(&entry)
+}
+
+fn with_length(content: &[u8]) -> Vec<u8> {
+    let mut out = u16::try_from(content.len()).unwrap().to_be_bytes().to_vec();
+    out.extend(content);
+    out
+}

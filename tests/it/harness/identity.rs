@@ -1,0 +1,209 @@
+//! Certificates, made anew in every process that runs tests.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::{Duration, OffsetDateTime};
+
+/// A certificate chain and its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The chain in PEM, the leaf first.
+    pub cert: String,
+    /// The key in PEM.
+    pub key: String,
+}
+
+impl Identity {
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.cert.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
+
+/// What a leaf certificate says.
+pub struct Leaf {
+    params: CertificateParams,
+    rsa: bool,
+}
+
+impl Leaf {
+    /// A server's certificate for these names or addresses, valid now.
+    pub fn server(names: &[&str]) -> Self {
+        Self::new(
+            names,
+            names.first().unwrap(),
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )
+    }
+
+    /// A client's certificate, valid now.
+    pub fn client(name: &str) -> Self {
+        let san = format!("{name}.clients.test");
+        Self::new(&[&san], name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn new(sans: &[&str], common_name: &str, usage: ExtendedKeyUsagePurpose) -> Self {
+        let sans: Vec<_> = sans.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(sans).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(90);
+        Self { params, rsa: false }
+    }
+
+    /// With this common name, whatever it holds.
+    pub fn common_name(mut self, name: &str) -> Self {
+        self.params.distinguished_name = rcgen::DistinguishedName::new();
+        self.params
+            .distinguished_name
+            .push(DnType::CommonName, name);
+        self
+    }
+
+    /// Valid until yesterday.
+    pub fn expired(mut self) -> Self {
+        self.params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
+        self.params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+        self
+    }
+
+    /// Valid from tomorrow on.
+    pub fn early(mut self) -> Self {
+        self.params.not_before = OffsetDateTime::now_utc() + Duration::days(1);
+        self
+    }
+
+    /// Valid for only so many days more.
+    pub fn for_days(mut self, days: i64) -> Self {
+        self.params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+        self
+    }
+
+    /// Meant for servers, whoever shows it.
+    pub fn for_servers(mut self) -> Self {
+        self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self
+    }
+
+    /// With an RSA key, where ECDSA P-256 is the rule.
+    pub fn rsa(mut self) -> Self {
+        self.rsa = true;
+        self
+    }
+}
+
+/// A certificate authority.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// Signs a leaf with a new key.
+    pub fn issue(&self, leaf: &Leaf) -> Identity {
+        let key = if leaf.rsa {
+            KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)
+        } else {
+            KeyPair::generate()
+        };
+        let key = key.unwrap();
+        let cert = leaf.params.signed_by(&key, &self.0).unwrap();
+        Identity {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// The authorities of a test run, each trusted by another party.
+pub struct Pki {
+    /// Signs what endpoints present; clients trust it.
+    pub edge: Authority,
+    /// Signs origins; the proxy and clients that pass through trust it.
+    pub origins: Authority,
+    /// Signs clients, the proxy among them where it is one.
+    pub clients: Authority,
+    /// Trusted by nobody.
+    pub stranger: Authority,
+}
+
+/// The authorities of this process.
+pub fn pki() -> &'static Pki {
+    static PKI: LazyLock<Pki> = LazyLock::new(|| Pki {
+        edge: Authority::new("Edge CA"),
+        origins: Authority::new("Origin CA"),
+        clients: Authority::new("Client CA"),
+        stranger: Authority::new("Stranger CA"),
+    });
+    &PKI
+}
+
+impl Pki {
+    /// A certificate of an endpoint.
+    pub fn edge(&self, names: &[&str]) -> Identity {
+        self.edge.issue(&Leaf::server(names))
+    }
+
+    /// A certificate of an origin.
+    pub fn origin(&self, names: &[&str]) -> Identity {
+        self.origins.issue(&Leaf::server(names))
+    }
+
+    /// A good client certificate.
+    pub fn client(&self, name: &str) -> Identity {
+        self.clients.issue(&Leaf::client(name))
+    }
+
+    /// What a client trusts: endpoints, and origins for those that pass through.
+    pub fn public_roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        for authority in [&self.edge, &self.origins] {
+            roots.add(authority.0.as_ref().der().clone()).unwrap();
+        }
+        Arc::new(roots)
+    }
+
+    /// Whom an origin trusts that asks for certificates.
+    pub fn client_roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.clients.0.as_ref().der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    /// The files that every configuration of the harness may name.
+    pub fn files(&self) -> [(&'static str, String); 4] {
+        [
+            ("edge-ca.pem", self.edge.pem()),
+            ("origin-ca.pem", self.origins.pem()),
+            ("client-ca.pem", self.clients.pem()),
+            ("stranger-ca.pem", self.stranger.pem()),
+        ]
+    }
+}

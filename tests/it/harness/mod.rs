@@ -1,0 +1,70 @@
+//! The words that the tests are written in: a [`Proxy`] between a [`Client`] and an [`Origin`].
+
+mod checked;
+mod client;
+mod hello;
+mod identity;
+mod lines;
+mod origin;
+mod place;
+mod process;
+mod programs;
+mod proxy;
+mod resumption;
+mod stream;
+mod yaml;
+
+use std::time::{Duration, Instant};
+
+pub use checked::Checked;
+pub use client::Client;
+pub use hello::{ForgedHello, extension, record, recorded_hello};
+pub use identity::{Identity, Leaf, pki};
+pub use origin::{Draft as OriginDraft, Origin, Report, blackhole, dead_address, echo};
+pub use place::{Directory, Place, Port};
+pub use process::{Finished, Usage, finish_under, reseal, reseal_in};
+pub use programs::{Service, command, command_as, give_to, output};
+pub use proxy::{Proxy, Record};
+pub use resumption::NamelessSessions;
+pub use stream::{End, Stream};
+
+/// How long anything may take that is expected to happen. Nothing waits longer, so nothing hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `holds`, for what the kernel shows but does not announce. Fails loudly when it never
+/// does.
+#[track_caller]
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    assert!(
+        becomes_true(PATIENCE, holds),
+        "{what}: not within {PATIENCE:?}"
+    );
+}
+
+/// Whether `holds` comes true in time.
+pub fn becomes_true(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Bytes that look random but are the same in every run, so that a failure can be repeated.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

@@ -1,0 +1,303 @@
+//! Origins behind the proxy, in this process, with whatever behaviour a test needs.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, version};
+use socket2::{Domain, Socket, Type};
+
+use super::identity::{Identity, pki};
+use super::{End, PATIENCE, Place, Port, Stream, eventually};
+
+/// A listening origin. It stops listening when it is dropped.
+pub struct Origin {
+    place: Place,
+    listener: OwnedFd,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    accepts: AtomicUsize,
+    bytes: Arc<AtomicU64>,
+    failed: Mutex<Vec<End>>,
+}
+
+/// What an origin saw of one connection.
+#[derive(Debug)]
+pub struct Report {
+    pub data: Vec<u8>,
+    pub end: End,
+}
+
+/// An origin in the making.
+#[derive(Default)]
+pub struct Draft {
+    tls: Option<Identity>,
+    alpn: Vec<Vec<u8>>,
+    asks_for_certificate: bool,
+    version: Option<&'static SupportedProtocolVersion>,
+    unix: Option<std::path::PathBuf>,
+    hangs_up: usize,
+}
+
+impl Draft {
+    /// Closes the first so many connections as soon as they have said something.
+    pub fn hanging_up(mut self, times: usize) -> Self {
+        self.hangs_up = times;
+        self
+    }
+
+    pub fn alpn(mut self, protocols: &[&str]) -> Self {
+        self.alpn = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// Requires a certificate of the clients' authority.
+    pub fn requiring_certificate(mut self) -> Self {
+        self.asks_for_certificate = true;
+        self
+    }
+
+    pub fn tls12(mut self) -> Self {
+        self.version = Some(&version::TLS12);
+        self
+    }
+
+    pub fn at(mut self, path: &Path) -> Self {
+        self.unix = Some(path.to_owned());
+        self
+    }
+
+    /// Listens, and gives every connection to `serve` on a thread of its own.
+    pub fn serve(self, serve: impl Fn(Stream) + Send + Sync + 'static) -> Origin {
+        let config = self.config();
+        let counts = Arc::<Counts>::default();
+        let serve = Arc::new(serve);
+        let listener = Listener::open(self.unix.as_deref());
+        let origin = Origin {
+            place: listener.place(),
+            listener: listener.descriptor(),
+            counts: Arc::clone(&counts),
+        };
+        thread::spawn(move || {
+            while let Some(stream) = listener.accept() {
+                let earlier = counts.accepts.fetch_add(1, Ordering::SeqCst);
+                if earlier < self.hangs_up {
+                    let _ = stream.read();
+                    continue;
+                }
+                let (serve, config, counts) =
+                    (Arc::clone(&serve), config.clone(), Arc::clone(&counts));
+                thread::spawn(move || {
+                    let stream = match config {
+                        None => Ok(stream),
+                        Some(config) => {
+                            stream.handshake(ServerConnection::new(config).unwrap().into())
+                        }
+                    };
+                    match stream {
+                        Ok(stream) => serve(stream.metered(&counts.bytes)),
+                        Err(end) => counts.failed.lock().unwrap().push(end),
+                    }
+                });
+            }
+        });
+        origin
+    }
+
+    /// Sends back whatever comes, and ends when the client has.
+    pub fn echo(self) -> Origin {
+        self.serve(|stream| echo(&stream))
+    }
+
+    /// Reads everything, reports it, and then ends its own direction.
+    pub fn reporting(self) -> (Origin, Receiver<Report>) {
+        let (tell, reports) = channel();
+        let tell = Mutex::new(tell);
+        let origin = self.serve(move |stream| {
+            let (data, end) = stream.receive_to_end();
+            stream.end();
+            let _ = tell.lock().unwrap().send(Report { data, end });
+        });
+        (origin, reports)
+    }
+
+    /// Says nothing and does not read, for as long as the test lasts.
+    pub fn silent(self) -> Origin {
+        let held = Mutex::new(Vec::new());
+        self.serve(move |stream| held.lock().unwrap().push(stream))
+    }
+
+    fn config(&self) -> Option<Arc<ServerConfig>> {
+        let identity = self.tls.as_ref()?;
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let versions = match self.version {
+            Some(version) => vec![version],
+            None => vec![&version::TLS13, &version::TLS12],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions)
+            .unwrap();
+        let builder = if self.asks_for_certificate {
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(pki().client_roots(), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder
+            .with_single_cert(identity.chain(), identity.private_key())
+            .unwrap();
+        config.alpn_protocols.clone_from(&self.alpn);
+        Some(Arc::new(config))
+    }
+}
+
+impl Origin {
+    pub fn plain() -> Draft {
+        Draft::default()
+    }
+
+    /// One that speaks TLS with this certificate.
+    pub fn tls(identity: &Identity) -> Draft {
+        Draft {
+            tls: Some(identity.clone()),
+            ..Draft::default()
+        }
+    }
+
+    /// One that speaks TLS with a good certificate for `origin.test` and the names that clients of
+    /// these tests ask for.
+    pub fn sealed() -> Draft {
+        Self::tls(&pki().origin(&["origin.test", "a.test", "b.test", "127.0.0.1"]))
+    }
+
+    pub fn echo() -> Self {
+        Self::plain().echo()
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How many connections were accepted.
+    pub fn accepts(&self) -> usize {
+        self.counts.accepts.load(Ordering::SeqCst)
+    }
+
+    /// How many application bytes came in.
+    pub fn bytes(&self) -> u64 {
+        self.counts.bytes.load(Ordering::SeqCst)
+    }
+
+    /// How its next failed TLS handshake ended.
+    pub fn failed_handshake(&self) -> End {
+        let mut end = None;
+        eventually("a handshake fails at the origin", || {
+            end = self.counts.failed.lock().unwrap().pop();
+            end.is_some()
+        });
+        end.unwrap()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // On Linux this ends a blocked accept.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+/// Sends back what comes. After a clean end it ends cleanly, too.
+pub fn echo(stream: &Stream) {
+    loop {
+        match stream.read() {
+            Ok(data) if stream.try_send(&data).is_ok() => {}
+            Err(End::Clean) => return stream.end(),
+            _ => return,
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, std::path::PathBuf),
+}
+
+impl Listener {
+    fn open(unix: Option<&Path>) -> Self {
+        match unix {
+            Some(path) => Self::Unix(UnixListener::bind(path).unwrap(), path.to_owned()),
+            None => Self::Tcp(TcpListener::bind("127.0.0.1:0").unwrap()),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self {
+            Self::Tcp(listener) => Place::Tcp(listener.local_addr().unwrap()),
+            Self::Unix(_, path) => Place::Unix(path.clone()),
+        }
+    }
+
+    fn descriptor(&self) -> OwnedFd {
+        let descriptor = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        };
+        descriptor.try_clone_to_owned().unwrap()
+    }
+
+    fn accept(&self) -> Option<Stream> {
+        match self {
+            Self::Tcp(listener) => listener
+                .accept()
+                .ok()
+                .map(|(stream, _)| Stream::tcp(stream)),
+            Self::Unix(listener, _) => listener
+                .accept()
+                .ok()
+                .map(|(stream, _)| Stream::unix(stream)),
+        }
+    }
+}
+
+/// An address on which nobody listens, for as long as the port is held.
+pub fn dead_address() -> (SocketAddr, Port) {
+    let port = Port::reserve();
+    (port.address(), port)
+}
+
+/// An address that swallows SYNs: its queue is full, so the kernel drops them. It lasts as long as
+/// what is returned beside it.
+pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut held = vec![OwnedFd::from(socket)];
+    for _ in 0..64 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            Ok(stream) => held.push(stream.into()),
+            Err(_) => return (address, held),
+        }
+    }
+    panic!("the queue never filled in {PATIENCE:?}");
+}

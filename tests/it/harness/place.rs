@@ -1,0 +1,127 @@
+//! Directories, ports and addresses that belong to one test.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::{Domain, Socket, Type};
+
+/// A directory that goes away with the test.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "reseal-it-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file that only its owner may read, as keys have to be.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        self.write_with_mode(name, contents, 0o600)
+    }
+
+    pub fn write_with_mode(&self, name: &str, contents: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// Reads an address as the program writes it.
+    pub fn parse(text: &str) -> Self {
+        match text.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.into()),
+            None => Self::Tcp(
+                text.replace("*:", "127.0.0.1:")
+                    .parse()
+                    .unwrap_or_else(|_| panic!("{text} is not an address")),
+            ),
+        }
+    }
+
+    pub fn tcp(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(address) => *address,
+            Self::Unix(path) => panic!("{} is no TCP address", path.display()),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.tcp().port()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A port that the kernel chose and will give to nobody else while this lives. Nobody listens on it,
+/// so a program told to listen there can (both ask for SO_REUSEADDR), and until one does, dialling it
+/// is refused.
+#[derive(Debug)]
+pub struct Port {
+    address: SocketAddr,
+    _held: Socket,
+}
+
+impl Port {
+    pub fn reserve() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .unwrap();
+        Self {
+            address: socket.local_addr().unwrap().as_socket().unwrap(),
+            _held: socket,
+        }
+    }
+
+    pub fn number(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}

@@ -1,0 +1,169 @@
+//! Real programs, as the operating system packages them.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::lines::Lines;
+use super::process::{Finished, finish, wait};
+use super::{PATIENCE, Place, Port, Stream, becomes_true};
+
+/// Debian's package for each program.
+const PACKAGES: [(&str, &str); 11] = [
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("nginx", "nginx"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("mosquitto", "mosquitto"),
+    ("mosquitto_sub", "mosquitto-clients"),
+    ("mosquitto_pub", "mosquitto-clients"),
+    ("postgres", "postgresql"),
+    ("initdb", "postgresql"),
+    ("psql", "postgresql-client"),
+];
+
+/// Where a program is. One that is missing fails the test: what is not tested must not look tested.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .chain(versions.map(|version| version.path().join("bin")))
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file());
+    let package = PACKAGES
+        .iter()
+        .find_map(|(program, package)| (*program == name).then_some(*package))
+        .unwrap_or(name);
+    found.unwrap_or_else(|| panic!("`{name}` is not installed: apt-get install {package}"))
+}
+
+/// A command of a real program.
+#[track_caller]
+pub fn command(name: &str) -> Command {
+    Command::new(program(name))
+}
+
+/// Runs a real program to its end.
+#[track_caller]
+pub fn output<A: AsRef<OsStr>>(name: &str, arguments: &[A], input: &str) -> Finished {
+    let mut command = command(name);
+    command.args(arguments);
+    finish(command, input.as_bytes())
+}
+
+/// A real server, running. It is killed when this is dropped.
+pub struct Service {
+    child: Child,
+    log: Lines,
+    port: Port,
+}
+
+impl Service {
+    /// Starts what `make` says, for a port of the kernel's choice, and waits until it accepts.
+    #[track_caller]
+    pub fn start(make: impl Fn(u16) -> Command) -> Self {
+        for _ in 0..3 {
+            let port = Port::reserve();
+            let mut command = make(port.number());
+            let what = format!("{command:?}");
+            let mut child = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            let log = Lines::of(child.stderr.take().unwrap());
+            let mut service = Self { child, log, port };
+            if service.accepts() {
+                return service;
+            }
+            eprintln!("{what} did not start:\n{}", service.log.all().join("\n"));
+        }
+        panic!("the service did not start");
+    }
+
+    fn accepts(&mut self) -> bool {
+        let place = self.place();
+        let mut ended = false;
+        let answers = becomes_true(PATIENCE, || {
+            ended = self.child.try_wait().unwrap().is_some();
+            ended || Stream::dial(&place).is_ok()
+        });
+        answers && !ended
+    }
+
+    pub fn place(&self) -> Place {
+        Place::Tcp(self.port.address())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.place().fmt(f)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // TERM first: a server with children of its own takes them along.
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        if wait(&mut self.child, Duration::from_secs(5)).is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- service\n{}", self.log.all().join("\n"));
+        }
+    }
+}
+
+/// Whether this process may become another user, as servers that refuse to run as root need.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A command run as `user` where we are root, else as ourselves.
+#[track_caller]
+pub fn command_as(user: &str, name: &str) -> Command {
+    let program = program(name);
+    if !is_root() {
+        return Command::new(program);
+    }
+    // It becomes the program, where `su` and `runuser` would stay between us and it.
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={user}"))
+        .arg(format!("--regid={user}"))
+        .arg("--clear-groups")
+        .arg(program);
+    command
+}
+
+/// Gives a file or directory to `user` where we are root.
+pub fn give_to(user: &str, path: &Path) {
+    if is_root() {
+        let status = Command::new("chown")
+            .arg("-R")
+            .arg(user)
+            .arg(path)
+            .status()
+            .unwrap();
+        assert!(status.success(), "chown {user} {}", path.display());
+    }
+}

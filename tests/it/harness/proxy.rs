@@ -1,0 +1,303 @@
+//! The program under test, running.
+
+use std::collections::HashMap;
+use std::ops::Index;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::lines::Lines;
+use super::process::{Usage, wait};
+use super::yaml::Draft;
+use super::{Client, Directory, PATIENCE, Place, Stream, eventually};
+
+/// No test takes longer; a program that still runs then is killed, and everything that waits for it
+/// fails.
+const TEST_MAX: Duration = Duration::from_secs(150);
+
+/// A running proxy. It is killed when this is dropped.
+pub struct Proxy {
+    child: Child,
+    log: Lines,
+    access_log: Lines,
+    places: HashMap<String, Place>,
+    directory: Directory,
+    text: String,
+    _watch: Sender<()>,
+}
+
+/// One line of the access log.
+#[derive(Clone, Debug)]
+pub struct Record(pub Value);
+
+impl Record {
+    /// A text field; empty when it is absent.
+    pub fn text(&self, key: &str) -> &str {
+        self.0.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub fn number(&self, key: &str) -> u64 {
+        self.0
+            .get(key)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("no number {key} in {}", self.0))
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.0.get(key).is_some()
+    }
+
+    pub fn reason(&self) -> &str {
+        self.text("reason")
+    }
+
+    #[track_caller]
+    pub fn must_be(&self, reason: &str) -> &Self {
+        assert_eq!(self.reason(), reason, "{}", self.0);
+        self
+    }
+
+    /// Checks a text field.
+    #[track_caller]
+    pub fn must_have(&self, key: &str, value: &str) -> &Self {
+        assert_eq!(self.text(key), value, "`{key}` of {}", self.0);
+        self
+    }
+}
+
+impl Index<&str> for Record {
+    type Output = Value;
+
+    fn index(&self, key: &str) -> &Value {
+        &self.0[key]
+    }
+}
+
+impl Proxy {
+    pub fn builder() -> Draft {
+        Draft::new()
+    }
+
+    #[track_caller]
+    pub(super) fn launch(draft: Draft, text: String) -> Self {
+        let program = env!("CARGO_BIN_EXE_reseal").to_owned();
+        let words: Vec<_> = draft.launcher.iter().cloned().chain([program]).collect();
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .arg("run")
+            .arg("--config")
+            .arg(draft.directory.join("config.yaml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Lines::of(child.stderr.take().unwrap());
+        let access_log = Lines::of(child.stdout.take().unwrap());
+        let watch = watch(&child);
+        let mut proxy = Self {
+            child,
+            log,
+            access_log,
+            places: HashMap::new(),
+            directory: draft.directory,
+            text,
+            _watch: watch,
+        };
+        proxy.places = proxy.wait_until_it_listens(draft.listeners);
+        proxy
+    }
+
+    #[track_caller]
+    fn wait_until_it_listens(&self, listeners: usize) -> HashMap<String, Place> {
+        let places = self.log.wait(PATIENCE, |lines| {
+            let found: Vec<Value> = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .filter(|line: &Value| line["message"] == "listening")
+                .collect();
+            (found.len() >= listeners).then(|| {
+                found
+                    .iter()
+                    .filter_map(|line| {
+                        let place = Place::parse(line["address"].as_str()?);
+                        Some((line["endpoint"].as_str()?.to_owned(), place))
+                    })
+                    .collect()
+            })
+        });
+        places.unwrap_or_else(|| {
+            panic!(
+                "it does not listen:\n{}\nconfigured by:\n{}",
+                self.log.all().join("\n"),
+                self.text
+            )
+        })
+    }
+
+    /// Where an endpoint listens.
+    #[track_caller]
+    pub fn place(&self, endpoint: &str) -> &Place {
+        self.places
+            .get(endpoint)
+            .unwrap_or_else(|| panic!("no endpoint {endpoint}"))
+    }
+
+    /// A client of the endpoint `edge` that asks for this name.
+    pub fn client(&self, sni: &str) -> Client {
+        Client::new(self.place("edge"), sni)
+    }
+
+    /// A plain connection to an endpoint.
+    #[track_caller]
+    pub fn dial(&self, endpoint: &str) -> Stream {
+        Stream::dial(self.place(endpoint)).unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.pid())
+    }
+
+    /// What it holds once that changes no more: a record is written before its sockets are closed.
+    pub fn usage_at_rest(&self) -> Usage {
+        let mut usage = self.usage();
+        eventually("what it holds changes no more", || {
+            let before = usage;
+            thread::sleep(Duration::from_millis(30));
+            usage = self.usage();
+            usage.descriptors == before.descriptors && usage.cpu == before.cpu
+        });
+        usage
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The next record of the access log that nobody has taken.
+    #[track_caller]
+    pub fn outcome(&self) -> Record {
+        self.take_record("any", |_| true)
+    }
+
+    /// The record of this client's connection.
+    #[track_caller]
+    pub fn outcome_of(&self, client: &Stream) -> Record {
+        let address = client.local().to_string();
+        self.take_record(&address, |record| record["client"] == address.as_str())
+    }
+
+    /// The record of the connection of the client at this address.
+    #[track_caller]
+    pub fn outcome_from(&self, address: std::net::SocketAddr) -> Record {
+        let address = address.to_string();
+        self.take_record(&address, |record| record["client"] == address.as_str())
+    }
+
+    /// So many records, in the order in which the connections ended.
+    #[track_caller]
+    pub fn outcomes(&self, count: usize) -> Vec<Record> {
+        (0..count).map(|_| self.outcome()).collect()
+    }
+
+    #[track_caller]
+    fn take_record(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Record {
+        let found = self.access_log.wait(PATIENCE, |lines| {
+            let index = lines
+                .iter()
+                .position(|line| serde_json::from_str(line).is_ok_and(|record| wanted(&record)))?;
+            Some(lines.remove(index))
+        });
+        match found {
+            Some(line) => Record(serde_json::from_str(&line).unwrap()),
+            None => panic!(
+                "no outcome of {what}; the access log has:\n{}\nthe log has:\n{}",
+                self.access_log.all().join("\n"),
+                self.log.all().join("\n")
+            ),
+        }
+    }
+
+    /// The records that nobody has taken yet.
+    pub fn records_left(&self) -> Vec<String> {
+        self.access_log.all()
+    }
+
+    /// The process's log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
+    /// Waits for a line of the process's log.
+    #[track_caller]
+    pub fn log_line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let found = self.log.wait(PATIENCE, |lines| {
+            lines.iter().find(|line| wanted(line)).cloned()
+        });
+        found.unwrap_or_else(|| panic!("no such line in the log:\n{}", self.log.all().join("\n")))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end of the process; its exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> i32 {
+        match wait(&mut self.child, PATIENCE) {
+            Some(Some(code)) => code,
+            Some(None) => panic!("a signal ended it; its log:\n{}", self.log.all().join("\n")),
+            None => panic!("it did not end; its log:\n{}", self.log.all().join("\n")),
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Every line of the access log, once the process has ended.
+    pub fn all_records(&self) -> Vec<Record> {
+        let lines = self.access_log.to_end(PATIENCE);
+        lines
+            .iter()
+            .map(|line| Record(serde_json::from_str(line).unwrap()))
+            .collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- configuration\n{}", self.text);
+            eprintln!("--- log\n{}", self.log.to_end(PATIENCE).join("\n"));
+            eprintln!(
+                "--- access log\n{}",
+                self.access_log.to_end(PATIENCE).join("\n")
+            );
+        }
+    }
+}
+
+/// Kills the child when the test takes too long. The child is ours and not waited for before this
+/// channel is dropped, so its number cannot belong to anybody else.
+fn watch(child: &Child) -> Sender<()> {
+    let (alive, ended) = channel::<()>();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    thread::spawn(move || {
+        if ended.recv_timeout(TEST_MAX) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    alive
+}

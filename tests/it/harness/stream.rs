@@ -1,0 +1,415 @@
+//! A connection as a test sees it: bytes, and how they end. Plain or TLS, of either role.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustls::{Connection, Error, HandshakeKind};
+use socket2::SockRef;
+
+use super::{PATIENCE, Place};
+
+/// How a stream stopped being readable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// FIN on a plain stream, close_notify on a TLS one.
+    Clean,
+    /// FIN on a TLS stream without close_notify.
+    Truncated,
+    /// A TCP reset.
+    Reset,
+    /// A TLS alert with this code.
+    Alert(u8),
+    /// The peer broke TLS, as rustls sees it.
+    Broken(String),
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+struct Tls {
+    conn: Connection,
+    /// Opened, and not yet asked for.
+    plain: Vec<u8>,
+    end: Option<End>,
+}
+
+impl Tls {
+    /// Takes what the peer sent in.
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.end.is_none() {
+            if let Err(error) = self.conn.read_tls(&mut bytes) {
+                self.end = Some(End::Broken(error.to_string()));
+                return;
+            }
+            match self.conn.process_new_packets() {
+                Ok(state) if state.peer_has_closed() => self.end = Some(End::Clean),
+                Ok(_) => {}
+                Err(Error::AlertReceived(alert)) => self.end = Some(End::Alert(alert.into())),
+                Err(error) => self.end = Some(End::Broken(error.to_string())),
+            }
+            let mut buf = [0; 16 * 1024];
+            while let Ok(len @ 1..) = self.conn.reader().read(&mut buf) {
+                self.plain.extend_from_slice(&buf[..len]);
+            }
+        }
+    }
+}
+
+struct Shared {
+    socket: Socket,
+    tls: Option<Mutex<Tls>>,
+    /// Held while records are written, so that they go out in the order of their numbers.
+    writing: Mutex<()>,
+    /// What was received beyond what was asked for.
+    surplus: Mutex<Vec<u8>>,
+    received: Arc<AtomicU64>,
+    /// Our address when the connection was made.
+    local: Option<SocketAddr>,
+}
+
+/// A connection. Clones share it, so that one thread can send while another receives.
+#[derive(Clone)]
+pub struct Stream(Arc<Shared>);
+
+impl Stream {
+    pub fn dial(place: &Place) -> io::Result<Self> {
+        match place {
+            Place::Tcp(address) => connect(address).map(Self::tcp),
+            Place::Unix(path) => UnixStream::connect(path).map(Self::unix),
+        }
+    }
+
+    pub fn tcp(stream: TcpStream) -> Self {
+        // It fails where the peer has reset the connection already.
+        let _ = stream.set_nodelay(true);
+        Self::new(Socket::Tcp(stream), None, Arc::default())
+    }
+
+    pub fn unix(stream: UnixStream) -> Self {
+        Self::new(Socket::Unix(stream), None, Arc::default())
+    }
+
+    fn new(socket: Socket, tls: Option<Tls>, received: Arc<AtomicU64>) -> Self {
+        let local = match &socket {
+            Socket::Tcp(stream) => stream.local_addr().ok(),
+            Socket::Unix(_) => None,
+        };
+        let stream = Self(Arc::new(Shared {
+            local,
+            socket,
+            tls: tls.map(Mutex::new),
+            writing: Mutex::default(),
+            surplus: Mutex::default(),
+            received,
+        }));
+        let socket = SockRef::from(&stream.0.socket);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Lets `meter` count the application bytes that are received.
+    pub fn metered(self, meter: &Arc<AtomicU64>) -> Self {
+        let shared = self.into_shared();
+        Self::new(
+            shared.socket,
+            shared.tls.map(|tls| tls.into_inner().unwrap()),
+            Arc::clone(meter),
+        )
+    }
+
+    /// Does the TLS handshake of `conn` over this plain stream.
+    pub fn handshake(self, conn: Connection) -> Result<Self, End> {
+        let shared = self.into_shared();
+        let stream = Self::new(
+            shared.socket,
+            Some(Tls {
+                conn,
+                plain: Vec::new(),
+                end: None,
+            }),
+            shared.received,
+        );
+        while stream.tls(|tls| tls.conn.is_handshaking()) {
+            stream.flush().map_err(|e| stream.end_of(&e))?;
+            if !stream.tls(|tls| tls.conn.is_handshaking()) {
+                break;
+            }
+            if let Err(end) = stream.read_records() {
+                // What the peer is told about its mistake.
+                let _ = stream.flush();
+                return Err(end);
+            }
+            // An end that came along with the last flight is for the reader.
+            let ended = stream.tls(|tls| tls.end.clone().filter(|_| tls.conn.is_handshaking()));
+            if let Some(end) = ended {
+                let _ = stream.flush();
+                return Err(end);
+            }
+        }
+        stream.flush().map_err(|e| stream.end_of(&e))?;
+        Ok(stream)
+    }
+
+    fn into_shared(self) -> Shared {
+        Arc::into_inner(self.0).expect("nobody else uses this stream yet")
+    }
+
+    fn tls<T>(&self, look: impl FnOnce(&mut Tls) -> T) -> T {
+        let tls = self.0.tls.as_ref().expect("a TLS stream");
+        look(&mut tls.lock().unwrap())
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.0.local.expect("a unix socket has no address")
+    }
+
+    pub fn alpn(&self) -> Option<String> {
+        self.tls(|tls| {
+            tls.conn
+                .alpn_protocol()
+                .map(|protocol| String::from_utf8_lossy(protocol).into_owned())
+        })
+    }
+
+    pub fn is_resumed(&self) -> bool {
+        self.tls(|tls| tls.conn.handshake_kind()) == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificate that the peer showed, in DER.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        self.tls(|tls| {
+            tls.conn
+                .peer_certificates()
+                .and_then(|chain| chain.first().map(|c| c.to_vec()))
+        })
+    }
+
+    /// The server name that the client sent; for an origin's streams.
+    pub fn server_name(&self) -> Option<String> {
+        self.tls(|tls| match &tls.conn {
+            Connection::Server(conn) => conn.server_name().map(str::to_owned),
+            Connection::Client(_) => None,
+        })
+    }
+
+    /// Sends all of it.
+    #[track_caller]
+    pub fn send(&self, data: impl AsRef<[u8]>) {
+        self.try_send(data).unwrap();
+    }
+
+    pub fn try_send(&self, data: impl AsRef<[u8]>) -> io::Result<()> {
+        let Some(tls) = &self.0.tls else {
+            return self.write_raw(data.as_ref());
+        };
+        for chunk in data.as_ref().chunks(16 * 1024) {
+            let _turn = self.0.writing.lock().unwrap();
+            let mut records = Vec::new();
+            let mut tls = tls.lock().unwrap();
+            tls.conn.writer().write_all(chunk)?;
+            take_records(&mut tls.conn, &mut records);
+            drop(tls);
+            self.write_raw(&records)?;
+        }
+        Ok(())
+    }
+
+    /// Puts bytes on the wire as they are, whatever TLS would say.
+    pub fn write_raw(&self, data: &[u8]) -> io::Result<()> {
+        match &self.0.socket {
+            Socket::Tcp(stream) => (&*stream).write_all(data),
+            Socket::Unix(stream) => (&*stream).write_all(data),
+        }
+    }
+
+    fn read_raw(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.0.socket {
+            Socket::Tcp(stream) => (&*stream).read(buf),
+            Socket::Unix(stream) => (&*stream).read(buf),
+        }
+    }
+
+    /// Sends what TLS has to say outside of data.
+    fn flush(&self) -> io::Result<()> {
+        let _turn = self.0.writing.lock().unwrap();
+        let mut records = Vec::new();
+        self.tls(|tls| take_records(&mut tls.conn, &mut records));
+        self.write_raw(&records)
+    }
+
+    /// What came next, or how the stream ended.
+    pub fn read(&self) -> Result<Vec<u8>, End> {
+        let surplus = std::mem::take(&mut *self.0.surplus.lock().unwrap());
+        if !surplus.is_empty() {
+            return Ok(surplus);
+        }
+        let data = match &self.0.tls {
+            None => self.read_plain(),
+            Some(_) => self.read_tls(),
+        }?;
+        self.0
+            .received
+            .fetch_add(data.len() as u64, Ordering::SeqCst);
+        Ok(data)
+    }
+
+    fn read_plain(&self) -> Result<Vec<u8>, End> {
+        let mut buf = vec![0; 64 * 1024];
+        match self.read_raw(&mut buf) {
+            Ok(0) => Err(End::Clean),
+            Ok(len) => {
+                buf.truncate(len);
+                Ok(buf)
+            }
+            Err(error) => Err(self.end_of(&error)),
+        }
+    }
+
+    fn read_tls(&self) -> Result<Vec<u8>, End> {
+        loop {
+            let (data, end) = self.tls(|tls| (std::mem::take(&mut tls.plain), tls.end.clone()));
+            match (data.is_empty(), end) {
+                (false, _) => return Ok(data),
+                (true, Some(end)) => return Err(end),
+                (true, None) => {}
+            }
+            if let Err(end) = self.read_records() {
+                self.tls(|tls| tls.end.get_or_insert(end).clone());
+            }
+            if let Ok(_turn) = self.0.writing.try_lock() {
+                let mut records = Vec::new();
+                self.tls(|tls| take_records(&mut tls.conn, &mut records));
+                // A peer that is gone does not need to hear it.
+                let _ = self.write_raw(&records);
+            }
+        }
+    }
+
+    /// Reads from the socket once and lets TLS process it.
+    fn read_records(&self) -> Result<(), End> {
+        let mut buf = [0; 8 * 1024];
+        let len = self.read_raw(&mut buf).map_err(|e| self.end_of(&e))?;
+        if len == 0 {
+            return Err(End::Truncated);
+        }
+        self.tls(|tls| tls.feed(&buf[..len]));
+        Ok(())
+    }
+
+    fn end_of(&self, error: &io::Error) -> End {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                panic!("nothing came within {PATIENCE:?}")
+            }
+            _ => panic!("the stream failed: {error}"),
+        }
+    }
+
+    /// Exactly so many bytes.
+    #[track_caller]
+    pub fn receive(&self, len: usize) -> Vec<u8> {
+        let mut data = Vec::with_capacity(len);
+        while data.len() < len {
+            match self.read() {
+                Ok(more) => data.extend_from_slice(&more),
+                Err(end) => panic!("{end:?} after {} of {len} bytes", data.len()),
+            }
+        }
+        let surplus = data.split_off(len);
+        *self.0.surplus.lock().unwrap() = surplus;
+        data
+    }
+
+    /// Everything to the end, and how it ended.
+    pub fn receive_to_end(&self) -> (Vec<u8>, End) {
+        let mut data = Vec::new();
+        loop {
+            match self.read() {
+                Ok(more) => data.extend_from_slice(&more),
+                Err(end) => return (data, end),
+            }
+        }
+    }
+
+    /// Sends `data` and expects it back.
+    #[track_caller]
+    pub fn must_echo(&self, data: impl AsRef<[u8]>) {
+        let data = data.as_ref();
+        self.send(data);
+        assert_eq!(self.receive(data.len()), data);
+    }
+
+    /// Ends our direction cleanly: close_notify where there is TLS, then FIN.
+    pub fn end(&self) {
+        if self.0.tls.is_some() {
+            self.close_notify();
+        }
+        self.fin();
+    }
+
+    /// Sends close_notify alone.
+    pub fn close_notify(&self) {
+        self.tls(|tls| tls.conn.send_close_notify());
+        let _ = self.flush();
+    }
+
+    /// Sends FIN alone: on a TLS stream that is a truncation.
+    pub fn fin(&self) {
+        let _ = SockRef::from(&self.0.socket).shutdown(Shutdown::Write);
+    }
+
+    /// Ends with a reset. What was sent has left already, as long as the peer's window was open.
+    pub fn reset(self) {
+        SockRef::from(&self.0.socket)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+        assert_eq!(
+            Arc::strong_count(&self.0),
+            1,
+            "a clone keeps the socket open"
+        );
+    }
+
+    /// Asks for little room in the kernel, so that a slow reader is felt soon.
+    pub fn with_small_window(self) -> Self {
+        SockRef::from(&self.0.socket)
+            .set_recv_buffer_size(16 * 1024)
+            .unwrap();
+        self
+    }
+}
+
+/// Connects. Where a peer resets at once, the reset may come before connect(2) has returned: then
+/// there is no connection to look at, and another one is made.
+fn connect(address: &SocketAddr) -> io::Result<TcpStream> {
+    for _ in 0..8 {
+        match TcpStream::connect(address) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            result => return result,
+        }
+    }
+    TcpStream::connect(address)
+}
+
+fn take_records(conn: &mut Connection, records: &mut Vec<u8>) {
+    while conn.wants_write() {
+        conn.write_tls(records).unwrap();
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Writing configurations in the words of the tests.
+
+use std::fmt::{Display, Write};
+
+use super::{Directory, Identity, Proxy, pki};
+
+/// A configuration in the making, and the directory with its files. What a method adds concerns the
+/// endpoint, the route or the upstream that came last.
+pub struct Draft {
+    pub(super) directory: Directory,
+    pub(super) launcher: Vec<String>,
+    pub(super) listeners: usize,
+    waits: bool,
+    whole: Option<String>,
+    top: Vec<String>,
+    endpoints: Vec<Endpoint>,
+    upstreams: Vec<Upstream>,
+    identities: usize,
+}
+
+struct Endpoint {
+    name: String,
+    protocol: &'static str,
+    listen: String,
+    lines: Vec<String>,
+    tls: Vec<String>,
+    certificates: Vec<String>,
+    routes: Vec<Route>,
+}
+
+struct Route {
+    name: String,
+    mode: &'static str,
+    upstream: String,
+    matches: Vec<String>,
+    lines: Vec<String>,
+}
+
+struct Upstream {
+    name: String,
+    origins: String,
+    lines: Vec<String>,
+    tls: Option<String>,
+}
+
+impl Draft {
+    pub(super) fn new() -> Self {
+        let directory = Directory::new();
+        for (name, contents) in pki().files() {
+            directory.write(name, contents);
+        }
+        Self {
+            directory,
+            launcher: Vec::new(),
+            listeners: 0,
+            waits: true,
+            whole: None,
+            top: Vec::new(),
+            endpoints: Vec::new(),
+            upstreams: Vec::new(),
+            identities: 0,
+        }
+    }
+
+    /// Begins an endpoint; routes go to the last one.
+    pub fn endpoint(mut self, name: &str, protocol: &'static str) -> Self {
+        self.endpoints.push(Endpoint {
+            name: name.to_owned(),
+            protocol,
+            listen: "127.0.0.1:0".to_owned(),
+            lines: Vec::new(),
+            tls: Vec::new(),
+            certificates: Vec::new(),
+            routes: Vec::new(),
+        });
+        self
+    }
+
+    /// Where the endpoint listens, instead of at a port of the kernel's choice.
+    pub fn listen(mut self, listen: &str) -> Self {
+        self.last_endpoint().listen = listen.to_owned();
+        self
+    }
+
+    pub fn terminate(self, sni: &str, origin: &impl Display) -> Self {
+        self.route("terminate", sni, origin).certificate_for(&[sni])
+    }
+
+    /// TLS to an origin that has a certificate for `origin.test`.
+    pub fn reencrypt(self, sni: &str, origin: &impl Display) -> Self {
+        self.route("reencrypt", sni, origin)
+            .certificate_for(&[sni])
+            .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
+    }
+
+    pub fn passthrough(self, sni: &str, origin: &impl Display) -> Self {
+        self.route("passthrough", sni, origin)
+    }
+
+    pub fn forward(self, origin: &impl Display) -> Self {
+        self.endpoint("forward", "tcp").route("forward", "", origin)
+    }
+
+    pub fn originate(self, origin: &impl Display) -> Self {
+        self.endpoint("originate", "tcp")
+            .route("originate", "", origin)
+            .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
+    }
+
+    /// A route of its own upstream. Without a name it matches by whatever is added.
+    pub fn route(mut self, mode: &'static str, sni: &str, origin: &impl Display) -> Self {
+        if self.endpoints.is_empty() {
+            self = self.endpoint("edge", "tls");
+        }
+        let upstream = format!("upstream-{}", self.upstreams.len());
+        self.upstreams.push(Upstream {
+            name: upstream.clone(),
+            origins: format!("[\"{origin}\"]"),
+            lines: Vec::new(),
+            tls: None,
+        });
+        let matches = if sni.is_empty() {
+            vec![]
+        } else {
+            vec![format!("sni: [\"{sni}\"]")]
+        };
+        let name = if sni.is_empty() {
+            mode.to_owned()
+        } else {
+            sni.replace('*', "any")
+        };
+        self.last_endpoint().routes.push(Route {
+            name,
+            mode,
+            upstream,
+            matches,
+            lines: Vec::new(),
+        });
+        self
+    }
+
+    /// Renames the last route.
+    pub fn named(mut self, name: &str) -> Self {
+        self.last_route().name = name.to_owned();
+        self
+    }
+
+    /// Adds to the last route's `match`.
+    pub fn matching(mut self, line: &str) -> Self {
+        self.last_route().matches.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to the last route.
+    pub fn on_route(mut self, line: &str) -> Self {
+        self.last_route().lines.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to the last endpoint.
+    pub fn on_endpoint(mut self, line: &str) -> Self {
+        self.last_endpoint().lines.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to the last endpoint's `tls`.
+    pub fn on_tls(mut self, line: &str) -> Self {
+        self.last_endpoint().tls.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to the last route's upstream.
+    pub fn on_upstream(mut self, line: &str) -> Self {
+        self.last_upstream().lines.push(line.to_owned());
+        self
+    }
+
+    /// Replaces the origins of the last route's upstream.
+    pub fn origins(mut self, list: &str) -> Self {
+        self.last_upstream().origins = list.to_owned();
+        self
+    }
+
+    /// Replaces how the last route's origins are spoken to.
+    pub fn origin_tls(mut self, block: &str) -> Self {
+        self.last_upstream().tls = Some(block.to_owned());
+        self
+    }
+
+    /// Adds a top-level key.
+    pub fn top(mut self, line: &str) -> Self {
+        self.top.push(line.to_owned());
+        self
+    }
+
+    /// Gives the endpoint a certificate for these names.
+    pub fn certificate_for(self, names: &[&str]) -> Self {
+        self.identity(&pki().edge(names))
+    }
+
+    /// Gives the endpoint this certificate. The first one is named `identity-0`.
+    pub fn identity(mut self, identity: &Identity) -> Self {
+        let stem = format!("identity-{}", self.identities);
+        self.identities += 1;
+        self.directory.write(&format!("{stem}.pem"), &identity.cert);
+        self.directory.write(&format!("{stem}.key"), &identity.key);
+        let entry = format!("{{ cert: {stem}.pem, key: {stem}.key }}");
+        self.last_endpoint().certificates.push(entry);
+        self
+    }
+
+    /// Writes a file beside the configuration.
+    pub fn file(self, name: &str, contents: &str) -> Self {
+        self.directory.write(name, contents);
+        self
+    }
+
+    /// This text instead of one put together.
+    pub fn yaml(mut self, text: &str) -> Self {
+        self.whole = Some(text.to_owned());
+        self
+    }
+
+    /// Runs the program under another one, such as `prlimit`.
+    pub fn under(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Does not wait until it listens: its log goes elsewhere.
+    pub fn without_waiting(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+
+    /// Where the configuration's files are.
+    pub fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    /// Starts the proxy and waits until it listens.
+    #[track_caller]
+    pub fn start(mut self) -> Proxy {
+        let text = self.text();
+        if self.waits {
+            self.listeners = text.matches("listen:").count();
+        }
+        self.directory.write("config.yaml", &text);
+        Proxy::launch(self, text)
+    }
+
+    fn last_endpoint(&mut self) -> &mut Endpoint {
+        self.endpoints.last_mut().expect("an endpoint to add to")
+    }
+
+    fn last_route(&mut self) -> &mut Route {
+        self.last_endpoint()
+            .routes
+            .last_mut()
+            .expect("a route to add to")
+    }
+
+    fn last_upstream(&mut self) -> &mut Upstream {
+        self.upstreams.last_mut().expect("an upstream to add to")
+    }
+
+    fn text(&self) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
+        let mut out = String::from("log: { format: json }\n");
+        for line in &self.top {
+            let _ = writeln!(out, "{line}");
+        }
+        out.push_str("endpoints:\n");
+        for endpoint in &self.endpoints {
+            endpoint.write(&mut out);
+        }
+        out.push_str("upstreams:\n");
+        for upstream in &self.upstreams {
+            let _ = writeln!(
+                out,
+                "  {}:\n    origins: {}",
+                upstream.name, upstream.origins
+            );
+            lines(&mut out, "    ", &upstream.lines);
+            if let Some(tls) = &upstream.tls {
+                let _ = writeln!(out, "    tls: {tls}");
+            }
+        }
+        out
+    }
+}
+
+impl Endpoint {
+    fn write(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "  - name: {}\n    listen: {}\n    protocol: {}",
+            self.name, self.listen, self.protocol
+        );
+        lines(out, "    ", &self.lines);
+        if !self.tls.is_empty() || !self.certificates.is_empty() {
+            out.push_str("    tls:\n");
+            lines(out, "      ", &self.tls);
+            let _ = writeln!(
+                out,
+                "      certificates: [{}]",
+                self.certificates.join(", ")
+            );
+        }
+        out.push_str("    routes:\n");
+        for route in &self.routes {
+            let _ = writeln!(
+                out,
+                "      - name: {}\n        mode: {}\n        upstream: {}",
+                route.name, route.mode, route.upstream
+            );
+            if !route.matches.is_empty() {
+                let _ = writeln!(out, "        match: {{ {} }}", route.matches.join(", "));
+            }
+            lines(out, "        ", &route.lines);
+        }
+    }
+}
+
+fn lines(out: &mut String, indent: &str, lines: &[String]) {
+    for line in lines {
+        let _ = writeln!(out, "{indent}{line}");
+    }
+}

@@ -1,0 +1,344 @@
+//! Rules of the source that no compiler holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::reseal;
+
+/// Which module of the crate may name which others. Not listed is not allowed.
+const ALLOWED: [(&str, &[&str]); 17] = [
+    ("outcome", &[]),
+    ("name", &[]),
+    ("lifecycle", &[]),
+    ("sys", &[]),
+    ("admission", &[]),
+    ("leg", &["outcome", "sys"]),
+    ("route", &["name"]),
+    ("upstream", &["leg", "outcome"]),
+    ("tls", &["leg", "name", "outcome"]),
+    ("relay", &["leg", "lifecycle"]),
+    ("observe", &["outcome", "tls::facts"]),
+    (
+        "snapshot",
+        &["leg", "observe", "relay", "route", "tls", "upstream"],
+    ),
+    (
+        "connection",
+        &[
+            "admission",
+            "leg",
+            "lifecycle",
+            "name",
+            "observe",
+            "outcome",
+            "relay",
+            "route",
+            "snapshot",
+            "sys",
+            "tls",
+            "upstream",
+        ],
+    ),
+    ("endpoint", &["admission", "lifecycle", "snapshot", "sys"]),
+    (
+        "server",
+        &[
+            "admission",
+            "connection",
+            "endpoint",
+            "leg",
+            "lifecycle",
+            "name",
+            "observe",
+            "outcome",
+            "relay",
+            "route",
+            "snapshot",
+            "sys",
+            "tls",
+            "upstream",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "admission",
+            "leg",
+            "lifecycle",
+            "name",
+            "observe",
+            "outcome",
+            "relay",
+            "route",
+            "snapshot",
+            "sys",
+            "tls",
+            "upstream",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "config",
+            "connection",
+            "endpoint",
+            "observe",
+            "outcome",
+            "server",
+            "snapshot",
+            "tls",
+            "name",
+        ],
+    ),
+];
+
+const BANNED: [&str; 9] = [
+    "backend",
+    "frontend",
+    "downstream",
+    "util",
+    "utils",
+    "helper",
+    "common",
+    "misc",
+    "manager",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The path of a file's module, such as `["tls", "hello"]`; empty for the roots.
+fn module(file: &Path) -> Vec<String> {
+    let src = root().join("src");
+    let path = file.strip_prefix(src).unwrap().with_extension("");
+    let mut parts: Vec<String> = path
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    if parts
+        .last()
+        .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
+    {
+        parts.pop();
+    }
+    parts
+}
+
+/// The text without comments and without what strings hold.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every path that follows `crate::`, `{}` groups taken apart at their first level, and what `super`
+/// leads to.
+fn imports(file: &Path) -> BTreeSet<String> {
+    let code = code(file);
+    let own = module(file);
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            found.extend(paths(&code[at + "crate::".len()..]));
+        }
+    }
+    let inline = code.matches("mod tests {").count();
+    for (at, _) in code.match_indices("super::") {
+        let before = &code[..at];
+        if before.ends_with("super::") {
+            continue;
+        }
+        let chain = code[at..]
+            .split("super::")
+            .take_while(|part| part.is_empty())
+            .count();
+        let rest = &code[at + chain * "super::".len()..];
+        // Inside of an inline module of tests one more step leads only to the file's own module.
+        let inside = inline > 0 && before.contains("mod tests {");
+        let steps = chain - usize::from(inside);
+        let Some(parent) = own.len().checked_sub(steps) else {
+            continue;
+        };
+        match parent {
+            0 => found.extend(paths(rest)),
+            _ => drop(found.insert(own[..parent].join("::"))),
+        }
+    }
+    found
+}
+
+/// `a::b` of `a::b::C`, or the first two parts of each path in a group.
+fn paths(text: &str) -> Vec<String> {
+    let Some(group) = text.strip_prefix('{') else {
+        return vec![two_parts(text)];
+    };
+    let mut depth = 1;
+    let mut paths = vec![String::new()];
+    for c in group.chars() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        match (depth, c) {
+            (0, _) => break,
+            (1, ',') => paths.push(String::new()),
+            _ => paths.last_mut().unwrap().push(c),
+        }
+    }
+    let paths = paths.iter().map(|path| path.trim());
+    paths
+        .filter(|path| !path.is_empty())
+        .map(two_parts)
+        .collect()
+}
+
+fn two_parts(path: &str) -> String {
+    let end = path
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+        .unwrap_or(path.len());
+    let parts: Vec<_> = path[..end]
+        .split("::")
+        .filter(|part| !part.is_empty())
+        .take(2)
+        .collect();
+    parts.join("::")
+}
+
+#[test]
+fn modules_name_only_those_that_they_may_know() {
+    let allowed: BTreeMap<_, _> = ALLOWED.into_iter().collect();
+    let mut broken = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let own = module(&file);
+        let Some(own) = own.first() else { continue };
+        let Some(allowed) = allowed.get(own.as_str()) else {
+            broken.push(format!("{}: `{own}` is not in the table", file.display()));
+            continue;
+        };
+        for path in imports(&file) {
+            let name = path.split("::").next().unwrap_or_default();
+            let known = allowed
+                .iter()
+                .any(|a| *a == name || path == *a || path.starts_with(&format!("{a}::")));
+            if name != own && !known {
+                broken.push(format!("{} names {path}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_reader_of_imports_reads_them() {
+    let tls = imports(&root().join("src/tls/hello.rs"));
+    assert!(
+        ["leg", "outcome", "tls"]
+            .iter()
+            .all(|name| tls.contains(*name)),
+        "{tls:?}"
+    );
+    assert_eq!(paths("{a::{B, C}, d::e::F, g}; use x"), ["a", "d::e", "g"]);
+    assert_eq!(paths("a::b::C;"), ["a::b"]);
+}
+
+#[test]
+fn the_file_format_is_known_in_config_alone() {
+    for file in rust_files(&root().join("src")) {
+        if module(&file).first().is_some_and(|own| own == "config") {
+            continue;
+        }
+        let code = code(&file);
+        for word in ["serde::", "granit_parser", "yaml::"] {
+            assert!(!code.contains(word), "{} names {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_in_one_file() {
+    for file in rust_files(&root().join("src")) {
+        if module(&file) == ["sys"] {
+            continue;
+        }
+        let code = code(&file);
+        for word in ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_has_a_name_that_says_nothing() {
+    for directory in ["src", "tests"] {
+        for file in rust_files(&root().join(directory)) {
+            let relative = file.strip_prefix(root()).unwrap().with_extension("");
+            for part in relative.iter() {
+                let part = part.to_string_lossy();
+                assert!(
+                    !part.split('_').any(|word| BANNED.contains(&word)),
+                    "{}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_example_is_good() {
+    let example = root().join("config.yaml.example").display().to_string();
+    let checked = reseal(&["check", "--strict", "--no-files", "--config", &example]);
+    checked.must_exit_with(0);
+    assert_eq!(checked.stderr, "");
+}
+
+#[test]
+fn the_example_runs_with_the_certificates_that_it_tells_how_to_make() {
+    let directory = crate::harness::Directory::new();
+    let example = fs::read_to_string(root().join("config.yaml.example")).unwrap();
+    let making = example
+        .lines()
+        .find_map(|line| {
+            line.trim_start_matches(['#', ' '])
+                .strip_prefix("reseal certs ")
+        })
+        .expect("the example says how to make its certificates");
+    let mut arguments = vec!["certs"];
+    arguments.extend(making.split_whitespace());
+    crate::harness::reseal_in(directory.path(), &arguments).must_exit_with(0);
+    let config = directory
+        .write("config.yaml", &example)
+        .display()
+        .to_string();
+    reseal(&["check", "--config", &config]).must_exit_with(0);
+}
+
+#[test]
+fn commands_print_what_they_are_asked_for() {
+    let schema = reseal(&["schema"]);
+    schema.must_exit_with(0);
+    assert!(serde_json::from_str::<serde_json::Value>(&schema.stdout).is_ok());
+    reseal(&["--version"])
+        .must_exit_with(0)
+        .must_say(env!("CARGO_PKG_VERSION"));
+    reseal(&["completions", "bash"])
+        .must_exit_with(0)
+        .must_say("reseal");
+    reseal(&["man"]).must_exit_with(0).must_say(".TH");
+    assert_ne!(reseal(&["no-such-command"]).code, Some(0));
+}

@@ -1,0 +1,190 @@
+//! The access log: its formats, its extra record, and bytes from the wire that want to shape it.
+
+use crate::harness::{End, ForgedHello, Origin, Proxy, extension};
+
+#[track_caller]
+fn one_exchange(proxy: &Proxy) {
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"x");
+    client.end();
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+}
+
+/// The first line of the access log that holds this.
+fn line_with(proxy: &Proxy, what: &str) -> String {
+    let mut found = None;
+    crate::harness::eventually(what, || {
+        found = proxy
+            .records_left()
+            .into_iter()
+            .find(|line| line.contains(what));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn json_tells_all_that_is_known() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    one_exchange(&proxy);
+    let record = proxy.outcome();
+    for key in [
+        "time",
+        "id",
+        "endpoint",
+        "client",
+        "local",
+        "sni",
+        "tls_version",
+        "tls_cipher",
+        "tls_group",
+        "route",
+        "mode",
+        "upstream",
+        "origin",
+        "origin_local",
+        "stage",
+        "reason",
+    ] {
+        assert!(!record.text(key).is_empty(), "{key} in {record:?}");
+    }
+    assert_eq!(record["local"], proxy.place("edge").to_string().as_str());
+    assert_eq!(record["tls_resumed"], false);
+    for stage in ["hello", "route", "client_tls", "connect", "relay", "total"] {
+        assert!(record["ms"][stage].is_number(), "{stage} in {record:?}");
+    }
+    assert_eq!(record.text("id").len(), 16);
+    one_exchange(&proxy);
+    assert_ne!(proxy.outcome().text("id"), record.text("id"));
+}
+
+#[test]
+fn logfmt_and_text_tell_the_same_end() {
+    let origin = Origin::echo();
+    for format in ["logfmt", "text"] {
+        let proxy = Proxy::builder()
+            .terminate("a.test", &origin)
+            .top(&format!("access_log: {{ format: {format} }}"))
+            .start();
+        one_exchange(&proxy);
+        let line = line_with(&proxy, "reason=ok");
+        for pair in [
+            "endpoint=edge",
+            "sni=a.test",
+            "route=a.test",
+            "mode=terminate",
+            "stage=relay",
+        ] {
+            assert!(line.split(' ').any(|word| word == pair), "{pair} in {line}");
+        }
+    }
+}
+
+#[test]
+fn an_open_record_is_written_where_it_is_asked_for() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .top("access_log: { events: [open, close] }")
+        .start();
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"x");
+    let open = proxy.outcome_of(&client);
+    open.must_have("event", "open").must_have("route", "a.test");
+    assert!(!open.has("reason"), "{open:?}");
+    client.end();
+    client.receive_to_end();
+    let close = proxy.outcome_of(&client);
+    close.must_have("event", "close").must_be("ok");
+    assert_eq!(open.text("id"), close.text("id"));
+}
+
+#[test]
+fn promise_10_a_hostile_protocol_name_cannot_shape_a_record() {
+    let origin = Origin::echo();
+    for format in ["json", "logfmt", "text"] {
+        let proxy = Proxy::builder()
+            .passthrough("a.test", &origin)
+            .top(&format!("access_log: {{ format: {format} }}"))
+            .start();
+        // A name that would end the line, forge a second one, and colour a terminal.
+        let hostile = "a\"\n{\"reason\":\"ok\"}\r\x1b[31m\u{202e}.test";
+        let hello = ForgedHello::new(hostile.as_bytes())
+            .with(extension::ALPN, vec![0, 4, 3, b'\n', b'"', 0x1b]);
+        let client = proxy.dial("edge");
+        client.write_raw(&hello.bytes()).unwrap();
+        client.receive_to_end();
+        let line = line_with(&proxy, "hello_malformed");
+        let clean = |c: char| !c.is_control() && c != '\u{202e}';
+        assert!(line.chars().all(clean), "{line:?}");
+        assert_eq!(proxy.records_left().len(), 1, "one line for one connection");
+    }
+}
+
+#[test]
+fn promise_10_a_hostile_certificate_cannot_shape_a_record() {
+    use crate::harness::{Leaf, pki};
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+        .start();
+    let name = format!("eve\n\u{1b}[2J\"}}{}", "x".repeat(4000));
+    let hostile = pki()
+        .stranger
+        .issue(&Leaf::client("eve").common_name(&name));
+    proxy.client("a.test").certificate(&hostile).refusal();
+    let line = line_with(&proxy, "client_cert_unknown_ca");
+    assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
+    assert!(line.len() < 4000, "{} bytes", line.len());
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&line).is_ok(),
+        "{line}"
+    );
+}
+
+#[test]
+fn promise_9_every_connection_ends_in_exactly_one_record() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .passthrough("b.test", &origin)
+        .start();
+    let documented: Vec<_> = reseal::outcome::Reason::ALL
+        .iter()
+        .map(|reason| reason.code())
+        .collect();
+    let mut ids = std::collections::HashSet::new();
+    let mut connections = 0;
+    for round in 0..30 {
+        match round % 6 {
+            0 => one_exchange(&proxy),
+            1 => drop(proxy.dial("edge")),
+            2 => drop(proxy.client("unknown.test").refusal()),
+            3 => proxy
+                .dial("edge")
+                .write_raw(b"GET / HTTP/1.1\r\n\r\n")
+                .unwrap(),
+            4 => proxy.client("a.test").connect().reset(),
+            _ => {
+                let client = proxy.dial("edge");
+                client.must_echo(ForgedHello::new(b"b.test").bytes());
+            }
+        }
+        connections += 1;
+    }
+    for record in proxy.outcomes(connections) {
+        assert!(documented.contains(&record.reason()), "{record:?}");
+        assert!(
+            ids.insert(record.text("id").to_owned()),
+            "two records of {}",
+            record.text("id")
+        );
+    }
+    assert!(
+        proxy.records_left().is_empty(),
+        "{:?}",
+        proxy.records_left()
+    );
+}

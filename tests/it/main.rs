@@ -1,0 +1,40 @@
+//! Reseal as its users meet it: the real binary, real sockets, real programs.
+//!
+//! One binary with a module for each capability. The harness makes what a test needs, certificates
+//! and ports included, so that tests run beside each other and leave nothing behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its modules are all of one crate"
+)]
+
+mod harness;
+
+mod bytes;
+mod client_auth;
+mod client_auth_resumption;
+mod config_errors;
+mod config_meaning;
+mod config_review;
+mod connect;
+mod cuts;
+mod descriptors;
+mod ends;
+mod half_close;
+mod hello;
+mod house;
+mod leaks;
+mod log;
+mod modes;
+mod modes_alpn;
+mod modes_names;
+mod origin_tls;
+mod promises;
+mod real;
+mod real_services;
+mod real_web;
+mod slow_peers;
+mod stop;
+mod stubborn;

@@ -1,0 +1,90 @@
+//! What is promised and what can end a connection, and that each of them is tested by name.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Promises that have no test here, and why.
+const LATER: [(u32, &str); 3] = [
+    (4, "a reload is not there yet"),
+    (5, "files are not replaced under a running process yet"),
+    (
+        6,
+        "no defect is known that could be reached from outside; the permit's unit test panics on purpose",
+    ),
+];
+
+/// Reasons that no test here can bring about, and why.
+const UNREACHABLE: [(&str, &str); 2] = [
+    (
+        "internal_panic",
+        "no defect is known that could be reached from outside",
+    ),
+    (
+        "local_ports_exhausted",
+        "needs a machine whose ports are used up",
+    ),
+];
+
+/// The text of all tests but this file.
+fn tests() -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut text = String::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("promises.rs")
+        {
+            text += &fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_promise_has_a_test_named_after_it() {
+    let tests = tests();
+    for number in 1..=11 {
+        let named = tests.contains(&format!("fn promise_{number}_"));
+        let later = LATER.iter().any(|(later, _)| *later == number);
+        assert!(
+            named != later,
+            "promise {number}: tested {named}, left out {later}"
+        );
+    }
+}
+
+#[test]
+fn every_reason_is_brought_about_by_a_test() {
+    let tests = tests();
+    let left_out: BTreeSet<_> = UNREACHABLE.iter().map(|(code, _)| *code).collect();
+    let untested: Vec<_> = reseal::outcome::Reason::ALL
+        .iter()
+        .map(|reason| reason.code())
+        .filter(|code| !tests.contains(&format!("\"{code}\"")) && !left_out.contains(code))
+        .collect();
+    assert!(untested.is_empty(), "no test expects {untested:?}");
+}
+
+#[test]
+fn every_reason_is_documented_once_with_its_fault() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md");
+    let docs = fs::read_to_string(path).expect("docs/reasons.md");
+    for reason in reseal::outcome::Reason::ALL {
+        let row = format!("| `{}` |", reason.code());
+        let rows: Vec<_> = docs.lines().filter(|line| line.starts_with(&row)).collect();
+        assert_eq!(rows.len(), 1, "{row} stands in {} rows", rows.len());
+        let fault = reason.fault().map_or("–", |fault| fault.word());
+        assert!(
+            rows[0].starts_with(&format!("{row} {fault} |")),
+            "{}",
+            rows[0]
+        );
+        assert!(
+            rows[0].contains(reason.meaning()),
+            "{}: {}",
+            rows[0],
+            reason.meaning()
+        );
+    }
+}

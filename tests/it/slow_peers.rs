@@ -1,0 +1,192 @@
+//! Peers that do not read cost memory that is stated, and no bytes.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, End, Origin, Proxy, Stream, becomes_true, eventually, noise};
+
+/// What an origin tries to send to each client.
+const FLOOD: usize = 48 << 20;
+
+/// What a connection whose peer does not read may hold: what one read took, sealed, twice over.
+const HELD_MAX: usize = 512 << 10;
+
+const CLIENTS: usize = 12;
+
+/// Clients of the mode that do not read while their origins send as much as they can.
+#[track_caller]
+fn memory_is_bounded(proxy: &Proxy, connect: impl Fn() -> Stream) {
+    // What the first connection brings along once is not counted.
+    connect().receive(1);
+    let before = proxy.usage().memory;
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect()).collect();
+    for client in &clients {
+        client.receive(1);
+    }
+    come_to_rest(proxy);
+    let grown = proxy.usage().memory.saturating_sub(before);
+    assert!(
+        grown < CLIENTS * HELD_MAX,
+        "{} KiB for each slow client",
+        grown / CLIENTS / 1024
+    );
+    // Slow is not dead: what was held comes, and what was behind it.
+    let (data, end) = clients[0].receive_to_end();
+    assert_eq!((data.len(), end), (FLOOD - 1, End::Clean));
+}
+
+/// Nothing tells when the last byte has gone as far as it can: the process then uses no time.
+#[track_caller]
+fn come_to_rest(proxy: &Proxy) {
+    eventually("everything is full", || {
+        let cpu = proxy.usage().cpu;
+        std::thread::sleep(Duration::from_millis(120));
+        proxy.usage().cpu == cpu
+    });
+}
+
+fn flood(stream: Stream) {
+    if stream.try_send(vec![7; FLOOD]).is_ok() {
+        stream.end();
+    }
+}
+
+#[test]
+fn promise_7_slow_readers_of_terminate_cost_little_memory() {
+    let origin = Origin::plain().serve(flood);
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    memory_is_bounded(&proxy, || proxy.client("a.test").small_window().connect());
+}
+
+#[test]
+fn promise_7_slow_readers_of_reencrypt_cost_little_memory() {
+    let origin = Origin::sealed().serve(flood);
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    memory_is_bounded(&proxy, || proxy.client("a.test").small_window().connect());
+}
+
+#[test]
+fn promise_7_slow_readers_of_forward_cost_little_memory() {
+    let origin = Origin::plain().serve(flood);
+    let proxy = Proxy::builder().forward(&origin).start();
+    memory_is_bounded(&proxy, || proxy.dial("forward").with_small_window());
+}
+
+#[test]
+fn promise_7_idle_connections_hold_no_buffers() {
+    const IDLE: usize = 200;
+    /// TLS state of one leg takes 4 KB; the rest is the task, and what the allocator rounds up.
+    const IDLE_MAX: usize = 24 << 10;
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let place = proxy.place("edge").clone();
+    let connect = || {
+        let stream = Client::new(&place, "a.test").connect();
+        stream.must_echo(noise(100_000, 4));
+        stream
+    };
+    let _warm: Vec<_> = (0..20).map(|_| connect()).collect();
+    let before = proxy.usage().memory;
+    let idle: Vec<_> = (0..IDLE).map(|_| connect()).collect();
+    let grown = proxy.usage().memory.saturating_sub(before);
+    assert!(
+        grown < IDLE * IDLE_MAX,
+        "{} bytes for each idle connection",
+        grown / IDLE
+    );
+    assert!(
+        idle.iter()
+            .all(|stream| stream.try_send(b"still there").is_ok())
+    );
+}
+
+#[test]
+fn a_slow_reader_does_not_hold_up_the_others() {
+    let flooding = Origin::plain().serve(flood);
+    let echoing = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("slow.test", &flooding)
+        .terminate("quick.test", &echoing)
+        .top("process: { workers: 1 }")
+        .start();
+    let _slow: Vec<_> = (0..4)
+        .map(|_| proxy.client("slow.test").small_window().connect())
+        .collect();
+    let quick = proxy.client("quick.test").connect();
+    for _ in 0..50 {
+        quick.must_echo(b"not held up");
+    }
+}
+
+#[test]
+fn a_busy_connection_does_not_starve_the_others_of_its_worker() {
+    let flooding =
+        Origin::plain().serve(|stream| while stream.try_send(vec![1; 1 << 20]).is_ok() {});
+    let echoing = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&flooding)
+        .endpoint("quick", "tcp")
+        .route("forward", "", &echoing)
+        .top("process: { workers: 1 }")
+        .start();
+    let busy = proxy.dial("forward");
+    std::thread::spawn(move || while busy.read().is_ok() {});
+    let quick = proxy.dial("quick");
+    let done = becomes_true(Duration::from_secs(10), || {
+        quick.must_echo(b"my turn");
+        true
+    });
+    assert!(done);
+}
+
+#[test]
+fn a_reset_waits_for_a_slow_reader_to_take_what_came_before() {
+    let origin = Origin::sealed().serve(|stream| {
+        stream.send(noise(2 << 20, 8));
+        // Cut without close_notify.
+        stream.fin();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    let client = proxy.client("a.test").small_window().connect();
+    // The origin has ended long before we begin to read.
+    eventually("the origin has been served", || origin.accepts() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let (data, end) = client.receive_to_end();
+    assert!(
+        data == noise(2 << 20, 8),
+        "{} bytes of {}",
+        data.len(),
+        2 << 20
+    );
+    assert_eq!(end, End::Reset);
+    proxy.outcome_of(&client).must_be("origin_truncated");
+}
+
+#[test]
+fn a_reset_does_not_wait_for_a_reader_that_has_left() {
+    let (now, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let origin = Origin::plain().serve(move |stream| {
+        assert_eq!(stream.receive_to_end(), (b"bye".to_vec(), End::Clean));
+        stream.send(b"too late");
+        let _ = told.lock().unwrap().recv();
+        stream.reset();
+    });
+    let proxy = Proxy::builder().forward(&origin).start();
+    let client = proxy.dial("forward");
+    client.send(b"bye");
+    let address = client.local();
+    // It is gone altogether: nobody will ever acknowledge what the origin still says.
+    drop(client);
+    come_to_rest(&proxy);
+    now.send(()).unwrap();
+    // To deliver it was worth a minute (`half_close`), were there anybody to deliver it to.
+    let start = Instant::now();
+    let record = proxy.outcome_from(address);
+    record.must_have("stage", "relay");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}: {record:?}",
+        start.elapsed()
+    );
+}
