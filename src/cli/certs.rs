@@ -30,6 +30,9 @@ pub(super) struct Args {
 /// How long development certificates last: long enough for a project, too short to be forgotten.
 const DAYS: i64 = 365;
 
+/// The names of the files that are made beside those asked for.
+const OWN: [&str; 2] = ["ca", "client"];
+
 pub(super) fn main(args: &Args) -> Exit {
     match write_all(&args.out, &args.names) {
         Ok(report) => print(&report),
@@ -42,11 +45,22 @@ pub(super) fn main(args: &Args) -> Exit {
 
 fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
     fs::create_dir_all(dir).map_err(|e| about(dir, &e))?;
-    for name in names {
+    for (n, name) in names.iter().enumerate() {
         if Pattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
-            return Err(io::Error::other(format!(
-                "`{name}` is neither a host name nor an address"
-            )));
+            return refuse(name, "is neither a host name nor an address");
+        }
+        if OWN.contains(&name.as_str()) {
+            return refuse(
+                name,
+                "is the name of a file that this command makes of its own",
+            );
+        }
+        if names
+            .iter()
+            .take(n)
+            .any(|other| file_name(other) == file_name(name))
+        {
+            return refuse(name, "is there twice");
         }
         for extension in ["pem", "key"] {
             free(&dir.join(format!("{}.{extension}", file_name(name))))?;
@@ -84,6 +98,17 @@ impl Authority {
     /// The CA of a directory, made when there is none.
     pub(super) fn open_or_create(dir: &Path) -> io::Result<Self> {
         let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+        if cert.exists() != key.exists() {
+            let (there, absent) = if cert.exists() {
+                (&cert, "ca.key")
+            } else {
+                (&key, "ca.pem")
+            };
+            return Err(about(
+                there,
+                &format!("is there without {absent}; remove it to make a new CA"),
+            ));
+        }
         if cert.exists() && key.exists() {
             let key = KeyPair::from_pem(&fs::read_to_string(key)?).map_err(io::Error::other)?;
             let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(cert)?, key)
@@ -170,6 +195,10 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
             }
             _ => about(path, &e),
         })
+}
+
+fn refuse<T>(name: &str, why: &str) -> io::Result<T> {
+    Err(io::Error::other(format!("`{name}` {why}")))
 }
 
 /// Refuses a path at which there is something.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use crate::harness::{End, Origin, PATIENCE, Proxy, Report, Stream, noise, pki};
 
@@ -106,6 +106,59 @@ fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, 
         ("originate", proxy.dial("originate")),
     ];
     (proxy, clients)
+}
+
+/// How much each mode carries each way when all do at once; `RESEAL_STREAM_BYTES` raises it.
+fn stream_size() -> usize {
+    std::env::var("RESEAL_STREAM_BYTES").map_or(32 << 20, |text| text.parse().unwrap())
+}
+
+/// Sends a long stream to an echo while it comes back, and compares the two by their hashes: no side
+/// holds more than a block of it.
+#[track_caller]
+fn comes_back_whole(mode: &str, client: &Stream) {
+    let blocks = stream_size() >> 20;
+    let sender = client.clone();
+    let sending = thread::spawn(move || {
+        let mut hash = Context::new(&SHA256);
+        let mut block = noise(1 << 20, 3);
+        for n in 0..blocks {
+            block[..8].copy_from_slice(&n.to_le_bytes());
+            hash.update(&block);
+            sender.send(&block);
+        }
+        sender.end();
+        hash.finish()
+    });
+    let mut hash = Context::new(&SHA256);
+    let mut received = 0;
+    let end = loop {
+        match client.read() {
+            Ok(data) => {
+                received += data.len();
+                hash.update(&data);
+            }
+            Err(end) => break end,
+        }
+    };
+    assert_eq!((received, end), (blocks << 20, End::Clean), "{mode}");
+    let sent = sending.join().unwrap();
+    assert_eq!(hash.finish().as_ref(), sent.as_ref(), "{mode}");
+}
+
+#[test]
+fn every_mode_at_once_carries_long_streams_both_ways() {
+    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
+    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    thread::scope(|scope| {
+        for (mode, client) in &clients {
+            scope.spawn(move || comes_back_whole(mode, client));
+        }
+    });
+    for (_, client) in &clients {
+        let record = proxy.outcome_of(client);
+        record.must_be("ok");
+    }
 }
 
 #[test]

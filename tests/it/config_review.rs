@@ -513,6 +513,25 @@ fn certificates_are_all_made_or_none_where_a_file_is_there_already() {
 }
 
 #[test]
+fn half_an_authority_or_a_name_of_its_own_stops_certs_before_it_writes() {
+    for half in ["ca.pem", "ca.key"] {
+        let directory = Directory::new();
+        directory.write(half, "somebody else's");
+        certs(directory.path(), &["a.test"])
+            .must_exit_with(1)
+            .must_say(half);
+        assert_eq!(files(directory.path()), [half]);
+    }
+    for names in [["a.test", "ca"], ["a.test", "client"], ["a.test", "a.test"]] {
+        let directory = Directory::new();
+        certs(directory.path(), &names)
+            .must_exit_with(1)
+            .must_say(names[1]);
+        assert_eq!(files(directory.path()), Vec::<String>::new(), "{names:?}");
+    }
+}
+
+#[test]
 fn certificate_authorities_have_different_names() {
     let (one, two) = (Directory::new(), Directory::new());
     let subjects: Vec<_> = [&one, &two]

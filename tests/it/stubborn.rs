@@ -16,8 +16,8 @@ use crate::harness::{
 /// More than a narrow peer has room for, and less than the proxy can queue in the kernel.
 const FLOOD: usize = 100_000;
 
-/// A worker may open its own descriptors later than the process says that it listens. Where they are
-/// counted there is one worker, and it has served already.
+/// Where descriptors are counted there is one worker, and it has served already: no other can open its
+/// own meanwhile.
 const ONE_WORKER: &str = "process: { workers: 1, limits: { handshakes: 2 } }";
 
 /// What is not held up by anybody takes less.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,6 +164,7 @@ fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
     let any = |ip: &SocketAddr| ip.ip().is_unspecified();
     match (a, b) {
         (L::Ip(a), L::Ip(b)) => {
+            let (a, b) = (&canonical(*a), &canonical(*b));
             let same_family = a.is_ipv4() == b.is_ipv4();
             a.port() == b.port()
                 && a.port() != 0
@@ -171,10 +173,19 @@ fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
         }
         (L::Any(port), L::Ip(ip)) | (L::Ip(ip), L::Any(port)) => *port == ip.port() && *port != 0,
         (L::Any(a), L::Any(b)) => a == b && *a != 0,
-        (L::Unix(a), L::Unix(b)) => a.unix == b.unix,
+        // Compared by their parts, `./x` is `x`.
+        (L::Unix(a), L::Unix(b)) => plain(&a.unix).eq(plain(&b.unix)),
         (L::Systemd(a), L::Systemd(b)) => a == b,
         _ => false,
     }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn plain(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    path.components().filter(|part| *part != Component::CurDir)
 }
 
 /// A unix socket is the owner's alone unless the file says otherwise.

@@ -333,6 +333,10 @@ fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
         tls.alpn.given_in(tls).then_some(tls.alpn.at),
         tls.min_version.given_in(tls).then_some(tls.min_version.at),
         tls.verify.given_in(tls).then_some(tls.verify.at),
+        tls.resumption.given_in(tls).then_some(tls.resumption.at),
+        tls.on_truncation
+            .given_in(tls)
+            .then_some(tls.on_truncation.at),
     ];
     optional.into_iter().chain(defaulted).flatten().min()
 }
