@@ -94,10 +94,8 @@ cargo clippy --all-targets --locked -- -D warnings
 step 'tests'
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked
-    step 'tests in the documentation'
-    cargo test --doc --locked
 else
-    cargo test --locked
+    cargo test --locked --all-targets
 fi
 
 step 'dependencies: bans, licences, sources'

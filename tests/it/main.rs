@@ -15,6 +15,7 @@ mod harness;
 mod bytes;
 mod client_auth;
 mod client_auth_resumption;
+mod commands;
 mod config_errors;
 mod config_meaning;
 mod config_review;

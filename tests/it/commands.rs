@@ -1,0 +1,195 @@
+//! The commands that need no file: `demo`, `forward`, and those that print.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Directory, End, Lines, Origin, PATIENCE, Place, Stream, finish, pki, reseal};
+
+/// A command that serves, killed when this is dropped.
+struct Serving {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Serving {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_reseal"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Where it says that it listens.
+    #[track_caller]
+    fn place(&self) -> Place {
+        let address = self.stderr.wait(PATIENCE, |lines| {
+            let line = lines.iter().find(|line| line.contains("\"listening\""))?;
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            Some(record["address"].as_str().unwrap().to_owned())
+        });
+        Place::parse(&address.expect("it says where it listens"))
+    }
+
+    /// One INT is enough, and all is well.
+    #[track_caller]
+    fn must_end_at_once(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn forward_carries_one_port_to_another() {
+    let origin = Origin::echo();
+    let to = origin.place().to_string();
+    let serving = Serving::start(&["forward", "--listen", "127.0.0.1:0", "--to", &to]);
+    let client = Stream::dial(&serving.place()).unwrap();
+    client.must_echo(b"through");
+    client.end();
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+    let line = serving.stdout.wait(PATIENCE, |lines| lines.pop());
+    let line = line.expect("one line for the connection");
+    assert!(
+        line.contains("mode=forward") && line.contains("reason=ok"),
+        "{line}"
+    );
+    serving.must_end_at_once();
+}
+
+#[test]
+fn forward_terminates_and_opens_tls_as_its_flags_say() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let edge = pki().edge(&["a.test"]);
+    directory.write("edge.pem", format!("{}{}", edge.cert, edge.key));
+    for (name, text) in pki().files() {
+        directory.write(name, text);
+    }
+    let origin = Origin::sealed().echo();
+    let to = format!("tls://{}", origin.place());
+    let serving = Serving::start(&[
+        "forward",
+        "--listen",
+        "tls://127.0.0.1:0",
+        "--cert",
+        &path("edge.pem"),
+        "--to",
+        &to,
+        "--ca",
+        &path("origin-ca.pem"),
+        "--server-name",
+        "origin.test",
+    ]);
+    let client = crate::harness::Client::new(&serving.place(), "a.test");
+    let stream = client.without_sni().connect();
+    stream.must_echo(b"sealed on both sides");
+    serving.must_end_at_once();
+}
+
+#[test]
+fn forward_says_what_its_flags_lack() {
+    let to = ["--to", "127.0.0.1:1"];
+    for (flags, what) in [
+        (vec!["--listen", "tls://127.0.0.1:0"], "needs --cert"),
+        (
+            vec!["--listen", "127.0.0.1:0", "--client-ca", "x"],
+            "needs --listen tls://",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--ca", "x"],
+            "needs --to tls://",
+        ),
+        (
+            vec!["--listen", "nonsense"],
+            "is not an address to listen on",
+        ),
+    ] {
+        let arguments: Vec<_> = ["forward"].into_iter().chain(flags).chain(to).collect();
+        reseal(&arguments).must_exit_with(2).must_say(what);
+    }
+}
+
+/// Every command that the demo prints is run as it is printed, by a shell.
+#[test]
+fn the_commands_of_the_demo_work_as_they_are_printed() {
+    let serving = Serving::start(&["demo"]);
+    let tour = serving.stdout.wait(PATIENCE, |lines| {
+        let end = lines.iter().position(|line| line.contains("Ctrl-C"))?;
+        Some(lines.drain(..=end).collect::<Vec<_>>())
+    });
+    let tour = tour.expect("the demo prints what to try");
+    let commands: Vec<_> = tour.iter().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(commands.len(), 9, "{tour:#?}");
+    let mut heard = 0;
+    let mut refused = Vec::new();
+    for command in commands {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        let finished = finish(shell, b"");
+        heard += usize::from(finished.stdout.contains("The demo origin heard"));
+        if finished.code != Some(0) {
+            refused.push(finished.text());
+        }
+    }
+    assert_eq!(
+        heard, 6,
+        "all five modes, and the client with a certificate"
+    );
+    assert_eq!(refused.len(), 2, "{refused:#?}");
+    assert!(refused[0].contains("certificate required"), "{refused:#?}");
+    assert!(refused[1].contains("unrecognized name"), "{refused:#?}");
+    let seen = serving.stdout.wait(PATIENCE, |lines| {
+        (lines.len() >= 9).then(|| lines.join("\n"))
+    });
+    let seen = seen.expect("one line for each command");
+    for word in [
+        "mode=passthrough",
+        "mode=reencrypt",
+        "mode=originate",
+        "reason=client_cert_missing",
+        "reason=unknown_sni",
+    ] {
+        assert!(seen.contains(word), "no {word} in:\n{seen}");
+    }
+    let directory = tour
+        .iter()
+        .find_map(|line| line.split("The configuration is ").nth(1))
+        .and_then(|rest| rest.split("/config.yaml").next())
+        .map(PathBuf::from)
+        .expect("the demo names its directory");
+    assert!(directory.exists());
+    serving.must_end_at_once();
+    assert!(!directory.exists(), "the demo cleans up");
+}
+
+#[test]
+fn what_is_printed_for_other_programs_is_what_they_read() {
+    let schema = reseal(&["schema"]);
+    schema.must_exit_with(0);
+    let schema: serde_json::Value = serde_json::from_str(&schema.stdout).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    reseal(&["completions", "bash"])
+        .must_exit_with(0)
+        .must_say("_reseal");
+    reseal(&["man"]).must_exit_with(0).must_say(".TH");
+}
