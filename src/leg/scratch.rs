@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 
-/// How much one read asks of a socket, in bytes. Several TLS records for one system call, and small
-/// enough to stay in a core's cache.
-pub const READ_CHUNK: usize = 64 * 1024;
+/// How much one read asks of a socket, in bytes: as much as a fast sender may have for us, since each
+/// write wakes a peer, and little enough to stay in a core's second-level cache. It bounds what is kept
+/// for a peer that does not read.
+pub const READ_CHUNK: usize = 256 * 1024;
 
 /// Room in front of a read for what a TLS connection kept from the last one: at most one partial
 /// record, or one handshake message that is split over records.

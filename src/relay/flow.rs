@@ -7,14 +7,14 @@ use super::OnTruncation;
 use crate::leg::{Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
 
 /// How many reads one turn may take before the other connections of the worker get theirs.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
-/// After so many reads in a row that filled the scratch, bytes are spliced where both sides are
-/// plain. Splicing small amounts costs more than copying them.
-const FULL_READS: u8 = 4;
+/// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
+/// are plain. Splicing small amounts costs more than copying them.
+const BULK_READS: u8 = 4;
 
-/// When a splice moves less than this, the stream is not in bulk any more.
-const BULK_MIN: usize = 16 * 1024;
+/// What a read or a splice moves at least while a stream is in bulk.
+const BULK: usize = 16 * 1024;
 
 /// How a source stopped.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub(super) struct Flow {
     /// A write to the source's socket saw this error. The kernel reports a reset once, and to
     /// whoever asks first: the source's bytes are still read, but its end is then a cut.
     source_error: Option<io::Error>,
-    /// Full reads in a row, up to [`FULL_READS`].
-    full_reads: u8,
+    /// Reads of at least [`BULK`] bytes in a row.
+    bulk_reads: u8,
     /// Spliced bytes that the sink has not taken; they come after those of `pending`.
     pipe: Option<Pipe>,
     on_truncation: OnTruncation,
@@ -75,7 +75,7 @@ impl Flow {
             pending: Vec::new(),
             sent: 0,
             source_error: None,
-            full_reads: 0,
+            bulk_reads: 0,
             pipe: None,
             on_truncation,
             moved: unread.len() as u64,
@@ -182,7 +182,7 @@ impl Flow {
         }
         match self.state {
             State::Open => {
-                if self.full_reads >= FULL_READS && self.splices(from, to) {
+                if self.bulk_reads >= BULK_READS && self.splices(from, to) {
                     return self.splice(cx, from);
                 }
                 let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch));
@@ -252,8 +252,8 @@ impl Flow {
             Poll::Ready(Ok(0)) => self.source_ended(from),
             Poll::Ready(Ok(moved)) => {
                 self.moved += moved as u64;
-                if moved < BULK_MIN {
-                    self.full_reads = 0;
+                if moved < BULK {
+                    self.bulk_reads = 0;
                 }
             }
             Poll::Ready(Err(error)) => self.state = State::Cut(Cut::Reset(error)),
@@ -291,8 +291,8 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
         };
-        self.full_reads = if len == READ_CHUNK {
-            self.full_reads.saturating_add(1)
+        self.bulk_reads = if len >= BULK {
+            self.bulk_reads.saturating_add(1)
         } else {
             0
         };
