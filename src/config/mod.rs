@@ -1,39 +1,25 @@
-//! The configuration file: from its text to a [`Spec`] in which every value
-//! has its place, with all problems at once.
+//! The configuration: a file's text becomes a [`Spec`] in which every value has its place ([`read()`]),
+//! and a `Spec` becomes a [`Snapshot`](crate::snapshot::Snapshot) in which every value fits
+//! ([`compile`]). Only here is YAML known.
 //!
-//! [`yaml`] makes a tree of located nodes, [`read`](mod@read) and its macro in
-//! [`fields`] turn nodes into the types that [`spec`] declares, and
-//! [`problem`] collects what is wrong on the way. Nothing here opens a file,
-//! resolves a name or compares two values of the file: that needs a whole
-//! [`Spec`] and belongs to those who use it.
+//! [`spec`] is the table of all keys with their defaults; [`reader`] is the machinery that it is
+//! declared with.
 
-pub mod address;
 pub mod compile;
-mod compose;
-mod expand;
-pub mod fields;
 pub mod load;
-pub mod print;
-pub mod problem;
-mod quantities;
-pub mod read;
-pub mod schema;
-pub mod shapes;
-mod snippet;
+pub mod reader;
 pub mod spec;
-pub mod values;
-pub mod words;
-pub mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-pub use problem::{Problem, Problems, Severity, Span};
-pub use read::Located;
+pub use reader::problem::{Problem, Problems, Severity, Span};
+pub use reader::read::Located;
 pub use spec::Spec;
 
-use read::{Read, Reader};
-use yaml::{Kind, Node};
+use reader::read::{Read, Reader};
+use reader::yaml::{self, Kind, Node};
+use reader::{print, schema};
 
 /// Reads the text of a file, its variables taken from `env`. The [`Spec`] is
 /// there if every value could be read; it is only to be used if the problems

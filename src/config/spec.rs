@@ -2,15 +2,15 @@
 //! reader, the JSON Schema and the printed form are made from. It must not
 //! know how any of it is used, nor which values fit together.
 
-use super::address::{Cidr, Listen, OriginAddress};
-use super::fields::{Field, Fields, spec};
-use super::print::Shown;
-use super::read::{Complaint, Located, Read, Reader};
-use super::schema::Definitions;
-use super::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
-use super::values::{Count, Duration, Name, Output, Path, Protocol, Text, Timeout};
-use super::words::words;
-use super::yaml::{Kind, Node};
+use super::reader::address::{Cidr, Listen, OriginAddress};
+use super::reader::fields::{Field, Fields, spec};
+use super::reader::print::Shown;
+use super::reader::read::{Complaint, Located, Read, Reader};
+use super::reader::schema::Definitions;
+use super::reader::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
+use super::reader::values::{Count, Duration, Name, Output, Path, Protocol, Text, Timeout};
+use super::reader::words::words;
+use super::reader::yaml::{Kind, Node};
 use serde_json::{Value, json};
 
 spec! {

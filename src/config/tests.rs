@@ -7,10 +7,10 @@ mod drawing;
 mod hostile;
 mod values;
 
-use super::address::Listen;
-use super::read::{Leaf, Read, Reader};
-use super::shapes::{AutoOr, Limit};
-use super::values::{Count, Output};
+use super::reader::address::Listen;
+use super::reader::read::{Leaf, Read, Reader};
+use super::reader::shapes::{AutoOr, Limit};
+use super::reader::values::{Count, Output};
 use super::{Problems, Spec, print, read, schema, yaml};
 
 const SMALL: &str = "\

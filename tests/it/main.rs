@@ -36,6 +36,7 @@ mod promises;
 mod real;
 mod real_services;
 mod real_web;
+mod schedules;
 mod slow_peers;
 mod stop;
 mod stubborn;

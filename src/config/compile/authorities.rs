@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
-use crate::config::problem::Span;
-use crate::config::read::Located;
+use crate::config::reader::problem::Span;
+use crate::config::reader::read::Located;
+use crate::config::reader::values;
 use crate::config::spec::Trust;
-use crate::config::values;
 use crate::tls::material;
 
 #[derive(Default)]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Compiler, Files};
-use crate::config::problem::{Span, quoted};
-use crate::config::read::Located;
-use crate::config::shapes::OneOrMany;
+use crate::config::reader::problem::{Span, quoted};
+use crate::config::reader::read::Located;
+use crate::config::reader::shapes::OneOrMany;
+use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
-use crate::config::values;
 use crate::name::Pattern;
 use crate::observe::format::timestamp;
 use crate::tls::certificates::{Certificate, Certificates};

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::address::{Listen, OriginAddress};
-use crate::config::problem::{Problems, Span, quoted};
+use crate::config::reader::address::{Listen, OriginAddress};
+use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::spec::{Endpoint, Spec};
 
 /// Tells of every origin that leads back to its own endpoint. Host names other than `localhost` are

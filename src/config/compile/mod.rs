@@ -15,9 +15,9 @@ mod upstreams;
 
 use std::path::{Path, PathBuf};
 
-use super::problem::{Problems, Span};
-use super::spec::{KeyPermissions, Spec};
-use super::values;
+use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::values;
+use crate::config::spec::{KeyPermissions, Spec};
 use crate::snapshot::Snapshot;
 use crate::tls::material::{self, MaterialError};
 

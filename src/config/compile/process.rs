@@ -4,9 +4,9 @@ use std::path::Path;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::shapes::AutoOr;
+use crate::config::reader::shapes::AutoOr;
+use crate::config::reader::values;
 use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat};
-use crate::config::values;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::format::Format;
 use crate::observe::logging::LogSettings;

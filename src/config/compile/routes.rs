@@ -7,8 +7,8 @@ use super::certificates::Store;
 use super::serving::{self, Reached};
 use super::upstreams::Upstreams;
 use super::{Compiler, Files};
-use crate::config::problem::{Span, quoted, quoted_list};
-use crate::config::read::{Located, nearest};
+use crate::config::reader::problem::{Span, quoted, quoted_list};
+use crate::config::reader::read::{Located, nearest};
 use crate::config::spec::{self, ClientProtocol, Mode};
 use crate::name::Pattern;
 use crate::route::{Match, RouteTable};
@@ -113,14 +113,8 @@ impl Compiler<'_> {
         if let Some(upstream) = around.upstreams.get(name) {
             return upstream.clone();
         }
-        let known = || around.upstreams.keys().map(String::as_str);
-        let help = match nearest(name, known()) {
-            Some(nearest) => format!("did you mean {}?", quoted(nearest)),
-            None => format!("`upstreams` has {}", quoted_list(known())),
-        };
-        self.problems
-            .error(spec.upstream.at, "there is no upstream of this name")
-            .help(help);
+        let known: Vec<_> = around.upstreams.keys().map(String::as_str).collect();
+        self.unknown(spec.upstream.at, "upstream", name, &known);
         None
     }
 
@@ -221,6 +215,17 @@ impl Compiler<'_> {
             .help(help);
     }
 
+    /// Tells of a name that nothing has. The name itself is not told: it may come from a variable.
+    fn unknown(&mut self, at: Span, what: &str, name: &str, known: &[&str]) {
+        let help = match nearest(name, known.iter().copied()) {
+            Some(nearest) => format!("did you mean {}?", quoted(nearest)),
+            None => format!("there is {}", quoted_list(known.iter().copied())),
+        };
+        self.problems
+            .error(at, format!("there is no {what} of this name"))
+            .help(help);
+    }
+
     /// The route for absent and unknown names: a route of its own, with its own certificate.
     fn default_route(
         &mut self,
@@ -231,14 +236,8 @@ impl Compiler<'_> {
         let name = default.route.as_str();
         let routes = &around.endpoint.routes;
         let Some(spec) = routes.iter().find(|route| route.name.as_str() == name) else {
-            let known = || routes.iter().map(|route| route.name.as_str());
-            let help = match nearest(name, known()) {
-                Some(nearest) => format!("did you mean {}?", quoted(nearest)),
-                None => format!("the endpoint has {}", quoted_list(known())),
-            };
-            self.problems
-                .error(default.route.at, "there is no route of this name")
-                .help(help);
+            let known: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
+            self.unknown(default.route.at, "route", name, &known);
             return None;
         };
         let certificate = match spec.mode.value {

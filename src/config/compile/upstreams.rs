@@ -9,10 +9,10 @@ use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
 use super::{Compiler, Files};
-use crate::config::address::OriginAddress;
-use crate::config::problem::{Span, quoted};
-use crate::config::read::Located;
-use crate::config::shapes::OffOr;
+use crate::config::reader::address::OriginAddress;
+use crate::config::reader::problem::{Span, quoted};
+use crate::config::reader::read::Located;
+use crate::config::reader::shapes::OffOr;
 use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
 use crate::leg::TcpOptions;
 use crate::name::Name;

@@ -1,9 +1,9 @@
 //! Files made to do harm, and secrets that must stay in.
 
-use super::super::print::{self, Shown};
-use super::super::read::Reader;
 use super::super::{Problems, read, yaml};
 use super::{FULL, lines, no_variables, only, some_variables};
+use crate::config::reader::print::{self, Shown};
+use crate::config::reader::read::Reader;
 use std::time::Instant;
 
 #[test]

@@ -1,15 +1,15 @@
 //! Single values: what is accepted, how it is shown again, and what is said
 //! about the rest.
 
-use super::super::address::{Cidr, Listen, OriginAddress};
-use super::super::read::Reader;
-use super::super::shapes::{AutoOr, Limit, OffOr};
 use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumption};
-use super::super::values::{
-    Count, Duration, Fraction, Name, Output, Path, Permissions, Size, Text,
-};
 use super::super::{Problems, yaml};
 use super::{FULL, SMALL, good, only, said, shown, some_variables};
+use crate::config::reader::address::{Cidr, Listen, OriginAddress};
+use crate::config::reader::read::Reader;
+use crate::config::reader::shapes::{AutoOr, Limit, OffOr};
+use crate::config::reader::values::{
+    Count, Duration, Fraction, Name, Output, Path, Permissions, Size, Text,
+};
 
 #[test]
 fn dollars_are_literal_unless_they_begin_a_variable() {

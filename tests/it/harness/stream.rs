@@ -328,6 +328,17 @@ impl Stream {
         data
     }
 
+    /// Exactly so many bytes, if that many come.
+    pub fn try_receive(&self, len: usize) -> Option<Vec<u8>> {
+        let mut data = Vec::with_capacity(len);
+        while data.len() < len {
+            data.extend_from_slice(&self.read().ok()?);
+        }
+        let surplus = data.split_off(len);
+        *self.0.surplus.lock().unwrap() = surplus;
+        Some(data)
+    }
+
     /// Everything to the end, and how it ended.
     pub fn receive_to_end(&self) -> (Vec<u8>, End) {
         let mut data = Vec::new();
@@ -376,6 +387,14 @@ impl Stream {
             1,
             "a clone keeps the socket open"
         );
+    }
+
+    /// Ends with a reset once all clones are gone; they are told at once that nothing more comes.
+    pub fn cut(&self) {
+        let socket = SockRef::from(&self.0.socket);
+        socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        // It fails where the peer has reset before.
+        let _ = socket.shutdown(Shutdown::Read);
     }
 
     /// Asks for little room in the kernel, so that a slow reader is felt soon.

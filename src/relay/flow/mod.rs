@@ -1,5 +1,7 @@
 //! One direction of a relay: read, open, seal, write. The hot loop.
 
+mod bulk;
+
 use std::io;
 use std::task::{Context, Poll, ready};
 
@@ -8,13 +10,6 @@ use crate::leg::{Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scr
 
 /// How many reads one turn may take before the other connections of the worker get theirs.
 const ROUNDS: usize = 2;
-
-/// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
-/// are plain. Splicing small amounts costs more than copying them.
-const BULK_READS: u8 = 4;
-
-/// What a read or a splice moves at least while a stream is in bulk.
-const BULK: usize = 16 * 1024;
 
 /// How a source stopped.
 #[derive(Debug)]
@@ -49,7 +44,7 @@ pub(super) struct Flow {
     /// A write to the source's socket saw this error. The kernel reports a reset once, and to
     /// whoever asks first: the source's bytes are still read, but its end is then a cut.
     source_error: Option<io::Error>,
-    /// Reads of at least [`BULK`] bytes in a row.
+    /// Large reads in a row.
     bulk_reads: u8,
     /// Spliced bytes that the sink has not taken; they come after those of `pending`.
     pipe: Option<Pipe>,
@@ -182,7 +177,7 @@ impl Flow {
         }
         match self.state {
             State::Open => {
-                if self.bulk_reads >= BULK_READS && self.splices(from, to) {
+                if self.splices(from, to) {
                     return self.splice(cx, from);
                 }
                 let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch));
@@ -229,38 +224,6 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the next bytes are to be spliced; there may be no pipe for them.
-    fn splices(&mut self, from: &Leg, to: &Leg) -> bool {
-        let plain = from.seal.is_none() && to.seal.is_none();
-        if plain && from.socket.can_splice() && to.socket.can_splice() {
-            self.pipe = self.pipe.take().or_else(Pipe::borrow);
-        }
-        self.pipe.is_some()
-    }
-
-    /// Takes in what the source has, by splicing. The pipe is empty.
-    fn splice(&mut self, cx: &mut Context<'_>, from: &mut Leg) -> Poll<()> {
-        let Some(pipe) = &mut self.pipe else {
-            return Poll::Ready(());
-        };
-        match from.socket.poll_splice_in(cx, pipe) {
-            Poll::Pending => {
-                // Nothing is in flight, so the pipe goes back; the next bytes may be bulk again.
-                self.pipe = None;
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(0)) => self.source_ended(from),
-            Poll::Ready(Ok(moved)) => {
-                self.moved += moved as u64;
-                if moved < BULK {
-                    self.bulk_reads = 0;
-                }
-            }
-            Poll::Ready(Err(error)) => self.state = State::Cut(Cut::Reset(error)),
-        }
-        Poll::Ready(())
-    }
-
     /// Reads once and passes on what that gave. An error is the sink's.
     fn fill(
         &mut self,
@@ -291,11 +254,7 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
         };
-        self.bulk_reads = if len >= BULK {
-            self.bulk_reads.saturating_add(1)
-        } else {
-            0
-        };
+        self.count_read(len);
         let filled = input.get_mut(..start + len).unwrap_or_default();
         match &mut from.seal {
             Some(seal) => {

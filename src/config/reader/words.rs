@@ -38,20 +38,20 @@ macro_rules! words {
             }
         }
 
-        impl super::read::Leaf for $name {
+        impl $crate::config::reader::read::Leaf for $name {
             fn what() -> std::borrow::Cow<'static, str> {
-                super::words::one_of(Self::WORDS).into()
+                $crate::config::reader::words::one_of(Self::WORDS).into()
             }
 
-            fn parse(text: &str) -> Result<Self, super::read::Complaint> {
-                match super::words::canonical(text, Self::WORDS) {
+            fn parse(text: &str) -> Result<Self, $crate::config::reader::read::Complaint> {
+                match $crate::config::reader::words::canonical(text, Self::WORDS) {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(super::words::unknown_word($what, text, Self::WORDS)),
+                    _ => Err($crate::config::reader::words::unknown_word($what, text, Self::WORDS)),
                 }
             }
 
             fn schema() -> serde_json::Value {
-                super::words::schema(Self::WORDS)
+                $crate::config::reader::words::schema(Self::WORDS)
             }
 
             fn show(&self) -> String {
@@ -60,7 +60,7 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(in crate::config) use words;
 
 /// The same word as this enum spells it: tools that follow YAML 1.1 turn
 /// `off` and `on` into booleans.

@@ -189,4 +189,4 @@ macro_rules! spec {
         }
     };
 }
-pub(super) use spec;
+pub(in crate::config) use spec;

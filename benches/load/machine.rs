@@ -1,0 +1,85 @@
+//! What the kernel says of a process, and a place for files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A directory that is removed at the end.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("reseal-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a scratch directory");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the plot goes: it outlives the directory.
+    pub(crate) fn plot(&self) -> PathBuf {
+        std::env::var_os("PLOT").map_or_else(
+            || std::env::temp_dir().join("reseal-bench.svg"),
+            PathBuf::from,
+        )
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process and all that it started: some proxies are several.
+fn family(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+    }
+    found
+}
+
+/// User and system time of a process and its children, in seconds.
+pub(crate) fn cpu(pid: u32) -> f64 {
+    // The kernel counts in hundredths of a second for every process.
+    const TICKS: f64 = 100.0;
+    let ticks = |pid: u32| -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields
+            .split_whitespace()
+            .skip(11)
+            .take(4)
+            .filter_map(|n| n.parse::<u64>().ok())
+            .sum()
+    };
+    family(pid).into_iter().map(ticks).sum::<u64>() as f64 / TICKS
+}
+
+/// Proportional set size of a process and its children, in KiB.
+pub(crate) fn memory(pid: u32) -> f64 {
+    let pss = |pid: u32| -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        rollup
+            .lines()
+            .filter_map(|line| line.strip_prefix("Pss:"))
+            .filter_map(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .sum()
+    };
+    family(pid).into_iter().map(pss).sum::<u64>() as f64
+}

@@ -1,0 +1,124 @@
+//! The pieces that every connection or every byte goes through, one at a time.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box, counter::BytesCount};
+use reseal::leg::{Conn, OutBuf, Seal};
+use reseal::name::{Name, Pattern};
+use reseal::observe::escape;
+use reseal::route::{Arrival, Match, RouteTable};
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn normalise_a_server_name() -> Name {
+    Name::from_wire(black_box("Vault.Example.COM.")).unwrap()
+}
+
+/// The way of a connection through a table of so many names.
+#[divan::bench(args = [1, 100, 10_000])]
+fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
+    let mut table = RouteTable::default();
+    for n in 0..names {
+        let pattern = Pattern::parse(&format!("host-{n}.example.com")).unwrap();
+        table.add(pattern, Match::default(), n);
+    }
+    let name = Name::from_wire("host-0.example.com").unwrap();
+    let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
+    bencher.bench(|| {
+        let arrival = Arrival {
+            name: Some(&name),
+            alpn: &alpn,
+            source: None,
+        };
+        *table.choose(black_box(&arrival)).unwrap()
+    });
+}
+
+#[divan::bench]
+fn escape_a_text_of_the_wire() -> String {
+    escape::text(black_box("CN=deployer, O=Example \u{202e}Corp\r\n"))
+}
+
+/// What one read of a relay goes through in reencrypt: opened on one side, sealed on the other.
+#[divan::bench(args = [1, 1024, 16 * 1024, 64 * 1024])]
+fn seal_and_open(bencher: Bencher<'_, '_>, size: usize) {
+    let (mut client, mut server) = connected();
+    let data = vec![7; size];
+    let mut wire = OutBuf::default();
+    bencher.counter(BytesCount::new(size)).bench_local(|| {
+        wire.clear();
+        client.seal(black_box(&data), &mut wire).unwrap();
+        let mut opened = 0;
+        feed(&mut server, wire.filled(), |plain| opened += plain.len());
+        assert_eq!(opened, size);
+    });
+}
+
+/// A whole handshake, both sides of it, without sockets.
+#[divan::bench]
+fn handshake_of_both_sides(bencher: Bencher<'_, '_>) {
+    let configs = configs();
+    bencher.bench_local(|| connect(&configs));
+}
+
+type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
+
+fn configs() -> Configs {
+    let made = rcgen::generate_simple_self_signed(["bench.test".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let provider = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(client), Arc::new(server))
+}
+
+fn connected() -> (Seal, Seal) {
+    connect(&configs())
+}
+
+fn connect((client, server): &Configs) -> (Seal, Seal) {
+    let name = ServerName::try_from("bench.test").unwrap();
+    let client = UnbufferedClientConnection::new(Arc::clone(client), name).unwrap();
+    let server = UnbufferedServerConnection::new(Arc::clone(server)).unwrap();
+    let (mut client, mut server) = (
+        Seal::new(Conn::Client(client)),
+        Seal::new(Conn::Server(server)),
+    );
+    let mut to_server = feed(&mut client, &[], |_| {});
+    loop {
+        let to_client = feed(&mut server, to_server.filled(), |_| {});
+        if to_client.is_empty() {
+            return (client, server);
+        }
+        to_server = feed(&mut client, to_client.filled(), |_| {});
+    }
+}
+
+/// Gives `seal` bytes of its peer, and returns its answer.
+fn feed(seal: &mut Seal, bytes: &[u8], plain: impl FnMut(&[u8])) -> OutBuf {
+    let mut input = vec![0; 128 * 1024 + bytes.len()];
+    let start = seal.restore(&mut input).unwrap();
+    input[start..start + bytes.len()].copy_from_slice(bytes);
+    let mut out = OutBuf::default();
+    seal.open(&mut input[..start + bytes.len()], plain, &mut out);
+    out
+}
