@@ -292,7 +292,6 @@ fn an_origin_that_speaks_no_tls_is_named_as_such() {
             .must_be("origin_not_tls")
             .must_have("stage", "origin_tls");
         let client = proxy.dial("originate");
-        client.send(b"hello?");
         assert_eq!(client.receive_to_end(), (vec![], End::Reset));
         proxy.outcome_of(&client).must_be("origin_not_tls");
     }
