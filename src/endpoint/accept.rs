@@ -50,10 +50,11 @@ pub async fn accept_loop(
             _ = phases.wait_for(|phase| *phase != Phase::Run) => break,
             ready = listener.readable() => ready?,
         };
+        let beginning = intake.beginning();
         for _ in 0..BATCH {
             let permit = tokio::select! {
                 biased;
-                permit = admission.admit(intake.beginning()) => permit,
+                permit = admission.admit(beginning) => permit,
                 _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
             };
             match accept(&listener) {

@@ -124,20 +124,20 @@ impl Relay {
         traffic: &mut Traffic,
         phases: &mut Phases,
     ) -> (RelayEnd, Option<Teardown>) {
+        let mut cut = self.clock.enter(*phases.borrow_and_update());
         let mut timer = std::pin::pin!(sleep_until(self.clock.deadline()));
-        let mut phase = *phases.borrow_and_update();
         let end = loop {
-            if self.clock.enter(phase) {
+            if cut {
                 break RelayEnd::Drain;
             }
-            timer.as_mut().reset(self.clock.deadline());
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx, timer.as_mut(), traffic)) => break end,
-                changed = phases.changed() => match changed {
-                    Ok(()) => phase = *phases.borrow_and_update(),
-                    Err(_) => phase = Phase::Cut,
-                },
+                changed = phases.changed() => {
+                    let phase = changed.map_or(Phase::Cut, |()| *phases.borrow_and_update());
+                    cut = self.clock.enter(phase);
+                    timer.as_mut().reset(self.clock.deadline());
+                }
             }
         };
         let teardown = Teardown::new(self, &end);

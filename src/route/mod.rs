@@ -31,11 +31,6 @@ pub struct Arrival<'a> {
 }
 
 impl Match {
-    /// Whether it asks for nothing, and so always holds.
-    pub const fn is_any(&self) -> bool {
-        self.alpn.is_empty() && self.sources.is_empty()
-    }
-
     /// Whether an arrival fulfils it.
     pub fn holds(&self, arrival: &Arrival<'_>) -> bool {
         let alpn = self.alpn.is_empty() || self.alpn.iter().any(|p| arrival.alpn.contains(p));

@@ -96,13 +96,9 @@ fn promise_11_a_cut_hello_is_passed_through_byte_by_byte_as_it_came() {
     all_decided_alike(&proxy, "ok");
 }
 
-#[test]
-fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_terminate() {
-    let origin = Origin::echo();
-    let proxy = Proxy::builder()
-        .terminate("a.test", &origin)
-        .passthrough("b.test", &origin)
-        .start();
+/// Every cut gets a ServerHello, and no origin hears of a client that says no more.
+#[track_caller]
+fn every_cut_is_answered(proxy: &Proxy, origin: &Origin) {
     for_every_cut(&recorded_hello("a.test"), |segments| {
         let client = proxy.dial("edge");
         write(&client, segments);
@@ -110,8 +106,28 @@ fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_terminate() {
         assert_eq!((answer[0], answer[5]), (22, 2), "not a ServerHello");
         client.reset();
     });
-    all_decided_alike(&proxy, "client_reset");
+    all_decided_alike(proxy, "client_reset");
     assert_eq!(origin.accepts(), 0);
+}
+
+#[test]
+fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_terminate() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .passthrough("b.test", &origin)
+        .start();
+    every_cut_is_answered(&proxy, &origin);
+}
+
+#[test]
+fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_reencrypt() {
+    let origin = Origin::sealed().echo();
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &origin)
+        .passthrough("b.test", &origin)
+        .start();
+    every_cut_is_answered(&proxy, &origin);
 }
 
 #[test]
