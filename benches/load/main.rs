@@ -5,6 +5,7 @@
 //! draws a plot. See scripts/bench.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
+mod floor;
 mod load;
 mod machine;
 mod origin;
@@ -22,6 +23,15 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, floor, listen, to] = &words[..]
+        && floor == "floor"
+    {
+        return floor::relay(
+            listen.parse().expect("an address"),
+            to.parse().expect("an address"),
+        );
+    }
     let rounds = number("ROUNDS", 3);
     let scratch = Scratch::new();
     let made = Command::new(env!("CARGO_BIN_EXE_reseal"))

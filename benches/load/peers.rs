@@ -65,12 +65,18 @@ impl Drop for Running {
 }
 
 impl Peer {
-    /// Reseal, and those of HAProxy and nginx (with its stream module) that are installed.
+    /// Reseal, the floor, and those of HAProxy and nginx (with its stream module) that are installed.
     pub(crate) fn found() -> Vec<Self> {
-        let mut peers = vec![Self {
-            name: "reseal",
-            program: env!("CARGO_BIN_EXE_reseal").into(),
-        }];
+        let mut peers = vec![
+            Self {
+                name: "reseal",
+                program: env!("CARGO_BIN_EXE_reseal").into(),
+            },
+            Self {
+                name: "floor",
+                program: std::env::current_exe().expect("this program's path"),
+            },
+        ];
         for name in ["haproxy", "nginx"] {
             let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
             let found = places
@@ -86,6 +92,14 @@ impl Peer {
 
     pub(crate) fn start(&self, mode: Mode, origins: &Origins, dir: &Path) -> Option<Running> {
         let address = free_address();
+        if self.name == "floor" {
+            let origin = (mode == Mode::Passthrough).then(|| mode.origin(origins))?;
+            let mut floor = Command::new(&self.program);
+            floor
+                .arg("floor")
+                .args([address, origin].map(|a| a.to_string()));
+            return self.wait(floor, mode, address);
+        }
         let (text, arguments) = match self.name {
             "haproxy" => (
                 haproxy(mode, address, mode.origin(origins), dir),
@@ -99,9 +113,14 @@ impl Peer {
         };
         let config = dir.join(format!("{}.conf", self.name));
         fs::write(&config, text).expect("a configuration file");
-        let child = Command::new(&self.program)
-            .args(arguments)
-            .arg(&config)
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg(&config);
+        self.wait(command, mode, address)
+    }
+
+    /// Starts it and waits until it accepts.
+    fn wait(&self, mut command: Command, mode: Mode, address: SocketAddr) -> Option<Running> {
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
