@@ -109,6 +109,22 @@ impl Pattern {
             None => Name::from_config(text).map(Self::Exact),
         }
     }
+
+    /// Whether this is the name, or the wildcard of its one left-most label.
+    pub fn matches(&self, name: &Name) -> bool {
+        match self {
+            Self::Exact(own) => own == name,
+            Self::Wildcard(parent) => name.parent() == Some(parent.as_str()),
+        }
+    }
+
+    /// Whether there is a name that both are for.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(name), pattern) | (pattern, Self::Exact(name)) => pattern.matches(name),
+            (Self::Wildcard(own), Self::Wildcard(other)) => own == other,
+        }
+    }
 }
 
 impl fmt::Display for Pattern {

@@ -146,6 +146,11 @@ reasons! {
     ClientCertNotYetValid "client_cert_not_yet_valid" CLIENT, "The client's certificate, or one in its chain, is not valid yet.";
     ClientCertWrongUsage "client_cert_wrong_usage" CLIENT, "The client's certificate is not meant for client authentication.";
     ClientCertUnknownCa "client_cert_unknown_ca" CLIENT, "No configured CA signed the client's certificate.";
+    ClientCertRevoked "client_cert_revoked" CLIENT, "A certificate revocation list names the client's certificate, or one in its chain.";
+    ClientCertCrlExpired "client_cert_crl_expired" PROXY, "The revocation list that could answer for the client's certificate is past its next update.";
+    ClientCertCrlUnknown "client_cert_crl_unknown" PROXY, "No revocation list is of the issuer of the client's certificate, or of one in its chain.";
+    CrlInvalid "crl_invalid" PROXY, "A revocation list is not signed by the issuer that it names.";
+    ClientCertNotAllowed "client_cert_not_allowed" POLICY, "The client's certificate is good, and no rule of `allow` admits it.";
     ClientCertInvalid "client_cert_invalid" CLIENT, "The client's certificate is broken, or its key was not proven.";
     ClientTlsError "client_tls_error" CLIENT, "The client broke the TLS protocol, or sent an alert.";
     OriginResolve "origin_resolve" ORIGIN, "The origin's name could not be resolved.";
@@ -156,8 +161,10 @@ reasons! {
     OriginNotTls "origin_not_tls" ORIGIN, "The origin does not speak TLS.";
     OriginAlpn "origin_alpn" ORIGIN, "The origin did not select the ALPN protocol that it had to.";
     OriginTlsUntrusted "origin_tls_untrusted" ORIGIN, "No trusted CA signed the origin's certificate, or the certificate is not fit for a server.";
-    OriginTlsName "origin_tls_name" ORIGIN, "The origin's certificate is for another name.";
+    OriginTlsName "origin_tls_name" ORIGIN, "The origin's certificate is for another name, or no rule of `allow` admits it.";
     OriginTlsExpired "origin_tls_expired" ORIGIN, "The origin's certificate is expired or not valid yet.";
+    OriginTlsRevoked "origin_tls_revoked" ORIGIN, "The origin's certificate is revoked, or no revocation list in force says that it is not.";
+    OriginTlsPin "origin_tls_pin" ORIGIN, "The key of the origin's certificate is none of those pinned.";
     OriginRejectedCertificate "origin_rejected_certificate" ORIGIN, "The origin refused our client certificate, or wants one.";
     OriginTlsError "origin_tls_error" ORIGIN, "The origin broke the TLS protocol, or sent an alert.";
     LocalPortsExhausted "local_ports_exhausted" PROXY, "No local port left to dial the origin from.";

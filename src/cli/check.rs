@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Exit, complain, print, run, start};
-use crate::config::compile::Files;
+use crate::config::compile::{Circumstances, Files};
 use crate::config::{self, Spec, load};
 use crate::observe::format::timestamp;
 use crate::snapshot::Snapshot;
+use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,7 +35,7 @@ pub(super) fn main(args: &Args) -> Exit {
     } else {
         Files::Read
     };
-    let loaded = match load::file(&path, files) {
+    let loaded = match load::file(&path, Circumstances::first(files, &Sessions::default())) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };
@@ -107,7 +108,7 @@ fn certificates(snapshot: &Snapshot) -> String {
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {
             let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            let end = u64::try_from(certificate.not_after).unwrap_or(0);
+            let end = u64::try_from(certificate.pair.not_after).unwrap_or(0);
             rows.push([
                 certificate.name.clone(),
                 endpoint.name.to_string(),

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
-use crate::config::compile::Files;
+use crate::config::compile::{Circumstances, Files};
 use crate::config::load;
 use crate::server::Patience;
+use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -52,7 +53,7 @@ pub(super) fn main(args: &Args) -> Exit {
         text,
         Path::new("(from the flags)"),
         Path::new(""),
-        Files::Read,
+        Circumstances::first(Files::Read, &Sessions::default()),
     );
     let server = start::snapshot(&mut loaded).and_then(|snapshot| start::server(snapshot, &loaded));
     match server {

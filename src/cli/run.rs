@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
-use crate::config::compile::Files;
+use crate::config::compile::{Circumstances, Files};
 use crate::config::load;
 use crate::server::Patience;
+use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,7 +22,10 @@ pub(super) fn main(args: &Args) -> Exit {
     let Some(path) = find(args.config.as_deref()) else {
         return Exit::Refused;
     };
-    let mut loaded = match load::file(&path, Files::Read) {
+    let mut loaded = match load::file(
+        &path,
+        Circumstances::first(Files::Read, &Sessions::default()),
+    ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };

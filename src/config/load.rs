@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::compile::{Files, compile};
+use super::compile::{Circumstances, Materials, compile};
 use super::{Problems, Spec, read};
 use crate::snapshot::Snapshot;
 
@@ -22,6 +22,8 @@ pub struct Loaded {
     pub spec: Option<Spec>,
     /// What can be run, if nothing is wrong and files were read.
     pub snapshot: Option<Snapshot>,
+    /// What the files that the snapshot is made of held.
+    pub materials: Materials,
     /// All that is wrong, and all that is doubtful.
     pub problems: Problems,
 }
@@ -36,26 +38,28 @@ impl Loaded {
 
 /// Loads a file; relative paths in it are relative to its directory. The error is that the file
 /// itself cannot be read.
-pub fn file(path: &Path, files: Files) -> io::Result<Loaded> {
+pub fn file(path: &Path, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
     let mut bytes = Vec::new();
     File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
-    Ok(text_in(text, path, dir, files))
+    Ok(text_in(text, path, dir, circumstances))
 }
 
 /// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
-pub fn text_in(text: String, path: &Path, dir: &Path, files: Files) -> Loaded {
+pub fn text_in(text: String, path: &Path, dir: &Path, circumstances: Circumstances<'_>) -> Loaded {
     let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
-    let snapshot = spec
+    let compiled = spec
         .as_ref()
-        .and_then(|spec| compile(spec, dir, files, &mut problems));
+        .and_then(|spec| compile(spec, dir, circumstances, &mut problems));
+    let (snapshot, materials) = compiled.unzip();
     Loaded {
         path: path.to_owned(),
         text,
         spec,
         snapshot,
+        materials: materials.unwrap_or_default(),
         problems,
     }
 }

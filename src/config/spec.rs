@@ -42,7 +42,10 @@ spec! {
         default drain: Drain = "{}",
         /// What to do about a private key that every user may read.
         default key_permissions: KeyPermissions = "refuse",
-        later user, sandbox, reload, ticket_secret;
+        /// Files with secrets of at least 32 bytes that instances share to
+        /// resume each other's TLS sessions: the first issues, all accept.
+        optional ticket_secret: OneOrMany<Path>,
+        later user, sandbox, reload;
     }
 }
 
@@ -255,13 +258,67 @@ spec! {
         default max_version: TlsVersion = "1.3",
         /// Protocols to choose from, by preference; empty is no negotiation.
         default alpn: OneOrMany<Protocol> = "[]",
+        /// Cipher suites, by preference; empty is TLS 1.3 and ECDHE with an
+        /// AEAD, AES-128-GCM first unless a client puts ChaCha20 first.
+        default cipher_suites: OneOrMany<CipherSuite> = "[]",
+        /// Key exchange groups; empty is all. The client's preference counts.
+        default groups: OneOrMany<Group> = "[]",
+        /// Whether clients resume earlier TLS sessions.
+        default resumption: OffOr<Resumption> = "{}",
         /// What the origin sees when a client ends without `close_notify`.
         default on_truncation: OnTruncation = "reset",
         /// What may be presented to clients.
         default certificates: Vec<Located<Certificate>> = "[]",
         /// Whether clients need a certificate; a route may replace it whole.
         default client_auth: ClientAuth = "{ mode: off }",
-        later cipher_suites, groups, resumption;
+    }
+}
+
+spec! {
+    /// Which TLS sessions clients resume.
+    pub struct Resumption {
+        /// Tickets for each TLS 1.3 connection, 1 to 8.
+        default tickets: Count<1, 8> = "1",
+        /// How long after its full handshake a session ends, at most 7 days.
+        default max_age: Timeout = "12h",
+    }
+}
+
+words! {
+    /// A cipher suite, by its IANA name.
+    pub enum CipherSuite("cipher suite") {
+        /// TLS 1.3.
+        Tls13Aes128Gcm = "TLS_AES_128_GCM_SHA256",
+        /// TLS 1.3.
+        Tls13Aes256Gcm = "TLS_AES_256_GCM_SHA384",
+        /// TLS 1.3.
+        Tls13Chacha20 = "TLS_CHACHA20_POLY1305_SHA256",
+        /// TLS 1.2, for ECDSA certificates.
+        EcdsaAes128Gcm = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        /// TLS 1.2, for ECDSA certificates.
+        EcdsaAes256Gcm = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        /// TLS 1.2, for ECDSA certificates.
+        EcdsaChacha20 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        /// TLS 1.2, for RSA certificates.
+        RsaAes128Gcm = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        /// TLS 1.2, for RSA certificates.
+        RsaAes256Gcm = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        /// TLS 1.2, for RSA certificates.
+        RsaChacha20 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    }
+}
+
+words! {
+    /// A key exchange group, by its IANA name.
+    pub enum Group("key exchange group") {
+        /// X25519 together with ML-KEM-768, which withstands quantum computers.
+        X25519MlKem768 = "X25519MLKEM768",
+        /// X25519.
+        X25519 = "X25519",
+        /// NIST's P-256.
+        Secp256r1 = "secp256r1",
+        /// NIST's P-384.
+        Secp384r1 = "secp384r1",
     }
 }
 
@@ -305,7 +362,8 @@ spec! {
         optional key: Path,
         /// The server names it is presented for; absent, those it holds.
         optional names: OneOrMany<Text>,
-        later ocsp;
+        /// An OCSP response for it in DER, stapled until its next update.
+        optional ocsp: Path,
     }
 }
 
@@ -363,7 +421,87 @@ spec! {
         optional ca: OneOrMany<Path>,
         /// Whether clients are told the names of the authorities.
         default send_ca_names: bool = "true",
-        later crl, crl_scope, crl_unknown, crl_expired, allow, recheck, at_expiry;
+        /// Files with revocation lists in PEM or DER, one or a list.
+        optional crl: OneOrMany<Path>,
+        /// Which certificates of a chain are looked up in them.
+        default crl_scope: CrlScope = "chain",
+        /// What to do where no list is of a certificate's issuer.
+        default crl_unknown: CrlDoubt = "deny",
+        /// What to do where a list is past its next update.
+        default crl_expired: CrlDoubt = "deny",
+        /// Who may come in, one rule or a list of which any admits; absent,
+        /// whoever the authorities signed.
+        optional allow: OneOrMany<Rule>,
+        /// What becomes of live connections that a reload no longer admits.
+        default recheck: Recheck = "close",
+        /// What becomes of a live connection whose certificate expires.
+        default at_expiry: AtExpiry = "log",
+    }
+}
+
+words! {
+    /// Which certificates of a chain are looked up in revocation lists.
+    pub enum CrlScope("scope") {
+        /// All but the trusted authority.
+        Chain = "chain",
+        /// The peer's own alone.
+        Leaf = "leaf",
+    }
+}
+
+words! {
+    /// What to do where revocation lists do not answer.
+    pub enum CrlDoubt("policy") {
+        /// Refuse.
+        Deny = "deny",
+        /// Go on.
+        Allow = "allow",
+    }
+}
+
+words! {
+    /// What becomes of live connections that a reload no longer admits.
+    pub enum Recheck("policy") {
+        /// They are closed, spread over ten seconds at most.
+        Close = "close",
+        /// They go on, and the log says so.
+        Log = "log",
+        /// Nobody looks.
+        Off = "off",
+    }
+}
+
+words! {
+    /// What becomes of a live connection whose certificate expires.
+    pub enum AtExpiry("policy") {
+        /// It goes on, and the log says so.
+        Log = "log",
+        /// It is closed.
+        Close = "close",
+    }
+}
+
+spec! {
+    /// What a certificate must say: all keys must hold, of a list one value.
+    /// Everything is compared exactly.
+    pub struct Rule {
+        /// DNS names among its SANs: exact, or `*.` for one label.
+        optional dns: OneOrMany<Text>,
+        /// URIs among its SANs, such as SPIFFE IDs; `*` is one whole segment
+        /// of the path.
+        optional uri: OneOrMany<Text>,
+        /// Mail addresses among its SANs.
+        optional email: OneOrMany<Text>,
+        /// Addresses or networks of the addresses among its SANs.
+        optional ip: OneOrMany<Cidr>,
+        /// Its subject's only common name.
+        optional common_name: OneOrMany<Text>,
+        /// Organizational units of its subject.
+        optional organizational_unit: OneOrMany<Text>,
+        /// SHA-256 of the certificate, in hexadecimal or base64.
+        optional sha256: OneOrMany<Text>,
+        /// SHA-256 of its public key (SubjectPublicKeyInfo), likewise.
+        optional spki_sha256: OneOrMany<Text>,
     }
 }
 
@@ -513,7 +651,21 @@ spec! {
         default on_truncation: OnTruncation = "reset",
         /// Whether certificates are verified.
         default verify: Verify = "full",
-        later crl, crl_scope, crl_unknown, crl_expired, spki_sha256, allow, groups;
+        /// Files with revocation lists in PEM or DER, one or a list.
+        default crl: OneOrMany<Path> = "[]",
+        /// Which certificates of a chain are looked up in them.
+        default crl_scope: CrlScope = "chain",
+        /// What to do where no list is of a certificate's issuer.
+        default crl_unknown: CrlDoubt = "deny",
+        /// What to do where a list is past its next update.
+        default crl_expired: CrlDoubt = "deny",
+        /// SHA-256 of the public keys (SubjectPublicKeyInfo) that origins may
+        /// have, in hexadecimal or base64, on top of the chain; empty is any.
+        default spki_sha256: OneOrMany<Text> = "[]",
+        /// What certificates must say on top of chain and name.
+        default allow: OneOrMany<Rule> = "[]",
+        /// Key exchange groups, by preference; empty is all.
+        default groups: OneOrMany<Group> = "[]",
     }
 }
 

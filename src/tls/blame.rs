@@ -4,6 +4,7 @@ use rustls::{
     AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible,
 };
 
+use super::trust::NotPinned;
 use crate::outcome::Reason;
 
 /// A fatal alert as a plain record (RFC 8446 sections 5.1 and 6). Before the ServerHello nothing is
@@ -20,6 +21,7 @@ pub fn client(error: &Error) -> Reason {
     match error {
         Error::NoCertificatesPresented => Reason::ClientCertMissing,
         Error::InvalidCertificate(error) => client_certificate(error),
+        Error::InvalidCertRevocationList(_) => Reason::CrlInvalid,
         Error::NoApplicationProtocol => Reason::NoCommonAlpn,
         Error::PeerIncompatible(P::NoCipherSuitesInCommon) => Reason::NoCommonCipher,
         Error::PeerIncompatible(
@@ -46,6 +48,12 @@ fn client_certificate(error: &CertificateError) -> Reason {
         C::NotValidYet | C::NotValidYetContext { .. } => Reason::ClientCertNotYetValid,
         C::UnknownIssuer => Reason::ClientCertUnknownCa,
         C::InvalidPurpose | C::InvalidPurposeContext { .. } => Reason::ClientCertWrongUsage,
+        C::Revoked => Reason::ClientCertRevoked,
+        C::UnknownRevocationStatus => Reason::ClientCertCrlUnknown,
+        C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
+            Reason::ClientCertCrlExpired
+        }
+        C::ApplicationVerificationFailure => Reason::ClientCertNotAllowed,
         _ => Reason::ClientCertInvalid,
     }
 }
@@ -54,6 +62,7 @@ fn client_certificate(error: &CertificateError) -> Reason {
 pub fn origin(error: &Error) -> Reason {
     match error {
         Error::InvalidCertificate(error) => origin_certificate(error),
+        Error::InvalidCertRevocationList(_) => Reason::CrlInvalid,
         Error::NoApplicationProtocol => Reason::OriginAlpn,
         Error::AlertReceived(Alert::NoApplicationProtocol) => Reason::OriginAlpn,
         Error::AlertReceived(alert) if is_about_certificate(*alert) => {
@@ -74,7 +83,14 @@ fn origin_certificate(error: &CertificateError) -> Reason {
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
             Reason::OriginTlsExpired
         }
-        C::NotValidForName | C::NotValidForNameContext { .. } => Reason::OriginTlsName,
+        C::NotValidForName
+        | C::NotValidForNameContext { .. }
+        | C::ApplicationVerificationFailure => Reason::OriginTlsName,
+        C::Revoked
+        | C::UnknownRevocationStatus
+        | C::ExpiredRevocationList
+        | C::ExpiredRevocationListContext { .. } => Reason::OriginTlsRevoked,
+        error if NotPinned::is(error) => Reason::OriginTlsPin,
         _ => Reason::OriginTlsUntrusted,
     }
 }

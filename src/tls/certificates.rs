@@ -7,6 +7,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
+use super::material::Pair;
 use crate::name::{Name, NameTable, Pattern};
 
 /// A chain, its key, and the names it is for.
@@ -15,38 +16,44 @@ pub struct Certificate {
     /// The name by which the configuration refers to it.
     pub name: String,
     /// Chain and key, which belong together.
-    pub key: Arc<CertifiedKey>,
+    pub pair: Arc<Pair>,
     /// The names it may be presented for.
     pub names: Vec<Pattern>,
-    /// Start of its validity, in seconds of unix time.
-    pub not_before: i64,
-    /// End of its validity, in seconds of unix time.
-    pub not_after: i64,
 }
 
 impl Certificate {
     fn is_valid_at(&self, now: i64) -> bool {
-        (self.not_before..=self.not_after).contains(&now)
+        (self.pair.not_before..=self.pair.not_after).contains(&now)
     }
 
     fn is_ecdsa(&self) -> bool {
-        self.key.key.algorithm() != SignatureAlgorithm::RSA
+        self.pair.key.key.algorithm() != SignatureAlgorithm::RSA
+    }
+
+    /// Chain and key, with what is stapled to them while that is in force.
+    fn key_at(&self, now: i64) -> Arc<CertifiedKey> {
+        match &self.pair.stapled {
+            Some((stapled, until)) if now < *until => Arc::clone(stapled),
+            _ => Arc::clone(&self.pair.key),
+        }
     }
 
     fn suits(&self, schemes: &[SignatureScheme]) -> bool {
-        self.key.key.choose_scheme(schemes).is_some()
+        self.pair.key.key.choose_scheme(schemes).is_some()
     }
 }
 
 /// All certificates of an endpoint, by the names they cover.
 #[derive(Debug, Default)]
 pub struct Certificates {
+    all: Vec<Arc<Certificate>>,
     by_name: NameTable<Vec<Arc<Certificate>>>,
 }
 
 impl Certificates {
     /// Files a certificate under each of its names. Those with a fast key come first.
     pub fn add(&mut self, certificate: &Arc<Certificate>) {
+        self.all.push(Arc::clone(certificate));
         for pattern in &certificate.names {
             let owners = self.by_name.entry(pattern.clone());
             owners.push(Arc::clone(certificate));
@@ -76,13 +83,33 @@ pub enum CertificateChoice {
     Fixed(Arc<Certificate>),
 }
 
+impl CertificateChoice {
+    /// The certificates that may be presented for these patterns, by their fingerprints.
+    pub fn fingerprints(&self, patterns: &[Pattern]) -> Vec<[u8; 32]> {
+        match self {
+            Self::Fixed(certificate) => vec![certificate.pair.sha256],
+            Self::ByName(certificates) => certificates
+                .all
+                .iter()
+                .filter(|c| {
+                    c.names
+                        .iter()
+                        .any(|own| patterns.iter().any(|p| own.meets(p)))
+                })
+                .map(|c| c.pair.sha256)
+                .collect(),
+        }
+    }
+}
+
 impl ResolvesServerCert for CertificateChoice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = match self {
             Self::ByName(certificates) => certificates.for_name(hello.server_name()?),
             Self::Fixed(certificate) => std::slice::from_ref(certificate),
         };
-        choose(candidates, hello.signature_schemes(), unix_now()).map(|c| Arc::clone(&c.key))
+        let now = unix_now();
+        choose(candidates, hello.signature_schemes(), now).map(|c| c.key_at(now))
     }
 }
 

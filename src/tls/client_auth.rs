@@ -1,4 +1,7 @@
 //! Client certificates: whether one is asked for, and who may come in.
+//!
+//! One object judges, wherever the question comes up: in a full handshake, before a session is
+//! resumed, when a reload changes the policy under a live connection, and in `explain`.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,9 +10,15 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
 
-use super::{AES_FIRST, provider};
+use super::revocation::Revocation;
+use super::rules::Rules;
+use super::verdicts::Verdicts;
+use super::{AES_FIRST, digest, provider};
 
 /// The policy of a route on its clients' certificates.
 #[derive(Debug)]
@@ -22,24 +31,88 @@ pub enum ClientAuth {
     Required(ClientAuthority),
 }
 
-/// Who signs client certificates.
+/// Who signs client certificates, and which of their holders may come in.
 #[derive(Debug)]
 pub struct ClientAuthority {
     /// The trusted CAs; never empty.
     pub roots: Arc<RootCertStore>,
     /// Whether the request for a certificate names them, so that a client can choose.
     pub send_ca_names: bool,
+    /// What is revoked; without lists nothing is.
+    pub revocation: Option<Revocation>,
+    /// Who may come in; without rules, whoever the CAs signed.
+    pub rules: Option<Rules>,
+    /// What becomes of live connections that a reload no longer admits.
+    pub recheck: Recheck,
+    /// What becomes of a live connection whose certificate expires.
+    pub at_expiry: AtExpiry,
+}
+
+/// What becomes of a live connection whose certificate a reload no longer admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recheck {
+    /// It is closed.
+    Close,
+    /// It goes on, and the log says so.
+    Log,
+    /// Nobody looks.
+    Off,
+}
+
+/// What becomes of a live connection whose certificate expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtExpiry {
+    /// It goes on, and the log says so.
+    Log,
+    /// It is closed.
+    Close,
 }
 
 impl ClientAuth {
-    /// The verifier of this policy, if a certificate is asked for.
-    pub(super) fn verifier(
-        &self,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, VerifierBuilderError> {
-        let (authority, required) = match self {
-            Self::Off => return Ok(None),
-            Self::Optional(authority) => (authority, false),
-            Self::Required(authority) => (authority, true),
+    /// What of the policy decides who comes in, as bytes: mode, authorities and rules. Revocation lists
+    /// come and go, and are no part of it.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let (mode, authority) = match self {
+            Self::Off => (0, None),
+            Self::Optional(authority) => (1, Some(authority)),
+            Self::Required(authority) => (2, Some(authority)),
+        };
+        let mut parts = vec![vec![mode]];
+        if let Some(authority) = authority {
+            let roots = authority.roots.roots.iter();
+            let mut roots: Vec<_> = roots.map(|root| format!("{root:?}").into_bytes()).collect();
+            roots.sort();
+            parts.extend(roots);
+            let rules = authority.rules.iter().flat_map(|rules| &rules.0);
+            parts.extend(rules.map(|rule| rule.to_string().into_bytes()));
+        }
+        digest::parts(parts.iter().map(Vec::as_slice))
+    }
+}
+
+/// Whom a policy admits, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Anybody: no certificate is asked for.
+    Anybody,
+    /// A client without a certificate, which is optional.
+    Nameless,
+    /// The holder of any certificate that the CAs signed.
+    Signed,
+    /// The holder of a certificate that this rule admits, counted from 0.
+    ByRule(usize),
+}
+
+/// A policy that judges.
+#[derive(Debug)]
+pub struct Judge(Option<Arc<Gate>>);
+
+impl Judge {
+    pub(super) fn new(policy: ClientAuth) -> Result<Self, VerifierBuilderError> {
+        let (authority, required) = match policy {
+            ClientAuth::Off => return Ok(Self(None)),
+            ClientAuth::Optional(authority) => (authority, false),
+            ClientAuth::Required(authority) => (authority, true),
         };
         let roots = Arc::clone(&authority.roots);
         let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider(&AES_FIRST));
@@ -49,7 +122,59 @@ impl ClientAuth {
         if !authority.send_ca_names {
             builder = builder.clear_root_hint_subjects();
         }
-        Ok(Some(Arc::new(Witness(builder.build()?))))
+        if let Some(revocation) = &authority.revocation {
+            builder = revocation.on_clients(builder);
+        }
+        let until = authority.revocation.as_ref().and_then(Revocation::until);
+        Ok(Self(Some(Arc::new(Gate {
+            webpki: builder.build()?,
+            verdicts: Verdicts::new(until),
+            rules: authority.rules,
+            recheck: authority.recheck,
+            at_expiry: authority.at_expiry,
+        }))))
+    }
+
+    /// What rustls asks, if it is to ask for a certificate.
+    pub(super) fn verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
+        let gate = self.0.as_ref()?;
+        Some(Arc::clone(gate) as Arc<dyn ClientCertVerifier>)
+    }
+
+    /// Whether certificates are asked for.
+    pub const fn asks(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether a client that has shown `chain`, and proven to hold its key, may be here.
+    pub fn admit(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+        now: UnixTime,
+    ) -> Result<Admitted, Error> {
+        let Some(gate) = &self.0 else {
+            return Ok(Admitted::Anybody);
+        };
+        match chain.and_then(<[_]>::split_first) {
+            Some((leaf, intermediates)) => gate.judge(leaf, intermediates, now),
+            None if gate.webpki.client_auth_mandatory() => Err(Error::NoCertificatesPresented),
+            None => Ok(Admitted::Nameless),
+        }
+    }
+
+    /// The rules of the policy, if it has any.
+    pub fn rules(&self) -> Option<&Rules> {
+        self.0.as_ref()?.rules.as_ref()
+    }
+
+    /// What becomes of a live connection that [`Judge::admit`] no longer admits.
+    pub fn recheck(&self) -> Recheck {
+        self.0.as_ref().map_or(Recheck::Off, |gate| gate.recheck)
+    }
+
+    /// What becomes of a live connection whose certificate expires.
+    pub fn at_expiry(&self) -> AtExpiry {
+        self.0.as_ref().map_or(AtExpiry::Log, |gate| gate.at_expiry)
     }
 }
 
@@ -64,11 +189,39 @@ pub(super) fn take_presented() -> Option<CertificateDer<'static>> {
     PRESENTED.take()
 }
 
-/// Remembers each leaf for [`take_presented`], and leaves the verdict to webpki.
+/// Chain, revocation and rules. Each leaf is remembered for [`take_presented`].
 #[derive(Debug)]
-struct Witness(Arc<dyn ClientCertVerifier>);
+struct Gate {
+    webpki: Arc<dyn ClientCertVerifier>,
+    verdicts: Verdicts,
+    rules: Option<Rules>,
+    recheck: Recheck,
+    at_expiry: AtExpiry,
+}
 
-impl ClientCertVerifier for Witness {
+impl Gate {
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Admitted, Error> {
+        self.verdicts.on((leaf, intermediates), b"", now, || {
+            let verified = self.webpki.verify_client_cert(leaf, intermediates, now);
+            verified.map(|_| ())
+        })?;
+        match &self.rules {
+            None => Ok(Admitted::Signed),
+            // Ours alone: webpki never says it.
+            Some(rules) => rules
+                .admitting(leaf)
+                .map(Admitted::ByRule)
+                .ok_or_else(|| CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+}
+
+impl ClientCertVerifier for Gate {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -76,19 +229,20 @@ impl ClientCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         PRESENTED.set(Some(end_entity.clone().into_owned()));
-        self.0.verify_client_cert(end_entity, intermediates, now)
+        self.judge(end_entity, intermediates, now)
+            .map(|_| ClientCertVerified::assertion())
     }
 
     fn offer_client_auth(&self) -> bool {
-        self.0.offer_client_auth()
+        self.webpki.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
+        self.webpki.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.webpki.root_hint_subjects()
     }
 
     fn verify_tls12_signature(
@@ -97,7 +251,7 @@ impl ClientCertVerifier for Witness {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.webpki.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -106,10 +260,10 @@ impl ClientCertVerifier for Witness {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.webpki.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }

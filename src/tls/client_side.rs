@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, Error};
+use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::handshake::{HandshakeError, drive};
-use super::trust::{Trust, verifier};
-use super::{AES_FIRST, Versions, blame, provider};
+use super::trust::{OriginJudge, Trust};
+use super::{AES_FIRST, Versions, blame, provider_of};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
 
@@ -45,12 +45,12 @@ pub enum OriginAlpn {
 pub struct ClientPolicy {
     /// The TLS versions spoken.
     pub versions: Versions,
+    /// The key exchange groups, in the order offered; empty means the defaults.
+    pub groups: Vec<NamedGroup>,
     /// Whom we trust.
     pub trust: Trust,
     /// The name to send.
     pub sni: Sni,
-    /// The name to verify when it is not the one that is sent.
-    pub verify_name: Option<ServerName<'static>>,
     /// Our certificate, for origins that ask for one.
     pub certificate: Option<Arc<CertifiedKey>>,
     /// The application protocols to offer.
@@ -100,11 +100,11 @@ pub struct OriginRefusal {
 impl ClientSide {
     /// Builds the configuration of a policy.
     pub fn new(policy: ClientPolicy) -> Result<Self, Error> {
-        let builder = ClientConfig::builder_with_provider(provider(&AES_FIRST))
+        let builder = ClientConfig::builder_with_provider(provider_of(&AES_FIRST, &policy.groups))
             .with_protocol_versions(policy.versions.supported())?;
         let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(verifier(policy.trust, policy.verify_name)?);
+            .with_custom_certificate_verifier(Arc::new(OriginJudge::new(policy.trust)?));
         let mut config = match policy.certificate {
             Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
             None => builder.with_no_client_auth(),
@@ -149,7 +149,7 @@ impl ClientSide {
         let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
             .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
         let seal = Box::new(Seal::new(Conn::Client(conn)));
-        if let Err(error) = drive(leg, seal, &[], &mut None).await {
+        if let Err(error) = drive(leg, seal, &[], &mut None, &|_| true).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 leg.socket.leave(alert);
             }
@@ -209,7 +209,7 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             failure: Failure::new(blame::origin(&error)).detail(error.to_string()),
             may_retry: false,
         },
-        HandshakeError::Ended => OriginRefusal {
+        HandshakeError::Ended | HandshakeError::Withheld => OriginRefusal {
             failure: Failure::new(Reason::OriginClosed),
             may_retry: true,
         },

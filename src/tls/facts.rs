@@ -7,6 +7,8 @@ use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer, GeneralName, X509Certificate, X509Name,
 };
 
+use super::digest;
+
 /// The facts of one finished handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -97,8 +99,7 @@ pub struct CertificateFacts {
 impl CertificateFacts {
     /// Reads a certificate; one that cannot be read has its fingerprint alone.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let sha256 =
-            hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate).as_ref());
+        let sha256 = hex(&digest::sha256(certificate));
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
             return Self {
                 sha256,

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use rustls::Error;
 use rustls::pki_types::CertificateDer;
+use rustls::{CommonState, Error};
 
 use super::client_auth;
 use crate::leg::{Leg, Seal, SealEnd, Socket, with_scratch};
@@ -15,6 +15,8 @@ pub(super) enum HandshakeError {
     Tls { error: Error, alert: Vec<u8> },
     /// The peer ended the connection.
     Ended,
+    /// The caller did not consent to the answer, and nothing of it was sent.
+    Withheld,
     /// The socket failed.
     Socket(io::Error),
 }
@@ -31,14 +33,15 @@ struct Progress {
 ///
 /// `first` is what has already been read. Application data that comes along with the last flight is
 /// left in the leg's `unread`. Of the peer's certificates, the leaf that our verifier saw is left in
-/// `presented`, as rustls forgets one that is refused.
+/// `presented`, as rustls forgets one that is refused. `consent` is asked before `first` is answered.
 pub(super) async fn drive(
     leg: &mut Leg,
     mut seal: Box<Seal>,
     first: &[u8],
     presented: &mut Option<CertificateDer<'static>>,
+    consent: &(dyn Fn(&CommonState) -> bool + Sync),
 ) -> Result<(), HandshakeError> {
-    let mut progress = advance(leg, &mut seal, Input::Bytes(first), presented)?;
+    let mut progress = advance(leg, &mut seal, Input::First(first, consent), presented)?;
     loop {
         if let Some(SealEnd::Failed(error)) = progress.end {
             let alert = progress.unsent;
@@ -67,7 +70,8 @@ pub(super) async fn drive(
 }
 
 enum Input<'a> {
-    Bytes(&'a [u8]),
+    /// What has already been read, to be answered with the caller's consent.
+    First(&'a [u8], &'a dyn Fn(&CommonState) -> bool),
     Socket,
 }
 
@@ -87,7 +91,7 @@ fn advance(
         let start = seal.restore(&mut scratch.input).ok_or_else(overlong)?;
         let room = scratch.input.get_mut(start..).unwrap_or_default();
         let len = match input {
-            Input::Bytes(bytes) => {
+            Input::First(bytes, _) => {
                 room.get_mut(..bytes.len())
                     .ok_or_else(overlong)?
                     .copy_from_slice(bytes);
@@ -108,6 +112,11 @@ fn advance(
         );
         if let Some(leaf) = client_auth::take_presented() {
             *presented = Some(leaf);
+        }
+        if let Input::First(_, consent) = input
+            && !consent(seal.facts())
+        {
+            return Err(HandshakeError::Withheld);
         }
         let failed = matches!(opened.end, Some(SealEnd::Failed(_)));
         let unsent = if failed {

@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use super::certificates::Certificate;
-use super::{AES_FIRST, provider};
+use super::resumption::TicketSecret;
+use super::revocation::RevocationList;
+use super::{AES_FIRST, digest, ocsp, provider};
 use crate::name::{NameTable, Pattern};
+
+/// What a file in DER begins with.
+const DER_SEQUENCE: &[u8] = &[0x30];
 
 /// No file that we read is larger; a bundle of every public CA has a fifth of a megabyte.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -91,7 +95,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Materia
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|e| MaterialError::new(path, format_args!("broken PEM: {e}")))?;
     if found.is_empty() {
-        let hint = if pem.starts_with(&[0x30]) {
+        let hint = if pem.starts_with(DER_SEQUENCE) {
             "it looks like DER; convert it: openssl x509 -inform der -in FILE -out FILE.pem"
         } else {
             "it must hold at least one BEGIN CERTIFICATE block"
@@ -101,11 +105,22 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Materia
     Ok(found)
 }
 
-/// The trust anchors of CA files; at least one in each.
-pub fn roots(paths: &[PathBuf]) -> Result<RootCertStore, MaterialError> {
+/// The trust anchors of CA files, at least one in each, and what is to be said of those that have
+/// expired: a trust anchor's own validity is not looked at when it is used.
+pub fn roots(paths: &[PathBuf], now: i64) -> Result<(RootCertStore, Vec<String>), MaterialError> {
     let mut store = RootCertStore::empty();
+    let mut expired = Vec::new();
     for path in paths {
         for (n, ca) in certificates(path)?.into_iter().enumerate() {
+            if let Ok((_, parsed)) = X509Certificate::from_der(&ca)
+                && parsed.validity().not_after.timestamp() < now
+            {
+                expired.push(format!(
+                    "{}: certificate {} has expired",
+                    path.display(),
+                    n + 1
+                ));
+            }
             store.add(ca).map_err(|e| {
                 MaterialError::new(
                     path,
@@ -114,7 +129,53 @@ pub fn roots(paths: &[PathBuf]) -> Result<RootCertStore, MaterialError> {
             })?;
         }
     }
-    Ok(store)
+    Ok((store, expired))
+}
+
+/// The revocation lists of files, in PEM or DER; at least one in each.
+pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, MaterialError> {
+    let mut lists = Vec::new();
+    for path in paths {
+        let bytes = read(path)?;
+        let source: Arc<str> = path.display().to_string().into();
+        let found = if bytes.starts_with(DER_SEQUENCE) {
+            vec![CertificateRevocationListDer::from(bytes)]
+        } else {
+            let pem: Result<Vec<_>, _> =
+                CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+            pem.map_err(|e| MaterialError::new(path, format_args!("broken PEM: {e}")))?
+        };
+        if found.is_empty() {
+            return Err(MaterialError::new(path, "holds no revocation list")
+                .help("it must hold at least one BEGIN X509 CRL block, or one list in DER"));
+        }
+        for (n, der) in found.into_iter().enumerate() {
+            let list = RevocationList::read(der, &source).map_err(|e| {
+                MaterialError::new(
+                    path,
+                    format_args!("revocation list {} is broken: {e}", n + 1),
+                )
+            })?;
+            lists.push(list);
+        }
+    }
+    Ok(lists)
+}
+
+/// A secret that ticket keys are derived from: the bytes of the file as they are.
+pub fn ticket_secret(path: &Path) -> Result<TicketSecret, MaterialError> {
+    let bytes = read(path)?;
+    TicketSecret::new(&bytes).ok_or_else(|| {
+        let least = TicketSecret::LEN_MIN;
+        MaterialError::new(
+            path,
+            format_args!(
+                "a ticket secret has at least {least} bytes, this has {}",
+                bytes.len()
+            ),
+        )
+        .help("make one: head -c 48 /dev/urandom > FILE")
+    })
 }
 
 /// The private key of a PEM file.
@@ -145,8 +206,107 @@ pub fn exposed(path: &Path) -> Option<Exposed> {
     })
 }
 
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PairFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// Its private key, which may be in the same file.
+    pub key: PathBuf,
+    /// A response about it, to be stapled.
+    pub ocsp: Option<PathBuf>,
+}
+
+impl PairFiles {
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let ocsp = self.ocsp.as_deref();
+        [self.cert.as_path(), self.key.as_path()]
+            .into_iter()
+            .chain(ocsp)
+    }
+}
+
+/// A chain and its key, which belong together, and what is said of the certificate itself.
+#[derive(Debug)]
+pub struct Pair {
+    /// The file of the chain.
+    pub source: String,
+    /// Chain and key, nothing stapled.
+    pub key: Arc<CertifiedKey>,
+    /// The same with a response stapled, and until when, in seconds of unix time.
+    pub stapled: Option<(Arc<CertifiedKey>, i64)>,
+    /// The names it is for.
+    pub names: Vec<Pattern>,
+    /// Start of its validity, in seconds of unix time.
+    pub not_before: i64,
+    /// End of its validity, in seconds of unix time.
+    pub not_after: i64,
+    /// SHA-256 of the certificate.
+    pub sha256: [u8; 32],
+}
+
+impl Pair {
+    /// Whether the certificate is for every name of a pattern.
+    pub fn covers(&self, pattern: &Pattern) -> bool {
+        let mut own = NameTable::default();
+        for name in &self.names {
+            *own.entry(name.clone()) = ();
+        }
+        own.covering(pattern).is_some()
+    }
+}
+
+/// A chain and its key, and what makes the certificate weaker than it should be.
+pub fn pair(files: &PairFiles) -> Result<(Pair, Vec<String>), MaterialError> {
+    let cert = files.cert.as_path();
+    let key = certified_key(cert, &files.key)?;
+    let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
+    let mut weaknesses: Vec<_> = weaknesses(&parsed)
+        .into_iter()
+        .map(|weakness| format!("{}: {weakness}", cert.display()))
+        .collect();
+    let mut stapled = None;
+    if let Some(path) = &files.ocsp {
+        match staple(path, &parsed)? {
+            Ok((response, until)) => {
+                let mut key = key.clone();
+                key.ocsp = Some(response);
+                stapled = Some((Arc::new(key), until));
+            }
+            Err(weakness) => weaknesses.push(format!("{}: {weakness}", path.display())),
+        }
+    }
+    let pair = Pair {
+        source: cert.display().to_string(),
+        names: dns_names(&parsed),
+        not_before: parsed.validity().not_before.timestamp(),
+        not_after: parsed.validity().not_after.timestamp(),
+        sha256: digest::sha256(leaf),
+        stapled,
+        key: Arc::new(key),
+    };
+    Ok((pair, weaknesses))
+}
+
+/// An OCSP response for a certificate and the moment at which it ends; or why it is not stapled.
+fn staple(
+    path: &Path,
+    certificate: &X509Certificate<'_>,
+) -> Result<Result<(Vec<u8>, i64), String>, MaterialError> {
+    let response = read(path)?;
+    let found = ocsp::read(&response, certificate.raw_serial())
+        .map_err(|e| MaterialError::new(path, e).help("it must hold one OCSP response in DER"))?;
+    Ok(match found {
+        ocsp::Answer::Good { until } => Ok((response, until)),
+        ocsp::Answer::Useless(why) => Err(format!("the OCSP response is not stapled: {why}")),
+    })
+}
+
 /// A chain and its key, which must belong together.
-pub fn pair(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialError> {
+fn certified_key(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialError> {
     let chain = certificates(cert)?;
     let bits = chain.first().and_then(rsa_bits);
     let key = key(key_path)?;
@@ -176,53 +336,6 @@ fn rsa_bits(certificate: &CertificateDer<'_>) -> Option<usize> {
     }
 }
 
-/// Reads a certificate that an endpoint presents. Without `names` it is for the names in it.
-pub fn certificate(
-    name: String,
-    cert: &Path,
-    key: &Path,
-    names: Option<Vec<Pattern>>,
-) -> Result<(Certificate, Vec<String>), MaterialError> {
-    let pair = pair(cert, key)?;
-    let leaf = pair
-        .cert
-        .first()
-        .map(|der| der.as_ref())
-        .unwrap_or_default();
-    let (_, parsed) = X509Certificate::from_der(leaf)
-        .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
-    let own = dns_names(&parsed);
-    let names = names.unwrap_or_else(|| own.clone());
-    if names.is_empty() {
-        return Err(MaterialError::new(cert, "the certificate names no host")
-            .help("give the names it is for: names: [host.example.com]"));
-    }
-    let mut weaknesses = weaknesses(&parsed);
-    let mut covered = NameTable::default();
-    for name in own {
-        *covered.entry(name) = ();
-    }
-    for name in &names {
-        if covered.covering(name).is_none() {
-            weaknesses.push(format!(
-                "the certificate is not for `{name}`: clients will refuse it"
-            ));
-        }
-    }
-    let (not_before, not_after) = (
-        parsed.validity().not_before.timestamp(),
-        parsed.validity().not_after.timestamp(),
-    );
-    let certificate = Certificate {
-        name,
-        key: Arc::new(pair),
-        names,
-        not_before,
-        not_after,
-    };
-    Ok((certificate, weaknesses))
-}
-
 /// The DNS names of a certificate's SANs; those that are no host names match nothing and are left
 /// out. The common name is not looked at, as no client looks at it either (RFC 9525 section 2).
 fn dns_names(certificate: &X509Certificate<'_>) -> Vec<Pattern> {
@@ -250,4 +363,43 @@ fn weaknesses(certificate: &X509Certificate<'_>) -> Vec<String> {
         found.push("weak signature: SHA-1".to_owned());
     }
     found
+}
+
+/// Every pair in a directory, by name: NAME.pem with NAME.key, and NAME/fullchain.pem with
+/// NAME/privkey.pem.
+pub fn directory(dir: &Path) -> Result<Vec<(String, PairFiles)>, MaterialError> {
+    let entries = fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))?;
+    let mut entries: Vec<_> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
+    entries.sort();
+    let pair = |path: &PathBuf| {
+        let (cert, key) = if path.is_dir() {
+            (path.join("fullchain.pem"), path.join("privkey.pem"))
+        } else if path.extension().is_some_and(|extension| extension == "pem") {
+            (path.clone(), path.with_extension("key"))
+        } else {
+            return None;
+        };
+        let files = PairFiles {
+            cert,
+            key,
+            ocsp: None,
+        };
+        (files.cert.exists() && files.key.exists()).then(|| (stem(path), files))
+    };
+    let found: Vec<_> = entries.iter().filter_map(pair).collect();
+    if found.is_empty() {
+        return Err(
+            MaterialError::new(dir, "holds no pair of certificate and key").help(
+                "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem",
+            ),
+        );
+    }
+    Ok(found)
+}
+
+/// The name of a file without its extension.
+pub fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

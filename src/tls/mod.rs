@@ -8,18 +8,27 @@ pub mod blame;
 pub mod certificates;
 pub mod client_auth;
 pub mod client_side;
+mod digest;
 pub mod facts;
 mod handshake;
 pub mod hello;
 pub mod material;
+mod ocsp;
+pub mod resumption;
+pub mod revocation;
+pub mod rules;
 pub mod server_side;
 pub mod trust;
+mod verdicts;
 
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite};
-use rustls::{AlertDescription, SupportedCipherSuite, SupportedProtocolVersion, version};
+use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::{
+    AlertDescription, CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion,
+    version,
+};
 
 /// The alert for a server name that is not served (RFC 6066 section 3), spelled as the RFC does.
 pub const UNRECOGNIZED_NAME: AlertDescription = AlertDescription::UnrecognisedName;
@@ -52,11 +61,39 @@ static CHACHA_FIRST: [SupportedCipherSuite; 9] = [
     suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 ];
 
+/// The key exchange groups that we speak, the hybrid with ML-KEM first: recorded traffic is to stay
+/// secret when there are quantum computers.
+static GROUPS: [&dyn SupportedKxGroup; 4] = [
+    kx_group::X25519MLKEM768,
+    kx_group::X25519,
+    kx_group::SECP256R1,
+    kx_group::SECP384R1,
+];
+
 fn provider(suites: &[SupportedCipherSuite]) -> Arc<CryptoProvider> {
+    provider_of(suites, &[])
+}
+
+/// A provider of these suites and groups, in this order; no groups are the default ones.
+fn provider_of(suites: &[SupportedCipherSuite], groups: &[NamedGroup]) -> Arc<CryptoProvider> {
+    let chosen = groups
+        .iter()
+        .filter_map(|name| GROUPS.iter().find(|group| group.name() == *name));
     Arc::new(CryptoProvider {
         cipher_suites: suites.to_vec(),
+        kx_groups: if groups.is_empty() {
+            GROUPS.to_vec()
+        } else {
+            chosen.copied().collect()
+        },
         ..aws_lc_rs::default_provider()
     })
+}
+
+/// Suites by their names, in the order given; those that we do not speak are left out.
+fn suites(names: &[CipherSuite]) -> Vec<SupportedCipherSuite> {
+    let known = |name: &CipherSuite| AES_FIRST.iter().find(|suite| suite.suite() == *name);
+    names.iter().filter_map(known).copied().collect()
 }
 
 static TLS12: &[&SupportedProtocolVersion] = &[&version::TLS12];

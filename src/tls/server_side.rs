@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
-use rustls::{Error, ServerConfig};
+use rustls::{
+    CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ServerConfig, SupportedCipherSuite,
+};
 
 use super::certificates::CertificateChoice;
-use super::client_auth::ClientAuth;
+use super::client_auth::{ClientAuth, Judge};
 use super::handshake::{HandshakeError, drive};
 use super::hello::Hello;
-use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider};
+use super::resumption::{ConnectionSessions, Scoped};
+use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Farewell, Reason};
 
@@ -20,42 +22,49 @@ use crate::outcome::{Failure, Farewell, Reason};
 pub struct ServerPolicy {
     /// The TLS versions spoken.
     pub versions: Versions,
+    /// The cipher suites, in our order; empty means the defaults.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// The key exchange groups; empty means the defaults.
+    pub groups: Vec<NamedGroup>,
     /// The application protocols, in our order; empty means that none is negotiated.
     pub alpn: Vec<Vec<u8>>,
     /// The policy on client certificates.
     pub client_auth: ClientAuth,
     /// The certificate presented.
     pub certificate: CertificateChoice,
+    /// The sessions that may be resumed; none without.
+    pub resumption: Option<Resumption>,
 }
 
-/// A route's side of TLS towards its clients. Sessions are resumed within it alone.
+/// Which sessions clients resume, and how they are given them.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// The sessions of the route's scope.
+    pub sessions: Arc<Scoped>,
+    /// How many tickets a TLS 1.3 client gets; at least 1.
+    pub tickets: usize,
+}
+
+/// A route's side of TLS towards its clients.
 #[derive(Debug)]
 pub struct ServerSide {
     aes_first: Arc<ServerConfig>,
     chacha_first: Arc<ServerConfig>,
+    judge: Judge,
+    resumption: Option<Resumption>,
 }
 
 impl ServerSide {
-    /// Builds the two configurations of a policy, which differ in the order of suites alone.
-    ///
-    /// Sessions are resumed by tickets whose key belongs to this object, so that none ever crosses
-    /// from one route or endpoint to another. Where client certificates are asked for nothing is
-    /// resumed at all: rustls would not check the resumed identity again.
+    /// Builds the two configurations of a policy, which differ in the order of suites alone. Neither
+    /// resumes anything; each connection gets a copy that knows its own sessions.
     pub fn new(policy: ServerPolicy) -> Result<Self, Error> {
-        let verifier = policy
-            .client_auth
-            .verifier()
-            .map_err(|e| Error::General(e.to_string()))?;
+        let judge = Judge::new(policy.client_auth).map_err(|e| Error::General(e.to_string()))?;
         let certificate: Arc<dyn ResolvesServerCert> = Arc::new(policy.certificate);
-        let ticketer = match verifier {
-            None => Some(Ticketer::new()?),
-            Some(_) => None,
-        };
-        let build = |suites| {
-            let builder = ServerConfig::builder_with_provider(provider(suites))
+        let build = |suites: &[SupportedCipherSuite]| {
+            let builder = ServerConfig::builder_with_provider(provider_of(suites, &policy.groups))
                 .with_protocol_versions(policy.versions.supported())?;
-            let builder = match &verifier {
-                Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            let builder = match judge.verifier() {
+                Some(verifier) => builder.with_client_cert_verifier(verifier),
                 None => builder.with_no_client_auth(),
             };
             let mut config = builder.with_cert_resolver(Arc::clone(&certificate));
@@ -64,24 +73,27 @@ impl ServerSide {
             config.max_early_data_size = 0;
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
-            if let Some(ticketer) = &ticketer {
-                config.ticketer = Arc::clone(ticketer);
-                config.send_tls13_tickets = 1;
-            }
             Ok::<_, Error>(Arc::new(config))
         };
+        let chosen = suites(&policy.cipher_suites);
+        let (aes_first, chacha_first) = if chosen.is_empty() {
+            (build(&AES_FIRST)?, build(&CHACHA_FIRST)?)
+        } else {
+            // Whoever lists suites has put them in order.
+            let config = build(&chosen)?;
+            (Arc::clone(&config), config)
+        };
         Ok(Self {
-            aes_first: build(&AES_FIRST)?,
-            chacha_first: build(&CHACHA_FIRST)?,
+            aes_first,
+            chacha_first,
+            judge,
+            resumption: policy.resumption,
         })
     }
 
-    const fn config(&self, hello: &Hello) -> &Arc<ServerConfig> {
-        if hello.prefers_chacha {
-            &self.chacha_first
-        } else {
-            &self.aes_first
-        }
+    /// The policy on client certificates.
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Does the client's handshake. On success the leg is sealed; the leaf certificate that the
@@ -92,12 +104,69 @@ impl ServerSide {
         hello: &Hello,
         presented: &mut Option<CertificateDer<'static>>,
     ) -> Result<(), Failure> {
-        let conn = UnbufferedServerConnection::new(Arc::clone(self.config(hello)))
+        let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
+        let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
+        let seal = self.seal(hello, sessions.clone())?;
+        let mut done = drive(leg, seal, &hello.bytes, presented, &consent).await;
+        if matches!(done, Err(HandshakeError::Withheld)) {
+            // Nothing was answered yet: the same hello begins a full handshake.
+            let seal = self.seal(hello, None)?;
+            done = drive(leg, seal, &hello.bytes, presented, &|_| true).await;
+        }
+        done.map_err(refusal)?;
+        if presented.is_none() {
+            // In a resumption no certificate is shown; it is the session's.
+            let chain = leg
+                .seal
+                .as_ref()
+                .and_then(|s| s.facts().peer_certificates());
+            *presented = chain.and_then(<[_]>::first).cloned();
+        }
+        Ok(())
+    }
+
+    fn seal(
+        &self,
+        hello: &Hello,
+        sessions: Option<Arc<ConnectionSessions>>,
+    ) -> Result<Box<Seal>, Failure> {
+        let config = if hello.prefers_chacha {
+            &self.chacha_first
+        } else {
+            &self.aes_first
+        };
+        let config = match (sessions, &self.resumption) {
+            (Some(sessions), Some(resumption)) => {
+                let mut config = ServerConfig::clone(config);
+                config.ticketer = Arc::clone(&sessions) as _;
+                config.session_storage = sessions;
+                config.send_tls13_tickets = resumption.tickets;
+                Arc::new(config)
+            }
+            _ => Arc::clone(config),
+        };
+        let conn = UnbufferedServerConnection::new(config)
             .map_err(|e| Failure::new(Reason::ClientTlsError).detail(e.to_string()))?;
-        let seal = Box::new(Seal::new(Conn::Server(conn)));
-        drive(leg, seal, &hello.bytes, presented)
-            .await
-            .map_err(refusal)
+        Ok(Box::new(Seal::new(Conn::Server(conn))))
+    }
+
+    /// Whether a connection that has taken in the hello may answer it. A resumed client is asked
+    /// again who it is, by the policy of today: rustls looks at nothing but the session.
+    fn consents(&self, conn: &CommonState, sessions: Option<&ConnectionSessions>) -> bool {
+        match conn.handshake_kind() {
+            Some(HandshakeKind::Resumed) => {
+                let chain = conn.peer_certificates();
+                self.judge.admit(chain, UnixTime::now()).is_ok()
+            }
+            Some(HandshakeKind::FullWithHelloRetryRequest) if self.judge.asks() => {
+                // What the second hello resumes would not be seen here before it is answered.
+                if let Some(sessions) = sessions {
+                    sessions.close();
+                }
+                true
+            }
+            _ => true,
+        }
     }
 }
 
@@ -113,7 +182,7 @@ fn refusal(error: HandshakeError) -> Failure {
                 .detail(error.to_string())
                 .farewell(farewell)
         }
-        HandshakeError::Ended => Reason::ClientClosed.into(),
+        HandshakeError::Ended | HandshakeError::Withheld => Reason::ClientClosed.into(),
         HandshakeError::Socket(error) => {
             Failure::new(Reason::ClientReset).detail(error.to_string())
         }

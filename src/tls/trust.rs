@@ -1,99 +1,129 @@
 //! How an origin's certificate is judged.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
+use super::revocation::Revocation;
+use super::rules::{Rules, spki_sha256};
+use super::verdicts::Verdicts;
 use super::{AES_FIRST, provider};
 
-/// Whom an upstream trusts.
+/// Which certificates of origins an upstream believes. What is absent is not asked for.
 #[derive(Debug)]
-pub enum Trust {
+pub struct Trust {
+    /// Who signs them.
+    pub authority: Authority,
+    /// The name to verify when it is not the one that is sent.
+    pub verify_name: Option<ServerName<'static>>,
+    /// What is revoked.
+    pub revocation: Option<Revocation>,
+    /// SHA-256 of the keys that they may have; empty means any.
+    pub pins: Vec<[u8; 32]>,
+    /// What they must say beyond the name.
+    pub rules: Option<Rules>,
+}
+
+/// Who signs the certificates of origins.
+#[derive(Debug)]
+pub enum Authority {
     /// The chain must end at one of these, and the name must be the expected one.
-    Full(Arc<RootCertStore>),
-    /// Nothing is checked but that the origin holds the key of whatever certificate it shows.
+    Roots(Arc<RootCertStore>),
+    /// Anybody: nothing is checked but that the origin holds the key of whatever certificate it shows.
     DangerNone,
 }
 
-/// The verifier for a trust; `verify_name` is the name to verify when it is not the one that is sent.
-pub(super) fn verifier(
-    trust: Trust,
-    verify_name: Option<ServerName<'static>>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let provider = provider(&AES_FIRST);
-    let roots = match trust {
-        Trust::Full(roots) => roots,
-        Trust::DangerNone => return Ok(Arc::new(Unverified(provider))),
-    };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-        .build()
-        .map_err(|e| Error::General(e.to_string()))?;
-    Ok(match verify_name {
-        Some(name) => Arc::new(UnderName { verifier, name }),
-        None => verifier,
-    })
-}
-
-/// Verifies a fixed name, whatever name was sent to the origin.
+/// The key of an origin's certificate is none of those pinned.
 #[derive(Debug)]
-struct UnderName {
-    verifier: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
+pub(super) struct NotPinned;
+
+impl fmt::Display for NotPinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the key of the certificate is none of those pinned")
+    }
 }
 
-impl ServerCertVerifier for UnderName {
+impl std::error::Error for NotPinned {}
+
+impl NotPinned {
+    /// Whether this error is that.
+    pub(super) fn is(error: &CertificateError) -> bool {
+        matches!(error, CertificateError::Other(OtherError(other)) if other.is::<Self>())
+    }
+}
+
+/// Asks everything that a trust asks of a certificate.
+#[derive(Debug)]
+pub(super) struct OriginJudge {
+    provider: Arc<CryptoProvider>,
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    verify_name: Option<ServerName<'static>>,
+    verdicts: Verdicts,
+    pins: Vec<[u8; 32]>,
+    rules: Option<Rules>,
+}
+
+impl OriginJudge {
+    pub(super) fn new(trust: Trust) -> Result<Self, Error> {
+        let provider = provider(&AES_FIRST);
+        let webpki = match trust.authority {
+            Authority::DangerNone => None,
+            Authority::Roots(roots) => {
+                let mut builder =
+                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                if let Some(revocation) = &trust.revocation {
+                    builder = revocation.on_origins(builder);
+                }
+                let built = builder.build();
+                Some(built.map_err(|e| Error::General(e.to_string()))?)
+            }
+        };
+        Ok(Self {
+            provider,
+            webpki,
+            verify_name: trust.verify_name,
+            verdicts: Verdicts::new(trust.revocation.as_ref().and_then(Revocation::until)),
+            pins: trust.pins,
+            rules: trust.rules,
+        })
+    }
+}
+
+impl ServerCertVerifier for OriginJudge {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _sent: &ServerName<'_>,
+        sent: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verifier
-            .verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-/// `verify: danger-none`: any certificate will do, as long as the origin proves that it has the key.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+        if let Some(webpki) = &self.webpki {
+            let name = self.verify_name.as_ref().unwrap_or(sent);
+            let about = name.to_str();
+            self.verdicts
+                .on((end_entity, intermediates), about.as_bytes(), now, || {
+                    webpki
+                        .verify_server_cert(end_entity, intermediates, name, ocsp, now)
+                        .map(|_| ())
+                })?;
+        }
+        let pinned = || spki_sha256(end_entity).is_some_and(|key| self.pins.contains(&key));
+        if !self.pins.is_empty() && !pinned() {
+            return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
+        }
+        if let Some(rules) = &self.rules
+            && rules.admitting(end_entity).is_none()
+        {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -107,7 +137,7 @@ impl ServerCertVerifier for Unverified {
             message,
             cert,
             dss,
-            &self.0.signature_verification_algorithms,
+            &self.provider.signature_verification_algorithms,
         )
     }
 
@@ -121,11 +151,13 @@ impl ServerCertVerifier for Unverified {
             message,
             cert,
             dss,
-            &self.0.signature_verification_algorithms,
+            &self.provider.signature_verification_algorithms,
         )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

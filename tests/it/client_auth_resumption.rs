@@ -42,7 +42,7 @@ fn clients_without_certificates_resume() {
 }
 
 #[test]
-fn nothing_is_resumed_where_certificates_are_asked_for() {
+fn clients_with_certificates_resume_as_whom_they_were() {
     let origin = Origin::echo();
     for mode in ["optional", "required"] {
         let proxy = Proxy::builder()
@@ -56,9 +56,13 @@ fn nothing_is_resumed_where_certificates_are_asked_for() {
             proxy.client("a.test").tls13(),
         ] {
             assert!(
-                !second_is_resumed(&client.certificate(&pki().client("alice"))),
+                second_is_resumed(&client.certificate(&pki().client("alice"))),
                 "{mode}"
             );
+            for record in proxy.outcomes(2) {
+                record.must_be("ok").must_have("route", "a.test");
+                assert_eq!(record["client_cert"]["subject"], "CN=alice", "{mode}");
+            }
         }
     }
 }

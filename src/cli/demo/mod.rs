@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::certs::Authority;
 use super::{Exit, complain, print, start};
-use crate::config::compile::Files;
+use crate::config::compile::{Circumstances, Files};
 use crate::config::load;
 use crate::server::{Patience, Server};
+use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -93,7 +94,12 @@ impl Scene {
             complain(&format!("reseal: {}: {error}", path.display()));
             return Err(Exit::Internal);
         }
-        let mut loaded = load::text_in(text, &path, &self.dir, Files::Read);
+        let mut loaded = load::text_in(
+            text,
+            &path,
+            &self.dir,
+            Circumstances::first(Files::Read, &Sessions::default()),
+        );
         let snapshot = start::snapshot(&mut loaded)?;
         start::server(snapshot, &loaded)
     }

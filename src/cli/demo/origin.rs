@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::facts::TlsFacts;
-use crate::tls::material;
+use crate::tls::material::{self, PairFiles};
 
 /// A request's head is no longer than this, and comes within this time.
 const HEAD_MAX: u64 = 16 * 1024;
@@ -34,8 +34,13 @@ pub(super) fn plain() -> io::Result<SocketAddr> {
 pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<SocketAddr> {
     let mut by_name = HashMap::new();
     for (name, cert, key) in certificates {
-        let pair = material::pair(cert, key).map_err(|e| io::Error::other(e.message))?;
-        by_name.insert((*name).to_owned(), Arc::new(pair));
+        let files = PairFiles {
+            cert: cert.clone(),
+            key: key.clone(),
+            ocsp: None,
+        };
+        let (pair, _) = material::pair(&files).map_err(|e| io::Error::other(e.message))?;
+        by_name.insert((*name).to_owned(), pair.key);
     }
     let config = ServerConfig::builder_with_provider(Arc::new(
         rustls::crypto::aws_lc_rs::default_provider(),

@@ -1,21 +1,18 @@
 //! The certificates of an endpoint.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Compiler, Files};
+use super::Compiler;
+use super::materials::{date, unix_now};
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
 use crate::name::Pattern;
-use crate::observe::format::timestamp;
 use crate::tls::certificates::{Certificate, Certificates};
-use crate::tls::material;
+use crate::tls::material::{Pair, PairFiles, stem};
 
 /// A certificate that ends within so many seconds is warned about.
 const SOON: i64 = 14 * 24 * 3600;
@@ -36,9 +33,10 @@ struct Source {
     at: Span,
     key_at: Span,
     name: String,
-    cert: PathBuf,
-    key: PathBuf,
+    files: PairFiles,
     names: Option<Vec<Pattern>>,
+    /// Whether it was found in a directory, and not named by the configuration.
+    found: bool,
 }
 
 impl Compiler<'_> {
@@ -82,11 +80,19 @@ impl Compiler<'_> {
                     None => *complete = false,
                 },
                 spec::Certificate::Directory(directory) => {
+                    let at = directory.dir.at;
                     let dir = self.resolve(&directory.dir);
-                    match self.directory(directory.dir.at, &dir) {
-                        Some(found) => sources.extend(found),
-                        None => *complete = false,
-                    }
+                    let found = self.directory(at, dir);
+                    *complete &= found.is_some();
+                    let found = found.into_iter().flatten();
+                    sources.extend(found.map(|(name, files)| Source {
+                        at,
+                        key_at: at,
+                        name,
+                        files,
+                        names: None,
+                        found: true,
+                    }));
                 }
             }
         }
@@ -107,9 +113,13 @@ impl Compiler<'_> {
                 .name
                 .as_ref()
                 .map_or_else(|| stem(&cert), |name| name.as_str().to_owned()),
-            key: key.unwrap_or_else(|| cert.clone()),
-            cert,
+            files: PairFiles {
+                key: key.unwrap_or_else(|| cert.clone()),
+                ocsp: pair.ocsp.as_ref().map(|ocsp| self.resolve(ocsp)),
+                cert,
+            },
             names,
+            found: false,
         })
     }
 
@@ -126,105 +136,56 @@ impl Compiler<'_> {
         names.iter().map(|name| self.pattern(name)).collect()
     }
 
-    /// Every pair in a directory: NAME.pem with NAME.key, and NAME/fullchain.pem with
-    /// NAME/privkey.pem.
-    fn directory(&mut self, at: Span, dir: &Path) -> Option<Vec<Source>> {
-        if self.files == Files::Skip {
+    /// The certificate of a source; `None` after its problem was told.
+    fn certificate(&mut self, source: Source) -> Option<Certificate> {
+        let at = source.at;
+        if source.found && self.is_new_and_broken(at, &source.files) {
             return None;
         }
-        let mut entries: Vec<_> = match fs::read_dir(dir) {
-            Ok(entries) => entries.filter_map(Result::ok).map(|e| e.path()).collect(),
-            Err(error) => {
-                self.problems
-                    .error(at, format!("{}: cannot be read: {error}", dir.display()));
-                return None;
-            }
-        };
-        entries.sort();
-        let found: Vec<_> = entries
-            .iter()
-            .filter_map(|path| {
-                let (cert, key) = if path.is_dir() {
-                    (path.join("fullchain.pem"), path.join("privkey.pem"))
-                } else if path.extension().is_some_and(|extension| extension == "pem") {
-                    (path.clone(), path.with_extension("key"))
-                } else {
-                    return None;
-                };
-                let name = stem(path);
-                (cert.exists() && key.exists()).then_some(Source {
-                    at,
-                    key_at: at,
-                    name,
-                    cert,
-                    key,
-                    names: None,
-                })
-            })
-            .collect();
-        if found.is_empty() {
+        let pair = self.certified(at, source.key_at, source.files)?;
+        let names = source.names.unwrap_or_else(|| pair.names.clone());
+        if names.is_empty() {
             self.problems
                 .error(
                     at,
-                    format!("{}: holds no pair of certificate and key", dir.display()),
+                    format!("{}: the certificate names no host", pair.source),
                 )
-                .help(
-                    "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem",
-                );
+                .help("give the names it is for: names: [host.example.com]");
             return None;
         }
-        Some(found)
-    }
-
-    fn certificate(&mut self, source: Source) -> Option<Certificate> {
-        if self.files == Files::Skip {
-            return None;
-        }
-        let Source {
-            at,
-            key_at,
-            name,
-            cert,
-            key,
-            names,
-        } = source;
-        self.key_permissions(key_at, &key);
-        let (certificate, weaknesses) =
-            self.read(at, material::certificate(name, &cert, &key, names))?;
-        for weakness in weaknesses {
-            self.problems
-                .warning(at, format!("{}: {weakness}", cert.display()));
-        }
-        self.validity(at, &cert, &certificate);
-        Some(certificate)
-    }
-
-    fn validity(&mut self, at: Span, path: &Path, certificate: &Certificate) {
-        let now = unix_now();
-        let date = |seconds: i64| {
-            let seconds = u64::try_from(seconds).unwrap_or(0);
-            timestamp(UNIX_EPOCH + std::time::Duration::from_secs(seconds))
-        };
-        let (start, end) = (certificate.not_before, certificate.not_after);
-        let path = path.display();
-        if end < now {
-            self.problems.warning(
-                at,
-                format!("{path}: the certificate expired on {}", date(end)),
-            );
-        } else if start > now {
+        for name in names.iter().filter(|name| !pair.covers(name)) {
             self.problems.warning(
                 at,
                 format!(
-                    "{path}: the certificate is not valid before {}",
-                    date(start)
+                    "{}: the certificate is not for `{name}`: clients will refuse it",
+                    pair.source
                 ),
             );
-        } else if end - now < SOON {
-            self.problems.warning(
-                at,
-                format!("{path}: the certificate expires soon, on {}", date(end)),
+        }
+        self.validity(at, &pair);
+        Some(Certificate {
+            name: source.name,
+            pair,
+            names,
+        })
+    }
+
+    fn validity(&mut self, at: Span, pair: &Pair) {
+        let now = unix_now();
+        let (start, end) = (pair.not_before, pair.not_after);
+        let path = &pair.source;
+        if end < now {
+            let message = format!("{path}: the certificate expired on {}", date(end));
+            self.problems.warning(at, message);
+        } else if start > now {
+            let message = format!(
+                "{path}: the certificate is not valid before {}",
+                date(start)
             );
+            self.problems.warning(at, message);
+        } else if end - now < SOON {
+            let message = format!("{path}: the certificate expires soon, on {}", date(end));
+            self.problems.warning(at, message);
         }
     }
 
@@ -243,16 +204,4 @@ impl Compiler<'_> {
             }
         }
     }
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
-fn unix_now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }

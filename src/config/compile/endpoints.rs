@@ -83,6 +83,8 @@ impl Compiler<'_> {
             store: &store,
             versions: self.versions(&spec.tls),
         };
+        self.suites(&spec.tls);
+        self.coalescing(&around);
         let routes = self.routes(&around);
         let listen = self.listen(&spec.listen);
         let keepalive = self.keepalive(&spec.tcp.keepalive);
@@ -111,6 +113,32 @@ impl Compiler<'_> {
             }
             if let Some(default) = &spec.default_route {
                 refuse(default.at, "`default_route`");
+            }
+        }
+    }
+
+    /// A list of suites must have one for each version that is spoken.
+    fn suites(&mut self, tls: &spec::EndpointTls) {
+        let suites = &tls.cipher_suites;
+        let is_1_3 = |suite: &Located<spec::CipherSuite>| {
+            use spec::CipherSuite as S;
+            matches!(
+                suite.value,
+                S::Tls13Aes128Gcm | S::Tls13Aes256Gcm | S::Tls13Chacha20
+            )
+        };
+        let spoken = |version| (tls.min_version.value..=tls.max_version.value).contains(&version);
+        for (version, has) in [
+            (TlsVersion::V1_2, suites.iter().any(|suite| !is_1_3(suite))),
+            (TlsVersion::V1_3, suites.iter().any(is_1_3)),
+        ] {
+            if !suites.is_empty() && spoken(version) && !has {
+                self.problems
+                    .error(
+                        suites.at,
+                        format!("none of these suites is of TLS {version}, which is allowed here"),
+                    )
+                    .help("add one, or set `min_version` or `max_version`");
             }
         }
     }

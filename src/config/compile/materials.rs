@@ -1,27 +1,96 @@
-//! CA bundles, each read once however often it is named.
+//! What the files of a configuration hold: each read once however often it is named, and kept for
+//! the case that a later reading of it fails.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
-use crate::config::reader::problem::Span;
+use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
-use crate::config::spec::Trust;
-use crate::tls::material;
+use crate::config::spec::{KeyPermissions, Trust};
+use crate::observe::format::timestamp;
+use crate::tls::material::{self, MaterialError, Pair, PairFiles};
+use crate::tls::resumption::TicketSecret;
+use crate::tls::revocation::{RevocationList, RevocationLists};
 
-#[derive(Default)]
-pub(super) struct Authorities {
-    files: HashMap<Vec<PathBuf>, Option<Arc<RootCertStore>>>,
+/// The contents of files, by their paths; `None` for one whose problem was told.
+type Shelf<K, V> = HashMap<K, Option<V>>;
+
+/// What the files of one configuration held.
+#[derive(Clone, Debug, Default)]
+pub struct Materials {
+    roots: Shelf<Vec<PathBuf>, Arc<RootCertStore>>,
+    lists: Shelf<Vec<PathBuf>, Arc<RevocationLists>>,
+    pairs: Shelf<PairFiles, Arc<Pair>>,
+    secrets: Shelf<PathBuf, TicketSecret>,
+    directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
     system: Option<Option<Arc<RootCertStore>>>,
 }
 
+impl Materials {
+    /// The files and directories that were read.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let lists = self.roots.keys().chain(self.lists.keys()).flatten();
+        let pairs = self.pairs.keys().flat_map(PairFiles::paths);
+        let rest = self.secrets.keys().chain(self.directories.keys());
+        lists.chain(rest).map(PathBuf::as_path).chain(pairs)
+    }
+
+    /// The revocation lists that are used.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        let lists = self.lists.values().flatten();
+        lists.flat_map(|lists| lists.iter())
+    }
+}
+
 impl Compiler<'_> {
-    /// The trust anchors of CA files; `None` after their problems were told, or when files are
-    /// skipped.
+    /// The content of `key` on a shelf, read now unless it was read before. When materials are renewed
+    /// and it cannot be read, the old content stays.
+    fn material<K: Hash + Eq + Clone, V: Clone>(
+        &mut self,
+        at: Span,
+        shelf: fn(&mut Materials) -> &mut Shelf<K, V>,
+        key: K,
+        read: impl FnOnce(&mut Problems) -> Result<V, MaterialError>,
+    ) -> Option<V> {
+        if self.files == Files::Skip {
+            return None;
+        }
+        if let Some(known) = shelf(&mut self.materials).get(&key) {
+            return known.clone();
+        }
+        let found = match read(self.problems) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                let kept = self.kept.as_mut().and_then(|kept| shelf(kept).remove(&key));
+                let kept = kept.flatten();
+                let problem = if kept.is_some() {
+                    let message = format!("{}; what it held before stays in use", error.message);
+                    self.problems.warning(at, message)
+                } else {
+                    self.problems.error(at, error.message)
+                };
+                if let Some(help) = error.help {
+                    problem.help(help);
+                }
+                kept
+            }
+        };
+        shelf(&mut self.materials).insert(key, found.clone());
+        found
+    }
+
+    fn paths(&self, files: &[Located<values::Path>]) -> Vec<PathBuf> {
+        files.iter().map(|file| self.resolve(file)).collect()
+    }
+
+    /// The trust anchors of CA files.
     pub(super) fn bundle(
         &mut self,
         at: Span,
@@ -33,20 +102,25 @@ impl Compiler<'_> {
                 .help("name at least one file");
             return None;
         }
-        if self.files == Files::Skip {
-            return None;
-        }
-        let paths: Vec<_> = files.iter().map(|file| self.resolve(file)).collect();
-        if let Some(known) = self.authorities.files.get(&paths) {
-            return known.clone();
-        }
-        let roots = self.read(at, material::roots(&paths)).map(Arc::new);
-        self.authorities.files.insert(paths, roots.clone());
-        roots
+        let paths = self.paths(files);
+        self.material(
+            at,
+            |m| &mut m.roots,
+            paths.clone(),
+            |problems| {
+                let (roots, expired) = material::roots(&paths, unix_now())?;
+                for message in expired {
+                    problems
+                        .warning(at, message)
+                        .help("an expired CA still admits whom it signed: take it out of the file");
+                }
+                Ok(Arc::new(roots))
+            },
+        )
     }
 
     /// Whom an upstream trusts.
-    pub(super) fn trust(&mut self, trust: &Located<Trust>) -> Option<Arc<RootCertStore>> {
+    pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<RootCertStore>> {
         match &trust.value {
             Trust::Files(files) => self.bundle(trust.at, files),
             Trust::Webpki => {
@@ -61,7 +135,7 @@ impl Compiler<'_> {
         if self.files == Files::Skip {
             return None;
         }
-        let found = self.authorities.system.get_or_insert_with(|| {
+        let found = self.materials.system.get_or_insert_with(|| {
             let mut store = RootCertStore::empty();
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             (!store.is_empty()).then(|| Arc::new(store))
@@ -73,4 +147,147 @@ impl Compiler<'_> {
         }
         found.clone()
     }
+
+    /// The revocation lists of files, the newest of each issuer.
+    pub(super) fn revocation_lists(
+        &mut self,
+        at: Span,
+        files: &[Located<values::Path>],
+    ) -> Option<Arc<RevocationLists>> {
+        let paths = self.paths(files);
+        self.material(at, |m| &mut m.lists, paths.clone(), |problems| {
+            let (lists, older) = RevocationLists::newest(material::revocation_lists(&paths)?);
+            for list in older {
+                problems.warning(
+                    at,
+                    format!(
+                        "{}: the revocation list of {} is not used: there is a newer one of the same issuer",
+                        list.source, list.issuer
+                    ),
+                );
+            }
+            for list in lists.iter() {
+                list_age(list, at, problems);
+            }
+            Ok(Arc::new(lists))
+        })
+    }
+
+    /// A chain with its key, and whatever is stapled to it.
+    pub(super) fn certified(
+        &mut self,
+        at: Span,
+        key_at: Span,
+        files: PairFiles,
+    ) -> Option<Arc<Pair>> {
+        if self.files == Files::Read {
+            self.key_permissions(key_at, &files.key);
+        }
+        self.material(
+            at,
+            |m| &mut m.pairs,
+            files.clone(),
+            |problems| {
+                let (pair, weaknesses) = material::pair(&files)?;
+                for weakness in weaknesses {
+                    problems.warning(at, weakness);
+                }
+                Ok(Arc::new(pair))
+            },
+        )
+    }
+
+    /// Whether a pair that has come into a directory since the last reading is of no use: that is a
+    /// matter of this pair alone, and no reason to leave the others as they were.
+    pub(super) fn is_new_and_broken(&mut self, at: Span, files: &PairFiles) -> bool {
+        let Some(kept) = &self.kept else {
+            return false;
+        };
+        if kept.pairs.contains_key(files) {
+            return false;
+        }
+        let error = material::pair(files).err();
+        if let Some(error) = &error {
+            let message = format!("{}; it is left out", error.message);
+            self.problems.warning(at, message);
+        }
+        error.is_some()
+    }
+
+    /// Tells of a private key that every user may read.
+    fn key_permissions(&mut self, at: Span, key: &Path) {
+        if let Some(material::Exposed(error)) = material::exposed(key) {
+            let problem = match self.spec.process.key_permissions.value {
+                KeyPermissions::Refuse => self.problems.error(at, error.message),
+                KeyPermissions::Warn => self.problems.warning(at, error.message),
+            };
+            if let Some(help) = error.help {
+                problem.help(help);
+            }
+        }
+    }
+
+    /// The pairs in a directory, by name.
+    pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<(String, PairFiles)>> {
+        self.material(
+            at,
+            |m| &mut m.directories,
+            dir.clone(),
+            |_| material::directory(&dir),
+        )
+    }
+
+    /// The secrets that ticket keys are derived from; none where none are configured.
+    pub(super) fn ticket_secrets(&mut self) -> Option<Vec<TicketSecret>> {
+        let Some(files) = &self.spec.process.ticket_secret else {
+            return Some(Vec::new());
+        };
+        if files.is_empty() {
+            self.problems
+                .error(files.at, "an empty list of secrets")
+                .help("leave `ticket_secret` out for keys of this process alone");
+            return None;
+        }
+        let mut secrets = Vec::new();
+        for file in files.iter() {
+            let path = self.resolve(file);
+            if self.files == Files::Read {
+                self.key_permissions(file.at, &path);
+            }
+            let read = |_: &mut Problems| material::ticket_secret(&path);
+            secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
+        }
+        secrets.into_iter().collect()
+    }
+}
+
+/// Tells of a list that is out of date, or will be within a day.
+fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
+    const DAY: i64 = 24 * 3600;
+    let Some(next) = list.next_update else { return };
+    let date = date(next);
+    let (source, issuer) = (&list.source, &list.issuer);
+    if next <= unix_now() {
+        problems
+            .warning(
+                at,
+                format!("{source}: the revocation list of {issuer} was to be replaced by {date}"),
+            )
+            .help("fetch a newer one: unless `crl_expired: allow` is set, it denies everybody");
+    } else if next - unix_now() < DAY {
+        let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
+        problems.warning(at, message);
+    }
+}
+
+/// A date for people.
+pub(super) fn date(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    timestamp(UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+}
+
+pub(super) fn unix_now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }

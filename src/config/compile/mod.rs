@@ -3,11 +3,13 @@
 //! Each step goes on after an error as far as it makes sense, so that one run names all that is
 //! wrong. What comes out holds no text that still has to be understood.
 
-mod authorities;
 mod certificates;
+mod client_auth;
 mod cycles;
 mod endpoints;
 mod matches;
+mod materials;
+mod overlaps;
 mod process;
 mod routes;
 mod serving;
@@ -15,15 +17,15 @@ mod upstreams;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
-use crate::config::spec::{KeyPermissions, Spec};
+use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
-use crate::tls::material::{self, MaterialError};
+use crate::tls::resumption::{Sessions, TicketSecret};
 
-use self::authorities::Authorities;
+pub use self::materials::Materials;
 
-/// Whether certificates, keys and CA bundles are read.
+/// Whether certificates, keys, CA bundles and the like are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
     /// They are; without them nothing can run.
@@ -32,65 +34,75 @@ pub enum Files {
     Skip,
 }
 
+/// What a configuration is compiled with, besides its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Whether files are read.
+    pub files: Files,
+    /// What the files held before, for those that cannot be read any more; without it each of them
+    /// is an error.
+    pub kept: Option<&'a Materials>,
+    /// The sessions of the process.
+    pub sessions: &'a Sessions,
+}
+
+impl<'a> Circumstances<'a> {
+    /// Those of a first reading: nothing was there before.
+    pub const fn first(files: Files, sessions: &'a Sessions) -> Self {
+        Self {
+            files,
+            kept: None,
+            sessions,
+        }
+    }
+}
+
 /// Compiles `spec`, whose relative paths are relative to `dir`. A snapshot comes out unless there is
 /// an error among `problems` afterwards, or files were skipped.
-pub fn compile(spec: &Spec, dir: &Path, files: Files, problems: &mut Problems) -> Option<Snapshot> {
+pub fn compile(
+    spec: &Spec,
+    dir: &Path,
+    circumstances: Circumstances<'_>,
+    problems: &mut Problems,
+) -> Option<(Snapshot, Materials)> {
     let mut compiler = Compiler {
         spec,
         dir,
-        files,
-        authorities: Authorities::default(),
+        files: circumstances.files,
+        sessions: circumstances.sessions,
+        ticket_secrets: Vec::new(),
+        kept: circumstances.kept.cloned(),
+        materials: Materials::default(),
         problems,
     };
+    compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     cycles::find(spec, compiler.problems);
+    overlaps::origins(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let process = process::settings(&spec.process);
     let log = process::log(&spec.log, dir);
     let access_log = process::access_log(&spec.access_log, dir);
-    if problems.has_errors() || files == Files::Skip {
+    if compiler.problems.has_errors() || compiler.files == Files::Skip {
         return None;
     }
-    Some(Snapshot::new(process, log, access_log, endpoints?))
+    let snapshot = Snapshot::new(process, log, access_log, endpoints?);
+    Some((snapshot, compiler.materials))
 }
 
 struct Compiler<'a> {
     spec: &'a Spec,
     dir: &'a Path,
     files: Files,
-    authorities: Authorities,
+    sessions: &'a Sessions,
+    ticket_secrets: Vec<TicketSecret>,
+    kept: Option<Materials>,
+    materials: Materials,
     problems: &'a mut Problems,
 }
 
 impl Compiler<'_> {
     fn resolve(&self, path: &values::Path) -> PathBuf {
         self.dir.join(&**path)
-    }
-
-    /// The result of reading a file; `None` after its problem was told.
-    fn read<T>(&mut self, at: Span, result: Result<T, MaterialError>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let problem = self.problems.error(at, error.message);
-                if let Some(help) = error.help {
-                    problem.help(help);
-                }
-                None
-            }
-        }
-    }
-
-    /// Tells of a private key that every user may read.
-    fn key_permissions(&mut self, at: Span, key: &Path) {
-        if let Some(material::Exposed(error)) = material::exposed(key) {
-            let problem = match self.spec.process.key_permissions.value {
-                KeyPermissions::Refuse => self.problems.error(at, error.message),
-                KeyPermissions::Warn => self.problems.warning(at, error.message),
-            };
-            if let Some(help) = error.help {
-                problem.help(help);
-            }
-        }
     }
 }

@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
+use rustls::{CipherSuite, NamedGroup};
+
 use super::Compiler;
 use super::routes::Around;
 use super::upstreams::on_truncation;
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::{Limit, OneOrMany};
+use crate::config::reader::shapes::{Limit, OffOr, OneOrMany};
 use crate::config::reader::values;
-use crate::config::spec::{self, ClientAuthMode, Mode};
+use crate::config::spec::{self, Group, Mode};
+use crate::name::Pattern;
 use crate::snapshot::{self, Route, Upstream};
 use crate::tls::certificates::CertificateChoice;
-use crate::tls::client_auth::{ClientAuth, ClientAuthority};
-use crate::tls::server_side::{ServerPolicy, ServerSide};
+use crate::tls::client_auth::ClientAuth;
+use crate::tls::resumption::Scope;
+use crate::tls::server_side::{Resumption, ServerPolicy, ServerSide};
 
 /// How clients come to a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,10 +86,14 @@ impl Compiler<'_> {
         let tls = &around.endpoint.tls;
         // A route's own block replaces the endpoint's whole.
         let client_auth = spec.client_auth.as_ref().unwrap_or(&tls.client_auth);
+        let client_auth = self.client_auth(client_auth)?;
         let policy = ServerPolicy {
             versions: around.versions,
+            cipher_suites: tls.cipher_suites.iter().map(|s| suite(s.value)).collect(),
+            groups: groups(&tls.groups),
             alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
-            client_auth: self.client_auth(client_auth)?,
+            resumption: self.resumption(around, spec, &client_auth, &certificate),
+            client_auth,
             certificate,
         };
         match ServerSide::new(policy) {
@@ -100,31 +108,39 @@ impl Compiler<'_> {
         }
     }
 
-    fn client_auth(&mut self, spec: &Located<spec::ClientAuth>) -> Option<ClientAuth> {
-        let mode = spec.mode.value;
-        let Some(ca) = &spec.ca else {
-            if mode == ClientAuthMode::Off {
-                return Some(ClientAuth::Off);
-            }
-            self.problems
-                .error(spec.at, format!("`client_auth` with the mode `{mode}` needs `ca`: who signs client certificates?"))
-                .help("add `ca: FILE`");
+    /// The sessions of a route, which nothing else resumes: neither another policy nor another
+    /// certificate.
+    fn resumption(
+        &mut self,
+        around: &Around<'_>,
+        spec: &Located<spec::Route>,
+        client_auth: &ClientAuth,
+        certificate: &CertificateChoice,
+    ) -> Option<Resumption> {
+        let OffOr::On(resumption) = &around.endpoint.tls.resumption.value else {
             return None;
         };
-        if mode == ClientAuthMode::Off {
-            self.problems
-                .warning(ca.at, "`ca` has no effect: the mode is `off`")
-                .help("set `mode: required` to demand a client certificate");
-            return Some(ClientAuth::Off);
-        }
-        let authority = ClientAuthority {
-            roots: self.bundle(ca.at, ca)?,
-            send_ca_names: spec.send_ca_names.value,
-        };
-        Some(match mode {
-            ClientAuthMode::Required => ClientAuth::Required(authority),
-            _ => ClientAuth::Optional(authority),
+        let auth = client_auth.fingerprint();
+        let certificates = certificate.fingerprints(&self.served(spec));
+        let names = [around.endpoint.name.as_str(), spec.name.as_str()];
+        let parts = names.iter().map(|name| name.as_bytes());
+        let parts = parts
+            .chain([&auth[..]])
+            .chain(certificates.iter().map(|f| &f[..]));
+        let max_age = resumption.max_age.0;
+        Some(Resumption {
+            sessions: self
+                .sessions
+                .scope(Scope::of(parts), max_age, &self.ticket_secrets),
+            tickets: resumption.tickets.0 as usize,
         })
+    }
+
+    /// The patterns that a route serves; problems with them are told elsewhere.
+    fn served(&self, spec: &spec::Route) -> Vec<Pattern> {
+        let sni = spec.matches.sni.iter().flat_map(|list| list.iter());
+        sni.filter_map(|name| Pattern::parse(&name.value.0).ok())
+            .collect()
     }
 
     /// The certificate of a terminating default route.
@@ -175,4 +191,30 @@ pub(super) fn protocols(list: &OneOrMany<values::Protocol>) -> Vec<Vec<u8>> {
     list.iter()
         .map(|p| p.value.0.clone().into_bytes())
         .collect()
+}
+
+fn suite(suite: spec::CipherSuite) -> CipherSuite {
+    use spec::CipherSuite as S;
+    match suite {
+        S::Tls13Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,
+        S::Tls13Aes256Gcm => CipherSuite::TLS13_AES_256_GCM_SHA384,
+        S::Tls13Chacha20 => CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        S::EcdsaAes128Gcm => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        S::EcdsaAes256Gcm => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        S::EcdsaChacha20 => CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        S::RsaAes128Gcm => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        S::RsaAes256Gcm => CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        S::RsaChacha20 => CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    }
+}
+
+/// Key exchange groups as they go over the wire.
+pub(super) fn groups(list: &OneOrMany<Group>) -> Vec<NamedGroup> {
+    let group = |group| match group {
+        Group::X25519MlKem768 => NamedGroup::X25519MLKEM768,
+        Group::X25519 => NamedGroup::X25519,
+        Group::Secp256r1 => NamedGroup::secp256r1,
+        Group::Secp384r1 => NamedGroup::secp384r1,
+    };
+    list.iter().map(|item| group(item.value)).collect()
 }

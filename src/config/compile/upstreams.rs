@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
-use super::{Compiler, Files};
+use super::Compiler;
+use super::client_auth::RevocationKeys;
+use super::serving::groups;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -20,8 +21,10 @@ use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
 use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni};
-use crate::tls::material;
-use crate::tls::trust::Trust;
+use crate::tls::material::PairFiles;
+use crate::tls::revocation::Revocation;
+use crate::tls::rules::Rules;
+use crate::tls::trust::{Authority, Trust};
 use crate::upstream::{Address, ConnectPolicy, Origin, Origins};
 
 /// How the routes use an upstream: the first of each kind, where there is one.
@@ -216,8 +219,8 @@ impl Compiler<'_> {
     }
 
     fn client_side(&mut self, spec: &Located<UpstreamTls>) -> Option<ClientSide> {
-        let trust = match spec.verify.value {
-            Verify::Full => self.trust(&spec.ca).map(Trust::Full),
+        let authority = match spec.verify.value {
+            Verify::Full => self.authorities(&spec.ca).map(Authority::Roots),
             Verify::DangerNone => {
                 self.problems
                     .warning(
@@ -229,13 +232,14 @@ impl Compiler<'_> {
                     } else {
                         "give the origins' CA in `ca` instead"
                     });
-                Some(Trust::DangerNone)
+                Some(Authority::DangerNone)
             }
         };
         let certificate = spec
             .client_certificate
             .as_ref()
             .map(|pair| self.client_certificate(pair));
+        let (revocation, pins, rules) = self.origin_demands(spec)?;
         let alpn = match &spec.alpn.value {
             UpstreamAlpn::Forward => OriginAlpn::Forward,
             UpstreamAlpn::None => OriginAlpn::Absent,
@@ -256,13 +260,19 @@ impl Compiler<'_> {
                 TlsVersion::V1_2 => Versions::Both,
                 TlsVersion::V1_3 => Versions::Tls13,
             },
-            trust: trust?,
-            sni,
-            // With the client's own name sent to the origin, a configured one is what is verified.
-            verify_name: match (&spec.server_name, sni) {
-                (Some(name), Sni::Client) => Some(server_name(&name.value.0)?),
-                _ => None,
+            groups: groups(&spec.groups),
+            trust: Trust {
+                authority: authority?,
+                // With the client's own name sent to the origin, a configured one is what is verified.
+                verify_name: match (&spec.server_name, sni) {
+                    (Some(name), Sni::Client) => Some(server_name(&name.value.0)?),
+                    _ => None,
+                },
+                revocation,
+                pins,
+                rules,
             },
+            sni,
             certificate: match certificate {
                 Some(pair) => Some(pair?),
                 None => None,
@@ -285,21 +295,54 @@ impl Compiler<'_> {
         }
     }
 
+    /// What is demanded of an origin's certificate beyond chain and name.
+    #[allow(clippy::type_complexity)]
+    fn origin_demands(
+        &mut self,
+        spec: &Located<UpstreamTls>,
+    ) -> Option<(Option<Revocation>, Vec<[u8; 32]>, Option<Rules>)> {
+        let keys = RevocationKeys {
+            scope: &spec.crl_scope,
+            unknown: &spec.crl_unknown,
+            expired: &spec.crl_expired,
+        };
+        let revocation = if spec.crl.is_empty() {
+            Some(None)
+        } else {
+            self.revocation(&spec.crl, &keys).map(Some)
+        };
+        let pins: Vec<_> = spec
+            .spki_sha256
+            .iter()
+            .map(|pin| self.fingerprint(pin))
+            .collect();
+        let rules = if spec.allow.is_empty() {
+            Some(None)
+        } else {
+            self.rules(&spec.allow).map(Some)
+        };
+        Some((
+            revocation?,
+            pins.into_iter().collect::<Option<_>>()?,
+            rules?,
+        ))
+    }
+
     fn client_certificate(
         &mut self,
         spec: &Located<spec::ClientCertificate>,
     ) -> Option<Arc<CertifiedKey>> {
         let cert = self.resolve(&spec.cert);
-        let key = spec
-            .key
-            .as_ref()
-            .map_or_else(|| cert.clone(), |key| self.resolve(key));
-        if self.files == Files::Skip {
-            return None;
-        }
-        self.key_permissions(spec.at, Path::new(&key));
-        self.read(spec.cert.at, material::pair(&cert, &key))
-            .map(Arc::new)
+        let files = PairFiles {
+            key: spec
+                .key
+                .as_ref()
+                .map_or_else(|| cert.clone(), |key| self.resolve(key)),
+            ocsp: None,
+            cert,
+        };
+        self.certified(spec.cert.at, spec.at, files)
+            .map(|pair| Arc::clone(&pair.key))
     }
 }
 
@@ -333,6 +376,10 @@ fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
         tls.alpn.given_in(tls).then_some(tls.alpn.at),
         tls.min_version.given_in(tls).then_some(tls.min_version.at),
         tls.verify.given_in(tls).then_some(tls.verify.at),
+        tls.crl.given_in(tls).then_some(tls.crl.at),
+        tls.spki_sha256.given_in(tls).then_some(tls.spki_sha256.at),
+        tls.allow.given_in(tls).then_some(tls.allow.at),
+        tls.groups.given_in(tls).then_some(tls.groups.at),
         tls.resumption.given_in(tls).then_some(tls.resumption.at),
         tls.on_truncation
             .given_in(tls)

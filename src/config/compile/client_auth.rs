@@ -1,0 +1,268 @@
+//! Who may come in: client auth, revocation and allow rules, each value understood or refused.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+
+use super::Compiler;
+use crate::config::reader::address::Cidr;
+use crate::config::reader::problem::Span;
+use crate::config::reader::read::Located;
+use crate::config::reader::shapes::OneOrMany;
+use crate::config::reader::values::{Path, Text};
+use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
+use crate::name::Pattern;
+use crate::tls::client_auth::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
+use crate::tls::revocation::{Depth, Doubt, Revocation, RevocationLists};
+use crate::tls::rules::{Email, Rule, Rules, UriPattern};
+
+/// Keys about revocation lists, which clients' and origins' policies have alike.
+pub(super) struct RevocationKeys<'a> {
+    pub(super) scope: &'a Located<CrlScope>,
+    pub(super) unknown: &'a Located<CrlDoubt>,
+    pub(super) expired: &'a Located<CrlDoubt>,
+}
+
+impl Compiler<'_> {
+    pub(super) fn client_auth(&mut self, spec: &Located<spec::ClientAuth>) -> Option<ClientAuth> {
+        let mode = spec.mode.value;
+        if mode == ClientAuthMode::Off {
+            self.without_effect_off(spec);
+            return Some(ClientAuth::Off);
+        }
+        let Some(ca) = &spec.ca else {
+            self.problems
+                .error(spec.at, format!("`client_auth` with the mode `{mode}` needs `ca`: who signs client certificates?"))
+                .help("add `ca: FILE`");
+            return None;
+        };
+        let roots = self.bundle(ca.at, ca);
+        let keys = RevocationKeys {
+            scope: &spec.crl_scope,
+            unknown: &spec.crl_unknown,
+            expired: &spec.crl_expired,
+        };
+        let revocation = match &spec.crl {
+            Some(files) if files.is_empty() => {
+                self.problems
+                    .error(files.at, "an empty list of revocation lists")
+                    .help("leave `crl` out to admit whatever is not expired");
+                None
+            }
+            Some(files) => self.revocation(files, &keys).map(Some),
+            None => {
+                self.without_lists(spec, &keys);
+                Some(None)
+            }
+        };
+        let rules = match &spec.allow {
+            Some(rules) if rules.is_empty() => {
+                self.problems
+                    .error(rules.at, "an empty list of rules admits nobody")
+                    .help("leave `allow` out to admit whoever the CA signed");
+                None
+            }
+            Some(rules) => self.rules(rules).map(Some),
+            None => Some(None),
+        };
+        let (roots, revocation, rules) = (roots?, revocation?, rules?);
+        if let (Some(revocation), Doubt::Deny) = (&revocation, doubt(keys.unknown)) {
+            self.unlisted(ca.at, &roots, &revocation.lists);
+        }
+        let authority = ClientAuthority {
+            roots,
+            send_ca_names: spec.send_ca_names.value,
+            revocation,
+            rules,
+            recheck: match spec.recheck.value {
+                spec::Recheck::Close => Recheck::Close,
+                spec::Recheck::Log => Recheck::Log,
+                spec::Recheck::Off => Recheck::Off,
+            },
+            at_expiry: match spec.at_expiry.value {
+                spec::AtExpiry::Log => AtExpiry::Log,
+                spec::AtExpiry::Close => AtExpiry::Close,
+            },
+        };
+        Some(match mode {
+            ClientAuthMode::Required => ClientAuth::Required(authority),
+            _ => ClientAuth::Optional(authority),
+        })
+    }
+
+    /// Tells of demands on client certificates where none is asked for.
+    fn without_effect_off(&mut self, spec: &Located<spec::ClientAuth>) {
+        for (at, key) in [
+            (spec.ca.as_ref().map(|ca| ca.at), "ca"),
+            (spec.crl.as_ref().map(|crl| crl.at), "crl"),
+            (spec.allow.as_ref().map(|allow| allow.at), "allow"),
+        ] {
+            if let Some(at) = at {
+                self.problems
+                    .warning(at, format!("`{key}` has no effect: the mode is `off`"))
+                    .help("set `mode: required` to demand a client certificate");
+            }
+        }
+    }
+
+    fn without_lists(&mut self, spec: &Located<spec::ClientAuth>, keys: &RevocationKeys<'_>) {
+        for (at, given, key) in [
+            (keys.scope.at, keys.scope.given_in(spec), "crl_scope"),
+            (keys.unknown.at, keys.unknown.given_in(spec), "crl_unknown"),
+            (keys.expired.at, keys.expired.given_in(spec), "crl_expired"),
+        ] {
+            if given {
+                self.problems
+                    .warning(at, format!("`{key}` has no effect without `crl`"))
+                    .help("name the revocation lists: crl: FILE");
+            }
+        }
+    }
+
+    /// Tells of authorities whose certificates nobody can have, as no list says anything of them.
+    fn unlisted(&mut self, at: Span, roots: &rustls::RootCertStore, lists: &RevocationLists) {
+        let unlisted = roots
+            .roots
+            .iter()
+            .filter(|root| !lists.iter().any(|list| list.is_of(&root.subject)))
+            .count();
+        if unlisted > 0 {
+            self.problems
+                .warning(
+                    at,
+                    format!("{unlisted} of these CAs have no revocation list: whom they signed is denied"),
+                )
+                .help("add their lists to `crl`, or set `crl_unknown: allow`");
+        }
+    }
+
+    /// The revocation policy of these files.
+    pub(super) fn revocation(
+        &mut self,
+        files: &Located<OneOrMany<Path>>,
+        keys: &RevocationKeys<'_>,
+    ) -> Option<Revocation> {
+        Some(Revocation {
+            lists: self.revocation_lists(files.at, files)?,
+            depth: match keys.scope.value {
+                CrlScope::Chain => Depth::Chain,
+                CrlScope::Leaf => Depth::Leaf,
+            },
+            unknown: doubt(keys.unknown),
+            expired: doubt(keys.expired),
+        })
+    }
+
+    /// Allow rules; `None` after their problems were told.
+    pub(super) fn rules(&mut self, specs: &[Located<spec::Rule>]) -> Option<Rules> {
+        let rules: Vec<_> = specs.iter().map(|spec| self.rule(spec)).collect();
+        rules.into_iter().collect::<Option<_>>().map(Rules)
+    }
+
+    fn rule(&mut self, spec: &Located<spec::Rule>) -> Option<Rule> {
+        let texts = |_: &mut Self, text: &Located<Text>| Some(text.value.0.clone());
+        let nets = |_: &mut Self, net: &Located<Cidr>| Some::<IpNet>(net.value.0);
+        let dns = self.values("dns", spec.dns.as_ref(), Self::san_pattern);
+        let uri = self.values("uri", spec.uri.as_ref(), Self::uri_pattern);
+        let email = self.values("email", spec.email.as_ref(), Self::email);
+        let ip = self.values("ip", spec.ip.as_ref(), nets);
+        let common_name = self.values("common_name", spec.common_name.as_ref(), texts);
+        let units = spec.organizational_unit.as_ref();
+        let organizational_unit = self.values("organizational_unit", units, texts);
+        let sha256 = self.values("sha256", spec.sha256.as_ref(), Self::fingerprint);
+        let spki = self.values("spki_sha256", spec.spki_sha256.as_ref(), Self::fingerprint);
+        let rule = Rule {
+            dns: dns?,
+            uri: uri?,
+            email: email?,
+            ip: ip?,
+            common_name: common_name?,
+            organizational_unit: organizational_unit?,
+            sha256: sha256?,
+            spki_sha256: spki?,
+        };
+        if rule.is_empty() {
+            self.problems
+                .error(spec.at, "a rule without a key demands nothing")
+                .help("leave `allow` out to admit whoever the CA signed");
+            return None;
+        }
+        Some(rule)
+    }
+
+    /// The values of one key of a rule; none where the key is absent.
+    fn values<T, V>(
+        &mut self,
+        key: &str,
+        list: Option<&Located<OneOrMany<T>>>,
+        read: impl Fn(&mut Self, &Located<T>) -> Option<V>,
+    ) -> Option<Vec<V>> {
+        let Some(list) = list else {
+            return Some(Vec::new());
+        };
+        if list.is_empty() {
+            self.problems
+                .error(list.at, format!("an empty `{key}` can never match"))
+                .help("leave it out to accept any");
+            return None;
+        }
+        let values: Vec<_> = list.iter().map(|item| read(self, item)).collect();
+        values.into_iter().collect()
+    }
+
+    fn san_pattern(&mut self, text: &Located<Text>) -> Option<Pattern> {
+        self.pattern(text)
+    }
+
+    fn uri_pattern(&mut self, text: &Located<Text>) -> Option<UriPattern> {
+        match UriPattern::parse(&text.value.0) {
+            Ok(pattern) => Some(pattern),
+            Err(why) => {
+                self.problems
+                    .error(text.at, format!("this can never match: {why}"))
+                    .help("such as spiffe://example.com/ns/prod/*");
+                None
+            }
+        }
+    }
+
+    fn email(&mut self, text: &Located<Text>) -> Option<Email> {
+        let email = Email::parse(&text.value.0);
+        if email.is_none() {
+            self.problems
+                .error(text.at, "this can never match: it is no mail address");
+        }
+        email
+    }
+
+    /// SHA-256 in hexadecimal, with or without colons, or in base64.
+    pub(super) fn fingerprint(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
+        let given = text.value.0.as_str();
+        let found = hexadecimal(given).or_else(|| STANDARD.decode(given).ok());
+        let hash = found.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        if hash.is_none() {
+            self.problems
+                .error(text.at, "this is no SHA-256: 64 hexadecimal digits, or 44 characters of base64")
+                .help("openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints that of a key");
+        }
+        hash
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<_> = text.chars().filter(|c| *c != ':').collect();
+    digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some((high.to_digit(16)? * 16 + low.to_digit(16)?) as u8),
+            _ => None,
+        })
+        .collect()
+}
+
+fn doubt(spec: &Located<CrlDoubt>) -> Doubt {
+    match spec.value {
+        CrlDoubt::Deny => Doubt::Deny,
+        CrlDoubt::Allow => Doubt::Allow,
+    }
+}

@@ -1,0 +1,165 @@
+//! Where two policies meet that look apart: an origin that is reached past its client auth, and a
+//! certificate under which browsers send one host's requests down another's connection.
+
+use std::collections::BTreeMap;
+
+use super::Compiler;
+use super::routes::Around;
+use crate::config::reader::problem::{Problems, Span, quoted};
+use crate::config::reader::read::Located;
+use crate::config::spec::{self, ClientAuthMode, Mode};
+use crate::name::Pattern;
+use crate::tls::certificates::Certificate;
+
+/// A route on its way to an origin, with the demands that are made on that way.
+struct Way<'a> {
+    route: &'a Located<spec::Route>,
+    client_auth: Option<&'a spec::ClientAuth>,
+}
+
+impl Way<'_> {
+    fn demands(&self) -> bool {
+        self.client_auth
+            .is_some_and(|auth| auth.mode.value != ClientAuthMode::Off)
+    }
+}
+
+/// Tells of origins that several routes lead to with different client auth: whoever one route
+/// refuses may come in by the other. Reseal cannot see which host a request is for.
+pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
+    let mut ways: BTreeMap<String, Vec<Way<'_>>> = BTreeMap::new();
+    for endpoint in spec.endpoints.iter() {
+        for route in endpoint.routes.iter() {
+            let upstream = spec
+                .upstreams
+                .0
+                .iter()
+                .find(|(name, _)| name.as_str() == route.upstream.as_str());
+            for origin in upstream
+                .iter()
+                .flat_map(|(_, upstream)| upstream.origins.iter())
+            {
+                ways.entry(origin.address.value.to_string())
+                    .or_default()
+                    .push(Way {
+                        route,
+                        client_auth: client_auth(endpoint, route),
+                    });
+            }
+        }
+    }
+    let mut told = Vec::new();
+    for (address, ways) in &ways {
+        let Some(strict) = ways.iter().find(|way| way.demands()) else {
+            continue;
+        };
+        let other = |way: &&Way<'_>| {
+            way.client_auth != strict.client_auth && !apart(way.route, strict.route)
+        };
+        for lax in ways.iter().filter(other) {
+            let pair = (strict.route.at, lax.route.at);
+            if told.contains(&pair) {
+                continue;
+            }
+            told.push(pair);
+            problems
+                .warning(
+                    lax.route.at,
+                    format!(
+                        "this route reaches {}, which the route {} guards by other client certificates",
+                        quoted(address),
+                        quoted(strict.route.name.as_str())
+                    ),
+                )
+                .help("demand the same `client_auth` of both, or give each an origin of its own");
+        }
+    }
+}
+
+/// What a route demands of clients; nothing where it does not open their TLS.
+fn client_auth<'a>(
+    endpoint: &'a spec::Endpoint,
+    route: &'a spec::Route,
+) -> Option<&'a spec::ClientAuth> {
+    let own = route
+        .client_auth
+        .as_ref()
+        .unwrap_or(&endpoint.tls.client_auth);
+    opens_tls(route).then_some(&own.value)
+}
+
+/// Whether no client can reach both: nobody chooses where he comes from.
+fn apart(one: &spec::Route, other: &spec::Route) -> bool {
+    let (Some(one), Some(other)) = (&one.matches.source, &other.matches.source) else {
+        return false;
+    };
+    one.iter().all(|a| {
+        other.iter().all(|b| {
+            let (a, b) = (a.value.0, b.value.0);
+            !a.contains(&b) && !b.contains(&a)
+        })
+    })
+}
+
+const fn opens_tls(route: &spec::Route) -> bool {
+    matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt)
+}
+
+impl Compiler<'_> {
+    /// Tells of routes that browsers may mix up: with HTTP/2 they send requests for every name of a
+    /// certificate down one connection (RFC 9113 section 9.1.1).
+    pub(super) fn coalescing(&mut self, around: &Around<'_>) {
+        let routes: Vec<_> = around
+            .endpoint
+            .routes
+            .iter()
+            .filter(|route| opens_tls(route) && speaks_h2(around.endpoint, route))
+            .map(|route| (route, patterns(route)))
+            .collect();
+        for (n, (route, own)) in routes.iter().enumerate() {
+            for (other, others) in routes.iter().take(n) {
+                let same = route.upstream == other.upstream
+                    && client_auth(around.endpoint, route) == client_auth(around.endpoint, other);
+                if same || apart(route, other) {
+                    continue;
+                }
+                let shared =
+                    around.store.all.iter().find(|certificate| {
+                        serves(certificate, own) && serves(certificate, others)
+                    });
+                if let Some(certificate) = shared {
+                    self.mixed_up(route.at, other, &certificate.name);
+                }
+            }
+        }
+    }
+
+    fn mixed_up(&mut self, at: Span, other: &spec::Route, certificate: &str) {
+        let message = format!(
+            "browsers that speak h2 to the route {} may send it requests for this one: the certificate {} is for both",
+            quoted(other.name.as_str()),
+            quoted(certificate)
+        );
+        self.problems
+            .warning(at, message)
+            .help("give each a certificate of its own, or leave h2 out of `alpn`");
+    }
+}
+
+fn speaks_h2(endpoint: &spec::Endpoint, route: &spec::Route) -> bool {
+    let alpn = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
+    alpn.iter().any(|protocol| protocol.value.0 == "h2")
+}
+
+fn patterns(route: &spec::Route) -> Vec<Pattern> {
+    let sni = route.matches.sni.iter().flat_map(|list| list.iter());
+    sni.filter_map(|name| Pattern::parse(&name.value.0).ok())
+        .collect()
+}
+
+fn serves(certificate: &Certificate, patterns: &[Pattern]) -> bool {
+    let names = &certificate.names;
+    names
+        .iter()
+        .any(|name| patterns.iter().any(|pattern| name.meets(pattern)))
+}

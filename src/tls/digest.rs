@@ -1,0 +1,26 @@
+//! SHA-256, as fingerprints and keys of tables.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// The digest of some bytes.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = Context::new(&SHA256);
+    hash.update(bytes);
+    finish(hash)
+}
+
+/// The digest of several parts. With its length before it no part can pose as another.
+pub(super) fn parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hash = Context::new(&SHA256);
+    for part in parts {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    finish(hash)
+}
+
+fn finish(hash: Context) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hash.finish().as_ref());
+    digest
+}

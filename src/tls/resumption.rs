@@ -1,0 +1,499 @@
+//! Sessions that clients may resume: where, and for how long.
+//!
+//! rustls resumes whatever its ticketer or its session store gives back, as long as the server name is
+//! the same. What a session is worth is decided here: its keys belong to one [`Scope`], so that no
+//! session crosses from one policy to another, and it carries the time of the full handshake that it
+//! descends from, through every renewal, so that it ends at its age. Whether the client may still come
+//! in is not known here: the caller asks its policy again before a resumption is answered.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::rand;
+use rustls::pki_types::UnixTime;
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+
+use super::digest;
+
+/// No session outlives this (RFC 8446 section 4.6.1).
+const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Instances that share their ticket keys may disagree about the time by this much.
+const CLOCKS_APART: u64 = 60;
+
+/// A ticket carries the client's chain; a larger one is not issued.
+const TICKET_MAX: usize = 8 * 1024;
+
+/// Sessions of one scope that TLS 1.2 clients without tickets may resume by their id.
+const STORED_SESSIONS: usize = 1024;
+
+/// All that must be the same for a session to be resumed: a digest of the policy that it was made under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scope([u8; 32]);
+
+impl Scope {
+    /// The scope of a policy with these parts, in this order.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(digest::parts(parts))
+    }
+}
+
+/// A secret from a file, from which instances that share it derive the same ticket keys. Whoever gets
+/// hold of the file can read the sessions recorded before: there is no forward secrecy against that.
+#[derive(Clone)]
+pub struct TicketSecret {
+    root: Arc<Prk>,
+    id: [u8; 32],
+}
+
+impl TicketSecret {
+    /// The least length of a secret, in bytes.
+    pub const LEN_MIN: usize = 32;
+
+    /// A secret of these bytes, unless they are fewer than [`TicketSecret::LEN_MIN`].
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() >= Self::LEN_MIN).then(|| Self {
+            root: Arc::new(Salt::new(HKDF_SHA256, b"reseal ticket secret").extract(bytes)),
+            id: digest::sha256(bytes),
+        })
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketSecret")
+    }
+}
+
+/// The sessions of every scope, for the life of the process: a reload that changes nothing about a
+/// scope finds its keys again.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    scopes: Mutex<HashMap<[u8; 32], Weak<Scoped>>>,
+}
+
+impl Sessions {
+    /// The sessions of one scope, which end `max_age` after their full handshake, at most seven days.
+    /// With `secrets` tickets are issued under the first and accepted under all of them.
+    pub fn scope(&self, scope: Scope, max_age: Duration, secrets: &[TicketSecret]) -> Arc<Scoped> {
+        let max_age = max_age.clamp(Duration::from_secs(1), AGE_MAX);
+        let age = max_age.as_secs().to_le_bytes();
+        let parts = [&scope.0[..], &age].into_iter();
+        let place = Scope::of(parts.chain(secrets.iter().map(|secret| &secret.id[..]))).0;
+        let mut scopes = locked(&self.scopes);
+        if let Some(known) = scopes.get(&place).and_then(Weak::upgrade) {
+            return known;
+        }
+        scopes.retain(|_, sessions| sessions.strong_count() > 0);
+        let made = Arc::new(Scoped {
+            max_age: max_age.as_secs(),
+            began: Instant::now(),
+            keys: if secrets.is_empty() {
+                Keys::Own(Mutex::default())
+            } else {
+                Keys::Shared(Shared {
+                    scope,
+                    secrets: secrets.to_vec(),
+                    derived: Mutex::default(),
+                })
+            },
+            stored: ServerSessionMemoryCache::new(STORED_SESSIONS),
+        });
+        scopes.insert(place, Arc::downgrade(&made));
+        made
+    }
+}
+
+/// The sessions of one scope.
+#[derive(Debug)]
+pub struct Scoped {
+    /// In seconds.
+    max_age: u64,
+    began: Instant,
+    keys: Keys,
+    stored: Arc<ServerSessionMemoryCache>,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Own(Mutex<Own>),
+    Shared(Shared),
+}
+
+impl Scoped {
+    /// What one connection may resume and issue.
+    pub(super) fn connection(self: &Arc<Self>) -> Arc<ConnectionSessions> {
+        Arc::new(ConnectionSessions {
+            scoped: Arc::clone(self),
+            since: AtomicU64::new(NONE),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Seconds on the clock that ages are told by: our own, which never jumps, unless instances have
+    /// to agree.
+    fn now(&self) -> u64 {
+        match self.keys {
+            Keys::Own(_) => self.began.elapsed().as_secs(),
+            Keys::Shared(_) => UnixTime::now().as_secs(),
+        }
+    }
+
+    fn is_young(&self, since: u64) -> bool {
+        let now = self.now();
+        since <= now.saturating_add(CLOCKS_APART) && now.saturating_sub(since) < self.max_age
+    }
+
+    fn issuing(&self) -> Option<Arc<Key>> {
+        match &self.keys {
+            Keys::Own(own) => locked(own).issuing(self.max_age),
+            Keys::Shared(shared) => shared.key(0, self.now() / self.max_age),
+        }
+    }
+
+    fn accepting(&self, name: &KeyName) -> Option<Arc<Key>> {
+        match &self.keys {
+            Keys::Own(own) => locked(own).accepting(name, self.max_age),
+            Keys::Shared(shared) => shared.accepting(name, self.now() / self.max_age),
+        }
+    }
+}
+
+/// Random keys of this process, in memory alone, each used to issue for `max_age` and kept for as long
+/// again.
+#[derive(Debug, Default)]
+struct Own {
+    current: Option<(Instant, Arc<Key>)>,
+    previous: Option<Arc<Key>>,
+}
+
+impl Own {
+    fn rotate(&mut self, max_age: u64) {
+        let Some((since, key)) = &self.current else {
+            return;
+        };
+        let age = since.elapsed().as_secs();
+        if age >= max_age {
+            self.previous = (age < 2 * max_age).then(|| Arc::clone(key));
+            self.current = None;
+        }
+    }
+
+    fn issuing(&mut self, max_age: u64) -> Option<Arc<Key>> {
+        self.rotate(max_age);
+        if self.current.is_none() {
+            let mut material = [0; Material::LEN];
+            rand::fill(&mut material).ok()?;
+            self.current = Some((Instant::now(), Arc::new(Key::new(&material)?)));
+        }
+        self.current.as_ref().map(|(_, key)| Arc::clone(key))
+    }
+
+    fn accepting(&mut self, name: &KeyName, max_age: u64) -> Option<Arc<Key>> {
+        self.rotate(max_age);
+        let current = self.current.as_ref().map(|(_, key)| key);
+        let known = current.into_iter().chain(&self.previous);
+        known.filter(|key| key.name == *name).next().cloned()
+    }
+}
+
+/// Keys that every instance with the same secrets derives for itself, a new one in each epoch of
+/// wall-clock time.
+#[derive(Debug)]
+struct Shared {
+    scope: Scope,
+    secrets: Vec<TicketSecret>,
+    derived: Mutex<HashMap<(usize, u64), Arc<Key>>>,
+}
+
+impl Shared {
+    fn key(&self, secret: usize, epoch: u64) -> Option<Arc<Key>> {
+        let mut derived = locked(&self.derived);
+        if let Some(key) = derived.get(&(secret, epoch)) {
+            return Some(Arc::clone(key));
+        }
+        derived.retain(|(_, known), _| known.abs_diff(epoch) <= 2);
+        let mut material = [0; Material::LEN];
+        let epoch_bytes = epoch.to_le_bytes();
+        let info: [&[u8]; 3] = [b"reseal ticket key", &self.scope.0, &epoch_bytes];
+        let root = &self.secrets.get(secret)?.root;
+        root.expand(&info, Material)
+            .and_then(|derived| derived.fill(&mut material))
+            .ok()?;
+        let key = Arc::new(Key::new(&material)?);
+        derived.insert((secret, epoch), Arc::clone(&key));
+        Some(key)
+    }
+
+    /// The key of this name among those of the last, the present and the next epoch.
+    fn accepting(&self, name: &KeyName, epoch: u64) -> Option<Arc<Key>> {
+        let epochs = [epoch, epoch.saturating_sub(1), epoch.saturating_add(1)];
+        (0..self.secrets.len())
+            .flat_map(|secret| epochs.map(|epoch| (secret, epoch)))
+            .filter_map(|(secret, epoch)| self.key(secret, epoch))
+            .find(|key| key.name == *name)
+    }
+}
+
+type KeyName = [u8; 16];
+
+/// A ticket key, and the name by which a ticket says that it is sealed with it.
+struct Key {
+    name: KeyName,
+    aead: RandomizedNonceKey,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// What a key is made of: 16 bytes of name, 32 of key.
+struct Material;
+
+impl Material {
+    const LEN: usize = 48;
+}
+
+impl KeyType for Material {
+    fn len(&self) -> usize {
+        Self::LEN
+    }
+}
+
+impl Key {
+    fn new(material: &[u8; Material::LEN]) -> Option<Self> {
+        let (name, key) = material.split_first_chunk()?;
+        Some(Self {
+            name: *name,
+            aead: RandomizedNonceKey::new(&AES_256_GCM, key).ok()?,
+        })
+    }
+
+    /// Name, nonce, and `plain` sealed.
+    fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = plain.to_vec();
+        let nonce = self
+            .aead
+            .seal_in_place_append_tag(Aad::from(&self.name), &mut sealed)
+            .ok()?;
+        let mut ticket = Vec::with_capacity(self.name.len() + NONCE_LEN + sealed.len());
+        ticket.extend_from_slice(&self.name);
+        ticket.extend_from_slice(nonce.as_ref());
+        ticket.extend_from_slice(&sealed);
+        Some(ticket)
+    }
+
+    /// What is behind the name in a ticket, opened.
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut plain = sealed.to_vec();
+        let nonce = Nonce::from(nonce);
+        let len = self
+            .aead
+            .open_in_place(nonce, Aad::from(&self.name), &mut plain)
+            .ok()?
+            .len();
+        plain.truncate(len);
+        Some(plain)
+    }
+}
+
+/// No session has been resumed: the full handshake is now.
+const NONE: u64 = u64::MAX;
+
+/// What one connection may resume and issue. It remembers since when the session is that it resumed,
+/// as the one that it issues descends from that.
+#[derive(Debug)]
+pub(super) struct ConnectionSessions {
+    scoped: Arc<Scoped>,
+    since: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl ConnectionSessions {
+    /// Nothing is resumed from here on.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// A session with the time of its full handshake before it.
+    fn wrap(&self, session: &[u8]) -> Vec<u8> {
+        let since = match self.since.load(Ordering::Relaxed) {
+            NONE => self.scoped.now(),
+            since => since,
+        };
+        [&since.to_le_bytes(), session].concat()
+    }
+
+    /// The session within, if it is young enough.
+    fn unwrap(&self, wrapped: &[u8]) -> Option<Vec<u8>> {
+        let (since, session) = wrapped.split_first_chunk()?;
+        let since = u64::from_le_bytes(*since);
+        if self.closed.load(Ordering::Relaxed) || !self.scoped.is_young(since) {
+            return None;
+        }
+        self.since.store(since, Ordering::Relaxed);
+        Some(session.to_vec())
+    }
+}
+
+impl ProducesTickets for ConnectionSessions {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        u32::try_from(self.scoped.max_age).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let wrapped = self.wrap(plain);
+        if wrapped.len() > TICKET_MAX {
+            return None;
+        }
+        self.scoped.issuing()?.seal(&wrapped)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, sealed) = ticket.split_first_chunk()?;
+        self.unwrap(&self.scoped.accepting(name)?.open(sealed)?)
+    }
+}
+
+impl StoresServerSessions for ConnectionSessions {
+    fn put(&self, id: Vec<u8>, session: Vec<u8>) -> bool {
+        self.scoped.stored.put(id, self.wrap(&session))
+    }
+
+    fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
+        self.unwrap(&self.scoped.stored.get(id)?)
+    }
+
+    fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
+        self.unwrap(&self.scoped.stored.take(id)?)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn scope(name: &str) -> Scope {
+        Scope::of([name.as_bytes()])
+    }
+
+    fn ticket(scoped: &Arc<Scoped>) -> Vec<u8> {
+        scoped.connection().encrypt(b"a session").unwrap()
+    }
+
+    #[test]
+    fn a_ticket_is_worth_something_in_its_own_scope_alone() {
+        let sessions = Sessions::default();
+        let a = sessions.scope(scope("a"), HOUR, &[]);
+        let b = sessions.scope(scope("b"), HOUR, &[]);
+        let issued = ticket(&a);
+        assert_eq!(a.connection().decrypt(&issued).unwrap(), b"a session");
+        assert_eq!(b.connection().decrypt(&issued), None);
+    }
+
+    #[test]
+    fn a_scope_that_a_reload_leaves_alone_keeps_its_keys() {
+        let sessions = Sessions::default();
+        let before = sessions.scope(scope("a"), HOUR, &[]);
+        let after = sessions.scope(scope("a"), HOUR, &[]);
+        assert!(after.connection().decrypt(&ticket(&before)).is_some());
+        drop((before, after));
+        let _other = sessions.scope(scope("b"), HOUR, &[]);
+        assert_eq!(
+            locked(&sessions.scopes).len(),
+            1,
+            "what nobody uses is forgotten"
+        );
+    }
+
+    #[test]
+    fn the_parts_of_a_scope_cannot_run_into_each_other() {
+        let joined = Scope::of([&b"ab"[..], b"c"]);
+        assert_ne!(joined, Scope::of([&b"a"[..], b"bc"]));
+        assert_ne!(joined, Scope::of([&b"abc"[..]]));
+    }
+
+    #[test]
+    fn instances_that_share_a_secret_resume_each_others_sessions() {
+        let secret = |byte| TicketSecret::new(&[byte; 32]).unwrap();
+        let (one, other) = (Sessions::default(), Sessions::default());
+        let old = one.scope(scope("a"), HOUR, &[secret(1)]);
+        let new = other.scope(scope("a"), HOUR, &[secret(2), secret(1)]);
+        assert!(new.connection().decrypt(&ticket(&old)).is_some());
+        // The old instance does not know the new secret yet.
+        assert!(old.connection().decrypt(&ticket(&new)).is_none());
+        let elsewhere = other.scope(scope("b"), HOUR, &[secret(1)]);
+        assert!(elsewhere.connection().decrypt(&ticket(&old)).is_none());
+    }
+
+    #[test]
+    fn a_session_ends_at_its_age_however_often_it_was_renewed() {
+        let sessions = Sessions::default();
+        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let renewed = scoped.connection();
+        // As if it descended from a handshake before the process began to count.
+        let first = Key::seal(
+            &scoped.issuing().unwrap(),
+            &[&0u64.to_le_bytes()[..], b"a session"].concat(),
+        );
+        assert!(renewed.decrypt(&first.unwrap()).is_some());
+        let second = renewed.encrypt(b"a session").unwrap();
+        let opened = scoped.issuing().unwrap().open(&second[16..]).unwrap();
+        assert_eq!(opened[..8], [0; 8], "the age is the first handshake's");
+        assert!(scoped.is_young(0) && !scoped.is_young(CLOCKS_APART + 1 + scoped.now()));
+    }
+
+    #[test]
+    fn a_closed_connection_resumes_nothing() {
+        let sessions = Sessions::default();
+        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let connection = scoped.connection();
+        connection.put(vec![1], b"stored".to_vec());
+        connection.close();
+        assert_eq!(connection.decrypt(&ticket(&scoped)), None);
+        assert_eq!(connection.get(&[1]), None);
+        assert_eq!(scoped.connection().get(&[1]).unwrap(), b"stored");
+    }
+
+    #[test]
+    fn broken_tickets_are_worth_nothing() {
+        let sessions = Sessions::default();
+        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let issued = ticket(&scoped);
+        for cut in 0..issued.len() {
+            assert_eq!(scoped.connection().decrypt(&issued[..cut]), None);
+            let mut bent = issued.clone();
+            bent[cut] ^= 1;
+            assert_eq!(scoped.connection().decrypt(&bent), None);
+        }
+        assert_eq!(scoped.connection().encrypt(&vec![0; TICKET_MAX]), None);
+    }
+
+    #[test]
+    fn a_secret_is_at_least_32_bytes() {
+        assert!(TicketSecret::new(&[1; 31]).is_none());
+        assert!(TicketSecret::new(&[1; 32]).is_some());
+    }
+}
