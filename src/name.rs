@@ -161,6 +161,11 @@ impl<T> NameTable<T> {
             .or_else(|| self.wildcard.get(name.parent()?))
     }
 
+    /// Every value.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.wildcard.values())
+    }
+
     /// The value under exactly this pattern.
     pub fn get(&self, pattern: &Pattern) -> Option<&T> {
         match pattern {

@@ -45,7 +45,9 @@ spec! {
         /// Files with secrets of at least 32 bytes that instances share to
         /// resume each other's TLS sessions: the first issues, all accept.
         optional ticket_secret: OneOrMany<Path>,
-        later user, sandbox, reload;
+        /// When changed files are read again without being asked.
+        default reload: Reload = "{}",
+        later user, sandbox;
     }
 }
 
@@ -73,6 +75,28 @@ spec! {
         /// While draining, a connection without a byte for this long may be
         /// closed first.
         default idle_after: Duration = "30s",
+    }
+}
+
+spec! {
+    /// When changed files are read again without being asked.
+    pub struct Reload {
+        /// What is watched.
+        default watch: Watch = "materials",
+        /// How long nothing must change before it is read.
+        default debounce: Duration = "500ms",
+    }
+}
+
+words! {
+    /// What is watched for changes.
+    pub enum Watch("choice") {
+        /// Certificates, keys, CA bundles, revocation lists and secrets.
+        Materials = "materials",
+        /// These, and the configuration file.
+        All = "all",
+        /// Nothing: a reload has to be asked for.
+        Off = "off",
     }
 }
 

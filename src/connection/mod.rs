@@ -5,6 +5,7 @@
 //! of another passes through here.
 
 mod dial;
+mod identity;
 mod record;
 
 use std::future::Future;
@@ -15,10 +16,12 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::identity::Identity;
+pub use self::record::Facts;
 use self::record::Recorder;
 use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
-use crate::lifecycle::{self, Phases};
+use crate::lifecycle::{self, Leash, Phases, Register};
 use crate::name::{Name, NameError};
 use crate::observe::access_log::{AccessLog, Client};
 use crate::outcome::{Failure, Farewell, Reason, Stage};
@@ -39,6 +42,8 @@ pub struct Surroundings {
     pub access_log: AccessLog,
     /// The phases of the process.
     pub phases: Phases,
+    /// Where established connections are entered.
+    pub register: Arc<Register<Facts>>,
 }
 
 /// A connection that was just accepted.
@@ -50,6 +55,8 @@ pub struct Accepted {
     pub client: Option<SocketAddr>,
     /// The endpoint of the snapshot it was born with.
     pub endpoint: Arc<Endpoint>,
+    /// The generation of that snapshot.
+    pub generation: u64,
     /// Its right to exist.
     pub permit: Permit,
     /// When it was accepted.
@@ -63,6 +70,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         socket,
         client: source,
         endpoint,
+        generation,
         permit,
         at,
     } = accepted;
@@ -90,10 +98,13 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     match established {
         Ok((route, origin)) => {
-            let relay = journey.begin_relay(client, origin, &route);
+            journey.opened(&client, &route, &around.register, generation);
+            let relay = journey.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let (end, teardown) = relay.run(journey.record.traffic(), &mut phases).await;
+            let unbound = Leash::new();
+            let leash = journey.record.leash().unwrap_or(&unbound);
+            let (end, teardown) = relay.run(leash).await;
             journey.end_relay(&end);
             if let Some(teardown) = teardown {
                 Box::pin(teardown.run(&mut phases)).await;
@@ -258,9 +269,28 @@ impl Journey<'_> {
             .map_err(|failure| failure.farewell(Farewell::Reset))
     }
 
-    fn begin_relay(&mut self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
+    /// Everything is known of the connection now: it is entered among those that are established.
+    fn opened(
+        &mut self,
+        client: &Leg,
+        route: &Route,
+        register: &Arc<Register<Facts>>,
+        generation: u64,
+    ) {
         self.record.enter(Stage::Relay);
-        self.record.opened();
+        let chain = client
+            .seal
+            .as_ref()
+            .and_then(|s| s.facts().peer_certificates());
+        let identity = route
+            .mode
+            .server_side()
+            .zip(chain)
+            .and_then(|(side, chain)| Identity::of(chain, side));
+        self.record.opened(register, identity, generation);
+    }
+
+    fn relay(&self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
         let limits = Limits {
             idle: route.idle,
             half_close: route.half_close,
@@ -273,9 +303,10 @@ impl Journey<'_> {
 
     fn end_relay(&mut self, end: &RelayEnd) {
         let (reason, detail) = describe(end);
-        if self.record.traffic().down == 0 && reason == Reason::OriginRejectedCertificate {
+        let nothing_came = self.record.leash().is_none_or(|l| l.traffic().1 == 0);
+        if nothing_came && reason == Reason::OriginRejectedCertificate {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
-            self.record.enter(Stage::OriginTls);
+            self.record.was_in(Stage::OriginTls);
         }
         self.record.end(reason, detail);
     }
@@ -308,7 +339,7 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Undelivered => (Reason::HalfCloseTimeout, None),
         RelayEnd::Idle => (Reason::IdleTimeout, None),
         RelayEnd::Lifetime => (Reason::Lifetime, None),
-        RelayEnd::Drain => (Reason::Drain, None),
+        RelayEnd::Ordered(reason) => (*reason, None),
         RelayEnd::Reset(Side::Client, error) => (Reason::ClientReset, Some(error.to_string())),
         RelayEnd::Reset(Side::Origin, error) => (Reason::OriginReset, Some(error.to_string())),
         RelayEnd::Truncated(Side::Client) => (Reason::ClientTruncated, None),

@@ -1,5 +1,6 @@
 //! Making the listening sockets of an endpoint, one for each worker.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -35,7 +36,7 @@ pub struct BindError {
 pub struct Bound {
     /// The address as it is, the kernel's choice of port included.
     pub address: String,
-    /// One socket for each worker.
+    /// One socket for each worker; of a unix socket, descriptors of the same.
     pub sockets: Vec<OwnedFd>,
     /// The file to remove at the end, and its inode so that only our own is removed.
     file: Option<(PathBuf, u64)>,
@@ -51,37 +52,96 @@ impl Drop for Bound {
     }
 }
 
-/// Binds every address of an endpoint, with a socket for each of `workers`.
-pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Bound>, BindError> {
-    let mut all = Vec::new();
-    for listen in &endpoint.listen {
-        let bound = bind_one(endpoint, listen, workers).map_err(|error| BindError {
-            endpoint: endpoint.name.to_string(),
-            message: explain(listen, &error),
-        })?;
-        all.extend(bound);
+impl Bound {
+    /// Begins to listen, or changes the length of the queue. Only then clients are answered.
+    pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
+        let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
+        for socket in &self.sockets {
+            rustix::net::listen(socket, backlog).map_err(|error| BindError {
+                endpoint: endpoint.name.to_string(),
+                message: format!("cannot listen on {}: {error}", self.address),
+            })?;
+        }
+        Ok(())
     }
-    Ok(all)
+
+    /// Gives a socket that stays the options that its endpoint has now.
+    pub fn retune(&self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
+        if let Listen::Unix {
+            path,
+            permissions,
+            owner,
+            group,
+        } = listen
+        {
+            return hand_over(path, *permissions, owner.as_deref(), group.as_deref());
+        }
+        for socket in &self.sockets {
+            endpoint.tcp.apply(&SockRef::from(socket))?;
+            if endpoint.fast_open {
+                sys::set_fast_open(socket.as_fd(), FAST_OPEN_QUEUE)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn bind_one(endpoint: &Endpoint, listen: &Listen, workers: usize) -> io::Result<Vec<Bound>> {
+/// What else this process listens on while it binds.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside<'a> {
+    /// Nothing: it starts.
+    Nothing,
+    /// These ports: it reloads.
+    Ports(&'a HashSet<u16>),
+}
+
+/// Binds one place of an endpoint, with a socket for each of `workers`; none listens yet.
+pub fn bind(
+    endpoint: &Endpoint,
+    listen: &Listen,
+    workers: usize,
+    beside: Beside<'_>,
+) -> Result<Vec<Bound>, BindError> {
+    bind_one(endpoint, listen, workers, beside).map_err(|error| BindError {
+        endpoint: endpoint.name.to_string(),
+        message: explain(listen, &error),
+    })
+}
+
+fn bind_one(
+    endpoint: &Endpoint,
+    listen: &Listen,
+    workers: usize,
+    beside: Beside<'_>,
+) -> io::Result<Vec<Bound>> {
+    let probes = |port| match beside {
+        Beside::Nothing => true,
+        // Our own socket of this port answers the probe, though both can listen.
+        Beside::Ports(ports) => !ports.contains(&port),
+    };
     let bound = match listen {
-        Listen::Address(address) => bind_tcp(endpoint, *address, workers)?,
-        Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers)?,
+        Listen::Address(address) => bind_tcp(endpoint, *address, workers, probes(address.port()))?,
+        Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers, probes(*port))?,
         Listen::Unix {
             path,
             permissions,
             owner,
             group,
         } => bind_unix(
-            endpoint,
             path,
             *permissions,
             owner.as_deref(),
             group.as_deref(),
             workers,
         )?,
-        Listen::Systemd(name) => return take_systemd(endpoint, name, workers),
+        Listen::Systemd(name) => match beside {
+            Beside::Nothing => return take_systemd(endpoint, name, workers),
+            Beside::Ports(_) => {
+                return Err(io::Error::other(
+                    "sockets of systemd are taken at a start only: restart",
+                ));
+            }
+        },
     };
     Ok(vec![bound])
 }
@@ -107,18 +167,25 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
 /// SO_REUSEPORT lets each worker have a queue of its own, but it would also let a second process of
 /// the same user take half of our clients unnoticed. So the address is first bound without it, which
 /// fails when anybody listens there.
-fn bind_tcp(endpoint: &Endpoint, address: SocketAddr, workers: usize) -> io::Result<Bound> {
-    let probe = tcp_socket(endpoint, address)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    let bound = local(&probe)?;
-    drop(probe);
+fn bind_tcp(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
+    let bound = if probes {
+        let probe = tcp_socket(endpoint, address)?;
+        probe.bind(&address.into())?;
+        probe.listen(1)?;
+        local(&probe)?
+    } else {
+        address
+    };
     let sockets = (0..workers)
         .map(|_| {
             let socket = tcp_socket(endpoint, bound)?;
             socket.set_reuse_port(true)?;
             socket.bind(&bound.into())?;
-            socket.listen(i32::try_from(endpoint.backlog).unwrap_or(i32::MAX))?;
             Ok(socket.into())
         })
         .collect::<io::Result<_>>()?;
@@ -130,15 +197,21 @@ fn bind_tcp(endpoint: &Endpoint, address: SocketAddr, workers: usize) -> io::Res
 }
 
 /// Both families on one socket, or IPv4 alone on a machine without IPv6.
-fn bind_everywhere(endpoint: &Endpoint, port: u16, workers: usize) -> io::Result<Bound> {
+fn bind_everywhere(
+    endpoint: &Endpoint,
+    port: u16,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match bind_dual(endpoint, both, workers) {
+    match bind_dual(endpoint, both, workers, probes) {
         Ok(mut bound) => {
             bound.address = bound.address.replace("[::]", "*");
             Ok(bound)
         }
         Err(error) if has_no_ipv6(&error) => {
-            bind_tcp(endpoint, (Ipv4Addr::UNSPECIFIED, port).into(), workers)
+            let all = (Ipv4Addr::UNSPECIFIED, port).into();
+            bind_tcp(endpoint, all, workers, probes)
         }
         Err(error) => Err(error),
     }
@@ -151,21 +224,30 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn bind_dual(endpoint: &Endpoint, both: SocketAddr, workers: usize) -> io::Result<Bound> {
-    let make = |address: SocketAddr, reuse_port: bool, backlog: i32| -> io::Result<Socket> {
+fn bind_dual(
+    endpoint: &Endpoint,
+    both: SocketAddr,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
+    let make = |address: SocketAddr, reuse_port: bool| -> io::Result<Socket> {
         let socket = tcp_socket(endpoint, address)?;
         socket.set_only_v6(false)?;
         if reuse_port {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
         Ok(socket)
     };
-    let bound = local(&make(both, false, 1)?)?;
-    let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
+    let bound = if probes {
+        let probe = make(both, false)?;
+        probe.listen(1)?;
+        local(&probe)?
+    } else {
+        both
+    };
     let sockets = (0..workers)
-        .map(|_| make(bound, true, backlog).map(OwnedFd::from))
+        .map(|_| make(bound, true).map(OwnedFd::from))
         .collect::<io::Result<_>>()?;
     Ok(Bound {
         address: bound.to_string(),
@@ -198,7 +280,6 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
 
 /// A unix socket is one queue, of which every worker has a descriptor.
 fn bind_unix(
-    endpoint: &Endpoint,
     path: &Path,
     permissions: u32,
     owner: Option<&str>,
@@ -206,28 +287,34 @@ fn bind_unix(
     workers: usize,
 ) -> io::Result<Bound> {
     remove_stale(path)?;
-    let owner = owner.map(|name| account("/etc/passwd", name)).transpose()?;
-    let group = group.map(|name| account("/etc/group", name)).transpose()?;
     // Nobody may connect before owner and permissions are what they should be.
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
     let listener = listener?;
     listener.set_nonblocking(true)?;
-    rustix::net::listen(
-        &listener,
-        i32::try_from(endpoint.backlog).unwrap_or(i32::MAX),
-    )?;
     let bound = Bound {
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
         file: Some((path.to_owned(), fs::symlink_metadata(path)?.ino())),
     };
+    hand_over(path, permissions, owner, group)?;
+    Ok(bound)
+}
+
+/// Lets those connect to a unix socket who may.
+fn hand_over(
+    path: &Path,
+    permissions: u32,
+    owner: Option<&str>,
+    group: Option<&str>,
+) -> io::Result<()> {
+    let owner = owner.map(|name| account("/etc/passwd", name)).transpose()?;
+    let group = group.map(|name| account("/etc/group", name)).transpose()?;
     if owner.is_some() || group.is_some() {
         rustix::fs::chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(permissions))?;
-    Ok(bound)
+    fs::set_permissions(path, fs::Permissions::from_mode(permissions))
 }
 
 /// Removes the socket file of a process that is gone. One that somebody answers on is in use, and

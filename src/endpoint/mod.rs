@@ -6,5 +6,5 @@
 mod accept;
 mod bind;
 
-pub use accept::{Intake, accept_loop};
-pub use bind::{BindError, Bound, bind};
+pub use accept::{DoorState, Intake, accept_loop};
+pub use bind::{Beside, BindError, Bound, bind};

@@ -94,6 +94,12 @@ impl<T> RouteTable<T> {
         self.default.push((when, route));
     }
 
+    /// Every route, under each of its patterns.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let owned = self.owners.values().flatten();
+        owned.chain(&self.default).map(|(_, route)| route)
+    }
+
     /// The route that an arrival takes.
     pub fn choose(&self, arrival: &Arrival<'_>) -> Result<&T, Unrouted> {
         let owned = arrival.name.and_then(|name| self.owners.owner(name));

@@ -10,14 +10,14 @@ use crate::harness::reseal;
 const ALLOWED: [(&str, &[&str]); 17] = [
     ("outcome", &[]),
     ("name", &[]),
-    ("lifecycle", &[]),
+    ("lifecycle", &["outcome"]),
     ("sys", &[]),
     ("admission", &[]),
     ("leg", &["outcome", "sys"]),
     ("route", &["name"]),
     ("upstream", &["leg", "outcome"]),
     ("tls", &["leg", "name", "outcome"]),
-    ("relay", &["leg", "lifecycle"]),
+    ("relay", &["leg", "lifecycle", "outcome"]),
     ("observe", &["outcome", "tls::facts"]),
     (
         "snapshot",
@@ -45,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
         "server",
         &[
             "admission",
+            "config",
             "connection",
             "endpoint",
             "leg",

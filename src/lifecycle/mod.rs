@@ -1,8 +1,13 @@
-//! The phases of the process, which connections watch.
+//! What the process tells its connections: the phases that all of them watch until they are
+//! established, and the leash by which each one is led from then on.
 
-use std::time::Duration;
+mod leash;
+mod register;
 
 use tokio::sync::watch;
+
+pub use self::leash::{Leash, Order};
+pub use self::register::{Entry, Register, Registered};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,15 +15,12 @@ pub enum Phase {
     /// Serving.
     Run,
     /// Stopping: nothing new is accepted, connections may finish.
-    Drain {
-        /// A connection without a byte for this long ends first.
-        idle_after: Duration,
-    },
+    Drain,
     /// Every connection ends now.
     Cut,
 }
 
-/// A connection's view of the phases.
+/// A view of the phases.
 pub type Phases = watch::Receiver<Phase>;
 
 /// Waits until connections are to be cut. Never ends when the process has no such moment any more.
