@@ -167,7 +167,13 @@ impl Control {
             restart,
         } = prepared;
         let snapshot = self.live.swap(snapshot);
-        self.doors.commit(new, &snapshot);
+        let opened = new.addresses();
+        for (endpoint, address) in self.doors.commit(new, &snapshot) {
+            info!(%endpoint, address, "no longer listening");
+        }
+        for (endpoint, address) in opened {
+            info!(%endpoint, address, "listening");
+        }
         self.reloads.retirement.begin(&snapshot);
         self.running.loaded = Arc::new(loaded);
         self.followed

@@ -66,15 +66,26 @@ impl Doors {
     }
 
     /// Opens new doors, closes those whose place has left the configuration, and gives the others the
-    /// options of today. Nothing of it can fail.
-    pub(super) fn commit(&mut self, new: NewDoors, snapshot: &Snapshot) {
+    /// options of today. Nothing of it can fail. The addresses that were closed are returned.
+    pub(super) fn commit(&mut self, new: NewDoors, snapshot: &Snapshot) -> Vec<(Arc<str>, String)> {
+        let mut closed = Vec::new();
         self.open.retain(|place, door| {
             let stays = snapshot.endpoint_at(place).is_some();
             if !stays {
+                closed.extend(door.addresses());
                 door.state.send_replace(DoorState::Closing);
             }
             stays
         });
+        self.retune(snapshot);
+        for (place, door) in new.0 {
+            door.state.send_replace(DoorState::Open);
+            self.open.insert(place, door);
+        }
+        closed
+    }
+
+    fn retune(&mut self, snapshot: &Snapshot) {
         for endpoint in &snapshot.endpoints {
             for (place, listen) in endpoint.places() {
                 let Some(door) = self.open.get_mut(&place) else {
@@ -89,10 +100,6 @@ impl Doors {
                     }
                 }
             }
-        }
-        for (place, door) in new.0 {
-            door.state.send_replace(DoorState::Open);
-            self.open.insert(place, door);
         }
     }
 

@@ -156,7 +156,7 @@ fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
         for _ in 0..LINKS_MAX {
             directories.extend(path.parent().map(directory));
             match fs::read_link(&path) {
-                Ok(link) => path = path.parent().unwrap_or(Path::new("")).join(link),
+                Ok(link) => path = path.parent().unwrap_or_else(|| Path::new("")).join(link),
                 Err(_) => break,
             }
         }

@@ -197,8 +197,8 @@ impl Own {
     fn accepting(&mut self, name: &KeyName, max_age: u64) -> Option<Arc<Key>> {
         self.rotate(max_age);
         let current = self.current.as_ref().map(|(_, key)| key);
-        let known = current.into_iter().chain(&self.previous);
-        known.filter(|key| key.name == *name).next().cloned()
+        let mut known = current.into_iter().chain(&self.previous);
+        known.find(|key| key.name == *name).cloned()
     }
 }
 

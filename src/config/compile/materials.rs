@@ -180,14 +180,13 @@ impl Compiler<'_> {
         key_at: Span,
         files: PairFiles,
     ) -> Option<Arc<Pair>> {
-        if self.files == Files::Read {
-            self.key_permissions(key_at, &files.key);
-        }
+        let policy = self.spec.process.key_permissions.value;
         self.material(
             at,
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
+                secrecy(policy, key_at, &files.key, problems)?;
                 let (pair, weaknesses) = material::pair(&files)?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
@@ -214,19 +213,6 @@ impl Compiler<'_> {
         error.is_some()
     }
 
-    /// Tells of a private key that every user may read.
-    fn key_permissions(&mut self, at: Span, key: &Path) {
-        if let Some(material::Exposed(error)) = material::exposed(key) {
-            let problem = match self.spec.process.key_permissions.value {
-                KeyPermissions::Refuse => self.problems.error(at, error.message),
-                KeyPermissions::Warn => self.problems.warning(at, error.message),
-            };
-            if let Some(help) = error.help {
-                problem.help(help);
-            }
-        }
-    }
-
     /// The pairs in a directory, by name.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<(String, PairFiles)>> {
         self.material(
@@ -251,13 +237,36 @@ impl Compiler<'_> {
         let mut secrets = Vec::new();
         for file in files.iter() {
             let path = self.resolve(file);
-            if self.files == Files::Read {
-                self.key_permissions(file.at, &path);
-            }
-            let read = |_: &mut Problems| material::ticket_secret(&path);
+            let policy = self.spec.process.key_permissions.value;
+            let read = |problems: &mut Problems| {
+                secrecy(policy, file.at, &path, problems)?;
+                material::ticket_secret(&path)
+            };
             secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
         }
         secrets.into_iter().collect()
+    }
+}
+
+/// Whether a secret is one: not when every user may read its file.
+fn secrecy(
+    policy: KeyPermissions,
+    at: Span,
+    path: &Path,
+    problems: &mut Problems,
+) -> Result<(), MaterialError> {
+    let Some(material::Exposed(error)) = material::exposed(path) else {
+        return Ok(());
+    };
+    match policy {
+        KeyPermissions::Refuse => Err(error),
+        KeyPermissions::Warn => {
+            let problem = problems.warning(at, error.message);
+            if let Some(help) = error.help {
+                problem.help(help);
+            }
+            Ok(())
+        }
     }
 }
 
