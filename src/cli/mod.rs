@@ -3,6 +3,7 @@
 mod certs;
 mod check;
 mod demo;
+mod explain;
 mod forward;
 mod run;
 mod start;
@@ -48,6 +49,8 @@ enum Command {
     Run(run::Args),
     /// Check a configuration: every problem at once, or a summary
     Check(check::Args),
+    /// Tell what would become of a connection, and why
+    Explain(explain::Args),
     /// Run every mode on loopback with throw-away certificates, and print commands to try
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Explain(args) => explain::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
         Command::Forward(args) => forward::main(&args),

@@ -4,6 +4,7 @@
 //! the straight line of stages. Stages return values and know nothing of each other; what one needs
 //! of another passes through here.
 
+pub mod decision;
 mod dial;
 mod identity;
 mod record;
@@ -22,15 +23,15 @@ use self::record::Recorder;
 use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
 use crate::lifecycle::{self, Leash, Phases, Register};
-use crate::name::{Name, NameError};
+use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::outcome::{Failure, Farewell, Reason, Stage};
 use crate::relay::{Limits, Relay, RelayEnd, Side};
-use crate::route::{Arrival, Unrouted};
+use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
+use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
-use crate::tls::{self, blame};
 use crate::upstream::Resolver;
 
 /// What every connection of the process shares.
@@ -170,20 +171,15 @@ impl Journey<'_> {
         }
     }
 
-    /// The normalised server name. An address counts as none (RFC 6066 section 3).
     fn name(&mut self, hello: &Hello) -> Result<Option<Name>, Failure> {
-        let Some(sent) = &hello.server_name else {
-            return Ok(None);
-        };
-        self.record.sni(sent);
-        match Name::from_wire(sent) {
-            Ok(name) => {
-                self.record.sni(name.as_str());
-                Ok(Some(name))
-            }
-            Err(NameError::Address) => Ok(None),
-            Err(NameError::Malformed) => Err(unrecognized(Reason::HelloMalformed)),
+        if let Some(sent) = &hello.server_name {
+            self.record.sni(sent);
         }
+        let name = decision::name(hello.server_name.as_deref())?;
+        if let Some(name) = &name {
+            self.record.sni(name.as_str());
+        }
+        Ok(name)
     }
 
     fn route(&mut self, hello: &Hello, name: Option<&Name>) -> Result<Arc<Route>, Failure> {
@@ -193,17 +189,7 @@ impl Journey<'_> {
             alpn: &hello.alpn,
             source: self.source.map(|address| address.ip()),
         };
-        let route = self.endpoint.routes.choose(&arrival).map_err(|unrouted| {
-            let reason = match unrouted {
-                Unrouted::NoName => Reason::NoSni,
-                Unrouted::UnknownName => Reason::UnknownSni,
-                Unrouted::NoMatch => Reason::NoRoute,
-            };
-            match self.endpoint.protocol {
-                Protocol::Tls => unrecognized(reason),
-                Protocol::Tcp => Failure::new(reason).farewell(Farewell::Reset),
-            }
-        })?;
+        let route = decision::route(self.endpoint, &arrival)?;
         self.record.route(route);
         Ok(Arc::clone(route))
     }
@@ -323,12 +309,6 @@ async fn before<T>(
         Ok(result) => result,
         Err(_) => Err(late.into()),
     }
-}
-
-/// A refusal for a name that is not served (RFC 6066 section 3).
-fn unrecognized(reason: Reason) -> Failure {
-    let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
-    Failure::new(reason).farewell(Farewell::Alert(alert))
 }
 
 fn describe(end: &RelayEnd) -> (Reason, Option<String>) {

@@ -86,6 +86,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "endpoint",
             "observe",
             "outcome",
+            "route",
             "server",
             "snapshot",
             "tls",

@@ -23,6 +23,7 @@ mod connect;
 mod cuts;
 mod descriptors;
 mod ends;
+mod explain;
 mod half_close;
 mod hello;
 mod house;

@@ -14,7 +14,7 @@ use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
-use crate::observe::format::timestamp;
+use crate::observe::format::unix_timestamp;
 use crate::tls::material::{self, MaterialError, Pair, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{RevocationList, RevocationLists};
@@ -274,7 +274,7 @@ fn secrecy(
 fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
     const DAY: i64 = 24 * 3600;
     let Some(next) = list.next_update else { return };
-    let date = date(next);
+    let date = unix_timestamp(next);
     let (source, issuer) = (&list.source, &list.issuer);
     if next <= unix_now() {
         problems
@@ -287,12 +287,6 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
         let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
         problems.warning(at, message);
     }
-}
-
-/// A date for people.
-pub(super) fn date(seconds: i64) -> String {
-    let seconds = u64::try_from(seconds).unwrap_or(0);
-    timestamp(UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
 pub(super) fn unix_now() -> i64 {
