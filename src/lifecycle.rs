@@ -9,6 +9,8 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Serving.
     Run,
+    /// Serving still, but not ready: those who look should send their clients elsewhere.
+    LameDuck,
     /// Stopping: nothing new is accepted, connections may finish.
     Drain {
         /// A connection without a byte for this long ends first.
@@ -16,6 +18,22 @@ pub enum Phase {
     },
     /// Every connection ends now.
     Cut,
+}
+
+impl Phase {
+    /// Whether new connections are accepted.
+    pub const fn accepts(self) -> bool {
+        matches!(self, Self::Run | Self::LameDuck)
+    }
+
+    /// The word for it, for people and probes.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Run => "serving",
+            Self::LameDuck => "lame duck",
+            Self::Drain { .. } | Self::Cut => "draining",
+        }
+    }
 }
 
 /// A connection's view of the phases.

@@ -39,7 +39,7 @@ pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit
         warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));
     }
     Server::start(snapshot, log.clone()).map_err(|error| {
-        log.flush();
+        log.sink().flush();
         refuse(error)
     })
 }

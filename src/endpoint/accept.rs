@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::admission::{Admission, Beginning, Permit};
-use crate::lifecycle::{Phase, Phases};
+use crate::lifecycle::Phases;
 
 /// How many connections one turn takes before the worker's others get theirs.
 const BATCH: usize = 4;
@@ -47,7 +47,7 @@ pub async fn accept_loop(
     loop {
         let mut ready = tokio::select! {
             biased;
-            _ = phases.wait_for(|phase| *phase != Phase::Run) => break,
+            _ = phases.wait_for(|phase| !phase.accepts()) => break,
             ready = listener.readable() => ready?,
         };
         let beginning = intake.beginning();
@@ -55,7 +55,7 @@ pub async fn accept_loop(
             let permit = tokio::select! {
                 biased;
                 permit = admission.admit(beginning) => permit,
-                _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
+                _ = phases.wait_for(|phase| !phase.accepts()) => return Ok(()),
             };
             match accept(&listener) {
                 Ok((socket, client)) => {

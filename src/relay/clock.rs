@@ -54,7 +54,7 @@ impl Clock {
     /// Takes note of the process's phase. `true` when connections are to be cut.
     pub(super) const fn enter(&mut self, phase: Phase) -> bool {
         match phase {
-            Phase::Run => false,
+            Phase::Run | Phase::LameDuck => false,
             Phase::Drain { idle_after } => {
                 self.drain_idle = Some(idle_after);
                 false

@@ -23,7 +23,7 @@ use crate::connection::Surroundings;
 use crate::endpoint::{self, BindError, Bound};
 use crate::lifecycle::Phase;
 use crate::observe::access_log::AccessLog;
-use crate::observe::sink::Sink;
+use crate::observe::logging::LogHandle;
 use crate::snapshot::{DrainPolicy, Live, Snapshot};
 use crate::sys;
 use crate::tls;
@@ -75,13 +75,13 @@ pub struct Server {
     workers: usize,
     admission: Admission,
     access_log: AccessLog,
-    log: Sink,
+    log: LogHandle,
     drain: DrainPolicy,
 }
 
 impl Server {
     /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
-    pub fn start(snapshot: Snapshot, log: Sink) -> Result<Self, StartError> {
+    pub fn start(snapshot: Snapshot, log: LogHandle) -> Result<Self, StartError> {
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
@@ -141,7 +141,7 @@ impl Server {
         }
         control.shutdown_background();
         self.access_log.sink().flush();
-        self.log.flush();
+        self.log.sink().flush();
         Ok(ending)
     }
 
@@ -203,6 +203,7 @@ impl Server {
             let _ = timeout(CUT, census.emptied()).await;
             return Ending::Drained;
         }
+        phase.send_replace(Phase::LameDuck);
         let cut_short = self.lame_duck(&mut signals).await;
         let deadline = Instant::now() + self.drain.stop;
         info!(connections = census.count(), "draining");
@@ -268,7 +269,7 @@ impl Server {
         match signal {
             Signal::Reopen => {
                 self.access_log.sink().reopen();
-                self.log.reopen();
+                self.log.sink().reopen();
             }
             Signal::Reload => warn!("reload is not supported yet: the running configuration stays"),
             Signal::Stop => {}
