@@ -1,4 +1,4 @@
-//! The record of one connection while it grows, and the guarantee that it is written once.
+//! The record of one connection while it grows, and the guarantee that it is written and counted once.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::leg::Socket;
 use crate::observe::access_log::{AccessLog, AccessRecord, Client};
+use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
 use crate::relay::Traffic;
 use crate::snapshot::{Endpoint, Route};
@@ -19,6 +20,7 @@ use crate::upstream::{Address, Origin};
 /// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
+    counts: Arc<EndpointCounts>,
     record: Box<AccessRecord>,
     traffic: Traffic,
     start: Instant,
@@ -30,6 +32,7 @@ pub(super) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     pub(super) fn new(
         log: &'a AccessLog,
+        counts: Arc<EndpointCounts>,
         client: Client,
         local: Option<SocketAddr>,
         endpoint: &Endpoint,
@@ -56,8 +59,10 @@ impl<'a> Recorder<'a> {
             stages: [None; Stage::ALL.len()],
             total: Duration::ZERO,
         };
+        counts.begin();
         Self {
             log,
+            counts,
             record: Box::new(record),
             traffic: Traffic::default(),
             start: at,
@@ -88,7 +93,9 @@ impl<'a> Recorder<'a> {
         self.record.upstream = Some(Arc::clone(&route.upstream.origins.name));
     }
 
+    /// The client's handshake is done.
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
+        self.counts.handshake(&facts);
         self.record.tls = Some(Box::new(facts));
     }
 
@@ -132,6 +139,14 @@ impl<'a> Recorder<'a> {
         let stage = self.stage;
         self.enter(stage);
         self.sum_up();
+        let AccessRecord {
+            route,
+            bytes_up,
+            bytes_down,
+            ..
+        } = &*self.record;
+        self.counts
+            .end(route.as_deref(), reason, *bytes_up, *bytes_down);
         let outcome = Outcome {
             stage,
             reason,
@@ -225,8 +240,14 @@ mod tests {
         let task = tokio::spawn({
             let log = log.clone();
             async move {
-                let mut recorder =
-                    Recorder::new(&log, Client::Unix(None), None, &endpoint(), Instant::now());
+                let mut recorder = Recorder::new(
+                    &log,
+                    Arc::default(),
+                    Client::Unix(None),
+                    None,
+                    &endpoint(),
+                    Instant::now(),
+                );
                 let _socket = socket;
                 recorder.enter(Stage::Relay);
                 panic!("a defect");

@@ -94,6 +94,12 @@ impl<T> RouteTable<T> {
         self.default.push((when, route));
     }
 
+    /// Every route, in no order, and as often as there are patterns that lead to it.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let all = self.owners.values().chain([&self.default]);
+        all.flatten().map(|(_, route)| route)
+    }
+
     /// The route that an arrival takes.
     pub fn choose(&self, arrival: &Arrival<'_>) -> Result<&T, Unrouted> {
         let owned = arrival.name.and_then(|name| self.owners.owner(name));
