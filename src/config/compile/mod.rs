@@ -3,6 +3,7 @@
 //! Each step goes on after an error as far as it makes sense, so that one run names all that is
 //! wrong. What comes out holds no text that still has to be understood.
 
+mod admin;
 mod authorities;
 mod certificates;
 mod cycles;
@@ -45,13 +46,14 @@ pub fn compile(spec: &Spec, dir: &Path, files: Files, problems: &mut Problems) -
     cycles::find(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
+    let admin = compiler.admin();
     let process = process::settings(&spec.process);
     let log = process::log(&spec.log, dir);
     let access_log = process::access_log(&spec.access_log, dir);
     if problems.has_errors() || files == Files::Skip {
         return None;
     }
-    Some(Snapshot::new(process, log, access_log, endpoints?))
+    Some(Snapshot::new(process, log, access_log, admin?, endpoints?))
 }
 
 struct Compiler<'a> {
