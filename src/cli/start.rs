@@ -5,6 +5,7 @@ use std::path::Path;
 use tracing::{error, info, warn};
 
 use super::{Exit, complain};
+use crate::config;
 use crate::config::load::Loaded;
 use crate::observe::logging;
 use crate::server::{Ending, Patience, Server, StartError};
@@ -38,7 +39,8 @@ pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit
     for problem in loaded.problems.sorted() {
         warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));
     }
-    Server::start(snapshot, log.clone()).map_err(|error| {
+    let config = loaded.spec.as_ref().map(config::print).unwrap_or_default();
+    Server::start(snapshot, log.clone(), config).map_err(|error| {
         log.sink().flush();
         refuse(error)
     })
@@ -62,6 +64,10 @@ fn refuse(error: StartError) -> Exit {
                     error.endpoint, error.message
                 ));
             }
+            Exit::CannotBind
+        }
+        StartError::Admin(message) => {
+            complain(&format!("reseal: admin: {message}"));
             Exit::CannotBind
         }
         StartError::Log(error) => {

@@ -1,6 +1,7 @@
 //! The life of the process: sockets, workers, signals, and the end.
 
 mod census;
+mod control;
 mod limits;
 mod signals;
 mod worker;
@@ -16,14 +17,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use self::census::Census;
+use self::control::Control;
 use self::signals::{Signal, Signals};
 use self::worker::{Listener, Worker, Workers};
+use crate::admin::{self, Doors, Probes};
 use crate::admission::Admission;
 use crate::connection::Surroundings;
+use crate::endpoint::unix::SocketFile;
 use crate::endpoint::{self, BindError, Bound};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
 use crate::snapshot::{DrainPolicy, Live, Snapshot};
 use crate::sys;
 use crate::tls;
@@ -40,6 +45,8 @@ const LOOKUPS: usize = 16;
 pub enum StartError {
     /// Listening sockets cannot be had.
     Bind(Vec<BindError>),
+    /// The admin socket or the metrics listener cannot be had: one sentence.
+    Admin(String),
     /// A log cannot be opened.
     Log(io::Error),
     /// Threads, descriptors or randomness are missing.
@@ -76,28 +83,43 @@ pub struct Server {
     admission: Admission,
     access_log: AccessLog,
     log: LogHandle,
+    metrics: Arc<Metrics>,
+    doors: Doors,
+    config: String,
     drain: DrainPolicy,
 }
 
 impl Server {
-    /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
-    pub fn start(snapshot: Snapshot, log: LogHandle) -> Result<Self, StartError> {
+    /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet. `config` is
+    /// what the snapshot was made of, for those who ask.
+    pub fn start(snapshot: Snapshot, log: LogHandle, config: String) -> Result<Self, StartError> {
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
         limits::raise().map_err(|e| StartError::System(e.to_string()))?;
         let bound = bind_all(&snapshot, workers)?;
+        let doors = Doors::bind(&snapshot.admin).map_err(StartError::Admin)?;
         let sockets = bound.iter().flat_map(|(_, bound)| bound);
-        let sockets = sockets.map(|bound| bound.sockets.len()).sum();
-        let connections = limits::connections(snapshot.process.connections, workers, sockets)
+        let sockets: usize = sockets.map(|bound| bound.sockets.len()).sum();
+        let reserved = sockets + doors.descriptors();
+        let connections = limits::connections(snapshot.process.connections, workers, reserved)
             .map_err(StartError::System)?;
+        let logs = vec![
+            ("access", access_log.sink().clone()),
+            ("process", log.sink().clone()),
+        ];
+        let metrics = Metrics::new(workers, logs);
+        metrics.adopt(&control::inventory(&snapshot));
         Ok(Self {
             bound,
             workers,
             admission: Admission::new(connections, snapshot.process.handshakes),
             access_log,
             log,
+            metrics: Arc::new(metrics),
+            doors,
+            config,
             drain: snapshot.process.drain,
             live: Arc::new(Live::new(snapshot)),
         })
@@ -126,12 +148,18 @@ impl Server {
         let around = Arc::new(Surroundings {
             resolver: Resolver::new(control.handle().clone()),
             access_log: self.access_log.clone(),
-            phases,
+            counters: self.metrics.shard(0),
+            phases: phases.clone(),
         });
         let census = Arc::new(Census::default());
+        let doors = self.doors.addresses();
+        let _file = self.open_doors(&control, &census, phases).map_err(system)?;
         let threads = self.spawn_workers(&around, &census).map_err(system)?;
         for (endpoint, address) in self.addresses() {
             info!(endpoint, address, "listening");
+        }
+        for (door, address) in doors {
+            info!(door, address, "listening");
         }
         let ending = control.block_on(self.live_on(signals, phase, &census, patience));
         for thread in threads {
@@ -143,6 +171,31 @@ impl Server {
         self.access_log.sink().flush();
         self.log.sink().flush();
         Ok(ending)
+    }
+
+    /// Lets the process be asked. The admin socket's file goes with what is returned.
+    fn open_doors(
+        &mut self,
+        runtime: &Runtime,
+        census: &Arc<Census>,
+        phases: Phases,
+    ) -> io::Result<Option<SocketFile>> {
+        let _within = runtime.enter();
+        let (handle, calls) = admin::channel();
+        let addresses = self.addresses();
+        let addresses = addresses.map(|(e, a)| (e.into(), a.to_owned())).collect();
+        let control = Control {
+            live: Arc::clone(&self.live),
+            census: Arc::clone(census),
+            phases: phases.clone(),
+            metrics: Arc::clone(&self.metrics),
+            log: self.log.clone(),
+            config: std::mem::take(&mut self.config),
+            addresses,
+        };
+        tokio::spawn(control.answer_all(calls));
+        let metrics = Arc::clone(&self.metrics);
+        std::mem::take(&mut self.doors).open(&handle, &Probes { metrics, phases })
     }
 
     /// Starts the workers. All that can fail is done before a thread is begun.
@@ -162,7 +215,10 @@ impl Server {
                 listeners: self.listeners(&runtime)?,
                 live: Arc::clone(&self.live),
                 admission: self.admission.clone(),
-                around: Arc::clone(around),
+                around: Arc::new(Surroundings {
+                    counters: self.metrics.shard(index),
+                    ..Surroundings::clone(around)
+                }),
                 census: Arc::clone(census),
             };
             workers.push((index, runtime, worker));
