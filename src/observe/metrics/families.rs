@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
+use super::counts::{HANDSHAKES, RouteTotals};
 use super::page::{Family, Kind, Page};
-use super::{HANDSHAKES, Metrics, ReloadResult, RouteTotals};
+use super::{Metrics, ReloadResult};
 use crate::outcome::Reason;
 
 macro_rules! families {
