@@ -25,12 +25,12 @@ spec! {
         default log: Log = "{}",
         /// The log of connections: one line for each.
         default access_log: AccessLog = "{}",
+        /// Where the running process can be asked and told.
+        default admin: Admin = "{}",
         /// Where clients connect, at least one.
         required endpoints: Vec<Located<Endpoint>>,
         /// Groups of servers that routes lead to, by name.
         required upstreams: Names<Upstream>,
-        /// Where the running process can be asked and told.
-        default admin: Admin = "{}",
     }
 }
 
