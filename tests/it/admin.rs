@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Checked, Directory, Origin, PATIENCE, Proxy, curl, eventually, finish_under};
+use crate::harness::{
+    Checked, Directory, Origin, PATIENCE, Proxy, curl, eventually, finish_under, noise,
+};
 
 const TOKEN: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
 
@@ -329,4 +331,65 @@ fn the_level_of_the_log_changes_while_it_runs() {
     );
     let level: Value = proxy.admin("/log-level", &[]).json();
     assert_eq!(level["level"], "info");
+}
+
+/// O04: bytes that are no HTTP, and HTTP that is none of ours.
+#[test]
+fn whatever_is_sent_ends_its_own_connection_alone() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let socket = proxy.admin_socket();
+    let heads: [&[u8]; 8] = [
+        b"\x16\x03\x01\x00\x05hello",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /status\r\n\r\n",
+        b"GET  /status HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x01",
+    ];
+    let random = (0..64).map(|seed| noise(1 + usize::try_from(seed).unwrap() * 37, seed));
+    for sent in heads.iter().map(|head| head.to_vec()).chain(random) {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It may have ended before everything was sent.
+        let _ = stream.write_all(&sent);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(!text.starts_with("HTTP/1.1 200"), "{sent:?}: {text}");
+    }
+    proxy.admin("/status", &[]).must_be(200);
+    assert!(!proxy.log().join("\n").contains("defect"));
+}
+
+#[test]
+fn it_answers_while_connections_have_all_descriptors_that_there_are_for_them() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .admin()
+        .top("process: { workers: 1 }")
+        .under(&["prlimit", "--nofile=160"])
+        .start();
+    let clients: Vec<_> = (0..60).map(|_| proxy.dial("forward")).collect();
+    clients[0].must_echo(b"served");
+    let live = || {
+        let status = proxy.admin("/status", &[]).must_be(200).json();
+        status["connections"].as_u64().unwrap()
+    };
+    let full = proxy.usage_at_rest().descriptors;
+    let served = live();
+    assert!(
+        (10..60).contains(&served),
+        "{served} of 60, {full} descriptors"
+    );
+    let asking: Vec<_> = (0..31)
+        .map(|_| UnixStream::connect(proxy.admin_socket()).unwrap())
+        .collect();
+    assert_eq!(live(), served, "beside {} others who ask", asking.len());
+    let complaints = proxy.log();
+    assert!(!complaints.iter().any(|line| line.contains("ran out")));
 }
