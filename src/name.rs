@@ -154,16 +154,16 @@ impl<T> Default for NameTable<T> {
 }
 
 impl<T> NameTable<T> {
+    /// Every value, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.wildcard.values())
+    }
+
     /// The value of the pattern that owns `name`.
     pub fn owner(&self, name: &Name) -> Option<&T> {
         self.exact
             .get(name)
             .or_else(|| self.wildcard.get(name.parent()?))
-    }
-
-    /// Every value.
-    pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.exact.values().chain(self.wildcard.values())
     }
 
     /// The value under exactly this pattern.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::admin::settings::AdminSettings;
 use crate::leg::TcpOptions;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub log: LogSettings,
     /// The access log.
     pub access_log: AccessLogSettings,
+    /// Where the process can be asked and told.
+    pub admin: AdminSettings,
     /// The endpoints, in file order.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Counts the snapshots of the process, from 1.
@@ -43,6 +46,7 @@ impl Snapshot {
         process: ProcessSettings,
         log: LogSettings,
         access_log: AccessLogSettings,
+        admin: AdminSettings,
         endpoints: Vec<Arc<Endpoint>>,
     ) -> Self {
         let by_name = endpoints
@@ -60,6 +64,7 @@ impl Snapshot {
             process,
             log,
             access_log,
+            admin,
             endpoints,
             generation: 1,
             by_name,

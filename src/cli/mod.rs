@@ -2,6 +2,7 @@
 
 mod certs;
 mod check;
+mod ctl;
 mod demo;
 mod explain;
 mod forward;
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
     Certs(certs::Args),
+    /// Ask a running process, or tell it what to do
+    Ctl(ctl::Args),
     /// Forward one port, without a configuration file
     Forward(forward::Args),
     /// Print the JSON Schema of the configuration file
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
+        Command::Ctl(args) => ctl::main(&args),
         Command::Forward(args) => forward::main(&args),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
         Command::Completions { shell } => {

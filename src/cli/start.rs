@@ -48,7 +48,7 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
         sessions,
     };
     Server::start(boot, log.clone()).map_err(|error| {
-        log.flush();
+        log.sink().flush();
         refuse(error)
     })
 }
@@ -71,6 +71,10 @@ fn refuse(error: StartError) -> Exit {
                     error.endpoint, error.message
                 ));
             }
+            Exit::CannotBind
+        }
+        StartError::Admin(message) => {
+            complain(&format!("reseal: admin: {message}"));
             Exit::CannotBind
         }
         StartError::Log(error) => {

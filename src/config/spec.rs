@@ -3,12 +3,15 @@
 //! know how any of it is used, nor which values fit together.
 
 use super::reader::address::{Cidr, Listen, OriginAddress};
+use super::reader::admin_address::{AdminAddress, IpPort};
 use super::reader::fields::{Field, Fields, spec};
 use super::reader::print::Shown;
 use super::reader::read::{Complaint, Located, Read, Reader};
 use super::reader::schema::Definitions;
 use super::reader::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
-use super::reader::values::{Count, Duration, Name, Output, Path, Protocol, Text, Timeout};
+use super::reader::values::{
+    Count, Duration, Name, Output, Path, Permissions, Protocol, Text, Timeout,
+};
 use super::reader::words::words;
 use super::reader::yaml::{Kind, Node};
 use serde_json::{Value, json};
@@ -22,11 +25,12 @@ spec! {
         default log: Log = "{}",
         /// The log of connections: one line for each.
         default access_log: AccessLog = "{}",
+        /// Where the running process can be asked and told.
+        default admin: Admin = "{}",
         /// Where clients connect, at least one.
         required endpoints: Vec<Located<Endpoint>>,
         /// Groups of servers that routes lead to, by name.
         required upstreams: Names<Upstream>,
-        later admin;
     }
 }
 
@@ -184,6 +188,27 @@ words! {
         Open = "open",
         /// When the connection has ended, with its outcome.
         Close = "close",
+    }
+}
+
+spec! {
+    /// Where the running process can be asked and told.
+    pub struct Admin {
+        /// `unix:PATH`, or `IP:PORT`, which needs `token_file`; absent,
+        /// `admin.sock` in the directory of `$RUNTIME_DIRECTORY`, if that is set.
+        optional listen: AdminAddress,
+        /// The permission bits of the unix socket, in octal.
+        default permissions: Permissions = "0600",
+        /// The user that the unix socket belongs to, by name or number.
+        optional owner: Text,
+        /// The group that the unix socket belongs to, by name or number.
+        optional group: Text,
+        /// A file with the token that is asked for on TCP.
+        optional token_file: Path,
+        /// `IP:PORT` of a listener that shows `/metrics`, `/healthz` and
+        /// `/readyz` to everybody, and nothing else.
+        optional metrics: IpPort,
+        later tls;
     }
 }
 

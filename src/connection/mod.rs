@@ -1,6 +1,6 @@
 //! One connection, from accept to its one outcome.
 //!
-//! [`run`] is the whole life and the only place where an ending is logged; [`Journey::establish`] is
+//! [`run`] is the whole life and the only place where an ending is logged and counted; [`Journey::establish`] is
 //! the straight line of stages. Stages return values and know nothing of each other; what one needs
 //! of another passes through here.
 
@@ -25,6 +25,7 @@ use crate::leg::{Leg, Socket};
 use crate::lifecycle::{self, Leash, Phases, Register};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
+use crate::observe::metrics::Shard;
 use crate::outcome::{Failure, Farewell, Reason, Stage};
 use crate::relay::{Limits, Relay, RelayEnd, Side};
 use crate::route::Arrival;
@@ -34,17 +35,32 @@ use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
 use crate::upstream::Resolver;
 
-/// What every connection of the process shares.
+/// What every connection of a worker shares.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// Looks names up.
     pub resolver: Resolver,
     /// Takes the records.
     pub access_log: AccessLog,
+    /// Where this worker counts.
+    pub counters: Arc<Shard>,
     /// The phases of the process.
     pub phases: Phases,
     /// Where established connections are entered.
     pub register: Arc<Register<Facts>>,
+}
+
+impl Surroundings {
+    fn recorder(
+        &self,
+        client: Client,
+        local: Option<SocketAddr>,
+        endpoint: &Endpoint,
+        at: Instant,
+    ) -> Recorder<'_> {
+        let counts = self.counters.endpoint(&endpoint.name);
+        Recorder::new(&self.access_log, counts, client, local, endpoint, at)
+    }
 }
 
 /// A connection that was just accepted.
@@ -85,7 +101,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     let mut client = Leg::plain(socket);
     let mut journey = Journey {
         permit,
-        record: Recorder::new(&around.access_log, who, local, &endpoint, at),
+        record: around.recorder(who, local, &endpoint, at),
         endpoint: &endpoint,
         resolver: &around.resolver,
         source,
@@ -128,7 +144,7 @@ pub fn lost(
     around: &Surroundings,
 ) {
     let client = client.map_or(Client::Unix(None), Client::Ip);
-    let mut record = Recorder::new(&around.access_log, client, None, endpoint, at);
+    let mut record = around.recorder(client, None, endpoint, at);
     record.end(Reason::LocalDescriptors, Some(error.to_string()));
 }
 

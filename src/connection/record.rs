@@ -1,4 +1,4 @@
-//! The record of one connection while it grows, and the guarantee that it is written once.
+//! The record of one connection while it grows, and the guarantee that it is written and counted once.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use super::identity::Identity;
 use crate::leg::Socket;
 use crate::lifecycle::{Entry, Leash, Register, Registered};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client};
+use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::blame;
@@ -49,6 +50,7 @@ impl Facts {
 /// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
+    counts: Arc<EndpointCounts>,
     /// Absent once the record was written.
     page: Option<Page>,
     start: Instant,
@@ -65,6 +67,7 @@ enum Page {
 impl<'a> Recorder<'a> {
     pub(super) fn new(
         log: &'a AccessLog,
+        counts: Arc<EndpointCounts>,
         client: Client,
         local: Option<SocketAddr>,
         endpoint: &Endpoint,
@@ -91,8 +94,10 @@ impl<'a> Recorder<'a> {
             stages: [None; Stage::ALL.len()],
             total: Duration::ZERO,
         };
+        counts.begin();
         Self {
             log,
+            counts,
             page: Some(Page::Draft(Box::new(record))),
             start: at,
             stage: Stage::Admit,
@@ -138,7 +143,9 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The client's handshake is done.
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
+        self.counts.handshake(&facts);
         if let Some(record) = self.draft() {
             record.tls = Some(Box::new(facts));
         }
@@ -211,6 +218,12 @@ impl<'a> Recorder<'a> {
         };
         spend(&mut record, self.stage, self.entered.elapsed());
         record.total = self.start.elapsed();
+        self.counts.end(
+            record.route.as_deref(),
+            reason,
+            record.bytes_up,
+            record.bytes_down,
+        );
         let outcome = Outcome {
             stage: self.stage,
             reason,
@@ -317,8 +330,14 @@ mod tests {
         let task = tokio::spawn({
             let log = log.clone();
             async move {
-                let mut recorder =
-                    Recorder::new(&log, Client::Unix(None), None, &endpoint(), Instant::now());
+                let mut recorder = Recorder::new(
+                    &log,
+                    Arc::default(),
+                    Client::Unix(None),
+                    None,
+                    &endpoint(),
+                    Instant::now(),
+                );
                 let _socket = socket;
                 recorder.enter(Stage::Relay);
                 panic!("a defect");

@@ -1,18 +1,15 @@
 //! Making the listening sockets of an endpoint, one for each worker.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
+use super::unix::{self, Access, SocketFile};
 use crate::snapshot::{Endpoint, Listen};
 use crate::sys;
 
@@ -38,18 +35,8 @@ pub struct Bound {
     pub address: String,
     /// One socket for each worker; of a unix socket, descriptors of the same.
     pub sockets: Vec<OwnedFd>,
-    /// The file to remove at the end, and its inode so that only our own is removed.
-    file: Option<(PathBuf, u64)>,
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if let Some((path, inode)) = &self.file
-            && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
-        {
-            let _ = fs::remove_file(path);
-        }
-    }
+    /// The file of a unix socket, removed with this.
+    _file: Option<SocketFile>,
 }
 
 impl Bound {
@@ -74,7 +61,7 @@ impl Bound {
             group,
         } = listen
         {
-            return hand_over(path, *permissions, owner.as_deref(), group.as_deref());
+            return unix::hand_over(path, access(*permissions, owner, group));
         }
         for socket in &self.sockets {
             endpoint.tcp.apply(&SockRef::from(socket))?;
@@ -127,13 +114,7 @@ fn bind_one(
             permissions,
             owner,
             group,
-        } => bind_unix(
-            path,
-            *permissions,
-            owner.as_deref(),
-            group.as_deref(),
-            workers,
-        )?,
+        } => bind_unix(path, access(*permissions, owner, group), workers)?,
         Listen::Systemd(name) => match beside {
             Beside::Nothing => return take_systemd(endpoint, name, workers),
             Beside::Ports(_) => {
@@ -146,6 +127,18 @@ fn bind_one(
     Ok(vec![bound])
 }
 
+fn access<'a>(
+    permissions: u32,
+    owner: &'a Option<String>,
+    group: &'a Option<String>,
+) -> Access<'a> {
+    Access {
+        permissions,
+        owner: owner.as_deref(),
+        group: group.as_deref(),
+    }
+}
+
 fn explain(listen: &Listen, error: &io::Error) -> String {
     let place = match listen {
         Listen::Address(address) => address.to_string(),
@@ -153,11 +146,18 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
         Listen::Systemd(name) => format!("systemd:{name}"),
     };
+    cannot_listen(&place, error)
+}
+
+/// One sentence for a place that cannot be listened on, with the way out where there is one.
+pub fn cannot_listen(place: &str, error: &io::Error) -> String {
     let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ADDRINUSE) => {
             "another process listens there; stop it, or choose another address"
         }
-        Some(Errno::ACCESS) => "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        Some(Errno::ACCESS) if !place.starts_with("unix:") => {
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
         Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address",
         _ => return format!("cannot listen on {place}: {error}"),
     };
@@ -192,7 +192,7 @@ fn bind_tcp(
     Ok(Bound {
         address: bound.to_string(),
         sockets,
-        file: None,
+        _file: None,
     })
 }
 
@@ -252,7 +252,7 @@ fn bind_dual(
     Ok(Bound {
         address: bound.to_string(),
         sockets,
-        file: None,
+        _file: None,
     })
 }
 
@@ -279,80 +279,13 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 /// A unix socket is one queue, of which every worker has a descriptor.
-fn bind_unix(
-    path: &Path,
-    permissions: u32,
-    owner: Option<&str>,
-    group: Option<&str>,
-    workers: usize,
-) -> io::Result<Bound> {
-    remove_stale(path)?;
-    // Nobody may connect before owner and permissions are what they should be.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener?;
-    listener.set_nonblocking(true)?;
-    let bound = Bound {
+fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Bound> {
+    let (listener, file) = unix::bind(path, access)?;
+    Ok(Bound {
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
-        file: Some((path.to_owned(), fs::symlink_metadata(path)?.ino())),
-    };
-    hand_over(path, permissions, owner, group)?;
-    Ok(bound)
-}
-
-/// Lets those connect to a unix socket who may.
-fn hand_over(
-    path: &Path,
-    permissions: u32,
-    owner: Option<&str>,
-    group: Option<&str>,
-) -> io::Result<()> {
-    let owner = owner.map(|name| account("/etc/passwd", name)).transpose()?;
-    let group = group.map(|name| account("/etc/group", name)).transpose()?;
-    if owner.is_some() || group.is_some() {
-        rustix::fs::chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(permissions))
-}
-
-/// Removes the socket file of a process that is gone. One that somebody answers on is in use, and
-/// anything that is no socket is not ours to remove.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-            match probe.connect(&SockAddr::unix(path)?) {
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-                _ => Err(io::Error::from_raw_os_error(
-                    Errno::ADDRINUSE.raw_os_error(),
-                )),
-            }
-        }
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file of that name which is no socket",
-        )),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// The number of a user or group: given as such, or by its name in the system's file.
-fn account(file: &str, name: &str) -> io::Result<u32> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    fs::read_to_string(file)?
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next()? == name).then_some(())?;
-            fields.nth(1)?.parse().ok()
-        })
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no `{name}` in {file}")))
+        _file: Some(file),
+    })
 }
 
 /// The sockets that systemd hands over under `name` (sd_listen_fds(3)): a unit may have several.
@@ -388,7 +321,7 @@ fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> i
     Ok(Bound {
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
-        file: None,
+        _file: None,
     })
 }
 

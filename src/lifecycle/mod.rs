@@ -14,10 +14,23 @@ pub use self::register::{Entry, Register, Registered};
 pub enum Phase {
     /// Serving.
     Run,
+    /// Serving still, but not ready: those who look should send their clients elsewhere.
+    LameDuck,
     /// Stopping: nothing new is accepted, connections may finish.
     Drain,
     /// Every connection ends now.
     Cut,
+}
+
+impl Phase {
+    /// The word for it, for people and probes.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Run => "serving",
+            Self::LameDuck => "lame duck",
+            Self::Drain | Self::Cut => "draining",
+        }
+    }
 }
 
 /// A view of the phases.

@@ -102,7 +102,7 @@ impl<T> RouteTable<T> {
         self.default.push((when, route));
     }
 
-    /// Every route, under each of its patterns.
+    /// Every route, in no order, and as often as there are patterns that lead to it.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let owned = self.owners.values().flatten();
         owned.chain(&self.default).map(|(_, route)| route)

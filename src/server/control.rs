@@ -1,61 +1,32 @@
-//! The control loop: signals, reloads, and what follows from the passing of time.
+//! The control loop: signals, requests, and what follows from the passing of time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use tracing::{error, info, warn};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::info;
 
 use super::census::Census;
-use super::doors::{Doors, NewDoors};
+use super::doors::Doors;
 use super::files::Followed;
-use super::plan::{self, Change};
-use super::reload::{Prepared, Refused, Running, Scope};
-use super::retire::{self, Retirement, Window};
+use super::reload::{Running, Scope};
+use super::reloads::{self, Reloads};
+use super::retire::{self, Window};
 use super::signals::{Signal, Signals};
 use super::worker::Workers;
-use super::{CUT, Ending, Patience};
-use crate::config::load::Source;
+use super::{Ending, Patience};
+use crate::admin::{Answer, Call, Refusal, RefusalKind, Request};
 use crate::connection::Surroundings;
-use crate::endpoint::BindError;
-use crate::lifecycle::{Order, Phase};
-use crate::observe::sink::Sink;
-use crate::outcome::Reason;
-use crate::snapshot::{Live, Snapshot};
+use crate::endpoint::unix::SocketFile;
+use crate::lifecycle::Phase;
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
+use crate::snapshot::Live;
 
 /// How often older connections are looked after.
 const ROUND: Duration = Duration::from_secs(1);
-
-/// What a reload has changed.
-#[derive(Clone, Debug)]
-pub(super) struct Report {
-    pub(super) generation: u64,
-    pub(super) changes: Vec<Change>,
-    /// Live connections that are closed as their certificates are not admitted any more.
-    pub(super) disallowed: usize,
-    pub(super) warnings: Vec<String>,
-    /// Keys whose new value needs a restart.
-    pub(super) restart: Vec<&'static str>,
-}
-
-/// What came of a reload.
-pub(super) type Answer = Result<Report, Refused>;
-
-/// A reload that is under way: its files are being read.
-struct UnderWay {
-    began: SystemTime,
-    reading: JoinHandle<Result<Prepared, Refused>>,
-    waiting: Vec<oneshot::Sender<Answer>>,
-}
-
-/// A reload that waits for the one that is under way: however often it is asked for, it is one.
-#[derive(Default)]
-struct Pending {
-    scope: Option<Scope>,
-    waiting: Vec<oneshot::Sender<Answer>>,
-}
 
 /// Everything that the control loop holds in its hands.
 pub(super) struct Control {
@@ -66,160 +37,114 @@ pub(super) struct Control {
     pub(super) around: Arc<Surroundings>,
     pub(super) census: Arc<Census>,
     pub(super) phase: watch::Sender<Phase>,
-    pub(super) log: Sink,
+    pub(super) log: LogHandle,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) reloads: Reloads,
     pub(super) followed: watch::Sender<Followed>,
+    /// When what is left is cut, once the process stops.
+    pub(super) stopping: Option<Instant>,
+    /// The file of the admin socket, removed with this.
+    pub(super) _admin: Option<SocketFile>,
 }
 
-/// The reloads that were asked for.
-#[derive(Default)]
-pub(super) struct Reloads {
-    under_way: Option<UnderWay>,
-    pending: Pending,
-    retirement: Retirement,
+/// Those who ask something of the process.
+pub(super) struct Asked {
+    pub(super) signals: Signals,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) changes: mpsc::Receiver<Scope>,
+}
+
+/// What becomes of the control loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    Stop,
 }
 
 impl Control {
-    /// Serves until a signal says stop, and to the end of the connections.
-    pub(super) async fn live_on(
-        mut self,
-        mut signals: Signals,
-        mut changes: mpsc::Receiver<Scope>,
-        patience: Patience,
-    ) -> Ending {
+    /// Serves until a signal or a request says stop, and to the end of the connections.
+    pub(super) async fn live_on(mut self, mut asked: Asked, patience: Patience) -> Ending {
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                signal = signals.next() => match signal {
+                signal = asked.signals.next() => match signal {
                     Signal::Stop => break,
                     Signal::Reload => self.reload(Scope::All, None),
                     Signal::Reopen => self.reopen(),
                 },
-                read = read(&mut self.reloads.under_way) => self.reloaded(read).await,
-                Some(scope) = changes.recv() => self.reload(scope, None),
+                read = reloads::read(&mut self.reloads.under_way) => self.reloaded(read).await,
+                Some(call) = asked.calls.recv() => if self.answer(call) == Next::Stop {
+                    break;
+                },
+                Some(scope) = asked.changes.recv() => self.reload(scope, None),
                 _ = rounds.tick() => self.look_after(),
             }
         }
-        self.stop(signals, patience).await
+        self.stop(asked, patience).await
     }
 
-    /// Begins a reload, or notes that another one is to follow that which is under way.
-    fn reload(&mut self, scope: Scope, waiting: Option<oneshot::Sender<Answer>>) {
-        let pending = &mut self.reloads.pending;
-        pending.scope = pending.scope.max(Some(scope));
-        pending.waiting.extend(waiting);
-        self.next_reload();
-    }
-
-    fn next_reload(&mut self) {
-        let Reloads {
-            under_way, pending, ..
-        } = &mut self.reloads;
-        if under_way.is_some() {
-            return;
-        }
-        if let Some(scope) = pending.scope.take() {
-            let running = self.running.clone();
-            *under_way = Some(UnderWay {
-                began: SystemTime::now(),
-                reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
-                waiting: std::mem::take(&mut pending.waiting),
-            });
-        }
-    }
-
-    /// The files of a reload were read.
-    async fn reloaded(&mut self, read: Read) {
-        let answer = match read.prepared {
-            Ok(prepared) => self.commit(prepared, read.began).await,
-            Err(refused) => Err(refused),
-        };
-        match &answer {
-            Ok(report) => tell(report),
-            Err(refused) => {
-                for reason in &refused.reasons {
-                    error!(
-                        reason,
-                        "the reload is refused, the running configuration stays"
-                    );
-                }
+    /// Does what is asked, or sees to it that it is done and answered.
+    pub(super) fn answer(&mut self, call: Call) -> Next {
+        let Call { request, reply } = call;
+        let mut next = Next::GoOn;
+        let answer = match request {
+            Request::Status => Ok(self.status()),
+            Request::Connections => Ok(self.connections()),
+            Request::Certificates => Ok(self.certificates()),
+            Request::Config => Ok(self.configuration()),
+            Request::LogLevel(level) => Ok(self.log_level(level)),
+            Request::Kill(id) => self.kill(id),
+            Request::Reload { .. } if self.stopping.is_some() => Err(Refusal::new(
+                RefusalKind::Conflict,
+                "not reloaded: the process stops",
+            )),
+            Request::Reload { plan: false } => {
+                self.reload(Scope::All, Some(reply));
+                return next;
             }
-        }
-        for waiting in read.waiting {
-            let _ = waiting.send(answer.clone());
-        }
-        self.next_reload();
-    }
-
-    /// Opens what is new, and puts the new snapshot in the place of the old one. Up to the swap all
-    /// can fail, and leaves everything as it was.
-    async fn commit(&mut self, mut prepared: Prepared, began: SystemTime) -> Answer {
-        let old = Arc::clone(&self.live.load());
-        prepared.compare(&old);
-        let new = self.open(&prepared.snapshot).await?;
-        let changes = self.changes(&old, &prepared);
-        let Prepared {
-            loaded,
-            snapshot,
-            warnings,
-            restart,
-        } = prepared;
-        let snapshot = self.live.swap(snapshot);
-        let opened = new.addresses();
-        for (endpoint, address) in self.doors.commit(new, &snapshot) {
-            info!(%endpoint, address, "no longer listening");
-        }
-        for (endpoint, address) in opened {
-            info!(%endpoint, address, "listening");
-        }
-        self.reloads.retirement.begin(&snapshot);
-        self.running.loaded = Arc::new(loaded);
-        self.followed
-            .send_replace(self.running.followed(&snapshot, began));
-        let (register, today) = (Arc::clone(&self.around.register), Arc::clone(&snapshot));
-        let recheck = tokio::task::spawn_blocking(move || retire::recheck(&register, &today));
-        let disallowed = recheck.await.unwrap_or_default();
-        self.look_after();
-        Ok(Report {
-            generation: snapshot.generation,
-            changes,
-            disallowed,
-            warnings,
-            restart,
-        })
-    }
-
-    async fn open(&self, snapshot: &Snapshot) -> Result<NewDoors, Refused> {
-        let refused = |errors: Vec<BindError>| Refused {
-            reasons: errors
-                .into_iter()
-                .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message))
-                .collect(),
+            Request::Reload { plan: true } => {
+                self.plan(reply);
+                return next;
+            }
+            Request::Drain { endpoint: None } => {
+                next = Next::Stop;
+                Ok(json!({ "draining": "the process" }))
+            }
+            Request::Drain {
+                endpoint: Some(name),
+            } => self.drain_endpoint(&name),
+            Request::Origins | Request::Origin { .. } => Err(Refusal::new(
+                RefusalKind::Unsupported,
+                "this is not supported yet",
+            )),
         };
-        let new = self
-            .doors
-            .bind(snapshot, self.crew.count())
-            .map_err(refused)?;
-        new.prepare(&self.crew).await.map_err(refused)?;
-        Ok(new)
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+        next
     }
 
-    fn changes(&self, old: &Snapshot, prepared: &Prepared) -> Vec<Change> {
-        match (&self.running.loaded.spec, &prepared.loaded.spec) {
-            (Some(old_spec), Some(new_spec)) => plan::changes(
-                (old_spec, old),
-                (new_spec, &prepared.snapshot),
-                &self.around.register,
-            ),
-            // What was compiled had a spec.
-            _ => Vec::new(),
+    /// Closes an endpoint's doors and drains its connections, until a reload opens it again.
+    fn drain_endpoint(&mut self, name: &str) -> Answer {
+        let snapshot = self.live.load();
+        if snapshot.endpoint(name).is_none() {
+            return Err(Refusal::new(
+                RefusalKind::NotFound,
+                format!("there is no endpoint `{name}`"),
+            ));
         }
+        let closed = self.doors.close_endpoint(name);
+        let mut connections = self.around.register.all();
+        connections.retain(|connection| *connection.facts.record.endpoint == *name);
+        let count = connections.len();
+        Window::removed(&snapshot.process.drain).drain(&connections);
+        info!(endpoint = name, connections = count, "draining an endpoint");
+        Ok(json!({ "draining": name, "closed": closed, "connections": count }))
     }
 
     /// What time does to connections: those that left the configuration, and certificates that end.
-    fn look_after(&mut self) {
+    pub(super) fn look_after(&mut self) {
         let snapshot = self.live.load();
         let register = &self.around.register;
         self.reloads.retirement.proceed(register, &snapshot);
@@ -230,140 +155,8 @@ impl Control {
         retire::expire(register);
     }
 
-    fn reopen(&self) {
+    pub(super) fn reopen(&self) {
         self.around.access_log.sink().reopen();
-        self.log.reopen();
+        self.log.sink().reopen();
     }
-
-    /// The end: drain, then cut.
-    async fn stop(mut self, mut signals: Signals, patience: Patience) -> Ending {
-        if patience == Patience::None {
-            self.cut().await;
-            return Ending::Drained;
-        }
-        let policy = self.live.load().process.drain;
-        let cut_short = self
-            .still(&mut signals, Instant::now() + policy.lame_duck)
-            .await;
-        let deadline = Instant::now() + policy.stop;
-        info!(connections = self.census.count(), "draining");
-        self.phase.send_replace(Phase::Drain);
-        // The accept loops close their sockets; a unix socket's file goes with them.
-        self.doors.close();
-        let window = Window::stop(&policy);
-        window.drain(&self.around.register.all());
-        self.around.register.from_now_on(Order::Drain {
-            idle_after: policy.idle_after,
-            from: Instant::now(),
-        });
-        let drained = !cut_short && self.drained(&mut signals, deadline).await;
-        if drained {
-            self.phase.send_replace(Phase::Cut);
-            info!("drained");
-            return Ending::Drained;
-        }
-        let left = self.census.count();
-        self.cut().await;
-        if left == 0 {
-            return Ending::Drained;
-        }
-        warn!(connections = left, "cut at the end of the drain");
-        Ending::Cut
-    }
-
-    /// Ends every connection now, and waits for their last words.
-    pub(super) async fn cut(&mut self) {
-        self.doors.close();
-        self.phase.send_replace(Phase::Cut);
-        let end = Order::End {
-            reason: Reason::Drain,
-            at: Instant::now(),
-        };
-        self.around.register.from_now_on(end);
-        for connection in self.around.register.all() {
-            connection.leash.tell(end);
-        }
-        let _ = timeout(CUT, self.census.emptied()).await;
-    }
-
-    /// Goes on as before until `end`. `true` when a second signal ends the patience.
-    async fn still(&self, signals: &mut Signals, end: Instant) -> bool {
-        loop {
-            tokio::select! {
-                () = sleep_until(end) => return false,
-                signal = signals.next() => match signal {
-                    Signal::Stop => return true,
-                    Signal::Reload => info!("not reloaded: the process stops"),
-                    Signal::Reopen => self.reopen(),
-                },
-            }
-        }
-    }
-
-    /// Whether all connections finished before the deadline and before a second signal.
-    async fn drained(&self, signals: &mut Signals, deadline: Instant) -> bool {
-        tokio::select! {
-            () = self.census.emptied() => true,
-            _ = self.still(signals, deadline) => false,
-        }
-    }
-}
-
-/// A reload whose files were read.
-struct Read {
-    prepared: Result<Prepared, Refused>,
-    began: SystemTime,
-    waiting: Vec<oneshot::Sender<Answer>>,
-}
-
-/// Waits until the files of the reload that is under way were read.
-async fn read(under_way: &mut Option<UnderWay>) -> Read {
-    let Some(reload) = under_way else {
-        return std::future::pending().await;
-    };
-    let prepared = (&mut reload.reading).await.unwrap_or_else(|_| {
-        Err(Refused {
-            reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
-        })
-    });
-    let (began, waiting) = (reload.began, std::mem::take(&mut reload.waiting));
-    *under_way = None;
-    Read {
-        prepared,
-        began,
-        waiting,
-    }
-}
-
-impl Running {
-    /// What is to be watched for changes.
-    pub(super) fn followed(&self, snapshot: &Snapshot, read_at: SystemTime) -> Followed {
-        Followed {
-            policy: snapshot.process.watch,
-            file: match &self.source {
-                Source::File(path) => Some(path.clone()),
-                Source::Text { .. } => None,
-            },
-            materials: self.loaded.materials.paths().map(Into::into).collect(),
-            read_at,
-        }
-    }
-}
-
-fn tell(report: &Report) {
-    for warning in &report.warnings {
-        warn!("{warning}");
-    }
-    for key in &report.restart {
-        warn!(key, "restart needed: the running value of this key stays");
-    }
-    for change in &report.changes {
-        info!("{change}");
-    }
-    info!(
-        generation = report.generation,
-        changes = report.changes.len(),
-        disallowed = report.disallowed,
-        "reloaded"
-    );
 }

@@ -103,6 +103,20 @@ impl Doors {
         }
     }
 
+    /// Closes those of one endpoint and says which they were. A reload opens them again.
+    pub(super) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
+        let mut closed = Vec::new();
+        self.open.retain(|_, door| {
+            let stays = *door.endpoint.name != *name;
+            if !stays {
+                closed.extend(door.addresses().map(|(_, address)| address));
+                door.state.send_replace(DoorState::Closing);
+            }
+            stays
+        });
+        closed
+    }
+
     /// Closes all of them. The file of a unix socket goes with it.
     pub(super) fn close(&mut self) {
         for (_, door) in self.open.drain() {

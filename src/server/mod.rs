@@ -1,5 +1,6 @@
 //! The life of the process: sockets, workers, signals, and the end.
 
+mod answers;
 mod census;
 mod control;
 mod doors;
@@ -7,8 +8,10 @@ mod files;
 mod limits;
 mod plan;
 mod reload;
+mod reloads;
 mod retire;
 mod signals;
+mod stop;
 mod worker;
 
 use std::io;
@@ -21,19 +24,22 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use self::census::Census;
-use self::control::{Control, Reloads};
+use self::control::{Asked, Control};
 use self::doors::{Doors, NewDoors};
 use self::reload::Running;
+use self::reloads::Reloads;
 use self::signals::Signals;
 
 use self::worker::{Worker, Workers};
+use crate::admin::{self, Probes};
 use crate::admission::Admission;
 use crate::config::load::{Loaded, Source};
 use crate::connection::Surroundings;
 use crate::endpoint::BindError;
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
-use crate::observe::sink::Sink;
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::resumption::Sessions;
@@ -50,6 +56,8 @@ const LOOKUPS: usize = 16;
 pub enum StartError {
     /// Listening sockets cannot be had.
     Bind(Vec<BindError>),
+    /// The admin socket or the metrics listener cannot be had: one sentence.
+    Admin(String),
     /// A log cannot be opened.
     Log(io::Error),
     /// Threads, descriptors or randomness are missing.
@@ -99,12 +107,14 @@ pub struct Server {
     workers: usize,
     admission: Admission,
     access_log: AccessLog,
-    log: Sink,
+    log: LogHandle,
+    metrics: Arc<Metrics>,
+    admin: admin::Doors,
 }
 
 impl Server {
     /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
-    pub fn start(boot: Boot, log: Sink) -> Result<Self, StartError> {
+    pub fn start(boot: Boot, log: LogHandle) -> Result<Self, StartError> {
         let snapshot = boot.snapshot;
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
@@ -114,10 +124,17 @@ impl Server {
         let bound = Doors::default()
             .bind(&snapshot, workers)
             .map_err(StartError::Bind)?;
-        // Each has a second descriptor, with its worker.
-        let connections =
-            limits::connections(snapshot.process.connections, workers, 2 * bound.sockets())
-                .map_err(StartError::System)?;
+        let admin = admin::Doors::bind(&snapshot.admin).map_err(StartError::Admin)?;
+        // Each accept socket has a second descriptor, with its worker.
+        let reserved = 2 * bound.sockets() + admin.descriptors();
+        let connections = limits::connections(snapshot.process.connections, workers, reserved)
+            .map_err(StartError::System)?;
+        let logs = vec![
+            ("access", access_log.sink().clone()),
+            ("process", log.sink().clone()),
+        ];
+        let metrics = Metrics::new(workers, logs);
+        metrics.adopt(&answers::inventory(&snapshot));
         Ok(Self {
             running: Running {
                 source: boot.source,
@@ -130,6 +147,8 @@ impl Server {
             admission: Admission::new(connections, snapshot.process.handshakes),
             access_log,
             log,
+            metrics: Arc::new(metrics),
+            admin,
             live: Arc::new(Live::new(snapshot)),
         })
     }
@@ -156,7 +175,8 @@ impl Server {
         let around = Arc::new(Surroundings {
             resolver: Resolver::new(control.handle().clone()),
             access_log: self.access_log.clone(),
-            phases,
+            counters: self.metrics.shard(0),
+            phases: phases.clone(),
             register: Arc::default(),
         });
         let census = Arc::new(Census::default());
@@ -167,6 +187,7 @@ impl Server {
             census,
             crew,
             phase,
+            phases,
             signals,
             patience,
         }));
@@ -177,7 +198,7 @@ impl Server {
         }
         control.shutdown_background();
         access_log.sink().flush();
-        log.flush();
+        log.sink().flush();
         ending
     }
 
@@ -187,7 +208,18 @@ impl Server {
         let followed = self.running.followed(&snapshot, self.read_at);
         let (followed, follow) = watch::channel(followed);
         let (changed, changes) = mpsc::channel(1);
+        let (handle, calls) = admin::channel();
+        let probes = Probes {
+            metrics: Arc::clone(&self.metrics),
+            phases: hands.phases,
+        };
+        let opened: Vec<_> = self.admin.addresses();
+        let admin = self.admin.open(&handle, &probes);
+        let admin = admin.map_err(|e| StartError::System(e.to_string()))?;
         let mut control = Control {
+            metrics: self.metrics,
+            stopping: None,
+            _admin: admin,
             running: self.running,
             live: self.live,
             doors: Doors::default(),
@@ -208,10 +240,16 @@ impl Server {
         for (endpoint, address) in control.doors.addresses() {
             info!(%endpoint, address, "listening");
         }
+        for (door, address) in opened {
+            info!(door, address, "listening");
+        }
         tokio::spawn(files::watch(follow, changed));
-        Ok(control
-            .live_on(hands.signals, changes, hands.patience)
-            .await)
+        let asked = Asked {
+            signals: hands.signals,
+            calls,
+            changes,
+        };
+        Ok(control.live_on(asked, hands.patience).await)
     }
 
     /// Starts the workers. All that can fail is done before a thread is begun.
@@ -230,7 +268,10 @@ impl Server {
                 inbox,
                 live: Arc::clone(&self.live),
                 admission: self.admission.clone(),
-                around: Arc::clone(around),
+                around: Arc::new(Surroundings {
+                    counters: self.metrics.shard(index),
+                    ..Surroundings::clone(around)
+                }),
                 census: Arc::clone(census),
             };
             workers.push((index, runtime, worker));
@@ -253,6 +294,7 @@ struct Hands {
     census: Arc<Census>,
     crew: Arc<Workers>,
     phase: watch::Sender<Phase>,
+    phases: Phases,
     signals: Signals,
     patience: Patience,
 }

@@ -100,6 +100,7 @@ impl Prepared {
             ),
             (running.log != self.snapshot.log, "log"),
             (running.access_log != self.snapshot.access_log, "access_log"),
+            (running.admin != self.snapshot.admin, "admin"),
         ] {
             if differs {
                 self.restart.push(key);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::reseal;
 
 /// Which module of the crate may name which others. Not listed is not allowed.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("outcome", &[]),
     ("name", &[]),
     ("lifecycle", &["outcome"]),
@@ -21,7 +21,15 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("observe", &["outcome", "tls::facts"]),
     (
         "snapshot",
-        &["leg", "observe", "relay", "route", "tls", "upstream"],
+        &[
+            "admin::settings",
+            "leg",
+            "observe",
+            "relay",
+            "route",
+            "tls",
+            "upstream",
+        ],
     ),
     (
         "connection",
@@ -41,9 +49,11 @@ const ALLOWED: [(&str, &[&str]); 17] = [
         ],
     ),
     ("endpoint", &["admission", "lifecycle", "snapshot", "sys"]),
+    ("admin", &["endpoint", "lifecycle", "observe"]),
     (
         "server",
         &[
+            "admin",
             "admission",
             "config",
             "connection",
@@ -64,6 +74,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     (
         "config",
         &[
+            "admin::settings",
             "admission",
             "leg",
             "lifecycle",

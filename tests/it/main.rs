@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod admin;
 mod bytes;
 mod client_auth;
 mod client_auth_resumption;
@@ -20,6 +21,7 @@ mod config_errors;
 mod config_meaning;
 mod config_review;
 mod connect;
+mod ctl;
 mod cuts;
 mod descriptors;
 mod ends;
@@ -29,6 +31,7 @@ mod hello;
 mod house;
 mod leaks;
 mod log;
+mod metrics;
 mod modes;
 mod modes_alpn;
 mod modes_names;
