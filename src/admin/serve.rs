@@ -93,7 +93,7 @@ impl Door {
         let phase = *self.probes.phases.borrow();
         let status = match phase {
             Phase::Run => StatusCode::OK,
-            Phase::LameDuck | Phase::Drain { .. } | Phase::Cut => StatusCode::SERVICE_UNAVAILABLE,
+            Phase::LameDuck | Phase::Drain | Phase::Cut => StatusCode::SERVICE_UNAVAILABLE,
         };
         answer::text(status, phase.word())
     }

@@ -287,7 +287,7 @@ impl Explanation {
     }
 
     fn timeouts(&mut self, endpoint: &Endpoint, route: &Route) {
-        let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), seconds);
+        let limit = |limit: Option<Duration>| limit.map_or_else(|| "none".to_owned(), seconds);
         self.line(
             "timeouts",
             &format!(

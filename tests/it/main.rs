@@ -21,6 +21,7 @@ mod config_errors;
 mod config_meaning;
 mod config_review;
 mod connect;
+mod control;
 mod ctl;
 mod cuts;
 mod descriptors;

@@ -33,6 +33,18 @@ pub struct Materials {
     system: Option<Option<Arc<RootCertStore>>>,
 }
 
+/// Why something could not be read, and the place of that where it is another than the file's name.
+struct Misread {
+    at: Option<Span>,
+    error: MaterialError,
+}
+
+impl From<MaterialError> for Misread {
+    fn from(error: MaterialError) -> Self {
+        Self { at: None, error }
+    }
+}
+
 impl Materials {
     /// The files and directories that were read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
@@ -57,7 +69,7 @@ impl Compiler<'_> {
         at: Span,
         shelf: fn(&mut Materials) -> &mut Shelf<K, V>,
         key: K,
-        read: impl FnOnce(&mut Problems) -> Result<V, MaterialError>,
+        read: impl FnOnce(&mut Problems) -> Result<V, Misread>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
@@ -67,7 +79,8 @@ impl Compiler<'_> {
         }
         let found = match read(self.problems) {
             Ok(found) => Some(found),
-            Err(error) => {
+            Err(Misread { at: own, error }) => {
+                let at = own.unwrap_or(at);
                 let kept = self.kept.as_mut().and_then(|kept| shelf(kept).remove(&key));
                 let kept = kept.flatten();
                 let problem = if kept.is_some() {
@@ -219,7 +232,7 @@ impl Compiler<'_> {
             at,
             |m| &mut m.directories,
             dir.clone(),
-            |_| material::directory(&dir),
+            |_| Ok(material::directory(&dir)?),
         )
     }
 
@@ -240,7 +253,7 @@ impl Compiler<'_> {
             let policy = self.spec.process.key_permissions.value;
             let read = |problems: &mut Problems| {
                 secrecy(policy, file.at, &path, problems)?;
-                material::ticket_secret(&path)
+                Ok(material::ticket_secret(&path)?)
             };
             secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
         }
@@ -254,12 +267,15 @@ fn secrecy(
     at: Span,
     path: &Path,
     problems: &mut Problems,
-) -> Result<(), MaterialError> {
+) -> Result<(), Misread> {
     let Some(material::Exposed(error)) = material::exposed(path) else {
         return Ok(());
     };
     match policy {
-        KeyPermissions::Refuse => Err(error),
+        KeyPermissions::Refuse => Err(Misread {
+            at: Some(at),
+            error,
+        }),
         KeyPermissions::Warn => {
             let problem = problems.warning(at, error.message);
             if let Some(help) = error.help {
