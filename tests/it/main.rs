@@ -43,6 +43,7 @@ mod real_services;
 mod real_web;
 mod reload;
 mod reload_identity;
+mod reload_load;
 mod rotation;
 mod schedules;
 mod slow_peers;

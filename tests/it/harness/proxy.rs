@@ -16,8 +16,11 @@ use super::yaml::Draft;
 use super::{Client, Directory, PATIENCE, Place, Stream, eventually};
 
 /// No test takes longer; a program that still runs then is killed, and everything that waits for it
-/// fails.
-const TEST_MAX: Duration = Duration::from_secs(150);
+/// fails. `RESEAL_TEST_SECONDS` raises it for the long forms.
+fn test_max() -> Duration {
+    let seconds = std::env::var("RESEAL_TEST_SECONDS").map_or(150, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 /// A running proxy. It is killed when this is dropped.
 pub struct Proxy {
@@ -335,7 +338,7 @@ fn watch(child: &Child) -> Sender<()> {
     let (alive, ended) = channel::<()>();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     thread::spawn(move || {
-        if ended.recv_timeout(TEST_MAX) == Err(RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(test_max()) == Err(RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });
