@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::identity::Identity;
 use crate::leg::Socket;
 use crate::lifecycle::{Entry, Leash, Register, Registered};
-use crate::observe::access_log::{AccessLog, AccessRecord, Client};
+use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
@@ -91,7 +91,7 @@ impl<'a> Recorder<'a> {
             origin_tls: None,
             bytes_up: 0,
             bytes_down: 0,
-            stages: [None; Stage::ALL.len()],
+            stages: StageTimes::default(),
             total: Duration::ZERO,
         };
         counts.begin();
@@ -120,7 +120,7 @@ impl<'a> Recorder<'a> {
         let left = std::mem::replace(&mut self.stage, stage);
         self.entered = now;
         if let Some(record) = self.draft() {
-            spend(record, left, spent);
+            record.stages.spend(left, spent);
         }
     }
 
@@ -216,7 +216,7 @@ impl<'a> Recorder<'a> {
             Some(Page::Entered(entry)) => last_state(entry.leave()),
             None => return,
         };
-        spend(&mut record, self.stage, self.entered.elapsed());
+        record.stages.spend(self.stage, self.entered.elapsed());
         record.total = self.start.elapsed();
         self.counts.end(
             record.route.as_deref(),
@@ -230,12 +230,6 @@ impl<'a> Recorder<'a> {
             detail,
         };
         self.log.closed(&record, &outcome);
-    }
-}
-
-fn spend(record: &mut AccessRecord, stage: Stage, spent: Duration) {
-    if let Some(time) = record.stages.get_mut(stage as usize) {
-        *time = Some(time.unwrap_or_default() + spent);
     }
 }
 

@@ -62,10 +62,37 @@ pub struct AccessRecord {
     pub bytes_up: u64,
     /// Application bytes from the origin to the client.
     pub bytes_down: u64,
-    /// Time spent in each stage, in the order of [`Stage::ALL`]; absent for those not reached.
-    pub stages: [Option<Duration>; Stage::ALL.len()],
+    /// Time spent in each stage.
+    pub stages: StageTimes,
     /// Time since it was accepted.
     pub total: Duration,
+}
+
+/// The time that a connection has spent in each stage. Four bytes each, as every live connection has
+/// all of them: to a microsecond for what takes seconds, to a second for what takes months.
+#[derive(Clone, Copy, Debug)]
+pub struct StageTimes([f32; Stage::ALL.len()]);
+
+impl Default for StageTimes {
+    fn default() -> Self {
+        Self([f32::NAN; Stage::ALL.len()])
+    }
+}
+
+impl StageTimes {
+    /// Adds to the time of a stage, which has so been reached.
+    pub fn spend(&mut self, stage: Stage, time: Duration) {
+        if let Some(spent) = self.0.get_mut(stage as usize) {
+            let before = if spent.is_nan() { 0.0 } else { *spent };
+            *spent = before + time.as_secs_f32();
+        }
+    }
+
+    /// The stages that were reached, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        let times = Stage::ALL.iter().zip(self.0);
+        times.filter_map(|(stage, time)| Some((*stage, Duration::try_from_secs_f32(time).ok()?)))
+    }
 }
 
 /// A client, as far as its socket tells.
@@ -179,10 +206,8 @@ impl AccessRecord {
         line.number("bytes_up", self.bytes_up);
         line.number("bytes_down", self.bytes_down);
         line.group("ms", |line| {
-            for (stage, time) in Stage::ALL.iter().zip(self.stages) {
-                if let Some(time) = time {
-                    line.number(stage.word(), milliseconds(time));
-                }
+            for (stage, time) in self.stages.iter() {
+                line.number(stage.word(), milliseconds(time));
             }
             line.number("total", milliseconds(self.total));
         });
