@@ -92,6 +92,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
+            "admin",
             "config",
             "connection",
             "endpoint",
