@@ -128,6 +128,29 @@ fn endpoints_come_and_go_and_those_that_stay_keep_their_sockets() {
     assert_eq!(proxy.place("forward").tcp(), stays);
 }
 
+#[test]
+fn an_address_may_widen_and_narrow_over_its_own_socket() {
+    let origin = Origin::echo();
+    let port = crate::harness::Port::reserve();
+    let narrow = format!("127.0.0.1:{}", port.number());
+    let proxy = Proxy::builder()
+        .yaml(&format!(
+            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
+        ))
+        .start();
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    let wide = proxy
+        .text()
+        .replace(&narrow, &format!("*:{}", port.number()));
+    must_be_reloaded(&proxy.reload(&wide));
+    proxy.dial("forward").must_echo(b"through the wide one");
+    let narrowed = proxy.text().to_owned();
+    must_be_reloaded(&proxy.reload(&narrowed));
+    proxy.dial("forward").must_echo(b"through the narrow one");
+    client.must_echo(b"and the first is still there");
+}
+
 /// The name of the first upstream of a configuration.
 fn upstream_of(text: &str) -> &str {
     let upstreams = text.split("upstreams:\n").nth(1).unwrap();
