@@ -151,6 +151,33 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
     client.must_echo(b"and the first is still there");
 }
 
+#[test]
+fn a_process_at_rest_uses_no_processor_before_and_after_a_reload() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .forward(&origin)
+        .start();
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    let second = Duration::from_secs(1);
+    let used_in_a_second = || {
+        let before = proxy.usage().cpu;
+        std::thread::sleep(second);
+        proxy.usage().cpu - before
+    };
+    assert!(used_in_a_second() < second / 20);
+    let more = format!(
+        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        upstream_of(proxy.text())
+    );
+    let text = proxy
+        .text()
+        .replacen("endpoints:\n", &format!("endpoints:\n{more}"), 1);
+    must_be_reloaded(&proxy.reload(&text));
+    assert!(used_in_a_second() < second / 20);
+}
+
 /// The name of the first upstream of a configuration.
 fn upstream_of(text: &str) -> &str {
     let upstreams = text.split("upstreams:\n").nth(1).unwrap();
