@@ -78,6 +78,7 @@ impl<'a> Recorder<'a> {
             id: next_id(),
             endpoint: Arc::clone(&endpoint.name),
             client,
+            peer: None,
             local,
             sni: None,
             tls: None,
@@ -127,6 +128,21 @@ impl<'a> Recorder<'a> {
     /// The stage was in truth this one.
     pub(super) const fn was_in(&mut self, stage: Stage) {
         self.stage = stage;
+    }
+
+    /// Its identifier, as it is written.
+    pub(super) fn id(&mut self) -> String {
+        self.draft().map(|record| record.id()).unwrap_or_default()
+    }
+
+    /// The client is another than the peer, which has spoken for it, and so is what it has dialled.
+    pub(super) fn proxied(&mut self, source: SocketAddr, destination: SocketAddr) {
+        if let Some(record) = self.draft() {
+            let client = Client::Ip(source);
+            let peer = std::mem::replace(&mut record.client, client);
+            record.peer = (peer != client).then(|| Box::new(peer));
+            record.local = Some(destination);
+        }
     }
 
     pub(super) fn sni(&mut self, name: &str) {
@@ -295,6 +311,7 @@ mod tests {
             },
             fast_open: false,
             certificates: Vec::new(),
+            accept_proxy_protocol: None,
             hello_timeout: Duration::from_secs(1),
             routes: RouteTable::default(),
         }

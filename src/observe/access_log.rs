@@ -34,9 +34,11 @@ pub struct AccessRecord {
     pub id: u64,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// Who the client is.
+    /// Who the client is; where a PROXY header came, whom it names.
     pub client: Client,
-    /// The address that the client dialled.
+    /// Who has sent a PROXY header that names another client.
+    pub peer: Option<Box<Client>>,
+    /// The address that the client dialled; where a PROXY header came, which it names.
     pub local: Option<SocketAddr>,
     /// The server name, normalised where it could be; from the wire.
     pub sni: Option<Box<str>>,
@@ -176,10 +178,19 @@ impl AccessLog {
 }
 
 impl AccessRecord {
+    /// Its identifier, as it is written.
+    pub fn id(&self) -> String {
+        format!("{:016x}", self.id)
+    }
+
     fn fields(&self, line: &mut Line, outcome: Option<&Outcome>) {
-        line.string("id", &format!("{:016x}", self.id));
+        line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
+        line.maybe(
+            "peer",
+            self.peer.as_ref().map(|peer| peer.to_string()).as_deref(),
+        );
         address(line, "local", self.local);
         maybe_escaped(line, "sni", self.sni.as_deref());
         if let Some(tls) = &self.tls {

@@ -12,6 +12,7 @@ mod place;
 mod process;
 mod programs;
 mod proxy;
+pub mod proxy_header;
 mod resumption;
 mod stream;
 mod yaml;
