@@ -24,7 +24,7 @@ pub use self::record::Facts;
 use self::record::Recorder;
 use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
-use crate::lifecycle::{self, Leash, Phases, Register};
+use crate::lifecycle::{self, Entry, Phases, Register};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
@@ -119,14 +119,17 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     match established {
         Ok((route, origin)) => {
-            journey.opened(&client, &route, &around.register, generation);
+            // A record is opened once, and this is where.
+            let Some(entry) = journey.opened(&client, &route, &around.register, generation) else {
+                return;
+            };
             let relay = journey.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let unbound = Leash::new();
-            let leash = journey.record.leash().unwrap_or(&unbound);
-            let (end, teardown) = relay.run(leash).await;
-            journey.end_relay(&end);
+            let (end, teardown) = relay.run(&entry.leash).await;
+            let (_, down) = entry.leash.traffic();
+            drop(entry);
+            journey.end_relay(&end, down);
             if let Some(teardown) = teardown {
                 Box::pin(teardown.run(&mut phases)).await;
             }
@@ -350,7 +353,7 @@ impl Journey<'_> {
         route: &Route,
         register: &Arc<Register<Facts>>,
         generation: u64,
-    ) {
+    ) -> Option<Arc<Entry<Facts>>> {
         self.record.enter(Stage::Relay);
         let chain = client
             .seal
@@ -361,7 +364,7 @@ impl Journey<'_> {
             .server_side()
             .zip(chain)
             .and_then(|(side, chain)| Identity::of(chain, side));
-        self.record.opened(register, identity, generation);
+        self.record.opened(register, identity, generation)
     }
 
     fn relay(&self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
@@ -375,10 +378,9 @@ impl Journey<'_> {
         Box::new(Relay::new(client, origin, limits))
     }
 
-    fn end_relay(&mut self, end: &RelayEnd) {
+    fn end_relay(&mut self, end: &RelayEnd, down: u64) {
         let (reason, detail) = describe(end);
-        let nothing_came = self.record.leash().is_none_or(|l| l.traffic().1 == 0);
-        if nothing_came && reason == Reason::OriginRejectedCertificate {
+        if down == 0 && reason == Reason::OriginRejectedCertificate {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
             self.record.was_in(Stage::OriginTls);
         }

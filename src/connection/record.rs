@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::identity::Identity;
 use crate::leg::Socket;
-use crate::lifecycle::{Entry, Leash, Register, Registered};
+use crate::lifecycle::{Entry, Register, Registered};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
@@ -203,26 +203,21 @@ impl<'a> Recorder<'a> {
         register: &Arc<Register<Facts>>,
         identity: Option<Box<Identity>>,
         generation: u64,
-    ) {
+    ) -> Option<Arc<Entry<Facts>>> {
         let Some(Page::Draft(mut record)) = self.page.take() else {
-            return;
+            return None;
         };
         record.total = self.start.elapsed();
         self.log.opened(&record);
-        self.page = Some(Page::Entered(register.enter(Facts {
+        let entered = register.enter(Facts {
             record: *record,
             identity,
             generation,
             checked: AtomicU64::new(generation),
-        })));
-    }
-
-    /// The leash, once the connection is established.
-    pub(super) fn leash(&self) -> Option<&Leash> {
-        match &self.page {
-            Some(Page::Entered(entry)) => Some(&entry.leash),
-            Some(Page::Draft(_)) | None => None,
-        }
+        });
+        let entry = entered.entry();
+        self.page = Some(Page::Entered(entered));
+        Some(entry)
     }
 
     /// The connection has ended. Only the first call counts.
