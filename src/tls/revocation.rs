@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::client::ServerCertVerifierBuilder;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::ClientCertVerifierBuilder;
+use webpki::{BorrowedCertRevocationList, Error};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
@@ -78,6 +79,11 @@ impl RevocationList {
         if !rest.is_empty() {
             return Err("there is something behind its end".to_owned());
         }
+        // What verifies reads more strictly: it wants version 2, and knows neither delta nor indirect
+        // lists. Better to be told here, with the file's name.
+        BorrowedCertRevocationList::from_der(&der)
+            .and_then(|list| list.to_owned())
+            .map_err(|e| unusable(&e))?;
         let number = list.crl_number().map(|n| n.to_bytes_be());
         let part = list
             .extensions()
@@ -107,13 +113,41 @@ impl RevocationList {
 
     /// Whether its issuer has this name: the content of an X.509 `Name`, as a trust anchor holds it.
     pub fn is_of(&self, subject: &[u8]) -> bool {
-        self.place.0.ends_with(subject)
+        content(&self.place.0) == Some(subject)
     }
 
     /// Later, or with a higher number where two were made at the same time.
     fn is_newer_than(&self, other: &Self) -> bool {
         let key = |list: &Self| (list.this_update, list.number.len(), list.number.clone());
         key(self) > key(other)
+    }
+}
+
+/// What is behind tag and length of something in DER.
+fn content(der: &[u8]) -> Option<&[u8]> {
+    let length = usize::from(*der.get(1)?);
+    let header = if length < 0x80 {
+        2
+    } else {
+        2 + (length & 0x7f)
+    };
+    der.get(header..)
+}
+
+/// Why a list that can be read cannot be used.
+fn unusable(error: &Error) -> String {
+    match error {
+        Error::UnsupportedCrlVersion | Error::MalformedExtensions => {
+            "it is not of version 2, with a number (openssl ca: crl_extensions)".to_owned()
+        }
+        Error::UnsupportedDeltaCrl => "it is a delta list; give the whole one".to_owned(),
+        Error::UnsupportedIndirectCrl => {
+            "it is an indirect list, on certificates of others than its issuer".to_owned()
+        }
+        Error::BadDer => {
+            "it is not of version 2, or does not say when the next one is due".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -192,6 +192,14 @@ impl Compiler<'_> {
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
+                if let (Some((_, until)), Some(path)) = (&pair.stapled, &files.ocsp)
+                    && *until <= unix_now()
+                {
+                    let (path, date) = (path.display(), date(*until));
+                    let message =
+                        format!("{path}: the OCSP response ended on {date}, and is not stapled");
+                    problems.warning(at, message);
+                }
                 Ok(Arc::new(pair))
             },
         )
