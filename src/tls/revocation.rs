@@ -137,15 +137,13 @@ fn content(der: &[u8]) -> Option<&[u8]> {
 /// Why a list that can be read cannot be used.
 fn unusable(error: &Error) -> String {
     match error {
-        Error::UnsupportedCrlVersion | Error::MalformedExtensions => {
-            "it is not of version 2, with a number (openssl ca: crl_extensions)".to_owned()
-        }
         Error::UnsupportedDeltaCrl => "it is a delta list; give the whole one".to_owned(),
         Error::UnsupportedIndirectCrl => {
             "it is an indirect list, on certificates of others than its issuer".to_owned()
         }
-        Error::BadDer => {
-            "it is not of version 2, or does not say when the next one is due".to_owned()
+        // How the lack of extensions, or of a next update, comes out.
+        Error::UnsupportedCrlVersion | Error::MalformedExtensions | Error::BadDer => {
+            "it is not of version 2 (openssl ca: crl_extensions), or has no next update".to_owned()
         }
         other => other.to_string(),
     }

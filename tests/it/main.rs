@@ -12,7 +12,10 @@
 
 mod harness;
 
+mod allow;
+mod bad_files;
 mod bytes;
+mod chain_bombs;
 mod client_auth;
 mod client_auth_resumption;
 mod commands;
@@ -32,13 +35,19 @@ mod matrix;
 mod modes;
 mod modes_alpn;
 mod modes_names;
+mod origin_policy;
 mod origin_tls;
+mod overlaps;
 mod pairs;
 mod promises;
 mod real;
 mod real_services;
 mod real_web;
+mod revocation;
 mod schedules;
+mod sessions;
 mod slow_peers;
+mod staple;
 mod stop;
 mod stubborn;
+mod suites;

@@ -27,6 +27,14 @@ impl Identity {
             .unwrap()
     }
 
+    /// With these authorities behind the chain.
+    pub fn below(mut self, authorities: &[&Authority]) -> Self {
+        for authority in authorities {
+            self.cert += &authority.pem();
+        }
+        self
+    }
+
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
@@ -164,6 +172,11 @@ impl Authority {
         params.serial_number = Some(serial.into());
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
+    /// Its own key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
     }
 
     pub fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {

@@ -32,6 +32,7 @@ pub use proxy::{Proxy, Record};
 pub use resumption::{FrozenSessions, NamelessSessions};
 pub use stream::{End, Stream};
 pub use wire::{Cut, Wire, WireName};
+pub use yaml::Draft;
 
 /// How long anything may take that is expected to happen. Nothing waits longer, so nothing hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
