@@ -28,6 +28,7 @@ mod descriptors;
 mod ends;
 mod half_close;
 mod hello;
+mod hello_corpus;
 mod house;
 mod leaks;
 mod log;

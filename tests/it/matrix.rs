@@ -162,7 +162,7 @@ const CUTS: [Cut; 3] = [Cut::Whole, Cut::Segments(97), Cut::Records(41)];
 
 fn proxy(plain: &Origin, sealed: &Origin) -> Proxy {
     let identity = pki().edge(&["a.test", "*.wild.test", "any.test"]);
-    let mut draft = Proxy::builder().file("clients.crl", &List::of(&[REVOKED]).pem(&pki().clients));
+    let mut draft = Proxy::builder().file("clients.crl", List::of(&[REVOKED]).pem(&pki().clients));
     for (n, shape) in ENDPOINTS.iter().chain([&DONOR]).enumerate() {
         let origin = if shape.mode == "reencrypt" {
             sealed
