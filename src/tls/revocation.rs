@@ -116,10 +116,10 @@ impl RevocationList {
         content(&self.place.0) == Some(subject)
     }
 
-    /// Later, or with a higher number where two were made at the same time.
-    fn is_newer_than(&self, other: &Self) -> bool {
-        let key = |list: &Self| (list.this_update, list.number.len(), list.number.clone());
-        key(self) > key(other)
+    /// What is greater for a newer list: it is later, or has a higher number where two were made at the
+    /// same time.
+    fn newness(&self) -> (i64, usize, &[u8]) {
+        (self.this_update, self.number.len(), &self.number)
     }
 }
 
@@ -156,7 +156,7 @@ impl RevocationLists {
         let mut older = Vec::new();
         for list in lists {
             match newest.remove(&list.place) {
-                Some(known) if known.is_newer_than(&list) => {
+                Some(known) if known.newness() > list.newness() => {
                     older.push(list);
                     newest.insert(known.place.clone(), known);
                 }
@@ -167,7 +167,8 @@ impl RevocationLists {
             }
         }
         let mut lists: Vec<_> = newest.into_values().collect();
-        lists.sort_by(|a, b| a.place.cmp(&b.place));
+        // What one distribution point says may be in a list of all, too: of those the newest is asked.
+        lists.sort_by(|a, b| (b.newness(), &a.place).cmp(&(a.newness(), &b.place)));
         (Self { lists }, older)
     }
 

@@ -4,10 +4,11 @@
 //! The proof that the peer holds the key is no part of a verdict; rustls asks for it each time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, Error, OtherError};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::digest;
@@ -18,6 +19,21 @@ const CHAINS: usize = 4096;
 /// A chain with more intermediates than these is refused without a look. webpki follows no more, but
 /// tries every order of those that all have one name, which for 9 takes it a tenth of a second.
 const INTERMEDIATES_MAX: usize = 6;
+
+/// The chain has more than [`INTERMEDIATES_MAX`] intermediates.
+#[derive(Debug)]
+struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the chain has more than {INTERMEDIATES_MAX} intermediates"
+        )
+    }
+}
+
+impl std::error::Error for TooLong {}
 
 /// The verdicts of one verifier. A new policy has a new verifier, which remembers nothing.
 #[derive(Debug)]
@@ -53,7 +69,7 @@ impl Verdicts {
     ) -> Result<(), Error> {
         let (leaf, intermediates) = chain;
         if intermediates.len() > INTERMEDIATES_MAX {
-            return Err(CertificateError::BadEncoding.into());
+            return Err(CertificateError::Other(OtherError(Arc::new(TooLong))).into());
         }
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let key = key(leaf, intermediates, about);

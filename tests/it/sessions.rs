@@ -88,16 +88,56 @@ fn instances_with_a_secret_in_common_resume_each_others_sessions() {
     }
 }
 
+/// Policies that share all names and the secret: what is left to keep them apart is what they demand.
+const APART: [&str; 7] = [
+    "{ mode: off }",
+    "{ mode: optional, ca: client-ca.pem }",
+    "{ mode: required, ca: client-ca.pem }",
+    "{ mode: required, ca: [client-ca.pem, stranger-ca.pem] }",
+    "{ mode: required, ca: client-ca.pem, allow: { common_name: alice } }",
+    "{ mode: required, ca: client-ca.pem, allow: { dns: alice.clients.test } }",
+    "{ mode: required, ca: client-ca.pem, allow: [{ common_name: alice }, { common_name: bob }] }",
+];
+
 #[test]
 fn a_shared_secret_opens_no_other_policy() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
-    let start = |policy| instance(&origin, &identity, &[SECRET], policy).start();
-    let open = start("{ mode: off }");
-    let strict = start("{ mode: required, ca: client-ca.pem }");
-    let client = open.client("a.test").certificate(&pki().client("alice"));
+    let start = |policy: &str| instance(&origin, &identity, &[SECRET], policy).start();
+    let mut instances: Vec<_> = APART.iter().map(|policy| start(policy)).collect();
+    // And one that is like another but for its certificate.
+    let other = pki().edge(&["a.test"]);
+    instances.push(instance(&origin, &other, &[SECRET], APART[2]).start());
+    let client = instances[0]
+        .client("a.test")
+        .certificate(&pki().client("alice"));
+    let mut pairs = 0;
     for client in both(&client) {
-        assert!(!crosses(&client, &open, &strict) && !crosses(&client, &strict, &open));
+        for (n, from) in instances.iter().enumerate() {
+            for (m, to) in instances.iter().enumerate() {
+                assert_eq!(crosses(&client, from, to), n == m, "{n} -> {m}");
+                pairs += 1;
+            }
+        }
+    }
+    println!(
+        "{pairs} pairs of {} policies with one secret",
+        instances.len()
+    );
+}
+
+#[test]
+fn a_policy_is_the_same_however_its_authorities_are_ordered() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let start = |ca: &str| {
+        let policy = format!("{{ mode: required, ca: {ca}, recheck: log }}");
+        instance(&origin, &identity, &[SECRET], &policy).start()
+    };
+    let one = start("[client-ca.pem, stranger-ca.pem]");
+    let other = start("[stranger-ca.pem, client-ca.pem]");
+    for client in both(&one.client("a.test").certificate(&pki().client("alice"))) {
+        assert!(crosses(&client, &one, &other));
     }
 }
 
@@ -318,17 +358,36 @@ fn what_is_offered_again_after_a_retry_is_not_resumed_where_the_client_is_judged
     assert_eq!(twice_with_a_retry(&open, None)["tls_resumed"], true);
 }
 
+/// An origin that answers once and ends, so that `s_client` has read all there is before it leaves,
+/// tickets included.
+fn answering() -> Origin {
+    Origin::plain().serve(|stream| {
+        if let Ok(data) = stream.read() {
+            stream.send(data);
+            stream.end();
+            stream.receive_to_end();
+        }
+    })
+}
+
 /// Runs `openssl s_client` with these arguments besides.
 fn s_client(proxy: &Proxy, more: &[&str]) -> String {
     let address = proxy.place("edge").to_string();
-    let mut arguments = vec!["s_client", "-connect", &address, "-servername", "a.test"];
+    let mut arguments = vec![
+        "s_client",
+        "-connect",
+        &address,
+        "-servername",
+        "a.test",
+        "-ign_eof",
+    ];
     arguments.extend(more);
-    output("openssl", &arguments, "").text()
+    output("openssl", &arguments, "x\n").text()
 }
 
 #[test]
 fn openssl_resumes_by_ticket_and_by_id_as_whom_it_was() {
-    let origin = Origin::echo();
+    let origin = answering();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
@@ -358,7 +417,7 @@ fn openssl_resumes_by_ticket_and_by_id_as_whom_it_was() {
 
 #[test]
 fn openssl_has_no_early_data_to_send() {
-    let origin = Origin::echo();
+    let origin = answering();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let path = |name: &str| proxy.directory().join(name).display().to_string();
     proxy.directory().write("early", "GET / HTTP/1.0\r\n\r\n");
@@ -377,7 +436,7 @@ fn openssl_has_no_early_data_to_send() {
         said.contains("Reused, TLSv1.3") && said.contains("Early data was not sent"),
         "{said}"
     );
-    assert_eq!(origin.bytes(), 0);
+    assert_eq!(origin.bytes(), 4, "what was typed, and nothing before");
 }
 
 #[test]
