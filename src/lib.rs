@@ -16,20 +16,23 @@
 //! ```
 //!
 //! The journey of one connection is [`connection`]'s to tell, in one function. Each worker thread has
-//! a runtime, accept sockets and buffers of its own; names are looked up on the control runtime.
+//! a runtime, accept sockets and buffers of its own; names are looked up on the control runtime, where
+//! [`admin`] answers, too.
 //!
 //! # What must stay true
 //!
 //! - Below [`config`], nothing knows YAML, files' texts or defaults. A [`snapshot`] holds no number
 //!   that changes and no text that still has to be understood.
 //! - The stages ([`admission`], [`tls`], [`route`], [`upstream`], [`relay`]) do not import each other,
-//!   log nothing and count nothing. They return values; [`connection`] joins them and records once.
+//!   log nothing and count nothing. They return values; [`connection`] joins them, records and counts
+//!   once.
 //! - The origin is not dialled before the client has passed TLS and client auth.
 //! - Every await before the relay is under an absolute deadline; every await in it under idle,
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`leg`] lends the worker's.
 //! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
-//! - Only `server` and `upstream::Resolver` start tasks or threads for connections.
+//! - Only `server` and `upstream::Resolver` start tasks or threads for connections, and `admin` for
+//!   those of its own.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules, in the order in which to read them:
@@ -59,6 +62,8 @@ pub mod relay;
 pub mod observe;
 
 pub mod endpoint;
+
+pub mod admin;
 
 pub mod server;
 

@@ -154,6 +154,11 @@ impl<T> Default for NameTable<T> {
 }
 
 impl<T> NameTable<T> {
+    /// Every value, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.exact.values().chain(self.wildcard.values())
+    }
+
     /// The value of the pattern that owns `name`.
     pub fn owner(&self, name: &Name) -> Option<&T> {
         self.exact

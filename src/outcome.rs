@@ -125,6 +125,7 @@ reasons! {
     HalfCloseTimeout "half_close_timeout" POLICY, "One side ended, and the other did not take what was still queued for it within `half_close`.";
     Lifetime "lifetime" POLICY, "The connection reached `lifetime`.";
     Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
+    Killed "killed" POLICY, "It was ended on request: `ctl kill`.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
     HelloTimeout "hello_timeout" CLIENT, "No whole ClientHello within `hello`.";
     HelloTooLarge "hello_too_large" CLIENT, "The ClientHello takes more than 65 535 bytes on the wire.";

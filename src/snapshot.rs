@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::admin::settings::AdminSettings;
 use crate::leg::TcpOptions;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -29,9 +30,14 @@ pub struct Snapshot {
     pub log: LogSettings,
     /// The access log.
     pub access_log: AccessLogSettings,
+    /// Where the process can be asked and told.
+    pub admin: AdminSettings,
     /// The endpoints, in file order.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Counts the snapshots of the process, from 1.
+    pub generation: u64,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
+    by_place: HashMap<Place, Arc<Endpoint>>,
 }
 
 impl Snapshot {
@@ -40,19 +46,35 @@ impl Snapshot {
         process: ProcessSettings,
         log: LogSettings,
         access_log: AccessLogSettings,
+        admin: AdminSettings,
         endpoints: Vec<Arc<Endpoint>>,
     ) -> Self {
         let by_name = endpoints
             .iter()
             .map(|endpoint| (Arc::clone(&endpoint.name), Arc::clone(endpoint)))
             .collect();
+        let by_place = endpoints
+            .iter()
+            .flat_map(|endpoint| {
+                let places = endpoint.places().into_iter();
+                places.map(|(place, _)| (place, Arc::clone(endpoint)))
+            })
+            .collect();
         Self {
             process,
             log,
             access_log,
+            admin,
             endpoints,
+            generation: 1,
             by_name,
+            by_place,
         }
+    }
+
+    /// The endpoint that listens at this place.
+    pub fn endpoint_at(&self, place: &Place) -> Option<&Arc<Endpoint>> {
+        self.by_place.get(place)
     }
 
     /// The endpoint of this name.
@@ -72,6 +94,28 @@ pub struct ProcessSettings {
     pub handshakes: usize,
     /// How a stop goes.
     pub drain: DrainPolicy,
+    /// When what files hold is read again.
+    pub watch: WatchPolicy,
+}
+
+/// When what files hold is read again, without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchPolicy {
+    /// What is watched.
+    pub what: Watched,
+    /// How long nothing must change before it is read.
+    pub debounce: Duration,
+}
+
+/// What is watched for changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Nothing.
+    Nothing,
+    /// Certificates, keys, CA bundles, revocation lists and secrets.
+    Materials,
+    /// These, and the configuration file.
+    All,
 }
 
 /// How a stop goes.
@@ -81,6 +125,8 @@ pub struct DrainPolicy {
     pub lame_duck: Duration,
     /// Then connections may finish, for so long.
     pub stop: Duration,
+    /// Those whose endpoint, route or origin has left the configuration may finish, for so long.
+    pub removed: Duration,
     /// Meanwhile a connection without a byte for so long ends first.
     pub idle_after: Duration,
 }
@@ -115,6 +161,65 @@ pub enum Protocol {
     Tls,
     /// Anything.
     Tcp,
+}
+
+impl Endpoint {
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| *route.name == *name)
+    }
+
+    /// The places that it listens at.
+    pub fn places(&self) -> Vec<(Place, &Listen)> {
+        let mut chosen = 0;
+        let mut place = |listen: &Listen| {
+            let by_kernel = match listen {
+                Listen::Address(address) => address.port() == 0,
+                Listen::Everywhere(port) => *port == 0,
+                Listen::Unix { .. } | Listen::Systemd(_) => false,
+            };
+            chosen += usize::from(by_kernel);
+            Place {
+                at: match listen {
+                    Listen::Unix { path, .. } => At::Unix(path.clone()),
+                    Listen::Systemd(name) => At::Systemd(name.clone()),
+                    Listen::Address(address) => At::Address(*address),
+                    Listen::Everywhere(port) => At::Everywhere(*port),
+                },
+                chosen: by_kernel.then(|| (Arc::clone(&self.name), chosen)),
+            }
+        };
+        let places = self.listen.iter().map(|listen| (place(listen), listen));
+        places.collect()
+    }
+}
+
+/// What tells a place to listen at from all others, over reloads: a socket stays the same as long as
+/// its place does, whatever else changes about its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    at: At,
+    /// Where the kernel chooses the port: for whom, and which of several.
+    chosen: Option<(Arc<str>, usize)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum At {
+    Address(std::net::SocketAddr),
+    Everywhere(u16),
+    Unix(PathBuf),
+    Systemd(String),
+}
+
+impl Place {
+    /// The port, where it is one that the configuration names.
+    pub const fn port(&self) -> Option<u16> {
+        match (&self.at, &self.chosen) {
+            (At::Address(address), None) => Some(address.port()),
+            (At::Everywhere(port), None) => Some(*port),
+            _ => None,
+        }
+    }
 }
 
 /// A place to listen at.
@@ -226,5 +331,13 @@ impl Live {
     /// The present generation.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.0.load()
+    }
+
+    /// Puts a new generation in the place of the present one.
+    pub fn swap(&self, mut next: Snapshot) -> Arc<Snapshot> {
+        next.generation = self.0.load().generation + 1;
+        let next = Arc::new(next);
+        self.0.store(Arc::clone(&next));
+        next
     }
 }

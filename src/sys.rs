@@ -59,7 +59,8 @@ pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::R
     }
 }
 
-/// Registers a listening socket with this thread's runtime.
+/// Registers a descriptor that is only read from (a listening socket, inotify) with this thread's
+/// runtime.
 pub(crate) fn watch(listener: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, is the same descriptor all its life, and is closed by nobody but
     // the `AsyncFd` that owns it from here on.

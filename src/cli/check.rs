@@ -1,12 +1,11 @@
 //! `reseal check`.
 
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Exit, complain, print, run, start};
 use crate::config::compile::{Circumstances, Files};
 use crate::config::{self, Spec, load};
-use crate::observe::format::timestamp;
+use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
 use crate::tls::resumption::Sessions;
 
@@ -108,12 +107,11 @@ fn certificates(snapshot: &Snapshot) -> String {
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {
             let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            let end = u64::try_from(certificate.pair.not_after).unwrap_or(0);
             rows.push([
                 certificate.name.clone(),
                 endpoint.name.to_string(),
                 names.join(" "),
-                timestamp(UNIX_EPOCH + Duration::from_secs(end)),
+                unix_timestamp(certificate.pair.not_after),
             ]);
         }
     }
@@ -125,7 +123,7 @@ fn certificates(snapshot: &Snapshot) -> String {
 }
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -5,10 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
-use crate::config::compile::{Circumstances, Files};
-use crate::config::load;
+use crate::config::load::Source;
 use crate::server::Patience;
-use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -49,14 +47,12 @@ pub(super) fn main(args: &Args) -> Exit {
             return Exit::Refused;
         }
     };
-    let mut loaded = load::text_in(
+    let source = Source::Text {
         text,
-        Path::new("(from the flags)"),
-        Path::new(""),
-        Circumstances::first(Files::Read, &Sessions::default()),
-    );
-    let server = start::snapshot(&mut loaded).and_then(|snapshot| start::server(snapshot, &loaded));
-    match server {
+        path: "(from the flags)".into(),
+        dir: PathBuf::new(),
+    };
+    match start::server(source) {
         Ok(server) => start::serve(server, Patience::None),
         Err(exit) => exit,
     }

@@ -2,7 +2,9 @@
 
 mod certs;
 mod check;
+mod ctl;
 mod demo;
+mod explain;
 mod forward;
 mod run;
 mod start;
@@ -48,10 +50,14 @@ enum Command {
     Run(run::Args),
     /// Check a configuration: every problem at once, or a summary
     Check(check::Args),
+    /// Tell what would become of a connection, and why
+    Explain(explain::Args),
     /// Run every mode on loopback with throw-away certificates, and print commands to try
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
     Certs(certs::Args),
+    /// Ask a running process, or tell it what to do
+    Ctl(ctl::Args),
     /// Forward one port, without a configuration file
     Forward(forward::Args),
     /// Print the JSON Schema of the configuration file
@@ -70,8 +76,10 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Explain(args) => explain::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
+        Command::Ctl(args) => ctl::main(&args),
         Command::Forward(args) => forward::main(&args),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
         Command::Completions { shell } => {

@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
-use crate::config::compile::{Circumstances, Files};
-use crate::config::load;
+use crate::config::load::Source;
 use crate::server::Patience;
-use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,15 +20,7 @@ pub(super) fn main(args: &Args) -> Exit {
     let Some(path) = find(args.config.as_deref()) else {
         return Exit::Refused;
     };
-    let mut loaded = match load::file(
-        &path,
-        Circumstances::first(Files::Read, &Sessions::default()),
-    ) {
-        Ok(loaded) => loaded,
-        Err(error) => return start::unreadable(&path, &error),
-    };
-    let server = start::snapshot(&mut loaded).and_then(|snapshot| start::server(snapshot, &loaded));
-    match server {
+    match start::server(Source::File(path)) {
         Ok(server) => start::serve(server, Patience::Drain),
         Err(exit) => exit,
     }

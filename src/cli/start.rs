@@ -1,28 +1,30 @@
 //! What the commands that serve share: from a loaded configuration to a running server.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
 use super::{Exit, complain};
-use crate::config::load::Loaded;
+use crate::config::compile::{Circumstances, Files};
+use crate::config::load::Source;
 use crate::observe::logging;
-use crate::server::{Ending, Patience, Server, StartError};
-use crate::snapshot::Snapshot;
+use crate::server::{Boot, Ending, Patience, Server, StartError};
+use crate::tls::resumption::Sessions;
 
-/// Takes the snapshot out of a configuration, or tells all that is wrong with it.
-pub(super) fn snapshot(loaded: &mut Loaded) -> Result<Snapshot, Exit> {
-    match loaded.snapshot.take() {
-        Some(snapshot) => Ok(snapshot),
-        None => {
-            complain(&loaded.report());
-            Err(Exit::Refused)
-        }
-    }
-}
-
-/// Opens the log and the sockets, and tells of what is doubtful in the configuration.
-pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit> {
+/// Loads a configuration, or tells all that is wrong with it; opens the log and the sockets, and
+/// tells of what is doubtful.
+pub(super) fn server(source: Source) -> Result<Server, Exit> {
+    let sessions = Arc::new(Sessions::default());
+    let read_at = SystemTime::now();
+    let mut loaded = source
+        .load(Circumstances::first(Files::Read, &sessions))
+        .map_err(|error| unreadable(source.path(), &error))?;
+    let Some(snapshot) = loaded.snapshot.take() else {
+        complain(&loaded.report());
+        return Err(Exit::Refused);
+    };
     let log = logging::start(&snapshot.log).map_err(|error| {
         complain(&format!("reseal: the log cannot be opened: {error}"));
         Exit::Internal
@@ -38,8 +40,15 @@ pub(super) fn server(snapshot: Snapshot, loaded: &Loaded) -> Result<Server, Exit
     for problem in loaded.problems.sorted() {
         warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));
     }
-    Server::start(snapshot, log.clone()).map_err(|error| {
-        log.flush();
+    let boot = Boot {
+        source,
+        loaded,
+        read_at,
+        snapshot,
+        sessions,
+    };
+    Server::start(boot, log.clone()).map_err(|error| {
+        log.sink().flush();
         refuse(error)
     })
 }
@@ -62,6 +71,10 @@ fn refuse(error: StartError) -> Exit {
                     error.endpoint, error.message
                 ));
             }
+            Exit::CannotBind
+        }
+        StartError::Admin(message) => {
+            complain(&format!("reseal: admin: {message}"));
             Exit::CannotBind
         }
         StartError::Log(error) => {

@@ -11,6 +11,53 @@ use crate::snapshot::Snapshot;
 /// More than the reader accepts; enough that it says so.
 const READ_MAX: u64 = 8 * 1024 * 1024;
 
+/// Where a configuration comes from, to be read again.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// A text that stands for a file.
+    Text {
+        /// The text.
+        text: String,
+        /// The name under which problems are told.
+        path: PathBuf,
+        /// What relative paths are relative to.
+        dir: PathBuf,
+    },
+}
+
+impl Source {
+    /// The name under which its problems are told.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Text { path, .. } => path,
+        }
+    }
+
+    /// Loads what is there now.
+    pub fn load(&self, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
+        match self {
+            Self::File(path) => file(path, circumstances),
+            Self::Text { text, path, dir } => Ok(text_in(text.clone(), path, dir, circumstances)),
+        }
+    }
+
+    /// The same configuration with the text that it had when it was loaded.
+    #[must_use]
+    pub fn as_loaded(&self, loaded: &Loaded) -> Self {
+        let dir = match self {
+            Self::File(path) => path.parent().unwrap_or_else(|| Path::new("")).to_owned(),
+            Self::Text { dir, .. } => dir.clone(),
+        };
+        Self::Text {
+            text: loaded.text.clone(),
+            path: loaded.path.clone(),
+            dir,
+        }
+    }
+}
+
 /// A configuration as far as it could be understood.
 #[derive(Debug)]
 pub struct Loaded {

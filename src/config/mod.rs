@@ -52,6 +52,11 @@ pub fn print(spec: &Spec) -> String {
     print::print(&spec.show())
 }
 
+/// One part of a configuration as YAML, defaults filled in.
+pub fn shown<T: Read>(part: &T) -> String {
+    print::print(&part.show())
+}
+
 /// The JSON Schema of a file.
 pub fn schema() -> serde_json::Value {
     schema::of::<Spec>("Reseal configuration")

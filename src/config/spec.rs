@@ -3,12 +3,15 @@
 //! know how any of it is used, nor which values fit together.
 
 use super::reader::address::{Cidr, Listen, OriginAddress};
+use super::reader::admin_address::{AdminAddress, IpPort};
 use super::reader::fields::{Field, Fields, spec};
 use super::reader::print::Shown;
 use super::reader::read::{Complaint, Located, Read, Reader};
 use super::reader::schema::Definitions;
 use super::reader::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
-use super::reader::values::{Count, Duration, Name, Output, Path, Protocol, Text, Timeout};
+use super::reader::values::{
+    Count, Duration, Name, Output, Path, Permissions, Protocol, Text, Timeout,
+};
 use super::reader::words::words;
 use super::reader::yaml::{Kind, Node};
 use serde_json::{Value, json};
@@ -22,11 +25,12 @@ spec! {
         default log: Log = "{}",
         /// The log of connections: one line for each.
         default access_log: AccessLog = "{}",
+        /// Where the running process can be asked and told.
+        default admin: Admin = "{}",
         /// Where clients connect, at least one.
         required endpoints: Vec<Located<Endpoint>>,
         /// Groups of servers that routes lead to, by name.
         required upstreams: Names<Upstream>,
-        later admin;
     }
 }
 
@@ -45,7 +49,9 @@ spec! {
         /// Files with secrets of at least 32 bytes that instances share to
         /// resume each other's TLS sessions: the first issues, all accept.
         optional ticket_secret: OneOrMany<Path>,
-        later user, sandbox, reload;
+        /// When changed files are read again without being asked.
+        default reload: Reload = "{}",
+        later user, sandbox;
     }
 }
 
@@ -73,6 +79,28 @@ spec! {
         /// While draining, a connection without a byte for this long may be
         /// closed first.
         default idle_after: Duration = "30s",
+    }
+}
+
+spec! {
+    /// When changed files are read again without being asked.
+    pub struct Reload {
+        /// What is watched.
+        default watch: Watch = "materials",
+        /// How long nothing must change before it is read.
+        default debounce: Duration = "500ms",
+    }
+}
+
+words! {
+    /// What is watched for changes.
+    pub enum Watch("choice") {
+        /// Certificates, keys, CA bundles, revocation lists and secrets.
+        Materials = "materials",
+        /// These, and the configuration file.
+        All = "all",
+        /// Nothing: a reload has to be asked for.
+        Off = "off",
     }
 }
 
@@ -160,6 +188,27 @@ words! {
         Open = "open",
         /// When the connection has ended, with its outcome.
         Close = "close",
+    }
+}
+
+spec! {
+    /// Where the running process can be asked and told.
+    pub struct Admin {
+        /// `unix:PATH`, or `IP:PORT`, which needs `token_file`; absent,
+        /// `admin.sock` in the directory of `$RUNTIME_DIRECTORY`, if that is set.
+        optional listen: AdminAddress,
+        /// The permission bits of the unix socket, in octal.
+        default permissions: Permissions = "0600",
+        /// The user that the unix socket belongs to, by name or number.
+        optional owner: Text,
+        /// The group that the unix socket belongs to, by name or number.
+        optional group: Text,
+        /// A file with the token that is asked for on TCP.
+        optional token_file: Path,
+        /// `IP:PORT` of a listener that shows `/metrics`, `/healthz` and
+        /// `/readyz` to everybody, and nothing else.
+        optional metrics: IpPort,
+        later tls;
     }
 }
 

@@ -245,7 +245,7 @@ process:
   drain: { stop: 20, lameduck: 5s }
   sandbox: off
 log: [info]
-admin: {}
+admin: { tls: {} }
 endpoints:
   - name: bad name
     listen: [443, { unix: /x, permission: \"0660\" }]
@@ -270,7 +270,7 @@ upstreams:
         "f:4:22: error: unknown key `lameduck` (did you mean `lame_duck`?)",
         "f:5:3: error: `sandbox` is not supported yet",
         "f:6:6: error: expected a map, found a list (its keys are `level`, `format`, `output`)",
-        "f:7:1: error: `admin` is not supported yet",
+        "f:7:10: error: `tls` is not supported yet",
         "f:9:11: error: `bad name` is not a name (a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
         "f:10:14: error: `443` is a port without an address (`*:443` listens on every address)",
         "f:10:31: error: unknown key `permission` (did you mean `permissions`?)",
@@ -420,7 +420,7 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
         schema["$defs"]["Connect"]["properties"]["attempts"]["default"],
         3
     );
-    for later in ["admin", "\"sandbox\"", "accept_proxy_protocol"] {
+    for later in ["\"sandbox\"", "accept_proxy_protocol"] {
         assert!(!text.contains(later), "{later}");
     }
     for found in text.split("#/$defs/").skip(1) {

@@ -1,10 +1,12 @@
 //! One connection, from accept to its one outcome.
 //!
-//! [`run`] is the whole life and the only place where an ending is logged; [`Journey::establish`] is
+//! [`run`] is the whole life and the only place where an ending is logged and counted; [`Journey::establish`] is
 //! the straight line of stages. Stages return values and know nothing of each other; what one needs
 //! of another passes through here.
 
+pub mod decision;
 mod dial;
+mod identity;
 mod record;
 
 use std::future::Future;
@@ -15,30 +17,50 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::identity::Identity;
+pub use self::record::Facts;
 use self::record::Recorder;
 use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
-use crate::lifecycle::{self, Phases};
-use crate::name::{Name, NameError};
+use crate::lifecycle::{self, Leash, Phases, Register};
+use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
+use crate::observe::metrics::Shard;
 use crate::outcome::{Failure, Farewell, Reason, Stage};
 use crate::relay::{Limits, Relay, RelayEnd, Side};
-use crate::route::{Arrival, Unrouted};
+use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
+use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
-use crate::tls::{self, blame};
 use crate::upstream::Resolver;
 
-/// What every connection of the process shares.
+/// What every connection of a worker shares.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// Looks names up.
     pub resolver: Resolver,
     /// Takes the records.
     pub access_log: AccessLog,
+    /// Where this worker counts.
+    pub counters: Arc<Shard>,
     /// The phases of the process.
     pub phases: Phases,
+    /// Where established connections are entered.
+    pub register: Arc<Register<Facts>>,
+}
+
+impl Surroundings {
+    fn recorder(
+        &self,
+        client: Client,
+        local: Option<SocketAddr>,
+        endpoint: &Endpoint,
+        at: Instant,
+    ) -> Recorder<'_> {
+        let counts = self.counters.endpoint(&endpoint.name);
+        Recorder::new(&self.access_log, counts, client, local, endpoint, at)
+    }
 }
 
 /// A connection that was just accepted.
@@ -50,6 +72,8 @@ pub struct Accepted {
     pub client: Option<SocketAddr>,
     /// The endpoint of the snapshot it was born with.
     pub endpoint: Arc<Endpoint>,
+    /// The generation of that snapshot.
+    pub generation: u64,
     /// Its right to exist.
     pub permit: Permit,
     /// When it was accepted.
@@ -63,6 +87,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         socket,
         client: source,
         endpoint,
+        generation,
         permit,
         at,
     } = accepted;
@@ -76,7 +101,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     let mut client = Leg::plain(socket);
     let mut journey = Journey {
         permit,
-        record: Recorder::new(&around.access_log, who, local, &endpoint, at),
+        record: around.recorder(who, local, &endpoint, at),
         endpoint: &endpoint,
         resolver: &around.resolver,
         source,
@@ -90,10 +115,13 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     match established {
         Ok((route, origin)) => {
-            let relay = journey.begin_relay(client, origin, &route);
+            journey.opened(&client, &route, &around.register, generation);
+            let relay = journey.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let (end, teardown) = relay.run(journey.record.traffic(), &mut phases).await;
+            let unbound = Leash::new();
+            let leash = journey.record.leash().unwrap_or(&unbound);
+            let (end, teardown) = relay.run(leash).await;
             journey.end_relay(&end);
             if let Some(teardown) = teardown {
                 Box::pin(teardown.run(&mut phases)).await;
@@ -116,7 +144,7 @@ pub fn lost(
     around: &Surroundings,
 ) {
     let client = client.map_or(Client::Unix(None), Client::Ip);
-    let mut record = Recorder::new(&around.access_log, client, None, endpoint, at);
+    let mut record = around.recorder(client, None, endpoint, at);
     record.end(Reason::LocalDescriptors, Some(error.to_string()));
 }
 
@@ -159,20 +187,15 @@ impl Journey<'_> {
         }
     }
 
-    /// The normalised server name. An address counts as none (RFC 6066 section 3).
     fn name(&mut self, hello: &Hello) -> Result<Option<Name>, Failure> {
-        let Some(sent) = &hello.server_name else {
-            return Ok(None);
-        };
-        self.record.sni(sent);
-        match Name::from_wire(sent) {
-            Ok(name) => {
-                self.record.sni(name.as_str());
-                Ok(Some(name))
-            }
-            Err(NameError::Address) => Ok(None),
-            Err(NameError::Malformed) => Err(unrecognized(Reason::HelloMalformed)),
+        if let Some(sent) = &hello.server_name {
+            self.record.sni(sent);
         }
+        let name = decision::name(hello.server_name.as_deref())?;
+        if let Some(name) = &name {
+            self.record.sni(name.as_str());
+        }
+        Ok(name)
     }
 
     fn route(&mut self, hello: &Hello, name: Option<&Name>) -> Result<Arc<Route>, Failure> {
@@ -182,17 +205,7 @@ impl Journey<'_> {
             alpn: &hello.alpn,
             source: self.source.map(|address| address.ip()),
         };
-        let route = self.endpoint.routes.choose(&arrival).map_err(|unrouted| {
-            let reason = match unrouted {
-                Unrouted::NoName => Reason::NoSni,
-                Unrouted::UnknownName => Reason::UnknownSni,
-                Unrouted::NoMatch => Reason::NoRoute,
-            };
-            match self.endpoint.protocol {
-                Protocol::Tls => unrecognized(reason),
-                Protocol::Tcp => Failure::new(reason).farewell(Farewell::Reset),
-            }
-        })?;
+        let route = decision::route(self.endpoint, &arrival)?;
         self.record.route(route);
         Ok(Arc::clone(route))
     }
@@ -258,9 +271,28 @@ impl Journey<'_> {
             .map_err(|failure| failure.farewell(Farewell::Reset))
     }
 
-    fn begin_relay(&mut self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
+    /// Everything is known of the connection now: it is entered among those that are established.
+    fn opened(
+        &mut self,
+        client: &Leg,
+        route: &Route,
+        register: &Arc<Register<Facts>>,
+        generation: u64,
+    ) {
         self.record.enter(Stage::Relay);
-        self.record.opened();
+        let chain = client
+            .seal
+            .as_ref()
+            .and_then(|s| s.facts().peer_certificates());
+        let identity = route
+            .mode
+            .server_side()
+            .zip(chain)
+            .and_then(|(side, chain)| Identity::of(chain, side));
+        self.record.opened(register, identity, generation);
+    }
+
+    fn relay(&self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
         let limits = Limits {
             idle: route.idle,
             half_close: route.half_close,
@@ -273,9 +305,10 @@ impl Journey<'_> {
 
     fn end_relay(&mut self, end: &RelayEnd) {
         let (reason, detail) = describe(end);
-        if self.record.traffic().down == 0 && reason == Reason::OriginRejectedCertificate {
+        let nothing_came = self.record.leash().is_none_or(|l| l.traffic().1 == 0);
+        if nothing_came && reason == Reason::OriginRejectedCertificate {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
-            self.record.enter(Stage::OriginTls);
+            self.record.was_in(Stage::OriginTls);
         }
         self.record.end(reason, detail);
     }
@@ -294,12 +327,6 @@ async fn before<T>(
     }
 }
 
-/// A refusal for a name that is not served (RFC 6066 section 3).
-fn unrecognized(reason: Reason) -> Failure {
-    let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
-    Failure::new(reason).farewell(Farewell::Alert(alert))
-}
-
 fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
     match end {
         RelayEnd::Clean => (Reason::Ok, None),
@@ -308,7 +335,7 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Undelivered => (Reason::HalfCloseTimeout, None),
         RelayEnd::Idle => (Reason::IdleTimeout, None),
         RelayEnd::Lifetime => (Reason::Lifetime, None),
-        RelayEnd::Drain => (Reason::Drain, None),
+        RelayEnd::Ordered(reason) => (*reason, None),
         RelayEnd::Reset(Side::Client, error) => (Reason::ClientReset, Some(error.to_string())),
         RelayEnd::Reset(Side::Origin, error) => (Reason::OriginReset, Some(error.to_string())),
         RelayEnd::Truncated(Side::Client) => (Reason::ClientTruncated, None),

@@ -1,35 +1,73 @@
-//! The record of one connection while it grows, and the guarantee that it is written once.
+//! The record of one connection while it grows, and the guarantee that it is written and counted once.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
 
+use super::identity::Identity;
 use crate::leg::Socket;
+use crate::lifecycle::{Entry, Leash, Register, Registered};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client};
+use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
-use crate::relay::Traffic;
 use crate::snapshot::{Endpoint, Route};
+use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::upstream::{Address, Origin};
+
+/// What is known of an established connection.
+#[derive(Debug)]
+pub struct Facts {
+    /// Its record, without what only the end brings.
+    pub record: AccessRecord,
+    /// Who the client has proven to be.
+    pub identity: Option<Box<Identity>>,
+    /// The generation of the snapshot that it was born with.
+    pub generation: u64,
+    /// The generation whose policy was last found to admit it.
+    pub checked: AtomicU64,
+}
+
+impl Facts {
+    /// Whether a route would admit this client at this moment; the reason, if it would not.
+    pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
+        let Some(side) = route.mode.server_side() else {
+            return Ok(());
+        };
+        let chain = self.identity.as_ref().map(|identity| identity.chain());
+        match side.judge().admit(chain, now) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(blame::client(&error)),
+        }
+    }
+}
 
 /// Collects the facts of a connection, and its time in each stage. Whatever becomes of the
 /// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
-    record: Box<AccessRecord>,
-    traffic: Traffic,
+    counts: Arc<EndpointCounts>,
+    /// Absent once the record was written.
+    page: Option<Page>,
     start: Instant,
     stage: Stage,
     entered: Instant,
-    ended: bool,
+}
+
+/// The record, in the hands of the connection until it is established, then for others to read.
+enum Page {
+    Draft(Box<AccessRecord>),
+    Entered(Registered<Facts>),
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(
         log: &'a AccessLog,
+        counts: Arc<EndpointCounts>,
         client: Client,
         local: Option<SocketAddr>,
         endpoint: &Endpoint,
@@ -56,14 +94,22 @@ impl<'a> Recorder<'a> {
             stages: [None; Stage::ALL.len()],
             total: Duration::ZERO,
         };
+        counts.begin();
         Self {
             log,
-            record: Box::new(record),
-            traffic: Traffic::default(),
+            counts,
+            page: Some(Page::Draft(Box::new(record))),
             start: at,
             stage: Stage::Admit,
             entered: at,
-            ended: false,
+        }
+    }
+
+    /// The record, as long as it can be written on.
+    fn draft(&mut self) -> Option<&mut AccessRecord> {
+        match &mut self.page {
+            Some(Page::Draft(record)) => Some(record),
+            Some(Page::Entered(_)) | None => None,
         }
     }
 
@@ -71,80 +117,139 @@ impl<'a> Recorder<'a> {
     pub(super) fn enter(&mut self, stage: Stage) {
         let now = Instant::now();
         let spent = now - self.entered;
-        if let Some(time) = self.record.stages.get_mut(self.stage as usize) {
-            *time = Some(time.unwrap_or_default() + spent);
-        }
-        self.stage = stage;
+        let left = std::mem::replace(&mut self.stage, stage);
         self.entered = now;
+        if let Some(record) = self.draft() {
+            spend(record, left, spent);
+        }
+    }
+
+    /// The stage was in truth this one.
+    pub(super) const fn was_in(&mut self, stage: Stage) {
+        self.stage = stage;
     }
 
     pub(super) fn sni(&mut self, name: &str) {
-        self.record.sni = Some(name.into());
+        if let Some(record) = self.draft() {
+            record.sni = Some(name.into());
+        }
     }
 
     pub(super) fn route(&mut self, route: &Route) {
-        self.record.route = Some(Arc::clone(&route.name));
-        self.record.mode = Some(route.mode.word());
-        self.record.upstream = Some(Arc::clone(&route.upstream.origins.name));
+        if let Some(record) = self.draft() {
+            record.route = Some(Arc::clone(&route.name));
+            record.mode = Some(route.mode.word());
+            record.upstream = Some(Arc::clone(&route.upstream.origins.name));
+        }
     }
 
+    /// The client's handshake is done.
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
-        self.record.tls = Some(Box::new(facts));
+        self.counts.handshake(&facts);
+        if let Some(record) = self.draft() {
+            record.tls = Some(Box::new(facts));
+        }
     }
 
     pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
-        self.record.client_cert = facts.map(Box::new);
+        if let Some(record) = self.draft() {
+            record.client_cert = facts.map(Box::new);
+        }
     }
 
     /// The origin that is tried, and its address once a name has been looked up.
     pub(super) fn origin(&mut self, origin: &Origin, address: Option<&Address>) {
-        self.record.origin = Some(Arc::clone(&origin.name));
-        self.record.origin_address = match address {
-            Some(Address::Ip(address)) => Some(*address),
-            Some(Address::Host(..) | Address::Unix(_)) | None => None,
-        };
+        if let Some(record) = self.draft() {
+            record.origin = Some(Arc::clone(&origin.name));
+            record.origin_address = match address {
+                Some(Address::Ip(address)) => Some(*address),
+                Some(Address::Host(..) | Address::Unix(_)) | None => None,
+            };
+        }
     }
 
     pub(super) fn origin_local(&mut self, socket: &Socket) {
-        self.record.origin_local = self.log.is_open().then(|| socket.local()).flatten();
+        let local = self.log.is_open().then(|| socket.local()).flatten();
+        if let Some(record) = self.draft() {
+            record.origin_local = local;
+        }
     }
 
     pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
-        self.record.origin_tls = Some(Box::new(facts));
+        if let Some(record) = self.draft() {
+            record.origin_tls = Some(Box::new(facts));
+        }
     }
 
-    /// The count of bytes, which the relay keeps up to date.
-    pub(super) const fn traffic(&mut self) -> &mut Traffic {
-        &mut self.traffic
+    /// The connection is established: it is entered in `register`, to be led by its leash.
+    pub(super) fn opened(
+        &mut self,
+        register: &Arc<Register<Facts>>,
+        identity: Option<Box<Identity>>,
+        generation: u64,
+    ) {
+        let Some(Page::Draft(mut record)) = self.page.take() else {
+            return;
+        };
+        record.total = self.start.elapsed();
+        self.log.opened(&record);
+        self.page = Some(Page::Entered(register.enter(Facts {
+            record: *record,
+            identity,
+            generation,
+            checked: AtomicU64::new(generation),
+        })));
     }
 
-    /// The connection is established.
-    pub(super) fn opened(&mut self) {
-        self.sum_up();
-        self.log.opened(&self.record);
+    /// The leash, once the connection is established.
+    pub(super) fn leash(&self) -> Option<&Leash> {
+        match &self.page {
+            Some(Page::Entered(entry)) => Some(&entry.leash),
+            Some(Page::Draft(_)) | None => None,
+        }
     }
 
     /// The connection has ended. Only the first call counts.
     pub(super) fn end(&mut self, reason: Reason, detail: Option<String>) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        let stage = self.stage;
-        self.enter(stage);
-        self.sum_up();
+        let mut record = match self.page.take() {
+            Some(Page::Draft(record)) => *record,
+            Some(Page::Entered(entry)) => last_state(entry.leave()),
+            None => return,
+        };
+        spend(&mut record, self.stage, self.entered.elapsed());
+        record.total = self.start.elapsed();
+        self.counts.end(
+            record.route.as_deref(),
+            reason,
+            record.bytes_up,
+            record.bytes_down,
+        );
         let outcome = Outcome {
-            stage,
+            stage: self.stage,
             reason,
             detail,
         };
-        self.log.closed(&self.record, &outcome);
+        self.log.closed(&record, &outcome);
     }
+}
 
-    fn sum_up(&mut self) {
-        self.record.bytes_up = self.traffic.up;
-        self.record.bytes_down = self.traffic.down;
-        self.record.total = self.start.elapsed();
+fn spend(record: &mut AccessRecord, stage: Stage, spent: Duration) {
+    if let Some(time) = record.stages.get_mut(stage as usize) {
+        *time = Some(time.unwrap_or_default() + spent);
     }
+}
+
+/// The record of an entry that was given up, with what it has moved.
+fn last_state(entry: Arc<Entry<Facts>>) -> AccessRecord {
+    let (up, down) = entry.leash.traffic();
+    let mut record = match Arc::try_unwrap(entry) {
+        Ok(entry) => entry.facts.record,
+        // Somebody looks at it just now.
+        Err(entry) => entry.facts.record.clone(),
+    };
+    record.bytes_up = up;
+    record.bytes_down = down;
+    record
 }
 
 impl Drop for Recorder<'_> {
@@ -225,8 +330,14 @@ mod tests {
         let task = tokio::spawn({
             let log = log.clone();
             async move {
-                let mut recorder =
-                    Recorder::new(&log, Client::Unix(None), None, &endpoint(), Instant::now());
+                let mut recorder = Recorder::new(
+                    &log,
+                    Arc::default(),
+                    Client::Unix(None),
+                    None,
+                    &endpoint(),
+                    Instant::now(),
+                );
                 let _socket = socket;
                 recorder.enter(Stage::Relay);
                 panic!("a defect");

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::admission::{Admission, Beginning, Permit};
-use crate::lifecycle::{Phase, Phases};
 
 /// How many connections one turn takes before the worker's others get theirs.
 const BATCH: usize = 4;
@@ -32,22 +32,41 @@ pub trait Intake {
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
 
     /// What its connections begin with.
-    fn beginning(&self) -> Beginning;
+    fn beginning(&mut self) -> Beginning;
 }
 
-/// Accepts until the process drains, then takes what is already queued and closes the socket.
+/// Whether a door is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoorState {
+    /// Its socket does not listen yet.
+    Shut,
+    /// It is.
+    Open,
+    /// It closes.
+    Closing,
+}
+
+/// Accepts from when the door opens until it closes, then takes what is already queued and closes the
+/// socket. A door that is given up before it opens never does.
 pub async fn accept_loop(
-    endpoint: &str,
+    address: &str,
     listener: AsyncFd<OwnedFd>,
     admission: Admission,
-    mut phases: Phases,
+    mut door: watch::Receiver<DoorState>,
     intake: &mut impl Intake,
 ) -> io::Result<()> {
-    let mut trouble = Trouble::new(endpoint);
+    let mut trouble = Trouble::new(address);
+    if door
+        .wait_for(|door| *door != DoorState::Shut)
+        .await
+        .is_err()
+    {
+        return Ok(());
+    }
     loop {
         let mut ready = tokio::select! {
             biased;
-            _ = phases.wait_for(|phase| *phase != Phase::Run) => break,
+            _ = door.wait_for(|door| *door == DoorState::Closing) => break,
             ready = listener.readable() => ready?,
         };
         let beginning = intake.beginning();
@@ -55,7 +74,7 @@ pub async fn accept_loop(
             let permit = tokio::select! {
                 biased;
                 permit = admission.admit(beginning) => permit,
-                _ = phases.wait_for(|phase| *phase != Phase::Run) => return Ok(()),
+                _ = door.wait_for(|door| *door == DoorState::Closing) => return Ok(()),
             };
             match accept(&listener) {
                 Ok((socket, client)) => {
@@ -103,15 +122,15 @@ fn accept(listener: &AsyncFd<OwnedFd>) -> Result<(OwnedFd, Option<SocketAddr>), 
 
 /// What to do about an accept that fails.
 struct Trouble<'a> {
-    endpoint: &'a str,
+    address: &'a str,
     pause: Duration,
     last_word: Option<Instant>,
 }
 
 impl<'a> Trouble<'a> {
-    const fn new(endpoint: &'a str) -> Self {
+    const fn new(address: &'a str) -> Self {
         Self {
-            endpoint,
+            address,
             pause: PAUSE_MIN,
             last_word: None,
         }
@@ -139,12 +158,12 @@ impl<'a> Trouble<'a> {
             | Errno::TIMEDOUT => return,
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
                 if self.may_speak() {
-                    warn!(endpoint = self.endpoint, %error, "accepting is paused: the machine ran out of something");
+                    warn!(address = self.address, %error, "accepting is paused: the machine ran out of something");
                 }
             }
             error => {
                 if self.may_speak() {
-                    error!(endpoint = self.endpoint, %error, "accepting fails");
+                    error!(address = self.address, %error, "accepting fails");
                 }
             }
         }

@@ -1,17 +1,15 @@
 //! Making the listening sockets of an endpoint, one for each worker.
 
-use std::fs;
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
+use super::unix::{self, Access, SocketFile};
 use crate::snapshot::{Endpoint, Listen};
 use crate::sys;
 
@@ -35,55 +33,110 @@ pub struct BindError {
 pub struct Bound {
     /// The address as it is, the kernel's choice of port included.
     pub address: String,
-    /// One socket for each worker.
+    /// One socket for each worker; of a unix socket, descriptors of the same.
     pub sockets: Vec<OwnedFd>,
-    /// The file to remove at the end, and its inode so that only our own is removed.
-    file: Option<(PathBuf, u64)>,
+    /// The file of a unix socket, removed with this.
+    _file: Option<SocketFile>,
 }
 
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if let Some((path, inode)) = &self.file
-            && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
-        {
-            let _ = fs::remove_file(path);
+impl Bound {
+    /// Begins to listen, or changes the length of the queue. Only then clients are answered.
+    pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
+        let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
+        for socket in &self.sockets {
+            rustix::net::listen(socket, backlog).map_err(|error| BindError {
+                endpoint: endpoint.name.to_string(),
+                message: format!("cannot listen on {}: {error}", self.address),
+            })?;
         }
+        Ok(())
+    }
+
+    /// Gives a socket that stays the options that its endpoint has now.
+    pub fn retune(&self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
+        if let Listen::Unix {
+            path,
+            permissions,
+            owner,
+            group,
+        } = listen
+        {
+            return unix::hand_over(path, access(*permissions, owner, group));
+        }
+        for socket in &self.sockets {
+            endpoint.tcp.apply(&SockRef::from(socket))?;
+            if endpoint.fast_open {
+                sys::set_fast_open(socket.as_fd(), FAST_OPEN_QUEUE)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Binds every address of an endpoint, with a socket for each of `workers`.
-pub fn bind(endpoint: &Endpoint, workers: usize) -> Result<Vec<Bound>, BindError> {
-    let mut all = Vec::new();
-    for listen in &endpoint.listen {
-        let bound = bind_one(endpoint, listen, workers).map_err(|error| BindError {
-            endpoint: endpoint.name.to_string(),
-            message: explain(listen, &error),
-        })?;
-        all.extend(bound);
-    }
-    Ok(all)
+/// What else this process listens on while it binds.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside<'a> {
+    /// Nothing: it starts.
+    Nothing,
+    /// These ports: it reloads.
+    Ports(&'a HashSet<u16>),
 }
 
-fn bind_one(endpoint: &Endpoint, listen: &Listen, workers: usize) -> io::Result<Vec<Bound>> {
+/// Binds one place of an endpoint, with a socket for each of `workers`; none listens yet.
+pub fn bind(
+    endpoint: &Endpoint,
+    listen: &Listen,
+    workers: usize,
+    beside: Beside<'_>,
+) -> Result<Vec<Bound>, BindError> {
+    bind_one(endpoint, listen, workers, beside).map_err(|error| BindError {
+        endpoint: endpoint.name.to_string(),
+        message: explain(listen, &error),
+    })
+}
+
+fn bind_one(
+    endpoint: &Endpoint,
+    listen: &Listen,
+    workers: usize,
+    beside: Beside<'_>,
+) -> io::Result<Vec<Bound>> {
+    let probes = |port| match beside {
+        Beside::Nothing => true,
+        // Our own socket of this port answers the probe, though both can listen.
+        Beside::Ports(ports) => !ports.contains(&port),
+    };
     let bound = match listen {
-        Listen::Address(address) => bind_tcp(endpoint, *address, workers)?,
-        Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers)?,
+        Listen::Address(address) => bind_tcp(endpoint, *address, workers, probes(address.port()))?,
+        Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers, probes(*port))?,
         Listen::Unix {
             path,
             permissions,
             owner,
             group,
-        } => bind_unix(
-            endpoint,
-            path,
-            *permissions,
-            owner.as_deref(),
-            group.as_deref(),
-            workers,
-        )?,
-        Listen::Systemd(name) => return take_systemd(endpoint, name, workers),
+        } => bind_unix(path, access(*permissions, owner, group), workers)?,
+        Listen::Systemd(name) => match beside {
+            Beside::Nothing => return take_systemd(endpoint, name, workers),
+            Beside::Ports(_) => {
+                return Err(io::Error::other(
+                    "sockets of systemd are taken at a start only: restart",
+                ));
+            }
+        },
     };
     Ok(vec![bound])
+}
+
+fn access<'a>(
+    permissions: u32,
+    owner: &'a Option<String>,
+    group: &'a Option<String>,
+) -> Access<'a> {
+    Access {
+        permissions,
+        owner: owner.as_deref(),
+        group: group.as_deref(),
+    }
 }
 
 fn explain(listen: &Listen, error: &io::Error) -> String {
@@ -93,11 +146,18 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
         Listen::Systemd(name) => format!("systemd:{name}"),
     };
+    cannot_listen(&place, error)
+}
+
+/// One sentence for a place that cannot be listened on, with the way out where there is one.
+pub fn cannot_listen(place: &str, error: &io::Error) -> String {
     let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ADDRINUSE) => {
             "another process listens there; stop it, or choose another address"
         }
-        Some(Errno::ACCESS) => "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        Some(Errno::ACCESS) if !place.starts_with("unix:") => {
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
         Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address",
         _ => return format!("cannot listen on {place}: {error}"),
     };
@@ -107,38 +167,51 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
 /// SO_REUSEPORT lets each worker have a queue of its own, but it would also let a second process of
 /// the same user take half of our clients unnoticed. So the address is first bound without it, which
 /// fails when anybody listens there.
-fn bind_tcp(endpoint: &Endpoint, address: SocketAddr, workers: usize) -> io::Result<Bound> {
-    let probe = tcp_socket(endpoint, address)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    let bound = local(&probe)?;
-    drop(probe);
+fn bind_tcp(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
+    let bound = if probes {
+        let probe = tcp_socket(endpoint, address)?;
+        probe.bind(&address.into())?;
+        probe.listen(1)?;
+        local(&probe)?
+    } else {
+        address
+    };
     let sockets = (0..workers)
         .map(|_| {
             let socket = tcp_socket(endpoint, bound)?;
             socket.set_reuse_port(true)?;
             socket.bind(&bound.into())?;
-            socket.listen(i32::try_from(endpoint.backlog).unwrap_or(i32::MAX))?;
             Ok(socket.into())
         })
         .collect::<io::Result<_>>()?;
     Ok(Bound {
         address: bound.to_string(),
         sockets,
-        file: None,
+        _file: None,
     })
 }
 
 /// Both families on one socket, or IPv4 alone on a machine without IPv6.
-fn bind_everywhere(endpoint: &Endpoint, port: u16, workers: usize) -> io::Result<Bound> {
+fn bind_everywhere(
+    endpoint: &Endpoint,
+    port: u16,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match bind_dual(endpoint, both, workers) {
+    match bind_dual(endpoint, both, workers, probes) {
         Ok(mut bound) => {
             bound.address = bound.address.replace("[::]", "*");
             Ok(bound)
         }
         Err(error) if has_no_ipv6(&error) => {
-            bind_tcp(endpoint, (Ipv4Addr::UNSPECIFIED, port).into(), workers)
+            let all = (Ipv4Addr::UNSPECIFIED, port).into();
+            bind_tcp(endpoint, all, workers, probes)
         }
         Err(error) => Err(error),
     }
@@ -151,26 +224,35 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn bind_dual(endpoint: &Endpoint, both: SocketAddr, workers: usize) -> io::Result<Bound> {
-    let make = |address: SocketAddr, reuse_port: bool, backlog: i32| -> io::Result<Socket> {
+fn bind_dual(
+    endpoint: &Endpoint,
+    both: SocketAddr,
+    workers: usize,
+    probes: bool,
+) -> io::Result<Bound> {
+    let make = |address: SocketAddr, reuse_port: bool| -> io::Result<Socket> {
         let socket = tcp_socket(endpoint, address)?;
         socket.set_only_v6(false)?;
         if reuse_port {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
         Ok(socket)
     };
-    let bound = local(&make(both, false, 1)?)?;
-    let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
+    let bound = if probes {
+        let probe = make(both, false)?;
+        probe.listen(1)?;
+        local(&probe)?
+    } else {
+        both
+    };
     let sockets = (0..workers)
-        .map(|_| make(bound, true, backlog).map(OwnedFd::from))
+        .map(|_| make(bound, true).map(OwnedFd::from))
         .collect::<io::Result<_>>()?;
     Ok(Bound {
         address: bound.to_string(),
         sockets,
-        file: None,
+        _file: None,
     })
 }
 
@@ -197,75 +279,13 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 /// A unix socket is one queue, of which every worker has a descriptor.
-fn bind_unix(
-    endpoint: &Endpoint,
-    path: &Path,
-    permissions: u32,
-    owner: Option<&str>,
-    group: Option<&str>,
-    workers: usize,
-) -> io::Result<Bound> {
-    remove_stale(path)?;
-    let owner = owner.map(|name| account("/etc/passwd", name)).transpose()?;
-    let group = group.map(|name| account("/etc/group", name)).transpose()?;
-    // Nobody may connect before owner and permissions are what they should be.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener?;
-    listener.set_nonblocking(true)?;
-    rustix::net::listen(
-        &listener,
-        i32::try_from(endpoint.backlog).unwrap_or(i32::MAX),
-    )?;
-    let bound = Bound {
+fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Bound> {
+    let (listener, file) = unix::bind(path, access)?;
+    Ok(Bound {
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
-        file: Some((path.to_owned(), fs::symlink_metadata(path)?.ino())),
-    };
-    if owner.is_some() || group.is_some() {
-        rustix::fs::chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(permissions))?;
-    Ok(bound)
-}
-
-/// Removes the socket file of a process that is gone. One that somebody answers on is in use, and
-/// anything that is no socket is not ours to remove.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-            match probe.connect(&SockAddr::unix(path)?) {
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-                _ => Err(io::Error::from_raw_os_error(
-                    Errno::ADDRINUSE.raw_os_error(),
-                )),
-            }
-        }
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "there is a file of that name which is no socket",
-        )),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// The number of a user or group: given as such, or by its name in the system's file.
-fn account(file: &str, name: &str) -> io::Result<u32> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    fs::read_to_string(file)?
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next()? == name).then_some(())?;
-            fields.nth(1)?.parse().ok()
-        })
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no `{name}` in {file}")))
+        _file: Some(file),
+    })
 }
 
 /// The sockets that systemd hands over under `name` (sd_listen_fds(3)): a unit may have several.
@@ -301,7 +321,7 @@ fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> i
     Ok(Bound {
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
-        file: None,
+        _file: None,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod accept;
 mod bind;
+pub mod unix;
 
-pub use accept::{Intake, accept_loop};
-pub use bind::{BindError, Bound, bind};
+pub use accept::{DoorState, Intake, accept_loop};
+pub use bind::{Beside, BindError, Bound, bind, cannot_listen};

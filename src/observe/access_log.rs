@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::escape;
-use super::format::{Format, Line, timestamp};
+use super::format::{Format, Line, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
 use crate::outcome::{Outcome, Stage};
 use crate::tls::facts::{CertificateFacts, TlsFacts};
@@ -235,11 +235,7 @@ fn certificate(line: &mut Line, cert: &CertificateFacts) {
     line.list("sans", &sans);
     line.string("serial", &escape::text(&cert.serial));
     line.string("sha256", &cert.sha256);
-    let not_after = u64::try_from(cert.not_after).unwrap_or(0);
-    line.string(
-        "not_after",
-        &timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.min(253_402_300_799))),
-    );
+    line.string("not_after", &unix_timestamp(cert.not_after));
 }
 
 fn address(line: &mut Line, key: &str, address: Option<SocketAddr>) {

@@ -1,7 +1,7 @@
 //! One record on one line, as JSON, logfmt or plain text.
 
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -165,6 +165,14 @@ pub fn timestamp(at: SystemTime) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     OffsetDateTime::from(at).format(FORMAT).unwrap_or_default()
+}
+
+/// The same for seconds of unix time; what a certificate says may be out of all bounds.
+pub fn unix_timestamp(seconds: i64) -> String {
+    // The last moment of the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    let seconds = u64::try_from(seconds).unwrap_or(0).min(LAST);
+    timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

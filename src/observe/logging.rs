@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -24,8 +26,65 @@ pub struct LogSettings {
     pub output: Output,
 }
 
-/// Opens the log and makes it the process's. Returns its sink, to be reopened and flushed.
-pub fn start(settings: &LogSettings) -> std::io::Result<Sink> {
+/// The process's log, as far as it can be told what to do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogHandle {
+    sink: Sink,
+    level: Arc<Level>,
+}
+
+impl LogHandle {
+    /// Its sink, to be reopened and flushed.
+    pub const fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// The least severe level that is written.
+    pub fn level(&self) -> LevelFilter {
+        self.level.get()
+    }
+
+    /// Changes that level, for all that is logged from now on.
+    pub fn set_level(&self, level: LevelFilter) {
+        self.level.set(level);
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+/// The levels, from the most severe on.
+const LEVELS: [LevelFilter; 6] = [
+    LevelFilter::OFF,
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
+
+/// A level that can be changed: its place in [`LEVELS`].
+#[derive(Debug)]
+struct Level(AtomicUsize);
+
+impl Level {
+    fn new(level: LevelFilter) -> Self {
+        let new = Self(AtomicUsize::new(0));
+        new.set(level);
+        new
+    }
+
+    fn get(&self) -> LevelFilter {
+        let place = self.0.load(Ordering::Relaxed);
+        LEVELS.get(place).copied().unwrap_or(LevelFilter::TRACE)
+    }
+
+    fn set(&self, level: LevelFilter) {
+        let place = LEVELS.iter().position(|known| *known == level);
+        self.0.store(place.unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// Opens the log and makes it the process's.
+pub fn start(settings: &LogSettings) -> std::io::Result<LogHandle> {
     let sink = Sink::open(&settings.output)?;
     let terminal = match settings.output {
         Output::Stderr => std::io::stderr().is_terminal(),
@@ -35,29 +94,30 @@ pub fn start(settings: &LogSettings) -> std::io::Result<Sink> {
     let format = settings
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
+    let level = Arc::new(Level::new(settings.level));
     let log = Log {
-        level: settings.level,
+        level: Arc::clone(&level),
         format,
         sink: sink.clone(),
     };
     // Only a second start in one process can fail here; the first log then stays.
     let _ = tracing::subscriber::set_global_default(log);
-    Ok(sink)
+    Ok(LogHandle { sink, level })
 }
 
 struct Log {
-    level: LevelFilter,
+    level: Arc<Level>,
     format: Format,
     sink: Sink,
 }
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        *metadata.level() <= self.level.get()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
+        Some(self.level.get())
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -1,4 +1,4 @@
-//! What operators see: the access log and the process's own log.
+//! What operators see: the access log, the process's own log and its metrics.
 //!
 //! Renders and writes values that others hand over; decides nothing. Nothing here waits for a disk
 //! or a terminal on a worker thread.
@@ -7,4 +7,5 @@ pub mod access_log;
 pub mod escape;
 pub mod format;
 pub mod logging;
+pub mod metrics;
 pub mod sink;

@@ -48,7 +48,10 @@ pub struct Sink {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Lines that did not fit, and were not told of yet.
     lost: AtomicU64,
+    /// Lines that were never written, since the start.
+    dropped: AtomicU64,
     reopen: AtomicBool,
 }
 
@@ -82,7 +85,13 @@ impl Sink {
             && queue.try_send(Message::Line(line)).is_err()
         {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many lines were never written, because the output was too slow or failed.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Opens the file again under its name, after a log rotation. Never waits.
@@ -170,7 +179,13 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
             complaints.note(out.get_mut().reopen(), 0);
         }
         match message {
-            Ok(Message::Line(line)) => complaints.note(out.write_all(line.as_bytes()), 1),
+            Ok(Message::Line(line)) => {
+                let written = out.write_all(line.as_bytes());
+                if written.is_err() {
+                    shared.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                complaints.note(written, 1);
+            }
             Ok(Message::Nudge) => {}
             Ok(Message::Flush(done)) => {
                 complaints.note(out.flush(), 0);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Limits;
-use crate::lifecycle::Phase;
+use crate::lifecycle::Order;
+use crate::outcome::Reason;
 
 /// With no limit at all the timer still has to be set to something.
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -17,11 +18,12 @@ pub(super) enum Limit {
     HalfClose,
     Lifetime,
     Drain,
+    Ordered(Reason),
 }
 
 pub(super) struct Clock {
     limits: Limits,
-    drain_idle: Option<Duration>,
+    order: Option<Order>,
     ended: bool,
     last_progress: Instant,
 }
@@ -30,7 +32,7 @@ impl Clock {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            drain_idle: None,
+            order: None,
             ended: false,
             last_progress: Instant::now(),
         }
@@ -51,16 +53,20 @@ impl Clock {
         true
     }
 
-    /// Takes note of the process's phase. `true` when connections are to be cut.
-    pub(super) const fn enter(&mut self, phase: Phase) -> bool {
-        match phase {
-            Phase::Run => false,
-            Phase::Drain { idle_after } => {
-                self.drain_idle = Some(idle_after);
-                false
+    /// Takes note of the order in force. The deadline may be another one now.
+    pub(super) const fn obey(&mut self, order: Option<Order>) {
+        self.order = order;
+    }
+
+    /// The moment that the order sets.
+    fn ordered(&self) -> Option<(Instant, Limit)> {
+        Some(match self.order? {
+            Order::Drain { idle_after, from } => {
+                let idle = self.last_progress.checked_add(idle_after)?;
+                (idle.max(from), Limit::Drain)
             }
-            Phase::Cut => true,
-        }
+            Order::End { reason, at } => (at, Limit::Ordered(reason)),
+        })
     }
 
     /// The moment to look at the limits again.
@@ -92,7 +98,7 @@ impl Clock {
                 self.limits.half_close.filter(|_| self.ended),
                 Limit::HalfClose,
             ),
-            since(self.drain_idle, Limit::Drain),
+            self.ordered(),
             self.limits.lifetime.map(|at| (at, Limit::Lifetime)),
         ]
         .into_iter()

@@ -24,7 +24,8 @@ use self::clock::Clock;
 use self::flow::{Cut, Flow};
 pub use self::teardown::Teardown;
 use crate::leg::Leg;
-use crate::lifecycle::{Phase, Phases};
+use crate::lifecycle::Leash;
+use crate::outcome::Reason;
 
 /// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +60,6 @@ pub struct Limits {
     pub origin_truncation: OnTruncation,
 }
 
-/// Application bytes moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// From the client to the origin.
-    pub up: u64,
-    /// From the origin to the client.
-    pub down: u64,
-}
-
 /// How a relay ended.
 #[derive(Debug)]
 pub enum RelayEnd {
@@ -81,8 +73,8 @@ pub enum RelayEnd {
     Idle,
     /// The connection reached `lifetime`.
     Lifetime,
-    /// The process is stopping.
-    Drain,
+    /// It was ended from outside.
+    Ordered(Reason),
     /// This side reset its connection.
     Reset(Side, std::io::Error),
     /// This side's TLS stream ended without close_notify.
@@ -117,25 +109,18 @@ impl Relay {
     }
 
     /// Moves bytes until the end, and says how it ended. What is then left to do, if anything is, is
-    /// in the [`Teardown`]. `traffic` is kept up to date, so that it holds when the relay is dropped,
-    /// too.
-    pub async fn run(
-        mut self: Box<Self>,
-        traffic: &mut Traffic,
-        phases: &mut Phases,
-    ) -> (RelayEnd, Option<Teardown>) {
-        let mut cut = self.clock.enter(*phases.borrow_and_update());
+    /// in the [`Teardown`]. What has moved is told to the leash all along, and orders come from it.
+    pub async fn run(mut self: Box<Self>, leash: &Leash) -> (RelayEnd, Option<Teardown>) {
+        // What came along with the handshakes.
+        leash.progress(self.up.moved(), self.down.moved());
+        self.clock.obey(leash.order());
         let mut timer = std::pin::pin!(sleep_until(self.clock.deadline()));
         let end = loop {
-            if cut {
-                break RelayEnd::Drain;
-            }
             tokio::select! {
                 biased;
-                end = poll_fn(|cx| self.poll(cx, timer.as_mut(), traffic)) => break end,
-                changed = phases.changed() => {
-                    let phase = changed.map_or(Phase::Cut, |()| *phases.borrow_and_update());
-                    cut = self.clock.enter(phase);
+                end = poll_fn(|cx| self.poll(cx, timer.as_mut(), leash)) => break end,
+                () = leash.told() => {
+                    self.clock.obey(leash.order());
                     timer.as_mut().reset(self.clock.deadline());
                 }
             }
@@ -148,7 +133,7 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
-        traffic: &mut Traffic,
+        leash: &Leash,
     ) -> Poll<RelayEnd> {
         let before = self.up.progress() + self.down.progress();
         self.up
@@ -158,13 +143,12 @@ impl Relay {
         if self.up.is_nudged() {
             cx.waker().wake_by_ref();
         }
-        traffic.up = self.up.moved();
-        traffic.down = self.down.moved();
-        if let Some(end) = self.end() {
-            return Poll::Ready(end);
-        }
         if self.up.progress() + self.down.progress() != before {
             self.clock.progress();
+            leash.progress(self.up.moved(), self.down.moved());
+        }
+        if let Some(end) = self.end() {
+            return Poll::Ready(end);
         }
         if (self.up.has_ended() || self.down.has_ended()) && self.clock.first_end() {
             timer.as_mut().reset(self.clock.deadline());
@@ -196,7 +180,8 @@ impl Relay {
         match limit {
             clock::Limit::Idle => RelayEnd::Idle,
             clock::Limit::Lifetime => RelayEnd::Lifetime,
-            clock::Limit::Drain => RelayEnd::Drain,
+            clock::Limit::Drain => RelayEnd::Ordered(Reason::Drain),
+            clock::Limit::Ordered(reason) => RelayEnd::Ordered(reason),
             clock::Limit::HalfClose if self.up.is_stuck() || self.down.is_stuck() => {
                 RelayEnd::Undelivered
             }

@@ -33,13 +33,21 @@ pub struct Arrival<'a> {
 impl Match {
     /// Whether an arrival fulfils it.
     pub fn holds(&self, arrival: &Arrival<'_>) -> bool {
-        let alpn = self.alpn.is_empty() || self.alpn.iter().any(|p| arrival.alpn.contains(p));
-        let source = self.sources.is_empty()
+        self.is_offered(arrival) && self.is_from(arrival)
+    }
+
+    /// Whether the client offers one of the protocols.
+    pub fn is_offered(&self, arrival: &Arrival<'_>) -> bool {
+        self.alpn.is_empty() || self.alpn.iter().any(|p| arrival.alpn.contains(p))
+    }
+
+    /// Whether the client is in one of the networks.
+    pub fn is_from(&self, arrival: &Arrival<'_>) -> bool {
+        self.sources.is_empty()
             || arrival.source.is_some_and(|ip| {
                 let ip = ip.to_canonical();
                 self.sources.iter().any(|net| net.contains(&ip))
-            });
-        alpn && source
+            })
     }
 
     /// Whether every arrival that fulfils `other` fulfils this one, too.
@@ -92,6 +100,19 @@ impl<T> RouteTable<T> {
     /// Adds a route at the end of those for connections that no pattern owns.
     pub fn add_default(&mut self, when: Match, route: T) {
         self.default.push((when, route));
+    }
+
+    /// Every route, in no order, and as often as there are patterns that lead to it.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        let owned = self.owners.values().flatten();
+        owned.chain(&self.default).map(|(_, route)| route)
+    }
+
+    /// The routes that are tried for a name, in order: those of the pattern that owns it, else the
+    /// default ones.
+    pub fn candidates(&self, name: Option<&Name>) -> &[(Match, T)] {
+        name.and_then(|name| self.owners.owner(name))
+            .map_or(&self.default, |owned| owned)
     }
 
     /// The route that an arrival takes.

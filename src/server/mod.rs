@@ -1,32 +1,48 @@
 //! The life of the process: sockets, workers, signals, and the end.
 
+mod answers;
 mod census;
+mod control;
+mod doors;
+mod files;
 mod limits;
+mod plan;
+mod reload;
+mod reloads;
+mod retire;
 mod signals;
+mod stop;
 mod worker;
 
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{error, info, warn};
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
 
 use self::census::Census;
-use self::signals::{Signal, Signals};
-use self::worker::{Listener, Worker, Workers};
+use self::control::{Asked, Control};
+use self::doors::{Doors, NewDoors};
+use self::reload::Running;
+use self::reloads::Reloads;
+use self::signals::Signals;
+
+use self::worker::{Worker, Workers};
+use crate::admin::{self, Probes};
 use crate::admission::Admission;
+use crate::config::load::{Loaded, Source};
 use crate::connection::Surroundings;
-use crate::endpoint::{self, BindError, Bound};
-use crate::lifecycle::Phase;
+use crate::endpoint::BindError;
+use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
-use crate::observe::sink::Sink;
-use crate::snapshot::{DrainPolicy, Live, Snapshot};
-use crate::sys;
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
+use crate::snapshot::{Live, Snapshot};
 use crate::tls;
+use crate::tls::resumption::Sessions;
 use crate::upstream::Resolver;
 
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
@@ -40,6 +56,8 @@ const LOOKUPS: usize = 16;
 pub enum StartError {
     /// Listening sockets cannot be had.
     Bind(Vec<BindError>),
+    /// The admin socket or the metrics listener cannot be had: one sentence.
+    Admin(String),
     /// A log cannot be opened.
     Log(io::Error),
     /// Threads, descriptors or randomness are missing.
@@ -64,93 +82,182 @@ pub enum Patience {
     None,
 }
 
-/// The listening sockets, by endpoint.
-type Sockets = Vec<(Arc<str>, Vec<Bound>)>;
+/// A configuration to be served, and the way to it.
+#[derive(Debug)]
+pub struct Boot {
+    /// Where it came from, to be read again.
+    pub source: Source,
+    /// What was read; its snapshot was taken out of it.
+    pub loaded: Loaded,
+    /// When the reading began.
+    pub read_at: SystemTime,
+    /// What came of it.
+    pub snapshot: Snapshot,
+    /// The sessions that it was compiled with.
+    pub sessions: Arc<Sessions>,
+}
 
 /// A server whose sockets are bound.
 #[derive(Debug)]
 pub struct Server {
+    running: Running,
+    read_at: SystemTime,
     live: Arc<Live>,
-    bound: Sockets,
+    bound: NewDoors,
     workers: usize,
     admission: Admission,
     access_log: AccessLog,
-    log: Sink,
-    drain: DrainPolicy,
+    log: LogHandle,
+    metrics: Arc<Metrics>,
+    admin: admin::Doors,
 }
 
 impl Server {
     /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
-    pub fn start(snapshot: Snapshot, log: Sink) -> Result<Self, StartError> {
+    pub fn start(boot: Boot, log: LogHandle) -> Result<Self, StartError> {
+        let snapshot = boot.snapshot;
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
         limits::raise().map_err(|e| StartError::System(e.to_string()))?;
-        let bound = bind_all(&snapshot, workers)?;
-        let sockets = bound.iter().flat_map(|(_, bound)| bound);
-        let sockets = sockets.map(|bound| bound.sockets.len()).sum();
-        let connections = limits::connections(snapshot.process.connections, workers, sockets)
+        let bound = Doors::default()
+            .bind(&snapshot, workers)
+            .map_err(StartError::Bind)?;
+        let admin = admin::Doors::bind(&snapshot.admin).map_err(StartError::Admin)?;
+        // Each accept socket has a second descriptor, with its worker.
+        let reserved = 2 * bound.sockets() + admin.descriptors();
+        let connections = limits::connections(snapshot.process.connections, workers, reserved)
             .map_err(StartError::System)?;
+        let logs = vec![
+            ("access", access_log.sink().clone()),
+            ("process", log.sink().clone()),
+        ];
+        let metrics = Metrics::new(workers, logs);
+        metrics.adopt(&answers::inventory(&snapshot));
         Ok(Self {
+            running: Running {
+                source: boot.source,
+                loaded: Arc::new(boot.loaded),
+                sessions: boot.sessions,
+            },
+            read_at: boot.read_at,
             bound,
             workers,
             admission: Admission::new(connections, snapshot.process.handshakes),
             access_log,
             log,
-            drain: snapshot.process.drain,
+            metrics: Arc::new(metrics),
+            admin,
             live: Arc::new(Live::new(snapshot)),
         })
     }
 
-    /// The addresses listened on, by endpoint.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.bound
-            .iter()
-            .flat_map(|(name, bound)| bound.iter().map(move |b| (&**name, b.address.as_str())))
+    /// The addresses listened on, each with its endpoint.
+    pub fn addresses(&self) -> Vec<(Arc<str>, String)> {
+        self.bound.addresses()
     }
 
     /// Serves until a signal says stop, and to the end of its connections.
-    pub fn run(mut self, patience: Patience) -> Result<Ending, StartError> {
+    pub fn run(self, patience: Patience) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
             .max_blocking_threads(LOOKUPS)
+            .thread_keep_alive(Duration::from_secs(1))
             .thread_name("control")
             .enable_all()
             .build()
             .map_err(system)?;
-        let (phase, phases) = watch::channel(Phase::Run);
         let signals = control
             .block_on(async { Signals::listen() })
             .map_err(system)?;
+        let (phase, phases) = watch::channel(Phase::Run);
         let around = Arc::new(Surroundings {
             resolver: Resolver::new(control.handle().clone()),
             access_log: self.access_log.clone(),
-            phases,
+            counters: self.metrics.shard(0),
+            phases: phases.clone(),
+            register: Arc::default(),
         });
         let census = Arc::new(Census::default());
-        let threads = self.spawn_workers(&around, &census).map_err(system)?;
-        for (endpoint, address) in self.addresses() {
-            info!(endpoint, address, "listening");
-        }
-        let ending = control.block_on(self.live_on(signals, phase, &census, patience));
+        let (crew, threads) = self.spawn_workers(&around, &census).map_err(system)?;
+        let (access_log, log) = (self.access_log.clone(), self.log.clone());
+        let ending = control.block_on(self.serve(Hands {
+            around,
+            census,
+            crew,
+            phase,
+            phases,
+            signals,
+            patience,
+        }));
         for thread in threads {
             if thread.join().is_err() {
                 error!("a worker had panicked");
             }
         }
         control.shutdown_background();
-        self.access_log.sink().flush();
-        self.log.flush();
-        Ok(ending)
+        access_log.sink().flush();
+        log.sink().flush();
+        ending
+    }
+
+    /// Opens the doors, and gives everything into the hands of the control loop.
+    async fn serve(self, hands: Hands) -> Result<Ending, StartError> {
+        let snapshot = Arc::clone(&self.live.load());
+        let followed = self.running.followed(&snapshot, self.read_at);
+        let (followed, follow) = watch::channel(followed);
+        let (changed, changes) = mpsc::channel(1);
+        let (handle, calls) = admin::channel();
+        let probes = Probes {
+            metrics: Arc::clone(&self.metrics),
+            phases: hands.phases,
+        };
+        let opened: Vec<_> = self.admin.addresses();
+        let admin = self.admin.open(&handle, &probes);
+        let admin = admin.map_err(|e| StartError::System(e.to_string()))?;
+        let mut control = Control {
+            metrics: self.metrics,
+            stopping: None,
+            _admin: admin,
+            running: self.running,
+            live: self.live,
+            doors: Doors::default(),
+            crew: hands.crew,
+            around: hands.around,
+            census: hands.census,
+            phase: hands.phase,
+            log: self.log,
+            reloads: Reloads::default(),
+            followed,
+        };
+        if let Err(errors) = self.bound.prepare(&control.crew).await {
+            drop(self.bound);
+            control.cut().await;
+            return Err(StartError::Bind(errors));
+        }
+        control.doors.commit(self.bound, &snapshot);
+        for (endpoint, address) in control.doors.addresses() {
+            info!(%endpoint, address, "listening");
+        }
+        for (door, address) in opened {
+            info!(door, address, "listening");
+        }
+        tokio::spawn(files::watch(follow, changed));
+        let asked = Asked {
+            signals: hands.signals,
+            calls,
+            changes,
+        };
+        Ok(control.live_on(asked, hands.patience).await)
     }
 
     /// Starts the workers. All that can fail is done before a thread is begun.
     fn spawn_workers(
-        &mut self,
+        &self,
         around: &Arc<Surroundings>,
         census: &Arc<Census>,
-    ) -> io::Result<Vec<thread::JoinHandle<()>>> {
+    ) -> io::Result<(Arc<Workers>, Vec<thread::JoinHandle<()>>)> {
         let (crew, inboxes) = Workers::new(self.workers);
         let mut workers = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -159,135 +266,35 @@ impl Server {
                 index,
                 crew: Arc::clone(&crew),
                 inbox,
-                listeners: self.listeners(&runtime)?,
                 live: Arc::clone(&self.live),
                 admission: self.admission.clone(),
-                around: Arc::clone(around),
+                around: Arc::new(Surroundings {
+                    counters: self.metrics.shard(index),
+                    ..Surroundings::clone(around)
+                }),
                 census: Arc::clone(census),
             };
             workers.push((index, runtime, worker));
         }
-        workers
+        let threads = workers
             .into_iter()
             .map(|(index, runtime, worker)| {
                 thread::Builder::new()
                     .name(format!("worker-{index}"))
                     .spawn(move || runtime.block_on(worker.work()))
             })
-            .collect()
-    }
-
-    /// Takes the sockets of one worker, so that they are closed when its accept loops end.
-    fn listeners(&mut self, runtime: &Runtime) -> io::Result<Vec<Listener>> {
-        let _within = runtime.enter();
-        let mut listeners = Vec::new();
-        for (name, bound) in &mut self.bound {
-            for socket in bound.iter_mut().filter_map(|bound| bound.sockets.pop()) {
-                listeners.push((Arc::clone(name), sys::watch(socket)?));
-            }
-        }
-        Ok(listeners)
-    }
-
-    /// The control loop: one signal after the other, until nothing is left to serve.
-    async fn live_on(
-        &mut self,
-        mut signals: Signals,
-        phase: watch::Sender<Phase>,
-        census: &Census,
-        patience: Patience,
-    ) -> Ending {
-        self.until_stop(&mut signals).await;
-        if patience == Patience::None {
-            phase.send_replace(Phase::Cut);
-            let _ = timeout(CUT, census.emptied()).await;
-            return Ending::Drained;
-        }
-        let cut_short = self.lame_duck(&mut signals).await;
-        let deadline = Instant::now() + self.drain.stop;
-        info!(connections = census.count(), "draining");
-        phase.send_replace(Phase::Drain {
-            idle_after: self.drain.idle_after,
-        });
-        // The accept loops close their sockets; a unix socket's file goes with them.
-        self.bound.clear();
-        let drained = !cut_short && self.drained(&mut signals, census, deadline).await;
-        if drained {
-            phase.send_replace(Phase::Cut);
-            info!("drained");
-            return Ending::Drained;
-        }
-        let left = census.count();
-        phase.send_replace(Phase::Cut);
-        let _ = timeout(CUT, census.emptied()).await;
-        if left == 0 {
-            return Ending::Drained;
-        }
-        warn!(connections = left, "cut at the end of the drain");
-        Ending::Cut
-    }
-
-    async fn until_stop(&self, signals: &mut Signals) {
-        loop {
-            match signals.next().await {
-                Signal::Stop => return,
-                other => self.handle(other),
-            }
-        }
-    }
-
-    /// Still accepting for `lame_duck`. `true` when a second signal ends the patience.
-    async fn lame_duck(&self, signals: &mut Signals) -> bool {
-        let end = Instant::now() + self.drain.lame_duck;
-        loop {
-            tokio::select! {
-                () = sleep_until(end) => return false,
-                signal = signals.next() => match signal {
-                    Signal::Stop => return true,
-                    other => self.handle(other),
-                },
-            }
-        }
-    }
-
-    /// Whether all connections finished before the deadline and before a second signal.
-    async fn drained(&self, signals: &mut Signals, census: &Census, deadline: Instant) -> bool {
-        loop {
-            tokio::select! {
-                () = census.emptied() => return true,
-                () = sleep_until(deadline) => return false,
-                signal = signals.next() => match signal {
-                    Signal::Stop => return false,
-                    other => self.handle(other),
-                },
-            }
-        }
-    }
-
-    fn handle(&self, signal: Signal) {
-        match signal {
-            Signal::Reopen => {
-                self.access_log.sink().reopen();
-                self.log.reopen();
-            }
-            Signal::Reload => warn!("reload is not supported yet: the running configuration stays"),
-            Signal::Stop => {}
-        }
+            .collect::<io::Result<_>>()?;
+        Ok((crew, threads))
     }
 }
 
-fn bind_all(snapshot: &Snapshot, workers: usize) -> Result<Sockets, StartError> {
-    let mut bound = Vec::new();
-    let mut errors = Vec::new();
-    for endpoint in &snapshot.endpoints {
-        match endpoint::bind(endpoint, workers) {
-            Ok(sockets) => bound.push((Arc::clone(&endpoint.name), sockets)),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() {
-        Ok(bound)
-    } else {
-        Err(StartError::Bind(errors))
-    }
+/// What the control loop is given besides the server itself.
+struct Hands {
+    around: Arc<Surroundings>,
+    census: Arc<Census>,
+    crew: Arc<Workers>,
+    phase: watch::Sender<Phase>,
+    phases: Phases,
+    signals: Signals,
+    patience: Patience,
 }

@@ -1,14 +1,14 @@
 //! A worker: one thread, one runtime, its own accept sockets and its own connections.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::error;
@@ -16,37 +16,75 @@ use tracing::error;
 use super::census::Census;
 use crate::admission::{Admission, Beginning, Permit};
 use crate::connection::{self, Accepted, Surroundings};
-use crate::endpoint::{Intake, accept_loop};
+use crate::endpoint::{DoorState, Intake, accept_loop};
 use crate::leg::Socket;
 use crate::lifecycle;
-use crate::snapshot::{Endpoint, Live, Protocol};
+use crate::snapshot::{Endpoint, Live, Place, Protocol};
+use crate::sys;
 
 /// A connection is handed to another worker when this one has so many more than that one: the
 /// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
 const UNEVEN: usize = 8;
+
+/// What a worker is sent.
+pub(super) enum Message {
+    /// A connection that another worker has accepted.
+    Arrival(Arrival),
+    /// A socket to accept from.
+    Door(NewDoor),
+}
+
+/// A bound socket, to be registered with a worker's runtime.
+pub(super) struct NewDoor {
+    /// Where it listens, for people.
+    pub(super) address: String,
+    /// Where it listens.
+    pub(super) place: Place,
+    /// The endpoint that it is opened for.
+    pub(super) endpoint: Arc<Endpoint>,
+    /// The socket.
+    pub(super) socket: OwnedFd,
+    /// When it opens and closes.
+    pub(super) state: watch::Receiver<DoorState>,
+    /// To be told whether it could be registered.
+    pub(super) registered: oneshot::Sender<io::Result<()>>,
+}
 
 /// A connection that was accepted but belongs to no runtime yet.
 pub(super) struct Arrival {
     socket: OwnedFd,
     client: Option<SocketAddr>,
     endpoint: Arc<Endpoint>,
+    generation: u64,
     permit: Permit,
     at: Instant,
-    place: Place,
+    seat: Seat,
 }
 
 /// The workers, as they see each other: how much each has, and how to reach it. The channels hold no
 /// more than the process's cap on connections lets in.
 pub(super) struct Workers {
     loads: Vec<AtomicUsize>,
-    inboxes: Vec<mpsc::UnboundedSender<Arrival>>,
+    inboxes: Vec<mpsc::UnboundedSender<Message>>,
 }
 
 impl Workers {
-    pub(super) fn new(count: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Arrival>>) {
+    pub(super) fn new(count: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
         let (inboxes, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let loads = (0..count).map(|_| AtomicUsize::new(0)).collect();
         (Arc::new(Self { loads, inboxes }), receivers)
+    }
+
+    /// Sends something to a worker; it can fail only while the process ends.
+    pub(super) fn send(&self, index: usize, message: Message) -> bool {
+        self.inboxes
+            .get(index)
+            .is_some_and(|inbox| inbox.send(message).is_ok())
+    }
+
+    /// How many there are.
+    pub(super) const fn count(&self) -> usize {
+        self.inboxes.len()
     }
 
     fn load(&self, index: usize) -> usize {
@@ -65,14 +103,14 @@ impl Workers {
     }
 }
 
-/// A connection's place on a worker and in the census, given up on drop.
-struct Place {
+/// A connection's seat on a worker and in the census, given up on drop.
+struct Seat {
     crew: Arc<Workers>,
     census: Arc<Census>,
     index: usize,
 }
 
-impl Place {
+impl Seat {
     fn take(crew: &Arc<Workers>, census: &Arc<Census>, index: usize) -> Self {
         if let Some(load) = crew.loads.get(index) {
             load.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +124,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(load) = self.crew.loads.get(self.index) {
             load.fetch_sub(1, Ordering::Relaxed);
@@ -111,14 +149,10 @@ impl Drop for DoorKeeper {
     }
 }
 
-/// An accept socket that is registered with a worker's runtime, and its endpoint's name.
-pub(super) type Listener = (Arc<str>, AsyncFd<OwnedFd>);
-
 pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) crew: Arc<Workers>,
-    pub(super) inbox: mpsc::UnboundedReceiver<Arrival>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) inbox: mpsc::UnboundedReceiver<Message>,
     pub(super) live: Arc<Live>,
     pub(super) admission: Admission,
     pub(super) around: Arc<Surroundings>,
@@ -130,19 +164,6 @@ impl Worker {
     pub(super) async fn work(mut self) {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
-        for (name, listener) in std::mem::take(&mut self.listeners) {
-            let mut door = self.door(&name);
-            let admission = self.admission.clone();
-            let phases = self.around.phases.clone();
-            let door_keeper = DoorKeeper::new(&self.census);
-            accepting.spawn(async move {
-                let _door_keeper = door_keeper;
-                let accepting = accept_loop(&name, listener, admission, phases, &mut door);
-                if let Err(error) = accepting.await {
-                    error!(endpoint = %name, %error, "the accept loop has ended");
-                }
-            });
-        }
         let mut phases = self.around.phases.clone();
         let cut = lifecycle::cut(&mut phases);
         tokio::pin!(cut);
@@ -150,23 +171,51 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = &mut cut => break,
-                Some(arrival) = self.inbox.recv() => spawn(arrival, &self.around),
+                Some(message) = self.inbox.recv() => match message {
+                    Message::Arrival(arrival) => spawn(arrival, &self.around),
+                    Message::Door(door) => self.open(door, &mut accepting),
+                },
                 Some(ended) = accepting.join_next() => if ended.is_err() {
                     error!("an accept loop has panicked");
                 },
             }
         }
         // What was handed over but not begun would otherwise end without a record.
-        while let Ok(arrival) = self.inbox.try_recv() {
-            spawn(arrival, &self.around);
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Arrival(arrival) = message {
+                spawn(arrival, &self.around);
+            }
         }
         let _ = timeout(super::CUT, self.census.emptied()).await;
         heartbeat.abort();
     }
 
-    fn door(&self, name: &Arc<str>) -> Door {
+    /// Registers a socket with this worker's runtime; its accept loop begins when the door opens.
+    fn open(&self, new: NewDoor, accepting: &mut JoinSet<()>) {
+        let listener = match sys::watch(new.socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let _ = new.registered.send(Err(error));
+                return;
+            }
+        };
+        let mut door = self.door(new.place, new.endpoint);
+        let admission = self.admission.clone();
+        let door_keeper = DoorKeeper::new(&self.census);
+        accepting.spawn(async move {
+            let _door_keeper = door_keeper;
+            let accepting = accept_loop(&new.address, listener, admission, new.state, &mut door);
+            if let Err(error) = accepting.await {
+                error!(address = %new.address, %error, "the accept loop has ended");
+            }
+        });
+        let _ = new.registered.send(Ok(()));
+    }
+
+    fn door(&self, place: Place, endpoint: Arc<Endpoint>) -> Door {
         Door {
-            endpoint: Arc::clone(name),
+            last: (endpoint, 0),
+            place,
             index: self.index,
             crew: Arc::clone(&self.crew),
             live: Arc::clone(&self.live),
@@ -178,7 +227,10 @@ impl Worker {
 
 /// Where a worker's accepted sockets go in: onto this worker, or a less loaded one.
 struct Door {
-    endpoint: Arc<str>,
+    place: Place,
+    /// The endpoint that last listened here: clients that were queued when it left the configuration
+    /// are still its own.
+    last: (Arc<Endpoint>, u64),
     index: usize,
     crew: Arc<Workers>,
     live: Arc<Live>,
@@ -186,33 +238,45 @@ struct Door {
     census: Arc<Census>,
 }
 
+impl Door {
+    /// The endpoint of today, and the generation of its snapshot.
+    fn refresh(&mut self) -> &(Arc<Endpoint>, u64) {
+        let snapshot = self.live.load();
+        if snapshot.generation != self.last.1
+            && let Some(endpoint) = snapshot.endpoint_at(&self.place)
+        {
+            self.last = (Arc::clone(endpoint), snapshot.generation);
+        }
+        &self.last
+    }
+}
+
 impl Intake for Door {
-    fn beginning(&self) -> Beginning {
-        match self.live.load().endpoint(&self.endpoint) {
-            Some(endpoint) if endpoint.protocol == Protocol::Tcp => Beginning::Relay,
-            _ => Beginning::Handshake,
+    fn beginning(&mut self) -> Beginning {
+        match self.refresh().0.protocol {
+            Protocol::Tcp => Beginning::Relay,
+            Protocol::Tls => Beginning::Handshake,
         }
     }
 
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot it is born with.
-        let Some(endpoint) = self.live.load().endpoint(&self.endpoint).map(Arc::clone) else {
-            return;
-        };
+        let (endpoint, generation) = self.refresh();
+        let (endpoint, generation) = (Arc::clone(endpoint), *generation);
         let chosen = self.crew.choose(self.index);
         let arrival = Arrival {
             socket,
             client,
             endpoint,
+            generation,
             permit,
             at: Instant::now(),
-            place: Place::take(&self.crew, &self.census, chosen),
+            seat: Seat::take(&self.crew, &self.census, chosen),
         };
         if chosen == self.index {
             spawn(arrival, &self.around);
-        } else if let Some(inbox) = self.crew.inboxes.get(chosen) {
-            // It can fail only while the process ends.
-            let _ = inbox.send(arrival);
+        } else {
+            self.crew.send(chosen, Message::Arrival(arrival));
         }
     }
 }
@@ -233,9 +297,10 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
         socket,
         client,
         endpoint,
+        generation,
         permit,
         at,
-        place,
+        seat,
     } = arrival;
     match register(socket, client) {
         Ok(socket) => {
@@ -243,10 +308,11 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
                 socket,
                 client,
                 endpoint,
+                generation,
                 permit,
                 at,
             };
-            tokio::spawn(connection::run(accepted, Arc::clone(around), place));
+            tokio::spawn(connection::run(accepted, Arc::clone(around), seat));
         }
         Err(error) => connection::lost(client, &endpoint, at, &error, around),
     }

@@ -84,6 +84,16 @@ pub enum CertificateChoice {
 }
 
 impl CertificateChoice {
+    /// The certificate that a client of today gets, whatever it can verify.
+    pub fn for_client(&self, name: Option<&Name>, now: i64) -> Option<&Arc<Certificate>> {
+        let candidates = match self {
+            Self::ByName(certificates) => certificates.for_name(name?.as_str()),
+            Self::Fixed(certificate) => std::slice::from_ref(certificate),
+        };
+        let valid = candidates.iter().find(|c| c.is_valid_at(now));
+        valid.or_else(|| candidates.first())
+    }
+
     /// The certificates that may be presented for these patterns, by their fingerprints.
     pub fn fingerprints(&self, patterns: &[Pattern]) -> Vec<[u8; 32]> {
         match self {

@@ -58,6 +58,14 @@ pub async fn read(socket: &mut Socket) -> Result<Hello, Failure> {
     }
 }
 
+/// Reads one ClientHello that was captured: its records, as they go over the wire.
+pub fn captured(bytes: Vec<u8>) -> Result<Hello, Failure> {
+    match Parser::default().feed(&bytes)? {
+        Some(hello) => Ok(Hello { bytes, ..hello }),
+        None => Err(Failure::new(Reason::HelloMalformed).detail("it is not whole")),
+    }
+}
+
 /// Reads once, through the worker's scratch so that a silent client holds no buffer.
 async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<usize, Failure> {
     let room = (HELLO_MAX - bytes.len()).min(HELLO_READ);

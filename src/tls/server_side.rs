@@ -51,6 +51,7 @@ pub struct ServerSide {
     aes_first: Arc<ServerConfig>,
     chacha_first: Arc<ServerConfig>,
     judge: Judge,
+    certificate: Arc<CertificateChoice>,
     resumption: Option<Resumption>,
 }
 
@@ -59,7 +60,8 @@ impl ServerSide {
     /// resumes anything; each connection gets a copy that knows its own sessions.
     pub fn new(policy: ServerPolicy) -> Result<Self, Error> {
         let judge = Judge::new(policy.client_auth).map_err(|e| Error::General(e.to_string()))?;
-        let certificate: Arc<dyn ResolvesServerCert> = Arc::new(policy.certificate);
+        let choice = Arc::new(policy.certificate);
+        let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
         let build = |suites: &[SupportedCipherSuite]| {
             let builder = ServerConfig::builder_with_provider(provider_of(suites, &policy.groups))
                 .with_protocol_versions(policy.versions.supported())?;
@@ -87,8 +89,25 @@ impl ServerSide {
             aes_first,
             chacha_first,
             judge,
+            certificate: choice,
             resumption: policy.resumption,
         })
+    }
+
+    /// The certificate presented.
+    pub fn certificate(&self) -> &CertificateChoice {
+        &self.certificate
+    }
+
+    /// The application protocol that is negotiated with a client that offers these. The reason, if
+    /// the client is refused for it.
+    pub fn negotiate(&self, offered: &[Vec<u8>]) -> Result<Option<&[u8]>, Reason> {
+        let ours = &self.aes_first.alpn_protocols;
+        if ours.is_empty() || offered.is_empty() {
+            return Ok(None);
+        }
+        let common = ours.iter().find(|protocol| offered.contains(protocol));
+        common.map_or(Err(Reason::NoCommonAlpn), |p| Ok(Some(p.as_slice())))
     }
 
     /// The policy on client certificates.

@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::certs::Authority;
 use super::{Exit, complain, print, start};
-use crate::config::compile::{Circumstances, Files};
-use crate::config::load;
+use crate::config::load::Source;
 use crate::server::{Patience, Server};
-use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -94,14 +92,7 @@ impl Scene {
             complain(&format!("reseal: {}: {error}", path.display()));
             return Err(Exit::Internal);
         }
-        let mut loaded = load::text_in(
-            text,
-            &path,
-            &self.dir,
-            Circumstances::first(Files::Read, &Sessions::default()),
-        );
-        let snapshot = start::snapshot(&mut loaded)?;
-        start::server(snapshot, &loaded)
+        start::server(Source::File(path))
     }
 
     fn configuration(&self, port: u16) -> String {
@@ -150,11 +141,12 @@ upstreams:
 
     /// What to try, as commands to paste.
     fn tour(&self, server: &Server) -> String {
-        let at = |name| {
+        let at = |name: &str| {
             server
                 .addresses()
-                .find(|(endpoint, _)| *endpoint == name)
-                .map_or_else(String::new, |(_, address)| address.to_owned())
+                .into_iter()
+                .find(|(endpoint, _)| **endpoint == *name)
+                .map_or_else(String::new, |(_, address)| address)
         };
         let edge = at("edge");
         let port = edge.rsplit(':').next().unwrap_or_default().to_owned();

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Compiler;
-use super::materials::{date, unix_now};
+use super::materials::unix_now;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
 use crate::name::Pattern;
+use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::material::{Pair, PairFiles, stem};
 
@@ -175,16 +176,19 @@ impl Compiler<'_> {
         let (start, end) = (pair.not_before, pair.not_after);
         let path = &pair.source;
         if end < now {
-            let message = format!("{path}: the certificate expired on {}", date(end));
+            let message = format!("{path}: the certificate expired on {}", unix_timestamp(end));
             self.problems.warning(at, message);
         } else if start > now {
             let message = format!(
                 "{path}: the certificate is not valid before {}",
-                date(start)
+                unix_timestamp(start)
             );
             self.problems.warning(at, message);
         } else if end - now < SOON {
-            let message = format!("{path}: the certificate expires soon, on {}", date(end));
+            let message = format!(
+                "{path}: the certificate expires soon, on {}",
+                unix_timestamp(end)
+            );
             self.problems.warning(at, message);
         }
     }

@@ -14,7 +14,7 @@ use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
-use crate::observe::format::timestamp;
+use crate::observe::format::unix_timestamp;
 use crate::tls::material::{self, MaterialError, Pair, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{RevocationList, RevocationLists};
@@ -31,6 +31,18 @@ pub struct Materials {
     secrets: Shelf<PathBuf, TicketSecret>,
     directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
     system: Option<Option<Arc<RootCertStore>>>,
+}
+
+/// Why something could not be read, and the place of that where it is another than the file's name.
+struct Misread {
+    at: Option<Span>,
+    error: MaterialError,
+}
+
+impl From<MaterialError> for Misread {
+    fn from(error: MaterialError) -> Self {
+        Self { at: None, error }
+    }
 }
 
 impl Materials {
@@ -57,7 +69,7 @@ impl Compiler<'_> {
         at: Span,
         shelf: fn(&mut Materials) -> &mut Shelf<K, V>,
         key: K,
-        read: impl FnOnce(&mut Problems) -> Result<V, MaterialError>,
+        read: impl FnOnce(&mut Problems) -> Result<V, Misread>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
@@ -67,7 +79,8 @@ impl Compiler<'_> {
         }
         let found = match read(self.problems) {
             Ok(found) => Some(found),
-            Err(error) => {
+            Err(Misread { at: own, error }) => {
+                let at = own.unwrap_or(at);
                 let kept = self.kept.as_mut().and_then(|kept| shelf(kept).remove(&key));
                 let kept = kept.flatten();
                 let problem = if kept.is_some() {
@@ -180,14 +193,13 @@ impl Compiler<'_> {
         key_at: Span,
         files: PairFiles,
     ) -> Option<Arc<Pair>> {
-        if self.files == Files::Read {
-            self.key_permissions(key_at, &files.key);
-        }
+        let policy = self.spec.process.key_permissions.value;
         self.material(
             at,
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
+                secrecy(policy, key_at, &files.key, problems)?;
                 let (pair, weaknesses) = material::pair(&files)?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
@@ -195,7 +207,7 @@ impl Compiler<'_> {
                 if let (Some((_, until)), Some(path)) = (&pair.stapled, &files.ocsp)
                     && *until <= unix_now()
                 {
-                    let (path, date) = (path.display(), date(*until));
+                    let (path, date) = (path.display(), unix_timestamp(*until));
                     let message =
                         format!("{path}: the OCSP response ended on {date}, and is not stapled");
                     problems.warning(at, message);
@@ -222,26 +234,13 @@ impl Compiler<'_> {
         error.is_some()
     }
 
-    /// Tells of a private key that every user may read.
-    fn key_permissions(&mut self, at: Span, key: &Path) {
-        if let Some(material::Exposed(error)) = material::exposed(key) {
-            let problem = match self.spec.process.key_permissions.value {
-                KeyPermissions::Refuse => self.problems.error(at, error.message),
-                KeyPermissions::Warn => self.problems.warning(at, error.message),
-            };
-            if let Some(help) = error.help {
-                problem.help(help);
-            }
-        }
-    }
-
     /// The pairs in a directory, by name.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<(String, PairFiles)>> {
         self.material(
             at,
             |m| &mut m.directories,
             dir.clone(),
-            |_| material::directory(&dir),
+            |_| Ok(material::directory(&dir)?),
         )
     }
 
@@ -259,13 +258,39 @@ impl Compiler<'_> {
         let mut secrets = Vec::new();
         for file in files.iter() {
             let path = self.resolve(file);
-            if self.files == Files::Read {
-                self.key_permissions(file.at, &path);
-            }
-            let read = |_: &mut Problems| material::ticket_secret(&path);
+            let policy = self.spec.process.key_permissions.value;
+            let read = |problems: &mut Problems| {
+                secrecy(policy, file.at, &path, problems)?;
+                Ok(material::ticket_secret(&path)?)
+            };
             secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
         }
         secrets.into_iter().collect()
+    }
+}
+
+/// Whether a secret is one: not when every user may read its file.
+fn secrecy(
+    policy: KeyPermissions,
+    at: Span,
+    path: &Path,
+    problems: &mut Problems,
+) -> Result<(), Misread> {
+    let Some(material::Exposed(error)) = material::exposed(path) else {
+        return Ok(());
+    };
+    match policy {
+        KeyPermissions::Refuse => Err(Misread {
+            at: Some(at),
+            error,
+        }),
+        KeyPermissions::Warn => {
+            let problem = problems.warning(at, error.message);
+            if let Some(help) = error.help {
+                problem.help(help);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -273,7 +298,7 @@ impl Compiler<'_> {
 fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
     const DAY: i64 = 24 * 3600;
     let Some(next) = list.next_update else { return };
-    let date = date(next);
+    let date = unix_timestamp(next);
     let (source, issuer) = (&list.source, &list.issuer);
     if next <= unix_now() {
         problems
@@ -286,12 +311,6 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
         let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
         problems.warning(at, message);
     }
-}
-
-/// A date for people.
-pub(super) fn date(seconds: i64) -> String {
-    let seconds = u64::try_from(seconds).unwrap_or(0);
-    timestamp(UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
 pub(super) fn unix_now() -> i64 {

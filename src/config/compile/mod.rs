@@ -3,6 +3,7 @@
 //! Each step goes on after an error as far as it makes sense, so that one run names all that is
 //! wrong. What comes out holds no text that still has to be understood.
 
+mod admin;
 mod certificates;
 mod client_auth;
 mod cycles;
@@ -80,13 +81,14 @@ pub fn compile(
     overlaps::origins(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
+    let admin = compiler.admin();
     let process = process::settings(&spec.process);
     let log = process::log(&spec.log, dir);
     let access_log = process::access_log(&spec.access_log, dir);
     if compiler.problems.has_errors() || compiler.files == Files::Skip {
         return None;
     }
-    let snapshot = Snapshot::new(process, log, access_log, endpoints?);
+    let snapshot = Snapshot::new(process, log, access_log, admin?, endpoints?);
     Some((snapshot, compiler.materials))
 }
 

@@ -6,12 +6,12 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::shapes::AutoOr;
 use crate::config::reader::values;
-use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat};
+use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat, Watch};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::format::Format;
 use crate::observe::logging::LogSettings;
 use crate::observe::sink::Output;
-use crate::snapshot::{DrainPolicy, ProcessSettings};
+use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy, Watched};
 
 pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
@@ -28,7 +28,16 @@ pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
         drain: DrainPolicy {
             lame_duck: spec.drain.lame_duck.0,
             stop: spec.drain.stop.0,
+            removed: spec.drain.removed.0,
             idle_after: spec.drain.idle_after.0,
+        },
+        watch: WatchPolicy {
+            what: match spec.reload.watch.value {
+                Watch::Materials => Watched::Materials,
+                Watch::All => Watched::All,
+                Watch::Off => Watched::Nothing,
+            },
+            debounce: spec.reload.debounce.0,
         },
     }
 }

@@ -240,7 +240,7 @@ impl Leaf for Cidr {
     }
 }
 
-fn unix_path(path: &str) -> Result<Path, Complaint> {
+pub(super) fn unix_path(path: &str) -> Result<Path, Complaint> {
     if path.is_empty() {
         return Err(Complaint::new("{} has no path"));
     }
@@ -272,7 +272,7 @@ fn missing_port(text: &str) -> Complaint {
         .fix(fix)
 }
 
-fn ip_without_port(text: &str) -> Option<Complaint> {
+pub(super) fn ip_without_port(text: &str) -> Option<Complaint> {
     if let Some((host, port)) = text.rsplit_once(':')
         && host.parse::<Ipv6Addr>().is_ok()
         && parse_port(port).is_ok()

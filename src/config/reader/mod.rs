@@ -5,6 +5,7 @@
 //! into declared types, and [`problem`] collects what is wrong on the way.
 
 pub mod address;
+pub mod admin_address;
 mod compose;
 mod expand;
 pub mod fields;

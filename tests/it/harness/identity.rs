@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -104,6 +104,12 @@ impl Leaf {
         self
     }
 
+    /// Valid for only so many seconds more.
+    pub fn for_seconds(mut self, seconds: i64) -> Self {
+        self.params.not_after = OffsetDateTime::now_utc() + Duration::seconds(seconds);
+        self
+    }
+
     /// Meant for servers, whoever shows it.
     pub fn for_servers(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -119,12 +125,6 @@ impl Leaf {
     /// With whatever else a certificate can say.
     pub fn shaped(mut self, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         shape(&mut self.params);
-        self
-    }
-
-    /// Valid until so many seconds from now.
-    pub fn for_seconds(mut self, seconds: i64) -> Self {
-        self.params.not_after = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self
     }
 
@@ -185,6 +185,11 @@ impl Authority {
 
     pub fn pem(&self) -> String {
         self.0.as_ref().pem()
+    }
+
+    /// Signs a list of what it has revoked.
+    pub fn revocation_list(&self, params: CertificateRevocationListParams) -> String {
+        params.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     /// Signs a leaf with a new key.

@@ -1,7 +1,9 @@
 //! The words that the tests are written in: a [`Proxy`] between a [`Client`] and an [`Origin`].
 
+mod admin;
 mod checked;
 mod client;
+mod exposition;
 mod hello;
 mod identity;
 mod lines;
@@ -18,8 +20,10 @@ mod yaml;
 
 use std::time::{Duration, Instant};
 
+pub use admin::{ctl, curl};
 pub use checked::Checked;
 pub use client::Client;
+pub use exposition::Exposition;
 pub use hello::{ForgedHello, extension, record, recorded_hello};
 pub use identity::{Authority, Identity, Leaf, pki};
 pub use lines::Lines;

@@ -16,8 +16,11 @@ use super::yaml::Draft;
 use super::{Client, Directory, PATIENCE, Place, Stream, eventually};
 
 /// No test takes longer; a program that still runs then is killed, and everything that waits for it
-/// fails.
-const TEST_MAX: Duration = Duration::from_secs(150);
+/// fails. `RESEAL_TEST_SECONDS` raises it for the long forms.
+fn test_max() -> Duration {
+    let seconds = std::env::var("RESEAL_TEST_SECONDS").map_or(150, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 /// A running proxy. It is killed when this is dropped.
 pub struct Proxy {
@@ -137,6 +140,46 @@ impl Proxy {
                 self.text
             )
         })
+    }
+
+    /// The configuration that it was started with.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Puts another configuration in the place of the present one and has it reloaded. The log lines
+    /// of the reload, the one with its result last.
+    #[track_caller]
+    pub fn reload(&self, text: &str) -> Vec<String> {
+        self.directory.write("config.yaml", text);
+        self.reloads(|| self.signal(Signal::HUP))
+    }
+
+    /// The log lines of the reload that `cause` brings about, the one with its result last.
+    #[track_caller]
+    pub fn reloads(&self, cause: impl FnOnce()) -> Vec<String> {
+        let before = self.log.all().len();
+        cause();
+        let is_result = |line: &String| {
+            line.contains("\"message\":\"reloaded\"") || line.contains("the reload is refused")
+        };
+        let lines = self.log.wait(PATIENCE, |lines| {
+            let new = &lines[before..];
+            let end = new.iter().position(is_result)?;
+            Some(new[..=end].to_vec())
+        });
+        lines.unwrap_or_else(|| panic!("no reload:\n{}", self.log.all().join("\n")))
+    }
+
+    /// Where an endpoint has come to listen by a reload.
+    #[track_caller]
+    pub fn new_place(&self, endpoint: &str) -> Place {
+        let line = self.log.all().into_iter().rev().find(|line| {
+            line.contains("\"message\":\"listening\"")
+                && line.contains(&format!("\"endpoint\":\"{endpoint}\""))
+        });
+        let line: Value = serde_json::from_str(&line.expect("it listens")).unwrap();
+        Place::parse(line["address"].as_str().unwrap())
     }
 
     /// Where an endpoint listens.
@@ -295,7 +338,7 @@ fn watch(child: &Child) -> Sender<()> {
     let (alive, ended) = channel::<()>();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     thread::spawn(move || {
-        if ended.recv_timeout(TEST_MAX) == Err(RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(test_max()) == Err(RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

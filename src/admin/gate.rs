@@ -1,0 +1,93 @@
+//! Who may ask. A browser on the operator's machine is the usual way in for a stranger: a page of his
+//! sends requests to addresses that only the operator reaches.
+
+use std::net::IpAddr;
+
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+
+use super::answer::Refused;
+use super::settings::Token;
+
+/// What a listener demands of a request.
+#[derive(Debug)]
+pub(super) enum Gate {
+    /// Nothing: reading metrics harms nobody.
+    Open,
+    /// Nothing: the permissions of the socket's file decide.
+    File,
+    /// The token, and to be asked by address. A name in `Host` is a page's way around the rule that
+    /// it may only talk to where it came from (DNS rebinding).
+    Token(Token),
+}
+
+impl Gate {
+    pub(super) fn admit(&self, request: &Parts) -> Result<(), Refused> {
+        let forbidden = |message| Err(Refused::new(StatusCode::FORBIDDEN, message));
+        if request.headers.contains_key(ORIGIN) {
+            return forbidden("requests of web pages are refused");
+        }
+        let Self::Token(token) = self else {
+            return Ok(());
+        };
+        match single(request, HOST).map(|host| (host, is_address(host))) {
+            None => {
+                return Err(Refused::new(
+                    StatusCode::BAD_REQUEST,
+                    "one Host header is needed",
+                ));
+            }
+            Some((_, false)) => return forbidden("Host must be an IP address or localhost"),
+            Some((_, true)) => {}
+        }
+        let presented = single(request, AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        match presented {
+            Some(presented) if token.is(presented) => Ok(()),
+            _ => Err(Refused::new(
+                StatusCode::UNAUTHORIZED,
+                "the token is missing or wrong",
+            )),
+        }
+    }
+}
+
+/// The value of a header that is there exactly once.
+fn single(request: &Parts, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = request.headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn is_address(host: &HeaderValue) -> bool {
+    let Some(authority) = host.to_str().ok().and_then(|h| h.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    !authority.as_str().contains('@') && (host == "localhost" || bare.parse::<IpAddr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_ours() {
+        for (host, ours) in [
+            ("127.0.0.1", true),
+            ("127.0.0.1:9000", true),
+            ("[::1]:9000", true),
+            ("localhost:9000", true),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example", false),
+            ("localhost@evil.example", false),
+            ("evil@localhost", false),
+            ("", false),
+        ] {
+            assert_eq!(is_address(&HeaderValue::from_static(host)), ours, "{host}");
+        }
+    }
+}

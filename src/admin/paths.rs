@@ -1,0 +1,274 @@
+//! The paths, and what each asks for. Paths are exact: nothing is decoded, folded or normalised, so
+//! there is one way to write each.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Map, Value};
+use tracing::level_filters::LevelFilter;
+
+use super::answer::Refused;
+use super::{OriginAction, Request};
+
+/// What is asked of a listener.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Whether the process lives.
+    Health,
+    /// Whether it should be sent clients.
+    Ready,
+    /// What it counted.
+    Metrics,
+    /// What the control loop answers.
+    Control(Command),
+}
+
+/// A request that may still need its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Status,
+    Connections,
+    Certificates,
+    Config,
+    Origins,
+    ShowLogLevel,
+    SetLogLevel,
+    Reload,
+    Drain,
+    Kill,
+    Origin,
+}
+
+/// Every path that changes nothing.
+const READING: [(&str, Command); 6] = [
+    ("/status", Command::Status),
+    ("/connections", Command::Connections),
+    ("/certificates", Command::Certificates),
+    ("/config", Command::Config),
+    ("/origins", Command::Origins),
+    ("/log-level", Command::ShowLogLevel),
+];
+
+/// Every path that changes something.
+const CHANGING: [(&str, Command); 5] = [
+    ("/reload", Command::Reload),
+    ("/drain", Command::Drain),
+    ("/kill", Command::Kill),
+    ("/log-level", Command::SetLogLevel),
+    ("/origin", Command::Origin),
+];
+
+/// What a request asks for. `control` is whether this listener does more than show metrics.
+pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Ask, Refused> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let open = match path {
+        "/healthz" => Some(Ask::Health),
+        "/readyz" => Some(Ask::Ready),
+        "/metrics" => Some(Ask::Metrics),
+        _ => None,
+    };
+    if let Some(ask) = open {
+        return if reads {
+            Ok(ask)
+        } else {
+            Err(wrong_method("GET"))
+        };
+    }
+    let of = |table: &[(&str, Command)]| {
+        let found = table.iter().find(|(known, _)| control && *known == path);
+        found.map(|(_, command)| *command)
+    };
+    match (of(&READING), of(&CHANGING)) {
+        (Some(command), _) if reads => Ok(Ask::Control(command)),
+        (_, Some(command)) if *method == Method::POST => Ok(Ask::Control(command)),
+        (Some(_), Some(_)) => Err(wrong_method("GET and POST")),
+        (Some(_), None) => Err(wrong_method("GET")),
+        (None, Some(_)) => Err(wrong_method("POST")),
+        (None, None) => Err(Refused::new(StatusCode::NOT_FOUND, "there is no such path")),
+    }
+}
+
+fn wrong_method(allowed: &str) -> Refused {
+    Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path takes {allowed}"),
+    )
+}
+
+impl Command {
+    /// The whole request, with what its body says: nothing, or a JSON object without unknown keys.
+    pub(super) fn with(self, body: &[u8]) -> Result<Request, Refused> {
+        let mut body = Body::parse(body)?;
+        let request = match self {
+            Self::Status => Request::Status,
+            Self::Connections => Request::Connections,
+            Self::Certificates => Request::Certificates,
+            Self::Config => Request::Config,
+            Self::Origins => Request::Origins,
+            Self::ShowLogLevel => Request::LogLevel(None),
+            Self::SetLogLevel => Request::LogLevel(Some(level(&body.text("level")?)?)),
+            Self::Reload => Request::Reload {
+                plan: body.switch("plan")?,
+            },
+            Self::Drain => Request::Drain {
+                endpoint: body.maybe_text("endpoint")?,
+            },
+            Self::Kill => Request::Kill(id(&body.text("id")?)?),
+            Self::Origin => Request::Origin {
+                upstream: body.text("upstream")?,
+                origin: body.text("origin")?,
+                action: body.action()?,
+            },
+        };
+        body.end()?;
+        Ok(request)
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, Refused> {
+    Ok(match text {
+        "error" => LevelFilter::ERROR,
+        "warn" => LevelFilter::WARN,
+        "info" => LevelFilter::INFO,
+        "debug" => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        _ => return Err(invalid("a level is error, warn, info, debug or trace")),
+    })
+}
+
+/// An id as the access log writes it.
+fn id(text: &str) -> Result<u64, Refused> {
+    let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| digits)
+        .ok_or_else(|| invalid("an id is up to 16 hexadecimal digits, as in the access log"))
+}
+
+fn invalid(message: impl Into<String>) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, message)
+}
+
+struct Body(Map<String, Value>);
+
+impl Body {
+    fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+        if bytes.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            _ => Err(invalid("the body is no JSON object")),
+        }
+    }
+
+    fn maybe_text(&mut self, key: &str) -> Result<Option<String>, Refused> {
+        match self.0.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(invalid(format!("`{key}` must be a text"))),
+        }
+    }
+
+    fn text(&mut self, key: &str) -> Result<String, Refused> {
+        let found = self.maybe_text(key)?;
+        found.ok_or_else(|| invalid(format!("`{key}` is missing")))
+    }
+
+    fn switch(&mut self, key: &str) -> Result<bool, Refused> {
+        match self.0.remove(key) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(_) => Err(invalid(format!("`{key}` must be true or false"))),
+        }
+    }
+
+    fn action(&mut self) -> Result<OriginAction, Refused> {
+        Ok(match &*self.text("action")? {
+            "drain" => OriginAction::Drain,
+            "disable" => OriginAction::Disable,
+            "enable" => OriginAction::Enable,
+            "weight" => {
+                let weight = self.0.remove("weight").and_then(|weight| weight.as_u64());
+                let weight = weight.and_then(|weight| u32::try_from(weight).ok());
+                OriginAction::Weight(weight.ok_or_else(|| invalid("`weight` must be a number"))?)
+            }
+            _ => {
+                return Err(invalid("`action` is drain, disable, enable or weight"));
+            }
+        })
+    }
+
+    /// A key that nothing asked for is a mistake of whoever sent it.
+    fn end(self) -> Result<(), Refused> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid("the body has a key that this path does not know"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: Method, path: &str) -> u16 {
+        match find(&method, path, true) {
+            Ok(_) => 200,
+            Err(refused) => refused.status.as_u16(),
+        }
+    }
+
+    #[test]
+    fn there_is_one_way_to_write_a_path() {
+        assert_eq!(status(Method::GET, "/status"), 200);
+        for path in [
+            "",
+            "/",
+            "//status",
+            "/status/",
+            "/./status",
+            "/x/../status",
+            "/Status",
+            "/%73tatus",
+            "/status;x",
+            "/status%00",
+            "/status#",
+            "*",
+            "status",
+        ] {
+            assert_eq!(status(Method::GET, path), 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_a_post_and_metrics_change_nothing() {
+        for (path, _) in CHANGING.iter().filter(|(path, _)| *path != "/log-level") {
+            for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+                assert_eq!(status(method, path), 405, "{path}");
+            }
+            assert!(find(&Method::POST, path, false).is_err(), "{path}");
+        }
+        assert_eq!(status(Method::DELETE, "/log-level"), 405);
+        assert_eq!(status(Method::POST, "/metrics"), 405);
+        assert_eq!(find(&Method::GET, "/metrics", false).unwrap(), Ask::Metrics);
+        assert!(find(&Method::GET, "/config", false).is_err());
+    }
+
+    #[test]
+    fn a_body_says_what_is_meant_or_is_refused() {
+        let plan = |body: &str| Command::Reload.with(body.as_bytes());
+        assert_eq!(plan("").unwrap(), Request::Reload { plan: false });
+        assert_eq!(
+            plan("{\"plan\":true}").unwrap(),
+            Request::Reload { plan: true }
+        );
+        for body in ["[]", "{", "{\"plan\":\"yes\"}", "{\"paln\":true}", "\u{0}"] {
+            assert!(plan(body).is_err(), "{body}");
+        }
+        let kill = |id: &str| Command::Kill.with(format!("{{\"id\":\"{id}\"}}").as_bytes());
+        assert_eq!(kill("00000000000000ff").unwrap(), Request::Kill(255));
+        for id in ["", "+1", "0x1", "10000000000000000", " 1"] {
+            assert!(kill(id).is_err(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One connection of a listener: one request, within limits, and its answer.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request as HttpRequest, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::{self, Refused, Reply};
+use super::doors::Probes;
+use super::gate::Gate;
+use super::paths::{self, Ask, Command};
+use super::{Handle, Refusal, RefusalKind};
+use crate::lifecycle::Phase;
+
+/// From accept to the whole request.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// Then for the control loop, which may have certificates to read.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// From accept to the end of the connection, whatever the peer does.
+const WHOLE: Duration = Duration::from_secs(75);
+
+/// The same where nothing is asked of the control loop.
+const WHOLE_OPEN: Duration = Duration::from_secs(10);
+
+/// The request line and all headers.
+const HEAD_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+const BODY_MAX: usize = 64 * 1024;
+
+/// A listener's rules, and who answers.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) gate: Gate,
+    pub(super) probes: Probes,
+    /// Absent where only metrics are shown.
+    pub(super) control: Option<Handle>,
+}
+
+impl Door {
+    /// Serves one connection. What goes wrong on it is its peer's business alone.
+    pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let deadline = Instant::now() + REQUEST;
+        let service = service_fn(move |request| async move {
+            let answered = self.answer(request, deadline).await;
+            Ok::<_, Infallible>(answered.unwrap_or_else(|refused| refused.reply()))
+        });
+        // A connection for each request: whoever asks does so rarely, and an idle one takes a place.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST)
+            .keep_alive(false)
+            .half_close(true)
+            .max_buf_size(HEAD_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let whole = if self.control.is_some() {
+            WHOLE
+        } else {
+            WHOLE_OPEN
+        };
+        let _ = timeout(whole, connection).await;
+    }
+
+    async fn answer(
+        &self,
+        request: HttpRequest<Incoming>,
+        deadline: Instant,
+    ) -> Result<Reply, Refused> {
+        let (head, body) = request.into_parts();
+        self.gate.admit(&head)?;
+        match paths::find(&head.method, path(&head)?, self.control.is_some())? {
+            Ask::Health => Ok(answer::text(StatusCode::OK, "alive")),
+            Ask::Ready => Ok(self.ready()),
+            Ask::Metrics => Ok(answer::metrics(self.probes.metrics.render())),
+            Ask::Control(command) => {
+                let body = whole(body, deadline).await?;
+                self.ask(command, &body).await
+            }
+        }
+    }
+
+    fn ready(&self) -> Reply {
+        let phase = *self.probes.phases.borrow();
+        let status = match phase {
+            Phase::Run => StatusCode::OK,
+            Phase::LameDuck | Phase::Drain | Phase::Cut => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        answer::text(status, phase.word())
+    }
+
+    async fn ask(&self, command: Command, body: &[u8]) -> Result<Reply, Refused> {
+        let request = command.with(body)?;
+        let Some(control) = &self.control else {
+            return Err(Refused::new(StatusCode::NOT_FOUND, "nobody answers here"));
+        };
+        let late = || Err(Refusal::new(RefusalKind::Unavailable, "no answer in time"));
+        let answer = timeout(ANSWER, control.ask(request)).await;
+        Ok(answer::control(answer.unwrap_or_else(|_| late())))
+    }
+}
+
+/// The path, where the request line holds nothing else.
+fn path(head: &Parts) -> Result<&str, Refused> {
+    let uri = &head.uri;
+    if uri.authority().is_some() || uri.scheme().is_some() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "this is no proxy"));
+    }
+    if uri.query().is_some() {
+        return Err(Refused::new(
+            StatusCode::BAD_REQUEST,
+            "paths take no query: what there is to say goes into the body, as JSON",
+        ));
+    }
+    Ok(uri.path())
+}
+
+/// The whole body.
+async fn whole(body: Incoming, deadline: Instant) -> Result<Bytes, Refused> {
+    let reading = Limited::new(body, BODY_MAX).collect();
+    match timeout_at(deadline, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refused::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is longer than 64 KiB",
+        )),
+        Ok(Err(_)) => Err(Refused::new(StatusCode::BAD_REQUEST, "the body has no end")),
+        Err(_) => Err(Refused::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request was not whole within 5 s",
+        )),
+    }
+}

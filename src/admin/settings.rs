@@ -1,0 +1,89 @@
+//! What the configuration says about the admin socket and the metrics listener.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// Where the process can be asked and told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// The admin socket, if there is one.
+    pub listen: Option<AdminListen>,
+    /// The listener for `/metrics`, `/healthz` and `/readyz`, if there is one.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The place of the admin socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// A unix socket: who may open its file may do everything.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        permissions: u32,
+        /// Its owner, by name or number.
+        owner: Option<String>,
+        /// Its group, by name or number.
+        group: Option<String>,
+    },
+    /// A TCP address: who has the token may do everything.
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// The token.
+        token: Token,
+    },
+}
+
+/// A token, of which only the digest is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// Tokens are at least so many bytes.
+    pub const LEN_MIN: usize = 16;
+
+    /// The token of this text.
+    pub fn new(text: &[u8]) -> Self {
+        let mut kept = [0; 32];
+        for (to, from) in kept.iter_mut().zip(digest(&SHA256, text).as_ref()) {
+            *to = *from;
+        }
+        Self(kept)
+    }
+
+    /// Whether `text` is the token. How long that takes says nothing about the token.
+    pub fn is(&self, text: &[u8]) -> bool {
+        verify_slices_are_equal(&self.0, digest(&SHA256, text).as_ref()).is_ok()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(<redacted>)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_itself_alone_and_shows_nothing() {
+        let token = Token::new(b"0123456789abcdef");
+        assert!(token.is(b"0123456789abcdef"));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdef0",
+            "0123456789abcdeF",
+        ] {
+            assert!(!token.is(other.as_bytes()), "{other}");
+        }
+        assert_eq!(format!("{token:?}"), "Token(<redacted>)");
+    }
+}

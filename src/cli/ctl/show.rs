@@ -1,0 +1,100 @@
+//! Answers for people.
+
+use serde_json::Value;
+
+use crate::cli::check;
+
+/// A column: its title, and the key of its cells.
+pub(super) type Column = (&'static str, &'static str);
+
+pub(super) const CONNECTIONS: [Column; 9] = [
+    ("ID", "id"),
+    ("ENDPOINT", "endpoint"),
+    ("CLIENT", "client"),
+    ("SNI", "sni"),
+    ("ROUTE", "route"),
+    ("ORIGIN", "origin"),
+    ("SECONDS", "seconds"),
+    ("UP", "bytes_up"),
+    ("DOWN", "bytes_down"),
+];
+
+pub(super) const CERTIFICATES: [Column; 4] = [
+    ("CERTIFICATE", "name"),
+    ("ENDPOINT", "endpoint"),
+    ("NAMES", "names"),
+    ("EXPIRES", "not_after"),
+];
+
+pub(super) const ORIGINS: [Column; 5] = [
+    ("UPSTREAM", "upstream"),
+    ("ORIGIN", "name"),
+    ("STATE", "state"),
+    ("WEIGHT", "weight"),
+    ("CONNECTIONS", "connections"),
+];
+
+/// The objects under `key`, one a line.
+pub(super) fn table<const N: usize>(answer: &Value, key: &str, columns: &[Column; N]) -> String {
+    let rows = answer.get(key).and_then(Value::as_array);
+    let cells = |row: &Value| columns.map(|(_, key)| cell(row.get(key)));
+    let title = columns.map(|(title, _)| title.to_owned());
+    let rows = rows.into_iter().flatten().map(cells);
+    check::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
+}
+
+/// One fact a line; of a list, one a line under its name.
+pub(super) fn facts(answer: &Value) -> String {
+    let mut out = String::new();
+    for (key, value) in answer.as_object().into_iter().flatten() {
+        let name = key.replace('_', " ");
+        match value {
+            Value::Array(items) if items.is_empty() => {}
+            Value::Array(items) => {
+                out.push_str(&format!("{name}:\n"));
+                for item in items {
+                    out.push_str(&format!("  {}\n", line(item)));
+                }
+            }
+            value => out.push_str(&format!("{name}: {}\n", plain(&line(value)))),
+        }
+    }
+    out
+}
+
+/// The text under `key`.
+pub(super) fn text(answer: &Value, key: &str) -> String {
+    plain(answer.get(key).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// A text that a terminal may see: it may hold lines, but nothing that steers.
+pub(super) fn plain(text: &str) -> String {
+    let harmless = |c: char| c == '\n' || !c.is_control();
+    text.chars()
+        .map(|c| if harmless(c) { c } else { '\u{fffd}' })
+        .collect()
+}
+
+/// The values of an object, one beside the other; of anything else, itself.
+fn line(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let cells: Vec<_> = fields.values().map(|value| cell(Some(value))).collect();
+            cells.join("  ")
+        }
+        value => cell(Some(value)),
+    }
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => plain(text).replace('\n', " "),
+        Some(Value::Array(items)) => {
+            let items: Vec<_> = items.iter().map(|item| cell(Some(item))).collect();
+            items.join(" ")
+        }
+        Some(value) => value.to_string(),
+    }
+}

@@ -1,0 +1,319 @@
+//! `reseal explain`: what would become of a connection, by the code that decides it.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use super::{Exit, complain, print, run, start};
+use crate::config::compile::{Circumstances, Files};
+use crate::config::{self, Spec, load};
+use crate::connection::decision;
+use crate::name::Name;
+use crate::observe::format::unix_timestamp;
+use crate::outcome::Reason;
+use crate::route::{Arrival, Match};
+use crate::snapshot::{Endpoint, Protocol, Route, Snapshot};
+use crate::tls::client_auth::Admitted;
+use crate::tls::hello::{self, Hello};
+use crate::tls::resumption::Sessions;
+use crate::tls::server_side::ServerSide;
+use crate::tls::{blame, material};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The endpoint that the client connects to
+    #[arg(long, value_name = "NAME")]
+    endpoint: String,
+    /// The server name that the client sends
+    #[arg(long, value_name = "NAME", conflicts_with = "hello")]
+    sni: Option<String>,
+    /// A protocol that the client offers; can be given several times
+    #[arg(long, value_name = "PROTOCOL", conflicts_with = "hello")]
+    alpn: Vec<String>,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    source: Option<IpAddr>,
+    /// The client's certificate and its issuers, in PEM
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// A captured ClientHello, in its records, instead of --sni and --alpn
+    #[arg(long, value_name = "FILE")]
+    hello: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &Args) -> Exit {
+    let Some(path) = run::find(args.config.as_deref()) else {
+        return Exit::Refused;
+    };
+    let sessions = Sessions::default();
+    let loaded = match load::file(&path, Circumstances::first(Files::Read, &sessions)) {
+        Ok(loaded) => loaded,
+        Err(error) => return start::unreadable(&path, &error),
+    };
+    let (Some(spec), Some(snapshot)) = (&loaded.spec, &loaded.snapshot) else {
+        complain(&loaded.report());
+        return Exit::Refused;
+    };
+    match explain(args, spec, snapshot) {
+        Ok((text, reason)) => {
+            print(&text);
+            if reason.is_none() {
+                Exit::Good
+            } else {
+                Exit::Bad
+            }
+        }
+        Err(complaint) => {
+            complain(&format!("reseal: {complaint}"));
+            Exit::Refused
+        }
+    }
+}
+
+/// The explanation, and the reason for which the connection would be refused.
+fn explain(
+    args: &Args,
+    spec: &Spec,
+    snapshot: &Snapshot,
+) -> Result<(String, Option<Reason>), String> {
+    let endpoint = snapshot.endpoint(&args.endpoint).ok_or_else(|| {
+        let names = snapshot.endpoints.iter().map(|e| format!("`{}`", e.name));
+        let names: Vec<_> = names.collect();
+        format!(
+            "there is no endpoint `{}`; there is {}",
+            args.endpoint,
+            names.join(", ")
+        )
+    })?;
+    let mut said = Explanation::default();
+    let reason = match greeting(args)? {
+        Ok(hello) => decide(args, spec, endpoint, &hello, &mut said)?,
+        Err(reason) => Some(reason),
+    };
+    let verdict = match reason {
+        None => "let in: the origin is dialled".to_owned(),
+        Some(reason) => format!("refused: {reason} ({})", reason.meaning()),
+    };
+    said.line("verdict", &verdict);
+    Ok((said.0, reason))
+}
+
+/// What the client says first; or the reason for which it is refused at once.
+fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
+    match &args.hello {
+        Some(path) => {
+            let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            Ok(hello::captured(bytes).map_err(|failure| failure.reason))
+        }
+        None => Ok(Ok(Hello {
+            // rustls hands names out in lower case.
+            server_name: args.sni.as_ref().map(|name| name.to_ascii_lowercase()),
+            alpn: args.alpn.iter().map(|p| p.clone().into_bytes()).collect(),
+            ..Hello::default()
+        })),
+    }
+}
+
+fn decide(
+    args: &Args,
+    spec: &Spec,
+    endpoint: &Endpoint,
+    hello: &Hello,
+    said: &mut Explanation,
+) -> Result<Option<Reason>, String> {
+    said.line("endpoint", &endpoint.name);
+    let name = match decision::name(hello.server_name.as_deref()) {
+        Ok(name) => name,
+        Err(failure) => return Ok(Some(failure.reason)),
+    };
+    if endpoint.protocol == Protocol::Tls {
+        let sent = hello.server_name.as_deref().unwrap_or("none");
+        let used = name.as_ref().map_or("none", Name::as_str);
+        let note = if sent == used {
+            String::new()
+        } else {
+            format!(" (sent: {sent})")
+        };
+        said.line("server name", &format!("{used}{note}"));
+    }
+    let arrival = Arrival {
+        name: name.as_ref(),
+        alpn: &hello.alpn,
+        source: args.source,
+    };
+    let chosen = decision::route(endpoint, &arrival);
+    let winner = chosen.as_ref().ok().copied();
+    said.routes(spec, endpoint, &arrival, winner.map(|route| &**route));
+    let route = match chosen {
+        Ok(route) => route,
+        Err(failure) => return Ok(Some(failure.reason)),
+    };
+    said.line("mode", route.mode.word());
+    let mut reason = None;
+    if let Some(side) = route.mode.server_side() {
+        reason = said.client_tls(side, name.as_ref(), hello, args.client_cert.as_deref())?;
+    }
+    said.upstream(spec, route);
+    said.timeouts(endpoint, route);
+    Ok(reason)
+}
+
+/// Lines of a name and what is to be said of it.
+#[derive(Default)]
+struct Explanation(String);
+
+impl Explanation {
+    fn line(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "{name:<14}{value}");
+    }
+
+    /// Every route in file order, and why it wins or loses.
+    fn routes(
+        &mut self,
+        spec: &Spec,
+        endpoint: &Endpoint,
+        arrival: &Arrival<'_>,
+        winner: Option<&Route>,
+    ) {
+        let candidates = endpoint.routes.candidates(arrival.name);
+        let listed = spec
+            .endpoints
+            .iter()
+            .find(|e| *e.name.as_str() == *endpoint.name);
+        for route in listed.iter().flat_map(|endpoint| endpoint.routes.iter()) {
+            let name = route.name.as_str();
+            let found = candidates.iter().find(|(_, route)| *route.name == *name);
+            let why = match found {
+                _ if winner.is_some_and(|winner| *winner.name == *name) => "wins".to_owned(),
+                Some((when, _)) => loses(when, arrival),
+                None => "is not for this server name".to_owned(),
+            };
+            self.line("route", &format!("{name}: {why}"));
+        }
+    }
+
+    /// What is presented to the client, what is negotiated, and whether it may come in.
+    fn client_tls(
+        &mut self,
+        side: &ServerSide,
+        name: Option<&Name>,
+        hello: &Hello,
+        client_cert: Option<&Path>,
+    ) -> Result<Option<Reason>, String> {
+        let now = UnixTime::now();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match side.certificate().for_client(name, seconds) {
+            Some(certificate) => {
+                let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+                let until = unix_timestamp(certificate.pair.not_after);
+                self.line(
+                    "certificate",
+                    &format!(
+                        "{} for {}, until {until}",
+                        certificate.name,
+                        names.join(" ")
+                    ),
+                );
+            }
+            None => self.line("certificate", "none for this name"),
+        }
+        let alpn = side.negotiate(&hello.alpn);
+        let protocol = match &alpn {
+            Ok(Some(protocol)) => String::from_utf8_lossy(protocol).into_owned(),
+            Ok(None) => "none".to_owned(),
+            Err(reason) => reason.to_string(),
+        };
+        self.line("protocol", &protocol);
+        let chain = client_cert
+            .map(material::certificates)
+            .transpose()
+            .map_err(|error| error.message)?;
+        let verdict = self.client_auth(side, chain.as_deref(), now);
+        Ok(alpn.err().or(verdict))
+    }
+
+    fn client_auth(
+        &mut self,
+        side: &ServerSide,
+        chain: Option<&[CertificateDer<'_>]>,
+        now: UnixTime,
+    ) -> Option<Reason> {
+        let judge = side.judge();
+        let (text, reason) = match judge.admit(chain, now) {
+            Ok(Admitted::Anybody) => ("off: no certificate is asked for".to_owned(), None),
+            Ok(Admitted::Nameless) => ("admitted without a certificate".to_owned(), None),
+            Ok(Admitted::Signed) => ("admitted: a trusted CA signed it".to_owned(), None),
+            Ok(Admitted::ByRule(n)) => {
+                let rule = judge.rules().and_then(|rules| rules.0.get(n));
+                let rule = rule.map_or_else(String::new, ToString::to_string);
+                (format!("admitted by rule {}: {rule}", n + 1), None)
+            }
+            Err(error) => {
+                let reason = blame::client(&error);
+                (format!("refused: {reason}: {error}"), Some(reason))
+            }
+        };
+        self.line("client auth", &text);
+        reason
+    }
+
+    fn upstream(&mut self, spec: &Spec, route: &Route) {
+        let origins = &route.upstream.origins;
+        self.line("upstream", &origins.name);
+        for origin in &origins.members {
+            let verified = match &origin.server_name {
+                Some(name) => format!(", verified as {}", name.to_str()),
+                None => String::new(),
+            };
+            self.line(
+                "origin",
+                &format!("{} at {}{verified}", origin.name, origin.address),
+            );
+        }
+        let upstream = spec.upstreams.get(&origins.name);
+        if let (Some(upstream), true) = (upstream, route.upstream.tls.is_some()) {
+            self.line("origin TLS", "");
+            for line in config::shown(&upstream.tls.value).lines() {
+                let _ = writeln!(self.0, "  {line}");
+            }
+        }
+    }
+
+    fn timeouts(&mut self, endpoint: &Endpoint, route: &Route) {
+        let limit = |limit: Option<Duration>| limit.map_or_else(|| "none".to_owned(), seconds);
+        self.line(
+            "timeouts",
+            &format!(
+                "hello {}, client {}, origin {}, idle {}, half_close {}, lifetime {}",
+                seconds(endpoint.hello_timeout),
+                seconds(route.client_timeout),
+                seconds(route.origin_timeout),
+                limit(route.idle),
+                limit(route.half_close),
+                limit(route.lifetime),
+            ),
+        );
+    }
+}
+
+/// Why a route loses that is tried for the name.
+fn loses(when: &Match, arrival: &Arrival<'_>) -> String {
+    match (when.is_offered(arrival), when.is_from(arrival)) {
+        (false, _) => "the client offers none of its protocols (match.alpn)",
+        (_, false) if arrival.source.is_none() => "its match.source needs an address: --source IP",
+        (_, false) => "the client's address is not in its match.source",
+        (true, true) => "a route before it wins",
+    }
+    .to_owned()
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}

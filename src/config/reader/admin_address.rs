@@ -1,0 +1,80 @@
+//! Where a process can be asked: a unix socket or one IP address. It must not touch a socket.
+
+use super::address::{ip_without_port, unix_path};
+use super::read::{Complaint, Leaf};
+use super::values::{Path, check_text};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+/// Where the admin socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// `unix:PATH`.
+    Unix(Path),
+    /// `IP:PORT`.
+    Ip(SocketAddr),
+}
+
+impl Leaf for AdminAddress {
+    fn what() -> Cow<'static, str> {
+        "`unix:PATH` or an address such as `127.0.0.1:9090`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        match text.strip_prefix("unix:") {
+            Some(path) => unix_path(path).map(Self::Unix),
+            None => ip_and_port(text, "`unix:PATH`, `IP:PORT` or `[IPV6]:PORT`").map(Self::Ip),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": ":" })
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Unix(path) => format!("unix:{}", path.0.to_string_lossy()),
+            Self::Ip(address) => address.to_string(),
+        }
+    }
+}
+
+/// An IP address and a port. Port 0 lets the system choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpPort(pub SocketAddr);
+
+impl Leaf for IpPort {
+    fn what() -> Cow<'static, str> {
+        "an address such as `127.0.0.1:9091`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        check_text(text)?;
+        ip_and_port(text, "`IP:PORT` or `[IPV6]:PORT`").map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": ":" })
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn ip_and_port(text: &str, help: &'static str) -> Result<SocketAddr, Complaint> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Some(port) = text.strip_prefix("*:") {
+        return Err(Complaint::new("{} is no single address")
+            .help(help)
+            .fix(format!(
+                "`0.0.0.0:{port}` is every IPv4 address, `[::]:{port}` every one of both families"
+            )));
+    }
+    let complaint = ip_without_port(text);
+    Err(complaint.unwrap_or_else(|| Complaint::new("{} is not an address to listen on").help(help)))
+}

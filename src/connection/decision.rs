@@ -1,0 +1,39 @@
+//! Which route a connection takes: the same decision for a live connection and for `explain`.
+
+use std::sync::Arc;
+
+use crate::name::{Name, NameError};
+use crate::outcome::{Failure, Farewell, Reason};
+use crate::route::{Arrival, Unrouted};
+use crate::snapshot::{Endpoint, Protocol, Route};
+use crate::tls::{self, blame};
+
+/// The normalised server name. An address counts as none (RFC 6066 section 3).
+pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
+    match sent.map(Name::from_wire) {
+        None | Some(Err(NameError::Address)) => Ok(None),
+        Some(Ok(name)) => Ok(Some(name)),
+        Some(Err(NameError::Malformed)) => Err(unrecognized(Reason::HelloMalformed)),
+    }
+}
+
+/// The route that an arrival takes at an endpoint.
+pub fn route<'a>(endpoint: &'a Endpoint, arrival: &Arrival<'_>) -> Result<&'a Arc<Route>, Failure> {
+    endpoint.routes.choose(arrival).map_err(|unrouted| {
+        let reason = match unrouted {
+            Unrouted::NoName => Reason::NoSni,
+            Unrouted::UnknownName => Reason::UnknownSni,
+            Unrouted::NoMatch => Reason::NoRoute,
+        };
+        match endpoint.protocol {
+            Protocol::Tls => unrecognized(reason),
+            Protocol::Tcp => Failure::new(reason).farewell(Farewell::Reset),
+        }
+    })
+}
+
+/// A refusal for a name that is not served (RFC 6066 section 3).
+fn unrecognized(reason: Reason) -> Failure {
+    let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
+    Failure::new(reason).farewell(Farewell::Alert(alert))
+}

@@ -1,0 +1,51 @@
+//! Who the client of a live connection is, for as long as it lives: a policy may change under it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use crate::tls::client_auth::AtExpiry;
+use crate::tls::facts::CertificateFacts;
+use crate::tls::server_side::ServerSide;
+
+/// The chain that the client has shown, and proven to hold the key of.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    /// End of validity of its own certificate, in seconds of unix time.
+    not_after: i64,
+    at_expiry: AtExpiry,
+    noted: AtomicBool,
+}
+
+impl Identity {
+    /// The identity behind a chain, under the policy of the connection's route; none without one.
+    pub(super) fn of(chain: &[CertificateDer<'_>], side: &ServerSide) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            not_after: CertificateFacts::of(chain.first()?).not_after,
+            chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
+            at_expiry: side.judge().at_expiry(),
+            noted: AtomicBool::new(false),
+        }))
+    }
+
+    /// The chain, its own certificate first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Whether its certificate has expired.
+    pub fn has_expired(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).is_ok_and(|now| now > self.not_after)
+    }
+
+    /// What is to become of the connection then.
+    pub const fn at_expiry(&self) -> AtExpiry {
+        self.at_expiry
+    }
+
+    /// Whether something is to be noted about it now: once.
+    pub fn note(&self) -> bool {
+        !self.noted.swap(true, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,93 @@
+//! What ties an established connection to the process: orders to it, and how far it has come.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::outcome::Reason;
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End as soon as no byte has moved for `idle_after`, but not before `from`.
+    Drain {
+        /// How long nothing must have moved.
+        idle_after: Duration,
+        /// The moment before which it stays all the same: idle connections end one after the other.
+        from: Instant,
+    },
+    /// End, for this reason.
+    End {
+        /// The reason.
+        reason: Reason,
+        /// When: many connections end one after the other.
+        at: Instant,
+    },
+}
+
+/// One connection's leash. Kept small, as every live connection has one.
+#[derive(Debug, Default)]
+pub struct Leash {
+    order: Mutex<Option<Box<Order>>>,
+    told: Notify,
+    up: AtomicU64,
+    down: AtomicU64,
+    /// Seconds since the process began to count.
+    moved: AtomicU32,
+}
+
+impl Leash {
+    /// A leash on a connection that begins now.
+    pub fn new() -> Self {
+        let leash = Self::default();
+        leash.moved.store(seconds(), Ordering::Relaxed);
+        leash
+    }
+
+    /// Gives an order. To end is final; a later drain takes the place of an earlier one.
+    pub fn tell(&self, order: Order) {
+        let mut given = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(given.as_deref(), Some(Order::End { .. })) {
+            *given = Some(Box::new(order));
+            self.told.notify_one();
+        }
+    }
+
+    /// The order in force.
+    pub fn order(&self) -> Option<Order> {
+        let given = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        given.as_deref().copied()
+    }
+
+    /// Waits until there may be another order.
+    pub async fn told(&self) {
+        self.told.notified().await;
+    }
+
+    /// Application bytes have moved: so many in all from the client, and from the origin.
+    pub fn progress(&self, up: u64, down: u64) {
+        self.up.store(up, Ordering::Relaxed);
+        self.down.store(down, Ordering::Relaxed);
+        self.moved.store(seconds(), Ordering::Relaxed);
+    }
+
+    /// Application bytes moved so far, from the client and from the origin.
+    pub fn traffic(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.up), load(&self.down))
+    }
+
+    /// How long nothing has moved, to a second.
+    pub fn idle(&self) -> Duration {
+        let moved = self.moved.load(Ordering::Relaxed);
+        Duration::from_secs(seconds().saturating_sub(moved).into())
+    }
+}
+
+fn seconds() -> u32 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u32::try_from(BEGAN.elapsed().as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,169 @@
+//! The numbers themselves, as a worker counts them and as a scrape adds them up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::outcome::Reason;
+use crate::tls::facts::TlsFacts;
+
+pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
+
+/// The counters of one worker.
+#[derive(Debug, Default)]
+pub struct Shard {
+    endpoints: ArcSwap<Endpoints>,
+}
+
+impl Shard {
+    /// The counters of an endpoint. One that is not in the configuration has some that nobody sees.
+    pub fn endpoint(&self, name: &str) -> Arc<EndpointCounts> {
+        self.endpoints.load().get(name).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn all(&self) -> Arc<Endpoints> {
+        self.endpoints.load_full()
+    }
+
+    pub(super) fn adopt(&self, endpoints: &[(Arc<str>, Vec<Arc<str>>)]) {
+        let mut next = Endpoints::clone(&self.endpoints.load());
+        for (name, routes) in endpoints {
+            let known = next.get(name);
+            let mut counts = known.map_or_else(EndpointCounts::default, |c| (**c).clone());
+            for route in routes {
+                counts.routes.entry(Arc::clone(route)).or_default();
+            }
+            next.insert(Arc::clone(name), Arc::new(counts));
+        }
+        self.endpoints.store(Arc::new(next));
+    }
+}
+
+/// What one worker counts of one endpoint. A clone counts in the same places.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointCounts {
+    door: Arc<DoorCounts>,
+    /// Of connections that reached no route.
+    unrouted: Arc<RouteCounts>,
+    routes: HashMap<Arc<str>, Arc<RouteCounts>>,
+}
+
+impl EndpointCounts {
+    /// A connection was accepted.
+    pub fn begin(&self) {
+        self.door.begun.fetch_add(1, Ordering::Relaxed);
+        self.door.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handshake with its client is done.
+    pub fn handshake(&self, facts: &TlsFacts) {
+        let handshake = HANDSHAKES
+            .iter()
+            .position(|known| Some(known.0) == facts.version && known.1 == facts.resumed);
+        if let Some(count) = handshake.and_then(|index| self.door.handshakes.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection has ended, after so many bytes from the client to the origin and back.
+    pub fn end(&self, route: Option<&str>, reason: Reason, up: u64, down: u64) {
+        let known = route.and_then(|route| self.routes.get(route));
+        let counts = known.unwrap_or(&self.unrouted);
+        if let Some(count) = counts.outcomes.get(reason as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if up > 0 {
+            counts.up.fetch_add(up, Ordering::Relaxed);
+        }
+        if down > 0 {
+            counts.down.fetch_add(down, Ordering::Relaxed);
+        }
+        self.door.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The kinds of handshakes: version, and whether a session was resumed.
+pub(super) const HANDSHAKES: [(&str, bool); 4] = [
+    ("TLSv1.2", false),
+    ("TLSv1.2", true),
+    ("TLSv1.3", false),
+    ("TLSv1.3", true),
+];
+
+#[derive(Debug, Default)]
+struct DoorCounts {
+    begun: AtomicU64,
+    live: AtomicU64,
+    handshakes: [AtomicU64; HANDSHAKES.len()],
+}
+
+#[derive(Debug)]
+struct RouteCounts {
+    outcomes: [AtomicU64; Reason::ALL.len()],
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Default for RouteCounts {
+    fn default() -> Self {
+        Self {
+            outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        }
+    }
+}
+
+/// What all workers have counted of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct EndpointTotals {
+    pub(super) begun: u64,
+    pub(super) live: u64,
+    pub(super) handshakes: [u64; HANDSHAKES.len()],
+    pub(super) unrouted: RouteTotals,
+    pub(super) routes: BTreeMap<Arc<str>, RouteTotals>,
+}
+
+impl EndpointTotals {
+    pub(super) fn add(&mut self, counts: &EndpointCounts) {
+        self.begun += counts.door.begun.load(Ordering::Relaxed);
+        self.live += counts.door.live.load(Ordering::Relaxed);
+        for (total, count) in self.handshakes.iter_mut().zip(&counts.door.handshakes) {
+            *total += count.load(Ordering::Relaxed);
+        }
+        self.unrouted.add(&counts.unrouted);
+        for (name, route) in &counts.routes {
+            let total = self.routes.entry(Arc::clone(name)).or_default();
+            total.add(route);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct RouteTotals {
+    pub(super) outcomes: [u64; Reason::ALL.len()],
+    pub(super) up: u64,
+    pub(super) down: u64,
+}
+
+impl Default for RouteTotals {
+    fn default() -> Self {
+        Self {
+            outcomes: [0; Reason::ALL.len()],
+            up: 0,
+            down: 0,
+        }
+    }
+}
+
+impl RouteTotals {
+    fn add(&mut self, counts: &RouteCounts) {
+        for (total, count) in self.outcomes.iter_mut().zip(&counts.outcomes) {
+            *total += count.load(Ordering::Relaxed);
+        }
+        self.up += counts.up.load(Ordering::Relaxed);
+        self.down += counts.down.load(Ordering::Relaxed);
+    }
+}

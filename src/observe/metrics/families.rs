@@ -1,0 +1,147 @@
+//! Every metric by its name, and where its samples come from. The table in docs/metrics.md is this.
+
+use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+
+use super::counts::{HANDSHAKES, RouteTotals};
+use super::page::{Family, Kind, Page};
+use super::{Metrics, ReloadResult};
+use crate::outcome::Reason;
+
+macro_rules! families {
+    ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
+        $(
+            static $id: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// Every metric, in the order of the page.
+        #[cfg(test)]
+        static ALL: &[&Family] = &[$(&$id),+];
+    };
+}
+
+families! {
+    BUILD "reseal_build_info" Gauge ["version"] "Always 1; the version is a label.";
+    START "reseal_process_start_time_seconds" Gauge [] "When the process began, in seconds of unix time.";
+    CONNECTIONS "reseal_connections_total" Counter ["endpoint"] "Connections accepted.";
+    LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
+    HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"] "TLS handshakes with clients that were finished.";
+    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault"] "Connections ended, by their outcome.";
+    BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
+    CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
+    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration.";
+    LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
+}
+
+pub(super) fn render(metrics: &Metrics) -> String {
+    let mut page = Page::default();
+    page.family(&BUILD).add(&[env!("CARGO_PKG_VERSION")], 1);
+    let start = metrics.start.duration_since(UNIX_EPOCH).unwrap_or_default();
+    page.family(&START)
+        .add(&[], format_args!("{:.3}", start.as_secs_f64()));
+    connections(&mut page, metrics);
+    let mut ends = page.family(&CERTIFICATES);
+    for end in metrics.certificates.load().iter() {
+        ends.add(&[&end.endpoint, &end.certificate], end.not_after);
+    }
+    let mut reloads = page.family(&RELOADS);
+    for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
+        reloads.add(&[result.word()], count.load(Ordering::Relaxed));
+    }
+    let mut dropped = page.family(&LOG_DROPPED);
+    for (log, sink) in &metrics.logs {
+        dropped.add(&[log], sink.dropped());
+    }
+    page.finish()
+}
+
+/// What connections count.
+fn connections(page: &mut Page, metrics: &Metrics) {
+    let totals = metrics.totals();
+    let mut begun = page.family(&CONNECTIONS);
+    for (endpoint, total) in &totals {
+        begun.add(&[endpoint], total.begun);
+    }
+    let mut live = page.family(&LIVE);
+    for (endpoint, total) in &totals {
+        live.add(&[endpoint], total.live);
+    }
+    let mut handshakes = page.family(&HANDSHAKES_DONE);
+    for (endpoint, total) in &totals {
+        for ((version, resumed), count) in HANDSHAKES.iter().zip(total.handshakes) {
+            if count > 0 {
+                let resumed = if *resumed { "true" } else { "false" };
+                handshakes.add(&[endpoint, version, resumed], count);
+            }
+        }
+    }
+    let routes = || {
+        totals.iter().flat_map(|(endpoint, total)| {
+            let named = total.routes.iter().map(|(name, route)| (&**name, route));
+            let all = [("", &total.unrouted)].into_iter().chain(named);
+            all.map(move |(name, route)| (&**endpoint, name, route))
+        })
+    };
+    let mut outcomes = page.family(&OUTCOMES);
+    for (endpoint, route, total) in routes() {
+        for (reason, count) in happened(total) {
+            let fault = reason.fault().map_or("", |fault| fault.word());
+            outcomes.add(&[endpoint, route, reason.code(), fault], count);
+        }
+    }
+    let mut bytes = page.family(&BYTES);
+    for (endpoint, route, total) in routes().filter(|(_, route, _)| !route.is_empty()) {
+        bytes.add(&[endpoint, route, "up"], total.up);
+        bytes.add(&[endpoint, route, "down"], total.down);
+    }
+}
+
+/// The outcomes that there were: half a hundred series for each route that are nothing would only
+/// cost whoever stores them.
+fn happened(total: &RouteTotals) -> impl Iterator<Item = (Reason, u64)> {
+    let counted = Reason::ALL.iter().copied().zip(total.outcomes);
+    counted.filter(|(_, count)| *count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documented() -> Vec<String> {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let rows = docs.lines().filter(|line| line.starts_with("| `reseal_"));
+        rows.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_metric() {
+        let rows: Vec<_> = ALL
+            .iter()
+            .map(|family| {
+                let labels: Vec<_> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+                let (name, kind) = (family.name, family.kind.word());
+                format!(
+                    "| `{name}` | {kind} | {} | {} |",
+                    labels.join(", "),
+                    family.help
+                )
+            })
+            .collect();
+        assert_eq!(documented(), rows);
+    }
+
+    #[test]
+    fn names_say_their_unit_and_counters_end_in_total() {
+        for family in ALL {
+            let total = family.name.ends_with("_total");
+            assert_eq!(total, family.kind == Kind::Counter, "{}", family.name);
+            assert!(family.help.ends_with('.') && !family.help.contains('\n'));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the process counts, for `/metrics`.
+//!
+//! Every worker counts in a [`Shard`] of its own, so that counting is an addition nobody else waits
+//! for: no lock, no allocation. A scrape adds the shards up. Series are made from the configuration
+//! ([`Inventory`]) and from closed sets of words, never from what a peer sent.
+
+mod counts;
+mod families;
+mod page;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use self::counts::EndpointTotals;
+pub use self::counts::{EndpointCounts, Shard};
+use super::sink::Sink;
+
+/// What of the configuration has series of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// The endpoints and the names of their routes.
+    pub endpoints: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// The certificates that are presented.
+    pub certificates: Vec<CertificateEnd>,
+}
+
+/// When a certificate ends.
+#[derive(Clone, Debug)]
+pub struct CertificateEnd {
+    /// The endpoint that presents it.
+    pub endpoint: Arc<str>,
+    /// Its name there.
+    pub certificate: String,
+    /// End of validity, in seconds of unix time.
+    pub not_after: i64,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// The new configuration is the running one.
+    Done,
+    /// It was refused, and the old one stays.
+    Refused,
+}
+
+impl ReloadResult {
+    const ALL: [Self; 2] = [Self::Done, Self::Refused];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The counters of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    start: SystemTime,
+    shards: Vec<Arc<Shard>>,
+    reloads: [AtomicU64; ReloadResult::ALL.len()],
+    certificates: ArcSwap<Vec<CertificateEnd>>,
+    logs: Vec<(&'static str, Sink)>,
+}
+
+impl Metrics {
+    /// Counters for so many workers. `logs` are those whose lost lines are counted, by a word for each.
+    pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>) -> Self {
+        Self {
+            start: SystemTime::now(),
+            shards: (0..workers).map(|_| Arc::default()).collect(),
+            reloads: Default::default(),
+            certificates: ArcSwap::default(),
+            logs,
+        }
+    }
+
+    /// When the process began.
+    pub const fn start(&self) -> SystemTime {
+        self.start
+    }
+
+    /// The shard of a worker.
+    pub fn shard(&self, worker: usize) -> Arc<Shard> {
+        self.shards.get(worker).cloned().unwrap_or_default()
+    }
+
+    /// Makes room for what a generation of the configuration counts; to be called before it takes
+    /// connections. What left the configuration stays, as a counter that vanishes is a hole in every
+    /// sum.
+    pub fn adopt(&self, inventory: &Inventory) {
+        for shard in &self.shards {
+            shard.adopt(&inventory.endpoints);
+        }
+        let ends = inventory.certificates.clone();
+        self.certificates.store(Arc::new(ends));
+    }
+
+    /// A reload has ended.
+    pub fn reloaded(&self, result: ReloadResult) {
+        if let Some(count) = self.reloads.get(result as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All of it, in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        families::render(self)
+    }
+
+    fn totals(&self) -> BTreeMap<Arc<str>, EndpointTotals> {
+        let mut totals: BTreeMap<Arc<str>, EndpointTotals> = BTreeMap::new();
+        for shard in &self.shards {
+            for (name, counts) in shard.all().iter() {
+                totals.entry(Arc::clone(name)).or_default().add(counts);
+            }
+        }
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Reason;
+
+    fn inventory(endpoint: &str, routes: &[&str]) -> Inventory {
+        Inventory {
+            endpoints: vec![(
+                endpoint.into(),
+                routes.iter().map(|r| (*r).into()).collect(),
+            )],
+            certificates: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_connection_that_began_before_a_reload_is_counted_after_it() {
+        let metrics = Metrics::new(2, Vec::new());
+        metrics.adopt(&inventory("edge", &["a"]));
+        let before = metrics.shard(0).endpoint("edge");
+        before.begin();
+        metrics.adopt(&inventory("edge", &["b"]));
+        let after = metrics.shard(1).endpoint("edge");
+        after.begin();
+        before.end(Some("a"), Reason::Ok, 3, 4);
+        after.end(Some("b"), Reason::IdleTimeout, 0, 0);
+        let text = metrics.render();
+        for line in [
+            "reseal_connections_total{endpoint=\"edge\"} 2",
+            "reseal_connections_live{endpoint=\"edge\"} 0",
+            "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"ok\",fault=\"\"} 1",
+            "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",reason=\"idle_timeout\",fault=\"policy\"} 1",
+            "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"up\"} 3",
+            "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"down\"} 4",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_configuration_does_not_have_makes_no_series() {
+        let metrics = Metrics::new(1, Vec::new());
+        metrics.adopt(&inventory("edge", &["a"]));
+        let stray = metrics.shard(0).endpoint("from the wire");
+        stray.begin();
+        stray.end(Some("also"), Reason::Ok, 1, 1);
+        let edge = metrics.shard(0).endpoint("edge");
+        edge.begin();
+        edge.end(Some("unheard of"), Reason::Ok, 1, 1);
+        let text = metrics.render();
+        assert!(
+            !text.contains("wire") && !text.contains("unheard"),
+            "{text}"
+        );
+    }
+}

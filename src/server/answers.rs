@@ -1,0 +1,216 @@
+//! What the running process answers when it is asked.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::info;
+use tracing::level_filters::LevelFilter;
+
+use super::control::Control;
+use super::plan::Change;
+use super::reloads::Report;
+use crate::admin::{Answer, Refusal, RefusalKind};
+use crate::config;
+use crate::connection::Facts;
+use crate::lifecycle::{Entry, Order};
+use crate::observe::escape;
+use crate::observe::format::{timestamp, unix_timestamp};
+use crate::observe::metrics::{CertificateEnd, Inventory};
+use crate::outcome::Reason;
+use crate::snapshot::Snapshot;
+
+impl Control {
+    pub(super) fn status(&self) -> Value {
+        let start = self.metrics.start();
+        let uptime = start.elapsed().unwrap_or_default();
+        let listening: Vec<_> = self
+            .doors
+            .addresses()
+            .iter()
+            .map(|(endpoint, address)| json!({ "endpoint": &**endpoint, "address": address }))
+            .collect();
+        let mut status = json!({
+            "phase": self.phase.borrow().word(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "started": timestamp(start),
+            "uptime_seconds": uptime.as_secs(),
+            "generation": self.live.load().generation,
+            "connections": self.census.count(),
+            "listening": listening,
+        });
+        if let Some(last) = &self.reloads.last {
+            status["last_reload"] = last.clone();
+        }
+        if let Some(end) = self.stopping {
+            let left = end.saturating_duration_since(Instant::now());
+            status["drain_seconds_left"] = json!(left.as_secs());
+        }
+        let leaving = self.leaving();
+        if leaving > 0 {
+            status["connections_leaving"] = json!(leaving);
+        }
+        status
+    }
+
+    /// Connections that were told to end.
+    fn leaving(&self) -> usize {
+        let mut leaving = 0;
+        self.around.register.each(|connection| {
+            leaving += usize::from(connection.leash.order().is_some());
+        });
+        leaving
+    }
+
+    pub(super) fn connections(&self) -> Value {
+        let connections = self.around.register.all();
+        json!({ "connections": connections.iter().map(|c| describe(c)).collect::<Vec<_>>() })
+    }
+
+    /// Ends one connection.
+    pub(super) fn kill(&self, id: u64) -> Answer {
+        let mut killed = false;
+        self.around.register.each(|connection| {
+            if connection.facts.record.id == id {
+                killed = true;
+                connection.leash.tell(Order::End {
+                    reason: Reason::Killed,
+                    at: Instant::now(),
+                });
+            }
+        });
+        if killed {
+            info!(
+                id = format_args!("{id:016x}"),
+                "a connection was ended on request"
+            );
+            return Ok(json!({ "killed": format!("{id:016x}") }));
+        }
+        Err(Refusal::new(
+            RefusalKind::NotFound,
+            format!("there is no established connection {id:016x}"),
+        ))
+    }
+
+    pub(super) fn certificates(&self) -> Value {
+        let snapshot = self.live.load();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let certificates = snapshot.endpoints.iter().flat_map(|endpoint| {
+            endpoint.certificates.iter().map(move |certificate| {
+                let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+                let pair = &certificate.pair;
+                json!({
+                    "endpoint": &*endpoint.name,
+                    "name": certificate.name,
+                    "names": names,
+                    "not_before": unix_timestamp(pair.not_before),
+                    "not_after": unix_timestamp(pair.not_after),
+                    "seconds_left": pair.not_after.saturating_sub(now),
+                })
+            })
+        });
+        json!({ "certificates": certificates.collect::<Vec<_>>() })
+    }
+
+    /// The effective configuration as YAML; secrets are in files and not in it.
+    pub(super) fn configuration(&self) -> Value {
+        let spec = &self.running.loaded.spec;
+        json!({ "yaml": spec.as_ref().map(config::print).unwrap_or_default() })
+    }
+
+    pub(super) fn log_level(&self, new: Option<LevelFilter>) -> Value {
+        if let Some(level) = new {
+            self.log.set_level(level);
+            info!(%level, "the log's level was changed");
+        }
+        json!({ "level": self.log.level().to_string() })
+    }
+}
+
+/// What a reload has changed, or would change.
+pub(super) fn report(report: &Report) -> Value {
+    let change = |change: &Change| {
+        let mut shown = json!({
+            "what": change.what,
+            "name": change.name,
+            "change": change.kind.word(),
+            "connections": change.connections,
+        });
+        if change.connections > 0 {
+            shown["fate"] = json!(change.kind.fate());
+        }
+        shown
+    };
+    json!({
+        "generation": report.generation,
+        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
+        "closed_by_client_auth": report.disallowed,
+        "warnings": report.warnings,
+        "restart_needed": report.restart,
+    })
+}
+
+/// One connection, for people and programs. What came over the wire is escaped.
+fn describe(connection: &Entry<Facts>) -> Value {
+    let record = &connection.facts.record;
+    let (up, down) = connection.leash.traffic();
+    let age = record.time.elapsed().unwrap_or(Duration::ZERO);
+    let mut shown = json!({
+        "id": format!("{:016x}", record.id),
+        "endpoint": &*record.endpoint,
+        "client": record.client.to_string(),
+        "seconds": age.as_secs(),
+        "idle_seconds": connection.leash.idle().as_secs(),
+        "bytes_up": up,
+        "bytes_down": down,
+        "generation": connection.facts.generation,
+    });
+    let mut add = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            shown[key] = json!(value);
+        }
+    };
+    add("sni", record.sni.as_deref().map(escape::text));
+    add("route", record.route.as_deref().map(str::to_owned));
+    add("mode", record.mode.map(str::to_owned));
+    add("upstream", record.upstream.as_deref().map(str::to_owned));
+    add("origin", record.origin.as_deref().map(str::to_owned));
+    let subject = record
+        .client_cert
+        .as_ref()
+        .map(|cert| escape::text(&cert.subject));
+    add("client_cert", subject);
+    let order = connection.leash.order().map(|order| match order {
+        Order::Drain { .. } => "drain".to_owned(),
+        Order::End { reason, .. } => reason.to_string(),
+    });
+    add("leaving", order);
+    shown
+}
+
+/// What of a snapshot has series of its own.
+pub(super) fn inventory(snapshot: &Snapshot) -> Inventory {
+    let endpoints = snapshot.endpoints.iter();
+    let certificates = endpoints.clone().flat_map(|endpoint| {
+        endpoint
+            .certificates
+            .iter()
+            .map(|certificate| CertificateEnd {
+                endpoint: Arc::clone(&endpoint.name),
+                certificate: certificate.name.clone(),
+                not_after: certificate.pair.not_after,
+            })
+    });
+    Inventory {
+        certificates: certificates.collect(),
+        endpoints: endpoints
+            .map(|endpoint| {
+                let routes = endpoint.routes.iter().map(|route| Arc::clone(&route.name));
+                (Arc::clone(&endpoint.name), routes.collect())
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,162 @@
+//! The control loop: signals, requests, and what follows from the passing of time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::info;
+
+use super::census::Census;
+use super::doors::Doors;
+use super::files::Followed;
+use super::reload::{Running, Scope};
+use super::reloads::{self, Reloads};
+use super::retire::{self, Window};
+use super::signals::{Signal, Signals};
+use super::worker::Workers;
+use super::{Ending, Patience};
+use crate::admin::{Answer, Call, Refusal, RefusalKind, Request};
+use crate::connection::Surroundings;
+use crate::endpoint::unix::SocketFile;
+use crate::lifecycle::Phase;
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
+use crate::snapshot::Live;
+
+/// How often older connections are looked after.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Everything that the control loop holds in its hands.
+pub(super) struct Control {
+    pub(super) running: Running,
+    pub(super) live: Arc<Live>,
+    pub(super) doors: Doors,
+    pub(super) crew: Arc<Workers>,
+    pub(super) around: Arc<Surroundings>,
+    pub(super) census: Arc<Census>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) log: LogHandle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reloads: Reloads,
+    pub(super) followed: watch::Sender<Followed>,
+    /// When what is left is cut, once the process stops.
+    pub(super) stopping: Option<Instant>,
+    /// The file of the admin socket, removed with this.
+    pub(super) _admin: Option<SocketFile>,
+}
+
+/// Those who ask something of the process.
+pub(super) struct Asked {
+    pub(super) signals: Signals,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) changes: mpsc::Receiver<Scope>,
+}
+
+/// What becomes of the control loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    Stop,
+}
+
+impl Control {
+    /// Serves until a signal or a request says stop, and to the end of the connections.
+    pub(super) async fn live_on(mut self, mut asked: Asked, patience: Patience) -> Ending {
+        let mut rounds = interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                signal = asked.signals.next() => match signal {
+                    Signal::Stop => break,
+                    Signal::Reload => self.reload(Scope::All, None),
+                    Signal::Reopen => self.reopen(),
+                },
+                read = reloads::read(&mut self.reloads.under_way) => self.reloaded(read).await,
+                Some(call) = asked.calls.recv() => if self.answer(call) == Next::Stop {
+                    break;
+                },
+                Some(scope) = asked.changes.recv() => self.reload(scope, None),
+                _ = rounds.tick() => self.look_after(),
+            }
+        }
+        self.stop(asked, patience).await
+    }
+
+    /// Does what is asked, or sees to it that it is done and answered.
+    pub(super) fn answer(&mut self, call: Call) -> Next {
+        let Call { request, reply } = call;
+        let mut next = Next::GoOn;
+        let answer = match request {
+            Request::Status => Ok(self.status()),
+            Request::Connections => Ok(self.connections()),
+            Request::Certificates => Ok(self.certificates()),
+            Request::Config => Ok(self.configuration()),
+            Request::LogLevel(level) => Ok(self.log_level(level)),
+            Request::Kill(id) => self.kill(id),
+            Request::Reload { .. } if self.stopping.is_some() => Err(Refusal::new(
+                RefusalKind::Conflict,
+                "not reloaded: the process stops",
+            )),
+            Request::Reload { plan: false } => {
+                self.reload(Scope::All, Some(reply));
+                return next;
+            }
+            Request::Reload { plan: true } => {
+                self.plan(reply);
+                return next;
+            }
+            Request::Drain { endpoint: None } => {
+                next = Next::Stop;
+                Ok(json!({ "draining": "the process" }))
+            }
+            Request::Drain {
+                endpoint: Some(name),
+            } => self.drain_endpoint(&name),
+            Request::Origins | Request::Origin { .. } => Err(Refusal::new(
+                RefusalKind::Unsupported,
+                "this is not supported yet",
+            )),
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+        next
+    }
+
+    /// Closes an endpoint's doors and drains its connections, until a reload opens it again.
+    fn drain_endpoint(&mut self, name: &str) -> Answer {
+        let snapshot = self.live.load();
+        if snapshot.endpoint(name).is_none() {
+            return Err(Refusal::new(
+                RefusalKind::NotFound,
+                format!("there is no endpoint `{name}`"),
+            ));
+        }
+        let closed = self.doors.close_endpoint(name);
+        let mut connections = self.around.register.all();
+        connections.retain(|connection| *connection.facts.record.endpoint == *name);
+        let count = connections.len();
+        Window::removed(&snapshot.process.drain).drain(&connections);
+        info!(endpoint = name, connections = count, "draining an endpoint");
+        Ok(json!({ "draining": name, "closed": closed, "connections": count }))
+    }
+
+    /// What time does to connections: those that left the configuration, and certificates that end.
+    pub(super) fn look_after(&mut self) {
+        let snapshot = self.live.load();
+        let register = &self.around.register;
+        self.reloads.retirement.proceed(register, &snapshot);
+        if snapshot.generation > 1 {
+            // Those that were not established yet when the policy changed.
+            retire::recheck(register, &snapshot);
+        }
+        retire::expire(register);
+    }
+
+    pub(super) fn reopen(&self) {
+        self.around.access_log.sink().reopen();
+        self.log.sink().reopen();
+    }
+}

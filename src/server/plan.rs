@@ -1,0 +1,163 @@
+//! What a reload changes, in the words of the configuration.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::Spec;
+use crate::connection::Facts;
+use crate::lifecycle::Register;
+use crate::snapshot::Snapshot;
+
+/// One difference between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) kind: Kind,
+    /// `endpoint`, `route`, `certificate`, `upstream` or `origin`.
+    pub(super) what: &'static str,
+    /// Its name; those of routes, certificates and origins with what they belong to before it.
+    pub(super) name: String,
+    /// Live connections that it is about.
+    pub(super) connections: usize,
+}
+
+/// What happened to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Added,
+    Removed,
+    Changed,
+}
+
+impl Kind {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        }
+    }
+
+    /// What becomes of the live connections.
+    pub(super) const fn fate(self) -> &'static str {
+        match self {
+            Self::Added => "",
+            Self::Removed => "drain",
+            Self::Changed => "go on as they are",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.what, self.name, self.kind.word())?;
+        match self.connections {
+            0 => Ok(()),
+            n => write!(f, " ({n} connections {})", self.kind.fate()),
+        }
+    }
+}
+
+/// The things of one kind, by name, each with what it is to be compared by.
+type Things = BTreeMap<String, String>;
+
+/// The differences between two configurations, and how many live connections each is about.
+pub(super) fn changes(
+    (old_spec, old): (&Spec, &Snapshot),
+    (new_spec, new): (&Spec, &Snapshot),
+    register: &Register<Facts>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let (before, after) = (things(old_spec, old), things(new_spec, new));
+    for ((what, before), (_, after)) in before.iter().zip(&after) {
+        compare(what, before, after, &mut changes);
+    }
+    register.each(|connection| {
+        let names = names(&connection.facts);
+        for change in &mut changes {
+            let is_of =
+                |(what, name): &(&str, String)| *what == change.what && *name == change.name;
+            change.connections += usize::from(names.iter().any(is_of));
+        }
+    });
+    changes
+}
+
+fn compare(what: &'static str, before: &Things, after: &Things, changes: &mut Vec<Change>) {
+    let mut push = |kind, name: &String| {
+        changes.push(Change {
+            kind,
+            what,
+            name: name.clone(),
+            connections: 0,
+        });
+    };
+    for (name, old) in before {
+        match after.get(name) {
+            None => push(Kind::Removed, name),
+            Some(new) if new != old => push(Kind::Changed, name),
+            Some(_) => {}
+        }
+    }
+    for name in after.keys().filter(|name| !before.contains_key(*name)) {
+        push(Kind::Added, name);
+    }
+}
+
+/// The things that a connection has to do with.
+fn names(facts: &Facts) -> Vec<(&'static str, String)> {
+    let record = &facts.record;
+    let mut names = vec![("endpoint", record.endpoint.to_string())];
+    if let Some(route) = &record.route {
+        names.push(("route", format!("{}/{route}", record.endpoint)));
+    }
+    if let Some(upstream) = &record.upstream {
+        names.push(("upstream", upstream.to_string()));
+        if let Some(origin) = &record.origin {
+            names.push(("origin", format!("{upstream}/{origin}")));
+        }
+    }
+    names
+}
+
+fn things(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Things); 5] {
+    let mut endpoints = Things::new();
+    let mut routes = Things::new();
+    for endpoint in spec.endpoints.iter() {
+        let name = endpoint.name.as_str();
+        for route in endpoint.routes.iter() {
+            let place = format!("{name}/{}", route.name.as_str());
+            routes.insert(place, crate::config::shown(&route.value));
+        }
+        let mut alone = endpoint.value.clone();
+        alone.routes.value.clear();
+        endpoints.insert(name.to_owned(), crate::config::shown(&alone));
+    }
+    let mut upstreams = Things::new();
+    let mut origins = Things::new();
+    for (name, upstream) in &spec.upstreams.0 {
+        for origin in upstream.origins.iter() {
+            let own = origin.name.as_ref().map(|name| name.as_str().to_owned());
+            let own = own.unwrap_or_else(|| origin.address.value.to_string());
+            let place = format!("{}/{own}", name.as_str());
+            origins.insert(place, crate::config::shown(&origin.value));
+        }
+        let mut alone = upstream.value.clone();
+        alone.origins.value.clear();
+        upstreams.insert(name.as_str().to_owned(), crate::config::shown(&alone));
+    }
+    let mut certificates = Things::new();
+    for endpoint in &snapshot.endpoints {
+        for certificate in &endpoint.certificates {
+            let place = format!("{}/{}", endpoint.name, certificate.name);
+            let content = crate::tls::facts::hex(&certificate.pair.sha256);
+            certificates.insert(place, content);
+        }
+    }
+    [
+        ("endpoint", endpoints),
+        ("route", routes),
+        ("certificate", certificates),
+        ("upstream", upstreams),
+        ("origin", origins),
+    ]
+}

@@ -1,0 +1,275 @@
+//! Reloads as the control loop sees them: one under way, one to follow, all or nothing.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::answers;
+use super::control::Control;
+use super::doors::NewDoors;
+use super::files::Followed;
+use super::plan::{self, Change};
+use super::reload::{Prepared, Refused, Running, Scope};
+use super::retire::{self, Retirement};
+use crate::admin::{Answer, Refusal, RefusalKind};
+use crate::config::load::Source;
+use crate::connection::Facts;
+use crate::endpoint::BindError;
+use crate::lifecycle::Register;
+use crate::observe::format::timestamp;
+use crate::observe::metrics::ReloadResult;
+use crate::snapshot::Snapshot;
+
+/// Takes the answer to a request for a reload.
+type Waiting = oneshot::Sender<Answer>;
+
+/// The reloads that were asked for.
+#[derive(Default)]
+pub(super) struct Reloads {
+    pub(super) under_way: Option<UnderWay>,
+    pub(super) retirement: Retirement,
+    /// How the last one went, for those who ask.
+    pub(super) last: Option<Value>,
+    pending: Pending,
+}
+
+/// A reload whose files are being read.
+pub(super) struct UnderWay {
+    began: SystemTime,
+    reading: JoinHandle<Result<Prepared, Refused>>,
+    waiting: Vec<Waiting>,
+}
+
+/// A reload that waits for the one that is under way: however often it is asked for, it is one.
+#[derive(Default)]
+struct Pending {
+    scope: Option<Scope>,
+    waiting: Vec<Waiting>,
+}
+
+/// A reload whose files were read.
+pub(super) struct Read {
+    prepared: Result<Prepared, Refused>,
+    began: SystemTime,
+    waiting: Vec<Waiting>,
+}
+
+/// Waits until the files of the reload that is under way were read.
+pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
+    let Some(reload) = under_way else {
+        return std::future::pending().await;
+    };
+    let prepared = (&mut reload.reading).await.unwrap_or_else(|_| {
+        Err(Refused {
+            reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
+        })
+    });
+    let (began, waiting) = (reload.began, std::mem::take(&mut reload.waiting));
+    *under_way = None;
+    Read {
+        prepared,
+        began,
+        waiting,
+    }
+}
+
+/// What a reload has changed, or would change.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub(super) generation: u64,
+    pub(super) changes: Vec<Change>,
+    /// Live connections that are closed as their certificates are not admitted any more.
+    pub(super) disallowed: usize,
+    pub(super) warnings: Vec<String>,
+    /// Keys whose new value needs a restart.
+    pub(super) restart: Vec<&'static str>,
+}
+
+impl Control {
+    /// Begins a reload, or notes that another one is to follow that which is under way.
+    pub(super) fn reload(&mut self, scope: Scope, waiting: Option<Waiting>) {
+        let pending = &mut self.reloads.pending;
+        pending.scope = pending.scope.max(Some(scope));
+        pending.waiting.extend(waiting);
+        self.next_reload();
+    }
+
+    fn next_reload(&mut self) {
+        let Reloads {
+            under_way, pending, ..
+        } = &mut self.reloads;
+        if under_way.is_some() {
+            return;
+        }
+        if let Some(scope) = pending.scope.take() {
+            let running = self.running.clone();
+            *under_way = Some(UnderWay {
+                began: SystemTime::now(),
+                reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
+                waiting: std::mem::take(&mut pending.waiting),
+            });
+        }
+    }
+
+    /// The files of a reload were read: it is committed, or refused.
+    pub(super) async fn reloaded(&mut self, read: Read) {
+        let result = match read.prepared {
+            Ok(prepared) => self.commit(prepared, read.began).await,
+            Err(refused) => Err(refused),
+        };
+        let time = timestamp(SystemTime::now());
+        let answer = match result {
+            Ok(report) => {
+                tell(&report);
+                self.metrics.reloaded(ReloadResult::Done);
+                self.reloads.last = Some(json!({ "time": time, "result": "done" }));
+                Ok(answers::report(&report))
+            }
+            Err(refused) => {
+                let reasons = &refused.reasons;
+                for reason in reasons {
+                    error!(
+                        reason,
+                        "the reload is refused, the running configuration stays"
+                    );
+                }
+                self.metrics.reloaded(ReloadResult::Refused);
+                self.reloads.last =
+                    Some(json!({ "time": time, "result": "refused", "reasons": reasons }));
+                Err(refusal(&refused))
+            }
+        };
+        for waiting in read.waiting {
+            let _ = waiting.send(answer.clone());
+        }
+        self.next_reload();
+    }
+
+    /// Opens what is new, and puts the new snapshot in the place of the old one. Up to the swap all
+    /// can fail, and leaves everything as it was.
+    async fn commit(
+        &mut self,
+        mut prepared: Prepared,
+        began: SystemTime,
+    ) -> Result<Report, Refused> {
+        let old = Arc::clone(&self.live.load());
+        prepared.compare(&old);
+        let new = self.open(&prepared.snapshot).await?;
+        let changes = self.running.changes(&old, &prepared, &self.around.register);
+        self.metrics.adopt(&answers::inventory(&prepared.snapshot));
+        let snapshot = self.live.swap(prepared.snapshot);
+        let opened = new.addresses();
+        for (endpoint, address) in self.doors.commit(new, &snapshot) {
+            info!(%endpoint, address, "no longer listening");
+        }
+        for (endpoint, address) in opened {
+            info!(%endpoint, address, "listening");
+        }
+        self.reloads.retirement.begin(&snapshot);
+        self.running.loaded = Arc::new(prepared.loaded);
+        let followed = self.running.followed(&snapshot, began);
+        self.followed.send_replace(followed);
+        let (register, today) = (Arc::clone(&self.around.register), Arc::clone(&snapshot));
+        let recheck = tokio::task::spawn_blocking(move || retire::recheck(&register, &today));
+        let disallowed = recheck.await.unwrap_or_default();
+        self.look_after();
+        Ok(Report {
+            generation: snapshot.generation,
+            changes,
+            disallowed,
+            warnings: prepared.warnings,
+            restart: prepared.restart,
+        })
+    }
+
+    async fn open(&self, snapshot: &Snapshot) -> Result<NewDoors, Refused> {
+        let refused = |errors: Vec<BindError>| Refused {
+            reasons: errors
+                .into_iter()
+                .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message))
+                .collect(),
+        };
+        let new = self.doors.bind(snapshot, self.crew.count());
+        let new = new.map_err(refused)?;
+        new.prepare(&self.crew).await.map_err(refused)?;
+        Ok(new)
+    }
+
+    /// Says what a reload would change, and changes nothing.
+    pub(super) fn plan(&self, reply: Waiting) {
+        let running = self.running.clone();
+        let old = Arc::clone(&self.live.load());
+        let register = Arc::clone(&self.around.register);
+        tokio::task::spawn_blocking(move || {
+            let report = running.prepare(Scope::All).map(|mut prepared| {
+                prepared.compare(&old);
+                Report {
+                    generation: old.generation,
+                    changes: running.changes(&old, &prepared, &register),
+                    disallowed: retire::disallowed(&register, &prepared.snapshot),
+                    warnings: prepared.warnings,
+                    restart: prepared.restart,
+                }
+            });
+            let answer = report.map(|report| answers::report(&report));
+            let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
+        });
+    }
+}
+
+fn refusal(refused: &Refused) -> Refusal {
+    Refusal::new(RefusalKind::Conflict, refused.to_string())
+}
+
+impl Running {
+    /// What the prepared configuration changes, and how many live connections that is about.
+    fn changes(
+        &self,
+        old: &Snapshot,
+        prepared: &Prepared,
+        register: &Register<Facts>,
+    ) -> Vec<Change> {
+        match (&self.loaded.spec, &prepared.loaded.spec) {
+            (Some(old_spec), Some(new_spec)) => {
+                plan::changes((old_spec, old), (new_spec, &prepared.snapshot), register)
+            }
+            // What was compiled had a spec.
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is to be watched for changes.
+    pub(super) fn followed(&self, snapshot: &Snapshot, read_at: SystemTime) -> Followed {
+        Followed {
+            policy: snapshot.process.watch,
+            file: match &self.source {
+                Source::File(path) => Some(path.clone()),
+                Source::Text { .. } => None,
+            },
+            materials: self.loaded.materials.paths().map(Into::into).collect(),
+            read_at,
+        }
+    }
+}
+
+fn tell(report: &Report) {
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+    for key in &report.restart {
+        warn!(key, "restart needed: the running value of this key stays");
+    }
+    for change in &report.changes {
+        info!("{change}");
+    }
+    info!(
+        generation = report.generation,
+        changes = report.changes.len(),
+        disallowed = report.disallowed,
+        "reloaded"
+    );
+}

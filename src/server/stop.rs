@@ -1,0 +1,94 @@
+//! The end of the process: drain, then cut.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::control::{Asked, Control};
+use super::retire::Window;
+use super::signals::Signal;
+use super::{CUT, Ending, Patience};
+use crate::lifecycle::{Order, Phase};
+use crate::outcome::Reason;
+
+impl Control {
+    /// Lets the connections finish, as long as patience and policy last.
+    pub(super) async fn stop(mut self, mut asked: Asked, patience: Patience) -> Ending {
+        if patience == Patience::None {
+            self.cut().await;
+            return Ending::Drained;
+        }
+        let policy = self.live.load().process.drain;
+        let duck = Instant::now() + policy.lame_duck;
+        self.stopping = Some(duck + policy.stop);
+        self.phase.send_replace(Phase::LameDuck);
+        let cut_short = self.still(&mut asked, duck).await;
+        let deadline = Instant::now() + policy.stop;
+        self.stopping = Some(deadline);
+        info!(connections = self.census.count(), "draining");
+        self.phase.send_replace(Phase::Drain);
+        // The accept loops close their sockets; a unix socket's file goes with them.
+        self.doors.close();
+        let register = &self.around.register;
+        register.from_now_on(Order::Drain {
+            idle_after: policy.idle_after,
+            from: Instant::now(),
+        });
+        Window::stop(&policy).drain(&register.all());
+        let drained = !cut_short && self.drained(&mut asked, deadline).await;
+        if drained {
+            self.phase.send_replace(Phase::Cut);
+            info!("drained");
+            return Ending::Drained;
+        }
+        let left = self.census.count();
+        self.cut().await;
+        if left == 0 {
+            return Ending::Drained;
+        }
+        warn!(connections = left, "cut at the end of the drain");
+        Ending::Cut
+    }
+
+    /// Ends every connection now, and waits for their last words.
+    pub(super) async fn cut(&mut self) {
+        self.doors.close();
+        self.phase.send_replace(Phase::Cut);
+        let end = Order::End {
+            reason: Reason::Drain,
+            at: Instant::now(),
+        };
+        self.around.register.from_now_on(end);
+        for connection in self.around.register.all() {
+            connection.leash.tell(end);
+        }
+        let _ = timeout(CUT, self.census.emptied()).await;
+    }
+
+    /// Goes on as before until `end`. `true` when a second signal ends the patience.
+    async fn still(&mut self, asked: &mut Asked, end: Instant) -> bool {
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return false,
+                signal = asked.signals.next() => match signal {
+                    Signal::Stop => return true,
+                    Signal::Reload => info!("not reloaded: the process stops"),
+                    Signal::Reopen => self.reopen(),
+                },
+                Some(call) = asked.calls.recv() => {
+                    self.answer(call);
+                }
+            }
+        }
+    }
+
+    /// Whether all connections finished before the deadline and before a second signal.
+    async fn drained(&mut self, asked: &mut Asked, deadline: Instant) -> bool {
+        let census = Arc::clone(&self.census);
+        tokio::select! {
+            () = census.emptied() => true,
+            _ = self.still(asked, deadline) => false,
+        }
+    }
+}

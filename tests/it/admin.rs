@@ -1,0 +1,395 @@
+//! The admin socket as curl, and whoever should not be there, meet it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{
+    Checked, Directory, Origin, PATIENCE, Proxy, curl, eventually, finish_under, noise,
+};
+
+const TOKEN: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
+
+fn mode(path: &str) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A proxy whose admin socket is a TCP address.
+fn on_tcp(origin: &Origin) -> Proxy {
+    Proxy::builder()
+        .forward(origin)
+        .file("token", format!("{TOKEN}\n"))
+        .top("admin: { listen: \"127.0.0.1:0\", token_file: token }")
+        .start()
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
+    let origin = Origin::echo();
+    let mut proxy = Proxy::builder().forward(&origin).admin().start();
+    let socket = proxy.admin_socket();
+    assert_eq!(mode(&socket), 0o600);
+    proxy.admin("/healthz", &[]).must_be(200);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit_code(), 0);
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn the_socket_has_the_permissions_that_are_configured() {
+    let origin = Origin::echo();
+    let admin = "admin: { listen: \"unix:admin.sock\", permissions: \"0660\" }";
+    let proxy = Proxy::builder().forward(&origin).top(admin).start();
+    assert_eq!(mode(&proxy.admin_socket()), 0o660);
+}
+
+#[test]
+fn the_socket_is_where_a_service_manager_makes_room_for_it() {
+    let origin = Origin::echo();
+    let directory = Directory::new();
+    let variable = format!("RUNTIME_DIRECTORY={}", directory.path().display());
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .under(&["env", &variable])
+        .start();
+    let socket = directory.join("admin.sock").display().to_string();
+    proxy.log_line(|line| line.contains("\"door\":\"admin\""));
+    curl(&["--unix-socket", &socket, "http://localhost/status"]).must_be(200);
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+    let origin = Origin::echo();
+    let draft = Proxy::builder().forward(&origin).admin();
+    drop(UnixListener::bind(draft.path("admin.sock")).unwrap());
+    let proxy = draft.start();
+    let before = proxy.admin("/status", &[]).must_be(200).json();
+    let config = proxy.directory().join("config.yaml");
+    finish_under(&["env"], &config)
+        .must_exit_with(3)
+        .must_say("another process listens there")
+        .must_say("admin.sock");
+    let after = proxy.admin("/status", &[]).must_be(200).json();
+    assert_eq!(before["pid"], after["pid"]);
+}
+
+#[test]
+fn curl_gets_json() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"live");
+    let status = proxy.admin("/status", &[]).must_be(200).json();
+    assert_eq!(status["phase"], "serving");
+    assert_eq!(status["pid"], proxy.pid());
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["connections"], 1);
+    assert_eq!(status["listening"][0]["endpoint"], "edge");
+    let certificates = proxy.admin("/certificates", &[]).must_be(200).json();
+    assert_eq!(certificates["certificates"][0]["name"], "identity-0");
+    assert_eq!(certificates["certificates"][0]["names"][0], "a.test");
+}
+
+#[test]
+fn what_is_not_asked_properly_is_refused() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let long = format!("X-Long: {}", "x".repeat(20_000));
+    let body = "x".repeat(70_000);
+    let many: Vec<String> = (0..100).map(|n| format!("X-{n}: y")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|h| ["-H", h.as_str()]).collect();
+    let table: [(&str, &[&str], u16); 22] = [
+        ("/", &[], 404),
+        ("/nothing", &[], 404),
+        ("/status/", &[], 404),
+        ("//status", &["--path-as-is"], 404),
+        ("/x/../status", &["--path-as-is"], 404),
+        ("/%73tatus", &[], 404),
+        ("/STATUS", &[], 404),
+        ("/status?x=1", &[], 400),
+        ("/status", &["-X", "POST"], 405),
+        ("/status", &["-X", "DELETE"], 405),
+        ("/reload", &[], 405),
+        ("/drain", &["-X", "PUT"], 405),
+        ("/kill", &["-d", "{\"id\":\"not an id\"}"], 400),
+        ("/kill", &["-d", "{}"], 400),
+        ("/log-level", &["-d", "{\"level\":\"loud\"}"], 400),
+        (
+            "/log-level",
+            &["-d", "{\"level\":\"info\",\"more\":1}"],
+            400,
+        ),
+        ("/log-level", &["-d", "no json"], 400),
+        ("/log-level", &["-d", &body], 413),
+        ("/status", &["-H", &long], 431),
+        ("/status", &many, 431),
+        ("/status", &["-H", "Origin: http://evil.test"], 403),
+        (
+            "/log-level",
+            &["-H", "Origin: null", "-d", "{\"level\":\"trace\"}"],
+            403,
+        ),
+    ];
+    for (path, more, status) in table {
+        let answer = proxy.admin(path, more);
+        assert_eq!(answer.status, status, "{path} {:.200}", format!("{more:?}"));
+    }
+    proxy
+        .admin("/status", &["--request-target", "http://evil.test/status"])
+        .must_be(400);
+    let level = proxy.admin("/log-level", &[]).must_be(200).json();
+    assert_eq!(level["level"], "info", "something refused was done");
+}
+
+#[test]
+fn tcp_needs_the_token_and_is_asked_by_address() {
+    let origin = Origin::echo();
+    let proxy = on_tcp(&origin);
+    let url = format!("http://{}/status", proxy.door("admin"));
+    let right = format!("Authorization: Bearer {TOKEN}");
+    let shorter = format!("Authorization: Bearer {}", &TOKEN[1..]);
+    let longer = format!("Authorization: Bearer {TOKEN}0");
+    let basic = format!("Authorization: Basic {TOKEN}");
+    let table: [(&[&str], u16); 12] = [
+        (&[], 401),
+        (&["-H", &shorter], 401),
+        (&["-H", &longer], 401),
+        (&["-H", &basic], 401),
+        (&["-H", "Authorization: Bearer "], 401),
+        (&["-H", &right, "-H", &right], 401),
+        (&["-H", &right], 200),
+        (&["-H", &right, "-H", "Host: localhost:1"], 200),
+        (&["-H", &right, "-H", "Host: evil.test"], 403),
+        (&["-H", &right, "-H", "Host: 127.0.0.1.evil.test"], 403),
+        (&["-H", &right, "-H", "Origin: http://127.0.0.1"], 403),
+        (&["-H", &right, "-H", "Host:"], 400),
+    ];
+    for (more, status) in table {
+        let answer = curl(&[more, &[&url]].concat());
+        assert_eq!(answer.status, status, "{more:?}: {}", answer.body);
+    }
+}
+
+#[test]
+fn the_token_is_shown_nowhere() {
+    let origin = Origin::echo();
+    let proxy = on_tcp(&origin);
+    let url = |path| format!("http://{}{path}", proxy.door("admin"));
+    let right = format!("Authorization: Bearer {TOKEN}");
+    curl(&[
+        "-H",
+        &right,
+        "-d",
+        "{\"level\":\"trace\"}",
+        &url("/log-level"),
+    ])
+    .must_be(200);
+    let config = curl(&["-H", &right, &url("/config")]);
+    config.must_be(200);
+    let refused = curl(&["-H", "Authorization: Bearer wrong", &url("/config")]);
+    for text in [config.body, refused.body, proxy.log().join("\n")] {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+}
+
+#[test]
+fn a_token_that_protects_nothing_is_refused() {
+    let config = |admin: &str| {
+        Checked::new(&format!(
+            "admin: {admin}\n\
+             endpoints:\n  - {{ name: e, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}\n\
+             upstreams: {{ o: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
+        ))
+    };
+    let tcp = "{ listen: \"127.0.0.1:0\", token_file: token }";
+    config("{ listen: \"127.0.0.1:0\" }").must_complain("\"127.0.0.1:0\"", &["token_file"]);
+    config(tcp).must_complain("token }", &["cannot be read"]);
+    config(tcp)
+        .with_file("token", TOKEN, 0o644)
+        .must_complain("token }", &["every user may read"]);
+    config(tcp)
+        .with_file("token", "short", 0o600)
+        .must_complain("token }", &["at least 16"]);
+    config(tcp).with_file("token", TOKEN, 0o600).must_be_good();
+    config("{ listen: \"unix:a.sock\", token_file: token }").must_warn("token }", &["no effect"]);
+    config("{ listen: \"*:9090\" }").must_complain("\"*:9090\"", &["0.0.0.0:9090"]);
+    config("{ tls: {} }").must_complain("tls", &["not supported yet"]);
+}
+
+/// O04: as many connections as there may be, each a request that never gets whole.
+#[test]
+fn those_who_never_finish_a_request_do_not_keep_others_out() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let socket = proxy.admin_socket();
+    let start = Instant::now();
+    let slow: Vec<UnixStream> = (0..32)
+        .map(|n| {
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            let begun: &[u8] = match n % 3 {
+                0 => b"",
+                1 => b"GET /status HTTP/1.1\r\nHost: x\r\nX-",
+                _ => b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+            };
+            stream.write_all(begun).unwrap();
+            stream
+        })
+        .collect();
+    proxy.admin("/status", &[]).must_be(200);
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(9), "{waited:?}");
+    for mut stream in slow {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Either a word about the time, or just the end.
+        let _ = stream.read_to_end(&mut Vec::new());
+        assert!(start.elapsed() < Duration::from_secs(9));
+    }
+}
+
+#[test]
+fn a_trickle_of_a_request_is_cut_at_its_deadline() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let mut stream = TcpStream::connect(proxy.door("metrics")).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let start = Instant::now();
+    let mut trickle = b"GET /metrics HTTP/1.1\r\nX: "
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(b'y'));
+    eventually("it is cut", || {
+        let _ = stream.write_all(&[trickle.next().unwrap()]);
+        match stream.read(&mut [0; 512]) {
+            Ok(0) => true,
+            Ok(_) => false,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    });
+    let lasted = start.elapsed();
+    let deadline = Duration::from_secs(4)..Duration::from_secs(9);
+    assert!(deadline.contains(&lasted), "{lasted:?}");
+}
+
+#[test]
+fn it_answers_while_there_is_no_room_for_connections() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .admin()
+        .top("process: { workers: 1, limits: { connections: 2 } }")
+        .start();
+    let held = [proxy.dial("forward"), proxy.dial("forward")];
+    for client in &held {
+        client.must_echo(b"in");
+    }
+    let waiting = proxy.dial("forward");
+    let start = Instant::now();
+    let status = proxy.admin("/status", &[]).must_be(200).json();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(status["connections"], 2);
+    let [first, _second] = held;
+    drop(first);
+    waiting.must_echo(b"in at last");
+}
+
+#[test]
+fn the_level_of_the_log_changes_while_it_runs() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let set = |level: &str| {
+        let body = format!("{{\"level\":\"{level}\"}}");
+        proxy
+            .admin("/log-level", &["-d", &body])
+            .must_be(200)
+            .json()
+    };
+    let says = |word: &str| {
+        let said = proxy.log();
+        said.iter().filter(|line| line.contains(word)).count()
+    };
+    assert_eq!(set("error")["level"], "error");
+    // A reload is a warning, and a change of level an event of level info.
+    proxy.signal(Signal::HUP);
+    assert_eq!(set("info")["level"], "info");
+    proxy.log_line(|line| line.contains("level was changed"));
+    assert_eq!(
+        says("level was changed"),
+        1,
+        "only what is logged is logged"
+    );
+    let level: Value = proxy.admin("/log-level", &[]).json();
+    assert_eq!(level["level"], "info");
+}
+
+/// O04: bytes that are no HTTP, and HTTP that is none of ours.
+#[test]
+fn whatever_is_sent_ends_its_own_connection_alone() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let socket = proxy.admin_socket();
+    let heads: [&[u8]; 8] = [
+        b"\x16\x03\x01\x00\x05hello",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /status\r\n\r\n",
+        b"GET  /status HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"POST /kill HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x01",
+    ];
+    let random = (0..64).map(|seed| noise(1 + usize::try_from(seed).unwrap() * 37, seed));
+    for sent in heads.iter().map(|head| head.to_vec()).chain(random) {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It may have ended before everything was sent.
+        let _ = stream.write_all(&sent);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(!text.starts_with("HTTP/1.1 200"), "{sent:?}: {text}");
+    }
+    proxy.admin("/status", &[]).must_be(200);
+    assert!(!proxy.log().join("\n").contains("defect"));
+}
+
+#[test]
+fn it_answers_while_connections_have_all_descriptors_that_there_are_for_them() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .admin()
+        .top("process: { workers: 1 }")
+        .under(&["prlimit", "--nofile=160"])
+        .start();
+    let clients: Vec<_> = (0..60).map(|_| proxy.dial("forward")).collect();
+    clients[0].must_echo(b"served");
+    let live = || {
+        let status = proxy.admin("/status", &[]).must_be(200).json();
+        status["connections"].as_u64().unwrap()
+    };
+    let full = proxy.usage_at_rest().descriptors;
+    let served = live();
+    assert!(
+        (10..60).contains(&served),
+        "{served} of 60, {full} descriptors"
+    );
+    let asking: Vec<_> = (0..31)
+        .map(|_| UnixStream::connect(proxy.admin_socket()).unwrap())
+        .collect();
+    assert_eq!(live(), served, "beside {} others who ask", asking.len());
+    let complaints = proxy.log();
+    assert!(!complaints.iter().any(|line| line.contains("ran out")));
+}

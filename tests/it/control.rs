@@ -1,0 +1,190 @@
+//! What a running process is told to do, and does.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{End, Origin, Proxy, eventually};
+
+fn proxy(origin: &Origin) -> Proxy {
+    Proxy::builder()
+        .terminate("a.test", origin)
+        .forward(origin)
+        .admin()
+        .start()
+}
+
+fn connections(proxy: &Proxy) -> Vec<Value> {
+    let answer = proxy.ctl_json(&["connections"]);
+    answer["connections"].as_array().unwrap().clone()
+}
+
+#[test]
+fn connections_are_shown_with_what_they_have_moved() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    assert!(connections(&proxy).is_empty());
+    let client = proxy.client("A.test").connect();
+    client.must_echo(b"twelve bytes");
+    let shown = connections(&proxy);
+    assert_eq!(shown.len(), 1);
+    let one = &shown[0];
+    assert_eq!(one["client"], client.local().to_string());
+    assert_eq!(
+        (&one["sni"], &one["route"]),
+        (&"a.test".into(), &"a.test".into())
+    );
+    assert_eq!(
+        (&one["bytes_up"], &one["bytes_down"]),
+        (&12.into(), &12.into())
+    );
+    let id = one["id"].as_str().unwrap().to_owned();
+    proxy.ctl(&["connections"]).must_exit_with(0).must_say(&id);
+    client.end();
+    assert_eq!(proxy.outcome().text("id"), id);
+    assert!(connections(&proxy).is_empty());
+}
+
+#[test]
+fn a_connection_is_killed_by_its_id_and_the_others_stay() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let (one, other) = (proxy.client("a.test").connect(), proxy.dial("forward"));
+    one.must_echo(b"x");
+    other.must_echo(b"x");
+    let shown = connections(&proxy);
+    let shown = shown.iter().find(|c| c["endpoint"] == "edge").unwrap();
+    let id = shown["id"].as_str().unwrap();
+    proxy.ctl(&["kill", id]).must_exit_with(0);
+    assert!(matches!(one.receive_to_end().1, End::Reset));
+    proxy.outcome_of(&one).must_be("killed");
+    other.must_echo(b"still here");
+    proxy
+        .ctl(&["kill", id])
+        .must_exit_with(1)
+        .must_say("no established connection");
+}
+
+#[test]
+fn a_reload_is_done_when_ctl_says_so_and_refused_with_its_reasons() {
+    let (old, new) = (Origin::echo(), Origin::echo());
+    let proxy = proxy(&old);
+    let good = proxy.text().replace(&old.to_string(), &new.to_string());
+    proxy.directory().write("config.yaml", &good);
+    let answer = proxy.ctl_json(&["reload"]);
+    assert_eq!(answer["generation"], 2);
+    proxy.dial("forward").must_echo(b"x");
+    assert_eq!((old.accepts(), new.accepts()), (0, 1));
+    proxy
+        .directory()
+        .write("config.yaml", good.replace("mode:", "mood:"));
+    proxy
+        .ctl(&["reload"])
+        .must_exit_with(1)
+        .must_say("config.yaml:")
+        .must_say("unknown key `mood`");
+    let status = proxy.ctl_json(&["status"]);
+    assert_eq!(status["generation"], 2);
+    assert_eq!(status["last_reload"]["result"], "refused");
+    proxy.dial("forward").must_echo(b"x");
+    let metrics = proxy.metrics();
+    assert_eq!(
+        metrics.count("reseal_reloads_total", &[("result", "done")]),
+        1.0
+    );
+    assert_eq!(
+        metrics.count("reseal_reloads_total", &[("result", "refused")]),
+        1.0
+    );
+}
+
+#[test]
+fn a_plan_says_what_a_reload_would_change_and_changes_nothing() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    let without_forward = proxy
+        .text()
+        .split("  - name: forward")
+        .next()
+        .unwrap()
+        .to_owned();
+    let upstreams = proxy.text().split("upstreams:").nth(1).unwrap();
+    let text =
+        format!("{without_forward}\nupstreams:{upstreams}").replace("sni: a.test", "sni: b.test");
+    assert!(text.contains("b.test") || text.contains("a.test"), "{text}");
+    proxy.directory().write("config.yaml", &text);
+    let plan = proxy.ctl_json(&["reload", "--plan"]);
+    let changes = plan["changes"].as_array().unwrap();
+    let removed = changes
+        .iter()
+        .find(|c| c["what"] == "endpoint" && c["name"] == "forward")
+        .unwrap_or_else(|| panic!("{plan:#}"));
+    assert_eq!(
+        (&removed["change"], &removed["connections"]),
+        (&"removed".into(), &1.into())
+    );
+    assert_eq!(proxy.ctl_json(&["status"])["generation"], 1);
+    client.must_echo(b"nothing has happened");
+    proxy.dial("forward").must_echo(b"x");
+}
+
+#[test]
+fn an_endpoint_drains_until_a_reload_opens_it_again() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .forward(&origin)
+        .top("process: { drain: { removed: 20s, idle_after: 200ms } }")
+        .admin()
+        .start();
+    let idle = proxy.dial("forward");
+    idle.must_echo(b"x");
+    proxy
+        .ctl(&["drain", "--endpoint", "forward"])
+        .must_exit_with(0);
+    assert!(matches!(idle.receive_to_end().1, End::Reset));
+    proxy.outcome_of(&idle).must_be("drain");
+    eventually("nobody listens there", || {
+        std::net::TcpStream::connect(proxy.place("forward").tcp()).is_err()
+    });
+    proxy.client("a.test").connect().must_echo(b"others go on");
+    proxy.ctl(&["reload"]).must_exit_with(0);
+    let place = proxy.new_place("forward").tcp();
+    crate::harness::Stream::dial(&crate::harness::Place::Tcp(place))
+        .unwrap()
+        .must_echo(b"x");
+    proxy
+        .ctl(&["drain", "--endpoint", "forwrad"])
+        .must_exit_with(1)
+        .must_say("no endpoint `forwrad`");
+}
+
+#[test]
+fn ctl_drain_stops_the_process_as_term_does() {
+    let origin = Origin::echo();
+    let mut proxy = proxy(&origin);
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    proxy.ctl(&["drain"]).must_exit_with(0);
+    eventually("it says that it drains", || {
+        let status = proxy.ctl_json(&["status"]);
+        status["phase"] == "draining" && status["drain_seconds_left"].is_u64()
+    });
+    assert_eq!(
+        proxy
+            .ctl(&["reload"])
+            .must_exit_with(1)
+            .must_say("the process stops")
+            .code,
+        Some(1)
+    );
+    client.must_echo(b"while draining");
+    client.end();
+    assert_eq!(proxy.exit_code(), 0);
+    assert!(
+        fs::metadata(proxy.admin_socket()).is_err(),
+        "its socket is gone"
+    );
+}

@@ -1,0 +1,132 @@
+//! `reseal ctl` as an operator uses it.
+
+use crate::harness::{Origin, Proxy, ctl, reseal};
+
+#[test]
+fn status_is_a_page_for_people_and_an_object_for_programs() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let pid = proxy.pid();
+    proxy
+        .ctl(&["status"])
+        .must_exit_with(0)
+        .must_say("phase: serving")
+        .must_say(&format!("pid: {pid}"))
+        .must_say(&format!("{}  forward", proxy.place("forward")));
+    let status = proxy.ctl_json(&["status"]);
+    assert_eq!(status["phase"], "serving");
+    assert_eq!(status["pid"], pid);
+    assert_eq!(status["generation"], 1);
+}
+
+#[test]
+fn certificates_are_a_table_with_their_ends() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let shown = proxy.ctl(&["certificates"]);
+    shown.must_exit_with(0);
+    let lines: Vec<Vec<_>> = shown
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"]);
+    assert_eq!(lines[1][..3], ["identity-0", "edge", "a.test"]);
+    let list = proxy.ctl_json(&["certificates"]);
+    assert_eq!(list["certificates"][0]["not_after"], lines[1][3]);
+    assert!(list["certificates"][0]["seconds_left"].as_i64() > Some(0));
+}
+
+#[test]
+fn the_effective_configuration_is_one_that_can_be_checked() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let shown = proxy.ctl(&["config"]);
+    shown.must_exit_with(0).must_say("hello: 5s");
+    let file = proxy.directory().write("effective.yaml", &shown.stdout);
+    reseal(&["check", "--config", &file.display().to_string()]).must_exit_with(0);
+}
+
+#[test]
+fn the_log_level_is_shown_and_changed() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    assert_eq!(proxy.ctl(&["log-level"]).stdout, "info");
+    assert_eq!(proxy.ctl(&["log-level", "debug"]).stdout, "debug");
+    assert_eq!(proxy.ctl_json(&["log-level"])["level"], "debug");
+}
+
+#[test]
+fn what_is_not_done_is_a_failure_with_its_reason() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    for (arguments, reason) in [
+        (&["log-level", "loud"][..], "a level is error, warn, info"),
+        (&["kill", "nobody"], "hexadecimal"),
+    ] {
+        let refused = proxy.ctl(arguments);
+        refused.must_exit_with(1);
+        assert!(refused.stderr.contains(reason), "{}", refused.text());
+        assert_eq!(refused.stdout, "");
+    }
+}
+
+#[test]
+fn a_process_that_is_not_there_is_told_of_with_what_to_do() {
+    let directory = crate::harness::Directory::new();
+    let nowhere = format!("unix:{}", directory.join("none.sock").display());
+    let missing = ctl(&["--admin", &nowhere, "status"], &[]);
+    missing.must_exit_with(1);
+    assert!(missing.stderr.contains(&nowhere), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("admin.listen"),
+        "{}",
+        missing.stderr
+    );
+    for wrong in ["/run/reseal.sock", "https://127.0.0.1:1"] {
+        let refused = ctl(&["--admin", wrong, "status"], &[]);
+        refused.must_exit_with(1);
+        assert!(refused.stderr.contains("https://") || refused.stderr.contains("unix:PATH"));
+    }
+}
+
+#[test]
+fn variables_say_where_to_ask() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let directory = proxy.directory().path().display().to_string();
+    let place = format!("unix:{}", proxy.admin_socket());
+    let wrong = ("RESEAL_ADMIN", "unix:/nowhere");
+    ctl(&["status"], &[("RESEAL_ADMIN", &place)]).must_exit_with(0);
+    ctl(&["status"], &[("RUNTIME_DIRECTORY", &directory)]).must_exit_with(0);
+    ctl(&["status"], &[("RUNTIME_DIRECTORY", &directory), wrong]).must_exit_with(1);
+    ctl(&["--admin", &place, "status"], &[wrong]).must_exit_with(0);
+}
+
+#[test]
+fn a_tcp_address_is_asked_with_the_token() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .file("token", "sixteen-or-more-characters\n")
+        .file("other", "sixteen-other-characters\n")
+        .top("admin: { listen: \"127.0.0.1:0\", token_file: token }")
+        .start();
+    let place = format!("http://{}", proxy.door("admin"));
+    let by_name = place.replace("127.0.0.1", "localhost");
+    let file = |name: &str| proxy.directory().join(name).display().to_string();
+    let ask =
+        |place: &str, token: &str| ctl(&["status", "--admin", place, "--token-file", token], &[]);
+    ask(&place, &file("token")).must_exit_with(0);
+    ask(&by_name, &file("token")).must_exit_with(0);
+    ask(&place, &file("other"))
+        .must_exit_with(1)
+        .must_say("token");
+    ctl(&["status", "--admin", &place], &[]).must_exit_with(1);
+}

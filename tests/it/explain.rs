@@ -1,0 +1,153 @@
+//! `explain` says what a live connection then meets.
+
+use crate::harness::{
+    Client, Finished, Identity, Leaf, Origin, Proxy, pki, recorded_hello, reseal,
+};
+
+fn proxy(origin: &Origin) -> Proxy {
+    Proxy::builder()
+        .terminate("a.test", origin)
+        .on_route("client_auth: { mode: required, ca: client-ca.pem, allow: [{ common_name: [bob] }, { dns: [alice.clients.test] }] }")
+        .terminate("*.wild.test", origin)
+        .on_route("alpn: [h2]")
+        .passthrough("through.test", origin)
+        .start()
+}
+
+#[track_caller]
+fn explain(proxy: &Proxy, arguments: &[&str]) -> Finished {
+    let config = proxy.directory().join("config.yaml");
+    let config = config.to_str().unwrap();
+    let words = ["explain", "--config", config, "--endpoint", "edge"];
+    reseal(&[&words[..], arguments].concat())
+}
+
+fn client(proxy: &Proxy, sni: &str, alpn: Option<&str>, identity: Option<&Identity>) -> Client {
+    let mut client = proxy.client(sni);
+    if let Some(alpn) = alpn {
+        client = client.alpn(&[alpn]);
+    }
+    if let Some(identity) = identity {
+        client = client.certificate(identity);
+    }
+    client
+}
+
+#[test]
+fn explain_and_a_live_connection_give_the_same_reason() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let alice = pki().client("alice");
+    let expired = pki().clients.issue(&Leaf::client("alice").expired());
+    let stranger = pki().stranger.issue(&Leaf::client("alice"));
+    let nobody = pki().client("nobody");
+    for (sni, alpn, identity, reason) in [
+        ("a.test", None, Some(&alice), None),
+        ("A.Test", None, Some(&alice), None),
+        ("a.test", None, None, Some("client_cert_missing")),
+        ("a.test", None, Some(&expired), Some("client_cert_expired")),
+        (
+            "a.test",
+            None,
+            Some(&stranger),
+            Some("client_cert_unknown_ca"),
+        ),
+        (
+            "a.test",
+            None,
+            Some(&nobody),
+            Some("client_cert_not_allowed"),
+        ),
+        ("b.wild.test", None, None, None),
+        ("b.wild.test", Some("h2"), None, None),
+        ("b.wild.test", Some("spdy"), None, Some("no_common_alpn")),
+        ("wild.test", None, None, Some("unknown_sni")),
+        ("a.b.wild.test", None, None, Some("unknown_sni")),
+    ] {
+        let mut arguments = vec!["--sni", sni];
+        if let Some(alpn) = alpn {
+            arguments.extend(["--alpn", alpn]);
+        }
+        let file = identity.map(|identity| proxy.directory().write("shown.pem", &identity.cert));
+        if let Some(file) = &file {
+            arguments.extend(["--client-cert", file.to_str().unwrap()]);
+        }
+        let explained = explain(&proxy, &arguments);
+        let live = client(&proxy, sni, alpn, identity);
+        match reason {
+            None => {
+                explained.must_exit_with(0).must_say("let in");
+                let stream = live.connect();
+                stream.must_echo(b"x");
+                stream.end();
+                proxy.outcome().must_be("ok");
+            }
+            Some(reason) => {
+                explained
+                    .must_exit_with(1)
+                    .must_say(&format!("refused: {reason} "));
+                live.refusal();
+                proxy.outcome().must_be(reason);
+            }
+        }
+    }
+}
+
+#[test]
+fn explain_says_which_rule_decided_and_why_other_routes_lost() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let file = proxy
+        .directory()
+        .write("shown.pem", &pki().client("alice").cert);
+    explain(
+        &proxy,
+        &["--sni", "a.test", "--client-cert", file.to_str().unwrap()],
+    )
+    .must_exit_with(0)
+    .must_say("admitted by rule 2: { dns: [alice.clients.test] }")
+    .must_say("a.test: wins")
+    .must_say("through.test: is not for this server name");
+    explain(&proxy, &["--sni", "through.test"])
+        .must_exit_with(0)
+        .must_say("passthrough");
+}
+
+#[test]
+fn explain_reads_a_captured_hello() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let hello = recorded_hello("through.test");
+    let file = proxy.directory().write("hello.bin", &hello);
+    let file = file.to_str().unwrap();
+    explain(&proxy, &["--hello", file])
+        .must_exit_with(0)
+        .must_say("through.test: wins");
+    proxy
+        .directory()
+        .write("hello.bin", &hello[..hello.len() - 1]);
+    explain(&proxy, &["--hello", file])
+        .must_exit_with(1)
+        .must_say("hello_malformed");
+}
+
+#[test]
+fn explain_of_what_is_not_there_says_what_is() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let config = proxy.directory().join("config.yaml");
+    let words = [
+        "explain",
+        "--config",
+        config.to_str().unwrap(),
+        "--endpoint",
+        "egde",
+    ];
+    reseal(&words).must_exit_with(2).must_say("`edge`");
+    explain(
+        &proxy,
+        &["--sni", "a.test", "--client-cert", "/nowhere.pem"],
+    )
+    .must_exit_with(2)
+    .must_say("/nowhere.pem");
+}

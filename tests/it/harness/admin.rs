@@ -1,0 +1,120 @@
+//! Asking a running proxy: by `reseal ctl`, by curl, and its metrics.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::yaml::Draft;
+use super::{Exposition, Finished, Place, Proxy, finish, output};
+
+/// The name of the admin socket beside the configuration.
+const SOCKET: &str = "admin.sock";
+
+/// An answer as curl saw it.
+#[derive(Debug)]
+pub struct Answer {
+    /// 0 when there was none.
+    pub status: u16,
+    pub body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn must_be(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+/// Runs curl with these arguments, one of which is the address.
+#[track_caller]
+pub fn curl<A: AsRef<OsStr>>(arguments: &[A]) -> Answer {
+    let mut all: Vec<&OsStr> = ["-sS", "--max-time", "20", "-w", "\n%{http_code}"]
+        .map(OsStr::new)
+        .to_vec();
+    all.extend(arguments.iter().map(AsRef::as_ref));
+    let finished = output("curl", &all, "");
+    let (body, status) = finished.stdout.rsplit_once('\n').unwrap_or(("", "0"));
+    Answer {
+        status: status.parse().unwrap_or(0),
+        body: body.to_owned(),
+    }
+}
+
+impl Draft {
+    /// An admin socket, and a metrics listener at a port of the kernel's choice.
+    pub fn admin(self) -> Self {
+        self.top("admin: { listen: \"unix:admin.sock\", metrics: \"127.0.0.1:0\" }")
+    }
+}
+
+impl Proxy {
+    /// The admin socket's file.
+    pub fn admin_socket(&self) -> String {
+        self.directory().join(SOCKET).display().to_string()
+    }
+
+    /// Asks by `reseal ctl`.
+    #[track_caller]
+    pub fn ctl(&self, arguments: &[&str]) -> Finished {
+        let place = format!("unix:{}", self.admin_socket());
+        ctl(&[&["--admin", &place], arguments].concat(), &[])
+    }
+
+    /// Asks by `reseal ctl --json`; it must be done.
+    #[track_caller]
+    pub fn ctl_json(&self, arguments: &[&str]) -> Value {
+        let finished = self.ctl(&[arguments, &["--json"]].concat());
+        finished.must_exit_with(0);
+        serde_json::from_str(&finished.stdout).unwrap()
+    }
+
+    /// Asks the admin socket by curl.
+    #[track_caller]
+    pub fn admin(&self, path: &str, more: &[&str]) -> Answer {
+        let (socket, url) = (self.admin_socket(), format!("http://localhost{path}"));
+        curl(&[&["--unix-socket", &socket], more, &[&url]].concat())
+    }
+
+    /// Where the `admin` or `metrics` listener is.
+    #[track_caller]
+    pub fn door(&self, door: &str) -> SocketAddr {
+        let key = format!("\"door\":\"{door}\"");
+        let line = self.log_line(|line| line.contains(&key));
+        let line: Value = serde_json::from_str(&line).unwrap();
+        Place::parse(line["address"].as_str().unwrap()).tcp()
+    }
+
+    /// Asks the metrics listener by curl.
+    #[track_caller]
+    pub fn probe(&self, path: &str) -> Answer {
+        curl(&[format!("http://{}{path}", self.door("metrics"))])
+    }
+
+    /// What it counts, as Prometheus would read it.
+    #[track_caller]
+    pub fn metrics(&self) -> Exposition {
+        let answer = self.probe("/metrics");
+        Exposition::parse(&answer.must_be(200).body)
+    }
+}
+
+/// Runs `reseal ctl` with these variables, and none of those that say where to ask.
+#[track_caller]
+pub fn ctl(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
+    command
+        .arg("ctl")
+        .args(arguments)
+        .env_remove("RESEAL_ADMIN")
+        .env_remove("RUNTIME_DIRECTORY")
+        .envs(variables.iter().copied());
+    finish(command, b"")
+}

@@ -1,0 +1,121 @@
+//! A reader of Prometheus' text format, written from its specification, that takes no mistake.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+type Labels = BTreeMap<String, String>;
+
+/// A page of metrics.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    /// Each family and its type.
+    pub families: BTreeMap<String, String>,
+    samples: BTreeMap<(String, Labels), f64>,
+}
+
+impl Exposition {
+    /// Reads a page; fails on whatever a scraper or `promtool check metrics` would complain of.
+    #[track_caller]
+    pub fn parse(page: &str) -> Self {
+        let mut read = Self::default();
+        let mut family = None;
+        let mut lines = page.lines();
+        while let Some(line) = lines.next() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, text) = help.split_once(' ').unwrap();
+                assert!(is_name(name) && !text.is_empty(), "{line}");
+                let kind = lines.next().unwrap_or_default();
+                let kind = kind.strip_prefix(&format!("# TYPE {name} "));
+                let kind = kind.unwrap_or_else(|| panic!("no TYPE after {line}"));
+                assert!(["counter", "gauge"].contains(&kind), "{line}: {kind}");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+                let before = read.families.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(before, None, "{name} twice");
+                family = Some(name.to_owned());
+                continue;
+            }
+            let (name, labels, value) = sample(line);
+            assert_eq!(family.as_deref(), Some(name), "out of its family: {line}");
+            let before = read.samples.insert((name.to_owned(), labels), value);
+            assert_eq!(before, None, "a series twice: {line}");
+        }
+        assert!(page.ends_with('\n') || page.lines().count() > 0, "{page}");
+        read
+    }
+
+    /// The sum of the samples of `name` that have these labels; `None` when there are none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let matching: Vec<_> = self
+            .samples
+            .iter()
+            .filter(|((sample, own), _)| {
+                let has = |(key, value): &(&str, &str)| own.get(*key).is_some_and(|v| v == value);
+                sample == name && labels.iter().all(has)
+            })
+            .map(|(_, value)| *value)
+            .collect();
+        (!matching.is_empty()).then(|| matching.iter().sum())
+    }
+
+    /// That sum, or nothing where there are no samples.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.sum(name, labels).unwrap_or(0.0)
+    }
+
+    /// Every series, without its value.
+    pub fn series(&self) -> BTreeSet<(String, Labels)> {
+        self.samples.keys().cloned().collect()
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[track_caller]
+fn sample(line: &str) -> (&str, Labels, f64) {
+    let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("{line}"));
+    let (name, mut rest) = line.split_at(end);
+    assert!(is_name(name), "{line}");
+    let mut labels = Labels::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (key, value) = rest.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
+            assert!(is_name(key), "{line}");
+            let (value, after) = quoted(value).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(labels.insert(key.to_owned(), value), None, "{line}");
+            if let Some(after) = after.strip_prefix(',') {
+                rest = after;
+                continue;
+            }
+            rest = after.strip_prefix('}').unwrap_or_else(|| panic!("{line}"));
+            break;
+        }
+    }
+    let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("{line}"));
+    (
+        name,
+        labels,
+        value.parse().unwrap_or_else(|_| panic!("{line}")),
+    )
+}
+
+/// The text up to the closing quote, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut out = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((out, &text[at + 1..])),
+            '\\' => out.push(match chars.next()?.1 {
+                'n' => '\n',
+                c @ ('\\' | '"') => c,
+                _ => return None,
+            }),
+            c => out.push(c),
+        }
+    }
+    None
+}

@@ -1,0 +1,251 @@
+//! Reloads of the configuration: all or nothing, and nobody else notices.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{End, Origin, PATIENCE, Proxy, eventually};
+
+#[track_caller]
+fn must_be_reloaded(lines: &[String]) {
+    let last = lines.last().unwrap();
+    assert!(
+        last.contains("\"message\":\"reloaded\""),
+        "{}",
+        lines.join("\n")
+    );
+}
+
+#[track_caller]
+fn must_be_refused(lines: &[String], why: &str) {
+    let all = lines.join("\n");
+    assert!(
+        all.contains("the reload is refused") && all.contains(why),
+        "{all}"
+    );
+}
+
+/// Who answers a new connection: the origins say their names first.
+fn answer(proxy: &Proxy) -> Vec<u8> {
+    let client = proxy.dial("forward");
+    client.send(b"?");
+    client.receive(1)
+}
+
+fn named(name: &'static [u8; 1]) -> Origin {
+    Origin::plain().serve(move |stream| {
+        while stream.read().is_ok_and(|data| !data.is_empty()) {
+            stream.send(name);
+        }
+    })
+}
+
+#[test]
+fn promise_4_a_reload_serves_new_connections_anew_and_leaves_the_others_alone() {
+    let (old, new) = (named(b"o"), named(b"n"));
+    let proxy = Proxy::builder().forward(&old).start();
+    let client = proxy.dial("forward");
+    client.send(b"?");
+    assert_eq!(client.receive(1), b"o");
+    let text = proxy.text().replace(&old.to_string(), &new.to_string());
+    let lines = proxy.reload(&text);
+    must_be_reloaded(&lines);
+    assert!(
+        lines.iter().any(|line| line.contains("origin")),
+        "{lines:?}"
+    );
+    assert_eq!(answer(&proxy), b"n");
+    // Its origin left the configuration: it drains, which for a busy one means that it goes on.
+    client.send(b"?");
+    assert_eq!(client.receive(1), b"o");
+}
+
+#[test]
+fn promise_4_a_refused_reload_changes_nothing_and_says_where_and_why() {
+    let origin = named(b"o");
+    let proxy = Proxy::builder().forward(&origin).start();
+    let client = proxy.dial("forward");
+    let good = proxy.text().to_owned();
+    for (broken, why) in [
+        (good.replace("routes:", "roots:"), "unknown key `roots`"),
+        (
+            good.replace("mode: forward", "mode: terminate"),
+            "does not go with",
+        ),
+        (format!("{good}\n\t- x"), "config.yaml:"),
+        (String::new(), "holds no configuration"),
+    ] {
+        let lines = proxy.reload(&broken);
+        must_be_refused(&lines, why);
+        assert!(lines[0].contains("config.yaml"), "{lines:?}");
+        assert_eq!(answer(&proxy), b"o");
+    }
+    client.send(b"?");
+    assert_eq!(client.receive(1), b"o");
+    fs::remove_file(proxy.directory().join("config.yaml")).unwrap();
+    must_be_refused(
+        &proxy.reloads(|| proxy.signal(Signal::HUP)),
+        "cannot be read",
+    );
+    must_be_reloaded(&proxy.reload(&good));
+}
+
+#[test]
+fn endpoints_come_and_go_and_those_that_stay_keep_their_sockets() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).start();
+    let stays = proxy.place("forward").tcp();
+    // Queued by the kernel before, accepted after.
+    let mut queued: Vec<_> = (0..8).map(|_| TcpStream::connect(stays).unwrap()).collect();
+    let more = format!(
+        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        upstream_of(proxy.text())
+    );
+    let text = proxy
+        .text()
+        .replacen("endpoints:\n", &format!("endpoints:\n{more}"), 1);
+    must_be_reloaded(&proxy.reload(&text));
+    let came = proxy.new_place("more").tcp();
+    for stream in &mut queued {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    let mut client = TcpStream::connect(came).unwrap();
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    let good = proxy.text().to_owned();
+    must_be_reloaded(&proxy.reload(&good));
+    eventually("it does not listen there any more", || {
+        TcpStream::connect_timeout(&came, PATIENCE).is_err()
+    });
+    // What was there goes on, its endpoint being gone.
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    proxy.dial("forward").must_echo(b"still the same place");
+    assert_eq!(proxy.place("forward").tcp(), stays);
+}
+
+/// The name of the first upstream of a configuration.
+fn upstream_of(text: &str) -> &str {
+    let upstreams = text.split("upstreams:\n").nth(1).unwrap();
+    upstreams.trim_start().split(':').next().unwrap()
+}
+
+#[test]
+fn an_address_that_is_taken_refuses_the_whole_reload() {
+    let (old, new) = (named(b"o"), named(b"n"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::builder().forward(&old).start();
+    let more = format!(
+        "  - name: more\n    listen: {}\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        taken.local_addr().unwrap(),
+        upstream_of(proxy.text())
+    );
+    let text = proxy
+        .text()
+        .replacen("endpoints:\n", &format!("endpoints:\n{more}"), 1)
+        .replace(&old.to_string(), &new.to_string());
+    must_be_refused(&proxy.reload(&text), "another process listens there");
+    assert_eq!(answer(&proxy), b"o");
+}
+
+#[test]
+fn what_left_the_configuration_drains_and_is_cut_in_the_end() {
+    let (old, new) = (Origin::echo(), Origin::echo());
+    let proxy = Proxy::builder()
+        .forward(&old)
+        .top("process: { drain: { removed: 2s, idle_after: 300ms } }")
+        .start();
+    let (idle, busy) = (proxy.dial("forward"), proxy.dial("forward"));
+    idle.must_echo(b"x");
+    busy.must_echo(b"x");
+    let text = proxy.text().replace(&old.to_string(), &new.to_string());
+    must_be_reloaded(&proxy.reload(&text));
+    assert!(matches!(idle.receive_to_end().1, End::Reset));
+    let mut turns = 0;
+    while busy.try_send(b"x").is_ok() && busy.try_receive(1).is_some() {
+        turns += 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(turns > 5, "a busy one goes on until the end of the window");
+    for record in proxy.outcomes(2) {
+        record.must_be("drain");
+    }
+    proxy
+        .dial("forward")
+        .must_echo(b"those of the new configuration stay");
+}
+
+#[test]
+fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
+    let (old, new) = (named(b"o"), named(b"n"));
+    let proxy = Proxy::builder()
+        .forward(&old)
+        .top("process: { workers: 1 }")
+        .start();
+    let text = proxy
+        .text()
+        .replace("workers: 1", "workers: 2")
+        .replace(&old.to_string(), &new.to_string());
+    let lines = proxy.reload(&text);
+    must_be_reloaded(&lines);
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.contains("restart needed") && l.contains("process.workers")),
+        "{lines:?}"
+    );
+    assert_eq!(answer(&proxy), b"n");
+}
+
+#[test]
+fn a_storm_of_hangups_leaves_nothing_behind() {
+    let origin = Origin::echo();
+    let rounds = std::env::var("RESEAL_HANGUPS").map_or(300, |text| text.parse().unwrap());
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = proxy.client("a.test").connect();
+    proxy.reloads(|| proxy.signal(Signal::HUP));
+    let before = proxy.usage_at_rest();
+    for _ in 0..rounds {
+        proxy.signal(Signal::HUP);
+        client.must_echo(b"x");
+    }
+    // Many signals are one reload, at least one follows the last of them.
+    eventually("the last is done", || {
+        let log = proxy.log();
+        let count = log
+            .iter()
+            .filter(|line| line.contains("\"reloaded\""))
+            .count();
+        count > 1 && !proxy.reloads(|| proxy.signal(Signal::HUP)).is_empty()
+    });
+    eventually("nothing is left behind", || {
+        let after = proxy.usage_at_rest();
+        after.descriptors == before.descriptors
+            && after.threads == before.threads
+            && after.memory < before.memory + (8 << 20)
+    });
+    client.must_echo(b"x");
+    client.end();
+    proxy.outcome().must_be("ok");
+}
+
+#[test]
+fn a_hangup_while_draining_changes_nothing() {
+    let origin = Origin::echo();
+    let mut proxy = Proxy::builder().forward(&origin).start();
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    proxy.signal(Signal::TERM);
+    proxy.log_line(|line| line.contains("draining"));
+    for _ in 0..10 {
+        proxy.signal(Signal::HUP);
+        client.must_echo(b"x");
+    }
+    proxy.log_line(|line| line.contains("not reloaded: the process stops"));
+    client.end();
+    assert_eq!(proxy.exit_code(), 0);
+}

@@ -1,0 +1,213 @@
+//! Certificates that are replaced under a running process, in every way that files are replaced.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::harness::{Identity, Origin, Proxy, becomes_true, noise, pki};
+
+/// `RESEAL_ROTATIONS` raises it.
+fn rotations() -> usize {
+    std::env::var("RESEAL_ROTATIONS").map_or(12, |text| text.parse().unwrap())
+}
+
+fn proxy(origin: &Origin, files: &str, lay: impl FnOnce(&Path, &Identity)) -> Proxy {
+    let draft = Proxy::builder();
+    lay(Path::new(&draft.path("")), &pki().edge(&["a.test"]));
+    draft
+        .yaml(&format!(
+            "process: {{ reload: {{ debounce: 50ms }} }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: {{ certificates: [{files}] }}
+    routes: [{{ name: r, match: {{ sni: a.test }}, mode: terminate, upstream: o }}]
+upstreams: {{ o: {{ origins: [\"{origin}\"] }} }}
+"
+        ))
+        .start()
+}
+
+/// Writes a file as its owner's alone, as keys have to be.
+fn put(path: &Path, contents: &str) {
+    create(path).write_all(contents.as_bytes()).unwrap();
+}
+
+fn create(path: &Path) -> File {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).unwrap()
+}
+
+fn put_pair(directory: &Path, identity: &Identity) {
+    fs::create_dir_all(directory).unwrap();
+    put(&directory.join("pair.pem"), &identity.cert);
+    put(&directory.join("pair.key"), &identity.key);
+}
+
+/// Handshakes without pause until dropped: each must be good, whatever happens to the files.
+struct Handshakes {
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Handshakes {
+    fn with(proxy: &Proxy) -> Self {
+        let (stop, count) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::<AtomicUsize>::default(),
+        );
+        let client = proxy.client("a.test");
+        let thread = thread::spawn({
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // The client verifies chain, name and the proof of the key.
+                    client.connect().must_echo(b"x");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self {
+            stop,
+            count,
+            thread: Some(thread),
+        }
+    }
+
+    fn end(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .take()
+            .unwrap()
+            .join()
+            .expect("every handshake is good");
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+fn serves(proxy: &Proxy, identity: &Identity) -> bool {
+    let leaf = identity.chain()[0].to_vec();
+    proxy.client("a.test").connect().peer_certificate() == Some(leaf)
+}
+
+#[track_caller]
+fn must_come_to_serve(proxy: &Proxy, identity: &Identity) {
+    assert!(
+        becomes_true(crate::harness::PATIENCE, || serves(proxy, identity)),
+        "{}",
+        proxy.log().join("\n")
+    );
+}
+
+#[test]
+fn promise_5_a_pair_that_does_not_match_is_never_served_however_it_is_written() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin, "{ cert: pair.pem, key: pair.key }", put_pair);
+    let handshakes = Handshakes::with(&proxy);
+    let directory = proxy.directory().path().to_owned();
+    for round in 0..rotations() {
+        let next = pki().edge(&["a.test"]);
+        let dice = noise(8, round as u64);
+        let mut files = [
+            ("pair.pem", next.cert.clone()),
+            ("pair.key", next.key.clone()),
+        ];
+        if dice[0] & 1 == 1 {
+            files.reverse();
+        }
+        for (n, (name, contents)) in files.iter().enumerate() {
+            let path = directory.join(name);
+            match dice[n + 1] % 3 {
+                0 => put(&path, contents),
+                1 => write_slowly(&path, contents),
+                _ => {
+                    let aside = directory.join(format!("{name}.new"));
+                    put(&aside, contents);
+                    fs::rename(&aside, &path).unwrap();
+                }
+            }
+            if dice[3] & 1 == 1 && n == 0 {
+                // Long enough for the first to be read without the second.
+                serves_for_a_while(&proxy);
+            }
+        }
+        must_come_to_serve(&proxy, &next);
+    }
+    let count = handshakes.end();
+    println!("{} rotations, {count} handshakes", rotations());
+}
+
+/// A few handshakes' time.
+fn serves_for_a_while(proxy: &Proxy) {
+    for _ in 0..40 {
+        proxy.client("a.test").connect().must_echo(b"x");
+    }
+}
+
+/// In pieces, as an editor or a copy over a network does.
+fn write_slowly(path: &Path, contents: &str) {
+    let mut file = create(path);
+    for piece in contents.as_bytes().chunks(100) {
+        file.write_all(piece).unwrap();
+        file.flush().unwrap();
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn promise_5_a_swap_of_symbolic_links_is_one_change() {
+    let origin = Origin::echo();
+    let files = "{ cert: live/pair.pem, key: live/pair.key }";
+    // As a kubelet lays out a volume.
+    let proxy = proxy(&origin, files, |directory, identity| {
+        let live = directory.join("live");
+        put_pair(&live.join("..first"), identity);
+        symlink("..first", live.join("..data")).unwrap();
+        symlink("..data/pair.pem", live.join("pair.pem")).unwrap();
+        symlink("..data/pair.key", live.join("pair.key")).unwrap();
+    });
+    let directory = proxy.directory().path().to_owned();
+    let handshakes = Handshakes::with(&proxy);
+    for round in 0..rotations() {
+        let next = pki().edge(&["a.test"]);
+        let data = directory.join("live").join(format!("..{round}"));
+        put_pair(&data, &next);
+        let swap = directory.join("live/..data_tmp");
+        symlink(format!("..{round}"), &swap).unwrap();
+        fs::rename(&swap, directory.join("live/..data")).unwrap();
+        if round > 0 {
+            fs::remove_dir_all(directory.join("live").join(format!("..{}", round - 1))).unwrap();
+        }
+        must_come_to_serve(&proxy, &next);
+    }
+    handshakes.end();
+}
+
+#[test]
+fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin, "{ dir: live }", |directory, identity| {
+        put_pair(&directory.join("live"), identity);
+    });
+    let old = pki().edge(&["a.test"]);
+    let directory = proxy.directory();
+    put_pair(&directory.join("live"), &old);
+    must_come_to_serve(&proxy, &old);
+    directory.write("live/pair.pem", "no certificate");
+    proxy.log_line(|line| line.contains("what it held before stays in use"));
+    assert!(serves(&proxy, &old));
+    // A pair that comes to the directory is served, a broken one is left out.
+    let other = pki().edge(&["other.test"]);
+    directory.write("live/other.key", &other.key);
+    directory.write("live/other.pem", &other.cert);
+    directory.write("live/broken.key", "nothing");
+    directory.write("live/broken.pem", &other.cert);
+    proxy.log_line(|line| line.contains("broken.key") && line.contains("it is left out"));
+    assert!(serves(&proxy, &old));
+}
