@@ -44,12 +44,6 @@ pub async fn read(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<Hello, Fai
             let bytes = std::mem::take(bytes);
             return Ok(Hello { bytes, ..hello });
         }
-        if bytes.len() >= HELLO_MAX {
-            return Err(refusal(
-                Reason::HelloTooLarge,
-                AlertDescription::IllegalParameter,
-            ));
-        }
         if read_more(socket, bytes).await? == 0 {
             let reason = if bytes.is_empty() {
                 Reason::ProbeEof
@@ -77,14 +71,15 @@ async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<usize, Fa
 
 /// The parser, and how much of the recorded bytes it has been given.
 #[derive(Default)]
-struct Parser {
+pub struct Parser {
     acceptor: Acceptor,
     fed: usize,
 }
 
 impl Parser {
-    /// Gives the parser what is new in `bytes`. `None` means that the hello is not whole yet.
-    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, Failure> {
+    /// Gives the parser what is new in `bytes`, which is all that has come so far, at most
+    /// [`HELLO_MAX`]. `None` means that the hello is not whole yet.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, Failure> {
         while let Some(mut rest) = bytes.get(self.fed..).filter(|rest| !rest.is_empty()) {
             let before = rest.len();
             if self.acceptor.read_tls(&mut rest).is_err() {
@@ -100,6 +95,12 @@ impl Parser {
                 Ok(None) => {}
                 Err((error, _)) => return Err(blame(&error)),
             }
+        }
+        if bytes.len() >= HELLO_MAX {
+            return Err(refusal(
+                Reason::HelloTooLarge,
+                AlertDescription::IllegalParameter,
+            ));
         }
         Ok(None)
     }

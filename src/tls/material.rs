@@ -195,8 +195,9 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
 
 /// Whether every user of the machine may read this key file.
 pub fn exposed(path: &Path) -> Option<Exposed> {
-    let mode = fs::metadata(path).ok()?.mode();
-    (mode & 0o004 != 0).then(|| {
+    let meta = fs::metadata(path).ok()?;
+    let mode = meta.mode();
+    (meta.is_file() && mode & 0o004 != 0).then(|| {
         Exposed(
             MaterialError::new(path, format_args!("every user may read this private key (mode {:04o})", mode & 0o7777))
                 .help(format!(

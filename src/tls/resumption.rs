@@ -26,8 +26,9 @@ const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Instances that share their ticket keys may disagree about the time by this much.
 const CLOCKS_APART: u64 = 60;
 
-/// A ticket carries the client's chain; a larger one is not issued.
-const TICKET_MAX: usize = 8 * 1024;
+/// A session carries the client's chain, which may be long; none larger than this, in bytes, is kept or
+/// put into a ticket.
+const SESSION_MAX: usize = 8 * 1024;
 
 /// Sessions of one scope that TLS 1.2 clients without tickets may resume by their id.
 const STORED_SESSIONS: usize = 1024;
@@ -169,18 +170,21 @@ impl Scoped {
 #[derive(Debug, Default)]
 struct Own {
     current: Option<(Instant, Arc<Key>)>,
-    previous: Option<Arc<Key>>,
+    previous: Option<(Instant, Arc<Key>)>,
 }
 
 impl Own {
     fn rotate(&mut self, max_age: u64) {
-        let Some((since, key)) = &self.current else {
-            return;
-        };
-        let age = since.elapsed().as_secs();
-        if age >= max_age {
-            self.previous = (age < 2 * max_age).then(|| Arc::clone(key));
-            self.current = None;
+        let age = |(since, _): &(Instant, _)| since.elapsed().as_secs();
+        if self.current.as_ref().is_some_and(|key| age(key) >= max_age) {
+            self.previous = self.current.take();
+        }
+        if self
+            .previous
+            .as_ref()
+            .is_some_and(|key| age(key) >= 2 * max_age)
+        {
+            self.previous = None;
         }
     }
 
@@ -196,9 +200,9 @@ impl Own {
 
     fn accepting(&mut self, name: &KeyName, max_age: u64) -> Option<Arc<Key>> {
         self.rotate(max_age);
-        let current = self.current.as_ref().map(|(_, key)| key);
-        let mut known = current.into_iter().chain(&self.previous);
-        known.find(|key| key.name == *name).cloned()
+        let known = self.current.iter().chain(&self.previous);
+        let mut keys = known.map(|(_, key)| key);
+        keys.find(|key| key.name == *name).cloned()
     }
 }
 
@@ -323,6 +327,12 @@ impl ConnectionSessions {
         self.closed.store(true, Ordering::Relaxed);
     }
 
+    /// A full handshake begins: what may have been offered before was not resumed, and the age of what
+    /// is issued counts from now.
+    pub(super) fn begin(&self) {
+        self.since.store(NONE, Ordering::Relaxed);
+    }
+
     /// A session with the time of its full handshake before it.
     fn wrap(&self, session: &[u8]) -> Vec<u8> {
         let since = match self.since.load(Ordering::Relaxed) {
@@ -355,7 +365,7 @@ impl ProducesTickets for ConnectionSessions {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let wrapped = self.wrap(plain);
-        if wrapped.len() > TICKET_MAX {
+        if wrapped.len() > SESSION_MAX {
             return None;
         }
         self.scoped.issuing()?.seal(&wrapped)
@@ -369,7 +379,8 @@ impl ProducesTickets for ConnectionSessions {
 
 impl StoresServerSessions for ConnectionSessions {
     fn put(&self, id: Vec<u8>, session: Vec<u8>) -> bool {
-        self.scoped.stored.put(id, self.wrap(&session))
+        let wrapped = self.wrap(&session);
+        wrapped.len() <= SESSION_MAX && self.scoped.stored.put(id, wrapped)
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
@@ -488,7 +499,39 @@ mod tests {
             bent[cut] ^= 1;
             assert_eq!(scoped.connection().decrypt(&bent), None);
         }
-        assert_eq!(scoped.connection().encrypt(&vec![0; TICKET_MAX]), None);
+    }
+
+    #[test]
+    fn a_session_with_a_long_chain_is_neither_sealed_nor_kept() {
+        let sessions = Sessions::default();
+        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let long = vec![0; SESSION_MAX];
+        assert_eq!(scoped.connection().encrypt(&long), None);
+        assert!(!scoped.connection().put(vec![1], long));
+        assert_eq!(scoped.connection().get(&[1]), None);
+    }
+
+    #[test]
+    fn a_full_handshake_does_not_inherit_the_age_of_a_session_that_was_not_resumed() {
+        let sessions = Sessions::default();
+        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let offered = [&0u64.to_le_bytes()[..], b"a session"].concat();
+        let offered = scoped.issuing().unwrap().seal(&offered).unwrap();
+        let connection = scoped.connection();
+        assert!(connection.decrypt(&offered).is_some());
+        connection.begin();
+        assert_eq!(connection.since.load(Ordering::Relaxed), NONE);
+    }
+
+    #[test]
+    fn a_key_is_forgotten_when_nothing_that_it_sealed_can_be_young() {
+        let mut own = Own::default();
+        let key = own.issuing(1).unwrap();
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        own.current = ago(1).map(|since| (since, Arc::clone(&key)));
+        assert!(own.accepting(&key.name, 1).is_some() && own.current.is_none());
+        own.previous = ago(2).map(|since| (since, Arc::clone(&key)));
+        assert!(own.accepting(&key.name, 1).is_none() && own.previous.is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::client::ServerCertVerifierBuilder;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::ClientCertVerifierBuilder;
+use webpki::{BorrowedCertRevocationList, Error};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
@@ -78,6 +79,11 @@ impl RevocationList {
         if !rest.is_empty() {
             return Err("there is something behind its end".to_owned());
         }
+        // What verifies reads more strictly: it wants version 2, and knows neither delta nor indirect
+        // lists. Better to be told here, with the file's name.
+        BorrowedCertRevocationList::from_der(&der)
+            .and_then(|list| list.to_owned())
+            .map_err(|e| unusable(&e))?;
         let number = list.crl_number().map(|n| n.to_bytes_be());
         let part = list
             .extensions()
@@ -107,13 +113,39 @@ impl RevocationList {
 
     /// Whether its issuer has this name: the content of an X.509 `Name`, as a trust anchor holds it.
     pub fn is_of(&self, subject: &[u8]) -> bool {
-        self.place.0.ends_with(subject)
+        content(&self.place.0) == Some(subject)
     }
 
-    /// Later, or with a higher number where two were made at the same time.
-    fn is_newer_than(&self, other: &Self) -> bool {
-        let key = |list: &Self| (list.this_update, list.number.len(), list.number.clone());
-        key(self) > key(other)
+    /// What is greater for a newer list: it is later, or has a higher number where two were made at the
+    /// same time.
+    fn newness(&self) -> (i64, usize, &[u8]) {
+        (self.this_update, self.number.len(), &self.number)
+    }
+}
+
+/// What is behind tag and length of something in DER.
+fn content(der: &[u8]) -> Option<&[u8]> {
+    let length = usize::from(*der.get(1)?);
+    let header = if length < 0x80 {
+        2
+    } else {
+        2 + (length & 0x7f)
+    };
+    der.get(header..)
+}
+
+/// Why a list that can be read cannot be used.
+fn unusable(error: &Error) -> String {
+    match error {
+        Error::UnsupportedDeltaCrl => "it is a delta list; give the whole one".to_owned(),
+        Error::UnsupportedIndirectCrl => {
+            "it is an indirect list, on certificates of others than its issuer".to_owned()
+        }
+        // How the lack of extensions, or of a next update, comes out.
+        Error::UnsupportedCrlVersion | Error::MalformedExtensions | Error::BadDer => {
+            "it is not of version 2 (openssl ca: crl_extensions), or has no next update".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 
@@ -124,7 +156,7 @@ impl RevocationLists {
         let mut older = Vec::new();
         for list in lists {
             match newest.remove(&list.place) {
-                Some(known) if known.is_newer_than(&list) => {
+                Some(known) if known.newness() > list.newness() => {
                     older.push(list);
                     newest.insert(known.place.clone(), known);
                 }
@@ -135,7 +167,8 @@ impl RevocationLists {
             }
         }
         let mut lists: Vec<_> = newest.into_values().collect();
-        lists.sort_by(|a, b| a.place.cmp(&b.place));
+        // What one distribution point says may be in a list of all, too: of those the newest is asked.
+        lists.sort_by(|a, b| (b.newness(), &a.place).cmp(&(a.newness(), &b.place)));
         (Self { lists }, older)
     }
 

@@ -58,15 +58,14 @@ impl UriPattern {
         if !rest.chars().all(|c| c.is_ascii_graphic()) {
             return Err("a URI is printable ASCII");
         }
-        let path = match rest.strip_prefix("//") {
-            Some(rest) => rest.split_once('/').map_or((rest, ""), |parts| parts),
-            None => ("", rest),
-        };
-        if path.0.contains('*') {
+        let authority = rest
+            .strip_prefix("//")
+            .and_then(|rest| rest.split('/').next());
+        if authority.is_some_and(|authority| authority.contains('*')) {
             return Err("`*` stands for a segment of the path, not for a part of the authority");
         }
-        if path.1.split('/').any(|s| s.contains('*') && s != "*") {
-            return Err("`*` stands for a whole segment of the path, not for a part of one");
+        if text.split('/').any(|s| s.contains('*') && s != "*") {
+            return Err("`*` stands for a whole segment of the path, between slashes");
         }
         Ok(Self(text.to_owned()))
     }
@@ -234,14 +233,18 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 /// The values of an attribute of the subject; `None` for one that is in an encoding that is not
 /// compared.
 fn texts(certificate: &X509Certificate<'_>, oid: &Oid<'_>) -> Vec<Option<String>> {
-    let is_text = |tag| matches!(tag, Tag::Utf8String | Tag::PrintableString | Tag::Ia5String);
+    let is_text = |tag, bytes: &[u8]| match tag {
+        Tag::Utf8String => true,
+        Tag::PrintableString | Tag::Ia5String => bytes.is_ascii(),
+        _ => false,
+    };
     let subject = certificate.subject();
     let attributes = subject.iter_attributes();
     attributes
         .filter(|attribute| attribute.attr_type() == oid)
         .map(|attribute| {
             let value = attribute.attr_value();
-            is_text(value.tag())
+            is_text(value.tag(), value.data)
                 .then(|| String::from_utf8(value.data.to_vec()).ok())
                 .flatten()
         })
@@ -384,6 +387,7 @@ mod tests {
             "spiffe://*/x",
             "spiffe://a/x*",
             "spiffe://a/ä",
+            "urn:*",
         ] {
             assert!(UriPattern::parse(never).is_err(), "{never}");
         }

@@ -185,7 +185,12 @@ impl ServerSide {
                 }
                 true
             }
-            _ => true,
+            _ => {
+                if let Some(sessions) = sessions {
+                    sessions.begin();
+                }
+                true
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ fn mode(path: &str) -> u32 {
 fn on_tcp(origin: &Origin) -> Proxy {
     Proxy::builder()
         .forward(origin)
-        .file("token", &format!("{TOKEN}\n"))
+        .file("token", format!("{TOKEN}\n"))
         .top("admin: { listen: \"127.0.0.1:0\", token_file: token }")
         .start()
 }

@@ -93,7 +93,7 @@ fn scene(policy: &str) -> Scene {
         .on_route(&format!(
             "client_auth: {{ mode: required, ca: client-ca.pem{policy} }}"
         ))
-        .file("clients.crl", &revoking(1, &[]))
+        .file("clients.crl", revoking(1, &[]))
         .start();
     Scene {
         proxy,

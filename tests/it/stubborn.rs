@@ -724,7 +724,7 @@ mod certificates {
         let origin = Origin::echo();
         let proxy = Proxy::builder()
             .top(&format!("access_log: {{ format: {format} }}"))
-            .file("own-ca.pem", &authority.as_ref().pem())
+            .file("own-ca.pem", authority.as_ref().pem())
             .terminate("a.test", &origin)
             .on_tls("client_auth: { mode: required, ca: own-ca.pem }")
             .start();

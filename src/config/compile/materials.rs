@@ -204,6 +204,14 @@ impl Compiler<'_> {
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
+                if let (Some((_, until)), Some(path)) = (&pair.stapled, &files.ocsp)
+                    && *until <= unix_now()
+                {
+                    let (path, date) = (path.display(), unix_timestamp(*until));
+                    let message =
+                        format!("{path}: the OCSP response ended on {date}, and is not stapled");
+                    problems.warning(at, message);
+                }
                 Ok(Arc::new(pair))
             },
         )

@@ -308,6 +308,10 @@ impl Compiler<'_> {
             unknown: &spec.crl_unknown,
             expired: &spec.crl_expired,
         };
+        if spec.verify.value == Verify::DangerNone && spec.crl.given_in(spec) {
+            let message = "`crl` has no effect with `verify: danger-none`: nothing is looked up";
+            self.problems.warning(spec.crl.at, message);
+        }
         let revocation = if spec.crl.is_empty() {
             Some(None)
         } else {

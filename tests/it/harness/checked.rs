@@ -28,7 +28,7 @@ impl Checked {
             .with_file(&format!("{stem}.key"), &identity.key, 0o600)
     }
 
-    pub fn with_file(self, name: &str, contents: &str, mode: u32) -> Self {
+    pub fn with_file(self, name: &str, contents: impl AsRef<[u8]>, mode: u32) -> Self {
         self.directory.write_with_mode(name, contents, mode);
         self
     }

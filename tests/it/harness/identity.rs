@@ -27,6 +27,14 @@ impl Identity {
             .unwrap()
     }
 
+    /// With these authorities behind the chain.
+    pub fn below(mut self, authorities: &[&Authority]) -> Self {
+        for authority in authorities {
+            self.cert += &authority.pem();
+        }
+        self
+    }
+
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
@@ -114,6 +122,18 @@ impl Leaf {
         self
     }
 
+    /// With this serial number, by which a revocation list can name it.
+    pub fn serial(mut self, serial: u64) -> Self {
+        self.params.serial_number = Some(serial.into());
+        self
+    }
+
+    /// With whatever else a certificate can say.
+    pub fn shaped(mut self, shape: impl FnOnce(&mut CertificateParams)) -> Self {
+        shape(&mut self.params);
+        self
+    }
+
     /// With an RSA key, where ECDSA P-256 is the rule.
     pub fn rsa(mut self) -> Self {
         self.rsa = true;
@@ -125,13 +145,48 @@ impl Leaf {
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
+        Self::shaped(name, |_| {})
+    }
+
+    /// One whose certificate expired yesterday.
+    pub fn expired(name: &str) -> Self {
+        Self::shaped(name, |params| {
+            params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
+            params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+        })
+    }
+
+    fn shaped(name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = Self::params(name);
+        shape(&mut params);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        params
+    }
+
+    /// An authority that this one has signed, with this serial number.
+    pub fn subordinate(&self, name: &str, serial: u64) -> Self {
+        let mut params = Self::params(name);
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
+    /// Its own key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
+    pub fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.0
     }
 
     pub fn pem(&self) -> String {

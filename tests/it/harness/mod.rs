@@ -7,6 +7,7 @@ mod exposition;
 mod hello;
 mod identity;
 mod lines;
+mod lists;
 mod origin;
 mod place;
 mod process;
@@ -15,6 +16,7 @@ mod proxy;
 pub mod proxy_header;
 mod resumption;
 mod stream;
+mod wire;
 mod yaml;
 
 use std::time::{Duration, Instant};
@@ -24,15 +26,18 @@ pub use checked::Checked;
 pub use client::Client;
 pub use exposition::Exposition;
 pub use hello::{ForgedHello, extension, record, recorded_hello};
-pub use identity::{Identity, Leaf, pki};
+pub use identity::{Authority, Identity, Leaf, pki};
 pub use lines::Lines;
+pub use lists::List;
 pub use origin::{Draft as OriginDraft, Origin, Report, blackhole, dead_address, echo};
 pub use place::{Directory, Place, Port};
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
 pub use programs::{Service, command, command_as, give_to, output};
 pub use proxy::{Proxy, Record};
-pub use resumption::NamelessSessions;
+pub use resumption::{FrozenSessions, NamelessSessions};
 pub use stream::{End, Stream};
+pub use wire::{Cut, Wire, WireName};
+pub use yaml::Draft;
 
 /// How long anything may take that is expected to happen. Nothing waits longer, so nothing hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,5 +1,8 @@
 //! A client's memory of sessions that does not care whose they are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use rustls::NamedGroup;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,
@@ -47,5 +50,74 @@ impl ClientSessionStore for NamelessSessions {
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.0.take_tls13_ticket(&Self::one_name())
+    }
+}
+
+/// A client's memory that can be made to learn nothing more: what it has is offered to whomever. A
+/// TLS 1.2 session is offered again and again, each TLS 1.3 ticket once.
+#[derive(Debug, Default)]
+pub struct FrozenSessions {
+    frozen: AtomicBool,
+    tls12: Mutex<Option<Tls12ClientSessionValue>>,
+    tls13: Mutex<Vec<Tls13ClientSessionValue>>,
+}
+
+impl FrozenSessions {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Nothing is learned any more.
+    pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// How many handshakes it can begin.
+    pub fn len(&self) -> usize {
+        let tls12 = self.tls12.lock().unwrap().as_ref().map(|_| usize::MAX);
+        tls12.unwrap_or_else(|| self.tls13.lock().unwrap().len())
+    }
+
+    fn learns(&self) -> bool {
+        !self.frozen.load(Ordering::SeqCst)
+    }
+}
+
+impl ClientSessionStore for FrozenSessions {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        if self.learns() {
+            *self.tls12.lock().unwrap() = Some(value);
+        }
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        let session = self.tls12.lock().unwrap();
+        session.clone().filter(|_| !self.learns())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        if self.learns() {
+            *self.tls12.lock().unwrap() = None;
+        }
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        if self.learns() {
+            self.tls13.lock().unwrap().push(value);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        // While it learns, each handshake is to be a full one.
+        if self.learns() {
+            return None;
+        }
+        self.tls13.lock().unwrap().pop()
     }
 }

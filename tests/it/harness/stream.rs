@@ -181,6 +181,12 @@ impl Stream {
         })
     }
 
+    /// The key exchange group.
+    pub fn group(&self) -> String {
+        let group = self.tls(|tls| tls.conn.negotiated_key_exchange_group());
+        group.map_or_else(String::new, |group| format!("{:?}", group.name()))
+    }
+
     pub fn is_resumed(&self) -> bool {
         self.tls(|tls| tls.conn.handshake_kind()) == Some(HandshakeKind::Resumed)
     }

@@ -209,8 +209,14 @@ impl Draft {
         self
     }
 
+    /// Adds this entry to the endpoint's certificates.
+    pub fn with_certificate(mut self, entry: &str) -> Self {
+        self.last_endpoint().certificates.push(entry.to_owned());
+        self
+    }
+
     /// Writes a file beside the configuration.
-    pub fn file(self, name: &str, contents: &str) -> Self {
+    pub fn file(self, name: &str, contents: impl AsRef<[u8]>) -> Self {
         self.directory.write(name, contents);
         self
     }

@@ -1,0 +1,143 @@
+//! Files that are not what they should be: refused at the start with their name, whatever they are for.
+//! Trust never falls open.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::harness::{Checked, Identity, Leaf, List, noise, pki};
+
+/// A configuration in which every kind of file has a part: the one at fault is named `bad`.
+const TEXT: &str = "process: { ticket_secret: SECRET }
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:4430
+    tls:
+      certificates: [{ cert: CERT, key: KEY, ocsp: OCSP }]
+      client_auth: { mode: required, ca: CA, crl: CRL }
+    routes: [{ name: a, mode: reencrypt, upstream: up, match: { sni: a.test } }]
+upstreams:
+  up:
+    origins: [\"127.0.0.1:9\"]
+    tls: { ca: ORIGIN_CA, server_name: a.test, client_certificate: { cert: OWN_CERT, key: OWN_KEY }, crl: ORIGIN_CRL }
+";
+
+/// The parts, and a good file for each.
+fn parts() -> Vec<(&'static str, Vec<u8>)> {
+    let edge = pki().edge.issue(&Leaf::server(&["a.test"]));
+    let own: Identity = pki().client("proxy");
+    vec![
+        ("ORIGIN_CA", pki().origins.pem().into()),
+        ("ORIGIN_CRL", List::of(&[]).pem(&pki().origins).into()),
+        ("OWN_CERT", own.cert.into()),
+        ("OWN_KEY", own.key.into()),
+        ("SECRET", noise(48, 1)),
+        ("CERT", edge.cert.into()),
+        ("KEY", edge.key.into()),
+        ("OCSP", Vec::new()),
+        ("CA", pki().clients.pem().into()),
+        ("CRL", List::of(&[]).der(&pki().clients)),
+    ]
+}
+
+/// Puts something bad at a path; whether there is such a thing for a file of this part.
+fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
+    let _ = fs::remove_file(path);
+    // Any bytes make a secret, if there are enough of them.
+    let bytes_matter = part != "SECRET";
+    match kind {
+        "missing" => {}
+        "empty" => fs::write(path, "").unwrap(),
+        "a directory" => fs::create_dir(path).unwrap(),
+        // Root reads files without permission, but no one a link that leads to itself.
+        "unreadable" => symlink(path, path).unwrap(),
+        "garbage" if bytes_matter => fs::write(path, noise(2000, 7)).unwrap(),
+        "text" if bytes_matter => fs::write(path, "nothing of use\n".repeat(9)).unwrap(),
+        "another kind" if bytes_matter => {
+            fs::write(
+                path,
+                "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            )
+            .unwrap();
+        }
+        "garbage in PEM" if bytes_matter => {
+            let kind = match part {
+                "CRL" | "ORIGIN_CRL" => "X509 CRL",
+                "KEY" | "OWN_KEY" => "PRIVATE KEY",
+                _ => "CERTIFICATE",
+            };
+            let text = format!("-----BEGIN {kind}-----\nAAAABBBBCCCC\n-----END {kind}-----\n");
+            fs::write(path, text).unwrap();
+        }
+        "truncated" if !good.is_empty() => {
+            let half = good.get(..good.len() / 2).unwrap();
+            fs::write(path, half).unwrap();
+        }
+        _ => return false,
+    }
+    let link = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    if link {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    true
+}
+
+const KINDS: [&str; 9] = [
+    "missing",
+    "empty",
+    "a directory",
+    "unreadable",
+    "garbage",
+    "text",
+    "another kind",
+    "garbage in PEM",
+    "truncated",
+];
+
+#[test]
+fn a_bad_file_of_any_kind_is_refused_with_its_name_and_nothing_starts() {
+    let parts = parts();
+    let mut refused = 0;
+    for (bad, good) in &parts {
+        let mut text = TEXT.to_owned();
+        let mut checked_files = Vec::new();
+        // Longer names first: one is a part of another.
+        let mut names: Vec<_> = parts.iter().collect();
+        names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        for (name, contents) in names {
+            let file = if name == bad {
+                "bad".to_owned()
+            } else {
+                name.to_lowercase()
+            };
+            let key = format!(": {name}");
+            text = match *name {
+                "OCSP" if name != bad => text.replace(", ocsp: OCSP", ""),
+                _ => text.replace(&key, &format!(": {file}.file")),
+            };
+            checked_files.push((format!("{file}.file"), contents.clone()));
+        }
+        // What belongs to a certificate is told of there.
+        let place = match *bad {
+            "KEY" | "OCSP" => "cert.file",
+            "OWN_KEY" => "own_cert.file",
+            _ => "bad.file",
+        };
+        for kind in KINDS {
+            let checked = checked_files
+                .iter()
+                .fold(Checked::new(&text), |checked, (name, contents)| {
+                    checked.with_file(name, contents, 0o600)
+                });
+            let path = checked.path().with_file_name("bad.file");
+            if !spoil(kind, bad, good, &path) {
+                continue;
+            }
+            checked.must_complain(place, &["bad.file"]);
+            refused += 1;
+        }
+    }
+    println!("{refused} bad files were refused");
+    assert!(refused >= 75, "{refused}");
+}

@@ -1,0 +1,415 @@
+//! Every form of a server name, on every endpoint, in every version, however the session began, however
+//! the hello was cut, with every kind of certificate: always the route that the name chose, and its
+//! verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustls::client::{Resumption, Tls12Resumption};
+use rustls::{SupportedProtocolVersion, version};
+
+use crate::harness::{
+    Cut, End, FrozenSessions, Identity, Leaf, List, Origin, Place, Proxy, Stream, Wire, WireName,
+    pki,
+};
+
+const DATA: &[u8] = b"let in";
+const NO_SUCH_NAME: u8 = 112;
+
+/// The forms in which a name goes over the wire, and the route that each is for.
+const NAMES: [(Option<&str>, Named); 8] = [
+    (Some("a.test"), Named::Exact),
+    (Some("A.TEST"), Named::Exact),
+    (Some("a.test."), Named::Exact),
+    (Some("x.wild.test"), Named::Wild),
+    (Some("X.Wild.TEST."), Named::Wild),
+    (Some("nobody.test"), Named::Unknown),
+    (Some("127.0.0.1"), Named::Absent),
+    (None, Named::Absent),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Exact,
+    Wild,
+    Unknown,
+    Absent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Auth {
+    Off,
+    Optional,
+    Required,
+}
+
+/// An endpoint: its name, its mode, and what it demands for an exact name, a wildcard's, and by
+/// default.
+struct Shape {
+    name: &'static str,
+    mode: &'static str,
+    exact: Auth,
+    wild: Auth,
+    default: Option<Auth>,
+}
+
+const fn shape(name: &'static str, exact: Auth, wild: Auth, default: Option<Auth>) -> Shape {
+    Shape {
+        name,
+        mode: "terminate",
+        exact,
+        wild,
+        default,
+    }
+}
+
+const ENDPOINTS: [Shape; 8] = {
+    use Auth::{Off, Optional, Required};
+    [
+        shape("strict", Required, Required, None),
+        shape("polite", Optional, Optional, None),
+        shape("open", Off, Off, None),
+        shape("strict-by-default", Required, Required, Some(Required)),
+        shape("polite-by-default", Optional, Optional, Some(Optional)),
+        shape("open-by-default", Required, Optional, Some(Off)),
+        shape("mixed", Required, Off, Some(Optional)),
+        Shape {
+            mode: "reencrypt",
+            ..shape("sealed", Required, Optional, None)
+        },
+    ]
+};
+
+/// Where sessions come from that are worth nothing elsewhere: everybody is let in.
+const DONOR: Shape = shape("donor", Auth::Off, Auth::Off, Some(Auth::Off));
+
+impl Shape {
+    /// The route for a name and what it demands, if there is one.
+    fn route(&self, named: Named) -> Option<(&'static str, Auth)> {
+        match named {
+            Named::Exact => Some(("a.test", self.exact)),
+            Named::Wild => Some(("any.wild.test", self.wild)),
+            Named::Unknown | Named::Absent => Some(("fallback", self.default?)),
+        }
+    }
+}
+
+/// The states of a client's certificate; the reason and the alert where it is looked at and refused.
+const STATES: [(&str, Option<(&str, u8)>); 8] = [
+    ("none", Some(("client_cert_missing", 116))),
+    ("good", None),
+    ("expired", Some(("client_cert_expired", 45))),
+    ("early", Some(("client_cert_not_yet_valid", 45))),
+    ("revoked", Some(("client_cert_revoked", 44))),
+    ("of a stranger", Some(("client_cert_unknown_ca", 48))),
+    ("a server's", Some(("client_cert_wrong_usage", 43))),
+    ("not allowed", Some(("client_cert_not_allowed", 49))),
+];
+
+const REVOKED: u64 = 4711;
+
+fn certificate(state: &str) -> Option<Identity> {
+    let clients = &pki().clients;
+    let alice = || Leaf::client("alice");
+    Some(match state {
+        "none" => return None,
+        "good" => clients.issue(&alice()),
+        "expired" => clients.issue(&alice().expired()),
+        "early" => clients.issue(&alice().early()),
+        "revoked" => clients.issue(&alice().serial(REVOKED)),
+        "of a stranger" => pki().stranger.issue(&alice()),
+        "a server's" => clients.issue(&alice().for_servers()),
+        "not allowed" => clients.issue(&Leaf::client("mallory")),
+        other => panic!("{other}"),
+    })
+}
+
+/// The reason and the alert by which a client is refused, or none when it comes in.
+fn verdict(
+    route: Option<(&str, Auth)>,
+    named: Named,
+    state: (&'static str, Option<(&'static str, u8)>),
+) -> Option<(&'static str, u8)> {
+    let Some((_, auth)) = route else {
+        let reason = if named == Named::Absent {
+            "no_sni"
+        } else {
+            "unknown_sni"
+        };
+        return Some((reason, NO_SUCH_NAME));
+    };
+    match (auth, state.0) {
+        (Auth::Off, _) | (Auth::Optional, "none") => None,
+        _ => state.1,
+    }
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Without a session.
+    Full,
+    /// With a ticket of the same route, if there can be one; else of the donor.
+    Ticket,
+    /// With a session id, likewise.
+    Id,
+    /// With a ticket of the donor.
+    Foreign,
+}
+
+const CUTS: [Cut; 3] = [Cut::Whole, Cut::Segments(97), Cut::Records(41)];
+
+fn proxy(plain: &Origin, sealed: &Origin) -> Proxy {
+    let identity = pki().edge(&["a.test", "*.wild.test", "any.test"]);
+    let mut draft = Proxy::builder().file("clients.crl", List::of(&[REVOKED]).pem(&pki().clients));
+    for (n, shape) in ENDPOINTS.iter().chain([&DONOR]).enumerate() {
+        let origin = if shape.mode == "reencrypt" {
+            sealed
+        } else {
+            plain
+        };
+        let named = [("a.test", shape.exact), ("*.wild.test", shape.wild)];
+        let tickets = if shape.name == DONOR.name {
+            8
+        } else {
+            CUTS.len()
+        };
+        draft = draft
+            .endpoint(shape.name, "tls")
+            .identity(&identity)
+            .on_tls(&format!(
+                "resumption: {{ tickets: {tickets}, max_age: 1h }}"
+            ));
+        for (sni, auth) in named {
+            draft = draft.route(shape.mode, sni, origin).on_route(&block(auth));
+            if shape.mode == "reencrypt" {
+                draft = draft.origin_tls("{ ca: origin-ca.pem, server_name: origin.test }");
+            }
+        }
+        if let Some(auth) = shape.default {
+            draft = draft
+                .route(shape.mode, "", origin)
+                .named("fallback")
+                .on_route(&block(auth))
+                .on_endpoint(&format!(
+                    "default_route: {{ route: fallback, certificate: identity-{n} }}"
+                ));
+        }
+    }
+    draft.start()
+}
+
+fn block(auth: Auth) -> String {
+    let mode = match auth {
+        Auth::Off => return "client_auth: { mode: off }".to_owned(),
+        Auth::Optional => "optional",
+        Auth::Required => "required",
+    };
+    format!(
+        "client_auth: {{ mode: {mode}, ca: client-ca.pem, crl: clients.crl, allow: {{ common_name: alice }} }}"
+    )
+}
+
+/// What is counted over all cells.
+#[derive(Default)]
+struct Counts {
+    cells: AtomicUsize,
+    resumed: AtomicUsize,
+    plain: AtomicUsize,
+    sealed: AtomicUsize,
+    reasons: Mutex<BTreeMap<String, usize>>,
+}
+
+/// One certificate, one version and one name: the cells of all endpoints.
+struct Group<'a> {
+    proxy: &'a Proxy,
+    counts: &'a Counts,
+    version: &'static SupportedProtocolVersion,
+    state: (&'static str, Option<(&'static str, u8)>),
+    name: WireName,
+    named: Named,
+    client: Wire,
+}
+
+impl Group<'_> {
+    fn run(&self) {
+        let starts: &[Start] = if self.version == &version::TLS12 {
+            &[Start::Full, Start::Ticket, Start::Id, Start::Foreign]
+        } else {
+            &[Start::Full, Start::Ticket, Start::Foreign]
+        };
+        let many = ENDPOINTS.len() * CUTS.len() * 2;
+        let ticket = self.session(&DONOR, Start::Ticket, many);
+        let id = (self.version == &version::TLS12).then(|| self.session(&DONOR, Start::Id, many));
+        for shape in &ENDPOINTS {
+            let refusal = verdict(shape.route(self.named), self.named, self.state);
+            for start in starts {
+                let own = refusal.is_none() && matches!(start, Start::Ticket | Start::Id);
+                let client = match start {
+                    Start::Full => self.client.clone(),
+                    _ if own => self.session(shape, *start, CUTS.len()),
+                    Start::Id => id.clone().unwrap(),
+                    Start::Ticket | Start::Foreign => ticket.clone(),
+                };
+                for cut in CUTS {
+                    self.cell(shape, &client, *start, cut, own);
+                }
+            }
+        }
+    }
+
+    /// A client that can offer sessions of this endpoint to so many connections.
+    fn session(&self, shape: &Shape, start: Start, uses: usize) -> Wire {
+        let memory = FrozenSessions::new();
+        let kind = if start == Start::Id {
+            Tls12Resumption::SessionIdOnly
+        } else {
+            Tls12Resumption::SessionIdOrTickets
+        };
+        let sessions = Resumption::store(memory.clone()).tls12_resumption(kind);
+        let client = self.client.remembering(sessions);
+        while memory.len() < uses {
+            let before = memory.len();
+            let (address, stream) = client.connect(self.place(shape), self.name, Cut::Whole);
+            let stream =
+                stream.unwrap_or_else(|end| panic!("{end:?} at {}: {}", shape.name, self.what()));
+            let_in(&stream);
+            self.counts.accepted(shape);
+            self.proxy.outcome_from(address).must_be("ok");
+            assert!(
+                memory.len() > before,
+                "no session from {}: {}",
+                shape.name,
+                self.what()
+            );
+        }
+        memory.freeze();
+        client
+    }
+
+    fn cell(&self, shape: &Shape, client: &Wire, start: Start, cut: Cut, resumes: bool) {
+        let what = || format!("{} {start:?} {cut:?} {}", shape.name, self.what());
+        let route = shape.route(self.named);
+        let refusal = verdict(route, self.named, self.state);
+        let (address, stream) = client.connect(self.place(shape), self.name, cut);
+        match (&stream, refusal) {
+            (Ok(stream), None) => {
+                let_in(stream);
+                self.counts.accepted(shape);
+                assert_eq!(stream.is_resumed(), resumes, "{}", what());
+            }
+            (Ok(stream), Some((_, alert))) => {
+                // What a TLS 1.3 client sends before it was judged must get nowhere.
+                let _ = stream.try_send(DATA);
+                let (data, end) = stream.receive_to_end();
+                assert_eq!((data, end), (vec![], End::Alert(alert)), "{}", what());
+            }
+            (Err(end), Some((_, alert))) => assert_eq!(*end, End::Alert(alert), "{}", what()),
+            (Err(end), None) => panic!("{end:?}: {}", what()),
+        }
+        let record = self.proxy.outcome_from(address);
+        let reason = refusal.map_or("ok", |(reason, _)| reason);
+        assert_eq!(record.reason(), reason, "{}\n{record:?}", what());
+        assert_eq!(record.text("endpoint"), shape.name);
+        assert_eq!(
+            record.text("route"),
+            route.map_or("", |(name, _)| name),
+            "{}",
+            what()
+        );
+        assert_eq!(record.has("origin"), refusal.is_none(), "{}", what());
+        let seen = if refusal.is_none() {
+            DATA.len() as u64
+        } else {
+            0
+        };
+        assert_eq!(record.number("bytes_up"), seen, "{}", what());
+        if refusal.is_none() {
+            assert_eq!(record["tls_resumed"], resumes, "{}", what());
+            let shown = route.is_some_and(|(_, auth)| auth != Auth::Off) && self.state.0 != "none";
+            assert_eq!(record.has("client_cert"), shown, "{}\n{record:?}", what());
+        }
+        self.counts.cells.fetch_add(1, Ordering::Relaxed);
+        self.counts
+            .resumed
+            .fetch_add(usize::from(resumes), Ordering::Relaxed);
+        let mut reasons = self.counts.reasons.lock().unwrap();
+        *reasons.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    fn place(&self, shape: &Shape) -> &Place {
+        self.proxy.place(shape.name)
+    }
+
+    fn what(&self) -> String {
+        format!(
+            "{:?} {:?} {}",
+            self.name, self.version.version, self.state.0
+        )
+    }
+}
+
+impl Counts {
+    fn accepted(&self, shape: &Shape) {
+        let count = if shape.mode == "reencrypt" {
+            &self.sealed
+        } else {
+            &self.plain
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn let_in(stream: &Stream) {
+    stream.must_echo(DATA);
+    stream.end();
+    assert_eq!(stream.receive_to_end(), (vec![], End::Clean));
+}
+
+#[test]
+fn promise_1_every_way_in_has_the_verdict_of_the_route_that_the_name_chose() {
+    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
+    let proxy = proxy(&plain, &sealed);
+    let counts = Counts::default();
+    let mut groups = Vec::new();
+    for version in [&version::TLS12, &version::TLS13] {
+        for state in STATES {
+            let client = Wire::new(version, certificate(state.0).as_ref());
+            groups.extend(NAMES.map(|(name, named)| Group {
+                proxy: &proxy,
+                counts: &counts,
+                version,
+                state,
+                name: WireName(name),
+                named,
+                client: client.clone(),
+            }));
+        }
+    }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    group.run();
+                }
+            });
+        }
+    });
+    let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    let (cells, resumed) = (read(&counts.cells), read(&counts.resumed));
+    println!("{cells} cells, {resumed} of them resumed");
+    for (reason, count) in counts.reasons.lock().unwrap().iter() {
+        println!("{count:6} {reason}");
+    }
+    // Whom a route refused, its origin has not seen.
+    for (origin, accepted) in [(&plain, &counts.plain), (&sealed, &counts.sealed)] {
+        assert_eq!(origin.accepts(), read(accepted));
+        assert_eq!(origin.bytes(), (read(accepted) * DATA.len()) as u64);
+    }
+    assert!(
+        cells >= 10_000 && resumed > 1_000,
+        "{cells} cells, {resumed} resumed"
+    );
+}

@@ -1,0 +1,81 @@
+//! Policies that meet where they look apart: `check` tells.
+
+use crate::harness::Checked;
+
+/// Two routes, each with this besides its name and mode, on two certificates if `apart`.
+fn two(first: &str, second: &str, apart: bool, upstreams: &str) -> Checked {
+    let certificates = if apart {
+        "{ cert: good.pem, key: good.key, names: a.test }, { name: other, cert: good.pem, key: good.key, names: x.wild.test }"
+    } else {
+        "{ cert: good.pem, key: good.key }"
+    };
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: {{ certificates: [{certificates}] }}\n\
+         \x20   routes:\n\
+         \x20     - {{ name: one, {first} }}\n\
+         \x20     - {{ name: two, {second} }}\n\
+         upstreams:\n{upstreams}"
+    ))
+}
+
+const APART: &str = "  x: { origins: [\"127.0.0.1:9\"] }\n  y: { origins: [\"127.0.0.1:10\"] }\n";
+const SAME: &str = "  x: { origins: [\"127.0.0.1:9\"] }\n  y: { origins: [\"127.0.0.1:9\"] }\n";
+const REQUIRED: &str = "client_auth: { mode: required, ca: client-ca.pem }";
+
+fn route(sni: &str, upstream: &str, more: &str) -> String {
+    let more = if more.is_empty() {
+        String::new()
+    } else {
+        format!(", {more}")
+    };
+    format!("mode: terminate, upstream: {upstream}, match: {{ sni: {sni} }}{more}")
+}
+
+#[test]
+fn an_origin_that_is_guarded_on_one_way_alone_is_told() {
+    let strict = route("a.test", "x", REQUIRED);
+    let lax = route("x.wild.test", "y", "");
+    two(&strict, &lax, false, SAME).must_warn(
+        "{ name: two",
+        &["reaches `127.0.0.1:9`", "the route `one` guards"],
+    );
+    // One upstream is one way to meet, too, and another mode is other client auth.
+    let other = route(
+        "x.wild.test",
+        "x",
+        "client_auth: { mode: optional, ca: client-ca.pem }",
+    );
+    two(&strict, &other, false, APART).must_warn("{ name: two", &["the route `one` guards"]);
+    let passthrough = "mode: passthrough, upstream: p, match: { sni: x.wild.test }";
+    let upstreams = format!("{APART}  p: {{ origins: [\"127.0.0.1:9\"] }}\n");
+    two(&strict, passthrough, false, &upstreams).must_warn("{ name: two", &["guards"]);
+    two(&strict, &lax, false, APART).must_be_good();
+    let alike = route("x.wild.test", "y", REQUIRED);
+    two(&strict, &alike, false, SAME).must_be_good();
+}
+
+#[test]
+fn routes_that_no_client_can_choose_between_may_share_an_origin() {
+    let from = |source: &str, more: &str| {
+        format!("mode: terminate, upstream: x, match: {{ sni: a.test, source: {source} }}{more}")
+    };
+    let strict = from("192.0.2.0/24", &format!(", {REQUIRED}"));
+    let upstreams = "  x: { origins: [\"127.0.0.1:9\"] }\n";
+    two(&strict, &from("10.0.0.0/8", ""), false, upstreams).must_be_good();
+}
+
+#[test]
+fn names_of_one_certificate_whose_routes_differ_and_speak_h2_are_told() {
+    let h2 = "alpn: [h2, http/1.1]";
+    let one = |more: &str| route("a.test", "x", more);
+    let two_ = |more: &str| route("x.wild.test", "y", more);
+    two(&one(h2), &two_(h2), false, APART).must_warn(
+        "{ name: two",
+        &["browsers that speak h2", "`one`", "`good`"],
+    );
+    two(&one(h2), &two_(h2), true, APART).must_be_good();
+    two(&one(h2), &two_(""), false, APART).must_be_good();
+}

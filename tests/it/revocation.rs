@@ -1,0 +1,356 @@
+//! Revocation lists of clients' issuers: what they say, and what goes where they do not answer.
+
+use crate::harness::{
+    Authority, Checked, Client, Draft, End, Identity, Leaf, List, Origin, Proxy, Record, command,
+    finish, pki,
+};
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const CERTIFICATE_REVOKED: u8 = 44;
+const UNKNOWN_CA: u8 = 48;
+const REVOKED: u64 = 4711;
+
+fn alice() -> Identity {
+    pki().client("alice")
+}
+
+fn revoked() -> Identity {
+    let leaf = Leaf::client("mallory").serial(REVOKED);
+    pki().clients.issue(&leaf)
+}
+
+/// A route that requires certificates, with this besides `mode`.
+fn requiring(origin: &Origin, policy: &str) -> Draft {
+    Proxy::builder()
+        .terminate("a.test", origin)
+        .on_route(&format!("client_auth: {{ mode: required, {policy} }}"))
+}
+
+fn both(proxy: &Proxy, identity: &Identity) -> [Client; 2] {
+    let client = proxy.client("a.test").certificate(identity);
+    [client.clone().tls12(), client.tls13()]
+}
+
+#[track_caller]
+fn lets_in(proxy: &Proxy, identity: &Identity) {
+    for client in both(proxy, identity) {
+        let stream = client.connect();
+        stream.must_echo(b"let in");
+        stream.end();
+        assert_eq!(stream.receive_to_end(), (vec![], End::Clean));
+        proxy.outcome_of(&stream).must_be("ok");
+    }
+}
+
+#[track_caller]
+fn refuses(proxy: &Proxy, identity: &Identity, reason: &str, alert: u8) -> Record {
+    let [tls12, tls13] = both(proxy, identity);
+    assert_eq!(tls12.refusal(), End::Alert(alert), "{reason}");
+    proxy.outcome().must_be(reason);
+    assert_eq!(tls13.refusal(), End::Alert(alert), "{reason}");
+    let record = proxy.outcome();
+    record.must_be(reason).must_have("stage", "client_tls");
+    assert!(
+        record.has("client_cert") && !record.has("origin"),
+        "{record:?}"
+    );
+    record
+}
+
+#[test]
+fn a_list_is_read_as_pem_as_der_and_beside_others() {
+    let origin = Origin::echo();
+    let clients = List::of(&[REVOKED, 1, 2]);
+    let strangers = List::of(&[3]).pem(&pki().stranger);
+    let in_one = strangers.clone() + &clients.pem(&pki().clients);
+    for crl in [
+        "clients.pem",
+        "clients.der",
+        "[strangers.pem, clients.der]",
+        "both.pem",
+    ] {
+        let proxy = requiring(&origin, &format!("ca: client-ca.pem, crl: {crl}"))
+            .file("clients.pem", clients.pem(&pki().clients))
+            .file("clients.der", clients.der(&pki().clients))
+            .file("strangers.pem", &strangers)
+            .file("both.pem", &in_one)
+            .start();
+        let record = refuses(
+            &proxy,
+            &revoked(),
+            "client_cert_revoked",
+            CERTIFICATE_REVOKED,
+        );
+        record.must_have("fault", "client");
+        assert_eq!(record["client_cert"]["subject"], "CN=mallory");
+        // What was said once is said again, and holds for nobody else.
+        refuses(
+            &proxy,
+            &revoked(),
+            "client_cert_revoked",
+            CERTIFICATE_REVOKED,
+        );
+        lets_in(&proxy, &alice());
+    }
+}
+
+#[test]
+fn an_optional_certificate_is_not_revoked_either() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_route("client_auth: { mode: optional, ca: client-ca.pem, crl: clients.crl }")
+        .file("clients.crl", List::of(&[REVOKED]).pem(&pki().clients))
+        .start();
+    refuses(
+        &proxy,
+        &revoked(),
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+    lets_in(&proxy, &alice());
+}
+
+#[test]
+fn of_several_lists_of_one_issuer_the_newest_counts() {
+    let origin = Origin::echo();
+    let older = List::of(&[]).made_days_ago(2).number(1).pem(&pki().clients);
+    let newer = List::of(&[REVOKED])
+        .made_days_ago(1)
+        .number(2)
+        .pem(&pki().clients);
+    for crl in ["[old.crl, new.crl]", "[new.crl, old.crl]", "both.crl"] {
+        let proxy = requiring(&origin, &format!("ca: client-ca.pem, crl: {crl}"))
+            .file("old.crl", &older)
+            .file("new.crl", &newer)
+            .file("both.crl", older.clone() + &newer)
+            .start();
+        refuses(
+            &proxy,
+            &revoked(),
+            "client_cert_revoked",
+            CERTIFICATE_REVOKED,
+        );
+    }
+    // A list of the same moment with a higher number is newer, too, and may take something back.
+    let moment = List::of(&[REVOKED]).made_days_ago(1).number(9);
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: [a.crl, b.crl]")
+        .file(
+            "a.crl",
+            List::of(&[])
+                .made_days_ago(1)
+                .number(256)
+                .pem(&pki().clients),
+        )
+        .file("b.crl", moment.pem(&pki().clients))
+        .start();
+    lets_in(&proxy, &revoked());
+}
+
+#[test]
+fn a_list_past_its_next_update_denies_everybody_unless_it_is_told_not_to() {
+    let origin = Origin::echo();
+    let list = List::of(&[REVOKED]).expired().pem(&pki().clients);
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: old.crl")
+        .file("old.crl", &list)
+        .start();
+    let record = refuses(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
+    record.must_have("fault", "proxy");
+    let proxy = requiring(
+        &origin,
+        "ca: client-ca.pem, crl: old.crl, crl_expired: allow",
+    )
+    .file("old.crl", &list)
+    .start();
+    lets_in(&proxy, &alice());
+    refuses(
+        &proxy,
+        &revoked(),
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+}
+
+#[test]
+fn a_list_that_ends_while_the_process_runs_denies_whom_it_admitted() {
+    let origin = Origin::echo();
+    let list = List::of(&[]).next_in_seconds(3).pem(&pki().clients);
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
+        .file("a.crl", list)
+        .start();
+    lets_in(&proxy, &alice());
+    crate::harness::eventually("the list ends", || {
+        let end = proxy
+            .client("a.test")
+            .tls12()
+            .certificate(&alice())
+            .try_connect();
+        let reason = match end {
+            Ok(stream) => {
+                stream.end();
+                "ok"
+            }
+            Err(end) => {
+                assert_eq!(end, End::Alert(UNKNOWN_CA));
+                "client_cert_crl_expired"
+            }
+        };
+        proxy.outcome().must_be(reason);
+        reason != "ok"
+    });
+}
+
+#[test]
+fn an_issuer_without_a_list_denies_unless_it_is_told_not_to() {
+    let origin = Origin::echo();
+    let list = List::of(&[REVOKED]).pem(&pki().clients);
+    let of_stranger = pki().stranger.issue(&Leaf::client("bob"));
+    let policy = "ca: [client-ca.pem, stranger-ca.pem], crl: a.crl";
+    let proxy = requiring(&origin, policy).file("a.crl", &list).start();
+    let record = refuses(&proxy, &of_stranger, "client_cert_crl_unknown", UNKNOWN_CA);
+    record.must_have("fault", "proxy");
+    lets_in(&proxy, &alice());
+    let proxy = requiring(&origin, &format!("{policy}, crl_unknown: allow"))
+        .file("a.crl", &list)
+        .start();
+    lets_in(&proxy, &of_stranger);
+    refuses(
+        &proxy,
+        &revoked(),
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+}
+
+#[test]
+fn the_whole_chain_is_looked_up_or_the_leaf_alone() {
+    let origin = Origin::echo();
+    let department = pki().clients.subordinate("Department CA", 99);
+    let carol = department
+        .issue(&Leaf::client("carol"))
+        .below(&[&department]);
+    let dismissed = department
+        .issue(&Leaf::client("dave").serial(7))
+        .below(&[&department]);
+    let of_root = |revoked: &[u64]| List::of(revoked).pem(&pki().clients);
+    let of_department = List::of(&[7]).pem(&department);
+    let start = |policy: &str, root: &[u64]| {
+        requiring(&origin, &format!("ca: client-ca.pem, {policy}"))
+            .file("root.crl", of_root(root))
+            .file("department.crl", &of_department)
+            .start()
+    };
+    let proxy = start("crl: [root.crl, department.crl]", &[]);
+    lets_in(&proxy, &carol);
+    refuses(
+        &proxy,
+        &dismissed,
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+    // The department itself is revoked.
+    let proxy = start("crl: [root.crl, department.crl]", &[99]);
+    refuses(&proxy, &carol, "client_cert_revoked", CERTIFICATE_REVOKED);
+    let proxy = start("crl: [root.crl, department.crl], crl_scope: leaf", &[99]);
+    lets_in(&proxy, &carol);
+    refuses(
+        &proxy,
+        &dismissed,
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+    // No list says anything of the department's certificates, or of the department.
+    let proxy = start("crl: root.crl", &[]);
+    refuses(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
+    let proxy = start("crl: department.crl", &[]);
+    refuses(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
+    let proxy = start("crl: department.crl, crl_scope: leaf", &[]);
+    lets_in(&proxy, &carol);
+}
+
+#[test]
+fn a_list_signed_by_another_key_denies() {
+    let origin = Origin::echo();
+    let namesake = Authority::new("Client CA");
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
+        .file("a.crl", List::of(&[]).pem(&namesake))
+        .start();
+    let record = refuses(&proxy, &alice(), "crl_invalid", HANDSHAKE_FAILURE);
+    record.must_have("fault", "proxy");
+}
+
+/// A configuration with this client auth.
+fn checked(policy: &str) -> Checked {
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls:\n\
+         \x20     certificates: [{{ cert: good.pem, key: good.key }}]\n\
+         \x20     client_auth: {{ mode: required, {policy} }}\n\
+         \x20   routes: [{{ name: a, mode: terminate, upstream: up, match: {{ sni: a.test }} }}]\n\
+         upstreams:\n\
+         \x20 up: {{ origins: [\"127.0.0.1:9\"] }}\n"
+    ))
+}
+
+#[test]
+fn check_names_lists_that_do_not_count_and_authorities_that_should_not() {
+    let clients = &pki().clients;
+    let list = List::of(&[]);
+    let with = |policy: &str, files: &[(&str, String)]| {
+        let checked = checked(policy);
+        files.iter().fold(checked, |checked, (name, contents)| {
+            checked.with_file(name, contents, 0o644)
+        })
+    };
+    let good = ("good.crl", list.pem(clients));
+    with(
+        "ca: client-ca.pem, crl: good.crl",
+        std::slice::from_ref(&good),
+    )
+    .must_be_good();
+    let older = ("older.crl", List::of(&[]).made_days_ago(3).pem(clients));
+    with(
+        "ca: client-ca.pem, crl: [good.crl, older.crl]",
+        &[good.clone(), older],
+    )
+    .must_warn("[good.crl", &["older.crl", "CN=Client CA", "newer"]);
+    let ended = ("ended.crl", List::of(&[]).expired().pem(clients));
+    with("ca: client-ca.pem, crl: ended.crl", &[ended])
+        .must_warn("ended.crl", &["was to be replaced", "crl_expired: allow"]);
+    let soon = ("soon.crl", List::of(&[]).next_in_seconds(3600).pem(clients));
+    with("ca: client-ca.pem, crl: soon.crl", &[soon]).must_warn("soon.crl", &["ends soon"]);
+    with(
+        "ca: [client-ca.pem, stranger-ca.pem], crl: good.crl",
+        std::slice::from_ref(&good),
+    )
+    .must_warn("[client-ca.pem", &["1 of these CAs", "crl_unknown: allow"]);
+    let expired = ("expired-ca.pem", Authority::expired("Old CA").pem());
+    with("ca: expired-ca.pem", &[expired]).must_warn(
+        "expired-ca.pem",
+        &["certificate 1 has expired", "still admits"],
+    );
+    with("ca: client-ca.pem, crl_expired: allow", &[])
+        .must_warn("allow", &["`crl_expired` has no effect without `crl`"]);
+}
+
+#[test]
+fn a_list_of_version_1_is_refused_with_the_way_out() {
+    // What `openssl ca -gencrl` makes unless it is told otherwise.
+    let checked = checked("ca: client-ca.pem, crl: v1.crl")
+        .with_file("ca.key", pki().clients.key_pem(), 0o600)
+        .with_file("index.txt", "", 0o644)
+        .with_file(
+            "ca.cnf",
+            "[ca]\ndefault_ca = this\n[this]\ndatabase = index.txt\ndefault_md = sha256\ndefault_crl_days = 3\n",
+            0o644,
+        );
+    let mut openssl = command("openssl");
+    openssl
+        .args(["ca", "-gencrl", "-config", "ca.cnf", "-keyfile", "ca.key"])
+        .args(["-cert", "client-ca.pem", "-out", "v1.crl"])
+        .current_dir(checked.path().parent().unwrap());
+    finish(openssl, b"").must_exit_with(0);
+    checked.must_complain("v1.crl", &["v1.crl", "version 2", "crl_extensions"]);
+}

@@ -1,0 +1,457 @@
+//! Sessions that clients resume: how old they get, who shares them, and who is asked again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::client::{Resumption, Tls12Resumption};
+
+use crate::harness::{
+    Checked, Client, Draft, End, FrozenSessions, Identity, Leaf, List, NamelessSessions, Origin,
+    Proxy, Record, Stream, eventually, output, pki,
+};
+
+const CERTIFICATE_REVOKED: u8 = 44;
+const CERTIFICATE_EXPIRED: u8 = 45;
+const SECRET: &[u8] = b"a secret of more than 32 bytes, for tests";
+const OTHER: &[u8] = b"another secret of more than 32 bytes, for tests";
+
+fn exchange(stream: &Stream) -> bool {
+    stream.must_echo(b"x");
+    stream.end();
+    assert_eq!(stream.receive_to_end().1, End::Clean);
+    stream.is_resumed()
+}
+
+/// One instance of several that are alike but for their secrets and this policy.
+fn instance(origin: &Origin, identity: &Identity, secrets: &[&[u8]], policy: &str) -> Draft {
+    let mut draft = Proxy::builder()
+        .endpoint("edge", "tls")
+        .identity(identity)
+        .route("terminate", "a.test", origin)
+        .on_route(&format!("client_auth: {policy}"));
+    for (n, secret) in secrets.iter().enumerate() {
+        draft = draft.file(&format!("secret-{n}"), secret);
+    }
+    let names: Vec<_> = (0..secrets.len()).map(|n| format!("secret-{n}")).collect();
+    if names.is_empty() {
+        return draft;
+    }
+    draft.top(&format!(
+        "process: {{ ticket_secret: [{}] }}",
+        names.join(", ")
+    ))
+}
+
+/// Whether a session that `from` gave is resumed by `to`; `to` has to let the client in.
+fn crosses(client: &Client, from: &Proxy, to: &Proxy) -> bool {
+    let memory = FrozenSessions::new();
+    let config = client.clone().sessions(memory.clone()).config();
+    let connect = |proxy: &Proxy| {
+        proxy
+            .client("a.test")
+            .connect_with(&config, "a.test")
+            .unwrap()
+    };
+    assert!(!exchange(&connect(from)));
+    memory.freeze();
+    exchange(&connect(to))
+}
+
+fn both(client: &Client) -> [Client; 2] {
+    [client.clone().tls12(), client.clone().tls13()]
+}
+
+#[test]
+fn instances_with_a_secret_in_common_resume_each_others_sessions() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let required = "{ mode: required, ca: client-ca.pem }";
+    let start = |secrets: &[&[u8]]| instance(&origin, &identity, secrets, required).start();
+    // The list is rolled: the new secret is added first behind, then before the old one.
+    let (old, both_, new) = (start(&[SECRET]), start(&[OTHER, SECRET]), start(&[OTHER]));
+    let (twin, alone) = (start(&[SECRET]), start(&[]));
+    let client = old.client("a.test").certificate(&pki().client("alice"));
+    for client in both(&client) {
+        for (from, to, resumes) in [
+            (&old, &twin, true),
+            (&old, &both_, true),
+            (&both_, &new, true),
+            (&new, &both_, true),
+            (&both_, &old, false),
+            (&old, &new, false),
+            (&old, &alone, false),
+            (&alone, &old, false),
+        ] {
+            assert_eq!(crosses(&client, from, to), resumes);
+        }
+    }
+}
+
+/// Policies that share all names and the secret: what is left to keep them apart is what they demand.
+const APART: [&str; 7] = [
+    "{ mode: off }",
+    "{ mode: optional, ca: client-ca.pem }",
+    "{ mode: required, ca: client-ca.pem }",
+    "{ mode: required, ca: [client-ca.pem, stranger-ca.pem] }",
+    "{ mode: required, ca: client-ca.pem, allow: { common_name: alice } }",
+    "{ mode: required, ca: client-ca.pem, allow: { dns: alice.clients.test } }",
+    "{ mode: required, ca: client-ca.pem, allow: [{ common_name: alice }, { common_name: bob }] }",
+];
+
+#[test]
+fn a_shared_secret_opens_no_other_policy() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let start = |policy: &str| instance(&origin, &identity, &[SECRET], policy).start();
+    let mut instances: Vec<_> = APART.iter().map(|policy| start(policy)).collect();
+    // And one that is like another but for its certificate.
+    let other = pki().edge(&["a.test"]);
+    instances.push(instance(&origin, &other, &[SECRET], APART[2]).start());
+    let client = instances[0]
+        .client("a.test")
+        .certificate(&pki().client("alice"));
+    let mut pairs = 0;
+    for client in both(&client) {
+        for (n, from) in instances.iter().enumerate() {
+            for (m, to) in instances.iter().enumerate() {
+                assert_eq!(crosses(&client, from, to), n == m, "{n} -> {m}");
+                pairs += 1;
+            }
+        }
+    }
+    println!(
+        "{pairs} pairs of {} policies with one secret",
+        instances.len()
+    );
+}
+
+#[test]
+fn a_policy_is_the_same_however_its_authorities_are_ordered() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let start = |ca: &str| {
+        let policy = format!("{{ mode: required, ca: {ca}, recheck: log }}");
+        instance(&origin, &identity, &[SECRET], &policy).start()
+    };
+    let one = start("[client-ca.pem, stranger-ca.pem]");
+    let other = start("[stranger-ca.pem, client-ca.pem]");
+    for client in both(&one.client("a.test").certificate(&pki().client("alice"))) {
+        assert!(crosses(&client, &one, &other));
+    }
+}
+
+#[test]
+fn whoever_resumes_is_asked_again_and_refused_in_full_if_he_is_revoked() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let before = instance(
+        &origin,
+        &identity,
+        &[SECRET],
+        "{ mode: required, ca: client-ca.pem }",
+    );
+    // The same policy with a list: lists are not part of a session's scope, they are asked.
+    let list = List::of(&[4711]).pem(&pki().clients);
+    let after = instance(
+        &origin,
+        &identity,
+        &[SECRET],
+        "{ mode: required, ca: client-ca.pem, crl: clients.crl }",
+    )
+    .file("clients.crl", list);
+    let (before, after) = (before.start(), after.start());
+    let client = before.client("a.test");
+    let mallory = pki().clients.issue(&Leaf::client("mallory").serial(4711));
+    for version in both(&client) {
+        assert!(crosses(
+            &version.clone().certificate(&pki().client("alice")),
+            &before,
+            &after
+        ));
+        after.outcome().must_be("ok");
+        let accepted = origin.accepts();
+        let memory = FrozenSessions::new();
+        let config = version
+            .certificate(&mallory)
+            .sessions(memory.clone())
+            .config();
+        exchange(
+            &before
+                .client("a.test")
+                .connect_with(&config, "a.test")
+                .unwrap(),
+        );
+        memory.freeze();
+        let end = match after.client("a.test").connect_with(&config, "a.test") {
+            Ok(stream) => stream.receive_to_end().1,
+            Err(end) => end,
+        };
+        assert_eq!(end, End::Alert(CERTIFICATE_REVOKED));
+        let record = after.outcome();
+        record.must_be("client_cert_revoked");
+        assert_eq!(record["client_cert"]["subject"], "CN=mallory");
+        assert_eq!(
+            origin.accepts(),
+            accepted + 1,
+            "only the first proxy dialled"
+        );
+    }
+}
+
+/// A configuration by which every connection of one client offers what the last one was given.
+fn renewing(client: &Client, kind: Tls12Resumption) -> Arc<ClientConfig> {
+    let mut config = (*client.config()).clone();
+    config.resumption = Resumption::store(NamelessSessions::new()).tls12_resumption(kind);
+    Arc::new(config)
+}
+
+const KINDS: [(Tls12Resumption, bool); 3] = [
+    (Tls12Resumption::SessionIdOrTickets, false),
+    (Tls12Resumption::SessionIdOnly, false),
+    (Tls12Resumption::Disabled, true),
+];
+
+#[test]
+fn a_session_ends_at_its_age_however_often_it_is_renewed() {
+    let origin = Origin::echo();
+    let identity = pki().edge(&["a.test"]);
+    let age = Duration::from_secs(2);
+    for secrets in [&[][..], &[SECRET]] {
+        for policy in ["{ mode: off }", "{ mode: required, ca: client-ca.pem }"] {
+            let proxy = instance(&origin, &identity, secrets, policy)
+                .on_tls("resumption: { max_age: 2s }")
+                .start();
+            let alice = pki().client("alice");
+            let clients = KINDS.map(|(kind, tls13)| {
+                let client = proxy.client("a.test").certificate(&alice);
+                let client = if tls13 {
+                    client.tls13()
+                } else {
+                    client.tls12()
+                };
+                (renewing(&client, kind), client)
+            });
+            let begun = clients.map(|(config, client)| {
+                let stream = client.connect_with(&config, "a.test").unwrap();
+                assert!(!exchange(&stream));
+                (config, client, Instant::now())
+            });
+            for (config, client, begun) in begun {
+                let mut times = 0;
+                eventually("the session ends", || {
+                    let now = begun.elapsed();
+                    let resumed = exchange(&client.connect_with(&config, "a.test").unwrap());
+                    assert!(!resumed || now <= age, "resumed after {now:?}");
+                    times += usize::from(resumed);
+                    !resumed
+                });
+                assert!(
+                    times > 0 || begun.elapsed() > age / 2,
+                    "it was never resumed"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_ends_with_the_certificate_that_it_was_made_with() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+        .start();
+    let brief = pki().clients.issue(&Leaf::client("brief").for_seconds(4));
+    for (kind, tls13) in KINDS {
+        let client = proxy.client("a.test").certificate(&brief);
+        let client = if tls13 {
+            client.tls13()
+        } else {
+            client.tls12()
+        };
+        let config = renewing(&client, kind);
+        // What is resumed while the certificate lives is refused in full when it does not.
+        eventually("the certificate expires", || {
+            let end = match client.connect_with(&config, "a.test") {
+                Ok(stream) => {
+                    let _ = stream.try_send(b"x");
+                    stream.end();
+                    stream.receive_to_end().1
+                }
+                Err(end) => end,
+            };
+            let record = proxy.outcome();
+            match end {
+                End::Clean => record.must_be("ok"),
+                end => {
+                    assert_eq!(end, End::Alert(CERTIFICATE_EXPIRED));
+                    record.must_be("client_cert_expired")
+                }
+            };
+            record.reason() != "ok"
+        });
+    }
+}
+
+#[test]
+fn resumption_off_resumes_nothing() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("resumption: off")
+        .start();
+    for (kind, tls13) in KINDS {
+        let client = proxy.client("a.test");
+        let client = if tls13 {
+            client.tls13()
+        } else {
+            client.tls12()
+        };
+        let config = renewing(&client, kind);
+        for _ in 0..2 {
+            assert!(!exchange(&client.connect_with(&config, "a.test").unwrap()));
+        }
+    }
+}
+
+/// Two connections of a client whose first hello always names the wrong group.
+fn twice_with_a_retry(proxy: &Proxy, certificate: Option<&Identity>) -> Record {
+    let mut client = proxy
+        .client("a.test")
+        .tls13()
+        .sessions(FrozenSessions::new());
+    if let Some(certificate) = certificate {
+        client = client.certificate(certificate);
+    }
+    let memory = FrozenSessions::new();
+    let config = client.sessions(memory.clone()).config();
+    let connect = || {
+        proxy
+            .client("a.test")
+            .connect_with(&config, "a.test")
+            .unwrap()
+    };
+    exchange(&connect());
+    proxy.outcome().must_be("ok");
+    memory.freeze();
+    exchange(&connect());
+    proxy.outcome()
+}
+
+#[test]
+fn what_is_offered_again_after_a_retry_is_not_resumed_where_the_client_is_judged() {
+    let origin = Origin::echo();
+    let start = |policy: &str| {
+        Proxy::builder()
+            .terminate("a.test", &origin)
+            .on_tls(policy)
+            .on_tls("groups: [secp384r1]")
+            .start()
+    };
+    let strict = start("client_auth: { mode: required, ca: client-ca.pem }");
+    let record = twice_with_a_retry(&strict, Some(&pki().client("alice")));
+    record.must_be("ok").must_have("tls_group", "secp384r1");
+    assert_eq!(record["tls_resumed"], false);
+    assert_eq!(record["client_cert"]["subject"], "CN=alice");
+    let open = start("client_auth: { mode: off }");
+    assert_eq!(twice_with_a_retry(&open, None)["tls_resumed"], true);
+}
+
+/// An origin that answers once and ends, so that `s_client` has read all there is before it leaves,
+/// tickets included.
+fn answering() -> Origin {
+    Origin::plain().serve(|stream| {
+        if let Ok(data) = stream.read() {
+            stream.send(data);
+            stream.end();
+            stream.receive_to_end();
+        }
+    })
+}
+
+/// Runs `openssl s_client` with these arguments besides.
+fn s_client(proxy: &Proxy, more: &[&str]) -> String {
+    let address = proxy.place("edge").to_string();
+    let mut arguments = vec![
+        "s_client",
+        "-connect",
+        &address,
+        "-servername",
+        "a.test",
+        "-ign_eof",
+    ];
+    arguments.extend(more);
+    output("openssl", &arguments, "x\n").text()
+}
+
+#[test]
+fn openssl_resumes_by_ticket_and_by_id_as_whom_it_was() {
+    let origin = answering();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+        .start();
+    let alice = pki().client("alice");
+    let write = |name: &str, text: &str| {
+        let path = proxy.directory().write(name, text);
+        path.display().to_string()
+    };
+    let (cert, key) = (write("c.pem", &alice.cert), write("c.key", &alice.key));
+    let saved = proxy.directory().join("session").display().to_string();
+    for flags in [&["-tls1_2"][..], &["-tls1_2", "-no_ticket"], &["-tls1_3"]] {
+        let run = |session: &[&str]| {
+            let own = ["-cert", &cert, "-key", &key];
+            let said = s_client(&proxy, &[flags, &own, session].concat());
+            proxy.outcome().must_be("ok");
+            said
+        };
+        assert!(
+            run(&["-sess_out", &saved]).contains("New, TLSv1"),
+            "{flags:?}"
+        );
+        let said = run(&["-sess_in", &saved]);
+        assert!(said.contains("Reused, TLSv1"), "{flags:?}:\n{said}");
+    }
+}
+
+#[test]
+fn openssl_has_no_early_data_to_send() {
+    let origin = answering();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let path = |name: &str| proxy.directory().join(name).display().to_string();
+    proxy.directory().write("early", "GET / HTTP/1.0\r\n\r\n");
+    s_client(&proxy, &["-tls1_3", "-sess_out", &path("session")]);
+    let said = s_client(
+        &proxy,
+        &[
+            "-tls1_3",
+            "-sess_in",
+            &path("session"),
+            "-early_data",
+            &path("early"),
+        ],
+    );
+    assert!(
+        said.contains("Reused, TLSv1.3") && said.contains("Early data was not sent"),
+        "{said}"
+    );
+    assert_eq!(origin.bytes(), 4, "what was typed, and nothing before");
+}
+
+#[test]
+fn a_ticket_secret_has_to_be_long_and_nobody_elses() {
+    let text = "process: { ticket_secret: secret }\n\
+         endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: { certificates: [{ cert: good.pem, key: good.key }] }\n\
+         \x20   routes: [{ name: a, mode: terminate, upstream: up, match: { sni: a.test } }]\n\
+         upstreams:\n\
+         \x20 up: { origins: [\"127.0.0.1:9\"] }\n";
+    let with = |secret: &[u8], mode| Checked::new(text).with_file("secret", secret, mode);
+    with(SECRET, 0o600).must_be_good();
+    with(&SECRET[..31], 0o600).must_complain("secret }", &["at least 32 bytes, this has 31"]);
+    with(SECRET, 0o644).must_complain("secret }", &["every user may read"]);
+    Checked::new(&text.replace("secret }", "[] }")).must_complain("[] }", &["empty list"]);
+}
