@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
@@ -17,7 +16,6 @@ use crate::tls::resumption::Sessions;
 /// tells of what is doubtful.
 pub(super) fn server(source: Source) -> Result<Server, Exit> {
     let sessions = Arc::new(Sessions::default());
-    let read_at = SystemTime::now();
     let mut loaded = source
         .load(Circumstances::first(Files::Read, &sessions))
         .map_err(|error| unreadable(source.path(), &error))?;
@@ -43,7 +41,6 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
     let boot = Boot {
         source,
         loaded,
-        read_at,
         snapshot,
         sessions,
     };

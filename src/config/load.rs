@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::compile::{Circumstances, Materials, compile};
+use super::looks::Looks;
 use super::{Problems, Spec, read};
 use crate::snapshot::Snapshot;
 
@@ -71,6 +72,8 @@ pub struct Loaded {
     pub snapshot: Option<Snapshot>,
     /// What the files that the snapshot is made of held.
     pub materials: Materials,
+    /// How the file looked just before it was read.
+    pub look: Looks,
     /// All that is wrong, and all that is doubtful.
     pub problems: Problems,
 }
@@ -86,12 +89,16 @@ impl Loaded {
 /// Loads a file; relative paths in it are relative to its directory. The error is that the file
 /// itself cannot be read.
 pub fn file(path: &Path, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
+    let look = Looks::of([path]);
     let mut bytes = Vec::new();
     File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
-    Ok(text_in(text, path, dir, circumstances))
+    Ok(Loaded {
+        look,
+        ..text_in(text, path, dir, circumstances)
+    })
 }
 
 /// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
@@ -107,6 +114,7 @@ pub fn text_in(text: String, path: &Path, dir: &Path, circumstances: Circumstanc
         spec,
         snapshot,
         materials: materials.unwrap_or_default(),
+        look: Looks::default(),
         problems,
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod compile;
 pub mod load;
+pub mod looks;
 pub mod reader;
 pub mod spec;
 

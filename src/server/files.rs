@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
@@ -19,28 +18,39 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::reload::Scope;
+use crate::config::looks::Looks;
 use crate::snapshot::{WatchPolicy, Watched};
 use crate::sys;
 
 /// How often files are looked at that the kernel tells nothing about.
 const POLL: Duration = Duration::from_secs(30);
 
-/// The kernel's clock for files is this coarse: a jiffy of 250 in a second, and a bit.
-const GRAIN: Duration = Duration::from_millis(5);
-
 /// Links that lead to links are followed no further.
 const LINKS_MAX: usize = 8;
 
-/// What is to be watched.
+/// What is to be watched, and how it looked when it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Followed {
     pub(super) policy: WatchPolicy,
     /// The configuration file, if it is one.
     pub(super) file: Option<PathBuf>,
+    pub(super) file_look: Looks,
     /// What it names.
     pub(super) materials: Vec<PathBuf>,
-    /// When the reading began of which the running configuration came.
-    pub(super) read_at: SystemTime,
+    pub(super) materials_look: Looks,
+}
+
+impl Followed {
+    /// How all of it looks now: the materials, and the file where that is watched.
+    fn look(&self) -> (Looks, Looks) {
+        let file = match self.policy.what {
+            Watched::All => self.file.as_deref(),
+            Watched::Nothing | Watched::Materials => None,
+        };
+        let materials = self.materials.iter().map(PathBuf::as_path);
+        let file = file.map_or_else(|| self.file_look.clone(), |file| Looks::of([file]));
+        (Looks::of(materials), file)
+    }
 }
 
 /// Watches until the receiver of changes is gone.
@@ -63,41 +73,34 @@ pub(super) async fn watch(mut followed: watch::Receiver<Followed>, changes: mpsc
 }
 
 async fn follow(followed: Followed, changes: &mpsc::Sender<Scope>) {
-    let file = followed
-        .file
-        .filter(|_| followed.policy.what == Watched::All);
-    let all: Vec<_> = followed.materials.iter().chain(&file).cloned().collect();
-    let mut events = Events::new(&all);
-    let look = || (Looks::of(&followed.materials), Looks::of(file.as_slice()));
-    let mut seen = look();
-    // What has changed since it was read is a change, too.
-    let read_at = followed.read_at.checked_sub(GRAIN).unwrap_or(UNIX_EPOCH);
-    let mut late = seen.0.are_later_than(read_at) || seen.1.are_later_than(read_at);
+    let all: Vec<_> = followed
+        .materials
+        .iter()
+        .chain(&followed.file)
+        .cloned()
+        .collect();
+    let mut seen = (followed.materials_look.clone(), followed.file_look.clone());
     loop {
-        if !late {
+        let mut events = Events::new(&all);
+        let mut now = followed.look();
+        while now == seen {
             events.next().await;
-        }
-        let mut now = look();
-        if now == seen && !late {
-            continue;
+            now = followed.look();
         }
         loop {
             sleep(followed.policy.debounce).await;
-            let later = look();
+            let later = followed.look();
             if later == now {
                 break;
             }
             now = later;
         }
-        late = false;
         let scope = if now.1 == seen.1 {
             Scope::Materials
         } else {
             Scope::All
         };
         seen = now;
-        // Writers of several files make several changes.
-        events = Events::new(&all);
         if changes.send(scope).await.is_err() {
             return;
         }
@@ -169,55 +172,5 @@ fn directory(path: &Path) -> PathBuf {
         PathBuf::from(".")
     } else {
         path.to_owned()
-    }
-}
-
-/// How files look from outside; of directories, what is in them.
-#[derive(Debug, PartialEq, Eq)]
-struct Looks(Vec<Look>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Look {
-    path: PathBuf,
-    inode: (u64, u64),
-    size: u64,
-    /// Seconds and nanoseconds of unix time.
-    changed: (i64, i64),
-}
-
-impl Looks {
-    fn of(files: &[PathBuf]) -> Self {
-        let mut looks = Vec::new();
-        for file in files {
-            look(file, &mut looks);
-            for entry in fs::read_dir(file).into_iter().flatten().flatten() {
-                look(&entry.path(), &mut looks);
-                for inner in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-                    look(&inner.path(), &mut looks);
-                }
-            }
-        }
-        looks.sort_by(|a, b| a.path.cmp(&b.path));
-        Self(looks)
-    }
-
-    fn are_later_than(&self, time: SystemTime) -> bool {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = (
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            i64::from(since.subsec_nanos()),
-        );
-        self.0.iter().any(|look| look.changed > time)
-    }
-}
-
-fn look(path: &Path, looks: &mut Vec<Look>) {
-    if let Ok(meta) = fs::metadata(path) {
-        looks.push(Look {
-            path: path.to_owned(),
-            inode: (meta.dev(), meta.ino()),
-            size: meta.size(),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        });
     }
 }

@@ -18,7 +18,7 @@ mod worker;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
@@ -91,8 +91,6 @@ pub struct Boot {
     pub source: Source,
     /// What was read; its snapshot was taken out of it.
     pub loaded: Loaded,
-    /// When the reading began.
-    pub read_at: SystemTime,
     /// What came of it.
     pub snapshot: Snapshot,
     /// The sessions that it was compiled with.
@@ -103,7 +101,6 @@ pub struct Boot {
 #[derive(Debug)]
 pub struct Server {
     running: Running,
-    read_at: SystemTime,
     live: Arc<Live>,
     bound: NewDoors,
     workers: usize,
@@ -143,7 +140,6 @@ impl Server {
                 loaded: Arc::new(boot.loaded),
                 sessions: boot.sessions,
             },
-            read_at: boot.read_at,
             bound,
             workers,
             admission: Admission::new(connections, snapshot.process.handshakes),
@@ -207,7 +203,7 @@ impl Server {
     /// Opens the doors, and gives everything into the hands of the control loop.
     async fn serve(self, hands: Hands) -> Result<Ending, StartError> {
         let snapshot = Arc::clone(&self.live.load());
-        let followed = self.running.followed(&snapshot, self.read_at);
+        let followed = self.running.followed(&snapshot);
         let (followed, follow) = watch::channel(followed);
         let (changed, changes) = mpsc::channel(1);
         let (handle, calls) = admin::channel();

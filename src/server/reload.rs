@@ -76,12 +76,17 @@ impl Running {
         };
         let (reasons, warnings) = (lines(Severity::Error), lines(Severity::Warning));
         match loaded.snapshot.take() {
-            Some(snapshot) => Ok(Prepared {
-                loaded,
-                snapshot,
-                warnings,
-                restart: Vec::new(),
-            }),
+            Some(snapshot) => {
+                if scope == Scope::Materials {
+                    loaded.look = self.loaded.look.clone();
+                }
+                Ok(Prepared {
+                    loaded,
+                    snapshot,
+                    warnings,
+                    restart: Vec::new(),
+                })
+            }
             None => Err(Refused { reasons }),
         }
     }

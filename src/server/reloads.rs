@@ -39,7 +39,6 @@ pub(super) struct Reloads {
 
 /// A reload whose files are being read.
 pub(super) struct UnderWay {
-    began: SystemTime,
     reading: JoinHandle<Result<Prepared, Refused>>,
     waiting: Vec<Waiting>,
 }
@@ -54,7 +53,6 @@ struct Pending {
 /// A reload whose files were read.
 pub(super) struct Read {
     prepared: Result<Prepared, Refused>,
-    began: SystemTime,
     waiting: Vec<Waiting>,
 }
 
@@ -68,13 +66,9 @@ pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
             reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
         })
     });
-    let (began, waiting) = (reload.began, std::mem::take(&mut reload.waiting));
+    let waiting = std::mem::take(&mut reload.waiting);
     *under_way = None;
-    Read {
-        prepared,
-        began,
-        waiting,
-    }
+    Read { prepared, waiting }
 }
 
 /// What a reload has changed, or would change.
@@ -108,7 +102,6 @@ impl Control {
         if let Some(scope) = pending.scope.take() {
             let running = self.running.clone();
             *under_way = Some(UnderWay {
-                began: SystemTime::now(),
                 reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
                 waiting: std::mem::take(&mut pending.waiting),
             });
@@ -118,7 +111,7 @@ impl Control {
     /// The files of a reload were read: it is committed, or refused.
     pub(super) async fn reloaded(&mut self, read: Read) {
         let result = match read.prepared {
-            Ok(prepared) => self.commit(prepared, read.began).await,
+            Ok(prepared) => self.commit(prepared).await,
             Err(refused) => Err(refused),
         };
         let time = timestamp(SystemTime::now());
@@ -151,11 +144,7 @@ impl Control {
 
     /// Opens what is new, and puts the new snapshot in the place of the old one. Up to the swap all
     /// can fail, and leaves everything as it was.
-    async fn commit(
-        &mut self,
-        mut prepared: Prepared,
-        began: SystemTime,
-    ) -> Result<Report, Refused> {
+    async fn commit(&mut self, mut prepared: Prepared) -> Result<Report, Refused> {
         let old = Arc::clone(&self.live.load());
         prepared.compare(&old);
         let new = self.open(&prepared.snapshot).await?;
@@ -173,7 +162,7 @@ impl Control {
         }
         self.reloads.retirement.begin(&snapshot);
         self.running.loaded = Arc::new(prepared.loaded);
-        let followed = self.running.followed(&snapshot, began);
+        let followed = self.running.followed(&snapshot);
         self.followed.send_replace(followed);
         let (register, today) = (Arc::clone(&self.around.register), Arc::clone(&snapshot));
         let recheck = tokio::task::spawn_blocking(move || retire::recheck(&register, &today));
@@ -245,15 +234,16 @@ impl Running {
     }
 
     /// What is to be watched for changes.
-    pub(super) fn followed(&self, snapshot: &Snapshot, read_at: SystemTime) -> Followed {
+    pub(super) fn followed(&self, snapshot: &Snapshot) -> Followed {
         Followed {
             policy: snapshot.process.watch,
             file: match &self.source {
                 Source::File(path) => Some(path.clone()),
                 Source::Text { .. } => None,
             },
+            file_look: self.loaded.look.clone(),
             materials: self.loaded.materials.paths().map(Into::into).collect(),
-            read_at,
+            materials_look: self.loaded.materials.looks().clone(),
         }
     }
 }

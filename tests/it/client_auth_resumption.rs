@@ -33,11 +33,12 @@ fn clients_without_certificates_resume() {
         proxy.client("a.test").tls13(),
     ] {
         assert!(second_is_resumed(&client));
-        let [first, second] = <[_; 2]>::try_from(proxy.outcomes(2)).unwrap();
-        assert_eq!(
-            (&first["tls_resumed"], &second["tls_resumed"]),
-            (&false.into(), &true.into())
-        );
+        // In whichever order two workers write them.
+        let records = proxy.outcomes(2);
+        let resumed = records
+            .iter()
+            .filter(|record| record["tls_resumed"] == true);
+        assert_eq!(resumed.count(), 1, "{records:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
+use crate::config::looks::Looks;
 use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
@@ -31,6 +32,30 @@ pub struct Materials {
     secrets: Shelf<PathBuf, TicketSecret>,
     directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
     system: Option<Option<Arc<RootCertStore>>>,
+    looks: Looks,
+}
+
+/// What is found by its path, or by several.
+trait Key: Hash + Eq + Clone {
+    fn paths(&self) -> impl Iterator<Item = &Path>;
+}
+
+impl Key for Vec<PathBuf> {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.iter().map(PathBuf::as_path)
+    }
+}
+
+impl Key for PathBuf {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.as_path())
+    }
+}
+
+impl Key for PairFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        Self::paths(self)
+    }
 }
 
 /// Why something could not be read, and the place of that where it is another than the file's name.
@@ -54,6 +79,11 @@ impl Materials {
         lists.chain(rest).map(PathBuf::as_path).chain(pairs)
     }
 
+    /// How these looked just before they were read.
+    pub const fn looks(&self) -> &Looks {
+        &self.looks
+    }
+
     /// The revocation lists that are used.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
         let lists = self.lists.values().flatten();
@@ -64,7 +94,7 @@ impl Materials {
 impl Compiler<'_> {
     /// The content of `key` on a shelf, read now unless it was read before. When materials are renewed
     /// and it cannot be read, the old content stays.
-    fn material<K: Hash + Eq + Clone, V: Clone>(
+    fn material<K: Key, V: Clone>(
         &mut self,
         at: Span,
         shelf: fn(&mut Materials) -> &mut Shelf<K, V>,
@@ -76,6 +106,9 @@ impl Compiler<'_> {
         }
         if let Some(known) = shelf(&mut self.materials).get(&key) {
             return known.clone();
+        }
+        for path in key.paths() {
+            self.materials.looks.at(path);
         }
         let found = match read(self.problems) {
             Ok(found) => Some(found),
