@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::admission::{Admission, Beginning, Permit};
+use crate::sys;
 
 /// How many connections one turn takes before the worker's others get theirs.
 const BATCH: usize = 4;
@@ -63,6 +64,9 @@ pub async fn accept_loop(
     {
         return Ok(());
     }
+    // Before it listened the socket counted as hung up, which the reactor never forgets: it would be
+    // ready for ever, and accepting would spin.
+    let listener = sys::watch(listener.into_inner())?;
     loop {
         let mut ready = tokio::select! {
             biased;
