@@ -23,9 +23,9 @@
 //!
 //! - Below [`config`], nothing knows YAML, files' texts or defaults. A [`snapshot`] holds no number
 //!   that changes and no text that still has to be understood.
-//! - The stages ([`admission`], [`tls`], [`route`], [`upstream`], [`relay`]) do not import each other,
-//!   log nothing and count nothing. They return values; [`connection`] joins them, records and counts
-//!   once.
+//! - The stages ([`admission`], [`tls`], [`route`], [`upstream`], [`proxy_protocol`], [`relay`]) do not
+//!   import each other, log nothing and count nothing. They return values; [`connection`] joins them,
+//!   records and counts once.
 //! - The origin is not dialled before the client has passed TLS and client auth.
 //! - Every await before the relay is under an absolute deadline; every await in it under idle,
 //!   half-close, lifetime or drain.
@@ -56,6 +56,8 @@ pub mod tls;
 pub mod route;
 
 pub mod upstream;
+
+pub mod proxy_protocol;
 
 pub mod relay;
 

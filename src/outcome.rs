@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Stage {
     /// Caps of the process and the endpoint.
     Admit,
+    /// Reading the PROXY header of a peer that has to send one.
+    ProxyHeader,
     /// Reading the ClientHello.
     Hello,
     /// Choosing the route.
@@ -28,8 +30,9 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Admit,
+        Self::ProxyHeader,
         Self::Hello,
         Self::Route,
         Self::ClientTls,
@@ -43,6 +46,7 @@ impl Stage {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Admit => "admit",
+            Self::ProxyHeader => "proxy_header",
             Self::Hello => "hello",
             Self::Route => "route",
             Self::ClientTls => "client_tls",
@@ -127,6 +131,10 @@ reasons! {
     Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
     Killed "killed" POLICY, "It was ended on request: `ctl kill`.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
+    ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "No whole PROXY header in time, from a peer that has to send one.";
+    ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that has to send a PROXY header began with something else.";
+    ProxyHeaderInvalid "proxy_header_invalid" CLIENT, "The PROXY header breaks the rules of the protocol, or its checksum is wrong.";
+    ProxyHeaderUnexpected "proxy_header_unexpected" CLIENT, "A PROXY header came from a peer that may send none, or a second one from a peer that may.";
     HelloTimeout "hello_timeout" CLIENT, "No whole ClientHello within `hello`.";
     HelloTooLarge "hello_too_large" CLIENT, "The ClientHello takes more than 65 535 bytes on the wire.";
     HelloMalformed "hello_malformed" CLIENT, "The ClientHello breaks the rules of TLS, or names a host that cannot be one.";
@@ -168,6 +176,7 @@ reasons! {
     OriginTlsPin "origin_tls_pin" ORIGIN, "The key of the origin's certificate is none of those pinned.";
     OriginRejectedCertificate "origin_rejected_certificate" ORIGIN, "The origin refused our client certificate, or wants one.";
     OriginTlsError "origin_tls_error" ORIGIN, "The origin broke the TLS protocol, or sent an alert.";
+    ProxyHeaderOut "proxy_header_out" PROXY, "The PROXY header for the origin could not be made, or not be sent.";
     LocalPortsExhausted "local_ports_exhausted" PROXY, "No local port left to dial the origin from.";
     LocalDescriptors "local_descriptors" PROXY, "No file descriptor or memory left to dial the origin with.";
     InternalPanic "internal_panic" PROXY, "A defect of Reseal ended this connection; please report it.";

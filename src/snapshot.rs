@@ -14,6 +14,7 @@ use crate::admin::settings::AdminSettings;
 use crate::leg::TcpOptions;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
+use crate::proxy_protocol::{Accept, Announce};
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
 use crate::tls::certificates::Certificate;
@@ -148,7 +149,9 @@ pub struct Endpoint {
     pub fast_open: bool,
     /// The certificates it presents, in file order.
     pub certificates: Vec<Arc<Certificate>>,
-    /// From accept to a whole ClientHello.
+    /// The peers that send a PROXY header, if there are any.
+    pub accept_proxy_protocol: Option<Accept>,
+    /// From accept to a whole ClientHello, PROXY header included.
     pub hello_timeout: Duration,
     /// The routes.
     pub routes: RouteTable<Arc<Route>>,
@@ -255,7 +258,7 @@ pub struct Route {
     /// Where to.
     pub upstream: Arc<Upstream>,
     /// Whether clients reach it by a name of its own. The name that a client sends to a default route
-    /// is anything, and is told to nobody.
+    /// is anything, and is never sent on as if it were a name of ours.
     pub named: bool,
     /// From accept to the client's TLS and client auth done.
     pub client_timeout: Duration,
@@ -314,6 +317,8 @@ pub struct Upstream {
     pub origins: Origins,
     /// TLS towards them; absent where the upstream is used plain.
     pub tls: Option<ClientSide>,
+    /// The PROXY header that origins are sent, if they are sent one.
+    pub send_proxy_protocol: Option<Announce>,
     /// What the client sees of an origin that ends without close_notify.
     pub on_truncation: OnTruncation,
 }

@@ -1,26 +1,58 @@
-//! The least that a relay can do: no TLS, no policy, no deadline. What it costs is the kernel's share
-//! of a connection on this machine, which no proxy gets below.
+//! The least that a proxy can do: no policy, no deadline, no log. What it costs is the share of the
+//! kernel and of the cryptography, which no proxy gets below.
 //!
 //! One thread and one accept socket for each of two cores, and the system calls that cannot be left
-//! out: accept, connect, one wait, read and write for each piece, the ends passed on, two closes.
+//! out: accept, connect, one wait, read and write for each piece, the ends passed on, two closes. With a
+//! certificate it ends TLS with the same library as Reseal, and with one ticket for each connection.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Socket, Type};
 
 /// What one read takes at most, in bytes.
 const READ: usize = 256 * 1024;
 const LISTENER: u64 = u64::MAX;
 
-/// Relays every connection on `listen` to `to`, until the process is ended.
-pub(crate) fn relay(listen: SocketAddr, to: SocketAddr) {
-    let other = std::thread::spawn(move || worker(listen, to));
-    worker(listen, to);
+/// Carries every connection on `listen` to `to`, until the process is ended. TLS ends here with the
+/// certificate in `certs`, if there is one.
+pub(crate) fn carry(listen: SocketAddr, to: SocketAddr, certs: Option<&Path>) {
+    let config = certs.map(config);
+    let other = std::thread::spawn({
+        let config = config.clone();
+        move || Worker::new(listen, to, config).work()
+    });
+    Worker::new(listen, to, config).work();
     let _ = other.join();
+}
+
+fn config(certs: &Path) -> Arc<ServerConfig> {
+    let file = |extension| certs.with_extension(extension);
+    let chain = CertificateDer::pem_file_iter(file("pem")).unwrap();
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.ticketer = Ticketer::new().unwrap();
+    config.send_tls13_tickets = 1;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Arc::new(config)
 }
 
 fn listener(address: SocketAddr) -> TcpListener {
@@ -34,74 +66,152 @@ fn listener(address: SocketAddr) -> TcpListener {
     socket.into()
 }
 
-/// One end of a connection: where its bytes come from, and the descriptor of where they go.
+/// One end of a connection.
 struct Side {
-    from: TcpStream,
-    to: u64,
+    stream: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    /// The descriptor of the other end.
+    other: u64,
     ended: bool,
+}
+
+impl Side {
+    /// Plaintext that has come; nothing at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let Some(tls) = &mut self.tls else {
+            return Some(self.stream.read(buffer).unwrap_or(0));
+        };
+        if tls.read_tls(&mut self.stream).unwrap_or(0) == 0 {
+            return Some(0);
+        }
+        let state = tls.process_new_packets().ok()?;
+        if tls.wants_write() {
+            let _ = tls.write_tls(&mut self.stream);
+        }
+        match tls.reader().read(buffer) {
+            Ok(read) if read > 0 => Some(read),
+            _ if state.peer_has_closed() => Some(0),
+            _ => None,
+        }
+    }
+
+    fn write(&mut self, plain: &[u8]) {
+        match &mut self.tls {
+            None => {
+                let _ = self.stream.write_all(plain);
+            }
+            Some(tls) => {
+                let _ = tls.writer().write_all(plain);
+                while tls.wants_write() && tls.write_tls(&mut self.stream).is_ok() {}
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
 }
 
 fn key(stream: &TcpStream) -> u64 {
     u64::try_from(stream.as_raw_fd()).expect("descriptors are not negative")
 }
 
-fn worker(listen: SocketAddr, to: SocketAddr) {
-    let listener = listener(listen);
-    let watch = epoll::create(CreateFlags::CLOEXEC).expect("epoll");
-    let add = |what: &dyn std::os::fd::AsFd, key| {
-        epoll::add(
-            &watch,
-            what.as_fd(),
-            EventData::new_u64(key),
-            EventFlags::IN,
-        )
-        .expect("epoll");
-    };
-    add(&listener, LISTENER);
-    let mut sides = HashMap::<u64, Side>::new();
-    let mut buffer = vec![0; READ];
-    let mut events = Vec::with_capacity(256);
-    loop {
-        events.clear();
-        let _ = epoll::wait(&watch, rustix::buffer::spare_capacity(&mut events), None);
-        for event in &events {
-            let event = event.data.u64();
-            if event == LISTENER {
-                let Ok((client, _)) = listener.accept() else {
-                    continue;
-                };
-                let Ok(origin) = TcpStream::connect(to) else {
-                    continue;
-                };
-                let _ = origin.set_nodelay(true);
-                let (client_key, origin_key) = (key(&client), key(&origin));
-                add(&client, client_key);
-                add(&origin, origin_key);
-                let side = |from, to| Side {
-                    from,
-                    to,
-                    ended: false,
-                };
-                sides.insert(client_key, side(client, origin_key));
-                sides.insert(origin_key, side(origin, client_key));
-                continue;
+struct Worker {
+    listener: TcpListener,
+    to: SocketAddr,
+    config: Option<Arc<ServerConfig>>,
+    watch: std::os::fd::OwnedFd,
+    sides: HashMap<u64, Side>,
+}
+
+impl Worker {
+    fn new(listen: SocketAddr, to: SocketAddr, config: Option<Arc<ServerConfig>>) -> Self {
+        let worker = Self {
+            listener: listener(listen),
+            to,
+            config,
+            watch: epoll::create(CreateFlags::CLOEXEC).expect("epoll"),
+            sides: HashMap::new(),
+        };
+        worker.add(&worker.listener, LISTENER);
+        worker
+    }
+
+    fn add(&self, what: impl std::os::fd::AsFd, key: u64) {
+        let key = EventData::new_u64(key);
+        epoll::add(&self.watch, what, key, EventFlags::IN).expect("epoll");
+    }
+
+    fn work(mut self) {
+        let mut buffer = vec![0; READ];
+        let mut events = Vec::with_capacity(256);
+        loop {
+            events.clear();
+            let _ = epoll::wait(
+                &self.watch,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            );
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept(),
+                    side => self.carry(side, &mut buffer),
+                }
             }
-            let Some(side) = sides.get_mut(&event) else {
-                continue;
-            };
-            let read = side.from.read(&mut buffer).unwrap_or(0);
-            let to = side.to;
-            side.ended |= read == 0;
-            let other = sides.get_mut(&to).expect("sides come in pairs");
-            if read > 0 {
-                let _ = other.from.write_all(&buffer[..read]);
-            } else if other.ended {
-                sides.remove(&to);
-                sides.remove(&event);
-            } else {
-                let _ = other.from.shutdown(Shutdown::Write);
-                let _ = epoll::delete(&watch, &sides[&event].from);
-            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Ok((client, _)) = self.listener.accept() else {
+            return;
+        };
+        let Ok(origin) = TcpStream::connect(self.to) else {
+            return;
+        };
+        let _ = origin.set_nodelay(true);
+        let tls = self.config.clone().map(ServerConnection::new);
+        let tls = tls.map(|tls| Box::new(tls.expect("a TLS connection")));
+        let (client_key, origin_key) = (key(&client), key(&origin));
+        self.enter(client, tls, origin_key);
+        self.enter(origin, None, client_key);
+    }
+
+    fn enter(&mut self, stream: TcpStream, tls: Option<Box<ServerConnection>>, other: u64) {
+        let key = key(&stream);
+        self.add(&stream, key);
+        let side = Side {
+            stream,
+            tls,
+            other,
+            ended: false,
+        };
+        self.sides.insert(key, side);
+    }
+
+    fn carry(&mut self, event: u64, buffer: &mut [u8]) {
+        let Some(side) = self.sides.get_mut(&event) else {
+            return;
+        };
+        let Some(read) = side.read(buffer) else {
+            return;
+        };
+        side.ended |= read == 0;
+        let other = side.other;
+        let to = self.sides.get_mut(&other).expect("sides come in pairs");
+        if read > 0 {
+            to.write(&buffer[..read]);
+            return;
+        }
+        to.end();
+        if to.ended {
+            self.sides.remove(&other);
+            self.sides.remove(&event);
+        } else {
+            let _ = epoll::delete(&self.watch, &self.sides[&event].stream);
         }
     }
 }

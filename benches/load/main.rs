@@ -12,6 +12,7 @@ mod origin;
 mod peers;
 mod report;
 
+use std::path::Path;
 use std::process::Command;
 
 use load::Work;
@@ -24,13 +25,12 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
-    if let [_, floor, listen, to] = &words[..]
+    if let [_, floor, listen, to, certs @ ..] = &words[..]
         && floor == "floor"
     {
-        return floor::relay(
-            listen.parse().expect("an address"),
-            to.parse().expect("an address"),
-        );
+        let address = |text: &str| text.parse().expect("an address");
+        let certs = certs.first().map(Path::new);
+        return floor::carry(address(listen), address(to), certs);
     }
     let rounds = number("ROUNDS", 3);
     let scratch = Scratch::new();

@@ -93,11 +93,14 @@ impl Peer {
     pub(crate) fn start(&self, mode: Mode, origins: &Origins, dir: &Path) -> Option<Running> {
         let address = free_address();
         if self.name == "floor" {
-            let origin = (mode == Mode::Passthrough).then(|| mode.origin(origins))?;
+            let origin = (mode != Mode::Reencrypt).then(|| mode.origin(origins))?;
             let mut floor = Command::new(&self.program);
             floor
                 .arg("floor")
                 .args([address, origin].map(|a| a.to_string()));
+            if mode == Mode::Terminate {
+                floor.arg(dir.join(format!("{NAME}.pem")));
+            }
             return self.wait(floor, mode, address);
         }
         let (text, arguments) = match self.name {

@@ -1,8 +1,9 @@
 //! `reseal check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, complain, print, run, start};
+use super::{Exit, complain, ctl, print, run, start};
+use crate::admin::settings::AdminListen;
 use crate::config::compile::{Circumstances, Files};
 use crate::config::{self, Spec, load};
 use crate::observe::format::unix_timestamp;
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// Let warnings fail, too
     #[arg(long)]
     strict: bool,
+    /// Say what a reload of the process that runs this file would change
+    #[arg(long)]
+    against_running: bool,
 }
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -45,6 +49,9 @@ pub(super) fn main(args: &Args) -> Exit {
     if problems.has_errors() || (args.strict && !problems.is_empty()) {
         return Exit::Bad;
     }
+    if args.against_running {
+        return against_running(&path, loaded.snapshot.as_ref());
+    }
     match (&loaded.spec, &loaded.snapshot) {
         (Some(spec), _) if args.print => print(&config::print(spec)),
         (Some(spec), None) => print(&format!(
@@ -62,6 +69,20 @@ pub(super) fn main(args: &Args) -> Exit {
         }
         // A spec without errors always exists.
         (None, _) => Exit::Internal,
+    }
+}
+
+fn against_running(path: &Path, snapshot: Option<&Snapshot>) -> Exit {
+    let admin = snapshot.and_then(|snapshot| match &snapshot.admin.listen {
+        Some(AdminListen::Unix { path, .. }) => Some(format!("unix:{}", path.display())),
+        Some(AdminListen::Tcp { .. }) | None => None,
+    });
+    match ctl::plan(path, admin) {
+        Ok(plan) => print(&plan),
+        Err(complaint) => {
+            complain(&format!("reseal: {complaint}"));
+            Exit::Bad
+        }
     }
 }
 

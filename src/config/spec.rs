@@ -224,6 +224,8 @@ spec! {
         default protocol: ClientProtocol = "tls",
         /// Connections that wait to be accepted, for each socket.
         default backlog: Count<1, 65_535> = "4096",
+        /// From whom a PROXY header comes before all else.
+        optional accept_proxy_protocol: AcceptProxyProtocol,
         /// How long each step may take.
         default timeouts: Timeouts = "{}",
         /// Options of the client's TCP connection.
@@ -234,7 +236,18 @@ spec! {
         optional default_route: DefaultRoute,
         /// Where connections go; their order matters within one server name.
         required routes: Vec<Located<Route>>,
-        later accept_proxy_protocol, sources, limits;
+        later sources, limits;
+    }
+}
+
+spec! {
+    /// From whom a PROXY header comes before all else.
+    pub struct AcceptProxyProtocol {
+        /// The peers that have to send one, version 1 or 2; all others speak
+        /// directly.
+        required from: OneOrMany<Cidr>,
+        /// From accepting to the whole header; never beyond `timeouts.hello`.
+        default timeout: Timeout = "3s",
     }
 }
 
@@ -638,7 +651,50 @@ spec! {
         default tcp: UpstreamTcp = "{}",
         /// TLS with them.
         default tls: UpstreamTls = "{}",
-        later resolve, balance, slow_start, send_proxy_protocol, health;
+        /// The PROXY header that is sent to them before all else.
+        default send_proxy_protocol: SendProxyProtocol = "off",
+        later resolve, balance, slow_start, health;
+    }
+}
+
+spec! {
+    /// The PROXY header that is sent to origins.
+    pub struct SendProxyProtocol or version {
+        /// Whether one is sent, and of which version.
+        required version: HeaderVersion,
+        /// What version 2 tells besides addresses, as far as it is known.
+        default tlvs: OneOrMany<Told> = "[]",
+    }
+}
+
+words! {
+    /// Whether a PROXY header is sent, and of which version.
+    pub enum HeaderVersion("version") {
+        /// None is sent.
+        Off = "off",
+        /// Version 1: addresses.
+        V1 = "v1",
+        /// Version 2: addresses, and what `tlvs` names.
+        V2 = "v2",
+    }
+}
+
+words! {
+    /// What a PROXY header tells besides addresses.
+    pub enum Told("TLV") {
+        /// The application protocol.
+        Alpn = "alpn",
+        /// The server name that the client asked for.
+        Authority = "authority",
+        /// The client's TLS: its version, cipher suite, group, and how Reseal
+        /// signs.
+        Ssl = "ssl",
+        /// With `ssl`: the client's certificate, and that it was verified.
+        ClientCert = "client_cert",
+        /// The connection's `id` in the access log.
+        UniqueId = "unique_id",
+        /// A checksum of the header.
+        Crc32c = "crc32c",
     }
 }
 

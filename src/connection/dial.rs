@@ -18,6 +18,8 @@ use crate::upstream::{self, Address, Attempt, Origins, Resolver};
 /// What is to be reached, and how.
 pub(super) struct Call<'a> {
     pub(super) origins: &'a Origins,
+    /// The PROXY header that comes before all else, if one is sent.
+    pub(super) header: Option<&'a [u8]>,
     pub(super) tls: Option<&'a ClientSide>,
     pub(super) resolver: &'a Resolver,
     pub(super) client_sni: Option<ServerName<'static>>,
@@ -72,6 +74,9 @@ impl Call<'_> {
             .min(Instant::now() + self.origins.connect.timeout);
         let mut leg = self.connect(&address, deadline).await?;
         record.origin_local(&leg.socket);
+        if let Some(header) = self.header {
+            introduce(&mut leg, header, &address, deadline).await?;
+        }
         if let (Some(tls), Some(name)) = (self.tls, &attempt.origin.server_name) {
             record.enter(Stage::OriginTls);
             self.seal(tls, name, &mut leg, deadline).await?;
@@ -138,9 +143,51 @@ impl Call<'_> {
     }
 }
 
+/// Sends the PROXY header. An origin that does not take it is like one that is not there.
+async fn introduce(
+    leg: &mut Leg,
+    header: &[u8],
+    address: &Address,
+    deadline: Instant,
+) -> Result<(), OriginRefusal> {
+    let sent = timeout_at(deadline, leg.socket.write_all(header)).await;
+    sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(|e| retry(Failure::new(Reason::ProxyHeaderOut).detail(format!("{address}: {e}"))))
+}
+
 fn retry(failure: Failure) -> OriginRefusal {
     OriginRefusal {
         failure,
         may_retry: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// P07: a header that cannot be written fails the attempt, and no byte goes on without it.
+    #[tokio::test]
+    async fn a_header_that_cannot_be_written_fails_the_attempt() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(place).await.unwrap();
+        let mut leg = Leg::plain(stream.into());
+        leg.socket.end_writing();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let refusal = introduce(
+            &mut leg,
+            b"PROXY UNKNOWN\r\n",
+            &Address::Ip(place),
+            deadline,
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(refusal.failure.reason, Reason::ProxyHeaderOut);
+        assert!(refusal.may_retry);
+        let detail = refusal.failure.detail.unwrap();
+        assert!(detail.starts_with(&place.to_string()), "{detail}");
     }
 }

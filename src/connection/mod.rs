@@ -7,6 +7,7 @@
 pub mod decision;
 mod dial;
 mod identity;
+mod proxied;
 mod record;
 
 use std::future::Future;
@@ -18,11 +19,12 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::identity::Identity;
+use self::proxied::Subject;
 pub use self::record::Facts;
 use self::record::Recorder;
 use crate::admission::Permit;
 use crate::leg::{Leg, Socket};
-use crate::lifecycle::{self, Leash, Phases, Register};
+use crate::lifecycle::{self, Entry, Phases, Register};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
@@ -33,6 +35,7 @@ use crate::snapshot::{Endpoint, Mode, Protocol, Route};
 use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
+use crate::tls::shown::Shown;
 use crate::upstream::Resolver;
 
 /// What every connection of a worker shares.
@@ -105,6 +108,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         endpoint: &endpoint,
         resolver: &around.resolver,
         source,
+        dialled: None,
         at,
     };
     let established = tokio::select! {
@@ -115,14 +119,17 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     match established {
         Ok((route, origin)) => {
-            journey.opened(&client, &route, &around.register, generation);
+            // A record is opened once, and this is where.
+            let Some(entry) = journey.opened(&client, &route, &around.register, generation) else {
+                return;
+            };
             let relay = journey.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let unbound = Leash::new();
-            let leash = journey.record.leash().unwrap_or(&unbound);
-            let (end, teardown) = relay.run(leash).await;
-            journey.end_relay(&end);
+            let (end, teardown) = relay.run(&entry.leash).await;
+            let (_, down) = entry.leash.traffic();
+            drop(entry);
+            journey.end_relay(&end, down);
             if let Some(teardown) = teardown {
                 Box::pin(teardown.run(&mut phases)).await;
             }
@@ -153,37 +160,73 @@ struct Journey<'a> {
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
     resolver: &'a Resolver,
+    /// The client's address, which rules, limits and logs go by.
     source: Option<SocketAddr>,
+    /// What the client has dialled, where a PROXY header says so.
+    dialled: Option<SocketAddr>,
     at: Instant,
 }
 
 impl Journey<'_> {
     /// The stages before the relay, in order. Every wait is under an absolute deadline.
     async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg), Failure> {
-        let hello = self.hello(client).await?;
+        let begun = self.proxy_header(client).await?;
+        let mut hello = self.hello(client, begun).await?;
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
-        self.client_tls(client, hello, &route).await?;
+        let shown = self.client_tls(client, &mut hello, &route).await?;
         // A slow origin must not keep other clients from their handshakes.
         self.permit.handshake_done();
-        let origin = self.origin(&route, name.as_ref(), client).await?;
+        let header = self.header_out(&route, name.as_ref(), client, &hello.alpn, &shown)?;
+        let origin = self
+            .origin(&route, name.as_ref(), client, header.as_deref())
+            .await?;
         Ok((route, origin))
     }
 
-    async fn hello(&mut self, client: &mut Leg) -> Result<Hello, Failure> {
-        match self.endpoint.protocol {
-            Protocol::Tcp => Ok(Hello::default()),
-            Protocol::Tls => {
-                self.record.enter(Stage::Hello);
-                let reading = hello::read(&mut client.socket);
-                before(
-                    self.at,
-                    self.endpoint.hello_timeout,
-                    Reason::HelloTimeout,
-                    reading,
-                )
-                .await
-            }
+    /// The header of a peer that has to send one: the client is who it says, from here on. Returns
+    /// what has come along behind the header.
+    async fn proxy_header(&mut self, client: &mut Leg) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let Some(accept) = &self.endpoint.accept_proxy_protocol else {
+            return Ok(bytes);
+        };
+        if !accept.requires(self.source) {
+            return Ok(bytes);
+        }
+        self.record.enter(Stage::ProxyHeader);
+        let limit = accept.timeout.min(self.endpoint.hello_timeout);
+        let reading = proxied::read(&mut client.socket, &mut bytes);
+        if let Some(flow) = before(self.at, limit, Reason::ProxyHeaderTimeout, reading).await? {
+            self.source = Some(flow.source);
+            self.dialled = Some(flow.destination);
+            self.record.proxied(flow.source, flow.destination);
+        }
+        Ok(bytes)
+    }
+
+    /// The ClientHello, of which `bytes` were read before.
+    async fn hello(&mut self, client: &mut Leg, mut bytes: Vec<u8>) -> Result<Hello, Failure> {
+        if self.endpoint.protocol == Protocol::Tcp {
+            return Ok(Hello {
+                bytes,
+                ..Hello::default()
+            });
+        }
+        self.record.enter(Stage::Hello);
+        let limit = self.endpoint.hello_timeout;
+        let reading = hello::read(&mut client.socket, &mut bytes);
+        let failure = match before(self.at, limit, Reason::HelloTimeout, reading).await {
+            Err(failure) if failure.reason == Reason::NotTls => failure,
+            read => return read,
+        };
+        let telling = proxied::is_header(&mut client.socket, &mut bytes);
+        match timeout_at(self.at + limit, telling).await {
+            Ok(true) => Err(Failure {
+                reason: Reason::ProxyHeaderUnexpected,
+                ..failure
+            }),
+            _ => Err(failure),
         }
     }
 
@@ -211,20 +254,20 @@ impl Journey<'_> {
     }
 
     /// The client's handshake, where its TLS ends here; else the bytes that it has sent go on as
-    /// they are.
+    /// they are. Returns what was shown in the handshake.
     async fn client_tls(
         &mut self,
         client: &mut Leg,
-        hello: Hello,
+        hello: &mut Hello,
         route: &Route,
-    ) -> Result<(), Failure> {
+    ) -> Result<Shown, Failure> {
+        let mut shown = Shown::default();
         let Some(side) = route.mode.server_side() else {
-            client.unread = hello.bytes;
-            return Ok(());
+            client.unread = std::mem::take(&mut hello.bytes);
+            return Ok(shown);
         };
         self.record.enter(Stage::ClientTls);
-        let mut presented = None;
-        let handshake = side.accept(client, &hello, &mut presented);
+        let handshake = side.accept(client, hello, &mut shown);
         let done = before(
             self.at,
             route.client_timeout,
@@ -233,11 +276,41 @@ impl Journey<'_> {
         )
         .await;
         self.record
-            .client_cert(presented.as_ref().map(CertificateFacts::of));
+            .client_cert(shown.peer.as_ref().map(CertificateFacts::of));
         if let Some(seal) = &client.seal {
             self.record.client_tls(TlsFacts::of(seal.facts()));
         }
-        done
+        hello.bytes = Vec::new();
+        done.map(|()| shown)
+    }
+
+    /// The header that the origins of this route are sent, if they are sent one.
+    fn header_out(
+        &mut self,
+        route: &Route,
+        name: Option<&Name>,
+        client: &Leg,
+        offered: &[Vec<u8>],
+        shown: &Shown,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(announce) = route.upstream.send_proxy_protocol else {
+            return Ok(None);
+        };
+        let subject = Subject {
+            client,
+            source: self.source,
+            dialled: self.dialled,
+            name,
+            offered,
+            shown,
+            id: &self.record.id(),
+        };
+        let header = subject.header(announce);
+        // The stage in which it would have been sent.
+        header.map(Some).map_err(|failure| {
+            self.record.enter(Stage::Connect);
+            failure.farewell(Farewell::Reset)
+        })
     }
 
     /// A connection to an origin, sealed where the mode says so.
@@ -246,6 +319,7 @@ impl Journey<'_> {
         route: &Route,
         name: Option<&Name>,
         client: &Leg,
+        header: Option<&[u8]>,
     ) -> Result<Leg, Failure> {
         let tls = match route.mode {
             Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
@@ -253,6 +327,7 @@ impl Journey<'_> {
         };
         let call = dial::Call {
             origins: &route.upstream.origins,
+            header,
             tls,
             resolver: self.resolver,
             client_sni: name
@@ -278,7 +353,7 @@ impl Journey<'_> {
         route: &Route,
         register: &Arc<Register<Facts>>,
         generation: u64,
-    ) {
+    ) -> Option<Arc<Entry<Facts>>> {
         self.record.enter(Stage::Relay);
         let chain = client
             .seal
@@ -289,7 +364,7 @@ impl Journey<'_> {
             .server_side()
             .zip(chain)
             .and_then(|(side, chain)| Identity::of(chain, side));
-        self.record.opened(register, identity, generation);
+        self.record.opened(register, identity, generation)
     }
 
     fn relay(&self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
@@ -303,10 +378,9 @@ impl Journey<'_> {
         Box::new(Relay::new(client, origin, limits))
     }
 
-    fn end_relay(&mut self, end: &RelayEnd) {
+    fn end_relay(&mut self, end: &RelayEnd, down: u64) {
         let (reason, detail) = describe(end);
-        let nothing_came = self.record.leash().is_none_or(|l| l.traffic().1 == 0);
-        if nothing_came && reason == Reason::OriginRejectedCertificate {
+        if down == 0 && reason == Reason::OriginRejectedCertificate {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
             self.record.was_in(Stage::OriginTls);
         }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::identity::Identity;
 use crate::leg::Socket;
-use crate::lifecycle::{Entry, Leash, Register, Registered};
-use crate::observe::access_log::{AccessLog, AccessRecord, Client};
+use crate::lifecycle::{Entry, Register, Registered};
+use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
@@ -78,6 +78,7 @@ impl<'a> Recorder<'a> {
             id: next_id(),
             endpoint: Arc::clone(&endpoint.name),
             client,
+            peer: None,
             local,
             sni: None,
             tls: None,
@@ -91,7 +92,7 @@ impl<'a> Recorder<'a> {
             origin_tls: None,
             bytes_up: 0,
             bytes_down: 0,
-            stages: [None; Stage::ALL.len()],
+            stages: StageTimes::default(),
             total: Duration::ZERO,
         };
         counts.begin();
@@ -120,13 +121,28 @@ impl<'a> Recorder<'a> {
         let left = std::mem::replace(&mut self.stage, stage);
         self.entered = now;
         if let Some(record) = self.draft() {
-            spend(record, left, spent);
+            record.stages.spend(left, spent);
         }
     }
 
     /// The stage was in truth this one.
     pub(super) const fn was_in(&mut self, stage: Stage) {
         self.stage = stage;
+    }
+
+    /// Its identifier, as it is written.
+    pub(super) fn id(&mut self) -> String {
+        self.draft().map(|record| record.id()).unwrap_or_default()
+    }
+
+    /// The client is another than the peer, which has spoken for it, and so is what it has dialled.
+    pub(super) fn proxied(&mut self, source: SocketAddr, destination: SocketAddr) {
+        if let Some(record) = self.draft() {
+            let client = Client::Ip(source);
+            let peer = std::mem::replace(&mut record.client, client);
+            record.peer = (peer != client).then(|| Box::new(peer));
+            record.local = Some(destination);
+        }
     }
 
     pub(super) fn sni(&mut self, name: &str) {
@@ -187,26 +203,21 @@ impl<'a> Recorder<'a> {
         register: &Arc<Register<Facts>>,
         identity: Option<Box<Identity>>,
         generation: u64,
-    ) {
+    ) -> Option<Arc<Entry<Facts>>> {
         let Some(Page::Draft(mut record)) = self.page.take() else {
-            return;
+            return None;
         };
         record.total = self.start.elapsed();
         self.log.opened(&record);
-        self.page = Some(Page::Entered(register.enter(Facts {
+        let entered = register.enter(Facts {
             record: *record,
             identity,
             generation,
             checked: AtomicU64::new(generation),
-        })));
-    }
-
-    /// The leash, once the connection is established.
-    pub(super) fn leash(&self) -> Option<&Leash> {
-        match &self.page {
-            Some(Page::Entered(entry)) => Some(&entry.leash),
-            Some(Page::Draft(_)) | None => None,
-        }
+        });
+        let entry = entered.entry();
+        self.page = Some(Page::Entered(entered));
+        Some(entry)
     }
 
     /// The connection has ended. Only the first call counts.
@@ -216,7 +227,7 @@ impl<'a> Recorder<'a> {
             Some(Page::Entered(entry)) => last_state(entry.leave()),
             None => return,
         };
-        spend(&mut record, self.stage, self.entered.elapsed());
+        record.stages.spend(self.stage, self.entered.elapsed());
         record.total = self.start.elapsed();
         self.counts.end(
             record.route.as_deref(),
@@ -230,12 +241,6 @@ impl<'a> Recorder<'a> {
             detail,
         };
         self.log.closed(&record, &outcome);
-    }
-}
-
-fn spend(record: &mut AccessRecord, stage: Stage, spent: Duration) {
-    if let Some(time) = record.stages.get_mut(stage as usize) {
-        *time = Some(time.unwrap_or_default() + spent);
     }
 }
 
@@ -301,6 +306,7 @@ mod tests {
             },
             fast_open: false,
             certificates: Vec::new(),
+            accept_proxy_protocol: None,
             hello_timeout: Duration::from_secs(1),
             routes: RouteTable::default(),
         }

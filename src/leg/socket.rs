@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -144,6 +145,21 @@ impl Socket {
         }
     }
 
+    /// Reads once, at most `max` bytes, onto the end of `bytes`; 0 is the end of the stream. It reads
+    /// through the worker's scratch, so that a silent peer holds no buffer.
+    pub async fn read_onto(&mut self, bytes: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        let read = poll_fn(|cx| {
+            with_scratch(|scratch| {
+                let len = scratch.input.len().min(max);
+                let buf = scratch.input.get_mut(..len).unwrap_or_default();
+                let len = ready!(self.poll_read(cx, buf))?;
+                bytes.extend_from_slice(buf.get(..len).unwrap_or_default());
+                io::Result::Ok(len).into()
+            })
+        });
+        read.await
+    }
+
     /// Waits until there is something to read, holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match &self.stream {
@@ -175,6 +191,14 @@ impl Socket {
         match &self.stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
+        }
+    }
+
+    /// The path of our own unix socket.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        match &self.stream {
+            Stream::Tcp(_) => None,
+            Stream::Unix(stream) => stream.local_addr().ok()?.as_pathname().map(PathBuf::from),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The connections that are established, each with its leash.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -99,17 +98,14 @@ pub struct Registered<T> {
 }
 
 impl<T> Registered<T> {
-    /// Gives the place up. The entry is nobody else's, unless somebody looks at it just now.
-    pub fn leave(self) -> Arc<Entry<T>> {
+    /// The connection.
+    pub fn entry(&self) -> Arc<Entry<T>> {
         Arc::clone(&self.entry)
     }
-}
 
-impl<T> Deref for Registered<T> {
-    type Target = Entry<T>;
-
-    fn deref(&self) -> &Entry<T> {
-        &self.entry
+    /// Gives the place up. The entry is nobody else's, unless somebody looks at it just now.
+    pub fn leave(self) -> Arc<Entry<T>> {
+        self.entry()
     }
 }
 
@@ -141,8 +137,8 @@ mod tests {
             entry.leash.tell(end);
         }
         let late = register.enter("late");
-        assert_eq!(early.leash.order(), Some(end));
-        assert_eq!(late.leash.order(), Some(end));
+        assert_eq!(early.entry().leash.order(), Some(end));
+        assert_eq!(late.entry().leash.order(), Some(end));
     }
 
     #[test]

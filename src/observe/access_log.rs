@@ -34,9 +34,11 @@ pub struct AccessRecord {
     pub id: u64,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// Who the client is.
+    /// Who the client is; where a PROXY header came, whom it names.
     pub client: Client,
-    /// The address that the client dialled.
+    /// Who has sent a PROXY header that names another client.
+    pub peer: Option<Box<Client>>,
+    /// The address that the client dialled; where a PROXY header came, which it names.
     pub local: Option<SocketAddr>,
     /// The server name, normalised where it could be; from the wire.
     pub sni: Option<Box<str>>,
@@ -62,10 +64,37 @@ pub struct AccessRecord {
     pub bytes_up: u64,
     /// Application bytes from the origin to the client.
     pub bytes_down: u64,
-    /// Time spent in each stage, in the order of [`Stage::ALL`]; absent for those not reached.
-    pub stages: [Option<Duration>; Stage::ALL.len()],
+    /// Time spent in each stage.
+    pub stages: StageTimes,
     /// Time since it was accepted.
     pub total: Duration,
+}
+
+/// The time that a connection has spent in each stage. Four bytes each, as every live connection has
+/// all of them: to a microsecond for what takes seconds, to a second for what takes months.
+#[derive(Clone, Copy, Debug)]
+pub struct StageTimes([f32; Stage::ALL.len()]);
+
+impl Default for StageTimes {
+    fn default() -> Self {
+        Self([f32::NAN; Stage::ALL.len()])
+    }
+}
+
+impl StageTimes {
+    /// Adds to the time of a stage, which has so been reached.
+    pub fn spend(&mut self, stage: Stage, time: Duration) {
+        if let Some(spent) = self.0.get_mut(stage as usize) {
+            let before = if spent.is_nan() { 0.0 } else { *spent };
+            *spent = before + time.as_secs_f32();
+        }
+    }
+
+    /// The stages that were reached, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        let times = Stage::ALL.iter().zip(self.0);
+        times.filter_map(|(stage, time)| Some((*stage, Duration::try_from_secs_f32(time).ok()?)))
+    }
 }
 
 /// A client, as far as its socket tells.
@@ -149,10 +178,19 @@ impl AccessLog {
 }
 
 impl AccessRecord {
+    /// Its identifier, as it is written.
+    pub fn id(&self) -> String {
+        format!("{:016x}", self.id)
+    }
+
     fn fields(&self, line: &mut Line, outcome: Option<&Outcome>) {
-        line.string("id", &format!("{:016x}", self.id));
+        line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
+        line.maybe(
+            "peer",
+            self.peer.as_ref().map(|peer| peer.to_string()).as_deref(),
+        );
         address(line, "local", self.local);
         maybe_escaped(line, "sni", self.sni.as_deref());
         if let Some(tls) = &self.tls {
@@ -179,10 +217,8 @@ impl AccessRecord {
         line.number("bytes_up", self.bytes_up);
         line.number("bytes_down", self.bytes_down);
         line.group("ms", |line| {
-            for (stage, time) in Stage::ALL.iter().zip(self.stages) {
-                if let Some(time) = time {
-                    line.number(stage.word(), milliseconds(time));
-                }
+            for (stage, time) in self.stages.iter() {
+                line.number(stage.word(), milliseconds(time));
             }
             line.number("total", milliseconds(self.total));
         });

@@ -13,11 +13,12 @@ use super::plan::Change;
 use super::reloads::Report;
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
+use crate::config::compile::Materials;
 use crate::connection::Facts;
 use crate::lifecycle::{Entry, Order};
 use crate::observe::escape;
 use crate::observe::format::{timestamp, unix_timestamp};
-use crate::observe::metrics::{CertificateEnd, Inventory};
+use crate::observe::metrics::{CertificateEnd, Inventory, ListEnd};
 use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
 
@@ -37,6 +38,7 @@ impl Control {
             "pid": std::process::id(),
             "started": timestamp(start),
             "uptime_seconds": uptime.as_secs(),
+            "config": self.running.source.path().display().to_string(),
             "generation": self.live.load().generation,
             "connections": self.census.count(),
             "listening": listening,
@@ -192,7 +194,7 @@ fn describe(connection: &Entry<Facts>) -> Value {
 }
 
 /// What of a snapshot has series of its own.
-pub(super) fn inventory(snapshot: &Snapshot) -> Inventory {
+pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
     let endpoints = snapshot.endpoints.iter();
     let certificates = endpoints.clone().flat_map(|endpoint| {
         endpoint
@@ -204,8 +206,16 @@ pub(super) fn inventory(snapshot: &Snapshot) -> Inventory {
                 not_after: certificate.pair.not_after,
             })
     });
+    let lists = materials.revocation_lists().filter_map(|list| {
+        Some(ListEnd {
+            file: list.source.to_string(),
+            issuer: list.issuer.clone(),
+            next_update: list.next_update?,
+        })
+    });
     Inventory {
         certificates: certificates.collect(),
+        lists: lists.collect(),
         endpoints: endpoints
             .map(|endpoint| {
                 let routes = endpoint.routes.iter().map(|route| Arc::clone(&route.name));

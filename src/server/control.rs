@@ -13,6 +13,7 @@ use super::doors::Doors;
 use super::files::Followed;
 use super::reload::{Running, Scope};
 use super::reloads::{self, Reloads};
+use super::reminders::Reminders;
 use super::retire::{self, Window};
 use super::signals::{Signal, Signals};
 use super::worker::Workers;
@@ -41,6 +42,7 @@ pub(super) struct Control {
     pub(super) metrics: Arc<Metrics>,
     pub(super) reloads: Reloads,
     pub(super) followed: watch::Sender<Followed>,
+    pub(super) reminders: Reminders,
     /// When what is left is cut, once the process stops.
     pub(super) stopping: Option<Instant>,
     /// The file of the admin socket, removed with this.
@@ -153,6 +155,8 @@ impl Control {
             retire::recheck(register, &snapshot);
         }
         retire::expire(register);
+        let materials = &self.running.loaded.materials;
+        self.reminders.proceed(&snapshot, materials);
     }
 
     pub(super) fn reopen(&self) {

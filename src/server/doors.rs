@@ -151,8 +151,18 @@ impl NewDoors {
             .collect()
     }
 
-    /// Makes the doors known to the workers, and then listens: after this nothing can fail.
+    /// Listens, and makes the doors known to the workers: after this nothing can fail. Who comes before
+    /// they open waits in the kernel's queue. A socket that does not listen yet must not be registered:
+    /// it hangs up, and for the runtime that is for ever.
     pub(super) async fn prepare(&self, crew: &Workers) -> Result<(), Vec<BindError>> {
+        let all = self.0.iter().map(|(_, door)| door);
+        let errors: Vec<_> = all
+            .flat_map(|door| door.bound.iter().map(|bound| bound.listen(&door.endpoint)))
+            .filter_map(Result::err)
+            .collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         for (place, door) in &self.0 {
             for bound in &door.bound {
                 door.register(place, bound, crew).await.map_err(|error| {
@@ -163,16 +173,7 @@ impl NewDoors {
                 })?;
             }
         }
-        let all = self.0.iter().map(|(_, door)| door);
-        let errors: Vec<_> = all
-            .flat_map(|door| door.bound.iter().map(|bound| bound.listen(&door.endpoint)))
-            .filter_map(Result::err)
-            .collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors)
-        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod limits;
 mod plan;
 mod reload;
 mod reloads;
+mod reminders;
 mod retire;
 mod signals;
 mod stop;
@@ -28,6 +29,7 @@ use self::control::{Asked, Control};
 use self::doors::{Doors, NewDoors};
 use self::reload::Running;
 use self::reloads::Reloads;
+use self::reminders::Reminders;
 use self::signals::Signals;
 
 use self::worker::{Worker, Workers};
@@ -134,7 +136,7 @@ impl Server {
             ("process", log.sink().clone()),
         ];
         let metrics = Metrics::new(workers, logs);
-        metrics.adopt(&answers::inventory(&snapshot));
+        metrics.adopt(&answers::inventory(&snapshot, &boot.loaded.materials));
         Ok(Self {
             running: Running {
                 source: boot.source,
@@ -218,6 +220,7 @@ impl Server {
         let admin = admin.map_err(|e| StartError::System(e.to_string()))?;
         let mut control = Control {
             metrics: self.metrics,
+            reminders: Reminders::default(),
             stopping: None,
             _admin: admin,
             running: self.running,

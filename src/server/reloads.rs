@@ -160,7 +160,9 @@ impl Control {
         prepared.compare(&old);
         let new = self.open(&prepared.snapshot).await?;
         let changes = self.running.changes(&old, &prepared, &self.around.register);
-        self.metrics.adopt(&answers::inventory(&prepared.snapshot));
+        let materials = &prepared.loaded.materials;
+        let inventory = answers::inventory(&prepared.snapshot, materials);
+        self.metrics.adopt(&inventory);
         let snapshot = self.live.swap(prepared.snapshot);
         let opened = new.addresses();
         for (endpoint, address) in self.doors.commit(new, &snapshot) {

@@ -160,12 +160,16 @@ fn route_of<'a>(facts: &Facts, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>>
 /// are closed, where it says so. How many that are is returned.
 pub(super) fn recheck(register: &Register<Facts>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
-    let mut closed = Vec::new();
-    for connection in register.all() {
-        let facts = &connection.facts;
-        if facts.checked.swap(snapshot.generation, Ordering::Relaxed) >= snapshot.generation {
-            continue;
+    let mut older = Vec::new();
+    register.each(|connection| {
+        let checked = &connection.facts.checked;
+        if checked.swap(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
+            older.push(Arc::clone(connection));
         }
+    });
+    let mut closed = Vec::new();
+    for connection in older {
+        let facts = &connection.facts;
         let Some(route) = route_of(facts, snapshot) else {
             continue;
         };

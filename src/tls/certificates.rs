@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::material::Pair;
+use super::shown;
 use crate::name::{Name, NameTable, Pattern};
 
 /// A chain, its key, and the names it is for.
@@ -119,7 +120,9 @@ impl ResolvesServerCert for CertificateChoice {
             Self::Fixed(certificate) => std::slice::from_ref(certificate),
         };
         let now = unix_now();
-        choose(candidates, hello.signature_schemes(), now).map(|c| c.key_at(now))
+        let chosen = choose(candidates, hello.signature_schemes(), now)?;
+        shown::chosen(&chosen.pair.algorithms);
+        Some(chosen.key_at(now))
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::handshake::{HandshakeError, drive};
+use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
 use super::{AES_FIRST, Versions, blame, provider_of};
 use crate::leg::{Conn, Leg, Seal};
@@ -149,7 +150,7 @@ impl ClientSide {
         let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
             .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
         let seal = Box::new(Seal::new(Conn::Client(conn)));
-        if let Err(error) = drive(leg, seal, &[], &mut None, &|_| true).await {
+        if let Err(error) = drive(leg, seal, &[], &mut Shown::default(), &|_| true).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 leg.socket.leave(alert);
             }

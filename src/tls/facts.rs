@@ -116,6 +116,13 @@ impl CertificateFacts {
     }
 }
 
+/// The first common name of a certificate's subject, if it is text.
+pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let name = parsed.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
 /// A name as RFC 4514 writes it, but in the order of the certificate.
 fn distinguished_name(name: &X509Name<'_>) -> String {
     let relative: Vec<_> = name

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, Error};
 
-use super::client_auth;
+use super::shown::Shown;
 use crate::leg::{Leg, Seal, SealEnd, Socket, with_scratch};
 
 /// How a handshake failed.
@@ -32,16 +31,15 @@ struct Progress {
 /// Drives `seal` over the leg's socket until application data may be written.
 ///
 /// `first` is what has already been read. Application data that comes along with the last flight is
-/// left in the leg's `unread`. Of the peer's certificates, the leaf that our verifier saw is left in
-/// `presented`, as rustls forgets one that is refused. `consent` is asked before `first` is answered.
+/// left in the leg's `unread`. What rustls forgets is left in `shown`. `consent` is asked before `first` is answered.
 pub(super) async fn drive(
     leg: &mut Leg,
     mut seal: Box<Seal>,
     first: &[u8],
-    presented: &mut Option<CertificateDer<'static>>,
+    shown: &mut Shown,
     consent: &(dyn Fn(&CommonState) -> bool + Sync),
 ) -> Result<(), HandshakeError> {
-    let mut progress = advance(leg, &mut seal, Input::First(first, consent), presented)?;
+    let mut progress = advance(leg, &mut seal, Input::First(first, consent), shown)?;
     loop {
         if let Some(SealEnd::Failed(error)) = progress.end {
             let alert = progress.unsent;
@@ -65,7 +63,7 @@ pub(super) async fn drive(
             .readable()
             .await
             .map_err(HandshakeError::Socket)?;
-        progress = advance(leg, &mut seal, Input::Socket, presented)?;
+        progress = advance(leg, &mut seal, Input::Socket, shown)?;
     }
 }
 
@@ -80,7 +78,7 @@ fn advance(
     leg: &mut Leg,
     seal: &mut Seal,
     input: Input<'_>,
-    presented: &mut Option<CertificateDer<'static>>,
+    shown: &mut Shown,
 ) -> Result<Progress, HandshakeError> {
     let Leg { socket, unread, .. } = leg;
     with_scratch(|scratch| {
@@ -110,9 +108,7 @@ fn advance(
             |plain| unread.extend_from_slice(plain),
             &mut scratch.output,
         );
-        if let Some(leaf) = client_auth::take_presented() {
-            *presented = Some(leaf);
-        }
+        shown.take_notes();
         if let Input::First(_, consent) = input
             && !consent(seal.facts())
         {

@@ -8,15 +8,11 @@
 //! Hellos without `signature_algorithms` (TLS 1.1 and older) are refused by that parser in every
 //! mode, passthrough too.
 
-use std::future::poll_fn;
-use std::io;
-use std::task::ready;
-
 use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
 
 use super::blame::alert_record;
-use crate::leg::{Socket, with_scratch};
+use crate::leg::Socket;
 use crate::outcome::{Failure, Farewell, Reason};
 
 /// The most bytes that a ClientHello may take on the wire, record headers included. What rustls'
@@ -39,21 +35,22 @@ pub struct Hello {
     pub bytes: Vec<u8>,
 }
 
-/// Reads one ClientHello from `socket`.
-pub async fn read(socket: &mut Socket) -> Result<Hello, Failure> {
+/// Reads one ClientHello from `socket`. What `bytes` holds was read before, and is its beginning. On
+/// success the bytes are the hello's; else they are left, for what they say of a client that is none.
+pub async fn read(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<Hello, Failure> {
     let mut parser = Parser::default();
-    let mut bytes = Vec::new();
     loop {
-        if read_more(socket, &mut bytes).await? == 0 {
+        if let Some(hello) = parser.feed(bytes)? {
+            let bytes = std::mem::take(bytes);
+            return Ok(Hello { bytes, ..hello });
+        }
+        if read_more(socket, bytes).await? == 0 {
             let reason = if bytes.is_empty() {
                 Reason::ProbeEof
             } else {
                 Reason::ClientClosed
             };
             return Err(reason.into());
-        }
-        if let Some(hello) = parser.feed(&bytes)? {
-            return Ok(Hello { bytes, ..hello });
         }
     }
 }
@@ -66,19 +63,10 @@ pub fn captured(bytes: Vec<u8>) -> Result<Hello, Failure> {
     }
 }
 
-/// Reads once, through the worker's scratch so that a silent client holds no buffer.
 async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<usize, Failure> {
     let room = (HELLO_MAX - bytes.len()).min(HELLO_READ);
-    let read = poll_fn(|cx| {
-        with_scratch(|scratch| {
-            let buf = scratch.input.get_mut(..room).unwrap_or_default();
-            let len = ready!(socket.poll_read(cx, buf))?;
-            bytes.extend_from_slice(buf.get(..len).unwrap_or_default());
-            io::Result::Ok(len).into()
-        })
-    });
-    read.await
-        .map_err(|e| Failure::new(Reason::ClientReset).detail(e.to_string()))
+    let read = socket.read_onto(bytes, room).await;
+    read.map_err(|e| Failure::new(Reason::ClientReset).detail(e.to_string()))
 }
 
 /// The parser, and how much of the recorded bytes it has been given.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::resumption::TicketSecret;
 use super::revocation::RevocationList;
+use super::shown::{Algorithms, NotingKey};
 use super::{AES_FIRST, digest, ocsp, provider};
 use crate::name::{NameTable, Pattern};
 
@@ -245,6 +246,8 @@ pub struct Pair {
     pub not_after: i64,
     /// SHA-256 of the certificate.
     pub sha256: [u8; 32],
+    /// Of what kind the certificate is.
+    pub algorithms: Arc<Algorithms>,
 }
 
 impl Pair {
@@ -286,6 +289,7 @@ pub fn pair(files: &PairFiles) -> Result<(Pair, Vec<String>), MaterialError> {
         not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
         sha256: digest::sha256(leaf),
+        algorithms: Arc::new(Algorithms::of(&parsed)),
         stapled,
         key: Arc::new(key),
     };
@@ -311,7 +315,8 @@ fn certified_key(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialE
     let chain = certificates(cert)?;
     let bits = chain.first().and_then(rsa_bits);
     let key = key(key_path)?;
-    CertifiedKey::from_der(chain, key, &provider(&AES_FIRST)).map_err(|error| match (error, bits) {
+    let certified = CertifiedKey::from_der(chain, key, &provider(&AES_FIRST));
+    let certified = certified.map_err(|error| match (error, bits) {
         (Error::InconsistentKeys(InconsistentKeys::KeyMismatch), _) => MaterialError::new(
             cert,
             format_args!("the certificate does not match the key in {}", key_path.display()),
@@ -325,7 +330,9 @@ fn certified_key(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialE
             key_path,
             format_args!("unusable with {}: {other}", cert.display()),
         ),
-    })
+    })?;
+    let key: Arc<dyn SigningKey> = Arc::new(NotingKey(Arc::clone(&certified.key)));
+    Ok(CertifiedKey { key, ..certified })
 }
 
 /// The size of a certificate's key, if it is RSA.

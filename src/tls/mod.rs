@@ -14,10 +14,12 @@ mod handshake;
 pub mod hello;
 pub mod material;
 mod ocsp;
+pub mod openssl_names;
 pub mod resumption;
 pub mod revocation;
 pub mod rules;
 pub mod server_side;
+pub mod shown;
 pub mod trust;
 mod verdicts;
 

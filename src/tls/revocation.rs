@@ -182,6 +182,24 @@ impl RevocationLists {
     }
 }
 
+/// The policy on a builder of either side: rustls has two, with the same words.
+macro_rules! demand {
+    ($policy:expr, $builder:expr) => {{
+        let policy: &Revocation = $policy;
+        let mut builder = $builder.with_crls(policy.lists.der());
+        if policy.depth == Depth::Leaf {
+            builder = builder.only_check_end_entity_revocation();
+        }
+        if policy.unknown == Doubt::Allow {
+            builder = builder.allow_unknown_revocation_status();
+        }
+        if policy.expired == Doubt::Deny {
+            builder = builder.enforce_revocation_expiration();
+        }
+        builder
+    }};
+}
+
 impl Revocation {
     /// Until when a verdict on a certificate holds as far as the lists are concerned, in seconds of
     /// unix time.
@@ -195,36 +213,16 @@ impl Revocation {
     /// Adds the policy to what clients' certificates are verified with.
     pub(super) fn on_clients(
         &self,
-        mut builder: ClientCertVerifierBuilder,
+        builder: ClientCertVerifierBuilder,
     ) -> ClientCertVerifierBuilder {
-        builder = builder.with_crls(self.lists.der());
-        if self.depth == Depth::Leaf {
-            builder = builder.only_check_end_entity_revocation();
-        }
-        if self.unknown == Doubt::Allow {
-            builder = builder.allow_unknown_revocation_status();
-        }
-        if self.expired == Doubt::Deny {
-            builder = builder.enforce_revocation_expiration();
-        }
-        builder
+        demand!(self, builder)
     }
 
     /// Adds the policy to what origins' certificates are verified with.
     pub(super) fn on_origins(
         &self,
-        mut builder: ServerCertVerifierBuilder,
+        builder: ServerCertVerifierBuilder,
     ) -> ServerCertVerifierBuilder {
-        builder = builder.with_crls(self.lists.der());
-        if self.depth == Depth::Leaf {
-            builder = builder.only_check_end_entity_revocation();
-        }
-        if self.unknown == Doubt::Allow {
-            builder = builder.allow_unknown_revocation_status();
-        }
-        if self.expired == Doubt::Deny {
-            builder = builder.enforce_revocation_expiration();
-        }
-        builder
+        demand!(self, builder)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
 use rustls::{
     CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ServerConfig, SupportedCipherSuite,
@@ -13,6 +13,7 @@ use super::client_auth::{ClientAuth, Judge};
 use super::handshake::{HandshakeError, drive};
 use super::hello::Hello;
 use super::resumption::{ConnectionSessions, Scoped};
+use super::shown::Shown;
 use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Farewell, Reason};
@@ -115,31 +116,31 @@ impl ServerSide {
         &self.judge
     }
 
-    /// Does the client's handshake. On success the leg is sealed; the leaf certificate that the
-    /// client presented, accepted or not, is left in `presented`.
+    /// Does the client's handshake. On success the leg is sealed; what both sides have
+    /// shown is left in `shown`, if it fails, too.
     pub async fn accept(
         &self,
         leg: &mut Leg,
         hello: &Hello,
-        presented: &mut Option<CertificateDer<'static>>,
+        shown: &mut Shown,
     ) -> Result<(), Failure> {
         let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
         let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
         let seal = self.seal(hello, sessions.clone())?;
-        let mut done = drive(leg, seal, &hello.bytes, presented, &consent).await;
+        let mut done = drive(leg, seal, &hello.bytes, shown, &consent).await;
         if matches!(done, Err(HandshakeError::Withheld)) {
             // Nothing was answered yet: the same hello begins a full handshake.
             let seal = self.seal(hello, None)?;
-            done = drive(leg, seal, &hello.bytes, presented, &|_| true).await;
+            done = drive(leg, seal, &hello.bytes, shown, &|_| true).await;
         }
         done.map_err(refusal)?;
-        if presented.is_none() {
+        if shown.peer.is_none() {
             // In a resumption no certificate is shown; it is the session's.
             let chain = leg
                 .seal
                 .as_ref()
                 .and_then(|s| s.facts().peer_certificates());
-            *presented = chain.and_then(<[_]>::first).cloned();
+            shown.peer = chain.and_then(<[_]>::first).cloned();
         }
         Ok(())
     }

@@ -82,7 +82,6 @@ fn an_unknown_word_is_an_error_with_a_suggestion() {
 #[test]
 fn a_key_of_later_is_refused_and_not_ignored() {
     for (key, value) in [
-        ("accept_proxy_protocol", "{ from: [10.0.0.0/8] }"),
         ("sources", "{ deny: [10.0.0.0/8] }"),
         ("limits", "{ connections: 5 }"),
     ] {
@@ -92,7 +91,7 @@ fn a_key_of_later_is_refused_and_not_ignored() {
     for (key, value) in [
         ("balance", "random_two"),
         ("health", "{ check: tcp }"),
-        ("send_proxy_protocol", "v1"),
+        ("slow_start", "10s"),
     ] {
         let checked = with("origins:", &format!("{key}: {value}, origins:"));
         checked.must_complain(key, &[key, "not supported yet"]);

@@ -188,3 +188,24 @@ fn ctl_drain_stops_the_process_as_term_does() {
         "its socket is gone"
     );
 }
+
+#[test]
+fn a_file_is_checked_against_what_is_running() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let config = proxy.directory().join("config.yaml");
+    let config = config.to_str().unwrap();
+    let check =
+        |path: &str| crate::harness::reseal(&["check", "--config", path, "--against-running"]);
+    check(config).must_exit_with(0);
+    let text = proxy.text().replace("name: forward", "name: forwarded");
+    proxy.directory().write("config.yaml", &text);
+    check(config)
+        .must_exit_with(0)
+        .must_say("forwarded")
+        .must_say("added");
+    let other = proxy.directory().write("other.yaml", &text);
+    check(other.to_str().unwrap())
+        .must_exit_with(1)
+        .must_say("reads another file");
+}

@@ -47,10 +47,9 @@ fn must_be_told(proxy: &Proxy, bytes: &[u8], alert: u8) -> Record {
 #[test]
 fn what_is_not_tls_is_told_so() {
     let (proxy, origin) = proxy();
-    let openings: [&[u8]; 8] = [
+    let openings: [&[u8]; 7] = [
         b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
         b"\x00",
         b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10",
         b"\xff\xff\xff\xff\xff\xff",

@@ -159,7 +159,40 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
+/// What a reload would change in the process that runs `config`, for people. `admin` is where it
+/// listens, if that is known.
+pub(super) fn plan(config: &Path, admin: Option<String>) -> Result<String, String> {
+    let ask = |command| Args {
+        admin: admin.clone(),
+        token_file: None,
+        json: false,
+        command,
+    };
+    let status = answer(&ask(Command::Status))?;
+    let running = status
+        .get("config")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let absolute = |path: &Path| std::fs::canonicalize(path).ok();
+    if absolute(Path::new(running)) != absolute(config) {
+        return Err(format!(
+            "the running process reads another file: {}",
+            show::plain(running)
+        ));
+    }
+    run(&ask(Command::Reload { plan: true }))
+}
+
 fn run(args: &Args) -> Result<String, String> {
+    let answer = answer(args)?;
+    Ok(if args.json {
+        format!("{answer:#}\n")
+    } else {
+        args.command.show(&answer)
+    })
+}
+
+fn answer(args: &Args) -> Result<Value, String> {
     let named = args.admin.clone().or_else(|| variable("RESEAL_ADMIN"));
     let place = match &named {
         Some(named) => Place::parse(named)?,
@@ -174,11 +207,7 @@ fn run(args: &Args) -> Result<String, String> {
         let reason = answer.get("error").and_then(Value::as_str);
         return Err(reason.map_or_else(|| format!("refused with status {status}"), show::plain));
     }
-    Ok(if args.json {
-        format!("{answer:#}\n")
-    } else {
-        args.command.show(&answer)
-    })
+    Ok(answer)
 }
 
 fn variable(name: &str) -> Option<String> {

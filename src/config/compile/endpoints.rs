@@ -17,6 +17,7 @@ use crate::config::reader::shapes::{Limit, OneOrMany};
 use crate::config::reader::values;
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
 use crate::leg::{KEEPALIVE_MAX, TcpOptions};
+use crate::proxy_protocol::Accept;
 use crate::route::RouteTable;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route};
 use crate::tls::Versions;
@@ -88,7 +89,8 @@ impl Compiler<'_> {
         let routes = self.routes(&around);
         let listen = self.listen(&spec.listen);
         let keepalive = self.keepalive(&spec.tcp.keepalive);
-        Some(assemble(spec, listen, keepalive, store, routes?))
+        let accept = self.accept_proxy_protocol(spec);
+        Some(assemble(spec, listen, accept, keepalive, store, routes?))
     }
 
     /// What of `tls` cannot have an effect on this endpoint.
@@ -222,6 +224,7 @@ const UNIX_PERMISSIONS: u32 = 0o600;
 fn assemble(
     spec: &spec::Endpoint,
     listen: Vec<Listen>,
+    accept: Option<Accept>,
     keepalive: Option<Duration>,
     store: Store,
     routes: RouteTable<Arc<Route>>,
@@ -240,6 +243,7 @@ fn assemble(
             user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
         },
         fast_open: spec.tcp.fast_open.value,
+        accept_proxy_protocol: accept,
         hello_timeout: spec.timeouts.hello.0,
         certificates: store.all,
         routes,

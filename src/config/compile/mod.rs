@@ -12,6 +12,7 @@ mod matches;
 mod materials;
 mod overlaps;
 mod process;
+mod proxy_protocol;
 mod routes;
 mod serving;
 mod upstreams;

@@ -98,6 +98,7 @@ impl Compiler<'_> {
         if !sealed && !uses.is_empty() {
             self.without_effect_plain(spec);
         }
+        let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
         let members = self.origins(spec, sealed);
         let tls = if sealed {
             Some(self.client_side(&spec.tls))
@@ -123,6 +124,7 @@ impl Compiler<'_> {
                 Some(side) => Some(side?),
                 None => None,
             },
+            send_proxy_protocol,
             on_truncation: on_truncation(spec.tls.on_truncation.value),
         })
     }

@@ -34,6 +34,7 @@ families! {
     OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault"] "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
+    LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
 }
@@ -48,6 +49,10 @@ pub(super) fn render(metrics: &Metrics) -> String {
     let mut ends = page.family(&CERTIFICATES);
     for end in metrics.certificates.load().iter() {
         ends.add(&[&end.endpoint, &end.certificate], end.not_after);
+    }
+    let mut lists = page.family(&LISTS);
+    for list in metrics.lists.load().iter() {
+        lists.add(&[&list.file, &list.issuer], list.next_update);
     }
     let mut reloads = page.family(&RELOADS);
     for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {

@@ -26,6 +26,19 @@ pub struct Inventory {
     pub endpoints: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// The certificates that are presented.
     pub certificates: Vec<CertificateEnd>,
+    /// The revocation lists that are used.
+    pub lists: Vec<ListEnd>,
+}
+
+/// When a revocation list has to be replaced.
+#[derive(Clone, Debug)]
+pub struct ListEnd {
+    /// The file it is from.
+    pub file: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// When a newer one is to be there, in seconds of unix time.
+    pub next_update: i64,
 }
 
 /// When a certificate ends.
@@ -66,6 +79,7 @@ pub struct Metrics {
     shards: Vec<Arc<Shard>>,
     reloads: [AtomicU64; ReloadResult::ALL.len()],
     certificates: ArcSwap<Vec<CertificateEnd>>,
+    lists: ArcSwap<Vec<ListEnd>>,
     logs: Vec<(&'static str, Sink)>,
 }
 
@@ -77,6 +91,7 @@ impl Metrics {
             shards: (0..workers).map(|_| Arc::default()).collect(),
             reloads: Default::default(),
             certificates: ArcSwap::default(),
+            lists: ArcSwap::default(),
             logs,
         }
     }
@@ -100,6 +115,7 @@ impl Metrics {
         }
         let ends = inventory.certificates.clone();
         self.certificates.store(Arc::new(ends));
+        self.lists.store(Arc::new(inventory.lists.clone()));
     }
 
     /// A reload has ended.
@@ -137,6 +153,7 @@ mod tests {
                 routes.iter().map(|r| (*r).into()).collect(),
             )],
             certificates: Vec::new(),
+            lists: Vec::new(),
         }
     }
 

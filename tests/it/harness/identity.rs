@@ -85,6 +85,12 @@ impl Leaf {
         self
     }
 
+    /// With this extension, too.
+    pub fn extension(mut self, extension: rcgen::CustomExtension) -> Self {
+        self.params.custom_extensions.push(extension);
+        self
+    }
+
     /// Valid until yesterday.
     pub fn expired(mut self) -> Self {
         self.params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
@@ -245,6 +251,17 @@ impl Pki {
     /// A good client certificate.
     pub fn client(&self, name: &str) -> Identity {
         self.clients.issue(&Leaf::client(name))
+    }
+
+    /// A server that shows this certificate, as plain as can be.
+    pub fn server_config(&self, identity: &Identity) -> rustls::ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(identity.chain(), identity.private_key())
+            .unwrap()
     }
 
     /// What a client trusts: endpoints, and origins for those that pass through.

@@ -13,6 +13,7 @@ mod place;
 mod process;
 mod programs;
 mod proxy;
+pub mod proxy_header;
 mod resumption;
 mod stream;
 mod wire;

@@ -10,7 +10,8 @@ use super::process::{Finished, finish, wait};
 use super::{PATIENCE, Place, Port, Stream, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
+    ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("nginx", "nginx"),

@@ -127,6 +127,8 @@ impl Stream {
     /// Does the TLS handshake of `conn` over this plain stream.
     pub fn handshake(self, conn: Connection) -> Result<Self, End> {
         let shared = self.into_shared();
+        // What came along behind what was asked for before belongs to TLS.
+        let begun = shared.surplus.into_inner().unwrap();
         let stream = Self::new(
             shared.socket,
             Some(Tls {
@@ -136,6 +138,7 @@ impl Stream {
             }),
             shared.received,
         );
+        stream.tls(|tls| tls.feed(&begun));
         while stream.tls(|tls| tls.conn.is_handshaking()) {
             stream.flush().map_err(|e| stream.end_of(&e))?;
             if !stream.tls(|tls| tls.conn.is_handshaking()) {

@@ -1,0 +1,26 @@
+//! PROXY headers: whatever the bytes are and wherever they are cut, the answer is the same, and no
+//! later byte changes it. `cargo +nightly fuzz run proxy_protocol`; the corpus is also a test of the
+//! program (`proxy_protocol_corpus`).
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use reseal::proxy_protocol::{Decoded, decode};
+
+fuzz_target!(|bytes: &[u8]| {
+    let whole = decode(bytes);
+    let mut answered = false;
+    for at in 0..bytes.len() {
+        let answer = decode(&bytes[..at]);
+        if answer == Decoded::NeedMore {
+            assert!(!answered);
+        } else {
+            answered = true;
+            assert_eq!(answer, whole);
+        }
+    }
+    if let Decoded::Done { header, consumed } = whole {
+        assert_eq!(decode(&bytes[..consumed]), whole);
+        let read: usize = header.tlvs.map(|tlv| 3 + tlv.value.len()).sum();
+        assert!(read <= consumed);
+    }
+});

@@ -1,0 +1,70 @@
+//! PROXY headers: from whom they come, and what ours tell.
+
+use super::Compiler;
+use crate::config::reader::address::Listen;
+use crate::config::reader::read::Located;
+use crate::config::spec::{self, HeaderVersion, Told as Word};
+use crate::proxy_protocol::{Accept, Announce, Told};
+
+impl Compiler<'_> {
+    /// The peers of an endpoint that have to send a header.
+    pub(super) fn accept_proxy_protocol(&mut self, spec: &spec::Endpoint) -> Option<Accept> {
+        let accept = spec.accept_proxy_protocol.as_ref()?;
+        if accept.from.is_empty() {
+            self.problems
+                .error(
+                    accept.from.at,
+                    "an empty list: no peer could send a PROXY header",
+                )
+                .help("name the addresses of the load balancers, or leave the key out");
+            return None;
+        }
+        let is_unix = |listen: &Located<Listen>| matches!(listen.value, Listen::Unix(_));
+        if !spec.listen.is_empty() && spec.listen.iter().all(is_unix) {
+            self.problems
+                .warning(
+                    accept.at,
+                    "`accept_proxy_protocol` has no effect: this endpoint listens on unix sockets alone, and their peers have no address",
+                )
+                .help("let the peer connect over TCP, or leave the key out");
+        }
+        Some(Accept {
+            from: accept.from.iter().map(|network| network.value.0).collect(),
+            timeout: accept.timeout.0,
+        })
+    }
+
+    /// The header that origins are sent.
+    pub(super) fn send_proxy_protocol(
+        &mut self,
+        spec: &Located<spec::SendProxyProtocol>,
+    ) -> Option<Announce> {
+        let version = spec.version.value;
+        if version != HeaderVersion::V2
+            && let Some(first) = spec.tlvs.first()
+        {
+            self.problems
+                .error(first.at, "only version 2 of a PROXY header has TLVs")
+                .help("write `version: v2`");
+        }
+        let has = |word: Word| spec.tlvs.iter().any(|tlv| tlv.value == word);
+        let told = Told {
+            alpn: has(Word::Alpn),
+            authority: has(Word::Authority),
+            ssl: has(Word::Ssl),
+            unique_id: has(Word::UniqueId),
+            crc32c: has(Word::Crc32c),
+            client_cert: has(Word::ClientCert),
+        };
+        if told.client_cert && !told.ssl {
+            self.problems
+                .error(spec.tlvs.at, "`client_cert` is a part of what `ssl` tells")
+                .help("add `ssl` to the list");
+        }
+        match version {
+            HeaderVersion::Off => None,
+            HeaderVersion::V1 => Some(Announce::V1),
+            HeaderVersion::V2 => Some(Announce::V2(told)),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! PROXY headers of a connection: reading the one that a peer has to send, noticing one that it may
+//! not send, and composing ours for the origin.
+
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::leg::{Leg, Socket};
+use crate::name::Name;
+use crate::outcome::{Failure, Reason};
+use crate::proxy_protocol::{
+    self, Announce, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, Ssl, Told,
+};
+use crate::tls::facts::{self, TlsFacts};
+use crate::tls::openssl_names;
+use crate::tls::shown::Shown;
+
+/// How much one read may take. A header is shorter; what comes along behind it is the client's.
+const READ: usize = 4 * 1024;
+
+/// Reads the header that a peer has to send, and no byte more: what was read behind it is left in
+/// `bytes`. Returns the connection that it speaks of, if it speaks of one.
+pub(super) async fn read(
+    socket: &mut Socket,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<Flow>, Failure> {
+    loop {
+        match proxy_protocol::decode(bytes) {
+            Decoded::Done { header, consumed } => {
+                let flow = header.proxied;
+                bytes.drain(..consumed);
+                return Ok(flow);
+            }
+            Decoded::Invalid(defect) => {
+                let reason = match defect {
+                    Defect::Foreign => Reason::ProxyHeaderMissing,
+                    _ => Reason::ProxyHeaderInvalid,
+                };
+                return Err(Failure::new(reason).detail(defect.to_string()));
+            }
+            Decoded::NeedMore => {}
+        }
+        match socket.read_onto(bytes, READ).await {
+            Ok(0) if bytes.is_empty() => return Err(Reason::ProbeEof.into()),
+            Ok(0) => return Err(Reason::ClientClosed.into()),
+            Ok(_) => {}
+            Err(error) => {
+                return Err(Failure::new(Reason::ClientReset).detail(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Whether a client that does not speak TLS has begun with a PROXY header. `bytes` may be too few to
+/// tell; more are read then.
+pub(super) async fn is_header(socket: &mut Socket, bytes: &mut Vec<u8>) -> bool {
+    loop {
+        match proxy_protocol::opening(bytes) {
+            Opening::V1 | Opening::V2 => return true,
+            Opening::Foreign => return false,
+            Opening::Undecided => {}
+        }
+        if !matches!(socket.read_onto(bytes, READ).await, Ok(1..)) {
+            return false;
+        }
+    }
+}
+
+/// What an origin may be told of a connection: nothing that a header from outside has said of it but
+/// the addresses.
+pub(super) struct Subject<'a> {
+    pub(super) client: &'a Leg,
+    /// The client's address; a unix client has none.
+    pub(super) source: Option<SocketAddr>,
+    /// What the client has dialled, where that is not our socket's own address.
+    pub(super) dialled: Option<SocketAddr>,
+    pub(super) name: Option<&'a Name>,
+    /// The application protocols that the client offers.
+    pub(super) offered: &'a [Vec<u8>],
+    pub(super) shown: &'a Shown,
+    /// As the access log has it.
+    pub(super) id: &'a str,
+}
+
+impl Subject<'_> {
+    /// The header for the origin.
+    pub(super) fn header(&self, announce: Announce) -> Result<Vec<u8>, Failure> {
+        let path = self.client.socket.local_path().unwrap_or_default();
+        let parties = match self.source {
+            None => Parties::Unix(path.as_os_str().as_bytes()),
+            Some(source) => {
+                let local = || self.client.socket.local();
+                let destination = self.dialled.or_else(local).ok_or_else(|| {
+                    Failure::new(Reason::ProxyHeaderOut).detail("our own address is not known")
+                })?;
+                Parties::Ip(Flow::new(source, destination))
+            }
+        };
+        match announce {
+            Announce::V1 => Ok(proxy_protocol::encode_v1(&parties)),
+            Announce::V2(told) => self.version_2(&parties, told),
+        }
+    }
+
+    fn version_2(&self, parties: &Parties<'_>, told: Told) -> Result<Vec<u8>, Failure> {
+        let alpn = self.alpn();
+        let certificate = self.certificate().filter(|_| told.client_cert);
+        let common_name = certificate.and_then(facts::common_name);
+        let ssl = self.ssl().filter(|_| told.ssl).map(|(ssl, resumed)| Ssl {
+            client: certificate.map(|der| ClientCertificate {
+                common_name: common_name.as_deref(),
+                der,
+                resumed,
+            }),
+            ..ssl
+        });
+        let facts = Facts {
+            alpn: alpn.as_deref().filter(|_| told.alpn),
+            authority: self.name.map(Name::as_str).filter(|_| told.authority),
+            unique_id: told.unique_id.then_some(self.id.as_bytes()),
+            ssl,
+            checksum: told.crc32c,
+        };
+        proxy_protocol::encode_v2(parties, &facts)
+            .map_err(|error| Failure::new(Reason::ProxyHeaderOut).detail(error.to_string()))
+    }
+
+    /// The protocol that was negotiated. Where the client negotiates with the origin, its offer, as
+    /// its ALPN extension has it: a list with lengths, which no protocol's name can be taken for.
+    fn alpn(&self) -> Option<Vec<u8>> {
+        if let Some(seal) = &self.client.seal {
+            return seal.facts().alpn_protocol().map(<[u8]>::to_vec);
+        }
+        let mut list = Vec::new();
+        for protocol in self.offered {
+            list.push(u8::try_from(protocol.len()).ok()?);
+            list.extend_from_slice(protocol);
+        }
+        let len = u16::try_from(list.len()).ok().filter(|len| *len > 0)?;
+        Some([&len.to_be_bytes()[..], &list].concat())
+    }
+
+    /// The certificate that the client is known by, which was verified.
+    fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.client.seal.as_ref()?;
+        self.shown.peer.as_ref()
+    }
+
+    /// The client's TLS where it ends here, and whether it was resumed.
+    fn ssl(&self) -> Option<(Ssl<'_>, bool)> {
+        let conn = self.client.seal.as_ref()?.facts();
+        let TlsFacts {
+            version,
+            group,
+            resumed,
+            ..
+        } = TlsFacts::of(conn);
+        let suite = conn.negotiated_cipher_suite();
+        let own = self.shown.own.as_deref();
+        let ssl = Ssl {
+            version,
+            cipher: suite.and_then(|suite| openssl_names::cipher(suite.suite())),
+            group,
+            signature_algorithm: own.and_then(|own| own.signature),
+            key_algorithm: own.and_then(|own| own.key.as_deref()),
+            signature_scheme: self.shown.scheme.and_then(openssl_names::signature_scheme),
+            client: None,
+        };
+        Some((ssl, resumed))
+    }
+}

@@ -1,0 +1,57 @@
+//! Warnings of what will stop working with time, for as long as nobody does anything about it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::config::compile::Materials;
+use crate::observe::format::unix_timestamp;
+use crate::snapshot::Snapshot;
+
+/// How often. What is doubtful at a start or reload is told then.
+const EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// A revocation list is warned of when it ends within so many seconds.
+const LIST_SOON: i64 = 24 * 3600;
+
+/// A certificate likewise.
+const CERTIFICATE_SOON: i64 = 14 * 24 * 3600;
+
+/// When the next warnings are due.
+#[derive(Debug)]
+pub(super) struct Reminders(Instant);
+
+impl Default for Reminders {
+    fn default() -> Self {
+        Self(Instant::now() + EVERY)
+    }
+}
+
+impl Reminders {
+    /// Warns, if it is time.
+    pub(super) fn proceed(&mut self, snapshot: &Snapshot, materials: &Materials) {
+        if Instant::now() < self.0 {
+            return;
+        }
+        self.0 = Instant::now() + EVERY;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        for list in materials.revocation_lists() {
+            if let Some(end) = list.next_update.filter(|end| end - now < LIST_SOON) {
+                let (file, issuer) = (&list.source, &list.issuer);
+                let until = unix_timestamp(end);
+                warn!(%file, issuer, until, "a revocation list has to be replaced");
+            }
+        }
+        for endpoint in &snapshot.endpoints {
+            for certificate in &endpoint.certificates {
+                let end = certificate.pair.not_after;
+                if end - now < CERTIFICATE_SOON {
+                    let (name, until) = (&certificate.name, unix_timestamp(end));
+                    warn!(endpoint = %endpoint.name, name, until, "a certificate has to be replaced");
+                }
+            }
+        }
+    }
+}
