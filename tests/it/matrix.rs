@@ -276,7 +276,7 @@ impl Group<'_> {
                 stream.unwrap_or_else(|end| panic!("{end:?} at {}: {}", shape.name, self.what()));
             let_in(&stream);
             self.counts.accepted(shape);
-            self.proxy.outcome_from(address).must_be("ok");
+            self.proxy.outcome_at(shape.name, address).must_be("ok");
             assert!(
                 memory.len() > before,
                 "no session from {}: {}",
@@ -308,7 +308,7 @@ impl Group<'_> {
             (Err(end), Some((_, alert))) => assert_eq!(*end, End::Alert(alert), "{}", what()),
             (Err(end), None) => panic!("{end:?}: {}", what()),
         }
-        let record = self.proxy.outcome_from(address);
+        let record = self.proxy.outcome_at(shape.name, address);
         let reason = refusal.map_or("ok", |(reason, _)| reason);
         assert_eq!(record.reason(), reason, "{}\n{record:?}", what());
         assert_eq!(record.text("endpoint"), shape.name);

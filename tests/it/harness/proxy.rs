@@ -245,6 +245,16 @@ impl Proxy {
         self.take_record(&address, |record| record["client"] == address.as_str())
     }
 
+    /// The record of the connection of the client at this address to this endpoint. One client port may
+    /// be connected to several endpoints at a time.
+    #[track_caller]
+    pub fn outcome_at(&self, endpoint: &str, address: std::net::SocketAddr) -> Record {
+        let address = address.to_string();
+        self.take_record(&address, |record| {
+            record["client"] == address.as_str() && record["endpoint"] == endpoint
+        })
+    }
+
     /// So many records, in the order in which the connections ended.
     #[track_caller]
     pub fn outcomes(&self, count: usize) -> Vec<Record> {
