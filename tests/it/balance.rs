@@ -90,10 +90,14 @@ fn who_finds_no_room_waits_for_it() {
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a], ", connections: 1"))
+        .admin()
         .start();
     let (_, first) = proxy.try_letter().unwrap();
     let second = proxy.dial("forward");
     second.send(b"b");
+    eventually("both are there", || {
+        proxy.ctl_json(&["status"])["connections"] == 2
+    });
     first.must_echo(b"c");
     first.end();
     assert_eq!(second.receive(2), b"ab");
