@@ -1,13 +1,15 @@
 //! The pieces that every connection or every byte goes through, one at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use reseal::leg::{Conn, OutBuf, Seal};
+use reseal::leg::{Conn, OutBuf, Seal, TcpOptions};
 use reseal::name::{Name, Pattern};
 use reseal::observe::escape;
 use reseal::route::{Arrival, Match, RouteTable};
+use reseal::upstream::{Address, Ask, Balance, ConnectPolicy, OnGone, Origin, Origins, Roster};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -40,6 +42,51 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
         };
         *table.choose(black_box(&arrival)).unwrap()
     });
+}
+
+/// Choosing among so many origins, and giving the place back.
+#[divan::bench(args = [1, 3, 10, 100])]
+fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
+    let origin = |n| {
+        let address = Address::Ip(([10, 0, 0, n], 443).into());
+        Arc::new(Origin {
+            name: address.to_string().into(),
+            address,
+            server_name: None,
+            weight: 1,
+            backup: false,
+            connections: Some(1000),
+        })
+    };
+    let origins = Origins {
+        name: "bench".into(),
+        members: (0..count).map(origin).collect(),
+        balance: Balance::LeastConnections,
+        slow_start: None,
+        passive: None,
+        on_gone: OnGone::Keep,
+        connect: ConnectPolicy {
+            timeout: Duration::from_secs(1),
+            attempts: 3,
+            queue: None,
+            queue_timeout: Duration::from_secs(1),
+            sources: Vec::new(),
+        },
+        tcp: TcpOptions {
+            nodelay: true,
+            keepalive: None,
+            user_timeout: None,
+        },
+        group: OnceLock::new(),
+    };
+    let control = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let (roster, _news) = Roster::new(control.handle().clone());
+    roster.apply([&origins].into_iter());
+    let group = origins.group.get().unwrap();
+    let ask = Ask::new(Some([192, 0, 2, 1].into()));
+    bencher.bench(|| group.pick(black_box(&ask)).unwrap());
 }
 
 #[divan::bench]

@@ -19,6 +19,7 @@ needed=(
     mosquitto:mosquitto
     mosquitto_pub:mosquitto-clients
     haproxy:haproxy
+    etcd:etcd-server
     postgres:postgresql
     psql:postgresql-client
 )

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The journey of one connection is [`connection`]'s to tell, in one function. Each worker thread has
-//! a runtime, accept sockets and buffers of its own; names are looked up on the control runtime, where
-//! [`admin`] answers, too.
+//! a runtime, accept sockets and buffers of its own; names are looked up and origins are checked
+//! ([`health`]) on the control runtime, where [`admin`] answers, too.
 //!
 //! # What must stay true
 //!
@@ -31,8 +31,8 @@
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`leg`] lends the worker's.
 //! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
-//! - Only `server` and `upstream::Resolver` start tasks or threads for connections, and `admin` for
-//!   those of its own.
+//! - Only `server` starts tasks and threads for connections, and `admin` for those of its own;
+//!   `upstream` and `health` start some that outlive connections.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules, in the order in which to read them:
@@ -56,6 +56,8 @@ pub mod tls;
 pub mod route;
 
 pub mod upstream;
+
+pub mod health;
 
 pub mod proxy_protocol;
 

@@ -18,7 +18,9 @@ pub enum Stage {
     Route,
     /// The client's TLS handshake and client auth.
     ClientTls,
-    /// Looking an origin's name up.
+    /// Waiting for a place at an origin.
+    Queue,
+    /// Waiting for the first answer to an origin's name.
     Resolve,
     /// Dialling the origin.
     Connect,
@@ -30,12 +32,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Admit,
         Self::ProxyHeader,
         Self::Hello,
         Self::Route,
         Self::ClientTls,
+        Self::Queue,
         Self::Resolve,
         Self::Connect,
         Self::OriginTls,
@@ -50,6 +53,7 @@ impl Stage {
             Self::Hello => "hello",
             Self::Route => "route",
             Self::ClientTls => "client_tls",
+            Self::Queue => "queue",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::OriginTls => "origin_tls",
@@ -129,7 +133,8 @@ reasons! {
     HalfCloseTimeout "half_close_timeout" POLICY, "One side ended, and the other did not take what was still queued for it within `half_close`.";
     Lifetime "lifetime" POLICY, "The connection reached `lifetime`.";
     Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
-    Killed "killed" POLICY, "It was ended on request: `ctl kill`.";
+    Killed "killed" POLICY, "It was ended on request: `ctl kill`, or its origin was disabled.";
+    OriginDown "origin_down" ORIGIN, "A check found the origin down, and `on_down` is `close`.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
     ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "No whole PROXY header in time, from a peer that has to send one.";
     ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that has to send a PROXY header began with something else.";
@@ -162,6 +167,9 @@ reasons! {
     ClientCertNotAllowed "client_cert_not_allowed" POLICY, "The client's certificate is good, and no rule of `allow` admits it.";
     ClientCertInvalid "client_cert_invalid" CLIENT, "The client's certificate is broken, or its key was not proven.";
     ClientTlsError "client_tls_error" CLIENT, "The client broke the TLS protocol, or sent an alert.";
+    NoOrigin "no_origin" ORIGIN, "No origin of the upstream can be used: checks found all of them down, or they are drained.";
+    QueueFull "queue_full" POLICY, "Every origin had as many connections as it may, and `queue` was full.";
+    QueueTimeout "queue_timeout" POLICY, "No origin had room for the connection within `queue_timeout`.";
     OriginResolve "origin_resolve" ORIGIN, "The origin's name could not be resolved.";
     OriginRefused "origin_refused" ORIGIN, "The origin refused the connection.";
     OriginUnreachable "origin_unreachable" ORIGIN, "No way to the origin.";

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::admin::settings::AdminSettings;
+use crate::health::HealthPolicy;
 use crate::leg::TcpOptions;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Counts the snapshots of the process, from 1.
     pub generation: u64,
+    /// The upstreams that routes lead to, in file order.
+    pub upstreams: Vec<Arc<Upstream>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
     by_place: HashMap<Place, Arc<Endpoint>>,
 }
@@ -49,6 +52,7 @@ impl Snapshot {
         access_log: AccessLogSettings,
         admin: AdminSettings,
         endpoints: Vec<Arc<Endpoint>>,
+        upstreams: Vec<Arc<Upstream>>,
     ) -> Self {
         let by_name = endpoints
             .iter()
@@ -68,6 +72,7 @@ impl Snapshot {
             admin,
             endpoints,
             generation: 1,
+            upstreams,
             by_name,
             by_place,
         }
@@ -319,6 +324,8 @@ pub struct Upstream {
     pub tls: Option<ClientSide>,
     /// The PROXY header that origins are sent, if they are sent one.
     pub send_proxy_protocol: Option<Announce>,
+    /// How they are checked, if they are.
+    pub health: Option<Arc<HealthPolicy>>,
     /// What the client sees of an origin that ends without close_notify.
     pub on_truncation: OnTruncation,
 }

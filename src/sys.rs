@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use tokio::io::Interest;
@@ -49,6 +49,28 @@ pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::R
             libc::IPPROTO_TCP,
             libc::TCP_FASTOPEN,
             std::ptr::from_ref(&queue).cast(),
+            len,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Leaves the choice of a port to the connect, when a socket is bound to an address of ours
+/// (`IP_BIND_ADDRESS_NO_PORT`): a port is then taken only if it is in use towards the same peer.
+pub(crate) fn bind_without_port(socket: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
+    // SAFETY: the option reads one C int, which lives on our stack for the call, of that length.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            std::ptr::from_ref(&on).cast(),
             len,
         )
     };

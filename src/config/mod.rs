@@ -2,7 +2,7 @@
 //! and a `Spec` becomes a [`Snapshot`](crate::snapshot::Snapshot) in which every value fits
 //! ([`compile`]). Only here is YAML known.
 //!
-//! [`spec`] is the table of all keys with their defaults; [`reader`] is the machinery that it is
+//! [`spec`], with [`upkeep`], is the table of all keys with their defaults; [`reader`] is the machinery that it is
 //! declared with.
 
 pub mod compile;
@@ -10,6 +10,7 @@ pub mod load;
 pub mod looks;
 pub mod reader;
 pub mod spec;
+pub mod upkeep;
 
 #[cfg(test)]
 mod tests;

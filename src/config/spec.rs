@@ -2,7 +2,7 @@
 //! reader, the JSON Schema and the printed form are made from. It must not
 //! know how any of it is used, nor which values fit together.
 
-use super::reader::address::{Cidr, Listen, OriginAddress};
+use super::reader::address::{Cidr, Ip, Listen, OriginAddress};
 use super::reader::admin_address::{AdminAddress, IpPort};
 use super::reader::fields::{Field, Fields, spec};
 use super::reader::print::Shown;
@@ -14,6 +14,7 @@ use super::reader::values::{
 };
 use super::reader::words::words;
 use super::reader::yaml::{Kind, Node};
+use super::upkeep::{Balance, Health, Resolve};
 use serde_json::{Value, json};
 
 spec! {
@@ -653,7 +654,14 @@ spec! {
         default tls: UpstreamTls = "{}",
         /// The PROXY header that is sent to them before all else.
         default send_proxy_protocol: SendProxyProtocol = "off",
-        later resolve, balance, slow_start, health;
+        /// How names of origins are followed.
+        default resolve: Resolve = "{}",
+        /// Who gets the next connection.
+        default balance: Balance = "round_robin",
+        /// How long an origin that has come up gets less than its share.
+        default slow_start: Limit<Duration> = "none",
+        /// How it is found out whether an origin is fit.
+        optional health: Health,
     }
 }
 
@@ -701,13 +709,18 @@ words! {
 spec! {
     /// One server.
     pub struct Origin or address {
-        /// `IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`.
+        /// `IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`.
         required address: OriginAddress,
         /// Its name in logs and metrics; absent, its address.
         optional name: Name,
         /// The name its certificate must hold, in place of the upstream's.
         optional server_name: Text,
-        later weight, backup, connections;
+        /// Its share of the connections, 1 to 256.
+        default weight: Count<1, 256> = "1",
+        /// Whether it is used only when no other is fit.
+        default backup: bool = "false",
+        /// The most connections it may have, at each of its addresses.
+        default connections: Limit<Count<1, 10_000_000>> = "none",
     }
 }
 
@@ -718,7 +731,12 @@ spec! {
         default timeout: Timeout = "3s",
         /// Attempts in all, 1 to 100.
         default attempts: Count<1, 100> = "3",
-        later queue, queue_timeout, source_addresses;
+        /// How many connections may wait for an origin with room.
+        default queue: Limit<Count<1, 10_000_000>> = "none",
+        /// How long each of them may wait.
+        default queue_timeout: Timeout = "5s",
+        /// The addresses to dial from, in turn; empty leaves it to the system.
+        default source_addresses: OneOrMany<Ip> = "[]",
     }
 }
 

@@ -1,19 +1,24 @@
-//! Reaching an origin: attempts in turn, each resolved, connected and, where the mode says so,
-//! sealed, until one stands or a failure is final.
+//! Reaching an origin: attempts in turn, each at an origin that is chosen, connected and, where the
+//! mode says so, sealed, until one stands or a failure is final.
 
 use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::record::Recorder;
 use crate::leg::Leg;
 use crate::outcome::{Failure, Fault, Reason, Stage};
 use crate::tls::client_side::{ClientSide, Introduction, OriginRefusal};
 use crate::tls::facts::TlsFacts;
-use crate::upstream::{self, Address, Attempt, Origins, Resolver};
+use crate::upstream::{self, Address, Ask, Group, Held, Origin, Origins, Picked, Unpicked};
+
+/// How long one address has before another one of the same name is tried beside it (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What is to be reached, and how.
 pub(super) struct Call<'a> {
@@ -21,65 +26,106 @@ pub(super) struct Call<'a> {
     /// The PROXY header that comes before all else, if one is sent.
     pub(super) header: Option<&'a [u8]>,
     pub(super) tls: Option<&'a ClientSide>,
-    pub(super) resolver: &'a Resolver,
+    /// The client's address, if it has one.
+    pub(super) source: Option<IpAddr>,
     pub(super) client_sni: Option<ServerName<'static>>,
     pub(super) client_alpn: Option<Vec<u8>>,
     /// When all of it must be done.
     pub(super) deadline: Instant,
 }
 
-/// Dials the origins in turn. A refusal, an unreachable address, a timeout, or an end or reset in
-/// the handshake is followed by the next attempt, while attempts and the deadline last; an alert,
-/// and a failure of trust or name, is final. No byte of the client has been sent yet.
-pub(super) async fn dial(call: Call<'_>, record: &mut Recorder<'_>) -> Result<Leg, Failure> {
-    let mut last = Failure::new(Reason::OriginConnectTimeout);
-    for attempt in call.origins.attempts() {
-        if attempt.round > 0 && last.reason == Reason::OriginResolve {
-            call.pause(upstream::RETRY_PAUSE).await;
-        }
-        match call.attempt(attempt, record).await {
-            Ok(leg) => return Ok(leg),
-            Err(refusal) if refusal.may_retry && Instant::now() < call.deadline => {
-                last = refusal.failure
+/// Dials one origin after the other. A refusal, an unreachable address, a timeout, or an end or reset
+/// in the handshake is followed by the next attempt, while attempts and the deadline last; an alert,
+/// and a failure of trust or name, is final. Each failure that is the origin's fault is told of it. No
+/// byte of the client has been sent yet.
+pub(super) async fn dial(
+    call: Call<'_>,
+    record: &mut Recorder<'_>,
+) -> Result<(Leg, Held), Failure> {
+    // A connection is born with a configuration only after its origins were taken in.
+    let Some(group) = call.origins.group.get() else {
+        return Err(Reason::NoOrigin.into());
+    };
+    let mut ask = Ask::new(call.source);
+    let mut last = None;
+    for _ in 0..call.origins.connect.attempts {
+        let mut picked = match call.pick(group, &ask, record).await {
+            Ok(picked) => picked,
+            // What became of the origins that there were says more.
+            Err(failure) => return Err(last.unwrap_or(failure)),
+        };
+        match call.attempt(group, &mut ask, &mut picked, record).await {
+            Ok(leg) => {
+                group.succeeded(&picked.held);
+                return Ok((leg, picked.held));
             }
-            Err(refusal) => return Err(refusal.failure),
+            Err(refusal) => {
+                call.blame(group, &picked, &refusal);
+                if !refusal.may_retry || Instant::now() >= call.deadline {
+                    return Err(refusal.failure);
+                }
+                last = Some(refusal.failure);
+                ask.tried(picked.held.state());
+            }
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| Reason::OriginConnectTimeout.into()))
 }
 
 impl Call<'_> {
-    /// Waits, but not beyond the deadline.
-    async fn pause(&self, pause: Duration) {
-        sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
+    /// The origin of the next attempt, at once unless a name has no answer yet, or all are full.
+    async fn pick(
+        &self,
+        group: &Arc<Group>,
+        ask: &Ask,
+        record: &mut Recorder<'_>,
+    ) -> Result<Picked, Failure> {
+        let mut picked = group.pick(ask);
+        if picked.as_ref().is_err_and(|u| *u == Unpicked::Unresolved) {
+            record.enter(Stage::Resolve);
+            picked = timeout_at(self.deadline, group.resolved(ask))
+                .await
+                .unwrap_or(Err(Unpicked::Unresolved));
+        }
+        if picked.as_ref().is_err_and(|u| *u == Unpicked::Full) {
+            record.enter(Stage::Queue);
+            picked = timeout_at(self.deadline, group.queue(ask.clone()))
+                .await
+                .unwrap_or(Err(Unpicked::QueueTimeout));
+        }
+        picked.map_err(|unpicked| {
+            let (stage, failure) = explain(unpicked);
+            record.enter(stage);
+            failure
+        })
     }
 
+    /// One attempt. The origin that it ends with may be at another address than it began with.
     async fn attempt(
         &self,
-        attempt: Attempt<'_>,
+        group: &Arc<Group>,
+        ask: &mut Ask,
+        picked: &mut Picked,
         record: &mut Recorder<'_>,
     ) -> Result<Leg, OriginRefusal> {
-        record.origin(attempt.origin, None);
-        let addresses = self.resolve(&attempt.origin.address, record).await?;
-        let Some((address, pause)) = attempt.pick(&addresses) else {
-            return Err(retry(Reason::OriginResolve.into()));
-        };
         record.enter(Stage::Connect);
-        if !pause.is_zero() {
-            self.pause(pause).await;
+        record.origin(&picked.origin, Some(&picked.address));
+        if picked.again {
+            self.pause(upstream::RETRY_PAUSE).await;
         }
-        record.origin(attempt.origin, Some(&address));
         let deadline = self
             .deadline
             .min(Instant::now() + self.origins.connect.timeout);
-        let mut leg = self.connect(&address, deadline).await?;
+        let connected = self.race(group, ask, picked, deadline).await;
+        record.origin(&picked.origin, Some(&picked.address));
+        let mut leg = connected?;
         record.origin_local(&leg.socket);
         if let Some(header) = self.header {
-            introduce(&mut leg, header, &address, deadline).await?;
+            introduce(&mut leg, header, &picked.address, deadline).await?;
         }
-        if let (Some(tls), Some(name)) = (self.tls, &attempt.origin.server_name) {
+        if let Some(tls) = self.tls {
             record.enter(Stage::OriginTls);
-            self.seal(tls, name, &mut leg, deadline).await?;
+            self.seal(tls, &picked.origin, &mut leg, deadline).await?;
             if let Some(seal) = &leg.seal {
                 record.origin_tls(TlsFacts::of(seal.facts()));
             }
@@ -87,29 +133,61 @@ impl Call<'_> {
         Ok(leg)
     }
 
-    async fn resolve(
+    /// Connects to `picked`, and when that takes long and its name has another address, to that one as
+    /// well: whichever is connected first (RFC 8305), and it is in `picked` then.
+    async fn race(
         &self,
-        address: &Address,
-        record: &mut Recorder<'_>,
-    ) -> Result<Arc<[Address]>, OriginRefusal> {
-        let Address::Host(host, port) = address else {
-            return Ok([address.clone()].into());
+        group: &Arc<Group>,
+        ask: &mut Ask,
+        picked: &mut Picked,
+        deadline: Instant,
+    ) -> Result<Leg, OriginRefusal> {
+        let address = picked.address.clone();
+        let mut first = pin!(self.connect(&address, deadline));
+        if let Ok(connected) = timeout(HEAD_START, &mut first).await {
+            return connected;
+        }
+        let Some(mut other) = group.sibling(ask, picked) else {
+            return first.await;
         };
-        record.enter(Stage::Resolve);
-        let answer = timeout_at(self.deadline, self.resolver.lookup(host)).await;
-        let addresses = answer
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|e| {
-                retry(Failure::new(Reason::OriginResolve).detail(format!("{host}: {e}")))
-            })?;
-        Ok(addresses
-            .iter()
-            .map(|ip| Address::Ip((*ip, *port).into()))
-            .collect())
+        let address = other.address.clone();
+        let mut second = pin!(self.connect(&address, deadline));
+        let (connected, is_first) = tokio::select! {
+            connected = &mut first => (connected, true),
+            connected = &mut second => (connected, false),
+        };
+        if !is_first {
+            std::mem::swap(picked, &mut other);
+        }
+        let Err(refusal) = connected else {
+            return connected;
+        };
+        self.blame(group, picked, &refusal);
+        ask.tried(picked.held.state());
+        std::mem::swap(picked, &mut other);
+        if is_first { second.await } else { first.await }
+    }
+
+    /// Counts a failure against the origin if it is its fault, and none that a client could bring
+    /// about: nobody may have origins ejected by what they ask for.
+    fn blame(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal) {
+        let reason = refusal.failure.reason;
+        let by_name = self.tls.is_some_and(ClientSide::asks_by_client_name);
+        let by_client = by_name && self.client_sni.is_some() && !refusal.may_retry;
+        if reason.fault() == Some(Fault::Origin) && reason != Reason::OriginAlpn && !by_client {
+            group.failed(&picked.origin, &picked.held);
+        }
+    }
+
+    /// Waits, but not beyond the deadline.
+    async fn pause(&self, pause: Duration) {
+        sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
     }
 
     async fn connect(&self, address: &Address, deadline: Instant) -> Result<Leg, OriginRefusal> {
-        match timeout_at(deadline, upstream::connect(address, &self.origins.tcp)).await {
+        let connect = &self.origins.connect;
+        let connecting = upstream::connect(address, &self.origins.tcp, &connect.sources);
+        match timeout_at(deadline, connecting).await {
             Ok(Ok(socket)) => Ok(Leg::plain(socket)),
             Ok(Err(error)) => {
                 let reason = upstream::reason_for(&error);
@@ -128,10 +206,18 @@ impl Call<'_> {
     async fn seal(
         &self,
         tls: &ClientSide,
-        name: &ServerName<'static>,
+        origin: &Origin,
         leg: &mut Leg,
         deadline: Instant,
     ) -> Result<(), OriginRefusal> {
+        // The configuration gives every origin that is spoken to in TLS a name; without one, nothing
+        // may be sent at all.
+        let Some(name) = &origin.server_name else {
+            return Err(OriginRefusal {
+                failure: Reason::OriginTlsName.into(),
+                may_retry: false,
+            });
+        };
         let about = Introduction {
             name,
             client_sni: self.client_sni.clone(),
@@ -153,6 +239,26 @@ async fn introduce(
     let sent = timeout_at(deadline, leg.socket.write_all(header)).await;
     sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|e| retry(Failure::new(Reason::ProxyHeaderOut).detail(format!("{address}: {e}"))))
+}
+
+/// The stage and the reason under which a connection without an origin ends.
+fn explain(unpicked: Unpicked) -> (Stage, Failure) {
+    match unpicked {
+        Unpicked::NoOrigin => (Stage::Connect, Reason::NoOrigin.into()),
+        Unpicked::Full | Unpicked::QueueTimeout => (Stage::Queue, Reason::QueueTimeout.into()),
+        Unpicked::QueueFull => (Stage::Queue, Reason::QueueFull.into()),
+        Unpicked::Unresolved => {
+            let failure = Failure::new(Reason::OriginResolve);
+            (
+                Stage::Resolve,
+                failure.detail("the resolver has not answered yet"),
+            )
+        }
+        Unpicked::Unresolvable(why) => {
+            let failure = Failure::new(Reason::OriginResolve);
+            (Stage::Resolve, failure.detail(&*why))
+        }
+    }
 }
 
 fn retry(failure: Failure) -> OriginRefusal {

@@ -36,13 +36,11 @@ use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
 use crate::tls::shown::Shown;
-use crate::upstream::Resolver;
+use crate::upstream::Held;
 
 /// What every connection of a worker shares.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Looks names up.
-    pub resolver: Resolver,
     /// Takes the records.
     pub access_log: AccessLog,
     /// Where this worker counts.
@@ -106,7 +104,6 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         permit,
         record: around.recorder(who, local, &endpoint, at),
         endpoint: &endpoint,
-        resolver: &around.resolver,
         source,
         dialled: None,
         at,
@@ -118,7 +115,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         established = Box::pin(journey.establish(&mut client)) => established,
     };
     match established {
-        Ok((route, origin)) => {
+        Ok((route, origin, _held)) => {
             // A record is opened once, and this is where.
             let Some(entry) = journey.opened(&client, &route, &around.register, generation) else {
                 return;
@@ -159,7 +156,6 @@ struct Journey<'a> {
     permit: Permit,
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
-    resolver: &'a Resolver,
     /// The client's address, which rules, limits and logs go by.
     source: Option<SocketAddr>,
     /// What the client has dialled, where a PROXY header says so.
@@ -169,7 +165,7 @@ struct Journey<'a> {
 
 impl Journey<'_> {
     /// The stages before the relay, in order. Every wait is under an absolute deadline.
-    async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg), Failure> {
+    async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg, Held), Failure> {
         let begun = self.proxy_header(client).await?;
         let mut hello = self.hello(client, begun).await?;
         let name = self.name(&hello)?;
@@ -178,10 +174,10 @@ impl Journey<'_> {
         // A slow origin must not keep other clients from their handshakes.
         self.permit.handshake_done();
         let header = self.header_out(&route, name.as_ref(), client, &hello.alpn, &shown)?;
-        let origin = self
+        let (origin, held) = self
             .origin(&route, name.as_ref(), client, header.as_deref())
             .await?;
-        Ok((route, origin))
+        Ok((route, origin, held))
     }
 
     /// The header of a peer that has to send one: the client is who it says, from here on. Returns
@@ -313,14 +309,14 @@ impl Journey<'_> {
         })
     }
 
-    /// A connection to an origin, sealed where the mode says so.
+    /// A connection to an origin, sealed where the mode says so, and the place at it.
     async fn origin(
         &mut self,
         route: &Route,
         name: Option<&Name>,
         client: &Leg,
         header: Option<&[u8]>,
-    ) -> Result<Leg, Failure> {
+    ) -> Result<(Leg, Held), Failure> {
         let tls = match route.mode {
             Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
             Mode::Passthrough | Mode::Terminate(_) | Mode::Forward => None,
@@ -329,7 +325,7 @@ impl Journey<'_> {
             origins: &route.upstream.origins,
             header,
             tls,
-            resolver: self.resolver,
+            source: self.source.map(|address| address.ip()),
             client_sni: name
                 .filter(|_| route.named)
                 .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),

@@ -179,7 +179,7 @@ impl<'a> Recorder<'a> {
             record.origin = Some(Arc::clone(&origin.name));
             record.origin_address = match address {
                 Some(Address::Ip(address)) => Some(*address),
-                Some(Address::Host(..) | Address::Unix(_)) | None => None,
+                Some(Address::Host(..) | Address::Srv(_) | Address::Unix(_)) | None => None,
             };
         }
     }

@@ -11,6 +11,7 @@ use tracing::info;
 use super::census::Census;
 use super::doors::Doors;
 use super::files::Followed;
+use super::origins::Origins;
 use super::reload::{Running, Scope};
 use super::reloads::{self, Reloads};
 use super::reminders::Reminders;
@@ -25,6 +26,7 @@ use crate::lifecycle::Phase;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Live;
+use crate::upstream::OriginEvent;
 
 /// How often older connections are looked after.
 const ROUND: Duration = Duration::from_secs(1);
@@ -42,6 +44,7 @@ pub(super) struct Control {
     pub(super) metrics: Arc<Metrics>,
     pub(super) reloads: Reloads,
     pub(super) followed: watch::Sender<Followed>,
+    pub(super) origins: Origins,
     pub(super) reminders: Reminders,
     /// When what is left is cut, once the process stops.
     pub(super) stopping: Option<Instant>,
@@ -54,6 +57,7 @@ pub(super) struct Asked {
     pub(super) signals: Signals,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) changes: mpsc::Receiver<Scope>,
+    pub(super) news: mpsc::UnboundedReceiver<OriginEvent>,
 }
 
 /// What becomes of the control loop.
@@ -81,6 +85,7 @@ impl Control {
                     break;
                 },
                 Some(scope) = asked.changes.recv() => self.reload(scope, None),
+                Some(event) = asked.news.recv() => self.origin_news(&event),
                 _ = rounds.tick() => self.look_after(),
             }
         }
@@ -117,10 +122,12 @@ impl Control {
             Request::Drain {
                 endpoint: Some(name),
             } => self.drain_endpoint(&name),
-            Request::Origins | Request::Origin { .. } => Err(Refusal::new(
-                RefusalKind::Unsupported,
-                "this is not supported yet",
-            )),
+            Request::Origins => Ok(self.list_origins()),
+            Request::Origin {
+                upstream,
+                origin,
+                action,
+            } => self.order_origin(&upstream, &origin, action),
         };
         // Whoever asked may have gone.
         let _ = reply.send(answer);
@@ -155,6 +162,7 @@ impl Control {
             retire::recheck(register, &snapshot);
         }
         retire::expire(register);
+        self.close_those_down();
         let materials = &self.running.loaded.materials;
         self.reminders.proceed(&snapshot, materials);
     }

@@ -6,6 +6,7 @@ mod control;
 mod doors;
 mod files;
 mod limits;
+mod origins;
 mod plan;
 mod reload;
 mod reloads;
@@ -27,6 +28,7 @@ use tracing::{error, info};
 use self::census::Census;
 use self::control::{Asked, Control};
 use self::doors::{Doors, NewDoors};
+use self::origins::Origins;
 use self::reload::Running;
 use self::reloads::Reloads;
 use self::reminders::Reminders;
@@ -38,6 +40,7 @@ use crate::admission::Admission;
 use crate::config::load::{Loaded, Source};
 use crate::connection::Surroundings;
 use crate::endpoint::BindError;
+use crate::health::Checks;
 use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
@@ -45,7 +48,7 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::resumption::Sessions;
-use crate::upstream::Resolver;
+use crate::upstream::{OriginEvent, Roster};
 
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
 const CUT: Duration = Duration::from_millis(1500);
@@ -170,8 +173,10 @@ impl Server {
             .block_on(async { Signals::listen() })
             .map_err(system)?;
         let (phase, phases) = watch::channel(Phase::Run);
+        let (roster, news) = Roster::new(control.handle().clone());
+        let origins = Origins::new(roster, Checks::new(control.handle().clone()));
+        origins.apply(&self.live.load());
         let around = Arc::new(Surroundings {
-            resolver: Resolver::new(control.handle().clone()),
             access_log: self.access_log.clone(),
             counters: self.metrics.shard(0),
             phases: phases.clone(),
@@ -187,6 +192,8 @@ impl Server {
             phase,
             phases,
             signals,
+            origins,
+            news,
             patience,
         }));
         for thread in threads {
@@ -229,6 +236,7 @@ impl Server {
             log: self.log,
             reloads: Reloads::default(),
             followed,
+            origins: hands.origins,
         };
         if let Err(errors) = self.bound.prepare(&control.crew).await {
             drop(self.bound);
@@ -247,6 +255,7 @@ impl Server {
             signals: hands.signals,
             calls,
             changes,
+            news: hands.news,
         };
         Ok(control.live_on(asked, hands.patience).await)
     }
@@ -295,5 +304,7 @@ struct Hands {
     phase: watch::Sender<Phase>,
     phases: Phases,
     signals: Signals,
+    origins: Origins,
+    news: mpsc::UnboundedReceiver<OriginEvent>,
     patience: Patience,
 }

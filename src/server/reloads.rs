@@ -152,6 +152,7 @@ impl Control {
         let materials = &prepared.loaded.materials;
         let inventory = answers::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
+        self.origins.apply(&prepared.snapshot);
         let snapshot = self.live.swap(prepared.snapshot);
         let opened = new.addresses();
         for (endpoint, address) in self.doors.commit(new, &snapshot) {

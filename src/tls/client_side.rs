@@ -129,6 +129,29 @@ impl ClientSide {
         })
     }
 
+    /// The same policy for health checks: they offer no protocol, send the configured name, and share
+    /// no session with anybody.
+    #[must_use]
+    pub fn for_checks(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config());
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = Vec::new();
+        Self {
+            generation: Mutex::new(Generation {
+                since: Instant::now(),
+                config: Arc::new(config),
+            }),
+            max_age: None,
+            sni: self.sni,
+            alpn: OriginAlpn::Absent,
+        }
+    }
+
+    /// Whether clients have a say in the name that origins are asked for.
+    pub fn asks_by_client_name(&self) -> bool {
+        self.sni == Sni::Client
+    }
+
     /// Does the handshake with an origin. On success the leg is sealed.
     pub async fn connect(
         &self,

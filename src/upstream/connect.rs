@@ -1,25 +1,34 @@
 //! Dialling one address, and what a failure to do so means.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::SockRef;
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::Address;
 use crate::leg::{Socket, TcpOptions};
 use crate::outcome::Reason;
+use crate::sys;
 
 /// How long to wait before a unix socket whose queue is full is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Connects to a resolved address. A host name has to be looked up before.
-pub async fn connect(address: &Address, options: &TcpOptions) -> io::Result<Socket> {
+/// Connects to a resolved address, from one of `sources` where there are any of its family. A host
+/// name has to be looked up before.
+pub async fn connect(
+    address: &Address,
+    options: &TcpOptions,
+    sources: &[IpAddr],
+) -> io::Result<Socket> {
     match address {
-        Address::Ip(address) => connect_tcp(*address, options).await.map(Socket::from),
+        Address::Ip(address) => connect_from(*address, options, sources)
+            .await
+            .map(Socket::from),
         Address::Unix(path) => loop {
             match UnixStream::connect(path).await {
                 // Its queue is full, which passes; the caller bounds the time.
@@ -27,20 +36,49 @@ pub async fn connect(address: &Address, options: &TcpOptions) -> io::Result<Sock
                 connected => return connected.map(Socket::from),
             }
         },
-        Address::Host(..) => Err(io::ErrorKind::InvalidInput.into()),
+        Address::Host(..) | Address::Srv(_) => Err(io::ErrorKind::InvalidInput.into()),
     }
+}
+
+/// Takes the sources in turn, and goes on to the next one when a source has no port left.
+async fn connect_from(
+    address: SocketAddr,
+    options: &TcpOptions,
+    sources: &[IpAddr],
+) -> io::Result<TcpStream> {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let fits = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
+    let count = sources.iter().filter(fits).count();
+    if count == 0 {
+        return connect_tcp(address, options, None).await;
+    }
+    let first = TURN.fetch_add(1, Ordering::Relaxed) % count;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for source in sources.iter().filter(fits).cycle().skip(first).take(count) {
+        match connect_tcp(address, options, Some(*source)).await {
+            Err(error) if reason_for(&error) == Reason::LocalPortsExhausted => last = error,
+            connected => return connected,
+        }
+    }
+    Err(last)
 }
 
 async fn connect_tcp(
     address: SocketAddr,
     options: &TcpOptions,
-) -> io::Result<tokio::net::TcpStream> {
+    source: Option<IpAddr>,
+) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
     options.apply(&SockRef::from(&socket))?;
+    if let Some(source) = source {
+        // The port is chosen at the connect, so that it need only be free towards this origin.
+        sys::bind_without_port(&socket)?;
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
     socket.connect(address).await
 }
 

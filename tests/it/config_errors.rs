@@ -88,14 +88,8 @@ fn a_key_of_later_is_refused_and_not_ignored() {
         let checked = with("    routes:", &format!("    {key}: {value}\n    routes:"));
         checked.must_complain(key, &[key, "not supported yet"]);
     }
-    for (key, value) in [
-        ("balance", "random_two"),
-        ("health", "{ check: tcp }"),
-        ("slow_start", "10s"),
-    ] {
-        let checked = with("origins:", &format!("{key}: {value}, origins:"));
-        checked.must_complain(key, &[key, "not supported yet"]);
-    }
+    let health = "health: { send_proxy_protocol: off }, origins:";
+    with("origins:", health).must_complain("send_proxy_protocol", &["not supported yet"]);
 }
 
 #[test]

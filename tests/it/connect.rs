@@ -238,7 +238,6 @@ fn an_origin_can_be_a_host_name() {
     record
         .must_be("ok")
         .must_have("origin", &format!("{host} ({origin})"));
-    assert!(record["ms"]["resolve"].is_number(), "{record:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::reseal;
 
 /// Which module of the crate may name which others. Not listed is not allowed.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("outcome", &[]),
     ("name", &[]),
     ("lifecycle", &["outcome"]),
@@ -15,7 +15,8 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("admission", &[]),
     ("leg", &["outcome", "sys"]),
     ("route", &["name"]),
-    ("upstream", &["leg", "outcome"]),
+    ("upstream", &["leg", "outcome", "sys"]),
+    ("health", &["leg", "outcome", "tls", "upstream"]),
     ("tls", &["leg", "name", "outcome"]),
     ("proxy_protocol", &[]),
     ("relay", &["leg", "lifecycle", "outcome"]),
@@ -24,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
         "snapshot",
         &[
             "admin::settings",
+            "health",
             "leg",
             "observe",
             "proxy_protocol",
@@ -61,6 +63,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "config",
             "connection",
             "endpoint",
+            "health",
             "leg",
             "lifecycle",
             "name",
@@ -79,6 +82,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
         &[
             "admin::settings",
             "admission",
+            "health",
             "leg",
             "lifecycle",
             "name",

@@ -475,23 +475,20 @@ fn an_origin_is_told_why_its_certificate_was_refused() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_asked_for_again_after_a_pause() {
-    let proxy = Proxy::builder()
-        .forward(&"nowhere.invalid:80")
-        // Where there is a name server that does not answer, it is not waited for long.
-        .under(&["env", "RES_OPTIONS=timeout:1 attempts:1"])
-        .start();
+fn a_name_that_does_not_resolve_is_waited_for_once_and_then_by_nobody() {
+    let proxy = Proxy::builder().forward(&"nowhere.invalid:80").start();
+    proxy.log_line(|line| line.contains("cannot be resolved"));
     let start = Instant::now();
-    let client = proxy.dial("forward");
-    client.receive_to_end();
-    let record = proxy.outcome_of(&client);
-    assert!(start.elapsed() >= Duration::from_millis(250));
-    record
-        .must_be("origin_resolve")
-        .must_have("stage", "resolve")
-        .must_have("fault", "origin");
-    let total = record["ms"]["total"].as_f64().unwrap();
-    assert!(total >= 250.0, "{total} ms are no pause");
+    for _ in 0..5 {
+        let client = proxy.dial("forward");
+        client.receive_to_end();
+        proxy
+            .outcome_of(&client)
+            .must_be("origin_resolve")
+            .must_have("stage", "resolve")
+            .must_have("fault", "origin");
+    }
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 /// How many connections are made to a log that nobody reads: more than its queue, its buffer and a

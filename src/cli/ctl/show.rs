@@ -26,12 +26,14 @@ pub(super) const CERTIFICATES: [Column; 4] = [
     ("EXPIRES", "not_after"),
 ];
 
-pub(super) const ORIGINS: [Column; 5] = [
+pub(super) const ORIGINS: [Column; 7] = [
     ("UPSTREAM", "upstream"),
     ("ORIGIN", "name"),
+    ("ADDRESS", "address"),
     ("STATE", "state"),
     ("WEIGHT", "weight"),
     ("CONNECTIONS", "connections"),
+    ("CHECK", "check"),
 ];
 
 /// The objects under `key`, one a line.

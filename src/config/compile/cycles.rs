@@ -93,7 +93,7 @@ fn port_of(origin: &OriginAddress) -> Option<u16> {
     match origin {
         OriginAddress::Ip(address) => Some(address.port()),
         OriginAddress::Host { port, .. } => Some(*port),
-        OriginAddress::Unix(_) => None,
+        OriginAddress::Srv(_) | OriginAddress::Unix(_) => None,
     }
 }
 
@@ -105,6 +105,7 @@ fn is_here(origin: &OriginAddress) -> bool {
             ip.is_loopback() || ip.is_unspecified()
         }
         OriginAddress::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
+        OriginAddress::Srv(_) => false,
         OriginAddress::Unix(_) => true,
     }
 }

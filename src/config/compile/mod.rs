@@ -8,6 +8,7 @@ mod certificates;
 mod client_auth;
 mod cycles;
 mod endpoints;
+mod health;
 mod matches;
 mod materials;
 mod overlaps;
@@ -89,7 +90,15 @@ pub fn compile(
     if compiler.problems.has_errors() || compiler.files == Files::Skip {
         return None;
     }
-    let snapshot = Snapshot::new(process, log, access_log, admin?, endpoints?);
+    // In file order, and without those that no route leads to.
+    let used = spec.upstreams.0.iter().filter_map(|(name, _)| {
+        let upstream = upstreams.get(name.as_str())?.as_ref();
+        upstream
+            .filter(|upstream| upstreams::is_used(spec, upstream))
+            .cloned()
+    });
+    let used = used.collect();
+    let snapshot = Snapshot::new(process, log, access_log, admin?, endpoints?, used);
     Some((snapshot, compiler.materials))
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
 use super::Compiler;
 use super::client_auth::RevocationKeys;
+use super::health::{balance, connect, health, on_gone, passable, passive, seals_checks};
 use super::serving::groups;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
@@ -25,7 +26,7 @@ use crate::tls::material::PairFiles;
 use crate::tls::revocation::Revocation;
 use crate::tls::rules::Rules;
 use crate::tls::trust::{Authority, Trust};
-use crate::upstream::{Address, ConnectPolicy, Origin, Origins};
+use crate::upstream::{Address, Origin, Origins};
 
 /// How the routes use an upstream: the first of each kind, where there is one.
 #[derive(Clone, Copy, Default)]
@@ -94,13 +95,15 @@ impl Compiler<'_> {
             self.problems
                 .error(spec.origins.at, "an upstream needs at least one origin");
         }
+        passable(spec, self.problems);
         let sealed = uses.sealed.is_some();
-        if !sealed && !uses.is_empty() {
+        let checks_seal = seals_checks(spec, sealed, uses.passthrough.is_some());
+        if !sealed && !checks_seal && !uses.is_empty() {
             self.without_effect_plain(spec);
         }
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
-        let members = self.origins(spec, sealed);
-        let tls = if sealed {
+        let members = self.origins(spec, sealed || checks_seal);
+        let tls = if sealed || checks_seal {
             Some(self.client_side(&spec.tls))
         } else {
             None
@@ -108,22 +111,27 @@ impl Compiler<'_> {
         let origins = Origins {
             name: name.into(),
             members: members?,
-            connect: ConnectPolicy {
-                timeout: spec.connect.timeout.0,
-                attempts: spec.connect.attempts.0,
-            },
+            balance: balance(spec),
+            slow_start: spec.slow_start.get().map(|time| time.0),
+            passive: passive(spec),
+            on_gone: on_gone(spec),
+            connect: connect(&spec.connect),
             tcp: TcpOptions {
                 nodelay: spec.tcp.nodelay.value,
                 keepalive: self.keepalive(&spec.tcp.keepalive),
                 user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
             },
+            group: OnceLock::new(),
         };
+        let tls = match tls {
+            Some(side) => Some(side?),
+            None => None,
+        };
+        let check_tls = tls.as_ref().filter(|_| checks_seal);
         Some(Upstream {
+            health: health(spec, check_tls.map(ClientSide::for_checks), &origins),
             origins,
-            tls: match tls {
-                Some(side) => Some(side?),
-                None => None,
-            },
+            tls: tls.filter(|_| sealed),
             send_proxy_protocol,
             on_truncation: on_truncation(spec.tls.on_truncation.value),
         })
@@ -148,7 +156,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn origins(&mut self, spec: &spec::Upstream, sealed: bool) -> Option<Vec<Origin>> {
+    fn origins(&mut self, spec: &spec::Upstream, sealed: bool) -> Option<Vec<Arc<Origin>>> {
         let mut names = HashMap::new();
         let mut complete = !spec.origins.is_empty();
         let mut origins = Vec::new();
@@ -156,6 +164,7 @@ impl Compiler<'_> {
             let address = match &origin.address.value {
                 OriginAddress::Ip(address) => Address::Ip(*address),
                 OriginAddress::Host { host, port } => Address::Host(host.as_str().into(), *port),
+                OriginAddress::Srv(service) => Address::Srv(service.as_str().into()),
                 OriginAddress::Unix(path) => Address::Unix(self.resolve(path)),
             };
             let name = origin
@@ -173,11 +182,22 @@ impl Compiler<'_> {
             } else {
                 None
             };
-            origins.push(Origin {
+            origins.push(Arc::new(Origin {
                 name: name.into(),
                 address,
                 server_name,
-            });
+                weight: origin.weight.0,
+                backup: origin.backup.value,
+                connections: origin
+                    .connections
+                    .get()
+                    .and_then(|cap| usize::try_from(cap.0).ok()),
+            }));
+        }
+        if !origins.is_empty() && origins.iter().all(|origin| origin.backup) {
+            self.problems
+                .error(spec.origins.at, "all of the origins are backups")
+                .help("leave `backup` out: there is nobody that they could stand in for");
         }
         complete.then_some(origins)
     }
@@ -196,12 +216,14 @@ impl Compiler<'_> {
             (Some(name), _) => (name.at, name.value.0.clone()),
             (None, OriginAddress::Ip(address)) => (origin.at, address.ip().to_string()),
             (None, OriginAddress::Host { host, .. }) => (origin.at, host.clone()),
-            (None, OriginAddress::Unix(_)) => {
+            (None, OriginAddress::Unix(_) | OriginAddress::Srv(_)) => {
+                let what = match &origin.address.value {
+                    OriginAddress::Srv(_) => "a service has no one host",
+                    _ => "an origin on a unix socket has no host",
+                };
+                let message = format!("{what} that its certificate could name");
                 self.problems
-                    .error(
-                        origin.at,
-                        "an origin on a unix socket has no host that its certificate could name",
-                    )
+                    .error(origin.at, message)
                     .help("add `server_name: NAME`");
                 return None;
             }
@@ -371,7 +393,7 @@ pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
 }
 
 /// The place of the first thing that the file says about an upstream's TLS.
-fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
+pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
     let optional = [
         tls.server_name.as_ref().map(|name| name.at),
         tls.client_certificate.as_ref().map(|pair| pair.at),
@@ -411,4 +433,9 @@ fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
         };
     }
     uses
+}
+
+/// Whether a route leads to an upstream.
+pub(super) fn is_used(spec: &spec::Spec, upstream: &Upstream) -> bool {
+    uses(spec).contains_key(&*upstream.origins.name)
 }

@@ -139,6 +139,8 @@ pub enum OriginAddress {
         /// The port, not 0.
         port: u16,
     },
+    /// `srv:NAME`: the hosts and ports of a service.
+    Srv(String),
     /// `unix:PATH`.
     Unix(Path),
 }
@@ -153,8 +155,8 @@ impl Leaf for OriginAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix_path(path).map(Self::Unix);
         }
-        if text.starts_with("srv:") {
-            return Err(Complaint::new("{}: SRV records are not supported yet"));
+        if let Some(service) = text.strip_prefix("srv:") {
+            return srv_name(service);
         }
         let text = text.strip_prefix("dns:").unwrap_or(text);
         if let Some(complaint) = ip_without_port(text) {
@@ -177,7 +179,7 @@ impl Leaf for OriginAddress {
         if !is_host(host) && host.parse::<IpAddr>().is_err() && !is_bracketed(host) {
             return Err(
                 Complaint::new("{} does not begin with a host name or an IP address")
-                    .help("`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`"),
+                    .help("`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`"),
             );
         }
         match parse_port(port)? {
@@ -190,7 +192,7 @@ impl Leaf for OriginAddress {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT` or `unix:PATH`" })
+        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`" })
     }
 
     fn show(&self) -> String {
@@ -203,8 +205,34 @@ impl fmt::Display for OriginAddress {
         match self {
             Self::Ip(address) => write!(f, "{address}"),
             Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Srv(service) => write!(f, "srv:{service}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// An IP address without a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ip(pub IpAddr);
+
+impl Leaf for Ip {
+    fn what() -> Cow<'static, str> {
+        "an IP address".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text.parse() {
+            Ok(address) => Ok(Self(address)),
+            Err(_) => Err(Complaint::new("{} is not an IP address")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+$" })
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
     }
 }
 
@@ -238,6 +266,20 @@ impl Leaf for Cidr {
     fn show(&self) -> String {
         self.0.to_string()
     }
+}
+
+/// The name of a service (RFC 2782), whose port is in its records.
+fn srv_name(service: &str) -> Result<OriginAddress, Complaint> {
+    const HELP: &str = "such as `srv:_vault._tcp.example.com`";
+    if service.contains(':') {
+        return Err(Complaint::new("{}: the records of a service have the port").help(HELP));
+    }
+    let mut labels = service.split('.');
+    let is_marked = |label: Option<&str>| label.is_some_and(|label| label.starts_with('_'));
+    if !is_host(service) || !is_marked(labels.next()) || !is_marked(labels.next()) {
+        return Err(Complaint::new("{} does not name a service").help(HELP));
+    }
+    Ok(OriginAddress::Srv(service.to_owned()))
 }
 
 pub(super) fn unix_path(path: &str) -> Result<Path, Complaint> {

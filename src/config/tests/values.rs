@@ -242,8 +242,12 @@ fn origin_addresses_have_a_host_and_a_port() {
         ("'[::1]:0'", "`[::1]:0`: nothing can be reached at port 0"),
         ("'a:0'", "`a:0`: nothing can be reached at port 0"),
         (
-            "'srv:_a._tcp.x'",
-            "`srv:_a._tcp.x`: SRV records are not supported yet",
+            "'srv:a._tcp.x'",
+            "`srv:a._tcp.x` does not name a service (such as `srv:_vault._tcp.example.com`)",
+        ),
+        (
+            "'srv:_a._tcp.x:80'",
+            "`srv:_a._tcp.x:80`: the records of a service have the port (such as `srv:_vault._tcp.example.com`)",
         ),
         (
             "'https://a:1'",

@@ -200,6 +200,11 @@ impl Origin {
         self.counts.bytes.load(Ordering::SeqCst)
     }
 
+    /// How many TLS handshakes have failed, and were not asked for yet.
+    pub fn failed_handshakes(&self) -> usize {
+        self.counts.failed.lock().unwrap().len()
+    }
+
     /// How its next failed TLS handshake ended.
     pub fn failed_handshake(&self) -> End {
         let mut end = None;

@@ -10,10 +10,11 @@ use super::process::{Finished, finish, wait};
 use super::{PATIENCE, Place, Port, Stream, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 13] = [
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
+    ("etcd", "etcd-server"),
     ("nginx", "nginx"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),

@@ -1,0 +1,128 @@
+//! Who gets the next connection, and whether an origin is fit for it: from keys to policies.
+
+use std::sync::Arc;
+
+use super::upstreams::given;
+use crate::config::reader::problem::Problems;
+use crate::config::spec;
+use crate::config::upkeep::{self, Check, HttpCheck, OnDown, Preset};
+use crate::health::{self, Expect, HealthPolicy, Request, Role};
+use crate::tls::client_side::ClientSide;
+use crate::upstream::{Balance, ConnectPolicy, OnGone, Origins, PassivePolicy, Threshold};
+
+pub(super) fn balance(spec: &spec::Upstream) -> Balance {
+    match spec.balance.value {
+        upkeep::Balance::RoundRobin => Balance::RoundRobin,
+        upkeep::Balance::LeastConnections => Balance::LeastConnections,
+        upkeep::Balance::RandomTwo => Balance::RandomTwo,
+        upkeep::Balance::SourceHash => Balance::SourceHash,
+        upkeep::Balance::First => Balance::First,
+    }
+}
+
+pub(super) fn on_gone(spec: &spec::Upstream) -> OnGone {
+    match spec.resolve.on_gone.value {
+        upkeep::OnGone::Keep => OnGone::Keep,
+        upkeep::OnGone::Drain => OnGone::Drain,
+    }
+}
+
+pub(super) fn connect(spec: &spec::Connect) -> ConnectPolicy {
+    ConnectPolicy {
+        timeout: spec.timeout.0,
+        attempts: spec.attempts.0,
+        queue: spec
+            .queue
+            .get()
+            .and_then(|limit| usize::try_from(limit.0).ok()),
+        queue_timeout: spec.queue_timeout.0,
+        sources: spec.source_addresses.iter().map(|ip| ip.value.0).collect(),
+    }
+}
+
+pub(super) fn passive(spec: &spec::Upstream) -> Option<PassivePolicy> {
+    let passive = spec.health.as_ref()?.passive.as_ref()?;
+    Some(PassivePolicy {
+        failures: passive.failures.0,
+        within: passive.within.0,
+        eject: passive.eject.0,
+        max_ejected: passive.max_ejected.0,
+    })
+}
+
+/// Whether checks speak TLS: where they are asked to, and requests wherever the origins do, or the file
+/// says how to speak it to them.
+pub(super) fn seals_checks(spec: &spec::Upstream, sealed: bool, passthrough: bool) -> bool {
+    let check = spec
+        .health
+        .as_ref()
+        .and_then(|health| health.check.as_ref());
+    match check.map(|check| &check.value) {
+        None | Some(Check::Tcp) => false,
+        Some(Check::Tls) => true,
+        Some(Check::Http(_) | Check::Preset(_)) => {
+            sealed || passthrough || given(&spec.tls).is_some()
+        }
+    }
+}
+
+/// Tells of checks that nothing could pass.
+pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
+    let check = spec
+        .health
+        .as_ref()
+        .and_then(|health| health.check.as_ref());
+    if let Some(Check::Http(http)) = check.map(|check| &check.value)
+        && http.expect.is_empty()
+    {
+        problems
+            .error(
+                http.expect.at,
+                "an empty list of statuses lets every check fail",
+            )
+            .help("leave `expect` out for 200 to 299");
+    }
+}
+
+/// How the origins are checked, if they are.
+pub(super) fn health(
+    spec: &spec::Upstream,
+    tls: Option<ClientSide>,
+    origins: &Origins,
+) -> Option<Arc<HealthPolicy>> {
+    let spec = spec.health.as_ref()?;
+    let check = match &spec.check.as_ref()?.value {
+        Check::Tcp | Check::Tls => health::Check::Connect,
+        Check::Http(http) => health::Check::Http(request(http)),
+        Check::Preset(Preset::VaultActive) => health::Check::Http(Request::vault(Role::Active)),
+        Check::Preset(Preset::VaultAny) => health::Check::Http(Request::vault(Role::Any)),
+    };
+    Some(Arc::new(HealthPolicy {
+        check,
+        tls,
+        port: spec
+            .port
+            .as_ref()
+            .and_then(|port| u16::try_from(port.0).ok()),
+        interval: spec.interval.0,
+        timeout: spec.timeout.0,
+        threshold: Threshold {
+            rise: spec.rise.0,
+            fall: spec.fall.0,
+        },
+        close: spec.on_down.value == OnDown::Close,
+        tcp: origins.tcp,
+        sources: origins.connect.sources.clone(),
+    }))
+}
+
+fn request(http: &HttpCheck) -> Request {
+    let ranges = http.expect.iter();
+    let ranges = ranges.map(|range| range.value.first..=range.value.last);
+    Request {
+        method: http.method.0.0.clone(),
+        path: http.path.0.0.clone(),
+        host: http.host.as_ref().map(|host| host.0.0.clone()),
+        expect: Expect::Statuses(ranges.collect()),
+    }
+}

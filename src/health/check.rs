@@ -1,0 +1,124 @@
+//! One check of one origin.
+
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Check, HealthPolicy, http, talk};
+use crate::leg::Leg;
+use crate::outcome::{Fault, Reason};
+use crate::tls::client_side::{ClientSide, Introduction};
+use crate::upstream::{self, Address, Member, Verdict};
+
+/// Why a check came to no good end.
+enum Trouble {
+    /// The origin's fault, and what it is.
+    Origin(Arc<str>),
+    /// Ours: it says nothing about the origin.
+    Local,
+}
+
+/// Checks an origin and tells what was found as soon as it is, unless that is nothing about the
+/// origin. After that the connection is ended politely.
+pub(super) async fn run(policy: &HealthPolicy, member: &Member, tell: impl Fn(Verdict)) {
+    let deadline = Instant::now() + policy.timeout;
+    let mut leg = match reach(policy, member, deadline).await {
+        Ok(leg) => leg,
+        Err(Trouble::Origin(why)) => return tell(Verdict::Unwell(why)),
+        Err(Trouble::Local) => return,
+    };
+    match &policy.check {
+        Check::Connect => tell(Verdict::Well),
+        Check::Http(request) => {
+            let asked = timeout_at(deadline, ask(&mut leg, request, member)).await;
+            tell(asked.unwrap_or_else(|_| Verdict::Unwell("no answer in time".into())));
+            talk::hear_out(&mut leg).await;
+        }
+    }
+    talk::say_farewell(leg).await;
+}
+
+/// A connection, sealed where checks are.
+async fn reach(policy: &HealthPolicy, member: &Member, deadline: Instant) -> Result<Leg, Trouble> {
+    let address = match (&member.address, policy.port) {
+        (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
+        (address, _) => address.clone(),
+    };
+    let connecting = upstream::connect(&address, &policy.tcp, &policy.sources);
+    let mut leg = match timeout_at(deadline, connecting).await {
+        Ok(Ok(socket)) => Leg::plain(socket),
+        Ok(Err(error)) => {
+            let reason = upstream::reason_for(&error);
+            return Err(match reason.fault() {
+                Some(Fault::Proxy) => Trouble::Local,
+                _ => Trouble::Origin(format!("{reason}: {error}").into()),
+            });
+        }
+        Err(_) => return Err(trouble(Reason::OriginConnectTimeout)),
+    };
+    if let Some(tls) = &policy.tls {
+        let sealing = seal(tls, member, &mut leg);
+        timeout_at(deadline, sealing)
+            .await
+            .unwrap_or_else(|_| Err(trouble(Reason::OriginTlsTimeout)))?;
+    }
+    Ok(leg)
+}
+
+async fn seal(tls: &ClientSide, member: &Member, leg: &mut Leg) -> Result<(), Trouble> {
+    let Some(name) = &member.origin.server_name else {
+        return Err(trouble(Reason::OriginTlsName));
+    };
+    let about = Introduction {
+        name,
+        client_sni: None,
+        client_alpn: None,
+    };
+    tls.connect(leg, about).await.map_err(|refusal| {
+        let reason = refusal.failure.reason;
+        match refusal.failure.detail {
+            Some(detail) => Trouble::Origin(format!("{reason}: {detail}").into()),
+            None => trouble(reason),
+        }
+    })
+}
+
+fn trouble(reason: Reason) -> Trouble {
+    Trouble::Origin(reason.code().into())
+}
+
+/// Sends the request and judges the status of its answer.
+async fn ask(leg: &mut Leg, request: &http::Request, member: &Member) -> Verdict {
+    let cut = |error: std::io::Error| Verdict::Unwell(format!("no answer: {error}").into());
+    if let Err(error) = talk::say(leg, &request.head(&name_of(member))).await {
+        return cut(error);
+    }
+    let mut answer = Vec::new();
+    loop {
+        match talk::hear(leg).await {
+            Ok(words) if words.is_empty() => {
+                return Verdict::Unwell("the answer ended before its status".into());
+            }
+            Ok(words) => answer.extend_from_slice(&words),
+            Err(error) => return cut(error),
+        }
+        match http::status(&answer) {
+            Ok(Some(status)) => return request.judge(status),
+            Ok(None) => {}
+            Err(why) => return Verdict::Unwell(why),
+        }
+    }
+}
+
+/// What an origin is called by its clients.
+fn name_of(member: &Member) -> String {
+    match (&member.origin.server_name, &member.origin.address) {
+        (Some(ServerName::DnsName(name)), _) => name.as_ref().to_owned(),
+        (_, Address::Host(host, port)) => format!("{host}:{port}"),
+        _ => match &member.address {
+            Address::Ip(address) => address.to_string(),
+            _ => "localhost".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,94 @@
+//! Connections that wait for a place at an origin, in the order of their arrival.
+//!
+//! A place that is given up is handed to the first in the queue, not fought over: who has waited is
+//! not overtaken.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::group::{Ask, Group, Picked, Unpicked};
+
+type Reply = Result<Picked, Unpicked>;
+
+/// The queue of one upstream; it outlives a reload.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiters: Mutex<VecDeque<Waiter>>,
+    /// As many as there are waiters; some of them may have given up.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// The origins of the configuration that the connection was born with.
+    group: Arc<Group>,
+    ask: Ask,
+    tell: oneshot::Sender<Reply>,
+}
+
+impl Queue {
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Joins the queue unless `limit` connections wait already. The place at an origin comes through
+    /// what is returned; who drops that has left the queue.
+    pub(super) fn join(
+        &self,
+        group: &Arc<Group>,
+        ask: Ask,
+        limit: Option<usize>,
+    ) -> Option<oneshot::Receiver<Reply>> {
+        let (tell, told) = oneshot::channel();
+        let mut waiters = self.waiters();
+        if limit.is_some_and(|limit| waiters.len() >= limit) {
+            waiters.retain(|waiter| !waiter.tell.is_closed());
+        }
+        if limit.is_some_and(|limit| waiters.len() >= limit) {
+            return None;
+        }
+        waiters.push_back(Waiter {
+            group: Arc::clone(group),
+            ask,
+            tell,
+        });
+        self.waiting.store(waiters.len(), Ordering::SeqCst);
+        drop(waiters);
+        // A place may have been given up between the look at the origins and now.
+        self.serve();
+        Some(told)
+    }
+
+    /// Gives out what places there are. To be called whenever there may be one more, or none ever.
+    pub(super) fn serve(&self) {
+        while !self.is_empty() {
+            let Some((tell, reply)) = self.next() else {
+                return;
+            };
+            // Whoever has left meanwhile gives the place back, and the next one is served.
+            let _ = tell.send(reply);
+        }
+    }
+
+    fn next(&self) -> Option<(oneshot::Sender<Reply>, Reply)> {
+        let mut waiters = self.waiters();
+        while waiters.front().is_some_and(|first| first.tell.is_closed()) {
+            waiters.pop_front();
+        }
+        let reply = waiters
+            .front()
+            .map(|first| first.group.choose(&first.ask))
+            .filter(|reply| !matches!(reply, Err(Unpicked::Full)));
+        let first = reply.and_then(|reply| Some((waiters.pop_front()?.tell, reply)));
+        self.waiting.store(waiters.len(), Ordering::SeqCst);
+        first
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,244 @@
+//! Who gets the next connection, and who waits for it.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{End, Lettered, OriginDraft, Proxy, blackhole, eventually};
+
+fn list(origins: &[&Lettered], more: &str) -> String {
+    let maps = origins
+        .iter()
+        .map(|origin| format!("{{ address: \"{origin}\"{more} }}"));
+    format!("[{}]", maps.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn turns_follow_the_weights() {
+    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&format!("[{{ address: \"{a}\", weight: 3 }}, \"{b}\"]"))
+        .start();
+    assert_eq!(proxy.letters(8), "aabaaaba");
+}
+
+#[test]
+fn the_first_that_is_there_is_taken() {
+    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&list(&[&a, &b], ""))
+        .on_upstream("balance: first")
+        .start();
+    assert_eq!(proxy.letters(3), "aaa");
+    drop(a);
+    assert_eq!(proxy.letters(3), "bbb");
+}
+
+#[test]
+fn one_client_stays_with_one_origin() {
+    let all: Vec<_> = "abcdefgh".chars().map(Lettered::new).collect();
+    let proxy = Proxy::builder()
+        .forward(&all[0])
+        .origins(&list(&all.iter().collect::<Vec<_>>(), ""))
+        .on_upstream("balance: source_hash")
+        .start();
+    let letters = proxy.letters(12);
+    let first = letters.chars().next().unwrap();
+    assert!(letters.chars().all(|letter| letter == first), "{letters}");
+}
+
+#[test]
+fn the_next_connection_goes_where_there_are_fewest() {
+    for balance in ["least_connections", "random_two"] {
+        let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+        let proxy = Proxy::builder()
+            .forward(&a)
+            .origins(&list(&[&a, &b], ""))
+            .on_upstream(&format!("balance: {balance}"))
+            .start();
+        let mut held: Vec<_> = (0..10).map(|_| proxy.try_letter().unwrap()).collect();
+        let count = |held: &[(char, _)], letter| held.iter().filter(|h| h.0 == letter).count();
+        assert_eq!((count(&held, 'a'), count(&held, 'b')), (5, 5), "{balance}");
+        held.retain(|(letter, _)| *letter == 'a');
+        for _ in 0..5 {
+            // A record is written once the origin's place is free, or just before.
+            proxy.outcome();
+        }
+        eventually("those that ended are not counted any more", || {
+            let (letter, stream) = proxy.try_letter().unwrap();
+            if letter == 'b' {
+                held.push((letter, stream));
+            }
+            count(&held, 'b') >= 4
+        });
+    }
+}
+
+#[test]
+fn backups_wait_until_nobody_else_is_left() {
+    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let origins = format!("[{{ address: \"{b}\", backup: true }}, \"{a}\"]");
+    let proxy = Proxy::builder().forward(&a).origins(&origins).start();
+    assert_eq!(proxy.letters(4), "aaaa");
+    drop(a);
+    assert_eq!(proxy.letters(2), "bb");
+}
+
+#[test]
+fn who_finds_no_room_waits_for_it() {
+    let a = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&list(&[&a], ", connections: 1"))
+        .admin()
+        .start();
+    let (_, first) = proxy.try_letter().unwrap();
+    let second = proxy.dial("forward");
+    second.send(b"b");
+    eventually("both are there", || {
+        proxy.ctl_json(&["status"])["connections"] == 2
+    });
+    first.must_echo(b"c");
+    first.end();
+    assert_eq!(second.receive(2), b"ab");
+    assert_eq!(a.accepts(), 2);
+    second.end();
+    second.receive_to_end();
+    let record = proxy.outcome_of(&second);
+    record.must_be("ok");
+    assert!(record["ms"]["queue"].is_number(), "{record:?}");
+}
+
+#[test]
+fn waiting_has_an_end() {
+    let a = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&list(&[&a], ", connections: 1"))
+        .on_upstream("connect: { queue: 1, queue_timeout: 600ms }")
+        .start();
+    let _held = proxy.try_letter().unwrap();
+    let start = Instant::now();
+    let (one, other) = (proxy.dial("forward"), proxy.dial("forward"));
+    for stream in [&one, &other] {
+        assert_eq!(stream.receive_to_end(), (vec![], End::Reset));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(550));
+    let reasons = [proxy.outcome_of(&one), proxy.outcome_of(&other)];
+    let mut reasons = reasons.each_ref().map(|record| {
+        record
+            .must_have("stage", "queue")
+            .must_have("fault", "policy");
+        record.reason()
+    });
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["queue_full", "queue_timeout"]);
+    assert_eq!(a.accepts(), 1);
+}
+
+/// D15: connections that are being established count, so that they do not pile up at an origin that
+/// swallows them.
+#[test]
+fn no_more_dial_an_origin_that_swallows_everything_than_may_have_it() {
+    let (hole, _held) = blackhole();
+    let proxy = Proxy::builder()
+        .forward(&hole)
+        .origins(&format!("[{{ address: \"{hole}\", connections: 2 }}]"))
+        .on_upstream("connect: { timeout: 5s, attempts: 1, queue_timeout: 300ms }")
+        .start();
+    let clients: Vec<_> = (0..6).map(|_| proxy.dial("forward")).collect();
+    let reasons: Vec<_> = (0..4)
+        .map(|_| proxy.outcome().reason().to_owned())
+        .collect();
+    assert_eq!(reasons, ["queue_timeout"; 4]);
+    drop(clients);
+}
+
+#[test]
+fn connections_leave_from_the_addresses_that_are_given() {
+    let a = OriginDraft::default().echo();
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .on_upstream("connect: { source_addresses: [127.0.7.1, \"::1\", 127.0.7.2] }")
+        .start();
+    let mut from: Vec<_> = (0..4)
+        .map(|_| {
+            let client = proxy.dial("forward");
+            client.must_echo(b"x");
+            client.end();
+            client.receive_to_end();
+            let record = proxy.outcome_of(&client);
+            record
+                .text("origin_local")
+                .split(':')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    from.sort();
+    assert_eq!(from, ["127.0.7.1", "127.0.7.1", "127.0.7.2", "127.0.7.2"]);
+}
+
+/// D08: what this machine lacks is not the origin's fault, and never held against it.
+#[test]
+fn an_address_that_is_not_ours_is_our_own_fault() {
+    let a = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .on_upstream("connect: { source_addresses: [203.0.113.9] }")
+        .on_upstream("health: { check: tcp, interval: 50ms, fall: 1, passive: { failures: 1 } }")
+        .start();
+    for _ in 0..3 {
+        let client = proxy.dial("forward");
+        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+        proxy
+            .outcome_of(&client)
+            .must_be("local_ports_exhausted")
+            .must_have("fault", "proxy");
+    }
+    assert!(
+        !proxy.log().join("\n").contains("an origin"),
+        "{:?}",
+        proxy.log()
+    );
+}
+
+/// D08: with four ports there are four connections, and with one given back there is one more.
+#[test]
+fn ports_that_run_out_mark_no_origin_down() {
+    let directory = crate::harness::Directory::new();
+    let origin = OriginDraft::default()
+        .at(&directory.join("origin.sock"))
+        .echo();
+    let front = directory.join("front.sock");
+    let ports = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range && exec \"$0\" \"$@\"";
+    // All of TCP is within the proxy's own network: its second endpoint is the origin of the first.
+    let proxy = Proxy::builder()
+        .under(&["unshare", "-n", "sh", "-c", ports])
+        .forward(&"127.0.0.1:7000")
+        .listen(&format!("\"unix:{}\"", front.display()))
+        .on_upstream("health: { passive: { failures: 1 } }")
+        .endpoint("inner", "tcp")
+        .listen("127.0.0.1:7000")
+        .route("forward", "", &origin)
+        .start();
+    let held: Vec<_> = (0..4)
+        .map(|_| {
+            let client = proxy.dial("forward");
+            client.must_echo(b"x");
+            client
+        })
+        .collect();
+    let fifth = proxy.dial("forward");
+    assert_eq!(fifth.receive_to_end().0, b"");
+    proxy.outcome().must_be("local_ports_exhausted");
+    held[3].end();
+    held[3].receive_to_end();
+    eventually("a port is free again", || {
+        let client = proxy.dial("forward");
+        client.try_send(b"y").is_ok() && client.try_receive(1).is_some()
+    });
+    let log = proxy.log().join("\n");
+    assert!(!log.contains("ejected") && !log.contains("down"), "{log}");
+}

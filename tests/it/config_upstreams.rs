@@ -1,0 +1,175 @@
+//! The keys of upstreams: what they accept, and what is said about the rest.
+
+use crate::harness::Checked;
+
+fn upstream(mode: &str, upstream: &str) -> Checked {
+    let (protocol, matches) = match mode {
+        "forward" | "originate" => ("tcp", ""),
+        _ => ("tls", "match: { sni: a.test }, "),
+    };
+    Checked::new(&format!(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   protocol: {protocol}\n\
+         \x20   routes:\n\
+         \x20     - {{ name: a, {matches}mode: {mode}, upstream: up }}\n\
+         upstreams:\n\
+         \x20 up:\n{upstream}"
+    ))
+}
+
+const ORIGINS: &str = "    origins: [\"127.0.0.1:9\"]\n";
+
+fn with(mode: &str, keys: &str) -> Checked {
+    upstream(mode, &format!("{ORIGINS}    {keys}\n"))
+}
+
+#[test]
+fn every_key_of_an_upstream_is_accepted() {
+    upstream(
+        "originate",
+        "    origins:\n\
+         \x20     - 10.0.0.11:8200\n\
+         \x20     - { address: \"vault-2.internal:8200\", name: vault-2, weight: 2, backup: false, connections: none, server_name: vault-2.internal }\n\
+         \x20     - { address: \"srv:_vault._tcp.example.com\", server_name: vault.internal, connections: 100 }\n\
+         \x20     - { address: \"unix:/run/vault.sock\", server_name: vault.internal, backup: true }\n\
+         \x20   resolve: { on_gone: drain }\n\
+         \x20   balance: least_connections\n\
+         \x20   connect: { timeout: 3s, attempts: 3, queue: 50, queue_timeout: 5s, source_addresses: [10.0.0.1, \"::1\"] }\n\
+         \x20   slow_start: 30s\n\
+         \x20   tls: { ca: origin-ca.pem }\n\
+         \x20   health:\n\
+         \x20     check: { http: { path: \"/health?a=b\", method: HEAD, host: vault.internal, expect: [200, 429, 470-479] } }\n\
+         \x20     port: 8200\n\
+         \x20     interval: 5s\n\
+         \x20     timeout: 2s\n\
+         \x20     rise: 2\n\
+         \x20     fall: 3\n\
+         \x20     on_down: close\n\
+         \x20     passive: { failures: 5, within: 10s, eject: 30s, max_ejected: 50% }\n",
+    )
+    .must_be_good();
+    for check in [
+        "tcp",
+        "tls",
+        "{ preset: vault-active }",
+        "{ preset: vault-any }",
+        "{ http: {} }",
+    ] {
+        with("forward", &format!("health: {{ check: {check} }}")).must_be_good();
+    }
+    with("forward", "health: { passive: {} }").must_be_good();
+}
+
+#[test]
+fn the_printed_form_reads_back() {
+    let checked = with(
+        "forward",
+        "health: { check: { http: { expect: [200-204, 301] } }, passive: { max_ejected: 7% } }",
+    );
+    let printed = checked.check(&["--print"]);
+    printed
+        .must_exit_with(0)
+        .must_say("200-204")
+        .must_say("7%")
+        .must_say("balance: round_robin");
+    Checked::new(&printed.stdout).must_be_good();
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (keys, about, words) in [
+        ("balance: best", "best", "unknown balance"),
+        ("health: { check: ping }", "ping", "unknown check"),
+        (
+            "health: { check: { preset: vault } }",
+            "vault }",
+            "unknown preset",
+        ),
+        (
+            "health: { check: { http: { expect: [] } } }",
+            "[]",
+            "every check fail",
+        ),
+        (
+            "health: { check: { http: { expect: 99 } } }",
+            "99",
+            "neither a status",
+        ),
+        (
+            "health: { check: { http: { expect: 300-200 } } }",
+            "300-200",
+            "neither a status",
+        ),
+        (
+            "health: { check: { http: { path: health } } }",
+            "health } }",
+            "not a path",
+        ),
+        (
+            "health: { check: { http: { path: \"/a b\" } } }",
+            "\"/a b\"",
+            "not a path",
+        ),
+        (
+            "health: { check: { http: { host: \"a b\" } } }",
+            "\"a b\"",
+            "not a host",
+        ),
+        (
+            "health: { check: { http: {}, preset: vault-any } }",
+            "{ http",
+            "exclude each other",
+        ),
+        (
+            "health: { passive: { max_ejected: 50 } }",
+            "50",
+            "not a percentage",
+        ),
+        (
+            "health: { passive: { max_ejected: 101% } }",
+            "101%",
+            "not a percentage",
+        ),
+        ("health: { interval: 0s }", "0s", "over before it begins"),
+        ("connect: { queue: 0 }", "0 }", "write `none`"),
+        (
+            "connect: { source_addresses: [localhost] }",
+            "localhost",
+            "not an IP address",
+        ),
+    ] {
+        with("forward", keys).must_complain(about, &[words]);
+    }
+}
+
+#[test]
+fn a_service_has_no_name_that_could_be_verified() {
+    let origins = "    origins: [\"srv:_vault._tcp.example.com\"]\n";
+    upstream("originate", origins).must_complain("\"srv:", &["a service has no one host"]);
+    upstream("forward", origins).must_be_good();
+}
+
+#[test]
+fn somebody_has_to_be_no_backup() {
+    let origins = "    origins: [{ address: \"127.0.0.1:9\", backup: true }]\n";
+    upstream("forward", origins).must_complain("[{", &["all of the origins are backups"]);
+}
+
+#[test]
+fn tls_of_a_plain_upstream_is_for_checks_that_speak_it() {
+    let tls = "tls: { ca: origin-ca.pem, server_name: a.test }";
+    with(
+        "passthrough",
+        &format!("{tls}\n    health: {{ check: tls }}"),
+    )
+    .must_be_good();
+    with(
+        "forward",
+        &format!("{tls}\n    health: {{ check: {{ http: {{}} }} }}"),
+    )
+    .must_be_good();
+    with("forward", &format!("{tls}\n    health: {{ check: tcp }}"))
+        .must_warn("origin-ca.pem", &["`tls` has no effect"]);
+}

@@ -1,0 +1,426 @@
+//! Origins that stop, stall, flap, come back and change their roles, and what clients see of it.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Client, Draft, End, Lettered, Origin, OriginDraft, Proxy, Stream, dead_address, eventually, pki,
+};
+
+/// A node of a cluster that tells its role by the status of /v1/sys/health, and its letter to
+/// everybody else.
+struct Node {
+    origin: Origin,
+    status: Arc<AtomicU16>,
+    /// How the connections of checks ended.
+    ends: Arc<Mutex<Vec<End>>>,
+    resumed: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Node {
+    fn new(draft: OriginDraft, letter: &'static str, status: u16, sealed: bool) -> Self {
+        let status = Arc::new(AtomicU16::new(status));
+        let (ends, resumed) = (
+            Arc::<Mutex<Vec<_>>>::default(),
+            Arc::<Mutex<Vec<_>>>::default(),
+        );
+        let (now, seen, kept) = (Arc::clone(&status), Arc::clone(&ends), Arc::clone(&resumed));
+        let origin = draft.serve(move |stream| {
+            let Ok(request) = stream.read() else { return };
+            if sealed {
+                kept.lock().unwrap().push(stream.is_resumed());
+            }
+            if !request.starts_with(b"GET /v1/sys/health HTTP/1.1\r\n") {
+                let _ = stream.try_send(letter);
+                let _ = stream.receive_to_end();
+                return stream.end();
+            }
+            let status = now.load(Ordering::SeqCst);
+            stream.send(format!(
+                "HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\n\r\n{{}}"
+            ));
+            let (_, end) = stream.receive_to_end();
+            stream.end();
+            seen.lock().unwrap().push(end);
+        });
+        Self {
+            origin,
+            status,
+            ends,
+            resumed,
+        }
+    }
+
+    fn sealed(letter: &'static str, status: u16) -> Self {
+        Self::new(Origin::sealed(), letter, status, true)
+    }
+
+    fn says(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+}
+
+fn pair(a: &impl std::fmt::Display, b: &impl std::fmt::Display) -> String {
+    format!("[\"{a}\", \"{b}\"]")
+}
+
+/// A client that says something and returns the letter of its origin.
+fn ask(proxy: &Proxy) -> Option<char> {
+    let client = proxy.client("a.test").try_connect().ok()?;
+    client.try_send(b"who?").ok()?;
+    let letter = client.try_receive(1)?;
+    client.end();
+    Some(char::from(letter[0]))
+}
+
+fn cluster(a: &Node, b: &Node, preset: &str, interval: &str) -> Draft {
+    Proxy::builder()
+        .reencrypt("a.test", &a.origin)
+        .origins(&pair(&a.origin, &b.origin))
+        .on_upstream(&format!(
+            "health: {{ check: {{ preset: {preset} }}, interval: {interval} }}"
+        ))
+}
+
+#[test]
+fn new_connections_follow_the_leader_within_one_interval() {
+    const INTERVAL: Duration = Duration::from_millis(1000);
+    let (a, b) = (Node::sealed("a", 200), Node::sealed("b", 429));
+    let proxy = cluster(&a, &b, "vault-active", "1s").start();
+    proxy.log_line(|line| line.contains("an origin is down") && line.contains("standby"));
+    let letters: Vec<_> = (0..4).map(|_| ask(&proxy)).collect();
+    assert_eq!(letters, [Some('a'); 4]);
+    a.says(429);
+    b.says(200);
+    let start = Instant::now();
+    eventually("the other node gets the connections", || {
+        ask(&proxy) == Some('b')
+    });
+    let took = start.elapsed();
+    assert!(took < INTERVAL + Duration::from_millis(700), "{took:?}");
+    // Once the old leader was asked, too, it gets none.
+    proxy.log_line(|line| line.contains("is down") && line.contains(&a.origin.to_string()));
+    let letters: Vec<_> = (0..4).map(|_| ask(&proxy)).collect();
+    assert_eq!(letters, [Some('b'); 4]);
+}
+
+#[test]
+fn performance_standbys_serve_where_any_node_may() {
+    let (a, b) = (Node::sealed("a", 473), Node::sealed("b", 503));
+    let proxy = cluster(&a, &b, "vault-any", "200ms").start();
+    proxy.log_line(|line| line.contains("an origin is down") && line.contains("sealed"));
+    assert_eq!(
+        (0..3).map(|_| ask(&proxy)).collect::<Vec<_>>(),
+        [Some('a'); 3]
+    );
+    let strict = cluster(&a, &b, "vault-active", "200ms").start();
+    eventually("no node is active", || ask(&strict).is_none());
+    strict.outcome();
+}
+
+/// U03: checks have sessions of nobody, and leave none.
+#[test]
+fn checks_end_politely_and_resume_nothing() {
+    let (a, b) = (Node::sealed("a", 200), Node::sealed("b", 200));
+    let proxy = cluster(&a, &b, "vault-active", "100ms").start();
+    eventually("some checks have ended", || {
+        a.ends.lock().unwrap().len() >= 4
+    });
+    assert!(ask(&proxy).is_some());
+    for node in [&a, &b] {
+        let ends = node.ends.lock().unwrap().clone();
+        assert!(ends.iter().all(|end| *end == End::Clean), "{ends:?}");
+        assert!(node.resumed.lock().unwrap().iter().all(|resumed| !resumed));
+        assert_eq!(node.origin.failed_handshakes(), 0);
+    }
+}
+
+#[test]
+fn a_check_of_tls_verifies_and_leaves_no_trace_of_an_error() {
+    let good = Origin::sealed().serve(|stream| {
+        let _ = stream.receive_to_end();
+    });
+    let bad = Origin::tls(&pki().origin(&["other.test"])).echo();
+    let proxy = Proxy::builder()
+        .passthrough("a.test", &good)
+        .origins(&pair(&good, &bad))
+        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
+        .on_upstream("health: { check: tls, interval: 60ms, fall: 2 }")
+        .start();
+    let line = proxy.log_line(|line| line.contains("an origin is down"));
+    assert!(
+        line.contains(&bad.to_string()) && line.contains("origin_tls_name"),
+        "{line}"
+    );
+    let before = good.accepts();
+    eventually("more checks", || good.accepts() > before + 3);
+    assert_eq!(good.failed_handshakes(), 0);
+    assert_eq!(good.bytes(), 0);
+}
+
+#[test]
+fn plain_origins_are_asked_plainly_and_at_another_port() {
+    let a = Node::new(Origin::plain(), "a", 204, false);
+    let b = Node::new(Origin::plain(), "b", 500, false);
+    let check = "{ http: { path: /v1/sys/health, expect: [200, 204-206] } }";
+    let proxy = Proxy::builder()
+        .forward(&a.origin)
+        .origins(&pair(&a.origin, &b.origin))
+        .on_upstream(&format!("health: {{ check: {check}, interval: 60ms }}"))
+        .start();
+    let line = proxy.log_line(|line| line.contains("an origin is down"));
+    assert!(
+        line.contains("status 500") && line.contains(&b.origin.to_string()),
+        "{line}"
+    );
+    let elsewhere = Lettered::new('c');
+    let port = a.origin.place().port();
+    let proxy = Proxy::builder()
+        .forward(&elsewhere)
+        .on_upstream(&format!(
+            "health: {{ check: {check}, port: {port}, interval: 60ms, fall: 1 }}"
+        ))
+        .start();
+    assert_eq!(proxy.letters(2), "cc");
+    a.says(500);
+    proxy.log_line(|line| line.contains("is down") && line.contains(&elsewhere.to_string()));
+    assert!(proxy.try_letter().is_none());
+}
+
+#[test]
+fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back() {
+    let a = Lettered::new('a');
+    let address = a.address();
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .on_upstream("health: { check: tcp, interval: 1s }")
+        .start();
+    assert_eq!(proxy.letter(), 'a');
+    proxy.outcome();
+    drop(a);
+    proxy.log_line(|line| line.contains("an origin is down") && line.contains("origin_refused"));
+    let start = Instant::now();
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    assert!(
+        start.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        start.elapsed()
+    );
+    proxy
+        .outcome_of(&client)
+        .must_be("no_origin")
+        .must_have("stage", "connect")
+        .must_have("fault", "origin");
+    let _back = Lettered::at(address, 'b');
+    let start = Instant::now();
+    eventually("it is back", || proxy.try_letter().is_some());
+    assert!(
+        start.elapsed() < Duration::from_millis(2200),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// Clients see at most the connections that were on an origin when it died: its end is found out by
+/// those that come next, who go elsewhere.
+#[test]
+fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connections() {
+    let mut origins: Vec<_> = "abc"
+        .chars()
+        .map(|letter| Some(Lettered::new(letter)))
+        .collect();
+    let addresses: Vec<_> = origins.iter().flatten().map(Lettered::address).collect();
+    let list: Vec<_> = addresses
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    let proxy = Arc::new(
+        Proxy::builder()
+            .forward(&addresses[0])
+            .origins(&format!("[{}]", list.join(", ")))
+            .on_upstream("balance: least_connections")
+            .on_upstream(
+                "health: { check: tcp, interval: 100ms, passive: { failures: 2, eject: 200ms } }",
+            )
+            .start(),
+    );
+    let stop = Arc::new(AtomicU16::new(0));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (proxy, stop) = (Arc::clone(&proxy), Arc::clone(&stop));
+            thread::spawn(move || {
+                let (mut served, mut unserved) = (0, 0);
+                while stop.load(Ordering::SeqCst) == 0 {
+                    match proxy.try_letter() {
+                        Some(_) => served += 1,
+                        None => unserved += 1,
+                    }
+                }
+                (served, unserved)
+            })
+        })
+        .collect();
+    for round in 0..6 {
+        let victim = round % 3;
+        origins[victim] = None;
+        if round % 2 == 0 {
+            proxy.log_line(|line| line.contains("is down") || line.contains("is ejected"));
+        }
+        let letter = char::from(b"abc"[victim]);
+        origins[victim] = Some(Lettered::at(addresses[victim], letter));
+    }
+    eventually("all are at work again", || {
+        let letters = proxy.letters(9);
+        "abc".chars().all(|letter| letters.contains(letter))
+    });
+    stop.store(1, Ordering::SeqCst);
+    let (mut served, mut unserved) = (0, 0);
+    for client in clients {
+        let counts = client.join().unwrap();
+        served += counts.0;
+        unserved += counts.1;
+    }
+    // A connection that had come to a dying origin may not have heard its letter yet: one for each
+    // client and death at the most.
+    assert!(
+        served > 50 && unserved <= 24,
+        "{served} served, {unserved} not"
+    );
+}
+
+#[test]
+fn an_origin_that_stalls_is_found_out_by_the_time_of_its_check() {
+    let good = Node::sealed("a", 200);
+    let stalling = Origin::plain().silent();
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &good.origin)
+        .origins(&pair(&stalling, &good.origin))
+        .on_upstream("health: { check: tls, interval: 100ms, timeout: 200ms, fall: 2 }")
+        .start();
+    let line = proxy.log_line(|line| line.contains("an origin is down"));
+    assert!(line.contains("origin_tls_timeout"), "{line}");
+    let start = Instant::now();
+    assert_eq!(
+        (0..4).map(|_| ask(&proxy)).collect::<Vec<_>>(),
+        [Some('a'); 4]
+    );
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+/// U07: one check at a time, so many in so much time, and not all origins at the same moment.
+#[test]
+fn checks_are_no_herd() {
+    let origins: Vec<_> = (0..30).map(|_| Lettered::new('x')).collect();
+    let list: Vec<_> = origins
+        .iter()
+        .map(|origin| format!("\"{origin}\""))
+        .collect();
+    let proxy = Proxy::builder()
+        .forward(&origins[0])
+        .origins(&format!("[{}]", list.join(", ")))
+        .on_upstream("health: { check: tcp, interval: 500ms }")
+        .start();
+    let start = Instant::now();
+    eventually("each was checked four times", || {
+        origins.iter().all(|origin| origin.accepts() >= 4)
+    });
+    let intervals = start.elapsed().as_millis() / 450 + 2;
+    for origin in &origins {
+        assert!(
+            origin.accepts() as u128 <= intervals,
+            "{} in {intervals}",
+            origin.accepts()
+        );
+    }
+    assert!(!proxy.log().join("\n").contains("down"));
+}
+
+#[test]
+fn an_origin_that_fails_connections_is_left_alone() {
+    let good = Node::sealed("a", 200);
+    let failing = Origin::plain().serve(|stream| {
+        let _ = stream.read();
+        stream.reset();
+    });
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &good.origin)
+        .origins(&pair(&failing, &good.origin))
+        .on_upstream("health: { passive: { failures: 3, eject: 1h } }")
+        .start();
+    for _ in 0..12 {
+        assert_eq!(ask(&proxy), Some('a'), "clients do not notice");
+    }
+    assert_eq!(failing.accepts(), 3);
+    proxy.log_line(|line| line.contains("is ejected") && line.contains(&failing.to_string()));
+}
+
+/// A failure of trust ends the connection, and counts all the same.
+#[test]
+fn an_origin_with_a_wrong_certificate_is_left_alone_too() {
+    let good = Node::sealed("a", 200);
+    let wrong = Origin::tls(&pki().edge(&["origin.test"])).echo();
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &good.origin)
+        .origins(&pair(&wrong, &good.origin))
+        .on_upstream("health: { passive: { failures: 2 } }")
+        .start();
+    let letters: Vec<_> = (0..8).map(|_| ask(&proxy)).collect();
+    assert_eq!(letters.iter().filter(|letter| letter.is_none()).count(), 2);
+    assert_eq!(letters[4..], [Some('a'); 4]);
+    assert_eq!(wrong.bytes(), 0);
+}
+
+/// What a client asks for must not be able to have an origin ejected.
+#[test]
+fn a_client_cannot_have_an_origin_ejected_by_what_it_asks_for() {
+    let identity = pki().origin(&["origin.test", "good.wild.test"]);
+    let [one, other] = [(); 2].map(|()| Origin::tls(&identity).alpn(&["http/1.1"]).echo());
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &one)
+        .on_tls("alpn: [h2, http/1.1]")
+        .origins(&pair(&one, &other))
+        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
+        .endpoint("second", "tls")
+        .route("reencrypt", "*.wild.test", &one)
+        .certificate_for(&["*.wild.test"])
+        .origins(&pair(&one, &other))
+        .origin_tls("{ ca: origin-ca.pem, sni: client }")
+        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
+        .start();
+    let client = proxy.client("a.test").alpn(&["h2"]).connect();
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("origin_alpn");
+    let client = Client::new(proxy.place("second"), "stranger.wild.test").connect();
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("origin_tls_name");
+    assert!(!proxy.log().join("\n").contains("ejected"));
+    for _ in 0..2 {
+        proxy
+            .client("a.test")
+            .alpn(&["http/1.1"])
+            .connect()
+            .must_echo(b"x");
+        Client::new(proxy.place("second"), "good.wild.test")
+            .connect()
+            .must_echo(b"x");
+    }
+    assert_eq!((one.accepts(), other.accepts()), (4, 2), "both are used");
+}
+
+#[test]
+fn the_only_origin_is_never_ejected() {
+    let (dead, _held) = dead_address();
+    let proxy = Proxy::builder()
+        .forward(&dead)
+        .on_upstream("connect: { attempts: 1 }")
+        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
+        .start();
+    for _ in 0..4 {
+        let client: Stream = proxy.dial("forward");
+        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+        proxy.outcome_of(&client).must_be("origin_refused");
+    }
+}

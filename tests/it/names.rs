@@ -1,0 +1,185 @@
+//! Origins that go by a name: what the resolver says, and what happens when it says something else,
+//! or nothing.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Directory, End, Lettered, NameServer, Proxy, Says, blackhole, eventually};
+
+fn addresses(origins: &[Lettered]) -> Vec<SocketAddr> {
+    origins.iter().map(Lettered::address).collect()
+}
+
+fn hosted(server: &NameServer, directory: &Directory, port: u16) -> crate::harness::Draft {
+    Proxy::builder()
+        .forward(&format!("app.test:{port}"))
+        .resolving_by(server, directory)
+}
+
+fn sorted(letters: &str) -> String {
+    let mut letters: Vec<_> = letters.chars().collect();
+    letters.sort_unstable();
+    letters.dedup();
+    letters.into_iter().collect()
+}
+
+#[test]
+fn each_address_is_an_origin_and_answers_are_followed() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origins = Lettered::at_one_port("abc");
+    let at = addresses(&origins);
+    server.addresses("app.test", &at[..2]);
+    let proxy = hosted(&server, &directory, at[0].port()).start();
+    assert_eq!(sorted(&proxy.letters(4)), "ab");
+    let held: Vec<_> = (0..2).map(|_| proxy.try_letter().unwrap()).collect();
+    // What is new counts at once, what is missing after two equal answers.
+    server.addresses("app.test", &at[1..]);
+    eventually("the new one gets connections", || proxy.letter() == 'c');
+    proxy.log_line(|line| line.contains("has left DNS") && line.contains(&at[0].to_string()));
+    assert_eq!(sorted(&proxy.letters(6)), "bc");
+    // Live connections stay.
+    for (_, stream) in &held {
+        stream.must_echo(b"still here");
+    }
+}
+
+#[test]
+fn the_last_good_answer_is_kept_while_the_resolver_fails() {
+    for trouble in [Says::NoSuchName, Says::Failure, Says::Nothing] {
+        let (server, directory) = (NameServer::new(), Directory::new());
+        let origins = Lettered::at_one_port("a");
+        server.addresses("app.test", &addresses(&origins));
+        let proxy = hosted(&server, &directory, origins[0].address().port()).start();
+        assert_eq!(proxy.letter(), 'a');
+        server.about("app.test", trouble);
+        proxy.log_line(|line| line.contains("cannot be resolved"));
+        server.wait_for_questions(2);
+        let start = Instant::now();
+        assert_eq!(proxy.letters(3), "aaa");
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "nobody waits for the resolver"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origins = Lettered::at_one_port("a");
+    let port = origins[0].address().port();
+    let proxy = hosted(&server, &directory, port)
+        .endpoint("other", "tcp")
+        .route("forward", "", &origins[0])
+        .origins(&format!("[\"late.test:{port}\", \"{}\"]", origins[0]))
+        .start();
+    assert_eq!(proxy.dial("other").receive(1), b"a");
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    proxy
+        .outcome_of(&client)
+        .must_be("origin_resolve")
+        .must_have("stage", "resolve");
+    server.addresses("app.test", &addresses(&origins));
+    eventually("it is taken in", || proxy.try_letter().is_some());
+}
+
+#[test]
+fn a_resolver_that_hangs_blocks_nobody_who_does_not_need_it() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    server.about("app.test", Says::Nothing);
+    let origins = Lettered::at_one_port("a");
+    let port = origins[0].address().port();
+    let proxy = hosted(&server, &directory, port)
+        .origins(&format!("[\"app.test:{port}\", \"{}\"]", origins[0]))
+        .start();
+    let start = Instant::now();
+    assert_eq!(proxy.letters(5), "aaaaa");
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn an_answer_is_used_for_as_long_as_it_says() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origins = Lettered::at_one_port("a");
+    let ip = std::net::Ipv4Addr::new(127, 0, 1, 1);
+    server.about("app.test", Says::Addresses(vec![ip], 3));
+    let proxy = hosted(&server, &directory, origins[0].address().port()).start();
+    assert_eq!(proxy.letter(), 'a');
+    let (start, before) = (Instant::now(), server.questions());
+    assert_eq!(proxy.letters(20), "a".repeat(20));
+    server.wait_for_questions(1);
+    assert!(
+        start.elapsed() > Duration::from_millis(1500),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(server.questions() <= before + 2, "A and AAAA, once");
+}
+
+#[test]
+fn services_have_ports_priorities_and_weights() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let [a, b, c] = ['a', 'b', 'c'].map(Lettered::new);
+    let service = |origin: &Lettered, priority, weight| {
+        (priority, weight, origin.address().port(), "node.test.")
+    };
+    let all = vec![service(&a, 10, 3), service(&b, 10, 1), service(&c, 20, 1)];
+    server.about("_app._tcp.test", Says::Services(all, 1));
+    server.addresses("node.test", &[a.address()]);
+    let proxy = Proxy::builder()
+        .forward(&"srv:_app._tcp.test")
+        .resolving_by(&server, &directory)
+        .start();
+    let letters = proxy.letters(8);
+    assert_eq!(letters.matches('a').count(), 6, "{letters}");
+    assert_eq!(letters.matches('b').count(), 2, "{letters}");
+    drop((a, b));
+    assert_eq!(
+        proxy.letter(),
+        'c',
+        "the next priority, when the first is gone"
+    );
+    server.about("_app._tcp.test", Says::Services(vec![service(&c, 5, 1)], 1));
+    proxy.log_line(|line| line.contains("has left DNS"));
+    assert_eq!(proxy.letters(3), "ccc");
+}
+
+/// RFC 8305: an address that does not answer costs a quarter of a second, not the whole timeout.
+#[test]
+fn an_address_that_swallows_everything_is_raced_by_another_of_its_name() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let (hole, _held) = blackhole();
+    let good = Lettered::at(SocketAddr::from(([127, 0, 1, 1], hole.port())), 'a');
+    server.addresses("app.test", &[hole, good.address()]);
+    let proxy = hosted(&server, &directory, hole.port())
+        .on_upstream("connect: { timeout: 8s }")
+        .start();
+    let start = Instant::now();
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive(1), b"a");
+    assert_eq!(proxy.letters(3), "aaa");
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    client.end();
+    client.receive_to_end();
+    let origin = format!("app.test:{} ({})", hole.port(), good.address());
+    proxy.outcome_of(&client).must_have("origin", &origin);
+}
+
+#[test]
+fn addresses_of_this_machine_s_own_list_need_no_server() {
+    let origin = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&format!("localhost:{}", origin.address().port()))
+        .resolving_by(&NameServer::new(), &Directory::new())
+        .start();
+    assert_eq!(proxy.letters(2), "aa");
+}

@@ -1,0 +1,175 @@
+//! What becomes of live connections when something happens to their origin, and what operators see of
+//! origins and say about them.
+
+use serde_json::Value;
+
+use crate::harness::{Directory, End, Lettered, NameServer, Proxy, eventually};
+
+fn origins(proxy: &Proxy) -> Vec<Value> {
+    let answer = proxy.ctl_json(&["origins"]);
+    answer["origins"].as_array().unwrap().clone()
+}
+
+/// One key of the origin at this address.
+fn shown(proxy: &Proxy, origin: &Lettered, key: &str) -> Value {
+    let address = origin.address().to_string();
+    let all = origins(proxy);
+    let one = all.iter().find(|shown| shown["address"] == address);
+    one.unwrap_or_else(|| panic!("no {address} in {all:?}"))[key].clone()
+}
+
+fn two(health: &str) -> (Lettered, Lettered, Proxy) {
+    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&format!(
+            "[{{ name: one, address: \"{a}\" }}, {{ name: other, address: \"{b}\", connections: 9 }}]"
+        ))
+        .on_upstream(health)
+        .admin()
+        .start();
+    (a, b, proxy)
+}
+
+#[test]
+fn connections_to_an_origin_that_is_down_are_closed_where_the_file_says_so() {
+    let (status, origin) = (Lettered::new('x'), Lettered::new('a'));
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream(&format!(
+            "health: {{ check: tcp, port: {}, interval: 100ms, on_down: close }}",
+            status.address().port()
+        ))
+        .admin()
+        .start();
+    let (_, client) = proxy.try_letter().unwrap();
+    client.must_echo(b"x");
+    // The origin itself is well: what is checked is elsewhere.
+    drop(status);
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    proxy
+        .outcome_of(&client)
+        .must_be("origin_down")
+        .must_have("fault", "origin");
+    assert_eq!(shown(&proxy, &origin, "state"), "down");
+    let why = shown(&proxy, &origin, "check");
+    assert!(why.as_str().unwrap().contains("origin_refused"), "{why}");
+}
+
+#[test]
+fn connections_stay_where_the_file_does_not_say_so() {
+    let (status, origin) = (Lettered::new('x'), Lettered::new('a'));
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream(&format!(
+            "health: {{ check: tcp, port: {}, interval: 100ms }}",
+            status.address().port()
+        ))
+        .start();
+    let (_, client) = proxy.try_letter().unwrap();
+    drop(status);
+    proxy.log_line(|line| line.contains("an origin is down"));
+    client.must_echo(b"still here");
+    assert!(proxy.try_letter().is_none());
+}
+
+#[test]
+fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origins = Lettered::at_one_port("ab");
+    server.addresses("app.test", &[origins[0].address()]);
+    let proxy = Proxy::builder()
+        .forward(&format!("app.test:{}", origins[0].address().port()))
+        .on_upstream("resolve: { on_gone: drain }")
+        .top("process: { drain: { idle_after: 200ms } }")
+        .resolving_by(&server, &directory)
+        .start();
+    let (letter, client) = proxy.try_letter().unwrap();
+    assert_eq!(letter, 'a');
+    server.addresses("app.test", &[origins[1].address()]);
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("drain");
+    assert_eq!(proxy.letters(2), "bb");
+}
+
+#[test]
+fn origins_are_shown_with_what_they_have() {
+    let (a, b, proxy) = two("health: { check: tcp, interval: 100ms }");
+    let _held = proxy.try_letter().unwrap();
+    eventually("both were checked", || {
+        origins(&proxy).iter().all(|shown| shown["check"] == "ok")
+    });
+    for (origin, name, connections) in [(&a, "one", 1), (&b, "other", 0)] {
+        assert_eq!(shown(&proxy, origin, "name"), name);
+        assert_eq!(shown(&proxy, origin, "state"), "up");
+        assert_eq!(shown(&proxy, origin, "connections"), connections);
+        assert_eq!(shown(&proxy, origin, "weight"), 1);
+    }
+    assert_eq!(shown(&proxy, &b, "most"), 9);
+    proxy
+        .ctl(&["origins"])
+        .must_exit_with(0)
+        .must_say(&b.address().to_string());
+}
+
+#[test]
+fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
+    let (a, b, proxy) = two("balance: round_robin");
+    let (letter, client) = proxy.try_letter().unwrap();
+    assert_eq!(letter, 'a');
+    let order = |words: &[&str]| {
+        let all: Vec<_> = ["origin", "upstream-0"]
+            .iter()
+            .chain(words)
+            .copied()
+            .collect();
+        proxy.ctl(&all)
+    };
+    order(&["one", "drain"]).must_exit_with(0);
+    assert_eq!(shown(&proxy, &a, "state"), "drain");
+    assert_eq!(proxy.letters(3), "bbb");
+    client.must_echo(b"may finish");
+    // It holds over a reload, as its line is the same.
+    let text = std::fs::read_to_string(proxy.directory().join("config.yaml")).unwrap();
+    proxy.reload(&format!("{text}\n"));
+    assert_eq!(proxy.letters(3), "bbb");
+    order(&["one", "disable"]).must_exit_with(0);
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("killed");
+    assert_eq!(shown(&proxy, &a, "state"), "disabled");
+    order(&["one", "enable"]).must_exit_with(0);
+    order(&[&b.address().to_string(), "weight", "3"]).must_exit_with(0);
+    let letters = proxy.letters(8);
+    assert_eq!(letters.matches('b').count(), 6, "{letters}");
+    assert_ne!(order(&["one", "weight", "0"]).code, Some(0));
+    assert_ne!(order(&["nobody", "drain"]).code, Some(0));
+    // A line that has changed begins afresh.
+    let changed = text.replace("name: other,", "name: other, weight: 1, backup: false,");
+    proxy.reload(&changed.replace("connections: 9", "connections: 8"));
+    assert_eq!(shown(&proxy, &b, "weight"), 1);
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_origins() {
+    let (a, b, proxy) = two("health: { check: tcp, interval: 100ms }");
+    let (_, client) = proxy.try_letter().unwrap();
+    let gone = b.address();
+    drop(b);
+    proxy.log_line(|line| line.contains("an origin is down"));
+    let text = std::fs::read_to_string(proxy.directory().join("config.yaml")).unwrap();
+    proxy.reload(&text.replace("100ms", "1h"));
+    assert_eq!(shown(&proxy, &a, "connections"), 1);
+    let down = origins(&proxy);
+    let down = down
+        .iter()
+        .find(|shown| shown["address"] == gone.to_string());
+    assert_eq!(down.unwrap()["state"], "down");
+    assert_eq!(proxy.letters(3), "aaa");
+    client.must_echo(b"still here");
+    // Without checks nothing is held against anybody.
+    proxy.reload(&text.replace(
+        "health: { check: tcp, interval: 100ms }",
+        "slow_start: none",
+    ));
+    assert!(origins(&proxy).iter().all(|shown| shown["state"] == "up"));
+}

@@ -1,0 +1,202 @@
+//! A cluster of etcd behind Reseal, whose nodes are stopped and started under load.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Directory, Port, Proxy, command, eventually, output, pki};
+
+/// A node, and what it needs to come back as the same one.
+struct Node {
+    name: String,
+    client: Port,
+    peer: Port,
+    child: Option<Child>,
+}
+
+impl Node {
+    fn new(n: usize) -> Self {
+        Self {
+            name: format!("node-{n}"),
+            client: Port::reserve(),
+            peer: Port::reserve(),
+            child: None,
+        }
+    }
+
+    fn start(&mut self, directory: &Directory, cluster: &str) {
+        let log = directory.join(&format!("{}.log", self.name));
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        let (client, peer) = (self.client.number(), self.peer.number());
+        let (client, peer) = (
+            format!("https://127.0.0.1:{client}"),
+            format!("http://127.0.0.1:{peer}"),
+        );
+        let child = command("etcd")
+            .args(["--name", &self.name, "--initial-cluster", cluster])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .arg("--data-dir")
+            .arg(directory.join(&self.name))
+            .arg("--cert-file")
+            .arg(directory.join("origin.pem"))
+            .arg("--key-file")
+            .arg(directory.join("origin.key"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+            let _ = kill_process(pid, Signal::TERM);
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// One request to etcd's JSON interface through the proxy; its answer, if there is one.
+fn request(port: u16, trust: &str, path: &str, body: &str) -> Option<serde_json::Value> {
+    let host = format!("a.test:{port}:127.0.0.1");
+    let url = format!("https://a.test:{port}{path}");
+    let arguments = [
+        "-sS",
+        "--max-time",
+        "10",
+        "--cacert",
+        trust,
+        "--resolve",
+        &host,
+        "-d",
+        body,
+        &url,
+    ];
+    let finished = output("curl", &arguments, "");
+    (finished.code == Some(0)).then(|| serde_json::from_str(&finished.stdout).ok())?
+}
+
+#[test]
+fn a_cluster_is_restarted_node_by_node_under_load() {
+    let directory = Directory::new();
+    let identity = pki().origin(&["origin.test", "127.0.0.1"]);
+    directory.write("origin.pem", &identity.cert);
+    directory.write("origin.key", &identity.key);
+    let trust = directory
+        .write("trust.pem", pki().edge.pem())
+        .display()
+        .to_string();
+    let mut nodes: Vec<_> = (0..3).map(Node::new).collect();
+    let peer = |node: &Node| format!("{}=http://127.0.0.1:{}", node.name, node.peer.number());
+    let cluster = nodes.iter().map(peer).collect::<Vec<_>>().join(",");
+    for node in &mut nodes {
+        node.start(&directory, &cluster);
+    }
+    let origins: Vec<_> = nodes
+        .iter()
+        .map(|node| format!("\"{}\"", node.client.address()))
+        .collect();
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &nodes[0].client.address())
+        .origins(&format!("[{}]", origins.join(", ")))
+        .on_upstream("balance: least_connections")
+        .on_upstream("health: { check: { http: { path: /health } }, interval: 200ms, passive: {} }")
+        .start();
+    let port = proxy.place("edge").port();
+    let put = move |trust: &str, key: u32| {
+        // The key is the number in base64, of digits that are their own.
+        request(
+            port,
+            trust,
+            "/v3/kv/put",
+            &format!("{{\"key\":\"{key:08}\",\"value\":\"AAAA\"}}"),
+        )
+        .is_some_and(|answer| answer["header"]["revision"].is_string())
+    };
+    eventually("the cluster is there", || put(&trust, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = {
+        let (stop, trust) = (Arc::clone(&stop), trust.clone());
+        thread::spawn(move || {
+            let (mut done, mut failed) = (Vec::new(), 0);
+            let mut key = 1;
+            while !stop.load(Ordering::SeqCst) {
+                match put(&trust, key) {
+                    true => done.push(key),
+                    false => failed += 1,
+                }
+                key += 1;
+            }
+            (done, failed)
+        })
+    };
+    for node in &mut nodes {
+        let address = node.client.address().to_string();
+        let about = |line: &str, what: &str| line.contains(what) && line.contains(&address);
+        let ups = |proxy: &Proxy| {
+            proxy
+                .log()
+                .iter()
+                .filter(|l| about(l, "is up again"))
+                .count()
+        };
+        let before = ups(&proxy);
+        node.stop();
+        proxy.log_line(|line| about(line, "an origin is down"));
+        node.start(&directory, &cluster);
+        eventually("it is up again", || ups(&proxy) > before);
+    }
+    stop.store(true, Ordering::SeqCst);
+    let (done, failed) = load.join().unwrap();
+    // Whatever was under way at a node that stopped, or waited for a new leader.
+    assert!(
+        done.len() > 20 && failed <= 6,
+        "{} done, {failed} failed",
+        done.len()
+    );
+    for key in done {
+        let answer = request(
+            port,
+            &trust,
+            "/v3/kv/range",
+            &format!("{{\"key\":\"{key:08}\"}}"),
+        );
+        assert_eq!(answer.unwrap()["count"], "1", "{key} was acknowledged");
+    }
+    for node in &nodes {
+        let log = fs::read_to_string(directory.join(&format!("{}.log", node.name))).unwrap();
+        // A check that a starting node lets wait for too long is cut; all others are ended in full.
+        assert!(!log.contains("error \"EOF\""), "a check hung up:\n{log}");
+    }
+}
