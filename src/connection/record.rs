@@ -79,7 +79,7 @@ impl<'a> Recorder<'a> {
             endpoint: Arc::clone(&endpoint.name),
             client,
             peer: None,
-            local,
+            local: local.map(Into::into),
             sni: None,
             tls: None,
             client_cert: None,
@@ -141,7 +141,7 @@ impl<'a> Recorder<'a> {
             let client = Client::Ip(source);
             let peer = std::mem::replace(&mut record.client, client);
             record.peer = (peer != client).then(|| Box::new(peer));
-            record.local = Some(destination);
+            record.local = Some(destination.into());
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> Recorder<'a> {
         if let Some(record) = self.draft() {
             record.origin = Some(Arc::clone(&origin.name));
             record.origin_address = match address {
-                Some(Address::Ip(address)) => Some(*address),
+                Some(Address::Ip(address)) => Some((*address).into()),
                 Some(Address::Host(..) | Address::Srv(_) | Address::Unix(_)) | None => None,
             };
         }
@@ -187,7 +187,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn origin_local(&mut self, socket: &Socket) {
         let local = self.log.is_open().then(|| socket.local()).flatten();
         if let Some(record) = self.draft() {
-            record.origin_local = local;
+            record.origin_local = local.map(Into::into);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The access log: one record per connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +39,7 @@ pub struct AccessRecord {
     /// Who has sent a PROXY header that names another client.
     pub peer: Option<Box<Client>>,
     /// The address that the client dialled; where a PROXY header came, which it names.
-    pub local: Option<SocketAddr>,
+    pub local: Option<Place>,
     /// The server name, normalised where it could be; from the wire.
     pub sni: Option<Box<str>>,
     /// The client's TLS.
@@ -55,9 +55,9 @@ pub struct AccessRecord {
     /// The name of the origin that was tried last.
     pub origin: Option<Arc<str>>,
     /// The address that was tried last, where the origin has one.
-    pub origin_address: Option<SocketAddr>,
+    pub origin_address: Option<Place>,
     /// Our address towards the origin.
-    pub origin_local: Option<SocketAddr>,
+    pub origin_local: Option<Place>,
     /// The origin's TLS.
     pub origin_tls: Option<Box<TlsFacts>>,
     /// Application bytes from the client to the origin.
@@ -68,6 +68,34 @@ pub struct AccessRecord {
     pub stages: StageTimes,
     /// Time since it was accepted.
     pub total: Duration,
+}
+
+/// An address and port in half the room of a `SocketAddr`, as every live connection has several and
+/// nearly all are IPv4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Of IPv4.
+    V4(SocketAddrV4),
+    /// Of IPv6.
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<SocketAddr> for Place {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(address) => address.fmt(f),
+        }
+    }
 }
 
 /// The time that a connection has spent in each stage. Four bytes each, as every live connection has
@@ -191,7 +219,7 @@ impl AccessRecord {
             "peer",
             self.peer.as_ref().map(|peer| peer.to_string()).as_deref(),
         );
-        address(line, "local", self.local);
+        address(line, "local", self.local.as_ref());
         maybe_escaped(line, "sni", self.sni.as_deref());
         if let Some(tls) = &self.tls {
             if let Some(alpn) = &tls.alpn {
@@ -209,7 +237,7 @@ impl AccessRecord {
         line.maybe("mode", self.mode);
         line.maybe("upstream", self.upstream.as_deref());
         line.maybe("origin", self.origin().as_deref());
-        address(line, "origin_local", self.origin_local);
+        address(line, "origin_local", self.origin_local.as_ref());
         if let Some(tls) = &self.origin_tls {
             line.maybe("origin_tls_version", tls.version);
             line.number("origin_tls_resumed", tls.resumed);
@@ -233,7 +261,7 @@ impl AccessRecord {
     /// The origin's name, and its address where that says more.
     fn origin(&self) -> Option<String> {
         let name = self.origin.as_deref()?;
-        let address = self.origin_address.map(|address| address.to_string());
+        let address = self.origin_address.as_ref().map(ToString::to_string);
         Some(match address {
             Some(address) if address != name => format!("{name} ({address})"),
             _ => name.to_owned(),
@@ -274,7 +302,7 @@ fn certificate(line: &mut Line, cert: &CertificateFacts) {
     line.string("not_after", &unix_timestamp(cert.not_after));
 }
 
-fn address(line: &mut Line, key: &str, address: Option<SocketAddr>) {
+fn address(line: &mut Line, key: &str, address: Option<&Place>) {
     if let Some(address) = address {
         line.string(key, &address.to_string());
     }

@@ -97,7 +97,7 @@ impl Control {
         connections.retain(|connection| {
             let record = &connection.facts.record;
             let is_there = match address {
-                Address::Ip(address) => record.origin_address == Some(*address),
+                Address::Ip(address) => record.origin_address == Some((*address).into()),
                 _ => record.origin.as_deref() == Some(origin),
             };
             is_there && record.upstream.as_deref() == Some(upstream)
