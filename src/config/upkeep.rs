@@ -68,7 +68,20 @@ spec! {
         default on_down: OnDown = "keep",
         /// What failing connections lead to.
         optional passive: Passive,
-        later send_proxy_protocol;
+        /// The PROXY header that checks begin with, for origins that want one.
+        default send_proxy_protocol: CheckHeader = "off",
+    }
+}
+
+words! {
+    /// The PROXY header of a check, which says that it is Reseal's own.
+    pub enum CheckHeader("choice") {
+        /// None.
+        Off = "off",
+        /// Version 1: UNKNOWN.
+        V1 = "v1",
+        /// Version 2: LOCAL.
+        V2 = "v2",
     }
 }
 

@@ -57,6 +57,14 @@ async fn reach(policy: &HealthPolicy, member: &Member, deadline: Instant) -> Res
         }
         Err(_) => return Err(trouble(Reason::OriginConnectTimeout)),
     };
+    // A fresh socket takes these few bytes at once.
+    if !policy.opening.is_empty()
+        && let Err(error) = leg.socket.write_all(policy.opening).await
+    {
+        return Err(Trouble::Origin(
+            format!("{}: {error}", Reason::OriginReset).into(),
+        ));
+    }
     if let Some(tls) = &policy.tls {
         let sealing = seal(tls, member, &mut leg);
         timeout_at(deadline, sealing)

@@ -37,6 +37,8 @@ pub struct HealthPolicy {
     /// The TLS of the checks; absent where they are plain. It is theirs alone: no session of a check is
     /// ever resumed by a client's connection, nor the other way round.
     pub tls: Option<ClientSide>,
+    /// What is sent before all else: a PROXY header, or nothing.
+    pub opening: &'static [u8],
     /// The port, where it is not the origin's own.
     pub port: Option<u16>,
     /// From one check to the next.
@@ -157,7 +159,15 @@ impl Round {
             due = Instant::now();
             if member.state.order() != Order::Disable {
                 let verdict = check::run(&self.policy, &member, |verdict| {
-                    let Self { group, policy, .. } = &self;
+                    let Self {
+                        group,
+                        policy,
+                        stop,
+                    } = &self;
+                    // Other checks, or none, are in force: this one came too late.
+                    if stop.has_changed().is_err() {
+                        return;
+                    }
                     group.checked(&member, verdict, policy.threshold, policy.close);
                 });
                 verdict.await;

@@ -18,6 +18,8 @@ pub enum Order {
         idle_after: Duration,
         /// The moment before which it stays all the same: idle connections end one after the other.
         from: Instant,
+        /// The moment at which it ends in any case.
+        until: Instant,
     },
     /// End, for this reason.
     End {
@@ -47,10 +49,16 @@ impl Leash {
         leash
     }
 
-    /// Gives an order. To end is final; a later drain takes the place of an earlier one.
+    /// Gives an order. To end is final, and the earlier end counts; a later drain takes the place of an
+    /// earlier one.
     pub fn tell(&self, order: Order) {
         let mut given = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(given.as_deref(), Some(Order::End { .. })) {
+        let counts = match (given.as_deref(), order) {
+            (Some(Order::End { at, .. }), Order::End { at: new, .. }) => new < *at,
+            (Some(Order::End { .. }), Order::Drain { .. }) => false,
+            _ => true,
+        };
+        if counts {
             *given = Some(Box::new(order));
             self.told.notify_one();
         }

@@ -161,7 +161,14 @@ mod tests {
         leash.tell(Order::Drain {
             idle_after: std::time::Duration::ZERO,
             from: tokio::time::Instant::now(),
+            until: tokio::time::Instant::now(),
         });
         assert_eq!(leash.order(), Some(end));
+        let later = Order::End {
+            reason: Reason::Killed,
+            at: tokio::time::Instant::now() + std::time::Duration::from_secs(1),
+        };
+        leash.tell(later);
+        assert_eq!(leash.order(), Some(end), "the earlier end counts");
     }
 }

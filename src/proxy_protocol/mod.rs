@@ -27,6 +27,12 @@ pub const V2_LENGTH_MAX: usize = 4096;
 const V1_SIGNATURE: &[u8] = b"PROXY";
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// The version 1 header of a connection that is nobody's but ours, such as a health check.
+pub const OWN_V1: &[u8] = b"PROXY UNKNOWN\r\n";
+
+/// The version 2 header of one: the command LOCAL, and nothing behind it.
+pub const OWN_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// What a whole header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {

@@ -23,7 +23,8 @@ pub(super) enum Limit {
 
 pub(super) struct Clock {
     limits: Limits,
-    order: Option<Order>,
+    /// In a box, as hardly any connection has one.
+    order: Option<Box<Order>>,
     ended: bool,
     last_progress: Instant,
 }
@@ -54,16 +55,21 @@ impl Clock {
     }
 
     /// Takes note of the order in force. The deadline may be another one now.
-    pub(super) const fn obey(&mut self, order: Option<Order>) {
-        self.order = order;
+    pub(super) fn obey(&mut self, order: Option<Order>) {
+        self.order = order.map(Box::new);
     }
 
     /// The moment that the order sets.
     fn ordered(&self) -> Option<(Instant, Limit)> {
-        Some(match self.order? {
-            Order::Drain { idle_after, from } => {
-                let idle = self.last_progress.checked_add(idle_after)?;
-                (idle.max(from), Limit::Drain)
+        Some(match **self.order.as_ref()? {
+            Order::Drain {
+                idle_after,
+                from,
+                until,
+            } => {
+                let idle = self.last_progress.checked_add(idle_after);
+                let idle = idle.map_or(until, |idle| idle.max(from));
+                (idle.min(until), Limit::Drain)
             }
             Order::End { reason, at } => (at, Limit::Ordered(reason)),
         })

@@ -146,13 +146,16 @@ pub(super) fn report(report: &Report) -> Value {
         }
         shown
     };
-    json!({
+    let mut shown = json!({
         "generation": report.generation,
         "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
-        "closed_by_client_auth": report.disallowed,
         "warnings": report.warnings,
         "restart_needed": report.restart,
-    })
+    });
+    if let Some(count) = report.disallowed {
+        shown["closed_by_client_auth"] = json!(count);
+    }
+    shown
 }
 
 /// One connection, for people and programs. What came over the wire is escaped.

@@ -25,11 +25,11 @@ use crate::endpoint::unix::SocketFile;
 use crate::lifecycle::Phase;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
-use crate::snapshot::Live;
+use crate::snapshot::{Live, Snapshot};
 use crate::upstream::OriginEvent;
 
 /// How often older connections are looked after.
-const ROUND: Duration = Duration::from_secs(1);
+pub(super) const ROUND: Duration = Duration::from_secs(1);
 
 /// Everything that the control loop holds in its hands.
 pub(super) struct Control {
@@ -95,6 +95,10 @@ impl Control {
     /// Does what is asked, or sees to it that it is done and answered.
     pub(super) fn answer(&mut self, call: Call) -> Next {
         let Call { request, reply } = call;
+        if reply.is_closed() {
+            // Whoever asked has given up, and was told that it is not done.
+            return Next::GoOn;
+        }
         let mut next = Next::GoOn;
         let answer = match request {
             Request::Status => Ok(self.status()),
@@ -144,23 +148,34 @@ impl Control {
             ));
         }
         let closed = self.doors.close_endpoint(name);
-        let mut connections = self.around.register.all();
-        connections.retain(|connection| *connection.facts.record.endpoint == *name);
-        let count = connections.len();
-        Window::removed(&snapshot.process.drain).drain(&connections);
+        let count = self.drain_closed_endpoints(&snapshot);
         info!(endpoint = name, connections = count, "draining an endpoint");
         Ok(json!({ "draining": name, "closed": closed, "connections": count }))
+    }
+
+    /// Drains the connections of endpoints that were closed by hand. How many are new among them.
+    fn drain_closed_endpoints(&self, snapshot: &Snapshot) -> usize {
+        if self.doors.closed.is_empty() {
+            return 0;
+        }
+        let mut connections = Vec::new();
+        self.around.register.each(|connection| {
+            let endpoint = &connection.facts.record.endpoint;
+            if self.doors.closed.contains(endpoint) && connection.leash.order().is_none() {
+                connections.push(Arc::clone(connection));
+            }
+        });
+        Window::removed(&snapshot.process.drain).drain(&connections);
+        connections.len()
     }
 
     /// What time does to connections: those that left the configuration, and certificates that end.
     pub(super) fn look_after(&mut self) {
         let snapshot = self.live.load();
         let register = &self.around.register;
-        self.reloads.retirement.proceed(register, &snapshot);
-        if snapshot.generation > 1 {
-            // Those that were not established yet when the policy changed.
-            retire::recheck(register, &snapshot);
-        }
+        // Those that were not established yet when the policy changed, or their endpoint was drained.
+        retire::settle(register, &snapshot);
+        self.drain_closed_endpoints(&snapshot);
         retire::expire(register);
         self.close_those_down();
         let materials = &self.running.loaded.materials;

@@ -12,12 +12,14 @@ use tracing::warn;
 
 use super::worker::{Message, NewDoor, Workers};
 use crate::endpoint::{self, Beside, BindError, Bound, DoorState};
-use crate::snapshot::{Endpoint, Place, Snapshot};
+use crate::snapshot::{Endpoint, Listen, Place, Snapshot};
 
 /// The doors that are open.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     open: HashMap<Place, Door>,
+    /// Endpoints that were closed by hand, until a reload of the configuration.
+    pub(super) closed: HashSet<Arc<str>>,
 }
 
 /// The sockets of one place.
@@ -33,23 +35,34 @@ struct Door {
 pub(super) struct NewDoors(Vec<(Place, Door)>);
 
 impl Doors {
-    /// Binds the places of a snapshot that are not open yet; all of them, or none.
+    /// Binds the places of the first snapshot; all of them, or none.
+    pub(super) fn first(snapshot: &Snapshot, workers: usize) -> Result<NewDoors, Vec<BindError>> {
+        Self::default().bind_beside(snapshot, workers, Beside::Nothing)
+    }
+
+    /// Binds the places of a later snapshot that are not open yet; all of them, or none.
     pub(super) fn bind(
         &self,
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<NewDoors, Vec<BindError>> {
         let ports: HashSet<_> = self.open.keys().filter_map(Place::port).collect();
-        let beside = if self.open.is_empty() {
-            Beside::Nothing
-        } else {
-            Beside::Ports(&ports)
-        };
+        self.bind_beside(snapshot, workers, Beside::Ports(&ports))
+    }
+
+    fn bind_beside(
+        &self,
+        snapshot: &Snapshot,
+        workers: usize,
+        beside: Beside<'_>,
+    ) -> Result<NewDoors, Vec<BindError>> {
         let mut doors = Vec::new();
         let mut errors = Vec::new();
         for endpoint in &snapshot.endpoints {
             for (place, listen) in endpoint.places() {
-                if self.open.contains_key(&place) {
+                // systemd hands its sockets over once, at the start.
+                let too_late = matches!((listen, beside), (Listen::Systemd(_), Beside::Ports(_)));
+                if too_late || self.open.contains_key(&place) {
                     continue;
                 }
                 match endpoint::bind(endpoint, listen, workers, beside) {
@@ -63,6 +76,13 @@ impl Doors {
         } else {
             Err(errors)
         }
+    }
+
+    /// Whether a snapshot listens where only a restart gets us: on a socket of systemd that is not open.
+    pub(super) fn needs_restart(&self, snapshot: &Snapshot) -> bool {
+        let places = snapshot.endpoints.iter().flat_map(|e| e.places());
+        let mut closed = places.filter(|(place, _)| !self.open.contains_key(place));
+        closed.any(|(_, listen)| matches!(listen, Listen::Systemd(_)))
     }
 
     /// Opens new doors, closes those whose place has left the configuration, and gives the others the
@@ -106,6 +126,7 @@ impl Doors {
     /// Closes those of one endpoint and says which they were. A reload opens them again.
     pub(super) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
         let mut closed = Vec::new();
+        self.closed.insert(name.into());
         self.open.retain(|_, door| {
             let stays = *door.endpoint.name != *name;
             if !stays {
@@ -137,6 +158,11 @@ fn other(error: BindError) -> io::Error {
 }
 
 impl NewDoors {
+    /// None.
+    pub(super) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// How many sockets there are.
     pub(super) fn sockets(&self) -> usize {
         let bound = self.0.iter().flat_map(|(_, door)| &door.bound);

@@ -95,14 +95,15 @@ async fn follow(followed: Followed, changes: &mpsc::Sender<Scope>) {
             }
             now = later;
         }
-        let scope = if now.1 == seen.1 {
-            Scope::Materials
-        } else {
-            Scope::All
-        };
+        let changed = [
+            (now.0 != seen.0, Scope::Materials),
+            (now.1 != seen.1, Scope::All),
+        ];
         seen = now;
-        if changes.send(scope).await.is_err() {
-            return;
+        for (has_changed, scope) in changed {
+            if has_changed && changes.send(scope).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -123,9 +123,7 @@ impl Server {
         let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
         limits::raise().map_err(|e| StartError::System(e.to_string()))?;
-        let bound = Doors::default()
-            .bind(&snapshot, workers)
-            .map_err(StartError::Bind)?;
+        let bound = Doors::first(&snapshot, workers).map_err(StartError::Bind)?;
         let admin = admin::Doors::bind(&snapshot.admin).map_err(StartError::Admin)?;
         // Each accept socket has a second descriptor, with its worker.
         let reserved = 2 * bound.sockets() + admin.descriptors();
@@ -174,7 +172,7 @@ impl Server {
             .map_err(system)?;
         let (phase, phases) = watch::channel(Phase::Run);
         let (roster, news) = Roster::new(control.handle().clone());
-        let origins = Origins::new(roster, Checks::new(control.handle().clone()));
+        let mut origins = Origins::new(roster, Checks::new(control.handle().clone()));
         origins.apply(&self.live.load());
         let around = Arc::new(Surroundings {
             access_log: self.access_log.clone(),

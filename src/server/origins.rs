@@ -41,7 +41,15 @@ impl Origins {
 
     /// Takes in the origins of a snapshot and has them checked. It cannot fail, and must be done before
     /// connections get the snapshot.
-    pub(super) fn apply(&self, snapshot: &Snapshot) {
+    pub(super) fn apply(&mut self, snapshot: &Snapshot) {
+        // What nobody checks any more is not down.
+        self.closing.retain(|event| {
+            let mut upstreams = snapshot.upstreams.iter();
+            upstreams.any(|upstream| {
+                upstream.origins.name == event.upstream
+                    && upstream.health.as_ref().is_some_and(|health| health.close)
+            })
+        });
         let upstreams = snapshot.upstreams.iter();
         self.roster
             .apply(upstreams.map(|upstream| &upstream.origins));

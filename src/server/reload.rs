@@ -87,6 +87,9 @@ impl Running {
                     restart: Vec::new(),
                 })
             }
+            None if reasons.is_empty() => Err(Refused {
+                reasons: vec![format!("{path}: nothing can be served by it")],
+            }),
             None => Err(Refused { reasons }),
         }
     }

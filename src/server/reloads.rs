@@ -14,7 +14,7 @@ use super::doors::NewDoors;
 use super::files::Followed;
 use super::plan::{self, Change};
 use super::reload::{Prepared, Refused, Running, Scope};
-use super::retire::{self, Retirement};
+use super::retire;
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config::load::Source;
 use crate::connection::Facts;
@@ -31,7 +31,6 @@ type Waiting = oneshot::Sender<Answer>;
 #[derive(Default)]
 pub(super) struct Reloads {
     pub(super) under_way: Option<UnderWay>,
-    pub(super) retirement: Retirement,
     /// How the last one went, for those who ask.
     pub(super) last: Option<Value>,
     pending: Pending,
@@ -39,6 +38,8 @@ pub(super) struct Reloads {
 
 /// A reload whose files are being read.
 pub(super) struct UnderWay {
+    scope: Scope,
+    materials: bool,
     reading: JoinHandle<Result<Prepared, Refused>>,
     waiting: Vec<Waiting>,
 }
@@ -47,11 +48,15 @@ pub(super) struct UnderWay {
 #[derive(Default)]
 struct Pending {
     scope: Option<Scope>,
+    /// Files have changed that are to be read even if the text is refused.
+    materials: bool,
     waiting: Vec<Waiting>,
 }
 
 /// A reload whose files were read.
 pub(super) struct Read {
+    scope: Scope,
+    materials: bool,
     prepared: Result<Prepared, Refused>,
     waiting: Vec<Waiting>,
 }
@@ -66,9 +71,15 @@ pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
             reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
         })
     });
+    let (scope, materials) = (reload.scope, reload.materials);
     let waiting = std::mem::take(&mut reload.waiting);
     *under_way = None;
-    Read { prepared, waiting }
+    Read {
+        scope,
+        materials,
+        prepared,
+        waiting,
+    }
 }
 
 /// What a reload has changed, or would change.
@@ -76,8 +87,8 @@ pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
 pub(super) struct Report {
     pub(super) generation: u64,
     pub(super) changes: Vec<Change>,
-    /// Live connections that are closed as their certificates are not admitted any more.
-    pub(super) disallowed: usize,
+    /// Of a plan: live connections that would be closed, as their certificates would not be admitted.
+    pub(super) disallowed: Option<usize>,
     pub(super) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
     pub(super) restart: Vec<&'static str>,
@@ -88,6 +99,7 @@ impl Control {
     pub(super) fn reload(&mut self, scope: Scope, waiting: Option<Waiting>) {
         let pending = &mut self.reloads.pending;
         pending.scope = pending.scope.max(Some(scope));
+        pending.materials |= scope == Scope::Materials;
         pending.waiting.extend(waiting);
         self.next_reload();
     }
@@ -102,6 +114,8 @@ impl Control {
         if let Some(scope) = pending.scope.take() {
             let running = self.running.clone();
             *under_way = Some(UnderWay {
+                scope,
+                materials: std::mem::take(&mut pending.materials),
                 reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
                 waiting: std::mem::take(&mut pending.waiting),
             });
@@ -111,7 +125,7 @@ impl Control {
     /// The files of a reload were read: it is committed, or refused.
     pub(super) async fn reloaded(&mut self, read: Read) {
         let result = match read.prepared {
-            Ok(prepared) => self.commit(prepared).await,
+            Ok(prepared) => self.commit(prepared, read.scope).await,
             Err(refused) => Err(refused),
         };
         let time = timestamp(SystemTime::now());
@@ -123,6 +137,10 @@ impl Control {
                 Ok(answers::report(&report))
             }
             Err(refused) => {
+                if read.scope == Scope::All && read.materials {
+                    // They have changed, too, and are no worse for the text.
+                    self.reloads.pending.scope = Some(Scope::Materials);
+                }
                 let reasons = &refused.reasons;
                 for reason in reasons {
                     error!(
@@ -144,10 +162,17 @@ impl Control {
 
     /// Opens what is new, and puts the new snapshot in the place of the old one. Up to the swap all
     /// can fail, and leaves everything as it was.
-    async fn commit(&mut self, mut prepared: Prepared) -> Result<Report, Refused> {
+    async fn commit(&mut self, mut prepared: Prepared, scope: Scope) -> Result<Report, Refused> {
         let old = Arc::clone(&self.live.load());
         prepared.compare(&old);
-        let new = self.open(&prepared.snapshot).await?;
+        let new = match scope {
+            Scope::All => self.open(&prepared.snapshot).await?,
+            // What was closed by hand stays closed, and no address can refuse a certificate.
+            Scope::Materials => NewDoors::none(),
+        };
+        if self.doors.needs_restart(&prepared.snapshot) {
+            prepared.restart.push("a socket of systemd");
+        }
         let changes = self.running.changes(&old, &prepared, &self.around.register);
         let materials = &prepared.loaded.materials;
         let inventory = answers::inventory(&prepared.snapshot, materials);
@@ -161,18 +186,19 @@ impl Control {
         for (endpoint, address) in opened {
             info!(%endpoint, address, "listening");
         }
-        self.reloads.retirement.begin(&snapshot);
+        if scope == Scope::All {
+            self.doors.closed.clear();
+        }
         self.running.loaded = Arc::new(prepared.loaded);
         let followed = self.running.followed(&snapshot);
         self.followed.send_replace(followed);
+        // On a thread that may take its time over chains and lists.
         let (register, today) = (Arc::clone(&self.around.register), Arc::clone(&snapshot));
-        let recheck = tokio::task::spawn_blocking(move || retire::recheck(&register, &today));
-        let disallowed = recheck.await.unwrap_or_default();
-        self.look_after();
+        tokio::task::spawn_blocking(move || retire::settle(&register, &today));
         Ok(Report {
             generation: snapshot.generation,
             changes,
-            disallowed,
+            disallowed: None,
             warnings: prepared.warnings,
             restart: prepared.restart,
         })
@@ -202,7 +228,7 @@ impl Control {
                 Report {
                     generation: old.generation,
                     changes: running.changes(&old, &prepared, &register),
-                    disallowed: retire::disallowed(&register, &prepared.snapshot),
+                    disallowed: Some(retire::disallowed(&register, &prepared.snapshot)),
                     warnings: prepared.warnings,
                     restart: prepared.restart,
                 }
@@ -262,7 +288,6 @@ fn tell(report: &Report) {
     info!(
         generation = report.generation,
         changes = report.changes.len(),
-        disallowed = report.disallowed,
         "reloaded"
     );
 }

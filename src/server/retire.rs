@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::connection::Facts;
 use crate::lifecycle::{Entry, Order, Register};
@@ -55,7 +55,8 @@ impl Window {
         }
     }
 
-    /// Tells connections to end when they are idle: those that are already, one after the other.
+    /// Tells connections to end when they are idle, those that are already one after the other, and
+    /// all of them at its end.
     pub(super) fn drain(self, connections: &[Connection]) {
         let now = Instant::now();
         let is_idle = |c: &&Connection| c.leash.idle() >= self.idle_after;
@@ -66,6 +67,7 @@ impl Window {
             connection.leash.tell(Order::Drain {
                 idle_after: self.idle_after,
                 from: if is_idle(&connection) { from } else { now },
+                until: now.checked_add(self.length).unwrap_or(now),
             });
             if is_idle(&connection) {
                 from += pace.min(PACE);
@@ -74,50 +76,107 @@ impl Window {
     }
 }
 
-/// Older connections, until all of them are settled.
-#[derive(Debug, Default)]
-pub(super) struct Retirement {
-    /// When those that drain are cut, by the generation that they are older than.
-    due: Vec<(u64, Instant)>,
+/// Looks at the connections that are older than a snapshot, each once: what left the configuration
+/// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
+/// that were not established yet are found by a later call.
+pub(super) fn settle(register: &Register<Facts>, snapshot: &Snapshot) {
+    let mut older = Vec::new();
+    register.each(|connection| {
+        let checked = &connection.facts.checked;
+        if checked.swap(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
+            older.push(Arc::clone(connection));
+        }
+    });
+    if older.is_empty() {
+        return;
+    }
+    let kept = Kept::of(snapshot);
+    let is_kept = |c: &Connection| kept.has(&c.facts);
+    let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
+    leave.retain(|connection| connection.leash.order().is_none());
+    Window::removed(&snapshot.process.drain).drain(&leave);
+    let now = UnixTime::now();
+    let mut closing = Closing::default();
+    for connection in stay {
+        match judge(&connection.facts, snapshot, now) {
+            Verdict::Stays => {}
+            Verdict::Noted(reason) => note(&connection, reason),
+            Verdict::Closed(reason) => closing.close(&connection, reason),
+        }
+    }
+    if closing.count > 0 {
+        info!(
+            connections = closing.count,
+            "closed: their certificates are not admitted any more"
+        );
+    }
 }
 
-impl Retirement {
-    /// A new generation is live: what it left out drains from now on.
-    pub(super) fn begin(&mut self, snapshot: &Snapshot) {
-        let deadline = Instant::now() + snapshot.process.drain.removed;
-        self.due.push((snapshot.generation, deadline));
-    }
+/// What becomes of a connection under the policy of today.
+enum Verdict {
+    Stays,
+    Noted(Reason),
+    Closed(Reason),
+}
 
-    /// Drains what left the configuration, and cuts it in the end. Connections that were not
-    /// established when the generation changed are found by a later call.
-    pub(super) fn proceed(&mut self, register: &Register<Facts>, snapshot: &Snapshot) {
-        if self.due.is_empty() {
+fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
+    let route = route_of(facts, snapshot);
+    let side = route.and_then(|route| Some((route, route.mode.server_side()?)));
+    let Some((route, side)) = side else {
+        return Verdict::Stays;
+    };
+    let policy = side.judge();
+    if policy.recheck() == Recheck::Off {
+        return Verdict::Stays;
+    }
+    match facts.admitted_by(route, now) {
+        Ok(()) => Verdict::Stays,
+        // What becomes of it then is said by a policy of its own.
+        Err(Reason::ClientCertExpired) if policy.at_expiry() == AtExpiry::Log => Verdict::Stays,
+        Err(reason) if policy.recheck() == Recheck::Log => Verdict::Noted(reason),
+        Err(reason) => Verdict::Closed(reason),
+    }
+}
+
+/// How many connections [`settle`] would close because of their certificates.
+pub(super) fn disallowed(register: &Register<Facts>, snapshot: &Snapshot) -> usize {
+    let now = UnixTime::now();
+    let closed = |c: &&Connection| matches!(judge(&c.facts, snapshot, now), Verdict::Closed(_));
+    register.all().iter().filter(closed).count()
+}
+
+/// Ends connections whose certificates have expired, where their policy says so.
+pub(super) fn expire(register: &Register<Facts>) {
+    let now = UnixTime::now();
+    let mut closing = Closing::default();
+    register.each(|connection| {
+        let Some(identity) = &connection.facts.identity else {
             return;
+        };
+        if identity.has_expired(now) && identity.note() {
+            match identity.at_expiry() {
+                AtExpiry::Log => note(connection, Reason::ClientCertExpired),
+                AtExpiry::Close => closing.close(connection, Reason::ClientCertExpired),
+            }
         }
-        let now = Instant::now();
-        let overdue = self.due.iter().filter(|(_, deadline)| *deadline <= now);
-        let overdue = overdue
-            .map(|(generation, _)| *generation)
-            .max()
-            .unwrap_or(0);
-        self.due.retain(|(_, deadline)| *deadline > now);
-        let kept = Kept::of(snapshot);
-        let mut drains = Vec::new();
-        register.each(|connection| {
-            let facts = &connection.facts;
-            if facts.generation >= snapshot.generation || kept.has(facts) {
-                return;
-            }
-            if facts.generation < overdue {
-                connection.leash.tell(Order::End {
-                    reason: Reason::Drain,
-                    at: now,
-                });
-            } else if connection.leash.order().is_none() {
-                drains.push(Arc::clone(connection));
-            }
+    });
+}
+
+/// Closes a handful of connections at once, and the others one after the other.
+#[derive(Default)]
+struct Closing {
+    count: usize,
+}
+
+impl Closing {
+    fn close(&mut self, connection: &Connection, reason: Reason) {
+        let behind = u32::try_from(self.count.saturating_sub(HANDFUL)).unwrap_or(u32::MAX);
+        self.count += 1;
+        let wait = PACE.saturating_mul(behind).min(RECHECK_SPREAD);
+        connection.leash.tell(Order::End {
+            reason,
+            at: Instant::now() + wait,
         });
-        Window::removed(&snapshot.process.drain).drain(&drains);
     }
 }
 
@@ -154,83 +213,6 @@ impl<'a> Kept<'a> {
 fn route_of<'a>(facts: &Facts, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>> {
     let endpoint = snapshot.endpoint(&facts.record.endpoint)?;
     endpoint.route(facts.record.route.as_deref()?)
-}
-
-/// Asks the policy of today about connections that are older, each once. Those whom it does not admit
-/// are closed, where it says so. How many that are is returned.
-pub(super) fn recheck(register: &Register<Facts>, snapshot: &Snapshot) -> usize {
-    let now = UnixTime::now();
-    let mut older = Vec::new();
-    register.each(|connection| {
-        let checked = &connection.facts.checked;
-        if checked.swap(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
-            older.push(Arc::clone(connection));
-        }
-    });
-    let mut closed = Vec::new();
-    for connection in older {
-        let facts = &connection.facts;
-        let Some(route) = route_of(facts, snapshot) else {
-            continue;
-        };
-        let policy = route.mode.server_side().map(|side| side.judge().recheck());
-        match (policy, facts.admitted_by(route, now)) {
-            (None | Some(Recheck::Off), _) | (_, Ok(())) => {}
-            (Some(Recheck::Log), Err(reason)) => note(&connection, reason),
-            (Some(Recheck::Close), Err(reason)) => closed.push((connection, reason)),
-        }
-    }
-    close(&closed);
-    closed.len()
-}
-
-/// How many connections [`recheck`] would close.
-pub(super) fn disallowed(register: &Register<Facts>, snapshot: &Snapshot) -> usize {
-    let now = UnixTime::now();
-    let is_disallowed = |connection: &&Connection| {
-        let route = route_of(&connection.facts, snapshot);
-        route.is_some_and(|route| {
-            let policy = route.mode.server_side().map(|side| side.judge().recheck());
-            policy == Some(Recheck::Close) && connection.facts.admitted_by(route, now).is_err()
-        })
-    };
-    register.all().iter().filter(is_disallowed).count()
-}
-
-/// Ends connections whose certificates have expired, where their policy says so.
-pub(super) fn expire(register: &Register<Facts>) {
-    let now = UnixTime::now();
-    let mut closed = Vec::new();
-    register.each(|connection| {
-        let Some(identity) = &connection.facts.identity else {
-            return;
-        };
-        if identity.has_expired(now) && identity.note() {
-            match identity.at_expiry() {
-                AtExpiry::Log => note(connection, Reason::ClientCertExpired),
-                AtExpiry::Close => closed.push((Arc::clone(connection), Reason::ClientCertExpired)),
-            }
-        }
-    });
-    close(&closed);
-}
-
-/// At once for a handful, else one after the other.
-fn close(connections: &[(Connection, Reason)]) {
-    let count = u32::try_from(connections.len()).unwrap_or(u32::MAX);
-    let pace = if connections.len() <= HANDFUL {
-        Duration::ZERO
-    } else {
-        (RECHECK_SPREAD / count).min(PACE)
-    };
-    let mut at = Instant::now();
-    for (connection, reason) in connections {
-        connection.leash.tell(Order::End {
-            reason: *reason,
-            at,
-        });
-        at += pace;
-    }
 }
 
 fn note(connection: &Connection, reason: Reason) {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::control::{Asked, Control};
+use super::control::{Asked, Control, ROUND};
 use super::retire::Window;
 use super::signals::Signal;
 use super::{CUT, Ending, Patience};
@@ -34,6 +34,7 @@ impl Control {
         register.from_now_on(Order::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
+            until: deadline,
         });
         Window::stop(&policy).drain(&register.all());
         let drained = !cut_short && self.drained(&mut asked, deadline).await;
@@ -68,6 +69,7 @@ impl Control {
 
     /// Goes on as before until `end`. `true` when a second signal ends the patience.
     async fn still(&mut self, asked: &mut Asked, end: Instant) -> bool {
+        let mut rounds = interval(ROUND);
         loop {
             tokio::select! {
                 () = sleep_until(end) => return false,
@@ -79,6 +81,8 @@ impl Control {
                 Some(call) = asked.calls.recv() => {
                     self.answer(call);
                 }
+                Some(event) = asked.news.recv() => self.origin_news(&event),
+                _ = rounds.tick() => self.look_after(),
             }
         }
     }

@@ -88,8 +88,6 @@ fn a_key_of_later_is_refused_and_not_ignored() {
         let checked = with("    routes:", &format!("    {key}: {value}\n    routes:"));
         checked.must_complain(key, &[key, "not supported yet"]);
     }
-    let health = "health: { send_proxy_protocol: off }, origins:";
-    with("origins:", health).must_complain("send_proxy_protocol", &["not supported yet"]);
 }
 
 #[test]

@@ -209,3 +209,22 @@ fn a_file_is_checked_against_what_is_running() {
         .must_exit_with(1)
         .must_say("reads another file");
 }
+
+#[test]
+fn files_that_change_do_not_open_an_endpoint_that_was_drained() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    proxy
+        .ctl(&["drain", "--endpoint", "forward"])
+        .must_exit_with(0);
+    let closed = || std::net::TcpStream::connect(proxy.place("forward").tcp()).is_err();
+    eventually("nobody listens there", closed);
+    let renewed = crate::harness::pki().edge(&["a.test"]);
+    proxy.directory().write("identity-0.pem", &renewed.cert);
+    let lines = proxy.reloads(|| {
+        proxy.directory().write("identity-0.key", &renewed.key);
+    });
+    assert!(lines.last().unwrap().contains("\"reloaded\""), "{lines:?}");
+    assert!(closed());
+    proxy.client("a.test").connect().must_echo(b"x");
+}

@@ -424,3 +424,38 @@ fn the_only_origin_is_never_ejected() {
         proxy.outcome_of(&client).must_be("origin_refused");
     }
 }
+
+#[test]
+fn checks_of_origins_that_want_a_proxy_header_begin_with_one() {
+    for (version, header) in [
+        ("v1", &b"PROXY UNKNOWN\r\n"[..]),
+        ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+    ] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let origin = Origin::plain().serve(move |stream| {
+            let mut heard = stream.receive(header.len());
+            while !heard.ends_with(b"\r\n\r\n") {
+                match stream.read() {
+                    Ok(more) if !more.is_empty() => heard.extend(more),
+                    _ => break,
+                }
+            }
+            let _ = tell.send(heard);
+            let _ = stream.try_send(b"HTTP/1.1 200 Good\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.receive_to_end();
+            stream.end();
+        });
+        let _proxy = Proxy::builder()
+            .forward(&origin)
+            .on_upstream(&format!(
+                "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, send_proxy_protocol: {version} }}"
+            ))
+            .start();
+        let heard = told.recv_timeout(crate::harness::PATIENCE).unwrap();
+        assert!(heard.starts_with(header), "{heard:?}");
+        assert!(
+            heard[header.len()..].starts_with(b"GET /health HTTP/1.1\r\n"),
+            "{heard:?}"
+        );
+    }
+}

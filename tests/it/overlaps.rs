@@ -79,3 +79,50 @@ fn names_of_one_certificate_whose_routes_differ_and_speak_h2_are_told() {
     two(&one(h2), &two_(h2), true, APART).must_be_good();
     two(&one(h2), &two_(""), false, APART).must_be_good();
 }
+
+#[test]
+fn a_vault_whose_certificate_login_would_see_ours_is_told() {
+    let config = |mode: &str, auth: &str| {
+        Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
+             \x20   routes: [{{ name: vault, mode: {mode}, upstream: vault, match: {{ sni: a.test }}{auth} }}]\n\
+             upstreams:\n\
+             \x20 vault:\n\
+             \x20   origins: [\"127.0.0.1:9\"]\n\
+             \x20   health: {{ check: {{ preset: vault-active }} }}\n"
+        ))
+    };
+    let auth = format!(", {REQUIRED}");
+    config("reencrypt", &auth)
+        .check(&["--strict"])
+        .must_exit_with(1)
+        .must_say("login by certificate sees Reseal's certificate");
+    config("reencrypt", "").must_be_good();
+}
+
+#[test]
+fn a_way_out_for_programs_of_this_machine_is_no_way_in() {
+    let config = |listen: &str| {
+        Checked::new(&format!(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: 127.0.0.1:4430\n\
+             \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
+             \x20   routes: [{{ name: in, mode: reencrypt, upstream: o, match: {{ sni: a.test }}, {REQUIRED} }}]\n\
+             \x20 - name: out\n\
+             \x20   listen: \"{listen}\"\n\
+             \x20   protocol: tcp\n\
+             \x20   routes: [{{ name: out, mode: originate, upstream: o }}]\n\
+             upstreams: {{ o: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
+        ))
+    };
+    config("127.0.0.1:4431").must_be_good();
+    config("unix:/run/out.sock").must_be_good();
+    config("*:4431")
+        .check(&["--strict"])
+        .must_exit_with(1)
+        .must_say("guards by other client certificates");
+}

@@ -234,6 +234,32 @@ fn what_left_the_configuration_drains_and_is_cut_in_the_end() {
 }
 
 #[test]
+fn each_reload_gives_what_it_removes_its_own_time() {
+    let (old, new) = (Origin::echo(), Origin::echo());
+    let proxy = Proxy::builder()
+        .forward(&old)
+        .top("process: { drain: { removed: 3s, idle_after: 1h } }")
+        .start();
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    // Its time is not what removes the origin a while later.
+    must_be_reloaded(&proxy.reload(&format!("{}# touched\n", proxy.text())));
+    std::thread::sleep(Duration::from_millis(1500));
+    let text = proxy.text().replace(&old.to_string(), &new.to_string());
+    let removed = std::time::Instant::now();
+    must_be_reloaded(&proxy.reload(&text));
+    while client.try_send(b"x").is_ok() && client.try_receive(1).is_some() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        removed.elapsed() > Duration::from_millis(2800),
+        "{:?}",
+        removed.elapsed()
+    );
+    proxy.outcome().must_be("drain");
+}
+
+#[test]
 fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
     let (old, new) = (named(b"o"), named(b"n"));
     let proxy = Proxy::builder()

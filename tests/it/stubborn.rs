@@ -522,7 +522,7 @@ fn a_log_that_nobody_reads_holds_up_neither_clients_nor_the_end() {
         .start();
     let first = proxy.dial("forward");
     first.must_echo(b"the worker serves");
-    let before = proxy.usage().descriptors;
+    let before = proxy.usage_at_rest().descriptors;
     for _ in 0..UNREAD {
         // It closes before it has said anything, which is a record like any other.
         drop(proxy.dial("edge"));

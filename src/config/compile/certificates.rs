@@ -46,6 +46,10 @@ impl Compiler<'_> {
         let mut all = Vec::new();
         let mut names = HashSet::new();
         for source in self.sources(specs, &mut complete) {
+            let taken = names.contains(&source.name);
+            if source.found && self.is_new_and_useless(source.at, &source.files, taken) {
+                continue;
+            }
             if !names.insert(source.name.clone()) {
                 let message = format!("two certificates are called {}", quoted(&source.name));
                 self.problems
@@ -140,9 +144,6 @@ impl Compiler<'_> {
     /// The certificate of a source; `None` after its problem was told.
     fn certificate(&mut self, source: Source) -> Option<Certificate> {
         let at = source.at;
-        if source.found && self.is_new_and_broken(at, &source.files) {
-            return None;
-        }
         let pair = self.certified(at, source.key_at, source.files)?;
         let names = source.names.unwrap_or_else(|| pair.names.clone());
         if names.is_empty() {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::upstreams::given;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
-use crate::config::upkeep::{self, Check, HttpCheck, OnDown, Preset};
+use crate::config::upkeep::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
 use crate::health::{self, Expect, HealthPolicy, Request, Role};
+use crate::proxy_protocol;
 use crate::tls::client_side::ClientSide;
 use crate::upstream::{Balance, ConnectPolicy, OnGone, Origins, PassivePolicy, Threshold};
 
@@ -100,6 +101,11 @@ pub(super) fn health(
     Some(Arc::new(HealthPolicy {
         check,
         tls,
+        opening: match spec.send_proxy_protocol.value {
+            CheckHeader::Off => &[],
+            CheckHeader::V1 => proxy_protocol::OWN_V1,
+            CheckHeader::V2 => proxy_protocol::OWN_V2,
+        },
         port: spec
             .port
             .as_ref()

@@ -252,19 +252,27 @@ impl Compiler<'_> {
 
     /// Whether a pair that has come into a directory since the last reading is of no use: that is a
     /// matter of this pair alone, and no reason to leave the others as they were.
-    pub(super) fn is_new_and_broken(&mut self, at: Span, files: &PairFiles) -> bool {
+    pub(super) fn is_new_and_useless(&mut self, at: Span, files: &PairFiles, taken: bool) -> bool {
         let Some(kept) = &self.kept else {
             return false;
         };
         if kept.pairs.contains_key(files) {
             return false;
         }
-        let error = material::pair(files).err();
-        if let Some(error) = &error {
-            let message = format!("{}; it is left out", error.message);
-            self.problems.warning(at, message);
-        }
-        error.is_some()
+        let place = files.cert.display();
+        let exposed = material::exposed(&files.key)
+            .filter(|_| self.spec.process.key_permissions.value == KeyPermissions::Refuse);
+        let why = match (material::pair(files), exposed) {
+            (Err(error), _) => error.message,
+            (_, Some(material::Exposed(error))) => error.message,
+            (Ok((pair, _)), None) if pair.names.is_empty() => {
+                format!("{place}: the certificate names no host")
+            }
+            (Ok(_), None) if taken => format!("{place}: there is a certificate of that name"),
+            (Ok(_), None) => return false,
+        };
+        self.problems.warning(at, format!("{why}; it is left out"));
+        true
     }
 
     /// The pairs in a directory, by name.

@@ -81,6 +81,7 @@ pub fn compile(
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     cycles::find(spec, compiler.problems);
     overlaps::origins(spec, compiler.problems);
+    overlaps::vaults(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use super::Compiler;
 use super::routes::Around;
+use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, ClientAuthMode, Mode};
+use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};
+use crate::config::upkeep::Check;
 use crate::name::Pattern;
 use crate::tls::certificates::Certificate;
 
@@ -28,7 +30,7 @@ impl Way<'_> {
 /// refuses may come in by the other. Reseal cannot see which host a request is for.
 pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
     let mut ways: BTreeMap<String, Vec<Way<'_>>> = BTreeMap::new();
-    for endpoint in spec.endpoints.iter() {
+    for endpoint in spec.endpoints.iter().filter(|e| !is_way_out(e)) {
         for route in endpoint.routes.iter() {
             let upstream = spec
                 .upstreams
@@ -72,6 +74,43 @@ pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
                     ),
                 )
                 .help("demand the same `client_auth` of both, or give each an origin of its own");
+        }
+    }
+}
+
+/// Whether an endpoint is a way out for programs of this machine alone: nobody comes in by it.
+fn is_way_out(endpoint: &spec::Endpoint) -> bool {
+    let is_local = |listen: &Located<Listen>| match &listen.value {
+        Listen::Ip(address) => address.ip().to_canonical().is_loopback(),
+        Listen::Unix(_) => true,
+        Listen::Any(_) | Listen::Systemd(_) => false,
+    };
+    endpoint.protocol.value == ClientProtocol::Tcp && endpoint.listen.iter().all(is_local)
+}
+
+/// Tells of routes that hide from Vault who its client is: its certificate login would see ours. Where
+/// a name beside them is passed through, somebody has thought of it.
+pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
+    let passes = |endpoint: &&Located<spec::Endpoint>| {
+        let mut routes = endpoint.routes.iter();
+        routes.any(|route| route.mode.value == Mode::Passthrough)
+    };
+    for endpoint in spec.endpoints.iter().filter(|endpoint| !passes(endpoint)) {
+        for route in endpoint.routes.iter() {
+            let demands = client_auth(endpoint, route)
+                .is_some_and(|auth| auth.mode.value != ClientAuthMode::Off);
+            let upstream = spec.upstreams.get(route.upstream.as_str());
+            let health = upstream.and_then(|upstream| upstream.health.as_ref());
+            let check = health.and_then(|health| health.check.as_ref());
+            let is_vault = check.is_some_and(|check| matches!(check.value, Check::Preset(_)));
+            if demands && is_vault && route.mode.value == Mode::Reencrypt {
+                problems
+                    .warning(
+                        route.at,
+                        "Vault's login by certificate sees Reseal's certificate here, not the client's",
+                    )
+                    .help("route clients that log in by certificate by `mode: passthrough`, on a listener of its own");
+            }
         }
     }
 }

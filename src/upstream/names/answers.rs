@@ -2,6 +2,10 @@
 
 use super::Found;
 
+/// No more addresses than these are known of one name: a server that shows another part of its
+/// thousands each time must not have us remember them all.
+const KNOWN_MAX: usize = 256;
+
 /// The answers to one question so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -20,7 +24,8 @@ impl Answers {
         let missing = |known: &&Found| !answer.iter().any(|new| new.address == known.address);
         let mut next = answer.clone();
         if !repeated {
-            next.extend(self.known.iter().filter(missing));
+            let room = KNOWN_MAX.saturating_sub(next.len());
+            next.extend(self.known.iter().filter(missing).take(room));
         }
         let settled = next.len() == answer.len();
         // In one order, so that an answer that is only shuffled is no news.
@@ -70,6 +75,23 @@ mod tests {
             answers.take(answer(&part));
         }
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn a_server_that_shows_ever_new_parts_does_not_fill_the_memory() {
+        let mut answers = Answers::default();
+        for turn in 0..100_u8 {
+            let part: Vec<_> = (0..8)
+                .map(|host| Found {
+                    address: ([10, 0, turn, host], 80).into(),
+                    priority: 0,
+                    weight: 1,
+                })
+                .collect();
+            answers.take(part.clone());
+            assert!(part.iter().all(|found| answers.known().contains(found)));
+        }
+        assert_eq!(answers.known().len(), KNOWN_MAX);
     }
 
     #[test]
