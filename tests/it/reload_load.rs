@@ -109,7 +109,7 @@ fn promise_4_reloads_under_load_lose_nothing() {
     );
     let good = proxy.text().to_owned();
     let changed = good.replace("backlog: 1000", "backlog: 1001");
-    let broken = good.replace("routes:", "roots:");
+    let broken = good.replacen("routes:", "roots:", 1);
     proxy.reload(&good);
     let before = proxy.usage();
     for round in 0..reloads {
