@@ -19,6 +19,11 @@
 //! a runtime, accept sockets and buffers of its own; names are looked up and origins are checked
 //! ([`health`]) on the control runtime, where [`admin`] answers, too.
 //!
+//! A reload goes the same way again: [`config`] prepares a new snapshot, in which all that can fail has
+//! failed, and [`server`] swaps one pointer. Connections keep the snapshot that they were born with and
+//! are led by a leash ([`lifecycle`]): what left the configuration drains, and whom the policy of today
+//! does not admit is closed.
+//!
 //! # What must stay true
 //!
 //! - Below [`config`], nothing knows YAML, files' texts or defaults. A [`snapshot`] holds no number

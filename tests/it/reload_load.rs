@@ -72,7 +72,7 @@ impl Load {
 
 #[test]
 fn promise_4_reloads_under_load_lose_nothing() {
-    let reloads = number("RESEAL_RELOADS", 30);
+    let reloads = number("RESEAL_RELOADS", 120);
     let live = number("RESEAL_LIVE", 40);
     let origin = Origin::echo();
     let proxy = Proxy::builder()
