@@ -121,12 +121,9 @@ impl Group {
 
     /// Chooses an origin at once.
     pub fn pick(self: &Arc<Self>, ask: &Ask) -> Result<Picked, Unpicked> {
-        if self.ledger.queue.is_empty() {
-            self.choose(ask)
-        } else {
-            // Who came earlier is first.
-            Err(Unpicked::Full)
-        }
+        // Who came earlier is first. What is left then suits nobody who waits.
+        self.ledger.queue.serve();
+        self.choose(ask)
     }
 
     /// Another address that the same origin of the file goes by, to be tried beside `picked`.

@@ -1,7 +1,7 @@
 //! Connections that wait for a place at an origin, in the order of their arrival.
 //!
-//! A place that is given up is handed to the first in the queue, not fought over: who has waited is
-//! not overtaken.
+//! A place that is given up is handed to the first in the queue whom it suits, not fought over: who has
+//! waited is not overtaken.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::group::{Ask, Group, Picked, Unpicked};
+
+/// How many of those who wait are looked at when there is a place.
+const LOOK_AT: usize = 64;
 
 type Reply = Result<Picked, Unpicked>;
 
@@ -79,13 +82,18 @@ impl Queue {
         while waiters.front().is_some_and(|first| first.tell.is_closed()) {
             waiters.pop_front();
         }
-        let reply = waiters
-            .front()
-            .map(|first| first.group.choose(&first.ask))
-            .filter(|reply| !matches!(reply, Err(Unpicked::Full)));
-        let first = reply.and_then(|reply| Some((waiters.pop_front()?.tell, reply)));
+        // The first for whom there is a place: who waits for another origin holds nobody up.
+        let ready = waiters
+            .iter()
+            .take(LOOK_AT)
+            .enumerate()
+            .find_map(|(n, waiter)| match waiter.group.choose(&waiter.ask) {
+                Err(Unpicked::Full) => None,
+                reply => Some((n, reply)),
+            });
+        let served = ready.and_then(|(n, reply)| Some((waiters.remove(n)?.tell, reply)));
         self.waiting.store(waiters.len(), Ordering::SeqCst);
-        first
+        served
     }
 
     fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {

@@ -186,6 +186,26 @@ async fn the_queue_is_served_in_order_and_nobody_overtakes() {
 }
 
 #[tokio::test]
+async fn who_waits_for_another_origin_holds_nobody_up() {
+    let work = Work::new();
+    let group = work.apply(&capped(2, 1));
+    let first = group.pick(&Ask::default()).unwrap();
+    let other = group.pick(&Ask::default()).unwrap();
+    let mut tried = Ask::default();
+    tried.tried(first.held.state());
+    let waiting = tokio::spawn({
+        let group = Arc::clone(&group);
+        async move { group.queue(tried).await.map(|picked| number(&picked)) }
+    });
+    tokio::task::yield_now().await;
+    let (free, awaited) = (number(&first), number(&other));
+    drop(first);
+    assert_eq!(pick(&group), Ok(free), "it suits nobody who waits");
+    drop(other);
+    assert_eq!(waiting.await.unwrap(), Ok(awaited));
+}
+
+#[tokio::test]
 async fn the_queue_has_an_end_and_a_time() {
     let work = Work::new();
     let mut origins = capped(1, 1);
