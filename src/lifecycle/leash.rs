@@ -18,8 +18,8 @@ pub enum Order {
         idle_after: Duration,
         /// The moment before which it stays all the same: idle connections end one after the other.
         from: Instant,
-        /// The moment at which it ends in any case.
-        until: Instant,
+        /// The moment at which it ends in any case, unless whoever gave the order sees to that.
+        until: Option<Instant>,
     },
     /// End, for this reason.
     End {

@@ -161,7 +161,7 @@ mod tests {
         leash.tell(Order::Drain {
             idle_after: std::time::Duration::ZERO,
             from: tokio::time::Instant::now(),
-            until: tokio::time::Instant::now(),
+            until: Some(tokio::time::Instant::now()),
         });
         assert_eq!(leash.order(), Some(end));
         let later = Order::End {

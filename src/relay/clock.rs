@@ -68,8 +68,8 @@ impl Clock {
                 until,
             } => {
                 let idle = self.last_progress.checked_add(idle_after);
-                let idle = idle.map_or(until, |idle| idle.max(from));
-                (idle.min(until), Limit::Drain)
+                let idle = idle.map(|idle| idle.max(from));
+                (idle.into_iter().chain(until).min()?, Limit::Drain)
             }
             Order::End { reason, at } => (at, Limit::Ordered(reason)),
         })

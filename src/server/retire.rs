@@ -33,9 +33,11 @@ type Connection = Arc<Entry<Facts>>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     /// How long it takes at most.
-    pub(super) length: Duration,
+    length: Duration,
     /// A connection without a byte for so long ends first.
-    pub(super) idle_after: Duration,
+    idle_after: Duration,
+    /// Whether connections end by themselves when it is over.
+    cuts: bool,
 }
 
 impl Window {
@@ -44,21 +46,24 @@ impl Window {
         Self {
             length: policy.removed,
             idle_after: policy.idle_after,
+            cuts: true,
         }
     }
 
-    /// The window of a stop.
+    /// The window of a stop. What is left at its end is cut by the one who stops, and counted.
     pub(super) const fn stop(policy: &DrainPolicy) -> Self {
         Self {
             length: policy.stop,
             idle_after: policy.idle_after,
+            cuts: false,
         }
     }
 
     /// Tells connections to end when they are idle, those that are already one after the other, and
-    /// all of them at its end.
+    /// all of them when the window is over, where it cuts.
     pub(super) fn drain(self, connections: &[Connection]) {
         let now = Instant::now();
+        let until = now.checked_add(self.length).filter(|_| self.cuts);
         let is_idle = |c: &&Connection| c.leash.idle() >= self.idle_after;
         let idle = connections.iter().filter(is_idle).count();
         let pace = self.length.mul_f32(0.75) / u32::try_from(idle.max(1)).unwrap_or(u32::MAX);
@@ -67,7 +72,7 @@ impl Window {
             connection.leash.tell(Order::Drain {
                 idle_after: self.idle_after,
                 from: if is_idle(&connection) { from } else { now },
-                until: now.checked_add(self.length).unwrap_or(now),
+                until,
             });
             if is_idle(&connection) {
                 from += pace.min(PACE);

@@ -34,7 +34,7 @@ impl Control {
         register.from_now_on(Order::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
-            until: deadline,
+            until: None,
         });
         Window::stop(&policy).drain(&register.all());
         let drained = !cut_short && self.drained(&mut asked, deadline).await;
