@@ -3,18 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 /// A directory that is removed at the end.
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("reseal-bench-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a scratch directory");
-        Self(path)
+        Self(TempDir::with_prefix("reseal-bench-").expect("a scratch directory"))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// Where the plot goes: it outlives the directory.
@@ -23,12 +23,6 @@ impl Scratch {
             || std::env::temp_dir().join("reseal-bench.svg"),
             PathBuf::from,
         )
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -324,7 +324,8 @@ mod tests {
     /// Promise 6: a panic ends its connection alone, by a reset, and is one outcome like any other.
     #[tokio::test]
     async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once() {
-        let file = std::env::temp_dir().join(format!("reseal-panic-{}.log", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("access.log");
         let settings = AccessLogSettings {
             format: Format::Json,
             output: Output::File(file.clone()),
@@ -354,7 +355,6 @@ mod tests {
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         log.sink().flush();
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::remove_file(&file).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(
             text.contains(r#""stage":"relay","fault":"proxy","reason":"internal_panic""#),

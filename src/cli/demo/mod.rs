@@ -5,7 +5,8 @@ mod origin;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::certs::Authority;
 use super::{Exit, complain, print, start};
@@ -50,35 +51,27 @@ pub(super) fn main(args: &Args) -> Exit {
 
 /// A directory with certificates, removed at the end, and the origins.
 struct Scene {
-    dir: PathBuf,
+    dir: TempDir,
     plain: SocketAddr,
     sealed: SocketAddr,
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Scene {
     fn set() -> io::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("reseal-demo-{}", std::process::id()));
-        fs::create_dir(&dir)?;
         let mut scene = Self {
-            dir,
+            dir: TempDir::with_prefix("reseal-demo-")?,
             plain: ([127, 0, 0, 1], 0).into(),
             sealed: ([127, 0, 0, 1], 0).into(),
         };
-        let authority = Authority::open_or_create(&scene.dir)?;
+        let authority = Authority::open_or_create(scene.dir.path())?;
         for name in NAMES.iter().chain(&["origin.test"]) {
-            authority.server(&scene.dir, name)?;
+            authority.server(scene.dir.path(), name)?;
         }
-        authority.client(&scene.dir, "client")?;
+        authority.client(scene.dir.path(), "client")?;
         scene.plain = origin::plain()?;
         // The passthrough route hands the client's TLS to this origin, so it must have that name, too.
         let certificates = ["origin.test", "passthrough.test"].map(|name| {
-            let file = |extension| scene.dir.join(format!("{name}.{extension}"));
+            let file = |extension| scene.dir.path().join(format!("{name}.{extension}"));
             (name, file("pem"), file("key"))
         });
         scene.sealed = origin::sealed(&certificates)?;
@@ -86,7 +79,7 @@ impl Scene {
     }
 
     fn open(&self, port: u16) -> Result<Server, Exit> {
-        let path = self.dir.join("config.yaml");
+        let path = self.dir.path().join("config.yaml");
         let text = self.configuration(port);
         if let Err(error) = fs::write(&path, &text) {
             complain(&format!("reseal: {}: {error}", path.display()));
@@ -150,7 +143,7 @@ upstreams:
         };
         let edge = at("edge");
         let port = edge.rsplit(':').next().unwrap_or_default().to_owned();
-        let ca = self.dir.join("ca.pem");
+        let ca = self.dir.path().join("ca.pem");
         let curl = |name: &str, more: &str| {
             format!(
                 "  curl --cacert {} --resolve {name}:{port}:127.0.0.1 {more}https://{name}:{port}/\n",
@@ -215,6 +208,6 @@ upstreams:
     }
 
     fn file(&self, name: &str) -> String {
-        Path::new(&self.dir).join(name).display().to_string()
+        self.dir.path().join(name).display().to_string()
     }
 }

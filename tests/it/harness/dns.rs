@@ -38,11 +38,11 @@ pub struct NameServer {
 
 impl NameServer {
     pub fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let [low, high, ..] = std::process::id().to_le_bytes();
-        let address = Ipv4Addr::new(127, 100 + u8::try_from(count).unwrap(), high, low);
-        let socket = UdpSocket::bind((address, 53)).expect("port 53 of a loopback address");
+        let (address, socket) = (100..=254)
+            .map(|second| Ipv4Addr::new(127, second, high, low))
+            .find_map(|address| Some((address, UdpSocket::bind((address, 53)).ok()?)))
+            .expect("port 53 of a loopback address");
         let server = Self {
             address,
             answers: Arc::default(),
