@@ -168,7 +168,7 @@ impl Round {
                     if stop.has_changed().is_err() {
                         return;
                     }
-                    group.checked(&member, verdict, policy.threshold, policy.close);
+                    group.checked(&member, verdict, policy.threshold);
                 });
                 verdict.await;
             }

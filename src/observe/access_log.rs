@@ -72,7 +72,7 @@ pub struct AccessRecord {
 
 /// An address and port in half the room of a `SocketAddr`, as every live connection has several and
 /// nearly all are IPv4.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Of IPv4.
     V4(SocketAddrV4),

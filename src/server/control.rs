@@ -177,7 +177,7 @@ impl Control {
         retire::settle(register, &snapshot);
         self.drain_closed_endpoints(&snapshot);
         retire::expire(register);
-        self.close_those_down();
+        self.see_off();
         let materials = &self.running.loaded.materials;
         self.reminders.proceed(&snapshot, materials);
     }

@@ -172,7 +172,7 @@ impl Server {
             .map_err(system)?;
         let (phase, phases) = watch::channel(Phase::Run);
         let (roster, news) = Roster::new(control.handle().clone());
-        let mut origins = Origins::new(roster, Checks::new(control.handle().clone()));
+        let origins = Origins::new(roster, Checks::new(control.handle().clone()));
         origins.apply(&self.live.load());
         let around = Arc::new(Surroundings {
             access_log: self.access_log.clone(),

@@ -1,6 +1,7 @@
 //! The origins of a configuration at work: the news of them, what connections it costs, and what an
 //! operator says about them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,46 +11,33 @@ use tracing::{info, warn};
 use super::control::Control;
 use super::retire::Window;
 use crate::admin::{Answer, OriginAction, Refusal, RefusalKind};
-use crate::connection::Facts;
 use crate::health::Checks;
-use crate::lifecycle::{self, Entry};
+use crate::lifecycle;
+use crate::observe::access_log::{AccessRecord, Place};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
-use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict};
+use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
 
 /// What an operator's weight may be.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=256;
 
-/// The origins of the process, and those whose connections end because they are down.
+/// The origins of the process.
 #[derive(Debug)]
 pub(super) struct Origins {
     roster: Roster,
     checks: Checks,
-    closing: Vec<OriginEvent>,
 }
 
 impl Origins {
     pub(super) const fn new(roster: Roster, checks: Checks) -> Self {
-        Self {
-            roster,
-            checks,
-            closing: Vec::new(),
-        }
+        Self { roster, checks }
     }
 
     /// Takes in the origins of a snapshot and has them checked. It cannot fail, and must be done before
     /// connections get the snapshot.
-    pub(super) fn apply(&mut self, snapshot: &Snapshot) {
-        // What nobody checks any more is not down.
-        self.closing.retain(|event| {
-            let mut upstreams = snapshot.upstreams.iter();
-            upstreams.any(|upstream| {
-                upstream.origins.name == event.upstream
-                    && upstream.health.as_ref().is_some_and(|health| health.close)
-            })
-        });
+    pub(super) fn apply(&self, snapshot: &Snapshot) {
         let upstreams = snapshot.upstreams.iter();
         self.roster
             .apply(upstreams.map(|upstream| &upstream.origins));
@@ -59,58 +47,81 @@ impl Origins {
                 Some((group, upstream.health.as_ref()))
             }));
     }
+}
 
-    /// Notes whose connections are to be closed from now on.
-    fn note(&mut self, event: &OriginEvent) {
-        let is_same =
-            |old: &OriginEvent| old.upstream == event.upstream && old.address == event.address;
-        match &event.change {
-            Change::Down { close: true, .. } => self.closing.push(event.clone()),
-            Change::Ejected(_) | Change::Joined | Change::Unresolved(_) => {}
-            Change::Up | Change::Down { .. } | Change::Gone { .. } | Change::Removed => {
-                self.closing.retain(|old| !is_same(old));
+/// The origins whose connections do not stay, by upstream, and by address or else by name.
+#[derive(Default)]
+struct Partings(HashMap<Whose, Why>);
+
+type Whose = (Arc<str>, Option<Place>, Option<Arc<str>>);
+
+impl Partings {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut partings = HashMap::new();
+        for upstream in &snapshot.upstreams {
+            let closes = upstream.health.as_ref().is_some_and(|health| health.close);
+            let group = upstream.origins.group.get();
+            for parting in group.map(|group| group.partings()).unwrap_or_default() {
+                if parting.why == Why::Down && !closes {
+                    continue;
+                }
+                let (address, name) = match parting.address {
+                    Address::Ip(address) => (Some(address.into()), None),
+                    Address::Host(..) | Address::Srv(_) | Address::Unix(_) => {
+                        (None, parting.origin)
+                    }
+                };
+                let upstream = Arc::clone(&upstream.origins.name);
+                partings.insert((upstream, address, name), parting.why);
             }
         }
+        Self(partings)
+    }
+
+    fn about(&self, record: &AccessRecord) -> Option<Why> {
+        let address = record.origin_address.clone();
+        let name = record.origin.clone().filter(|_| address.is_none());
+        let key = (record.upstream.clone()?, address, name);
+        self.0.get(&key).copied()
     }
 }
 
 impl Control {
     /// Something has happened to an origin.
-    pub(super) fn origin_news(&mut self, event: &OriginEvent) {
+    pub(super) fn origin_news(&self, event: &OriginEvent) {
         write_down(event);
-        self.origins.note(event);
-        if event.change == (Change::Gone { drain: true }) {
-            let snapshot = self.live.load();
-            let connections = self.connections_to(&event.upstream, &event.address, &event.origin);
-            Window::removed(&snapshot.process.drain).drain(&connections);
-        }
-        self.close_those_down();
+        self.see_off();
     }
 
-    /// Ends connections to origins that are down, also those that were only just established.
-    pub(super) fn close_those_down(&self) {
-        for event in &self.origins.closing {
-            let connections = self.connections_to(&event.upstream, &event.address, &event.origin);
-            end(&connections, Reason::OriginDown);
+    /// Ends or drains the connections to origins that are to have none, also those that were only just
+    /// established.
+    pub(super) fn see_off(&self) {
+        let snapshot = self.live.load();
+        let partings = Partings::of(&snapshot);
+        if partings.0.is_empty() {
+            return;
         }
-    }
-
-    fn connections_to(
-        &self,
-        upstream: &str,
-        address: &Address,
-        origin: &str,
-    ) -> Vec<Arc<Entry<Facts>>> {
-        let mut connections = self.around.register.all();
-        connections.retain(|connection| {
-            let record = &connection.facts.record;
-            let is_there = match address {
-                Address::Ip(address) => record.origin_address == Some((*address).into()),
-                _ => record.origin.as_deref() == Some(origin),
+        let mut draining = Vec::new();
+        self.around.register.each(|connection| {
+            let order = connection.leash.order();
+            if matches!(order, Some(lifecycle::Order::End { .. })) {
+                return;
+            }
+            let reason = match partings.about(&connection.facts.record) {
+                Some(Why::Down) => Reason::OriginDown,
+                Some(Why::Disabled) => Reason::Killed,
+                Some(Why::Gone) if order.is_none() => {
+                    draining.push(Arc::clone(connection));
+                    return;
+                }
+                Some(Why::Gone) | None => return,
             };
-            is_there && record.upstream.as_deref() == Some(upstream)
+            connection.leash.tell(lifecycle::Order::End {
+                reason,
+                at: Instant::now(),
+            });
         });
-        connections
+        Window::removed(&snapshot.process.drain).drain(&draining);
     }
 
     /// How the origins are.
@@ -152,26 +163,8 @@ impl Control {
             let is_named = *status.origin == *origin || status.address.to_string() == origin;
             *status.upstream == *upstream && is_named
         });
-        if action == OriginAction::Disable {
-            for status in meant.clone() {
-                let connections = self.connections_to(upstream, &status.address, &status.origin);
-                end(&connections, Reason::Killed);
-            }
-        }
+        self.see_off();
         Ok(json!({ "origins": meant.map(describe).collect::<Vec<_>>() }))
-    }
-}
-
-/// Ends connections that were not told to end yet.
-fn end(connections: &[Arc<Entry<Facts>>], reason: Reason) {
-    for connection in connections {
-        let is_ending = matches!(connection.leash.order(), Some(lifecycle::Order::End { .. }));
-        if !is_ending {
-            connection.leash.tell(lifecycle::Order::End {
-                reason,
-                at: Instant::now(),
-            });
-        }
     }
 }
 
@@ -217,7 +210,7 @@ fn write_down(event: &OriginEvent) {
     } = event;
     match change {
         Change::Up => info!(%upstream, %origin, %address, "an origin is up again"),
-        Change::Down { why, .. } => {
+        Change::Down { why } => {
             warn!(%upstream, %origin, %address, %why, "an origin is down");
         }
         Change::Ejected(time) => {
@@ -225,7 +218,7 @@ fn write_down(event: &OriginEvent) {
             warn!(%upstream, %origin, %address, seconds, "an origin fails connections and is ejected");
         }
         Change::Joined => info!(%upstream, %origin, %address, "an origin has joined"),
-        Change::Gone { .. } => info!(%upstream, %origin, %address, "an origin has left DNS"),
+        Change::Gone => info!(%upstream, %origin, %address, "an origin has left DNS"),
         Change::Removed => {
             info!(%upstream, %origin, %address, "an origin has left the configuration");
         }

@@ -9,7 +9,7 @@ use super::ledger::Change;
 use super::member::Member;
 use super::names::{Known, Name};
 use super::state::OriginState;
-use super::{Address, OnGone, Origin, balance};
+use super::{Address, Origin, balance};
 
 /// An origin of the file, and its name where it has to be resolved.
 #[derive(Debug)]
@@ -98,8 +98,7 @@ impl Group {
         }
         let old = self.replace(members, names);
         for (origin, state) in old {
-            let drain = self.on_gone == OnGone::Drain;
-            self.tell(&origin, &state, Change::Gone { drain });
+            self.tell(&origin, &state, Change::Gone);
         }
         self.changed.send_replace(());
         self.ledger.queue.serve();

@@ -254,15 +254,15 @@ impl Group {
         left > 0 && away as u64 * 100 <= share
     }
 
-    /// A check of a member has ended. `close` is what becomes of its connections when it is down.
-    pub fn checked(&self, member: &Member, verdict: Verdict, threshold: Threshold, close: bool) {
+    /// A check of a member has ended.
+    pub fn checked(&self, member: &Member, verdict: Verdict, threshold: Threshold) {
         let why = match &verdict {
             Verdict::Unwell(why) | Verdict::Unwilling(why) => Arc::clone(why),
             Verdict::Well | Verdict::Willing => "".into(),
         };
         let change = match member.state.checked(verdict, threshold, Instant::now()) {
             Some(true) => Change::Up,
-            Some(false) => Change::Down { why, close },
+            Some(false) => Change::Down { why },
             None => return,
         };
         self.tell(&member.origin, &member.state, change);

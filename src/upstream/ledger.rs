@@ -34,18 +34,13 @@ pub enum Change {
     Down {
         /// What the last one found.
         why: Arc<str>,
-        /// Whether its connections are to be closed.
-        close: bool,
     },
     /// Too many connections to it failed: no new ones for this long.
     Ejected(Duration),
     /// Its address came into the answers of the resolver.
     Joined,
     /// Its address left the answers of the resolver.
-    Gone {
-        /// Whether its connections are to be drained.
-        drain: bool,
-    },
+    Gone,
     /// It left the configuration.
     Removed,
     /// Its name cannot be resolved, and why; what was known before stays.
@@ -85,6 +80,12 @@ impl Ledger {
         states.retain(|_, state| state.strong_count() > 0);
         states.insert(address.clone(), Arc::downgrade(&state));
         (state, self.at_work.load(Ordering::Acquire))
+    }
+
+    /// The states that an origin of the configuration, or a connection, has.
+    pub(super) fn states(&self) -> Vec<Arc<OriginState>> {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Those who are known now were there from the beginning.

@@ -100,18 +100,13 @@ fn member(group: &Group, n: usize) -> Member {
 
 fn bring_down(group: &Group, n: usize) {
     for _ in 0..THRESHOLD.fall {
-        group.checked(
-            &member(group, n),
-            Verdict::Unwell("x".into()),
-            THRESHOLD,
-            false,
-        );
+        group.checked(&member(group, n), Verdict::Unwell("x".into()), THRESHOLD);
     }
 }
 
 fn bring_up(group: &Group, n: usize) {
     for _ in 0..THRESHOLD.rise {
-        group.checked(&member(group, n), Verdict::Well, THRESHOLD, false);
+        group.checked(&member(group, n), Verdict::Well, THRESHOLD);
     }
 }
 
@@ -239,16 +234,13 @@ async fn checks_are_believed_after_so_many_and_a_role_at_once() {
     let mut work = Work::new();
     let group = work.apply(&origins(vec![origin(1), origin(2)]));
     let first = member(&group, 0);
-    let check = |verdict| group.checked(&first, verdict, THRESHOLD, true);
+    let check = |verdict| group.checked(&first, verdict, THRESHOLD);
     check(Verdict::Unwell("a".into()));
     check(Verdict::Well);
     check(Verdict::Unwell("b".into()));
     assert!(!first.state.is_down() && first.state.is_in_doubt());
     check(Verdict::Unwell("c".into()));
-    let down = Change::Down {
-        why: "c".into(),
-        close: true,
-    };
+    let down = Change::Down { why: "c".into() };
     assert_eq!(work.news(), [down]);
     assert_eq!([pick(&group), pick(&group)], [Ok(2), Ok(2)]);
     check(Verdict::Well);

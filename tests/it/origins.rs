@@ -1,9 +1,11 @@
 //! What becomes of live connections when something happens to their origin, and what operators see of
 //! origins and say about them.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::Value;
 
-use crate::harness::{Directory, End, Lettered, NameServer, Proxy, eventually};
+use crate::harness::{Directory, End, Lettered, NameServer, Origin, Proxy, eventually};
 
 fn origins(proxy: &Proxy) -> Vec<Value> {
     let answer = proxy.ctl_json(&["origins"]);
@@ -90,6 +92,48 @@ fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() 
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("drain");
     assert_eq!(proxy.letters(2), "bb");
+}
+
+#[test]
+fn a_connection_that_is_being_made_to_an_origin_that_is_disabled_ends_once_it_is_there() {
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let origin = Origin::sealed().behind(&gate).echo();
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &origin)
+        .admin()
+        .start();
+    let client = proxy.client("a.test").connect();
+    eventually("it is dialled", || origin.accepts() == 1);
+    let address = origin.place().to_string();
+    proxy
+        .ctl(&["origin", "upstream-0", &address, "disable"])
+        .must_exit_with(0);
+    drop(held);
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("killed");
+}
+
+#[test]
+fn a_connection_that_is_being_made_to_an_address_that_leaves_dns_is_drained_too() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let origin = Origin::sealed().behind(&gate).echo();
+    server.addresses("app.test", &[origin.place().tcp()]);
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &format!("app.test:{}", origin.place().port()))
+        .on_upstream("resolve: { on_gone: drain }")
+        .top("process: { drain: { idle_after: 200ms } }")
+        .resolving_by(&server, &directory)
+        .start();
+    let client = proxy.client("a.test").connect();
+    eventually("it is dialled", || origin.accepts() == 1);
+    server.addresses("app.test", &["127.0.0.2:1".parse().unwrap()]);
+    proxy.log_line(|line| line.contains("an origin has left DNS"));
+    drop(held);
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("drain");
 }
 
 #[test]

@@ -48,9 +48,16 @@ pub struct Draft {
     version: Option<&'static SupportedProtocolVersion>,
     unix: Option<std::path::PathBuf>,
     hangs_up: usize,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Draft {
+    /// Accepts connections, and does no more about them while somebody holds this.
+    pub fn behind(mut self, gate: &Arc<Mutex<()>>) -> Self {
+        self.gate = Arc::clone(gate);
+        self
+    }
+
     /// Closes the first so many connections as soon as they have said something.
     pub fn hanging_up(mut self, times: usize) -> Self {
         self.hangs_up = times;
@@ -98,7 +105,9 @@ impl Draft {
                 }
                 let (serve, config, counts) =
                     (Arc::clone(&serve), config.clone(), Arc::clone(&counts));
+                let gate = Arc::clone(&self.gate);
                 thread::spawn(move || {
+                    drop(gate.lock());
                     let stream = match config {
                         None => Ok(stream),
                         Some(config) => {
