@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::control::Control;
 use super::plan::Change;
-use super::reloads::Report;
+use super::reloads::{Report, Waiting};
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
 use crate::config::compile::Materials;
@@ -66,9 +66,14 @@ impl Control {
         leaving
     }
 
-    pub(super) fn connections(&self) -> Value {
-        let connections = self.around.register.all();
-        json!({ "connections": connections.iter().map(|c| describe(c)).collect::<Vec<_>>() })
+    /// Lists the connections, on a thread of its own: there may be very many.
+    pub(super) fn connections(&self, reply: Waiting) {
+        let register = Arc::clone(&self.around.register);
+        tokio::task::spawn_blocking(move || {
+            let connections = register.all();
+            let shown: Vec<_> = connections.iter().map(|c| describe(c)).collect();
+            let _ = reply.send(Ok(json!({ "connections": shown })));
+        });
     }
 
     /// Ends one connection.

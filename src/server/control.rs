@@ -102,7 +102,10 @@ impl Control {
         let mut next = Next::GoOn;
         let answer = match request {
             Request::Status => Ok(self.status()),
-            Request::Connections => Ok(self.connections()),
+            Request::Connections => {
+                self.connections(reply);
+                return next;
+            }
             Request::Certificates => Ok(self.certificates()),
             Request::Config => Ok(self.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),

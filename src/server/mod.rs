@@ -53,8 +53,8 @@ use crate::upstream::{OriginEvent, Roster};
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
 const CUT: Duration = Duration::from_millis(1500);
 
-/// How many names may be looked up at once.
-const LOOKUPS: usize = 16;
+/// Threads beside the control loop: they read the files of reloads and look through all connections.
+const HELPERS: usize = 16;
 
 /// Why a server cannot start.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Server {
     pub fn run(self, patience: Patience) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
-            .max_blocking_threads(LOOKUPS)
+            .max_blocking_threads(HELPERS)
             .thread_keep_alive(Duration::from_secs(1))
             .thread_name("control")
             .enable_all()

@@ -24,8 +24,8 @@ use crate::observe::format::timestamp;
 use crate::observe::metrics::ReloadResult;
 use crate::snapshot::Snapshot;
 
-/// Takes the answer to a request for a reload.
-type Waiting = oneshot::Sender<Answer>;
+/// Takes the answer to a request.
+pub(super) type Waiting = oneshot::Sender<Answer>;
 
 /// The reloads that were asked for.
 #[derive(Default)]
