@@ -1,6 +1,7 @@
 //! Who the client of a live connection is, for as long as it lives: a policy may change under it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -32,6 +33,19 @@ impl Identity {
     /// The chain, its own certificate first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// The ends of validity in the chain that are past, the latest first.
+    pub fn ends(&self, now: UnixTime) -> Vec<UnixTime> {
+        let ends = self
+            .chain
+            .iter()
+            .map(|der| CertificateFacts::of(der).not_after);
+        let ends = ends.filter_map(|end| u64::try_from(end).ok());
+        let mut ends: Vec<_> = ends.filter(|end| *end < now.as_secs()).collect();
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        let moment = |end| UnixTime::since_unix_epoch(Duration::from_secs(end));
+        ends.into_iter().map(moment).collect()
     }
 
     /// Whether its certificate has expired.

@@ -44,6 +44,19 @@ impl Facts {
             Err(error) => Err(blame::client(&error)),
         }
     }
+
+    /// The same for a client of whose chain something has expired by `now`: as of the last moment at
+    /// which it had not.
+    pub fn admitted_but_for_expiry(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
+        let ends = self.identity.iter().flat_map(|identity| identity.ends(now));
+        for end in ends {
+            match self.admitted_by(route, end) {
+                Err(Reason::ClientCertExpired) => {}
+                verdict => return verdict,
+            }
+        }
+        Err(Reason::ClientCertExpired)
+    }
 }
 
 /// Collects the facts of a connection, and its time in each stage. Whatever becomes of the

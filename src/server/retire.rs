@@ -134,10 +134,15 @@ fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
     if policy.recheck() == Recheck::Off {
         return Verdict::Stays;
     }
-    match facts.admitted_by(route, now) {
+    let verdict = match facts.admitted_by(route, now) {
+        // What becomes of it then is said by a policy of its own; all else counts as before.
+        Err(Reason::ClientCertExpired) if policy.at_expiry() == AtExpiry::Log => {
+            facts.admitted_but_for_expiry(route, now)
+        }
+        verdict => verdict,
+    };
+    match verdict {
         Ok(()) => Verdict::Stays,
-        // What becomes of it then is said by a policy of its own.
-        Err(Reason::ClientCertExpired) if policy.at_expiry() == AtExpiry::Log => Verdict::Stays,
         Err(reason) if policy.recheck() == Recheck::Log => Verdict::Noted(reason),
         Err(reason) => Verdict::Closed(reason),
     }

@@ -90,6 +90,26 @@ fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
         &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
         "source: [10.1.0.0/16] }, client_auth: { mode: optional, ca: client-ca.pem }",
     ));
+    // Nor may it choose which lists, rules or doubts count.
+    for more in [
+        "crl: clients.crl",
+        "allow: { dns: alice.test }",
+        "crl: clients.crl, crl_scope: leaf",
+        "crl: clients.crl, crl_unknown: allow",
+        "crl: clients.crl, crl_expired: allow",
+    ] {
+        let less = more.rsplit_once(", ").map_or("", |(less, _)| less);
+        let auth = |keys: &str| {
+            let keys = [", ", keys].concat();
+            let keys = keys.strip_suffix(", ").unwrap_or(&keys);
+            format!("client_auth: {{ mode: required, ca: client-ca.pem{keys} }}")
+        };
+        can_be_chosen(&two_routes(
+            "",
+            &format!("alpn: [h2] }}, {}", auth(more)),
+            &format!("}}, {}", auth(less)),
+        ));
+    }
     // And the endpoint's is what a route has that says nothing.
     can_be_chosen(&two_routes(
         &format!(", {REQUIRED}"),

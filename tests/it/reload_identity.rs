@@ -193,6 +193,36 @@ fn whom_a_policy_only_notes_may_stay() {
 }
 
 #[test]
+fn an_expired_certificate_hides_neither_a_revocation_nor_a_rule() {
+    let scene = scene(", crl: clients.crl");
+    let expires = |name: &str| {
+        let leaf = crate::harness::Leaf::client(name).for_seconds(2);
+        let identity = pki().clients.issue(&leaf);
+        let connection = Caller::of(&scene.proxy, &identity).connect();
+        (identity, connection)
+    };
+    let (bad, refused) = expires("soon");
+    let (_, stays) = expires("soon");
+    for client in [&refused, &stays] {
+        let id = client.local().to_string();
+        scene.proxy.log_line(|line| {
+            line.contains("would not be admitted")
+                && line.contains("client_cert_expired")
+                && line.contains(&id)
+        });
+    }
+    let list = revoking(2, &[&bad]);
+    scene.proxy.directory().write("clients.crl", list);
+    scene.proxy.reload(scene.proxy.text());
+    assert!(matches!(refused.receive_to_end().1, End::Reset));
+    scene
+        .proxy
+        .outcome_of(&refused)
+        .must_be("client_cert_revoked");
+    stays.must_echo(b"merely expired");
+}
+
+#[test]
 fn a_connection_ends_with_its_certificate_where_the_policy_says_so() {
     let scene = scene(", at_expiry: close");
     let soon = crate::harness::Leaf::client("soon").for_seconds(3);

@@ -8,7 +8,9 @@ use super::routes::Around;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};
+use crate::config::reader::shapes::OneOrMany;
+use crate::config::reader::values::Path;
+use crate::config::spec::{self, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Rule};
 use crate::config::upkeep::Check;
 use crate::name::Pattern;
 use crate::tls::certificates::Certificate;
@@ -16,13 +18,36 @@ use crate::tls::certificates::Certificate;
 /// A route on its way to an origin, with the demands that are made on that way.
 struct Way<'a> {
     route: &'a Located<spec::Route>,
-    client_auth: Option<&'a spec::ClientAuth>,
+    demands: Option<Demands<'a>>,
 }
 
-impl Way<'_> {
-    fn demands(&self) -> bool {
-        self.client_auth
-            .is_some_and(|auth| auth.mode.value != ClientAuthMode::Off)
+/// What of a route's client auth decides who comes in. Two that are equal let the same clients in.
+#[derive(PartialEq, Eq)]
+pub(super) struct Demands<'a> {
+    mode: ClientAuthMode,
+    ca: Option<&'a OneOrMany<Path>>,
+    crl: Option<&'a OneOrMany<Path>>,
+    crl_scope: CrlScope,
+    crl_unknown: CrlDoubt,
+    crl_expired: CrlDoubt,
+    allow: Option<&'a OneOrMany<Rule>>,
+}
+
+impl<'a> Demands<'a> {
+    /// Those of a route; none where it does not open TLS, or lets everybody in.
+    pub(super) fn of(endpoint: &'a spec::Endpoint, route: &'a spec::Route) -> Option<Self> {
+        let endpoints = &endpoint.tls.client_auth;
+        let auth = &route.client_auth.as_ref().unwrap_or(endpoints).value;
+        let asks = opens_tls(route) && auth.mode.value != ClientAuthMode::Off;
+        asks.then(|| Self {
+            mode: auth.mode.value,
+            ca: auth.ca.as_ref().map(|ca| &ca.value),
+            crl: auth.crl.as_ref().map(|crl| &crl.value),
+            crl_scope: auth.crl_scope.value,
+            crl_unknown: auth.crl_unknown.value,
+            crl_expired: auth.crl_expired.value,
+            allow: auth.allow.as_ref().map(|allow| &allow.value),
+        })
     }
 }
 
@@ -45,19 +70,18 @@ pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
                     .or_default()
                     .push(Way {
                         route,
-                        client_auth: client_auth(endpoint, route),
+                        demands: Demands::of(endpoint, route),
                     });
             }
         }
     }
     let mut told = Vec::new();
     for (address, ways) in &ways {
-        let Some(strict) = ways.iter().find(|way| way.demands()) else {
+        let Some(strict) = ways.iter().find(|way| way.demands.is_some()) else {
             continue;
         };
-        let other = |way: &&Way<'_>| {
-            way.client_auth != strict.client_auth && !apart(way.route, strict.route)
-        };
+        let other =
+            |way: &&Way<'_>| way.demands != strict.demands && !apart(way.route, strict.route);
         for lax in ways.iter().filter(other) {
             let pair = (strict.route.at, lax.route.at);
             if told.contains(&pair) {
@@ -97,8 +121,7 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     };
     for endpoint in spec.endpoints.iter().filter(|endpoint| !passes(endpoint)) {
         for route in endpoint.routes.iter() {
-            let demands = client_auth(endpoint, route)
-                .is_some_and(|auth| auth.mode.value != ClientAuthMode::Off);
+            let demands = Demands::of(endpoint, route).is_some();
             let upstream = spec.upstreams.get(route.upstream.as_str());
             let health = upstream.and_then(|upstream| upstream.health.as_ref());
             let check = health.and_then(|health| health.check.as_ref());
@@ -115,18 +138,6 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     }
 }
 
-/// What a route demands of clients; nothing where it does not open their TLS.
-fn client_auth<'a>(
-    endpoint: &'a spec::Endpoint,
-    route: &'a spec::Route,
-) -> Option<&'a spec::ClientAuth> {
-    let own = route
-        .client_auth
-        .as_ref()
-        .unwrap_or(&endpoint.tls.client_auth);
-    opens_tls(route).then_some(&own.value)
-}
-
 /// Whether no client can reach both: nobody chooses where he comes from.
 fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     let (Some(one), Some(other)) = (&one.matches.source, &other.matches.source) else {
@@ -140,7 +151,7 @@ fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     })
 }
 
-const fn opens_tls(route: &spec::Route) -> bool {
+pub(super) const fn opens_tls(route: &spec::Route) -> bool {
     matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt)
 }
 
@@ -158,7 +169,7 @@ impl Compiler<'_> {
         for (n, (route, own)) in routes.iter().enumerate() {
             for (other, others) in routes.iter().take(n) {
                 let same = route.upstream == other.upstream
-                    && client_auth(around.endpoint, route) == client_auth(around.endpoint, other);
+                    && Demands::of(around.endpoint, route) == Demands::of(around.endpoint, other);
                 if same || apart(route, other) {
                     continue;
                 }

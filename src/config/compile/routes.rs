@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::certificates::Store;
+use super::overlaps::{Demands, opens_tls};
 use super::serving::{self, Reached};
 use super::upstreams::Upstreams;
 use super::{Compiler, Files};
@@ -149,8 +150,7 @@ impl Compiler<'_> {
                     .help("put the narrower match first");
                 break;
             }
-            if can_choose(&other.when, when) && self.differ_in_client_auth(around, other.spec, spec)
-            {
+            if can_choose(&other.when, when) && differ(around.endpoint, other.spec, spec) {
                 self.problems
                     .error(at, format!("this route and {name} differ in client auth, but a client can choose between them by ALPN"))
                     .help("use the same `client_auth`, or tell them apart by `source` alone");
@@ -162,18 +162,6 @@ impl Compiler<'_> {
         });
     }
 
-    /// Whether two routes that terminate demand different things of a client's certificate.
-    fn differ_in_client_auth(&self, around: &Around<'_>, a: &spec::Route, b: &spec::Route) -> bool {
-        let terminates =
-            |route: &spec::Route| matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt);
-        let endpoint = &around.endpoint.tls.client_auth;
-        let demands = |route: &spec::Route| {
-            let auth = route.client_auth.as_ref().unwrap_or(endpoint);
-            (auth.mode.value, auth.ca.clone())
-        };
-        terminates(a) && terminates(b) && demands(a) != demands(b)
-    }
-
     /// Tells of a terminating route whose name has no certificate.
     fn covered(
         &mut self,
@@ -182,8 +170,7 @@ impl Compiler<'_> {
         pattern: Option<&Pattern>,
         spec: &spec::Route,
     ) {
-        let terminates = matches!(spec.mode.value, Mode::Terminate | Mode::Reencrypt);
-        let Some(pattern) = pattern.filter(|_| terminates) else {
+        let Some(pattern) = pattern.filter(|_| opens_tls(spec)) else {
             return;
         };
         if !around.store.complete
@@ -251,6 +238,11 @@ impl Compiler<'_> {
         table.add_default(when, Arc::new(route));
         Some(())
     }
+}
+
+/// Whether two routes that open TLS demand different things of a client's certificate.
+fn differ(endpoint: &spec::Endpoint, a: &spec::Route, b: &spec::Route) -> bool {
+    opens_tls(a) && opens_tls(b) && Demands::of(endpoint, a) != Demands::of(endpoint, b)
 }
 
 /// Whether some client can take either of two routes, by what it offers.
