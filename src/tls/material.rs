@@ -1,5 +1,6 @@
 //! Certificates, keys and CA bundles from files. Every error names the file and the way out.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -38,14 +39,17 @@ pub struct MaterialError {
 }
 
 impl MaterialError {
-    fn new(path: &Path, what: impl std::fmt::Display) -> Self {
+    /// Something is wrong with this file.
+    pub fn new(path: &Path, what: impl std::fmt::Display) -> Self {
         Self {
             message: format!("{}: {what}", path.display()),
             help: None,
         }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    /// The same with a way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -392,7 +396,13 @@ pub fn directory(dir: &Path) -> Result<Vec<(String, PairFiles)>, MaterialError> 
             key,
             ocsp: None,
         };
-        (files.cert.exists() && files.key.exists()).then(|| (stem(path), files))
+        // A directory's name is a host's, dots and all.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        (files.cert.exists() && files.key.exists()).then(|| (text(name), files))
     };
     let found: Vec<_> = entries.iter().filter_map(pair).collect();
     if found.is_empty() {
@@ -407,7 +417,10 @@ pub fn directory(dir: &Path) -> Result<Vec<(String, PairFiles)>, MaterialError> 
 
 /// The name of a file without its extension.
 pub fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
+    text(path.file_stem())
+}
+
+fn text(name: Option<&OsStr>) -> String {
+    name.map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }

@@ -376,9 +376,18 @@ fn a_directory_of_certificates_is_read_whole() {
     let (one, two) = (pki().edge(&["a.test"]), pki().edge(&["b.test"]));
     let checked = checked
         .with_identity("live/one", &one)
-        .with_file("live/two/fullchain.pem", &two.cert, 0o644)
-        .with_file("live/two/privkey.pem", &two.key, 0o600);
+        .with_file("live/b.test/fullchain.pem", &two.cert, 0o644)
+        .with_file("live/b.test/privkey.pem", &two.key, 0o600);
+    checked.must_be_good();
+    // They are called what the directories of a client of ACME are called, dots and all.
+    let three = pki().edge(&["b.other"]);
+    let checked = checked
+        .with_file("live/b.other/fullchain.pem", &three.cert, 0o644)
+        .with_file("live/b.other/privkey.pem", &three.key, 0o600);
     checked.must_be_good();
     let finished = checked.check(&[]);
-    assert!(finished.stdout.contains("b.test"), "{}", finished.stdout);
+    for name in ["one", "b.test", "b.other"] {
+        let cell = format!("{name} ");
+        assert!(finished.stdout.contains(&cell), "{}", finished.stdout);
+    }
 }

@@ -190,6 +190,32 @@ fn promise_5_a_swap_of_symbolic_links_is_one_change() {
 }
 
 #[test]
+fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_the_others_go_on() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin, "{ dir: live }", |directory, identity| {
+        put_pair(&directory.join("live"), identity);
+    });
+    let old = pki().edge(&["a.test"]);
+    let directory = proxy.directory();
+    put_pair(&directory.join("live"), &old);
+    must_come_to_serve(&proxy, &old);
+    put_pair(&directory.join("live"), &pki().edge(&["b.test"]));
+    proxy.log_line(|line| line.contains("no certificate for `a.test` is there any more"));
+    assert!(serves(&proxy, &old));
+    // Nor does it go with its file.
+    fs::remove_file(directory.join("live/pair.key")).unwrap();
+    fs::remove_file(directory.join("live/pair.pem")).unwrap();
+    let other = pki().edge(&["other.test"]);
+    directory.write("live/other.key", &other.key);
+    directory.write("live/other.pem", &other.cert);
+    proxy.log_line(|line| line.contains("reloaded"));
+    assert!(serves(&proxy, &old));
+    let next = pki().edge(&["a.test"]);
+    put_pair(&directory.join("live"), &next);
+    must_come_to_serve(&proxy, &next);
+}
+
+#[test]
 fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
     let origin = Origin::echo();
     let proxy = proxy(&origin, "{ dir: live }", |directory, identity| {

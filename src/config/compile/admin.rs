@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Compiler, Files};
+use super::Compiler;
 use crate::admin::settings::{AdminListen, AdminSettings, Token};
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
+use crate::tls::material::MaterialError;
 
 /// The name of the socket in the directory that a service manager makes for us.
 const SOCKET: &str = "admin.sock";
@@ -60,16 +61,8 @@ impl Compiler<'_> {
                 );
             return None;
         };
-        if self.files == Files::Skip {
-            return None;
-        }
-        match token(&self.resolve(file)) {
-            Ok(token) => Some(AdminListen::Tcp { address, token }),
-            Err((message, help)) => {
-                self.problems.error(file.at, message).help(help);
-                None
-            }
-        }
+        let token = self.token(file, token)?;
+        Some(AdminListen::Tcp { address, token })
     }
 }
 
@@ -80,35 +73,23 @@ fn runtime_directory() -> Option<PathBuf> {
     (!first.is_empty()).then(|| first.into())
 }
 
-/// The token in a file, without the line's end. Else what is wrong, and the way out.
-fn token(path: &Path) -> Result<Token, (String, String)> {
-    let shown = path.display();
-    let unreadable = |error| {
-        (
-            format!("{shown}: cannot be read: {error}"),
-            format!("make one: `openssl rand -hex 32 > {shown}`"),
-        )
-    };
+/// The token in a file, without the line's end.
+fn token(path: &Path) -> Result<Token, MaterialError> {
+    let make = || format!("make one: `openssl rand -hex 32 > {}`", path.display());
+    let unreadable =
+        |error| MaterialError::new(path, format_args!("cannot be read: {error}")).help(make());
     let text = fs::read(path).map_err(unreadable)?;
     let mode = fs::metadata(path).map_err(unreadable)?.mode();
     if mode & 0o004 != 0 {
-        return Err((
-            format!(
-                "{shown}: every user may read this token (mode {:04o})",
-                mode & 0o7777
-            ),
-            format!("chmod 0640 {shown}"),
-        ));
+        let mode = mode & 0o7777;
+        let what = format!("every user may read this token (mode {mode:04o})");
+        return Err(MaterialError::new(path, what).help(format!("chmod 0640 {}", path.display())));
     }
     let text = text.trim_ascii();
     if text.len() < Token::LEN_MIN || !text.iter().all(u8::is_ascii_graphic) {
-        return Err((
-            format!(
-                "{shown}: a token is one line of at least {} printable characters",
-                Token::LEN_MIN
-            ),
-            format!("make one: `openssl rand -hex 32 > {shown}`"),
-        ));
+        let least = Token::LEN_MIN;
+        let what = format!("a token is one line of at least {least} printable characters");
+        return Err(MaterialError::new(path, what).help(make()));
     }
     Ok(Token::new(text))
 }

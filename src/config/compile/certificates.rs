@@ -1,10 +1,12 @@
 //! The certificates of an endpoint.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Compiler;
 use super::materials::unix_now;
+use super::overlaps::opens_tls;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
@@ -13,7 +15,7 @@ use crate::config::spec::{self, CertificatePair};
 use crate::name::Pattern;
 use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::{Certificate, Certificates};
-use crate::tls::material::{Pair, PairFiles, stem};
+use crate::tls::material::{MaterialError, Pair, PairFiles, stem};
 
 /// A certificate that ends within so many seconds is warned about.
 const SOON: i64 = 14 * 24 * 3600;
@@ -41,7 +43,8 @@ struct Source {
 }
 
 impl Compiler<'_> {
-    pub(super) fn certificates(&mut self, specs: &[Located<spec::Certificate>]) -> Store {
+    pub(super) fn certificates(&mut self, endpoint: &spec::Endpoint) -> Store {
+        let specs = &endpoint.tls.certificates;
         let mut complete = true;
         let mut all = Vec::new();
         let mut names = HashSet::new();
@@ -61,14 +64,61 @@ impl Compiler<'_> {
                 None => complete = false,
             }
         }
-        let mut by_name = Certificates::default();
-        for certificate in &all {
-            by_name.add(certificate);
-        }
+        self.keep_needed(endpoint, &mut all);
+        self.serves(endpoint.name.as_str(), &all);
         Store {
             complete,
-            by_name: Arc::new(by_name),
+            by_name: Arc::new(by_name(&all)),
             all,
+        }
+    }
+
+    /// When materials are renewed, what a route needs and no certificate has any more stays as it was:
+    /// a renewal that went wrong takes down neither its own name nor the other renewals.
+    fn keep_needed(&mut self, endpoint: &spec::Endpoint, all: &mut Vec<Arc<Certificate>>) {
+        let before = self.served_before(endpoint.name.as_str()).to_vec();
+        let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
+        let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
+        let needed = names.filter_map(|name| Some((name.at, Pattern::parse(&name.value.0).ok()?)));
+        for (at, pattern) in needed {
+            if by_name(all).cover(&pattern) {
+                continue;
+            }
+            let covers =
+                |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old)).cover(&pattern);
+            if let Some(old) = before.iter().find(covers) {
+                self.keep(at, &format!("`{pattern}`"), old, all);
+            }
+        }
+        let default = endpoint.default_route.as_ref();
+        if let Some(name) = default.and_then(|default| default.certificate.as_ref())
+            && !all
+                .iter()
+                .any(|certificate| certificate.name == name.as_str())
+            && let Some(old) = before.iter().find(|old| old.name == name.as_str())
+        {
+            self.keep(name.at, "the default route", old, all);
+        }
+    }
+
+    fn keep(
+        &mut self,
+        at: Span,
+        what: &str,
+        old: &Arc<Certificate>,
+        all: &mut Vec<Arc<Certificate>>,
+    ) {
+        let source = &old.pair.source;
+        let message = format!(
+            "{source}: no certificate for {what} is there any more; what it held before stays in use"
+        );
+        self.problems.warning(at, message);
+        match all
+            .iter_mut()
+            .find(|certificate| certificate.name == old.name)
+        {
+            Some(new) => *new = Arc::clone(old),
+            None => all.push(Arc::clone(old)),
         }
     }
 
@@ -144,17 +194,17 @@ impl Compiler<'_> {
     /// The certificate of a source; `None` after its problem was told.
     fn certificate(&mut self, source: Source) -> Option<Certificate> {
         let at = source.at;
-        let pair = self.certified(at, source.key_at, source.files)?;
+        let named = source.names.is_some();
+        let usable = |pair: &Pair| match pair.names.is_empty() && !named {
+            true => Err(MaterialError::new(
+                Path::new(&pair.source),
+                "the certificate names no host",
+            )
+            .help("give the names it is for: names: [host.example.com]")),
+            false => Ok(()),
+        };
+        let pair = self.certified(at, source.key_at, source.files, usable)?;
         let names = source.names.unwrap_or_else(|| pair.names.clone());
-        if names.is_empty() {
-            self.problems
-                .error(
-                    at,
-                    format!("{}: the certificate names no host", pair.source),
-                )
-                .help("give the names it is for: names: [host.example.com]");
-            return None;
-        }
         for name in names.iter().filter(|name| !pair.covers(name)) {
             self.problems.warning(
                 at,
@@ -209,4 +259,12 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+fn by_name(all: &[Arc<Certificate>]) -> Certificates {
+    let mut certificates = Certificates::default();
+    for certificate in all {
+        certificates.add(certificate);
+    }
+    certificates
 }

@@ -72,7 +72,7 @@ impl Compiler<'_> {
         spec: &Located<spec::Endpoint>,
         upstreams: &Upstreams,
     ) -> Option<Endpoint> {
-        let store = self.certificates(&spec.tls.certificates);
+        let store = self.certificates(spec);
         if spec.routes.is_empty() {
             self.problems
                 .error(spec.routes.at, "an endpoint needs at least one route");

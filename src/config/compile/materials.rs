@@ -10,12 +10,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
+use crate::admin::settings::Token;
 use crate::config::looks::Looks;
 use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
+use crate::tls::certificates::Certificate;
 use crate::tls::material::{self, MaterialError, Pair, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{RevocationList, RevocationLists};
@@ -31,7 +33,10 @@ pub struct Materials {
     pairs: Shelf<PairFiles, Arc<Pair>>,
     secrets: Shelf<PathBuf, TicketSecret>,
     directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
+    tokens: Shelf<PathBuf, Token>,
     system: Option<Option<Arc<RootCertStore>>>,
+    /// What each endpoint has presented.
+    served: HashMap<String, Vec<Arc<Certificate>>>,
     looks: Looks,
 }
 
@@ -76,6 +81,7 @@ impl Materials {
         let lists = self.roots.keys().chain(self.lists.keys()).flatten();
         let pairs = self.pairs.keys().flat_map(PairFiles::paths);
         let rest = self.secrets.keys().chain(self.directories.keys());
+        let rest = rest.chain(self.tokens.keys());
         lists.chain(rest).map(PathBuf::as_path).chain(pairs)
     }
 
@@ -181,17 +187,59 @@ impl Compiler<'_> {
         if self.files == Files::Skip {
             return None;
         }
-        let found = self.materials.system.get_or_insert_with(|| {
-            let mut store = RootCertStore::empty();
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            (!store.is_empty()).then(|| Arc::new(store))
-        });
-        if found.is_none() {
-            self.problems
-                .error(at, "this machine's CA store is empty")
-                .help("install its package (ca-certificates), or use `webpki` or a file");
+        if let Some(known) = &self.materials.system {
+            return known.clone();
         }
-        found.clone()
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut found = (!store.is_empty()).then(|| Arc::new(store));
+        if found.is_none() {
+            const EMPTY: &str = "this machine's CA store is empty";
+            found = self
+                .kept
+                .as_mut()
+                .and_then(|kept| kept.system.take())
+                .flatten();
+            let problem = if found.is_some() {
+                let message = format!("{EMPTY}; what it held before stays in use");
+                self.problems.warning(at, message)
+            } else {
+                self.problems.error(at, EMPTY)
+            };
+            problem.help("install its package (ca-certificates), or use `webpki` or a file");
+        }
+        self.materials.system = Some(found.clone());
+        found
+    }
+
+    /// The token of the admin socket.
+    pub(super) fn token(
+        &mut self,
+        file: &Located<values::Path>,
+        read: fn(&Path) -> Result<Token, MaterialError>,
+    ) -> Option<Token> {
+        let path = self.resolve(file);
+        self.material(
+            file.at,
+            |m| &mut m.tokens,
+            path.clone(),
+            |_| Ok(read(&path)?),
+        )
+    }
+
+    /// What an endpoint presented before, when materials are renewed.
+    pub(super) fn served_before(&self, endpoint: &str) -> &[Arc<Certificate>] {
+        let served = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.served.get(endpoint));
+        served.map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what an endpoint presents.
+    pub(super) fn serves(&mut self, endpoint: &str, certificates: &[Arc<Certificate>]) {
+        let served = &mut self.materials.served;
+        served.insert(endpoint.to_owned(), certificates.to_vec());
     }
 
     /// The revocation lists of files, the newest of each issuer.
@@ -225,6 +273,7 @@ impl Compiler<'_> {
         at: Span,
         key_at: Span,
         files: PairFiles,
+        usable: impl FnOnce(&Pair) -> Result<(), MaterialError>,
     ) -> Option<Arc<Pair>> {
         let policy = self.spec.process.key_permissions.value;
         self.material(
@@ -234,6 +283,7 @@ impl Compiler<'_> {
             |problems| {
                 secrecy(policy, key_at, &files.key, problems)?;
                 let (pair, weaknesses) = material::pair(&files)?;
+                usable(&pair)?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }

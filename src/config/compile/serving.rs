@@ -154,8 +154,14 @@ impl Compiler<'_> {
         if !around.store.complete {
             return None;
         }
-        let found = match (&default.certificate, all.as_slice()) {
-            (Some(name), _) => all.iter().find(|c| c.name == name.as_str()),
+        // One that has joined the only one does not make that doubtful.
+        let before = match self.served_before(around.endpoint.name.as_str()) {
+            [only] => Some(only.name.as_str()),
+            _ => None,
+        };
+        let name = default.certificate.as_ref().map(|name| name.as_str());
+        let found = match (name.or(before), all.as_slice()) {
+            (Some(name), _) => all.iter().find(|c| c.name == name),
             (None, [only]) => Some(only),
             (None, _) => {
                 let help = format!(
