@@ -10,6 +10,8 @@ mod paths;
 mod serve;
 pub mod settings;
 
+use std::fmt;
+
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
@@ -68,6 +70,17 @@ pub enum OriginAction {
     Enable,
     /// Another weight.
     Weight(u32),
+}
+
+impl fmt::Display for OriginAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drain => f.write_str("drain"),
+            Self::Disable => f.write_str("disable"),
+            Self::Enable => f.write_str("enable"),
+            Self::Weight(weight) => write!(f, "weight {weight}"),
+        }
+    }
 }
 
 /// Why a request is not done, or was not understood.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Exit, complain, ctl, print, run, start};
 use crate::admin::settings::AdminListen;
 use crate::config::compile::{Circumstances, Files};
+use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
@@ -50,7 +51,7 @@ pub(super) fn main(args: &Args) -> Exit {
         return Exit::Bad;
     }
     if args.against_running {
-        return against_running(&path, loaded.snapshot.as_ref());
+        return against_running(&path, &loaded);
     }
     match (&loaded.spec, &loaded.snapshot) {
         (Some(spec), _) if args.print => print(&config::print(spec)),
@@ -72,12 +73,21 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
-fn against_running(path: &Path, snapshot: Option<&Snapshot>) -> Exit {
-    let admin = snapshot.and_then(|snapshot| match &snapshot.admin.listen {
-        Some(AdminListen::Unix { path, .. }) => Some(format!("unix:{}", path.display())),
-        Some(AdminListen::Tcp { .. }) | None => None,
+fn against_running(path: &Path, loaded: &Loaded) -> Exit {
+    let listen = loaded
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.admin.listen.as_ref());
+    let admin = listen.map(|listen| match listen {
+        AdminListen::Unix { path, .. } => format!("unix:{}", path.display()),
+        AdminListen::Tcp { address, .. } => format!("http://{address}"),
     });
-    match ctl::plan(path, admin) {
+    let token = loaded
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.admin.token_file.as_ref());
+    let token = token.map(|file| path.with_file_name("").join(&***file));
+    match ctl::plan(path, admin, token) {
         Ok(plan) => print(&plan),
         Err(complaint) => {
             complain(&format!("reseal: {complaint}"));

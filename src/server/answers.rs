@@ -32,19 +32,23 @@ impl Control {
             .iter()
             .map(|(endpoint, address)| json!({ "endpoint": &**endpoint, "address": address }))
             .collect();
+        let path = self.running.source.path();
         let mut status = json!({
             "phase": self.phase.borrow().word(),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "started": timestamp(start),
             "uptime_seconds": uptime.as_secs(),
-            "config": self.running.source.path().display().to_string(),
+            "config": std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string(),
             "generation": self.live.load().generation,
             "connections": self.census.count(),
             "listening": listening,
         });
         if let Some(last) = &self.reloads.last {
             status["last_reload"] = last.clone();
+        }
+        if !self.reloads.restart.is_empty() {
+            status["restart_needed"] = json!(self.reloads.restart);
         }
         if let Some(end) = self.stopping {
             let left = end.saturating_duration_since(Instant::now());
@@ -122,9 +126,10 @@ impl Control {
         json!({ "certificates": certificates.collect::<Vec<_>>() })
     }
 
-    /// The effective configuration as YAML; secrets are in files and not in it.
+    /// The configuration in force as YAML; secrets are in files and not in it.
     pub(super) fn configuration(&self) -> Value {
-        let spec = &self.running.loaded.spec;
+        let spec = self.running.loaded.spec.as_ref();
+        let spec = spec.map(|spec| self.running.fixed.in_force(spec));
         json!({ "yaml": spec.as_ref().map(config::print).unwrap_or_default() })
     }
 
@@ -147,7 +152,7 @@ pub(super) fn report(report: &Report) -> Value {
             "connections": change.connections,
         });
         if change.connections > 0 {
-            shown["fate"] = json!(change.kind.fate());
+            shown["fate"] = json!(change.fate());
         }
         shown
     };

@@ -29,7 +29,7 @@ use self::census::Census;
 use self::control::{Asked, Control};
 use self::doors::{Doors, NewDoors};
 use self::origins::Origins;
-use self::reload::Running;
+use self::reload::{Fixed, Running};
 use self::reloads::Reloads;
 use self::reminders::Reminders;
 use self::signals::Signals;
@@ -137,6 +137,7 @@ impl Server {
         metrics.adopt(&answers::inventory(&snapshot, &boot.loaded.materials));
         Ok(Self {
             running: Running {
+                fixed: Arc::new(Fixed::of(&snapshot, &boot.loaded)),
                 source: boot.source,
                 loaded: Arc::new(boot.loaded),
                 sessions: boot.sessions,

@@ -141,7 +141,10 @@ impl Control {
         let count = match action {
             OriginAction::Drain => roster.order(upstream, origin, Order::Drain),
             OriginAction::Disable => roster.order(upstream, origin, Order::Disable),
-            OriginAction::Enable => roster.order(upstream, origin, Order::Enable),
+            OriginAction::Enable => {
+                roster.set_weight(upstream, origin, None);
+                roster.order(upstream, origin, Order::Enable)
+            }
             OriginAction::Weight(weight) if !WEIGHTS.contains(&weight) => {
                 let message = "a weight is from 1 to 256: to take an origin out, drain it";
                 return Err(Refusal::new(RefusalKind::Invalid, message));
@@ -155,7 +158,7 @@ impl Control {
         info!(
             upstream,
             origin,
-            ?action,
+            %action,
             "an origin is used in another way on request"
         );
         let list = roster.list();

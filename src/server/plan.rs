@@ -36,13 +36,16 @@ impl Kind {
             Self::Changed => "changed",
         }
     }
+}
 
+impl Change {
     /// What becomes of the live connections.
-    pub(super) const fn fate(self) -> &'static str {
-        match self {
-            Self::Added => "",
-            Self::Removed => "drain",
-            Self::Changed => "go on as they are",
+    pub(super) fn fate(&self) -> &'static str {
+        match (self.kind, self.what) {
+            (Kind::Added, _) => "",
+            (Kind::Removed, _) => "drain",
+            (Kind::Changed, "endpoint" | "route") => "stay where client auth admits them",
+            (Kind::Changed, _) => "stay",
         }
     }
 }
@@ -52,7 +55,7 @@ impl fmt::Display for Change {
         write!(f, "{} {} {}", self.what, self.name, self.kind.word())?;
         match self.connections {
             0 => Ok(()),
-            n => write!(f, " ({n} connections {})", self.kind.fate()),
+            n => write!(f, " ({n} connections {})", self.fate()),
         }
     }
 }

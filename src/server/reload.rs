@@ -3,9 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::admin::settings::AdminSettings;
 use crate::config::compile::{Circumstances, Files};
 use crate::config::load::{Loaded, Source};
+use crate::config::spec::Spec;
 use crate::config::{Problem, Severity};
+use crate::observe::access_log::AccessLogSettings;
+use crate::observe::logging::LogSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
 use crate::tls::resumption::Sessions;
 
@@ -24,6 +28,7 @@ pub(super) struct Running {
     pub(super) source: Source,
     pub(super) loaded: Arc<Loaded>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) fixed: Arc<Fixed>,
 }
 
 /// A configuration that can take the place of the running one.
@@ -81,10 +86,10 @@ impl Running {
                     loaded.look = self.loaded.look.clone();
                 }
                 Ok(Prepared {
+                    restart: self.fixed.differences(&snapshot),
                     loaded,
                     snapshot,
                     warnings,
-                    restart: Vec::new(),
                 })
             }
             None if reasons.is_empty() => Err(Refused {
@@ -95,24 +100,52 @@ impl Running {
     }
 }
 
-impl Prepared {
-    /// Notes the keys that a running process cannot follow.
-    pub(super) fn compare(&mut self, running: &Snapshot) {
-        let (old, new) = (&running.process, &self.snapshot.process);
-        let changed = |is: fn(&ProcessSettings, &ProcessSettings) -> bool| !is(old, new);
-        for (differs, key) in [
-            (changed(|a, b| a.workers == b.workers), "process.workers"),
-            (
-                changed(|a, b| (a.connections, a.handshakes) == (b.connections, b.handshakes)),
-                "process.limits",
-            ),
-            (running.log != self.snapshot.log, "log"),
-            (running.access_log != self.snapshot.access_log, "access_log"),
-            (running.admin != self.snapshot.admin, "admin"),
-        ] {
-            if differs {
-                self.restart.push(key);
-            }
+/// What of a configuration is fixed when the process starts.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    process: ProcessSettings,
+    log: LogSettings,
+    access_log: AccessLogSettings,
+    admin: AdminSettings,
+    spec: Option<Spec>,
+}
+
+impl Fixed {
+    pub(super) fn of(snapshot: &Snapshot, loaded: &Loaded) -> Self {
+        Self {
+            process: snapshot.process.clone(),
+            log: snapshot.log.clone(),
+            access_log: snapshot.access_log.clone(),
+            admin: snapshot.admin.clone(),
+            spec: loaded.spec.clone(),
         }
+    }
+
+    /// The keys that have another value now, which needs a restart.
+    fn differences(&self, new: &Snapshot) -> Vec<&'static str> {
+        let (old, process) = (&self.process, &new.process);
+        let limits = |p: &ProcessSettings| (p.connections, p.handshakes);
+        let keys = [
+            (old.workers != process.workers, "process.workers"),
+            (limits(old) != limits(process), "process.limits"),
+            (self.log != new.log, "log"),
+            (self.access_log != new.access_log, "access_log"),
+            (self.admin != new.admin, "admin"),
+        ];
+        let differing = keys.into_iter().filter(|(differs, _)| *differs);
+        differing.map(|(_, key)| key).collect()
+    }
+
+    /// A configuration with the values that are in force.
+    pub(super) fn in_force(&self, spec: &Spec) -> Spec {
+        let mut spec = spec.clone();
+        if let Some(fixed) = &self.spec {
+            spec.process.value.workers = fixed.process.workers.clone();
+            spec.process.value.limits = fixed.process.limits.clone();
+            spec.log = fixed.log.clone();
+            spec.access_log = fixed.access_log.clone();
+            spec.admin = fixed.admin.clone();
+        }
+        spec
     }
 }

@@ -1,5 +1,6 @@
 //! Reloads as the control loop sees them: one under way, one to follow, all or nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -33,6 +34,10 @@ pub(super) struct Reloads {
     pub(super) under_way: Option<UnderWay>,
     /// How the last one went, for those who ask.
     pub(super) last: Option<Value>,
+    /// Keys whose new value needs a restart.
+    pub(super) restart: Vec<&'static str>,
+    /// What was told of the running configuration already.
+    told: HashSet<String>,
     pending: Pending,
 }
 
@@ -131,15 +136,28 @@ impl Control {
         let time = timestamp(SystemTime::now());
         let answer = match result {
             Ok(report) => {
-                tell(&report);
-                self.metrics.reloaded(ReloadResult::Done);
-                self.reloads.last = Some(json!({ "time": time, "result": "done" }));
+                self.reloads.tell(&report, read.scope);
+                let stale = self.running.loaded.materials.stale();
+                let result = if stale.is_empty() {
+                    ReloadResult::Done
+                } else {
+                    ReloadResult::Partial
+                };
+                self.metrics.reloaded(result);
+                let mut last = json!({ "time": time, "result": result.word() });
+                if !stale.is_empty() {
+                    last["reasons"] = json!(stale);
+                }
+                self.reloads.last = Some(last);
+                self.reloads.restart.clone_from(&report.restart);
                 Ok(answers::report(&report))
             }
             Err(refused) => {
                 if read.scope == Scope::All && read.materials {
                     // They have changed, too, and are no worse for the text.
-                    self.reloads.pending.scope = Some(Scope::Materials);
+                    let pending = &mut self.reloads.pending;
+                    pending.scope = pending.scope.max(Some(Scope::Materials));
+                    pending.materials = true;
                 }
                 let reasons = &refused.reasons;
                 for reason in reasons {
@@ -148,9 +166,10 @@ impl Control {
                         "the reload is refused, the running configuration stays"
                     );
                 }
-                self.metrics.reloaded(ReloadResult::Refused);
-                self.reloads.last =
-                    Some(json!({ "time": time, "result": "refused", "reasons": reasons }));
+                let result = ReloadResult::Refused;
+                self.metrics.reloaded(result);
+                let last = json!({ "time": time, "result": result.word(), "reasons": reasons });
+                self.reloads.last = Some(last);
                 Err(refusal(&refused))
             }
         };
@@ -164,7 +183,6 @@ impl Control {
     /// can fail, and leaves everything as it was.
     async fn commit(&mut self, mut prepared: Prepared, scope: Scope) -> Result<Report, Refused> {
         let old = Arc::clone(&self.live.load());
-        prepared.compare(&old);
         let new = match scope {
             Scope::All => self.open(&prepared.snapshot).await?,
             // What was closed by hand stays closed, and no address can refuse a certificate.
@@ -223,15 +241,12 @@ impl Control {
         let old = Arc::clone(&self.live.load());
         let register = Arc::clone(&self.around.register);
         tokio::task::spawn_blocking(move || {
-            let report = running.prepare(Scope::All).map(|mut prepared| {
-                prepared.compare(&old);
-                Report {
-                    generation: old.generation,
-                    changes: running.changes(&old, &prepared, &register),
-                    disallowed: Some(retire::disallowed(&register, &prepared.snapshot)),
-                    warnings: prepared.warnings,
-                    restart: prepared.restart,
-                }
+            let report = running.prepare(Scope::All).map(|prepared| Report {
+                generation: old.generation,
+                changes: running.changes(&old, &prepared, &register),
+                disallowed: Some(retire::disallowed(&register, &prepared.snapshot)),
+                warnings: prepared.warnings,
+                restart: prepared.restart,
             });
             let answer = report.map(|report| answers::report(&report));
             let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
@@ -275,19 +290,27 @@ impl Running {
     }
 }
 
-fn tell(report: &Report) {
-    for warning in &report.warnings {
-        warn!("{warning}");
+impl Reloads {
+    /// Writes down what a reload has changed. Where only files were read again, the doubts about a text
+    /// that is the same are not repeated.
+    fn tell(&mut self, report: &Report, scope: Scope) {
+        let restart = report.restart.iter();
+        let restart =
+            restart.map(|key| format!("restart needed: the running value of `{key}` stays"));
+        let doubts: HashSet<_> = report.warnings.iter().cloned().chain(restart).collect();
+        for doubt in &doubts {
+            if scope == Scope::All || !self.told.contains(doubt) {
+                warn!("{doubt}");
+            }
+        }
+        self.told = doubts;
+        for change in &report.changes {
+            info!("{change}");
+        }
+        info!(
+            generation = report.generation,
+            changes = report.changes.len(),
+            "reloaded"
+        );
     }
-    for key in &report.restart {
-        warn!(key, "restart needed: the running value of this key stays");
-    }
-    for change in &report.changes {
-        info!("{change}");
-    }
-    info!(
-        generation = report.generation,
-        changes = report.changes.len(),
-        "reloaded"
-    );
 }

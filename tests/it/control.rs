@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{End, Origin, Proxy, eventually};
+use crate::harness::{End, Origin, Port, Proxy, eventually};
 
 fn proxy(origin: &Origin) -> Proxy {
     Proxy::builder()
@@ -208,6 +208,24 @@ fn a_file_is_checked_against_what_is_running() {
     check(other.to_str().unwrap())
         .must_exit_with(1)
         .must_say("reads another file");
+}
+
+#[test]
+fn a_check_against_a_process_that_wants_a_token_finds_it_in_the_file() {
+    let (origin, port) = (Origin::echo(), Port::reserve());
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .file("token", "0123456789abcdef")
+        .top(&format!(
+            "admin: {{ listen: \"{}\", token_file: token }}",
+            port.address()
+        ))
+        .start();
+    let config = proxy.directory().join("config.yaml");
+    let config = config.to_str().unwrap();
+    crate::harness::reseal(&["check", "--config", config, "--against-running"])
+        .must_exit_with(0)
+        .must_say("nothing would change");
 }
 
 #[test]

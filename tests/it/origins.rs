@@ -185,6 +185,15 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
     order(&[&b.address().to_string(), "weight", "3"]).must_exit_with(0);
     let letters = proxy.letters(8);
     assert_eq!(letters.matches('b').count(), 6, "{letters}");
+    order(&["one", "drain", "3"])
+        .must_exit_with(1)
+        .must_say("takes no number");
+    // As configured means with the weight that is configured.
+    order(&["other", "enable"])
+        .must_exit_with(0)
+        .must_say("ADDRESS");
+    assert_eq!(shown(&proxy, &b, "weight"), 1);
+    order(&["other", "weight", "3"]).must_exit_with(0);
     assert_ne!(order(&["one", "weight", "0"]).code, Some(0));
     assert_ne!(order(&["nobody", "drain"]).code, Some(0));
     // A line that has changed begins afresh.

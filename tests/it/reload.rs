@@ -265,6 +265,7 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
     let proxy = Proxy::builder()
         .forward(&old)
         .top("process: { workers: 1 }")
+        .admin()
         .start();
     let text = proxy
         .text()
@@ -279,6 +280,20 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
         "{lines:?}"
     );
     assert_eq!(answer(&proxy), b"n");
+    // That goes on for as long as the file and the process differ, and no longer.
+    proxy.reload(&text);
+    assert_eq!(
+        proxy.ctl_json(&["status"])["restart_needed"][0],
+        "process.workers"
+    );
+    proxy.ctl(&["config"]).must_say("workers: 1");
+    proxy
+        .ctl(&["reload", "--plan"])
+        .must_say("nothing would change")
+        .must_say("process.workers");
+    let lines = proxy.reload(&text.replace("workers: 2", "workers: 1"));
+    assert!(!lines.iter().any(|l| l.contains("restart needed")));
+    assert!(proxy.ctl_json(&["status"])["restart_needed"].is_null());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::harness::{Identity, Origin, Proxy, becomes_true, noise, pki};
+use crate::harness::{Identity, Origin, Proxy, becomes_true, eventually, noise, pki};
 
 /// `RESEAL_ROTATIONS` raises it.
 fn rotations() -> usize {
@@ -21,6 +21,7 @@ fn proxy(origin: &Origin, files: &str, lay: impl FnOnce(&Path, &Identity)) -> Pr
     draft
         .yaml(&format!(
             "process: {{ reload: {{ debounce: 50ms }} }}
+admin: {{ listen: unix:admin.sock }}
 endpoints:
   - name: edge
     listen: 127.0.0.1:0
@@ -228,6 +229,11 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
     directory.write("live/pair.pem", "no certificate");
     proxy.log_line(|line| line.contains("what it held before stays in use"));
     assert!(serves(&proxy, &old));
+    eventually("it can be seen", || {
+        let last = &proxy.ctl_json(&["status"])["last_reload"];
+        let why = last["reasons"][0].as_str().unwrap_or_default();
+        last["result"] == "partial" && why.contains("pair.pem")
+    });
     // A pair that comes to the directory is served, a broken one is left out.
     let other = pki().edge(&["other.test"]);
     directory.write("live/other.key", &other.key);

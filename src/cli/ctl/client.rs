@@ -68,11 +68,16 @@ impl Place {
         token: Option<&str>,
     ) -> Result<Response, String> {
         let unreachable = |error: io::Error| {
-            format!(
-                "nobody answers at {self}: {error}\n\
-                 Does the process run, and does its configuration have `admin.listen`? \
-                 --admin says where to ask."
-            )
+            let hint = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "Who may ask there is up to `admin.permissions`, `owner` and `group`."
+                }
+                _ => {
+                    "Does the process run, and does its configuration have `admin.listen`? \
+                     --admin says where to ask."
+                }
+            };
+            format!("nobody answers at {self}: {error}\n{hint}")
         };
         let asked = match self {
             Self::Unix(socket) => {

@@ -61,11 +61,11 @@ enum Command {
     },
     /// The origins and how they are
     Origins,
-    /// Change how an origin is used, until the next start
+    /// Change how an origin is used, until its line of the configuration changes or the next start
     Origin {
         /// The upstream's name
         upstream: String,
-        /// The origin's name
+        /// The origin's name, for all of its addresses, or one address
         origin: String,
         /// What is to become of it
         action: Action,
@@ -137,14 +137,12 @@ impl Command {
         match self {
             Self::Connections => show::table(answer, "connections", &show::CONNECTIONS),
             Self::Certificates => show::table(answer, "certificates", &show::CERTIFICATES),
-            Self::Origins => show::table(answer, "origins", &show::ORIGINS),
+            Self::Origins | Self::Origin { .. } => show::table(answer, "origins", &show::ORIGINS),
             Self::Config => show::text(answer, "yaml"),
             Self::LogLevel { .. } => format!("{}\n", show::text(answer, "level")),
-            Self::Status
-            | Self::Reload { .. }
-            | Self::Drain { .. }
-            | Self::Kill { .. }
-            | Self::Origin { .. } => show::facts(answer),
+            Self::Reload { plan: true } => show::changes(answer, "nothing would change"),
+            Self::Reload { plan: false } => show::changes(answer, "nothing has changed"),
+            Self::Status | Self::Drain { .. } | Self::Kill { .. } => show::facts(answer),
         }
     }
 }
@@ -160,11 +158,15 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 /// What a reload would change in the process that runs `config`, for people. `admin` is where it
-/// listens, if that is known.
-pub(super) fn plan(config: &Path, admin: Option<String>) -> Result<String, String> {
+/// listens, and `token_file` what it wants to see there, if that is known.
+pub(super) fn plan(
+    config: &Path,
+    admin: Option<String>,
+    token_file: Option<PathBuf>,
+) -> Result<String, String> {
     let ask = |command| Args {
         admin: admin.clone(),
-        token_file: None,
+        token_file: token_file.clone(),
         json: false,
         command,
     };
@@ -193,6 +195,15 @@ fn run(args: &Args) -> Result<String, String> {
 }
 
 fn answer(args: &Args) -> Result<Value, String> {
+    if let Command::Origin {
+        action,
+        weight: Some(_),
+        ..
+    } = &args.command
+        && !matches!(action, Action::Weight)
+    {
+        return Err(format!("`{}` takes no number", action.word()));
+    }
     let named = args.admin.clone().or_else(|| variable("RESEAL_ADMIN"));
     let place = match &named {
         Some(named) => Place::parse(named)?,

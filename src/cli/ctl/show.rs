@@ -26,6 +26,14 @@ pub(super) const CERTIFICATES: [Column; 4] = [
     ("EXPIRES", "not_after"),
 ];
 
+const CHANGES: [Column; 5] = [
+    ("WHAT", "what"),
+    ("NAME", "name"),
+    ("CHANGE", "change"),
+    ("CONNECTIONS", "connections"),
+    ("THEY", "fate"),
+];
+
 pub(super) const ORIGINS: [Column; 7] = [
     ("UPSTREAM", "upstream"),
     ("ORIGIN", "name"),
@@ -45,23 +53,65 @@ pub(super) fn table<const N: usize>(answer: &Value, key: &str, columns: &[Column
     check::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
+/// What a reload has changed, or would change.
+pub(super) fn changes(answer: &Value, none: &str) -> String {
+    let mut rest = answer.clone();
+    let changes = rest.as_object_mut().and_then(|rest| rest.remove("changes"));
+    let is_empty = changes.and_then(|c| c.as_array().map(Vec::is_empty)) != Some(false);
+    let shown = if is_empty {
+        format!("{none}\n")
+    } else {
+        table(answer, "changes", &CHANGES)
+    };
+    shown + &facts(&rest)
+}
+
 /// One fact a line; of a list, one a line under its name.
 pub(super) fn facts(answer: &Value) -> String {
     let mut out = String::new();
-    for (key, value) in answer.as_object().into_iter().flatten() {
+    let fields = answer.as_object().into_iter().flatten();
+    for (key, value) in ordered(fields) {
         let name = key.replace('_', " ");
-        match value {
-            Value::Array(items) if items.is_empty() => {}
+        let list = match value {
+            Value::Array(items) if items.is_empty() => continue,
             Value::Array(items) => {
                 out.push_str(&format!("{name}:\n"));
-                for item in items {
-                    out.push_str(&format!("  {}\n", line(item)));
-                }
+                Some(items)
             }
-            value => out.push_str(&format!("{name}: {}\n", plain(&line(value)))),
+            value => {
+                out.push_str(&format!("{name}: {}\n", plain(&line(value))));
+                value.get("reasons").and_then(Value::as_array)
+            }
+        };
+        for item in list.into_iter().flatten() {
+            out.push_str(&format!("  {}\n", line(item)));
         }
     }
     out
+}
+
+/// First what people look for first.
+fn ordered<'a>(
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Vec<(&'a String, &'a Value)> {
+    const FIRST: [&str; 12] = [
+        "phase",
+        "config",
+        "generation",
+        "connections",
+        "started",
+        "uptime_seconds",
+        "pid",
+        "version",
+        "time",
+        "result",
+        "address",
+        "endpoint",
+    ];
+    let place = |key: &str| FIRST.iter().position(|first| *first == key);
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_by_key(|(key, _)| place(key).unwrap_or(FIRST.len()));
+    fields
 }
 
 /// The text under `key`.
@@ -81,7 +131,9 @@ pub(super) fn plain(text: &str) -> String {
 fn line(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let cells: Vec<_> = fields.values().map(|value| cell(Some(value))).collect();
+            let single = fields.iter().filter(|(_, value)| !value.is_array());
+            let cells = ordered(single).into_iter();
+            let cells: Vec<_> = cells.map(|(_, value)| cell(Some(value))).collect();
             cells.join("  ")
         }
         value => cell(Some(value)),

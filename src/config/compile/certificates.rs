@@ -109,10 +109,10 @@ impl Compiler<'_> {
         all: &mut Vec<Arc<Certificate>>,
     ) {
         let source = &old.pair.source;
-        let message = format!(
-            "{source}: no certificate for {what} is there any more; what it held before stays in use"
+        self.kept(
+            at,
+            format!("{source}: no certificate for {what} is there any more"),
         );
-        self.problems.warning(at, message);
         match all
             .iter_mut()
             .find(|certificate| certificate.name == old.name)

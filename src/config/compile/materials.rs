@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 use super::{Compiler, Files};
 use crate::admin::settings::Token;
 use crate::config::looks::Looks;
-use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::problem::{Problem, Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
@@ -37,6 +37,8 @@ pub struct Materials {
     system: Option<Option<Arc<RootCertStore>>>,
     /// What each endpoint has presented.
     served: HashMap<String, Vec<Arc<Certificate>>>,
+    /// What could not be used as it is now, so that what was there before stays.
+    stale: Vec<String>,
     looks: Looks,
 }
 
@@ -90,6 +92,11 @@ impl Materials {
         &self.looks
     }
 
+    /// What of them could not be used as it is now, one sentence each: what was there before stays.
+    pub fn stale(&self) -> &[String] {
+        &self.stale
+    }
+
     /// The revocation lists that are used.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
         let lists = self.lists.values().flatten();
@@ -123,8 +130,7 @@ impl Compiler<'_> {
                 let kept = self.kept.as_mut().and_then(|kept| shelf(kept).remove(&key));
                 let kept = kept.flatten();
                 let problem = if kept.is_some() {
-                    let message = format!("{}; what it held before stays in use", error.message);
-                    self.problems.warning(at, message)
+                    self.kept(at, error.message)
                 } else {
                     self.problems.error(at, error.message)
                 };
@@ -136,6 +142,13 @@ impl Compiler<'_> {
         };
         shelf(&mut self.materials).insert(key, found.clone());
         found
+    }
+
+    /// Tells that something cannot be used, and that what was there before is.
+    pub(super) fn kept(&mut self, at: Span, why: String) -> &mut Problem {
+        let message = format!("{why}; what it held before stays in use");
+        self.materials.stale.push(why);
+        self.problems.warning(at, message)
     }
 
     fn paths(&self, files: &[Located<values::Path>]) -> Vec<PathBuf> {
@@ -201,8 +214,7 @@ impl Compiler<'_> {
                 .and_then(|kept| kept.system.take())
                 .flatten();
             let problem = if found.is_some() {
-                let message = format!("{EMPTY}; what it held before stays in use");
-                self.problems.warning(at, message)
+                self.kept(at, EMPTY.to_owned())
             } else {
                 self.problems.error(at, EMPTY)
             };
@@ -322,6 +334,7 @@ impl Compiler<'_> {
             (Ok(_), None) => return false,
         };
         self.problems.warning(at, format!("{why}; it is left out"));
+        self.materials.stale.push(why);
         true
     }
 

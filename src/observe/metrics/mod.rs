@@ -57,16 +57,20 @@ pub struct CertificateEnd {
 pub enum ReloadResult {
     /// The new configuration is the running one.
     Done,
+    /// It is, but for files that could not be used: what they held before stays.
+    Partial,
     /// It was refused, and the old one stays.
     Refused,
 }
 
 impl ReloadResult {
-    const ALL: [Self; 2] = [Self::Done, Self::Refused];
+    const ALL: [Self; 3] = [Self::Done, Self::Partial, Self::Refused];
 
-    const fn word(self) -> &'static str {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Partial => "partial",
             Self::Refused => "refused",
         }
     }
