@@ -38,7 +38,7 @@ pub trait Intake {
 /// Whether a door is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoorState {
-    /// Its socket does not listen yet.
+    /// Clients wait in the queue of its socket.
     Shut,
     /// It is.
     Open,
@@ -87,8 +87,10 @@ pub async fn accept_loop(
                 }
                 Err(error) => {
                     drop(permit);
-                    trouble.wait_out(error).await;
-                    break;
+                    tokio::select! {
+                        () = trouble.wait_out(error) => break,
+                        _ = door.wait_for(|door| *door == DoorState::Closing) => break,
+                    }
                 }
             }
         }

@@ -35,6 +35,8 @@ pub struct Bound {
     pub address: String,
     /// One socket for each worker; of a unix socket, descriptors of the same.
     pub sockets: Vec<OwnedFd>,
+    /// Whether they listened when we got them: their queue is as whoever made them wants it.
+    inherited: bool,
     /// The file of a unix socket, removed with this.
     _file: Option<SocketFile>,
 }
@@ -42,6 +44,9 @@ pub struct Bound {
 impl Bound {
     /// Begins to listen, or changes the length of the queue. Only then clients are answered.
     pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
+        if self.inherited {
+            return Ok(());
+        }
         let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
         for socket in &self.sockets {
             rustix::net::listen(socket, backlog).map_err(|error| BindError {
@@ -64,9 +69,20 @@ impl Bound {
             return unix::hand_over(path, access(*permissions, owner, group));
         }
         for socket in &self.sockets {
-            endpoint.tcp.apply(&SockRef::from(socket))?;
-            if endpoint.fast_open {
-                sys::set_fast_open(socket.as_fd(), FAST_OPEN_QUEUE)?;
+            let socket = SockRef::from(socket);
+            // One that systemd made may be a unix socket.
+            if socket.local_addr()?.as_socket().is_some() {
+                endpoint.tcp.reapply(&socket)?;
+            }
+        }
+        if !self.inherited {
+            let queue = if endpoint.fast_open {
+                FAST_OPEN_QUEUE
+            } else {
+                0
+            };
+            for socket in &self.sockets {
+                sys::set_fast_open(socket.as_fd(), queue)?;
             }
         }
         Ok(())
@@ -192,6 +208,7 @@ fn bind_tcp(
     Ok(Bound {
         address: bound.to_string(),
         sockets,
+        inherited: false,
         _file: None,
     })
 }
@@ -252,6 +269,7 @@ fn bind_dual(
     Ok(Bound {
         address: bound.to_string(),
         sockets,
+        inherited: false,
         _file: None,
     })
 }
@@ -284,6 +302,7 @@ fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Boun
     Ok(Bound {
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
+        inherited: false,
         _file: Some(file),
     })
 }
@@ -321,6 +340,7 @@ fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> i
     Ok(Bound {
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
+        inherited: true,
         _file: None,
     })
 }

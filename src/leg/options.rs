@@ -21,7 +21,7 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// Sets them on a socket. On Linux, connections inherit them from their listener.
+    /// Sets them on a new socket. On Linux, connections inherit them from their listener.
     pub fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
@@ -34,5 +34,50 @@ impl TcpOptions {
             socket.set_tcp_user_timeout(self.user_timeout)?;
         }
         Ok(())
+    }
+
+    /// Sets them on a socket that may have had others.
+    pub fn reapply(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(self.nodelay)?;
+        socket.set_keepalive(self.keepalive.is_some())?;
+        socket.set_tcp_user_timeout(self.user_timeout)?;
+        self.apply(socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn what_is_switched_off_is_off() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let (on, off) = (
+            TcpOptions {
+                nodelay: true,
+                keepalive: Some(Duration::from_secs(7)),
+                user_timeout: Some(Duration::from_secs(9)),
+            },
+            TcpOptions {
+                nodelay: false,
+                keepalive: None,
+                user_timeout: None,
+            },
+        );
+        let read = || {
+            (
+                socket.tcp_nodelay().unwrap(),
+                socket.keepalive().unwrap(),
+                socket.tcp_user_timeout().unwrap(),
+            )
+        };
+        on.apply(&SockRef::from(&socket)).unwrap();
+        assert_eq!(read(), (true, true, on.user_timeout));
+        off.reapply(&SockRef::from(&socket)).unwrap();
+        assert_eq!(read(), (false, false, None));
+        on.reapply(&SockRef::from(&socket)).unwrap();
+        assert_eq!(read(), (true, true, on.user_timeout));
     }
 }
