@@ -47,13 +47,24 @@ pub(super) async fn dial(
         return Err(Reason::NoOrigin.into());
     };
     let mut ask = Ask::new(call.source);
-    let mut last = None;
+    let mut last: Option<(Stage, Failure)> = None;
     for _ in 0..call.origins.connect.attempts {
         let mut picked = match call.pick(group, &ask, record).await {
             Ok(picked) => picked,
-            // What became of the origins that there were says more.
-            Err(failure) => return Err(last.unwrap_or(failure)),
+            Err((stage, failure)) => {
+                // What became of the origins that there were says more.
+                let (stage, failure) = last.unwrap_or((stage, failure));
+                record.enter(stage);
+                return Err(failure);
+            }
         };
+        if picked.again
+            && let Some((_, failure)) = &last
+            && failure.reason == Reason::LocalPortsExhausted
+        {
+            // Towards the same address, a moment does not give one back.
+            break;
+        }
         match call.attempt(group, &mut ask, &mut picked, record).await {
             Ok(leg) => {
                 group.succeeded(&picked.held);
@@ -64,12 +75,15 @@ pub(super) async fn dial(
                 if !refusal.may_retry || Instant::now() >= call.deadline {
                     return Err(refusal.failure);
                 }
-                last = Some(refusal.failure);
+                last = Some((record.stage(), refusal.failure));
                 ask.tried(picked.held.state());
             }
         }
     }
-    Err(last.unwrap_or_else(|| Reason::OriginConnectTimeout.into()))
+    Err(last.map_or_else(
+        || Reason::OriginConnectTimeout.into(),
+        |(_, failure)| failure,
+    ))
 }
 
 impl Call<'_> {
@@ -79,7 +93,7 @@ impl Call<'_> {
         group: &Arc<Group>,
         ask: &Ask,
         record: &mut Recorder<'_>,
-    ) -> Result<Picked, Failure> {
+    ) -> Result<Picked, (Stage, Failure)> {
         let mut picked = group.pick(ask);
         if picked.as_ref().is_err_and(|u| *u == Unpicked::Unresolved) {
             record.enter(Stage::Resolve);
@@ -93,11 +107,7 @@ impl Call<'_> {
                 .await
                 .unwrap_or(Err(Unpicked::QueueTimeout));
         }
-        picked.map_err(|unpicked| {
-            let (stage, failure) = explain(unpicked);
-            record.enter(stage);
-            failure
-        })
+        picked.map_err(explain)
     }
 
     /// One attempt. The origin that it ends with may be at another address than it began with.
@@ -193,8 +203,9 @@ impl Call<'_> {
                 let reason = upstream::reason_for(&error);
                 Err(OriginRefusal {
                     failure: Failure::new(reason).detail(format!("{address}: {error}")),
-                    // What this machine lacks, it lacks for the next origin, too.
-                    may_retry: reason.fault() != Some(Fault::Proxy),
+                    // What this machine lacks, it lacks for the next origin, too, but for ports: one is
+                    // taken towards one address only, and so is a way to a family of addresses.
+                    may_retry: reason != Reason::LocalDescriptors,
                 })
             }
             Err(_) => Err(retry(

@@ -138,6 +138,11 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The stage that it is in.
+    pub(super) const fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// The stage was in truth this one.
     pub(super) const fn was_in(&mut self, stage: Stage) {
         self.stage = stage;

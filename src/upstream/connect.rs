@@ -77,7 +77,14 @@ async fn connect_tcp(
     if let Some(source) = source {
         // The port is chosen at the connect, so that it need only be free towards this origin.
         sys::bind_without_port(&socket)?;
-        socket.bind(SocketAddr::new(source, 0))?;
+        socket
+            .bind(SocketAddr::new(source, 0))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AddrNotAvailable => {
+                    io::Error::new(error.kind(), format!("cannot dial from {source}: {error}"))
+                }
+                _ => error,
+            })?;
     }
     socket.connect(address).await
 }
@@ -85,11 +92,17 @@ async fn connect_tcp(
 /// The reason that a failed dial is logged under. What is our own trouble is never held against an
 /// origin.
 pub fn reason_for(error: &io::Error) -> Reason {
+    // With more words, it has no number.
+    if matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse
+    ) {
+        return Reason::LocalPortsExhausted;
+    }
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::CONNREFUSED | Errno::NOENT) => Reason::OriginRefused,
         Some(Errno::TIMEDOUT) => Reason::OriginConnectTimeout,
         Some(Errno::CONNRESET | Errno::PIPE) => Reason::OriginReset,
-        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => Reason::LocalPortsExhausted,
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::INVAL) => {
             Reason::LocalDescriptors
         }

@@ -1,8 +1,10 @@
 //! Who gets the next connection, and who waits for it.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, Lettered, OriginDraft, Proxy, blackhole, eventually};
+use crate::harness::{End, Lettered, OriginDraft, Proxy, blackhole, dead_address, eventually};
 
 fn list(origins: &[&Lettered], more: &str) -> String {
     let maps = origins
@@ -195,13 +197,59 @@ fn an_address_that_is_not_ours_is_our_own_fault() {
         proxy
             .outcome_of(&client)
             .must_be("local_ports_exhausted")
-            .must_have("fault", "proxy");
+            .must_have("fault", "proxy")
+            .must_have("stage", "connect");
     }
     assert!(
         !proxy.log().join("\n").contains("an origin"),
         "{:?}",
         proxy.log()
     );
+}
+
+/// A port, and a way to a family of addresses, is lacking towards one origin alone.
+#[test]
+fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
+    let a = Lettered::new('a');
+    let beyond = TcpListener::bind("[::1]:0").unwrap();
+    let answering = beyond.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for client in answering.incoming() {
+            let _ = client.unwrap().write_all(b"6");
+        }
+    });
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&format!("[\"{a}\", \"{}\"]", beyond.local_addr().unwrap()))
+        .on_upstream("balance: first")
+        .on_upstream("connect: { source_addresses: [203.0.113.9] }")
+        .start();
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive(1), b"6");
+    client.end();
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("ok");
+}
+
+#[test]
+fn the_stage_of_a_failure_is_the_one_that_failed() {
+    let (dead, _port) = dead_address();
+    let b = Lettered::new('b');
+    let proxy = Proxy::builder()
+        .forward(&b)
+        .origins(&format!(
+            "[\"{dead}\", {{ address: \"{b}\", connections: 1 }}]"
+        ))
+        .on_upstream("balance: first")
+        .on_upstream("connect: { queue_timeout: 100ms }")
+        .start();
+    let _held = proxy.try_letter().unwrap();
+    let client = proxy.dial("forward");
+    client.receive_to_end();
+    proxy
+        .outcome_of(&client)
+        .must_be("origin_refused")
+        .must_have("stage", "connect");
 }
 
 /// D08: with four ports there are four connections, and with one given back there is one more.

@@ -135,10 +135,10 @@ async fn keep_asking(
         let (trouble, pause) = match answer {
             Ok(answer) => {
                 retry = RETRY_MIN;
-                let settled = answers.take(answer.found);
+                let soon = answers.take(answer.found);
                 let ttl = answer.ttl.clamp(TTL_MIN, TTL_MAX);
                 // What is missing is asked for once more before it counts.
-                (None, if settled { ttl } else { ttl.min(RETRY_MIN) })
+                (None, if soon { ttl.min(RETRY_MIN) } else { ttl })
             }
             Err(why) => {
                 let pause = retry;
