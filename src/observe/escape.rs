@@ -5,9 +5,21 @@ use std::fmt::Write;
 /// The longest text from the wire in a log, in bytes.
 pub const TEXT_MAX: usize = 256;
 
+/// The longest text of our own in a log, in bytes: what is wrong with a file, and the way out.
+const OWN_MAX: usize = 8 * 1024;
+
 /// Printable text for `bytes`: control characters, characters that reorder the line, backslashes and
 /// bytes that are not UTF-8 are shown as escapes, and what is longer than [`TEXT_MAX`] is cut.
 pub fn bytes(bytes: &[u8]) -> String {
+    up_to(TEXT_MAX, bytes)
+}
+
+/// Printable text for one of our own, which may quote others in their length.
+pub fn own(text: &str) -> String {
+    up_to(OWN_MAX, text.as_bytes())
+}
+
+fn up_to(max: usize, bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -16,11 +28,11 @@ pub fn bytes(bytes: &[u8]) -> String {
         for b in chunk.invalid() {
             let _ = write!(out, "\\x{b:02x}");
         }
-        if out.len() > TEXT_MAX {
-            return cut(out);
+        if out.len() > max {
+            break;
         }
     }
-    cut(out)
+    cut(out, max)
 }
 
 /// Printable text for `text`; see [`bytes`].
@@ -49,9 +61,9 @@ const fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > TEXT_MAX {
-        let end = (0..=TEXT_MAX).rev().find(|n| text.is_char_boundary(*n));
+fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|n| text.is_char_boundary(*n));
         text.truncate(end.unwrap_or(0));
         text.push('…');
     }

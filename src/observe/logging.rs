@@ -190,7 +190,7 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let value = escape::text(value);
+        let value = escape::own(value);
         match field.name() {
             "message" => self.message = value,
             name => self.others.push((name, Fact::Text(value))),

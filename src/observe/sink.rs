@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the end of the process waits for what is queued.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// How long the end of the process waits before it looks at a full queue again.
+const FULL_PAUSE: Duration = Duration::from_millis(2);
 
 /// A place for log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +108,20 @@ impl Sink {
 
     /// Waits, within bounds, until what is queued has been written.
     pub fn flush(&self) {
-        if let Some(queue) = &self.queue {
-            let (tell, done) = sync_channel(1);
-            if queue.try_send(Message::Flush(tell)).is_ok() {
-                let _ = done.recv_timeout(LAST_LINES);
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        let end = Instant::now() + LAST_LINES;
+        let (tell, done) = sync_channel(1);
+        let mut message = Message::Flush(tell);
+        while let Err(TrySendError::Full(back)) = queue.try_send(message) {
+            if Instant::now() >= end {
+                return;
             }
+            message = back;
+            thread::sleep(FULL_PAUSE);
         }
+        let _ = done.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -169,11 +180,12 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
             Ok(message) => Ok(message),
             Err(RecvTimeoutError::Timeout) => {
                 complaints.note(out.flush(), 0);
-                complaints.tell(&shared.lost);
                 messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             }
             Err(error) => Err(error),
         };
+        // Also under a load that never lets the queue run empty.
+        complaints.tell(&shared.lost);
         if shared.reopen.swap(false, Ordering::AcqRel) {
             complaints.note(out.flush(), 0);
             complaints.note(out.get_mut().reopen(), 0);

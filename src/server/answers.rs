@@ -219,12 +219,11 @@ pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
                 not_after: certificate.pair.not_after,
             })
     });
-    let lists = materials.revocation_lists().filter_map(|list| {
-        Some(ListEnd {
-            file: list.source.to_string(),
-            issuer: list.issuer.clone(),
-            next_update: list.next_update?,
-        })
+    let ends = materials.list_ends().into_iter();
+    let lists = ends.map(|((file, issuer), next_update)| ListEnd {
+        file,
+        issuer,
+        next_update,
     });
     Inventory {
         certificates: certificates.collect(),

@@ -110,10 +110,7 @@ impl Control {
             Request::Config => Ok(self.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),
             Request::Kill(id) => self.kill(id),
-            Request::Reload { .. } if self.stopping.is_some() => Err(Refusal::new(
-                RefusalKind::Conflict,
-                "not reloaded: the process stops",
-            )),
+            Request::Reload { .. } if self.stopping.is_some() => Err(reloads::not_while_stopping()),
             Request::Reload { plan: false } => {
                 self.reload(Scope::All, Some(reply));
                 return next;

@@ -219,7 +219,11 @@ impl Server {
         };
         let opened: Vec<_> = self.admin.addresses();
         let admin = self.admin.open(&handle, &probes);
-        let admin = admin.map_err(|e| StartError::System(e.to_string()))?;
+        let admin = admin.map_err(|e| {
+            // The workers are there already, and wait for this.
+            hands.phase.send_replace(Phase::Cut);
+            StartError::System(e.to_string())
+        })?;
         let mut control = Control {
             metrics: self.metrics,
             reminders: Reminders::default(),

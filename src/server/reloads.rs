@@ -109,6 +109,17 @@ impl Control {
         self.next_reload();
     }
 
+    /// No reload is done any more: the process stops.
+    pub(super) fn give_reloads_up(&mut self) {
+        let under_way = self.reloads.under_way.take();
+        let waiting = under_way
+            .into_iter()
+            .flat_map(|under_way| under_way.waiting);
+        for waiting in waiting.chain(self.reloads.pending.waiting.drain(..)) {
+            let _ = waiting.send(Err(not_while_stopping()));
+        }
+    }
+
     fn next_reload(&mut self) {
         let Reloads {
             under_way, pending, ..
@@ -252,6 +263,11 @@ impl Control {
             let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
         });
     }
+}
+
+/// The answer to whoever wants a reload of a process that stops.
+pub(super) fn not_while_stopping() -> Refusal {
+    Refusal::new(RefusalKind::Conflict, "not reloaded: the process stops")
 }
 
 fn refusal(refused: &Refused) -> Refusal {

@@ -37,11 +37,10 @@ impl Reminders {
         self.0 = Instant::now() + EVERY;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-        for list in materials.revocation_lists() {
-            if let Some(end) = list.next_update.filter(|end| end - now < LIST_SOON) {
-                let (file, issuer) = (&list.source, &list.issuer);
+        for ((file, issuer), end) in materials.list_ends() {
+            if end - now < LIST_SOON {
                 let until = unix_timestamp(end);
-                warn!(%file, issuer, until, "a revocation list has to be replaced");
+                warn!(file, issuer, until, "a revocation list has to be replaced");
             }
         }
         for endpoint in &snapshot.endpoints {

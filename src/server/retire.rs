@@ -88,7 +88,7 @@ pub(super) fn settle(register: &Register<Facts>, snapshot: &Snapshot) {
     let mut older = Vec::new();
     register.each(|connection| {
         let checked = &connection.facts.checked;
-        if checked.swap(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
+        if checked.fetch_max(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
             older.push(Arc::clone(connection));
         }
     });

@@ -19,8 +19,16 @@ impl Control {
             self.cut().await;
             return Ending::Drained;
         }
+        self.give_reloads_up();
         let policy = self.live.load().process.drain;
         let duck = Instant::now() + policy.lame_duck;
+        if !policy.lame_duck.is_zero() {
+            let seconds = policy.lame_duck.as_secs_f64();
+            info!(
+                seconds,
+                "no longer ready; draining begins after the lame duck"
+            );
+        }
         self.stopping = Some(duck + policy.stop);
         self.phase.send_replace(Phase::LameDuck);
         let cut_short = self.still(&mut asked, duck).await;

@@ -79,8 +79,16 @@ impl Queue {
 
     fn next(&self) -> Option<(oneshot::Sender<Reply>, Reply)> {
         let mut waiters = self.waiters();
-        while waiters.front().is_some_and(|first| first.tell.is_closed()) {
-            waiters.pop_front();
+        // Who has left is in nobody's way.
+        let mut at = 0;
+        while at < LOOK_AT
+            && let Some(waiter) = waiters.get(at)
+        {
+            if waiter.tell.is_closed() {
+                waiters.remove(at);
+            } else {
+                at += 1;
+            }
         }
         // The first for whom there is a place: who waits for another origin holds nobody up.
         let ready = waiters

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, eventually};
+use crate::harness::{End, Origin, PATIENCE, Proxy, eventually, pki};
 
 #[track_caller]
 fn must_be_reloaded(lines: &[String]) {
@@ -294,6 +295,24 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
     let lines = proxy.reload(&text.replace("workers: 2", "workers: 1"));
     assert!(!lines.iter().any(|l| l.contains("restart needed")));
     assert!(proxy.ctl_json(&["status"])["restart_needed"].is_null());
+}
+
+#[test]
+fn what_is_wrong_is_told_to_its_end() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let key = format!("{}/{}/key.pem", "d".repeat(200), "e".repeat(100));
+    let text = proxy.text().replace("identity-0.key", &key);
+    proxy.directory().write(&key, &pki().edge(&["a.test"]).key);
+    let exposed = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(proxy.directory().join(&key), exposed).unwrap();
+    let lines = proxy.reload(&text);
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.contains("every user may read") && l.contains("key_permissions: warn")),
+        "{lines:?}"
+    );
 }
 
 #[test]

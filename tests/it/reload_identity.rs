@@ -236,3 +236,22 @@ fn a_connection_ends_with_its_certificate_where_the_policy_says_so() {
         .must_be("client_cert_expired");
     untouched.must_echo(b"x");
 }
+
+#[test]
+fn a_list_that_several_routes_use_is_one_series() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_route("client_auth: { mode: required, ca: client-ca.pem, crl: clients.crl }")
+        .terminate("b.test", &origin)
+        .on_route(
+            "client_auth: { mode: required, ca: client-ca.pem, crl: [clients.crl, other.crl] }",
+        )
+        .file("clients.crl", revoking(1, &[]))
+        .file("other.crl", revoking(1, &[]))
+        .admin()
+        .start();
+    let metrics = proxy.metrics();
+    let file = proxy.directory().join("clients.crl").display().to_string();
+    assert!(metrics.count("reseal_crl_next_update_seconds", &[("file", &file)]) > 0.0);
+}

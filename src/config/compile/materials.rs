@@ -1,7 +1,7 @@
 //! What the files of a configuration hold: each read once however often it is named, and kept for
 //! the case that a later reading of it fails.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,10 +97,19 @@ impl Materials {
         &self.stale
     }
 
-    /// The revocation lists that are used.
-    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
-        let lists = self.lists.values().flatten();
-        lists.flat_map(|lists| lists.iter())
+    /// When the revocation lists in use end, in seconds of unix time, by file and issuer. Of several
+    /// that have both in common, the first end.
+    pub fn list_ends(&self) -> BTreeMap<(String, String), i64> {
+        let lists = self.lists.values().flatten().flat_map(|lists| lists.iter());
+        let mut ends = BTreeMap::new();
+        for list in lists {
+            if let Some(end) = list.next_update {
+                let key = (list.source.to_string(), list.issuer.clone());
+                let first = ends.entry(key).or_insert(end);
+                *first = end.min(*first);
+            }
+        }
+        ends
     }
 }
 

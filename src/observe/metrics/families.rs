@@ -35,7 +35,7 @@ families! {
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
     LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
-    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration.";
+    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, where a file could not be used and what it held stays.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
 }
 
