@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -18,6 +19,7 @@ use crate::outcome::Reason;
 use crate::route::{Arrival, Match};
 use crate::snapshot::{Endpoint, Protocol, Route, Snapshot};
 use crate::tls::client_auth::Admitted;
+use crate::tls::facts::CertificateFacts;
 use crate::tls::hello::{self, Hello};
 use crate::tls::resumption::Sessions;
 use crate::tls::server_side::ServerSide;
@@ -129,6 +131,13 @@ fn decide(
     said: &mut Explanation,
 ) -> Result<Option<Reason>, String> {
     said.line("endpoint", &endpoint.name);
+    let said_hello = args.sni.is_some() || args.hello.is_some() || !args.alpn.is_empty();
+    if endpoint.protocol == Protocol::Tcp && said_hello {
+        return Err(format!(
+            "clients of `{}` send no ClientHello that is looked at: it has `protocol: tcp`",
+            endpoint.name
+        ));
+    }
     let name = match decision::name(hello.server_name.as_deref()) {
         Ok(name) => name,
         Err(failure) => return Ok(Some(failure.reason)),
@@ -148,6 +157,13 @@ fn decide(
         alpn: &hello.alpn,
         source: args.source,
     };
+    if args.source.is_none()
+        && let Some(route) = depends_on_source(endpoint, &arrival)
+    {
+        return Err(format!(
+            "whether the route `{route}` takes it depends on the client's address: add --source IP"
+        ));
+    }
     let chosen = decision::route(endpoint, &arrival);
     let winner = chosen.as_ref().ok().copied();
     said.routes(spec, endpoint, &arrival, winner.map(|route| &**route));
@@ -157,12 +173,29 @@ fn decide(
     };
     said.line("mode", route.mode.word());
     let mut reason = None;
-    if let Some(side) = route.mode.server_side() {
-        reason = said.client_tls(side, name.as_ref(), hello, args.client_cert.as_deref())?;
+    match route.mode.server_side() {
+        Some(side) => {
+            let client_cert = args.client_cert.as_deref();
+            reason = said.client_tls(side, name.as_ref(), hello, client_cert)?;
+        }
+        None if args.client_cert.is_some() => {
+            said.line("client auth", "none: no TLS of the client is opened here");
+        }
+        None => {}
     }
     said.upstream(spec, route);
     said.timeouts(endpoint, route);
     Ok(reason)
+}
+
+/// The first route that an address could make the winner, or keep from being it.
+fn depends_on_source(endpoint: &Endpoint, arrival: &Arrival<'_>) -> Option<Arc<str>> {
+    for (when, route) in endpoint.routes.candidates(arrival.name) {
+        if when.is_offered(arrival) {
+            return (!when.sources.is_empty()).then(|| Arc::clone(&route.name));
+        }
+    }
+    None
 }
 
 /// Lines of a name and what is to be said of it.
@@ -257,10 +290,24 @@ impl Explanation {
             }
             Err(error) => {
                 let reason = blame::client(&error);
-                (format!("refused: {reason}: {error}"), Some(reason))
+                (
+                    format!("refused: {reason}: {}", blame::words(&error)),
+                    Some(reason),
+                )
             }
         };
         self.line("client auth", &text);
+        if let (Some(Reason::ClientCertNotAllowed), Some(rules), Some(leaf)) =
+            (reason, judge.rules(), chain.and_then(<[_]>::first))
+        {
+            let facts = CertificateFacts::of(leaf);
+            let names = format!("{}; {}", facts.subject, facts.sans.join(" "));
+            self.line("its names", &names);
+            for (n, rule) in rules.0.iter().enumerate() {
+                let unmet = rule.unmet(leaf).join(", ");
+                self.line("rule", &format!("{}: {rule}: not met: {unmet}", n + 1));
+            }
+        }
         reason
     }
 

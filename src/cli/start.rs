@@ -24,7 +24,8 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
         return Err(Exit::Refused);
     };
     let log = logging::start(&snapshot.log).map_err(|error| {
-        complain(&format!("reseal: the log cannot be opened: {error}"));
+        let output = &snapshot.log.output;
+        complain(&format!("reseal: log: {output} cannot be opened: {error}"));
         Exit::Internal
     })?;
     std::panic::set_hook(Box::new(|panic| {
@@ -74,8 +75,10 @@ fn refuse(error: StartError) -> Exit {
             complain(&format!("reseal: admin: {message}"));
             Exit::CannotBind
         }
-        StartError::Log(error) => {
-            complain(&format!("reseal: the access log cannot be opened: {error}"));
+        StartError::Log(output, error) => {
+            complain(&format!(
+                "reseal: access_log: {output} cannot be opened: {error}"
+            ));
             Exit::Internal
         }
         StartError::System(error) => {

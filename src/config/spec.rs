@@ -731,8 +731,9 @@ spec! {
         default timeout: Timeout = "3s",
         /// Attempts in all, 1 to 100.
         default attempts: Count<1, 100> = "3",
-        /// How many connections may wait for an origin with room.
-        default queue: Limit<Count<1, 10_000_000>> = "none",
+        /// How many connections may wait for an origin with room; 0 is none of
+        /// them.
+        default queue: Limit<Count<0, 10_000_000>> = "none",
         /// How long each of them may wait.
         default queue_timeout: Timeout = "5s",
         /// The addresses to dial from, in turn; empty leaves it to the system.

@@ -1,6 +1,7 @@
 //! Where log lines go: a thread of its own with a bounded queue, so that a full disk or a stopped
 //! terminal never holds up a connection. What does not fit is dropped, counted and told.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -33,6 +34,17 @@ pub enum Output {
     None,
     /// A file, appended to.
     File(PathBuf),
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::Stderr => f.write_str("standard error"),
+            Self::None => f.write_str("nothing"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 enum Message {

@@ -45,6 +45,7 @@ use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
+use crate::observe::sink::Output;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::resumption::Sessions;
@@ -63,8 +64,8 @@ pub enum StartError {
     Bind(Vec<BindError>),
     /// The admin socket or the metrics listener cannot be had: one sentence.
     Admin(String),
-    /// A log cannot be opened.
-    Log(io::Error),
+    /// The access log cannot be opened.
+    Log(Output, io::Error),
     /// Threads, descriptors or randomness are missing.
     System(String),
 }
@@ -120,7 +121,8 @@ impl Server {
         let snapshot = boot.snapshot;
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
-        let access_log = AccessLog::start(&snapshot.access_log).map_err(StartError::Log)?;
+        let access_log = AccessLog::start(&snapshot.access_log)
+            .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
         limits::raise().map_err(|e| StartError::System(e.to_string()))?;
         let bound = Doors::first(&snapshot, workers).map_err(StartError::Bind)?;

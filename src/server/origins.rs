@@ -173,6 +173,7 @@ impl Control {
 
 fn describe(status: &OriginStatus) -> Value {
     let state = match (status.order, status.is_up, status.ejected_for) {
+        _ if status.unresolved.is_some() => "unresolved",
         (Order::Disable, ..) => "disabled",
         (Order::Drain, ..) => "drain",
         (Order::Enable, false, _) => "down",
@@ -193,6 +194,9 @@ fn describe(status: &OriginStatus) -> Value {
     }
     if let Some(time) = status.ejected_for {
         shown["ejected_seconds"] = json!(time.as_secs());
+    }
+    if let Some(why) = &status.unresolved {
+        shown["check"] = json!(escape::text(why));
     }
     if let Some(check) = &status.last_check {
         shown["checked"] = json!(timestamp(check.at));

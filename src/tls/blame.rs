@@ -15,6 +15,17 @@ pub fn alert_record(alert: Alert) -> Vec<u8> {
     vec![ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
+/// An error of rustls for people.
+pub fn words(error: &Error) -> String {
+    match error {
+        // Only our own rules end in this one.
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
+            "no rule of `allow` admits the certificate".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
 /// Why a handshake with a client failed.
 pub fn client(error: &Error) -> Reason {
     use PeerIncompatible as P;

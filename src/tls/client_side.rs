@@ -229,7 +229,7 @@ fn fresh_sessions() -> Resumption {
 fn refusal(error: HandshakeError) -> OriginRefusal {
     match error {
         HandshakeError::Tls { error, .. } => OriginRefusal {
-            failure: Failure::new(blame::origin(&error)).detail(error.to_string()),
+            failure: Failure::new(blame::origin(&error)).detail(blame::words(&error)),
             may_retry: false,
         },
         HandshakeError::Ended | HandshakeError::Withheld => OriginRefusal {

@@ -1,6 +1,6 @@
 //! What a handshake and a certificate say about themselves, in the field's own words.
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{
@@ -121,6 +121,22 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let name = parsed.subject().iter_common_name().next()?;
     name.as_str().ok().map(str::to_owned)
+}
+
+/// The subject of a trust anchor, which rustls keeps without its outermost tag and length.
+pub fn authority_name(anchor: &TrustAnchor<'_>) -> String {
+    let content = &*anchor.subject;
+    let [high, low] = u16::try_from(content.len())
+        .unwrap_or_default()
+        .to_be_bytes();
+    // The length in DER: in one byte up to 127, else behind a count of its bytes.
+    let length: &[u8] = match content.len() {
+        0..128 => &[low],
+        128..256 => &[0x81, low],
+        _ => &[0x82, high, low],
+    };
+    let der = [&[0x30], length, content].concat();
+    X509Name::from_der(&der).map_or_else(|_| hex(content), |(_, name)| distinguished_name(&name))
 }
 
 /// A name as RFC 4514 writes it, but in the order of the certificate.

@@ -20,6 +20,9 @@ use super::shown::{Algorithms, NotingKey};
 use super::{AES_FIRST, digest, ocsp, provider};
 use crate::name::{NameTable, Pattern};
 
+/// What the first line of a private key in PEM says.
+const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
+
 /// What a file in DER begins with.
 const DER_SEQUENCE: &[u8] = &[0x30];
 
@@ -110,21 +113,32 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Materia
     Ok(found)
 }
 
-/// The trust anchors of CA files, at least one in each, and what is to be said of those that have
-/// expired: a trust anchor's own validity is not looked at when it is used.
-pub fn roots(paths: &[PathBuf], now: i64) -> Result<(RootCertStore, Vec<String>), MaterialError> {
+/// The trust anchors of CA files, at least one in each, and what is doubtful about them: neither a trust
+/// anchor's own validity nor whether it may sign is looked at when it is used.
+pub fn roots(
+    paths: &[PathBuf],
+    now: i64,
+) -> Result<(RootCertStore, Vec<MaterialError>), MaterialError> {
     let mut store = RootCertStore::empty();
-    let mut expired = Vec::new();
+    let mut doubts = Vec::new();
     for path in paths {
         for (n, ca) in certificates(path)?.into_iter().enumerate() {
-            if let Ok((_, parsed)) = X509Certificate::from_der(&ca)
-                && parsed.validity().not_after.timestamp() < now
-            {
-                expired.push(format!(
-                    "{}: certificate {} has expired",
-                    path.display(),
-                    n + 1
-                ));
+            if let Ok((_, parsed)) = X509Certificate::from_der(&ca) {
+                let n = n + 1;
+                if parsed.validity().not_after.timestamp() < now {
+                    let what = format!("certificate {n} has expired");
+                    doubts.push(MaterialError::new(path, what).help(
+                        "an expired CA still admits whom it signed: take it out of the file",
+                    ));
+                }
+                if is_no_ca(&parsed) {
+                    let what = format!(
+                        "certificate {n} is no CA: it has signed nobody, not itself either"
+                    );
+                    doubts.push(MaterialError::new(path, what).help(
+                        "name the CA that signed it; to trust this one alone, add a rule: allow: { sha256: … }",
+                    ));
+                }
             }
             store.add(ca).map_err(|e| {
                 MaterialError::new(
@@ -134,7 +148,15 @@ pub fn roots(paths: &[PathBuf], now: i64) -> Result<(RootCertStore, Vec<String>)
             })?;
         }
     }
-    Ok((store, expired))
+    Ok((store, doubts))
+}
+
+/// Whether a certificate says that it signs no others. One without a word about it may be an old CA.
+fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.basic_constraints() {
+        Ok(Some(constraints)) => !constraints.value.ca,
+        _ => certificate.issuer() != certificate.subject(),
+    }
 }
 
 /// The revocation lists of files, in PEM or DER; at least one in each.
@@ -192,18 +214,25 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
             MaterialError::new(path, "the private key is encrypted")
                 .help("decrypt it: openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions")
         } else {
-            MaterialError::new(path, "holds no private key").help("it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1)")
+            MaterialError::new(path, "holds no private key").help("it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); one in another file is named by `key: FILE`")
         }
     })
 }
 
-/// Whether every user of the machine may read this key file.
-pub fn exposed(path: &Path) -> Option<Exposed> {
+/// Whether every user of the machine may read the private key that is in this file.
+pub fn exposed_key(path: &Path) -> Option<Exposed> {
+    let holds_key = |pem: Vec<u8>| pem.windows(KEY_LABEL.len()).any(|part| part == KEY_LABEL);
+    // A file without one has another fault, which is told when it is read.
+    exposed(path, "private key").filter(|_| read(path).is_ok_and(holds_key))
+}
+
+/// Whether every user of the machine may read this file, which is a secret.
+pub fn exposed(path: &Path, what: &str) -> Option<Exposed> {
     let meta = fs::metadata(path).ok()?;
     let mode = meta.mode();
     (meta.is_file() && mode & 0o004 != 0).then(|| {
         Exposed(
-            MaterialError::new(path, format_args!("every user may read this private key (mode {:04o})", mode & 0o7777))
+            MaterialError::new(path, format_args!("every user may read this {what} (mode {:04o})", mode & 0o7777))
                 .help(format!(
                     "chmod 0640 {}; in Kubernetes set `defaultMode: 0440` on the secret's volume; or set `process.key_permissions: warn`",
                     path.display()

@@ -21,7 +21,7 @@ use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSess
 use super::digest;
 
 /// No session outlives this (RFC 8446 section 4.6.1).
-const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Instances that share their ticket keys may disagree about the time by this much.
 const CLOCKS_APART: u64 = 60;

@@ -125,16 +125,42 @@ impl Rule {
         *self == Self::default()
     }
 
+    /// The keys of which a certificate has none of the values; of one that cannot be read, nothing is
+    /// known.
+    pub fn unmet(&self, certificate: &CertificateDer<'_>) -> Vec<&'static str> {
+        let holder = Holder::of(certificate);
+        let keys = holder.as_ref().map(|holder| self.keys(holder));
+        let unmet = keys.into_iter().flatten().filter(|(_, is_met)| !is_met);
+        unmet.map(|(key, _)| key).collect()
+    }
+
     fn admits(&self, holder: &Holder<'_>) -> bool {
-        !self.is_empty()
-            && met(&self.dns, |pattern| holder.has_dns(pattern))
-            && met(&self.uri, |pattern| holder.has_uri(pattern))
-            && met(&self.email, |email| holder.emails.contains(email))
-            && met(&self.ip, |net| holder.has_ip(net))
-            && met(&self.common_name, |name| holder.is_named(name))
-            && met(&self.organizational_unit, |unit| holder.has_unit(unit))
-            && met(&self.sha256, |hash| holder.sha256 == *hash)
-            && met(&self.spki_sha256, |hash| holder.spki == *hash)
+        !self.is_empty() && self.keys(holder).iter().all(|(_, is_met)| *is_met)
+    }
+
+    fn keys(&self, holder: &Holder<'_>) -> [(&'static str, bool); 8] {
+        [
+            ("dns", met(&self.dns, |pattern| holder.has_dns(pattern))),
+            ("uri", met(&self.uri, |pattern| holder.has_uri(pattern))),
+            (
+                "email",
+                met(&self.email, |email| holder.emails.contains(email)),
+            ),
+            ("ip", met(&self.ip, |net| holder.has_ip(net))),
+            (
+                "common_name",
+                met(&self.common_name, |name| holder.is_named(name)),
+            ),
+            (
+                "organizational_unit",
+                met(&self.organizational_unit, |unit| holder.has_unit(unit)),
+            ),
+            ("sha256", met(&self.sha256, |hash| holder.sha256 == *hash)),
+            (
+                "spki_sha256",
+                met(&self.spki_sha256, |hash| holder.spki == *hash),
+            ),
+        ]
     }
 }
 

@@ -204,7 +204,7 @@ fn refusal(error: HandshakeError) -> Failure {
                 Farewell::Alert(alert)
             };
             Failure::new(blame::client(&error))
-                .detail(error.to_string())
+                .detail(blame::words(&error))
                 .farewell(farewell)
         }
         HandshakeError::Ended | HandshakeError::Withheld => Reason::ClientClosed.into(),

@@ -8,7 +8,8 @@ use super::group::{Group, Unpicked};
 use super::ledger::Change;
 use super::member::Member;
 use super::names::{Known, Name};
-use super::state::OriginState;
+use super::roster::OriginStatus;
+use super::state::{Order, OriginState};
 use super::{Address, Origin, balance};
 
 /// An origin of the file, and its name where it has to be resolved.
@@ -58,6 +59,34 @@ impl Group {
         self.sources
             .iter()
             .filter_map(|source| source.name.as_ref())
+    }
+
+    /// The origins whose names have no address yet, or none any more.
+    pub(super) fn unresolved(&self) -> Vec<OriginStatus> {
+        let of = |source: &Source| {
+            let known = source.name.as_ref()?.known();
+            let why = match &known {
+                None => "the resolver has not answered yet".into(),
+                Some(known) if known.found.is_empty() => known.trouble.clone()?,
+                Some(_) => return None,
+            };
+            let origin = &source.origin;
+            Some(OriginStatus {
+                upstream: Arc::clone(self.upstream()),
+                origin: Arc::clone(&origin.name),
+                address: origin.address.clone(),
+                unresolved: Some(why),
+                backup: origin.backup,
+                is_up: false,
+                ejected_for: None,
+                order: Order::Enable,
+                weight: origin.weight.into(),
+                live: 0,
+                connections: origin.connections,
+                last_check: None,
+            })
+        };
+        self.sources.iter().filter_map(of).collect()
     }
 
     /// Takes in what the names stand for now.

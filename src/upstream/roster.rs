@@ -48,8 +48,10 @@ pub struct OriginStatus {
     pub upstream: Arc<str>,
     /// The origin's name.
     pub origin: Arc<str>,
-    /// Where it is.
+    /// Where it is; of a name that has no address, that name.
     pub address: Address,
+    /// Why its name has no address, where that is so.
+    pub unresolved: Option<Arc<str>>,
     /// Whether it is a backup.
     pub backup: bool,
     /// Whether checks find it up; it is until the first result.
@@ -159,8 +161,10 @@ impl Roster {
                     connections: member.origin.connections,
                     last_check: state.last_check(),
                     address: member.address.clone(),
+                    unresolved: None,
                 });
             }
+            list.extend(entry.group.unresolved());
         }
         list.sort_by(|a, b| a.upstream.cmp(&b.upstream));
         list

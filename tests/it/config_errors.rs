@@ -301,3 +301,40 @@ fn every_port_that_is_taken_is_named() {
         .must_say("`one`")
         .must_say("`two`");
 }
+
+#[test]
+fn the_classic_mistakes_of_yaml_come_with_the_way_out() {
+    with("sni: a.test", "sni: *.example.test").must_complain("*.example", &["quote it"]);
+    let tab = with("    listen: 127", "\tlisten: 127");
+    tab.check(&[])
+        .must_exit_with(1)
+        .must_say("config.yaml:3:1")
+        .must_say("indent with spaces");
+}
+
+#[test]
+fn a_key_that_was_forgotten_is_not_called_exposed() {
+    with("{ cert: good.pem, key: good.key }", "{ cert: good.pem }")
+        .must_complain("good.pem", &["holds no private key", "key: FILE"]);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_named() {
+    for key in ["log", "access_log"] {
+        let line = format!("{key}: {{ output: /nowhere/x.log }}\nendpoints:");
+        with("endpoints:", &line)
+            .run()
+            .must_exit_with(70)
+            .must_say(key)
+            .must_say("/nowhere/x.log");
+    }
+}
+
+#[test]
+fn the_listener_for_metrics_has_an_address_of_its_own() {
+    with(
+        "endpoints:\n  - name: edge\n    listen: 127.0.0.1:0",
+        "admin: { metrics: \"127.0.0.1:9480\" }\nendpoints:\n  - name: edge\n    listen: \"*:9480\"",
+    )
+    .must_complain("\"*:9480\"", &["`admin.metrics`"]);
+}

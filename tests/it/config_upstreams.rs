@@ -133,7 +133,7 @@ fn what_cannot_be_is_refused() {
             "not a percentage",
         ),
         ("health: { interval: 0s }", "0s", "over before it begins"),
-        ("connect: { queue: 0 }", "0 }", "write `none`"),
+        ("slow_start: 0s", "0s", "write `none`"),
         (
             "connect: { source_addresses: [localhost] }",
             "localhost",
@@ -142,6 +142,56 @@ fn what_cannot_be_is_refused() {
     ] {
         with("forward", keys).must_complain(about, &[words]);
     }
+}
+
+#[test]
+fn what_nothing_comes_of_is_warned_about() {
+    for (keys, about, words) in [
+        (
+            "health: { interval: 1s, rise: 1 }",
+            "{ interval",
+            "checks nothing",
+        ),
+        ("health: { on_down: close }", "close", "without `check`"),
+        (
+            "health: { port: 8200, passive: {} }",
+            "8200",
+            "without `check`",
+        ),
+        (
+            "health: { passive: { max_ejected: 0% } }",
+            "0%",
+            "ejects nobody",
+        ),
+        ("connect: { queue: 5 }", "5 }", "`connections`"),
+        (
+            "balance: source_hash\n    slow_start: 30s",
+            "30s",
+            "source_hash",
+        ),
+        ("resolve: { on_gone: drain }", "drain", "by a name"),
+    ] {
+        with("forward", keys).must_warn(about, &[words]);
+    }
+    with(
+        "originate",
+        "tls: { ca: origin-ca.pem, crl_unknown: allow }",
+    )
+    .must_warn("allow", &["without `crl`"]);
+    with(
+        "originate",
+        "tls: { ca: origin-ca.pem, resumption: { max_age: 169h } }",
+    )
+    .must_warn("169h", &["seven days"]);
+    let weighed = "    origins: [{ address: \"127.0.0.1:9\", weight: 2 }]\n    balance: first\n";
+    upstream("forward", weighed).must_warn("2 }", &["balance: first"]);
+    // None may wait: that is what a queue of 0 says.
+    let bounded = "    origins: [{ address: \"127.0.0.1:9\", connections: 2 }]\n";
+    upstream(
+        "forward",
+        &format!("{bounded}    connect: {{ queue: 0 }}\n"),
+    )
+    .must_be_good();
 }
 
 #[test]

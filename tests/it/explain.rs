@@ -151,3 +151,39 @@ fn explain_of_what_is_not_there_says_what_is() {
     .must_exit_with(2)
     .must_say("/nowhere.pem");
 }
+
+#[test]
+fn explain_says_what_of_each_rule_is_not_met() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let nobody = proxy
+        .directory()
+        .write("shown.pem", &pki().client("nobody").cert);
+    explain(
+        &proxy,
+        &["--sni", "a.test", "--client-cert", nobody.to_str().unwrap()],
+    )
+    .must_exit_with(1)
+    .must_say("no rule of `allow` admits")
+    .must_say("nobody.clients.test")
+    .must_say("not met: common_name")
+    .must_say("not met: dns");
+}
+
+#[test]
+fn explain_does_not_guess_where_a_client_is() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .passthrough("a.test", &origin)
+        .matching("source: [10.0.0.0/8]")
+        .start();
+    explain(&proxy, &["--sni", "a.test"])
+        .must_exit_with(2)
+        .must_say("--source IP");
+    explain(&proxy, &["--sni", "a.test", "--source", "10.1.1.1"])
+        .must_exit_with(0)
+        .must_say("a.test: wins");
+    explain(&proxy, &["--sni", "a.test", "--source", "11.1.1.1"])
+        .must_exit_with(1)
+        .must_say("no_route");
+}

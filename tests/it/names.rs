@@ -72,8 +72,15 @@ fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
         .endpoint("other", "tcp")
         .route("forward", "", &origins[0])
         .origins(&format!("[\"late.test:{port}\", \"{}\"]", origins[0]))
+        .admin()
         .start();
     assert_eq!(proxy.dial("other").receive(1), b"a");
+    eventually("it can be seen", || {
+        let list = proxy.ctl_json(&["origins"]);
+        let late = list["origins"].as_array().unwrap().iter();
+        let mut late = late.filter(|o| o["address"] == format!("late.test:{port}"));
+        late.any(|o| o["state"] == "unresolved" && o["check"] == "there is no such name")
+    });
     let client = proxy.dial("forward");
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
     proxy

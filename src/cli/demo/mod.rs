@@ -53,6 +53,8 @@ pub(super) fn main(args: &Args) -> Exit {
 struct Scene {
     dir: TempDir,
     plain: SocketAddr,
+    /// Of the route that demands a certificate: nobody comes to it by another one.
+    guarded: SocketAddr,
     sealed: SocketAddr,
 }
 
@@ -61,6 +63,7 @@ impl Scene {
         let mut scene = Self {
             dir: TempDir::with_prefix("reseal-demo-")?,
             plain: ([127, 0, 0, 1], 0).into(),
+            guarded: ([127, 0, 0, 1], 0).into(),
             sealed: ([127, 0, 0, 1], 0).into(),
         };
         let authority = Authority::open_or_create(scene.dir.path())?;
@@ -69,6 +72,7 @@ impl Scene {
         }
         authority.client(scene.dir.path(), "client")?;
         scene.plain = origin::plain()?;
+        scene.guarded = origin::plain()?;
         // The passthrough route hands the client's TLS to this origin, so it must have that name, too.
         let certificates = ["origin.test", "passthrough.test"].map(|name| {
             let file = |extension| scene.dir.path().join(format!("{name}.{extension}"));
@@ -111,7 +115,7 @@ endpoints:
         match: {{ sni: mtls.test }}
         mode: terminate
         client_auth: {{ mode: required, ca: ca.pem }}
-        upstream: plain
+        upstream: guarded
   - name: forward
     listen: 127.0.0.1:0
     protocol: tcp
@@ -122,12 +126,14 @@ endpoints:
     routes: [{{ name: originate, mode: originate, upstream: sealed }}]
 upstreams:
   plain: {{ origins: [\"{plain}\"] }}
+  guarded: {{ origins: [\"{guarded}\"] }}
   untouched: {{ origins: [\"{sealed}\"] }}
   sealed:
     origins: [\"{sealed}\"]
     tls: {{ ca: ca.pem, server_name: origin.test }}
 ",
             plain = self.plain,
+            guarded = self.guarded,
             sealed = self.sealed,
         )
     }

@@ -3,16 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use rustls::pki_types::TrustAnchor;
 
 use super::Compiler;
 use crate::config::reader::address::Cidr;
-use crate::config::reader::problem::Span;
+use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::{Path, Text};
 use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
 use crate::name::Pattern;
 use crate::tls::client_auth::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
+use crate::tls::facts::authority_name;
 use crate::tls::revocation::{Depth, Doubt, Revocation, RevocationLists};
 use crate::tls::rules::{Email, Rule, Rules, UriPattern};
 
@@ -121,18 +123,18 @@ impl Compiler<'_> {
 
     /// Tells of authorities whose certificates nobody can have, as no list says anything of them.
     fn unlisted(&mut self, at: Span, roots: &rustls::RootCertStore, lists: &RevocationLists) {
-        let unlisted = roots
-            .roots
-            .iter()
-            .filter(|root| !lists.iter().any(|list| list.is_of(&root.subject)))
-            .count();
-        if unlisted > 0 {
+        let of = |root: &&TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
+        for root in roots.roots.iter().filter(|root| !of(root)) {
+            let name = authority_name(root);
             self.problems
                 .warning(
                     at,
-                    format!("{unlisted} of these CAs have no revocation list: whom they signed is denied"),
+                    format!(
+                        "the CA {} has no revocation list: whom it signed is denied",
+                        quoted(&name)
+                    ),
                 )
-                .help("add their lists to `crl`, or set `crl_unknown: allow`");
+                .help("add its list to `crl`, or set `crl_unknown: allow`");
         }
     }
 
@@ -160,17 +162,16 @@ impl Compiler<'_> {
     }
 
     fn rule(&mut self, spec: &Located<spec::Rule>) -> Option<Rule> {
-        let texts = |_: &mut Self, text: &Located<Text>| Some(text.value.0.clone());
         let nets = |_: &mut Self, net: &Located<Cidr>| Some::<IpNet>(net.value.0);
         let dns = self.values("dns", spec.dns.as_ref(), Self::san_pattern);
         let uri = self.values("uri", spec.uri.as_ref(), Self::uri_pattern);
         let email = self.values("email", spec.email.as_ref(), Self::email);
         let ip = self.values("ip", spec.ip.as_ref(), nets);
-        let common_name = self.values("common_name", spec.common_name.as_ref(), texts);
+        let common_name = self.values("common_name", spec.common_name.as_ref(), Self::literal);
         let units = spec.organizational_unit.as_ref();
-        let organizational_unit = self.values("organizational_unit", units, texts);
-        let sha256 = self.values("sha256", spec.sha256.as_ref(), Self::fingerprint);
-        let spki = self.values("spki_sha256", spec.spki_sha256.as_ref(), Self::fingerprint);
+        let organizational_unit = self.values("organizational_unit", units, Self::literal);
+        let sha256 = self.values("sha256", spec.sha256.as_ref(), Self::certificate_sha256);
+        let spki = self.values("spki_sha256", spec.spki_sha256.as_ref(), Self::key_sha256);
         let rule = Rule {
             dns: dns?,
             uri: uri?,
@@ -182,6 +183,10 @@ impl Compiler<'_> {
             spki_sha256: spki?,
         };
         if rule.is_empty() {
+            // A key that is misspelt is no key, and its author wants no advice to drop the rule.
+            if self.problems.has_error_from(spec.at) {
+                return None;
+            }
             self.problems
                 .error(spec.at, "a rule without a key demands nothing")
                 .help("leave `allow` out to admit whoever the CA signed");
@@ -227,23 +232,55 @@ impl Compiler<'_> {
     }
 
     fn email(&mut self, text: &Located<Text>) -> Option<Email> {
-        let email = Email::parse(&text.value.0);
+        let star = text.value.0.contains('*');
+        let email = Email::parse(&text.value.0).filter(|_| !star);
         if email.is_none() {
-            self.problems
+            let problem = self
+                .problems
                 .error(text.at, "this can never match: it is no mail address");
+            if star {
+                problem.help("mail addresses are compared whole: list them one by one");
+            }
         }
         email
     }
 
+    /// A part of a subject, which is compared as it stands.
+    fn literal(&mut self, text: &Located<Text>) -> Option<String> {
+        if text.value.0.contains('*') {
+            self.problems
+                .warning(text.at, "`*` stands for itself here, and for nothing else")
+                .help("wildcards are in `dns` and `uri`");
+        }
+        Some(text.value.0.clone())
+    }
+
+    fn certificate_sha256(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
+        self.sha256(
+            text,
+            "openssl x509 -in CERT -noout -fingerprint -sha256 prints that of a certificate",
+        )
+    }
+
+    pub(super) fn key_sha256(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
+        self.sha256(
+            text,
+            "openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints that of a key",
+        )
+    }
+
     /// SHA-256 in hexadecimal, with or without colons, or in base64.
-    pub(super) fn fingerprint(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
+    fn sha256(&mut self, text: &Located<Text>, help: &'static str) -> Option<[u8; 32]> {
         let given = text.value.0.as_str();
         let found = hexadecimal(given).or_else(|| STANDARD.decode(given).ok());
         let hash = found.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         if hash.is_none() {
             self.problems
-                .error(text.at, "this is no SHA-256: 64 hexadecimal digits, or 44 characters of base64")
-                .help("openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints that of a key");
+                .error(
+                    text.at,
+                    "this is no SHA-256: 64 hexadecimal digits, or 44 characters of base64",
+                )
+                .help(help);
         }
         hash
     }

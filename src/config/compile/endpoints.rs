@@ -54,7 +54,16 @@ impl Compiler<'_> {
                 "an endpoint needs at least one address to listen on",
             );
         }
+        let metrics = self.spec.admin.metrics.as_ref();
+        let metrics = metrics.map(|metrics| address::Listen::Ip(metrics.0));
         for listen in spec.listen.iter() {
+            if metrics
+                .as_ref()
+                .is_some_and(|metrics| overlap(metrics, listen))
+            {
+                self.problems
+                    .error(listen.at, "`admin.metrics` listens there already");
+            }
             let taken = places.iter().find(|(other, _)| overlap(other, listen));
             if let Some((other, endpoint)) = taken {
                 let message = format!(

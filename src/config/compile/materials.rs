@@ -182,11 +182,10 @@ impl Compiler<'_> {
             |m| &mut m.roots,
             paths.clone(),
             |problems| {
-                let (roots, expired) = material::roots(&paths, unix_now())?;
-                for message in expired {
-                    problems
-                        .warning(at, message)
-                        .help("an expired CA still admits whom it signed: take it out of the file");
+                let (roots, doubts) = material::roots(&paths, unix_now())?;
+                for doubt in doubts {
+                    let problem = problems.warning(at, doubt.message);
+                    problem.help(doubt.help.unwrap_or_default());
                 }
                 Ok(Arc::new(roots))
             },
@@ -302,7 +301,7 @@ impl Compiler<'_> {
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
-                secrecy(policy, key_at, &files.key, problems)?;
+                secrecy(policy, key_at, material::exposed_key(&files.key), problems)?;
                 let (pair, weaknesses) = material::pair(&files)?;
                 usable(&pair)?;
                 for weakness in weaknesses {
@@ -331,7 +330,7 @@ impl Compiler<'_> {
             return false;
         }
         let place = files.cert.display();
-        let exposed = material::exposed(&files.key)
+        let exposed = material::exposed_key(&files.key)
             .filter(|_| self.spec.process.key_permissions.value == KeyPermissions::Refuse);
         let why = match (material::pair(files), exposed) {
             (Err(error), _) => error.message,
@@ -373,7 +372,8 @@ impl Compiler<'_> {
             let path = self.resolve(file);
             let policy = self.spec.process.key_permissions.value;
             let read = |problems: &mut Problems| {
-                secrecy(policy, file.at, &path, problems)?;
+                let exposed = material::exposed(&path, "ticket secret");
+                secrecy(policy, file.at, exposed, problems)?;
                 Ok(material::ticket_secret(&path)?)
             };
             secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
@@ -386,10 +386,10 @@ impl Compiler<'_> {
 fn secrecy(
     policy: KeyPermissions,
     at: Span,
-    path: &Path,
+    exposed: Option<material::Exposed>,
     problems: &mut Problems,
 ) -> Result<(), Misread> {
-    let Some(material::Exposed(error)) = material::exposed(path) else {
+    let Some(material::Exposed(error)) = exposed else {
         return Ok(());
     };
     match policy {

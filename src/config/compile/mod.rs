@@ -16,6 +16,7 @@ mod process;
 mod proxy_protocol;
 mod routes;
 mod serving;
+mod unused;
 mod upstreams;
 
 use std::path::{Path, PathBuf};
@@ -82,6 +83,7 @@ pub fn compile(
     cycles::find(spec, compiler.problems);
     overlaps::origins(spec, compiler.problems);
     overlaps::vaults(spec, compiler.problems);
+    unused::settings(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

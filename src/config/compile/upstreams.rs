@@ -342,7 +342,7 @@ impl Compiler<'_> {
         let pins: Vec<_> = spec
             .spki_sha256
             .iter()
-            .map(|pin| self.fingerprint(pin))
+            .map(|pin| self.key_sha256(pin))
             .collect();
         let rules = if spec.allow.is_empty() {
             Some(None)
@@ -405,6 +405,9 @@ pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
         tls.min_version.given_in(tls).then_some(tls.min_version.at),
         tls.verify.given_in(tls).then_some(tls.verify.at),
         tls.crl.given_in(tls).then_some(tls.crl.at),
+        tls.crl_scope.given_in(tls).then_some(tls.crl_scope.at),
+        tls.crl_unknown.given_in(tls).then_some(tls.crl_unknown.at),
+        tls.crl_expired.given_in(tls).then_some(tls.crl_expired.at),
         tls.spki_sha256.given_in(tls).then_some(tls.spki_sha256.at),
         tls.allow.given_in(tls).then_some(tls.allow.at),
         tls.groups.given_in(tls).then_some(tls.groups.at),

@@ -54,11 +54,30 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
     };
     let mut problem = Problem::error(at, format!("this is not valid YAML: {}", error.info()));
     let lines = snippet::lines(text);
-    if lines
-        .get(at.line.saturating_sub(1))
-        .is_some_and(|line| line.contains("${"))
-    {
+    let line = |number: usize| {
+        lines
+            .get(number.wrapping_sub(1))
+            .copied()
+            .unwrap_or_default()
+    };
+    let indented_by_tab = |number: &usize| {
+        let indent = line(*number).chars().take_while(|c| c.is_whitespace());
+        indent.into_iter().any(|c| c == '\t')
+    };
+    if line(at.line).contains("${") {
         problem.help("quote it inside { }: `key: \"${VARIABLE}\"`");
+    } else if error.info().contains("anchor") && line(at.line).contains('*') {
+        problem.help("quote it: in YAML a bare `*` begins an alias, `\"*.example.com\"` is a text");
+    } else if let Some(number) = [at.line, at.line + 1].iter().find(|n| indented_by_tab(n)) {
+        if *number != at.line {
+            // The parser has stopped at the end of the line before.
+            problem.at = Some(Span {
+                line: *number,
+                column: 1,
+                len: 1,
+            });
+        }
+        problem.help("indent with spaces: YAML takes no tabs there");
     }
     problem
 }

@@ -155,27 +155,20 @@ impl Problems {
         }
     }
 
-    /// Adds all problems of another reading.
-    pub fn append(&mut self, other: Self) {
-        self.left_out += other.left_out;
-        self.errors += other.hidden_errors();
-        for problem in other.kept {
-            self.push(problem);
-        }
-    }
-
-    fn hidden_errors(&self) -> usize {
-        let shown = self
-            .kept
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count();
-        self.errors.saturating_sub(shown)
-    }
-
     /// Whether any of them stops the configuration from being used.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Whether an error is about this place or what comes after it.
+    pub fn has_error_from(&self, at: Span) -> bool {
+        let errors = self
+            .kept
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error);
+        errors
+            .filter_map(|problem| problem.at)
+            .any(|other| other >= at)
     }
 
     /// Whether there is nothing to say.

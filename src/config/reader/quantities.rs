@@ -216,7 +216,7 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
 
 impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
     fn is_zero(&self) -> bool {
-        self.0 == 0
+        self.0 == 0 && LEAST > 0
     }
 }
 

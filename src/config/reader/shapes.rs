@@ -62,7 +62,8 @@ impl<T: Read> Read for OneOrMany<T> {
 
 /// A leaf that counts or measures something.
 pub trait Quantity: Leaf {
-    /// Whether it is nothing, which for a limit would read as "no limit".
+    /// Whether it is nothing, which for a limit would read as "no limit", where that is not what its
+    /// bounds say.
     fn is_zero(&self) -> bool;
 }
 
@@ -98,10 +99,10 @@ impl<T: Quantity> Leaf for Limit<T> {
     fn parse(text: &str) -> Result<Self, Complaint> {
         match text {
             "none" => Ok(Self::None),
-            "0" => Err(refuse_zero()),
-            text => match T::parse(text)? {
-                zero if zero.is_zero() => Err(refuse_zero()),
-                limit => Ok(Self::At(limit)),
+            text => match T::parse(text) {
+                Ok(zero) if zero.is_zero() => Err(refuse_zero()),
+                Err(_) if text == "0" => Err(refuse_zero()),
+                limit => limit.map(Self::At),
             },
         }
     }

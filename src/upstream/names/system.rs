@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
@@ -68,7 +69,7 @@ fn written() -> [Option<SystemTime>; 2] {
     [RESOLV_CONF, HOSTS].map(|file| Path::new(file).metadata().and_then(|m| m.modified()).ok())
 }
 
-fn make() -> Result<TokioResolver, hickory_resolver::net::NetError> {
+fn make() -> Result<TokioResolver, NetError> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
         // Without a usable file it is as with the C library: a server on this machine.
         let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
@@ -84,7 +85,7 @@ fn make() -> Result<TokioResolver, hickory_resolver::net::NetError> {
 
 async fn of_host(resolver: &TokioResolver, host: &str, port: u16) -> Result<Answer, Arc<str>> {
     let answer = resolver.lookup_ip(host).await;
-    let answer = answer.map_err(|error| Arc::from(error.to_string()))?;
+    let answer = answer.map_err(|error| why(&error))?;
     let found = answer.iter().map(|ip: IpAddr| Found {
         address: SocketAddr::new(ip.to_canonical(), port),
         priority: 0,
@@ -101,7 +102,7 @@ async fn of_host(resolver: &TokioResolver, host: &str, port: u16) -> Result<Answ
 async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, Arc<str>> {
     let name = Name::from_utf8(service).map_err(|error| Arc::from(error.to_string()))?;
     let records = resolver.lookup(name, RecordType::SRV).await;
-    let records = records.map_err(|error| Arc::from(error.to_string()))?;
+    let records = records.map_err(|error| why(&error))?;
     let mut answer = Answer {
         found: Vec::new(),
         ttl: left(records.valid_until()),
@@ -135,6 +136,17 @@ async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, A
     match trouble {
         Some(why) if answer.found.is_empty() => Err(why),
         _ => Ok(answer),
+    }
+}
+
+/// Why there is no answer, in words for whoever does not know the resolver's.
+fn why(error: &NetError) -> Arc<str> {
+    if error.is_nx_domain() {
+        "there is no such name".into()
+    } else if error.is_no_records_found() {
+        "the name has no such records".into()
+    } else {
+        error.to_string().into()
     }
 }
 

@@ -1,0 +1,167 @@
+//! Settings that nothing comes of beside the others: whoever wrote them believes that something does.
+
+use crate::config::reader::address::OriginAddress;
+use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::read::Located;
+use crate::config::reader::shapes::OffOr;
+use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope};
+use crate::config::upkeep::{Balance, CheckHeader, Health, OnDown, OnGone};
+use crate::tls::resumption::AGE_MAX;
+
+/// Tells of each of them.
+pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
+    for endpoint in spec.endpoints.iter() {
+        endpoint_tls(endpoint, problems);
+    }
+    for (_, upstream) in &spec.upstreams.0 {
+        if let Some(health) = &upstream.health {
+            checks(health, problems);
+        }
+        shares(upstream, problems);
+        queue(upstream, problems);
+        names(upstream, problems);
+        lists(&upstream.tls, problems);
+        if let OffOr::On(resumption) = &upstream.tls.resumption.value {
+            age(resumption.max_age.at, resumption.max_age.0, problems);
+        }
+    }
+}
+
+fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
+    let tls = &endpoint.tls;
+    if endpoint.protocol.value == ClientProtocol::Tcp && !tls.alpn.is_empty() {
+        problems
+            .warning(
+                tls.alpn.at,
+                "`alpn` has no effect with `protocol: tcp`, where clients speak no TLS",
+            )
+            .help("leave it out, or set `protocol: tls`");
+    }
+    if let OffOr::On(resumption) = &tls.resumption.value {
+        age(resumption.max_age.at, resumption.max_age.0, problems);
+    }
+}
+
+/// RFC 8446 section 4.6.1: no ticket lives longer than seven days.
+fn age(at: Span, age: std::time::Duration, problems: &mut Problems) {
+    if age > AGE_MAX {
+        problems
+            .warning(at, "no session lives longer than seven days (RFC 8446)")
+            .help("write 168h or less");
+    }
+}
+
+fn checks(health: &Located<Health>, problems: &mut Problems) {
+    if let Some(passive) = health.passive.as_ref()
+        && passive.max_ejected.0 == 0
+    {
+        problems
+            .warning(passive.max_ejected.at, "`passive` ejects nobody with 0%")
+            .help("leave `passive` out for that");
+    }
+    if health.check.is_some() {
+        return;
+    }
+    let port = health.port.as_ref().map(|port| (port.at, "port"));
+    let on_down = (health.on_down.at, "on_down");
+    let header = (health.send_proxy_protocol.at, "send_proxy_protocol");
+    let given = [
+        port,
+        Some(on_down).filter(|_| health.on_down.value != OnDown::Keep),
+        Some(header).filter(|_| health.send_proxy_protocol.value != CheckHeader::Off),
+    ];
+    for (at, key) in given.into_iter().flatten() {
+        problems
+            .warning(
+                at,
+                format!("`{key}` has no effect without `check`: nothing is checked"),
+            )
+            .help("such as check: tcp");
+    }
+    if health.passive.is_none() {
+        problems
+            .warning(health.at, "`health` without `check` checks nothing")
+            .help("such as check: tcp");
+    }
+}
+
+fn shares(upstream: &spec::Upstream, problems: &mut Problems) {
+    let word = match upstream.balance.value {
+        Balance::First => "first",
+        Balance::SourceHash => "source_hash",
+        Balance::RoundRobin | Balance::LeastConnections | Balance::RandomTwo => return,
+    };
+    if upstream.slow_start.get().is_some() {
+        let message = format!("`slow_start` has no effect with `balance: {word}`");
+        problems.warning(upstream.slow_start.at, message);
+    }
+    if upstream.balance.value == Balance::First {
+        let weights = upstream.origins.iter().map(|origin| &origin.weight);
+        for weight in weights.filter(|weight| weight.0 != 1) {
+            problems
+                .warning(weight.at, "`weight` has no effect with `balance: first`")
+                .help("the order of the list is what counts");
+        }
+    }
+}
+
+fn queue(upstream: &spec::Upstream, problems: &mut Problems) {
+    let connect = &upstream.connect;
+    let bounded = |origin: &Located<spec::Origin>| origin.connections.get().is_some();
+    if upstream.origins.iter().any(bounded) {
+        return;
+    }
+    if connect.queue.get().is_some() {
+        problems
+            .warning(
+                connect.queue.at,
+                "`queue` has no effect: no origin has a limit of `connections`",
+            )
+            .help("bound an origin: { address: …, connections: 100 }");
+    }
+}
+
+fn names(upstream: &spec::Upstream, problems: &mut Problems) {
+    let is_name = |origin: &Located<spec::Origin>| {
+        matches!(
+            origin.address.value,
+            OriginAddress::Host { .. } | OriginAddress::Srv(_)
+        )
+    };
+    let resolve = &upstream.resolve;
+    if resolve.on_gone.value != OnGone::Keep && !upstream.origins.iter().any(is_name) {
+        problems.warning(
+            resolve.on_gone.at,
+            "`on_gone` has no effect: no origin goes by a name",
+        );
+    }
+}
+
+fn lists(tls: &Located<spec::UpstreamTls>, problems: &mut Problems) {
+    if !tls.crl.is_empty() {
+        return;
+    }
+    for (at, differs, key) in [
+        (
+            tls.crl_scope.at,
+            tls.crl_scope.value != CrlScope::Chain,
+            "crl_scope",
+        ),
+        (
+            tls.crl_unknown.at,
+            tls.crl_unknown.value != CrlDoubt::Deny,
+            "crl_unknown",
+        ),
+        (
+            tls.crl_expired.at,
+            tls.crl_expired.value != CrlDoubt::Deny,
+            "crl_expired",
+        ),
+    ] {
+        if differs {
+            problems
+                .warning(at, format!("`{key}` has no effect without `crl`"))
+                .help("name the revocation lists: crl: FILE");
+        }
+    }
+}
