@@ -96,7 +96,7 @@ pub struct ProcessSettings {
     pub workers: Option<usize>,
     /// Connections at once; absent = as many as the descriptor limit allows.
     pub connections: Option<usize>,
-    /// Connections before their relay at once.
+    /// Connections at once whose TLS handshake with the client is not done.
     pub handshakes: usize,
     /// How a stop goes.
     pub drain: DrainPolicy,

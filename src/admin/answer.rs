@@ -46,7 +46,6 @@ pub(super) fn control(answer: Answer) -> Reply {
                 RefusalKind::Invalid => StatusCode::BAD_REQUEST,
                 RefusalKind::NotFound => StatusCode::NOT_FOUND,
                 RefusalKind::Conflict => StatusCode::CONFLICT,
-                RefusalKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
                 RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             };
             Refused::new(status, refusal.message).reply()

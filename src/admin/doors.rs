@@ -13,12 +13,10 @@ use tokio::time::sleep;
 
 use super::Handle;
 use super::gate::Gate;
-use super::serve::Door;
+use super::serve::{Door, Probes};
 use super::settings::{AdminListen, AdminSettings, Token};
 use crate::endpoint::cannot_listen;
 use crate::endpoint::unix::{self, Access, SocketFile};
-use crate::lifecycle::Phases;
-use crate::observe::metrics::Metrics;
 
 /// Connections of one listener at a time. They are apart from those of the endpoints, so that the
 /// process can be asked what is going on when it is full.
@@ -28,15 +26,6 @@ const BACKLOG: i32 = 128;
 
 /// The pause after a failed accept, which happens when descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What every listener can tell.
-#[derive(Clone, Debug)]
-pub struct Probes {
-    /// What was counted.
-    pub metrics: Arc<Metrics>,
-    /// The phases of the process.
-    pub phases: Phases,
-}
 
 /// The admin side's sockets, which listen but are not served yet.
 #[derive(Debug, Default)]

@@ -16,7 +16,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
-pub use self::doors::{Doors, Probes};
+pub use self::doors::Doors;
+pub use self::serve::Probes;
 
 /// How many requests may wait for the control loop.
 const QUEUE: usize = 32;
@@ -101,8 +102,6 @@ pub enum RefusalKind {
     NotFound,
     /// It makes no sense now: the state of the process, or the configuration, does not allow it.
     Conflict,
-    /// It is not supported.
-    Unsupported,
     /// The process cannot do it at the moment.
     Unavailable,
 }

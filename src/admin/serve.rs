@@ -1,6 +1,7 @@
 //! One connection of a listener: one request, within limits, and its answer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -14,11 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{self, Refused, Reply};
-use super::doors::Probes;
 use super::gate::Gate;
 use super::paths::{self, Ask, Command};
 use super::{Handle, Refusal, RefusalKind};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, Phases};
+use crate::observe::metrics::Metrics;
 
 /// From accept to the whole request.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -36,6 +37,15 @@ const WHOLE_OPEN: Duration = Duration::from_secs(10);
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 64 * 1024;
+
+/// What every listener can tell.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// The phases of the process.
+    pub phases: Phases,
+}
 
 /// A listener's rules, and who answers.
 #[derive(Debug)]

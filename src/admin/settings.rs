@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -37,6 +37,14 @@ pub enum AdminListen {
         /// The token.
         token: Token,
     },
+}
+
+/// The path of the socket in the directory that a service manager has made for us, as `RUNTIME_DIRECTORY`
+/// names it; of several directories, in the first.
+pub fn socket_in(runtime_directories: &str) -> Option<PathBuf> {
+    let first = runtime_directories.split(':').next();
+    let first = first.filter(|first| !first.is_empty())?;
+    Some(Path::new(first).join("admin.sock"))
 }
 
 /// A token, of which only the digest is kept.

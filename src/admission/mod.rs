@@ -16,8 +16,8 @@ pub struct Admission {
 pub enum Beginning {
     /// A ClientHello, and perhaps a handshake: work that is capped of its own.
     Handshake,
-    /// The relay, right away.
-    Relay,
+    /// Anything else, which is not looked at.
+    Plain,
 }
 
 /// The right of one connection to exist.
@@ -44,7 +44,7 @@ impl Admission {
                 Beginning::Handshake => {
                     Some(Arc::clone(&self.handshakes).try_acquire_owned().ok()?)
                 }
-                Beginning::Relay => None,
+                Beginning::Plain => None,
             },
         })
     }
@@ -55,7 +55,7 @@ impl Admission {
             _connection: acquire(&self.connections).await,
             handshake: match beginning {
                 Beginning::Handshake => Some(acquire(&self.handshakes).await),
-                Beginning::Relay => None,
+                Beginning::Plain => None,
             },
         }
     }

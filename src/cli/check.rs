@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, complain, ctl, print, run, start};
+use super::{Exit, complain, ctl, print, run, start, table};
 use crate::admin::settings::AdminListen;
 use crate::config::compile::{Circumstances, Files};
 use crate::config::load::Loaded;
@@ -151,24 +151,4 @@ fn certificates(snapshot: &Snapshot) -> String {
     } else {
         format!("\n{}", table(&rows))
     }
-}
-
-/// Columns as wide as their widest cell.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
 }

@@ -23,7 +23,7 @@ use crate::tls::facts::CertificateFacts;
 use crate::tls::hello::{self, Hello};
 use crate::tls::resumption::Sessions;
 use crate::tls::server_side::ServerSide;
-use crate::tls::{blame, material};
+use crate::tls::{blame, material, unix_now};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -241,8 +241,7 @@ impl Explanation {
         client_cert: Option<&Path>,
     ) -> Result<Option<Reason>, String> {
         let now = UnixTime::now();
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        match side.certificate().for_client(name, seconds) {
+        match side.certificate().for_client(name, unix_now()) {
             Some(certificate) => {
                 let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
                 let until = unix_timestamp(certificate.pair.not_after);

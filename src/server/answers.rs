@@ -1,7 +1,7 @@
 //! What the running process answers when it is asked.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::observe::format::{timestamp, unix_timestamp};
 use crate::observe::metrics::{CertificateEnd, Inventory, ListEnd};
 use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
+use crate::tls::unix_now;
 
 impl Control {
     pub(super) fn status(&self) -> Value {
@@ -107,8 +108,7 @@ impl Control {
 
     pub(super) fn certificates(&self) -> Value {
         let snapshot = self.live.load();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let now = unix_now();
         let certificates = snapshot.endpoints.iter().flat_map(|endpoint| {
             endpoint.certificates.iter().map(move |certificate| {
                 let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();

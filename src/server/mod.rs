@@ -73,7 +73,7 @@ pub enum StartError {
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Every connection had finished.
+    /// Every connection had finished, or nobody cared.
     Drained,
     /// Some were cut.
     Cut,

@@ -1,6 +1,6 @@
 //! Warnings of what will stop working with time, for as long as nobody does anything about it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -8,15 +8,10 @@ use tracing::warn;
 use crate::config::compile::Materials;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
+use crate::tls::{certificates, revocation, unix_now};
 
 /// How often. What is doubtful at a start or reload is told then.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
-
-/// A revocation list is warned of when it ends within so many seconds.
-const LIST_SOON: i64 = 24 * 3600;
-
-/// A certificate likewise.
-const CERTIFICATE_SOON: i64 = 14 * 24 * 3600;
 
 /// When the next warnings are due.
 #[derive(Debug)]
@@ -35,10 +30,9 @@ impl Reminders {
             return;
         }
         self.0 = Instant::now() + EVERY;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let now = unix_now();
         for ((file, issuer), end) in materials.list_ends() {
-            if end - now < LIST_SOON {
+            if end - now < revocation::ENDS_SOON {
                 let until = unix_timestamp(end);
                 warn!(file, issuer, until, "a revocation list has to be replaced");
             }
@@ -46,7 +40,7 @@ impl Reminders {
         for endpoint in &snapshot.endpoints {
             for certificate in &endpoint.certificates {
                 let end = certificate.pair.not_after;
-                if end - now < CERTIFICATE_SOON {
+                if end - now < certificates::ENDS_SOON {
                     let (name, until) = (&certificate.name, unix_timestamp(end));
                     warn!(endpoint = %endpoint.name, name, until, "a certificate has to be replaced");
                 }

@@ -199,12 +199,13 @@ impl Worker {
                 return;
             }
         };
-        let mut door = self.door(new.place, new.endpoint);
+        let mut reception = self.reception(new.place, new.endpoint);
         let admission = self.admission.clone();
         let door_keeper = DoorKeeper::new(&self.census);
         accepting.spawn(async move {
             let _door_keeper = door_keeper;
-            let accepting = accept_loop(&new.address, listener, admission, new.state, &mut door);
+            let accepting =
+                accept_loop(&new.address, listener, admission, new.state, &mut reception);
             if let Err(error) = accepting.await {
                 error!(address = %new.address, %error, "the accept loop has ended");
             }
@@ -212,8 +213,8 @@ impl Worker {
         let _ = new.registered.send(Ok(()));
     }
 
-    fn door(&self, place: Place, endpoint: Arc<Endpoint>) -> Door {
-        Door {
+    fn reception(&self, place: Place, endpoint: Arc<Endpoint>) -> Reception {
+        Reception {
             last: (endpoint, 0),
             place,
             index: self.index,
@@ -226,7 +227,7 @@ impl Worker {
 }
 
 /// Where a worker's accepted sockets go in: onto this worker, or a less loaded one.
-struct Door {
+struct Reception {
     place: Place,
     /// The endpoint that last listened here: clients that were queued when it left the configuration
     /// are still its own.
@@ -238,7 +239,7 @@ struct Door {
     census: Arc<Census>,
 }
 
-impl Door {
+impl Reception {
     /// The endpoint of today, and the generation of its snapshot.
     fn refresh(&mut self) -> &(Arc<Endpoint>, u64) {
         let snapshot = self.live.load();
@@ -251,10 +252,10 @@ impl Door {
     }
 }
 
-impl Intake for Door {
+impl Intake for Reception {
     fn beginning(&mut self) -> Beginning {
         match self.refresh().0.protocol {
-            Protocol::Tcp => Beginning::Relay,
+            Protocol::Tcp => Beginning::Plain,
             Protocol::Tls => Beginning::Handshake,
         }
     }

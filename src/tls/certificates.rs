@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::UnixTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::material::Pair;
-use super::shown;
+use super::{shown, unix_now};
 use crate::name::{Name, NameTable, Pattern};
+
+/// A certificate ends soon when it does within so many seconds.
+pub const ENDS_SOON: i64 = 14 * 24 * 3600;
 
 /// A chain, its key, and the names it is for.
 #[derive(Debug)]
@@ -141,8 +143,4 @@ fn choose<'a>(
         .find(|c| c.is_valid_at(now))
         .or_else(|| candidates.iter().find(suits))
         .or_else(|| candidates.first())
-}
-
-fn unix_now() -> i64 {
-    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }

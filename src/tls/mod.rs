@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::UnixTime;
 use rustls::{
     AlertDescription, CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion,
     version,
@@ -129,4 +130,9 @@ pub fn seed_randomness() -> Result<(), rustls::crypto::GetRandomFailed> {
     aws_lc_rs::default_provider()
         .secure_random
         .fill(&mut [0; 32])
+}
+
+/// This moment in seconds of unix time, in which certificates and lists count.
+pub fn unix_now() -> i64 {
+    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }

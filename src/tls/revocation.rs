@@ -10,6 +10,9 @@ use webpki::{BorrowedCertRevocationList, Error};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+/// A list ends soon when it does within so many seconds.
+pub const ENDS_SOON: i64 = 24 * 3600;
+
 /// How far up a chain revocation is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {

@@ -5,10 +5,12 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::admin::settings::socket_in;
 
 /// Longer than the process takes to answer anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -56,8 +58,8 @@ impl Place {
 
     /// The place that the configuration's default and the packages agree on.
     pub(super) fn usual(runtime_directories: Option<&str>) -> Self {
-        let first = runtime_directories.and_then(|all| all.split(':').next());
-        Self::Unix(Path::new(first.unwrap_or(USUAL)).join("admin.sock"))
+        let ours = runtime_directories.and_then(socket_in);
+        Self::Unix(ours.or_else(|| socket_in(USUAL)).unwrap_or_default())
     }
 
     /// Sends a request, a POST if it has a body, and reads the whole answer.

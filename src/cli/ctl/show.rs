@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::check;
+use crate::cli;
 
 /// A column: its title, and the key of its cells.
 pub(super) type Column = (&'static str, &'static str);
@@ -50,7 +50,7 @@ pub(super) fn table<const N: usize>(answer: &Value, key: &str, columns: &[Column
     let cells = |row: &Value| columns.map(|(_, key)| cell(row.get(key)));
     let title = columns.map(|(title, _)| title.to_owned());
     let rows = rows.into_iter().flatten().map(cells);
-    check::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
+    cli::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
 /// What a reload has changed, or would change.

@@ -6,14 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Compiler;
-use crate::admin::settings::{AdminListen, AdminSettings, Token};
+use crate::admin::settings::{self, AdminListen, AdminSettings, Token};
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
 use crate::tls::material::MaterialError;
-
-/// The name of the socket in the directory that a service manager makes for us.
-const SOCKET: &str = "admin.sock";
 
 impl Compiler<'_> {
     /// `None` after problems were told, or when the token was not read.
@@ -21,7 +18,10 @@ impl Compiler<'_> {
         let spec = &self.spec.admin;
         let metrics = spec.metrics.as_ref().map(|metrics| metrics.value.0);
         let listen = match &spec.listen {
-            None => runtime_directory().map(|directory| self.unix(directory.join(SOCKET))),
+            None => std::env::var("RUNTIME_DIRECTORY")
+                .ok()
+                .and_then(|all| settings::socket_in(&all))
+                .map(|path| self.unix(path)),
             Some(listen) => Some(match &listen.value {
                 AdminAddress::Unix(path) => self.unix(self.resolve(path)),
                 AdminAddress::Ip(address) => self.tcp(listen.at, *address)?,
@@ -64,13 +64,6 @@ impl Compiler<'_> {
         let token = self.token(file, token)?;
         Some(AdminListen::Tcp { address, token })
     }
-}
-
-/// The directory that systemd made for this process; of several, the first.
-fn runtime_directory() -> Option<PathBuf> {
-    let directories = std::env::var("RUNTIME_DIRECTORY").ok()?;
-    let first = directories.split(':').next()?;
-    (!first.is_empty()).then(|| first.into())
 }
 
 /// The token in a file, without the line's end.

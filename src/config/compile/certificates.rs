@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Compiler;
-use super::materials::unix_now;
 use super::overlaps::opens_tls;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -14,11 +13,9 @@ use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
 use crate::name::Pattern;
 use crate::observe::format::unix_timestamp;
-use crate::tls::certificates::{Certificate, Certificates};
+use crate::tls::certificates::{Certificate, Certificates, ENDS_SOON};
 use crate::tls::material::{MaterialError, Pair, PairFiles, stem};
-
-/// A certificate that ends within so many seconds is warned about.
-const SOON: i64 = 14 * 24 * 3600;
+use crate::tls::unix_now;
 
 /// The certificates of one endpoint: for routes by the name that a client sends, for the default
 /// route by their own.
@@ -235,7 +232,7 @@ impl Compiler<'_> {
                 unix_timestamp(start)
             );
             self.problems.warning(at, message);
-        } else if end - now < SOON {
+        } else if end - now < ENDS_SOON {
             let message = format!(
                 "{path}: the certificate expires soon, on {}",
                 unix_timestamp(end)

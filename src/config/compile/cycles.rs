@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
 
+use super::endpoints::same_path;
 use crate::config::reader::address::{Listen, OriginAddress};
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::spec::{Endpoint, Spec};
@@ -77,10 +77,6 @@ fn is_same(listen: &Listen, origin: &OriginAddress) -> bool {
         }
         _ => false,
     }
-}
-
-fn same_path(a: &Path, b: &Path) -> bool {
-    a == b
 }
 
 fn same_host(listen: SocketAddr, origin: SocketAddr) -> bool {

@@ -212,8 +212,7 @@ fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
         }
         (L::Any(port), L::Ip(ip)) | (L::Ip(ip), L::Any(port)) => *port == ip.port() && *port != 0,
         (L::Any(a), L::Any(b)) => a == b && *a != 0,
-        // Compared by their parts, `./x` is `x`.
-        (L::Unix(a), L::Unix(b)) => plain(&a.unix).eq(plain(&b.unix)),
+        (L::Unix(a), L::Unix(b)) => same_path(&a.unix, &b.unix),
         (L::Systemd(a), L::Systemd(b)) => a == b,
         _ => false,
     }
@@ -223,8 +222,12 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn plain(path: &Path) -> impl Iterator<Item = Component<'_>> {
-    path.components().filter(|part| *part != Component::CurDir)
+/// Whether two paths are one: `./x` is `x`.
+pub(super) fn same_path(a: &Path, b: &Path) -> bool {
+    let is_part = |part: &Component<'_>| *part != Component::CurDir;
+    a.components()
+        .filter(is_part)
+        .eq(b.components().filter(is_part))
 }
 
 /// A unix socket is the owner's alone unless the file says otherwise.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
 
@@ -20,7 +19,8 @@ use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::Certificate;
 use crate::tls::material::{self, MaterialError, Pair, PairFiles};
 use crate::tls::resumption::TicketSecret;
-use crate::tls::revocation::{RevocationList, RevocationLists};
+use crate::tls::revocation::{self, RevocationList, RevocationLists};
+use crate::tls::unix_now;
 
 /// The contents of files, by their paths; `None` for one whose problem was told.
 type Shelf<K, V> = HashMap<K, Option<V>>;
@@ -409,7 +409,6 @@ fn secrecy(
 
 /// Tells of a list that is out of date, or will be within a day.
 fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
-    const DAY: i64 = 24 * 3600;
     let Some(next) = list.next_update else { return };
     let date = unix_timestamp(next);
     let (source, issuer) = (&list.source, &list.issuer);
@@ -420,14 +419,8 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
                 format!("{source}: the revocation list of {issuer} was to be replaced by {date}"),
             )
             .help("fetch a newer one: unless `crl_expired: allow` is set, it denies everybody");
-    } else if next - unix_now() < DAY {
+    } else if next - unix_now() < revocation::ENDS_SOON {
         let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
         problems.warning(at, message);
     }
-}
-
-pub(super) fn unix_now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }

@@ -267,7 +267,6 @@ impl Compiler<'_> {
         let alpn = match &spec.alpn.value {
             UpstreamAlpn::Forward => OriginAlpn::Forward,
             UpstreamAlpn::None => OriginAlpn::Absent,
-            UpstreamAlpn::List(list) if list.is_empty() => OriginAlpn::Absent,
             UpstreamAlpn::List(list) => OriginAlpn::Fixed(
                 list.iter()
                     .map(|p| p.value.0.clone().into_bytes())

@@ -131,59 +131,6 @@ impl Leaf for Timeout {
     }
 }
 
-/// A number of bytes: `4096`, `512B`, `64KiB`, `1MiB`, `2GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-impl Size {
-    const UNITS: [(&str, u64); 5] = [
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-        ("B", 1),
-        ("", 1),
-    ];
-    const MOST: u64 = 1 << 50;
-}
-
-impl Leaf for Size {
-    fn what() -> Cow<'static, str> {
-        "a size such as `64KiB`".into()
-    }
-
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        let (digits, unit) = split_unit(text);
-        let unit = Self::UNITS.iter().find(|(name, _)| *name == unit);
-        let (false, Some((_, factor))) = (digits.is_empty(), unit) else {
-            return Err(Complaint::new("{} is not a size")
-                .help("a whole number and `B`, `KiB`, `MiB` or `GiB`, such as `64KiB`"));
-        };
-        match number(digits).and_then(|number| number.checked_mul(*factor)) {
-            Some(bytes) if bytes <= Self::MOST => Ok(Self(bytes)),
-            _ => Err(Complaint::new("the size {} is larger than any machine")),
-        }
-    }
-
-    fn schema() -> Value {
-        json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([KMG]i)?B?$" })
-    }
-
-    fn show(&self) -> String {
-        let whole = |factor: u64| self.0 > 0 && self.0.is_multiple_of(factor);
-        let unit = Self::UNITS.iter().find(|(_, factor)| whole(*factor));
-        unit.map_or_else(
-            || "0".to_owned(),
-            |(unit, factor)| format!("{}{unit}", self.0 / factor),
-        )
-    }
-}
-
-impl Quantity for Size {
-    fn is_zero(&self) -> bool {
-        self.0 == 0
-    }
-}
-
 /// A whole number from `LEAST` to `MOST`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count<const LEAST: u32, const MOST: u32>(pub u32);
@@ -217,41 +164,5 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
 impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
     fn is_zero(&self) -> bool {
         self.0 == 0 && LEAST > 0
-    }
-}
-
-/// One out of so many, such as `1/100`: from all (`1/1`) to one in a million.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fraction {
-    /// How many, at least one.
-    pub of: u32,
-    /// Out of how many, not fewer than `of`.
-    pub out_of: u32,
-}
-
-impl Leaf for Fraction {
-    fn what() -> Cow<'static, str> {
-        "a fraction such as `1/100`".into()
-    }
-
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        const MOST: u64 = 1_000_000;
-        let parts = text
-            .split_once('/')
-            .and_then(|(of, out_of)| Some((number(of)?, number(out_of)?)));
-        let small = |number: u64| u32::try_from(number).ok().filter(|_| number <= MOST);
-        let parts = parts.and_then(|(of, out_of)| Some((small(of)?, small(out_of)?)));
-        match parts {
-            Some((of, out_of)) if of >= 1 && of <= out_of => Ok(Self { of, out_of }),
-            _ => Err(Complaint::new("{} is not a fraction").help("from `1/1` to `1/1000000`")),
-        }
-    }
-
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^[0-9]+/[0-9]+$" })
-    }
-
-    fn show(&self) -> String {
-        format!("{}/{}", self.of, self.out_of)
     }
 }
