@@ -852,10 +852,10 @@ impl Read for Trust {
             _ => {}
         }
         let files = OneOrMany::<Path>::read(node, cx)?;
-        for file in files.iter() {
-            if matches!(file.to_str(), Some("webpki" | "system")) {
-                cx.error(file.at, "`webpki` and `system` stand alone, not in a list");
-            }
+        let is_word = |file: &&Located<Path>| matches!(file.to_str(), Some("webpki" | "system"));
+        if let Some(word) = files.iter().find(is_word) {
+            cx.error(word.at, "`webpki` and `system` stand alone, not in a list");
+            return None;
         }
         Some(Self::Files(files.0))
     }
