@@ -178,6 +178,7 @@ impl Control {
         self.drain_closed_endpoints(&snapshot);
         retire::expire(register);
         self.see_off();
+        self.count_origins();
         let materials = &self.running.loaded.materials;
         self.reminders.proceed(&snapshot, materials);
     }

@@ -243,6 +243,7 @@ impl Server {
             followed,
             origins: hands.origins,
         };
+        control.count_origins();
         if let Err(errors) = self.bound.prepare(&control.crew).await {
             drop(self.bound);
             control.cut().await;

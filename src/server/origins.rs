@@ -1,7 +1,7 @@
 //! The origins of a configuration at work: the news of them, what connections it costs, and what an
 //! operator says about them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::lifecycle;
 use crate::observe::access_log::{AccessRecord, Place};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
+use crate::observe::metrics::OriginStanding;
 use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
@@ -91,6 +92,7 @@ impl Control {
     pub(super) fn origin_news(&self, event: &OriginEvent) {
         write_down(event);
         self.see_off();
+        self.count_origins();
     }
 
     /// Ends or drains the connections to origins that are to have none, also those that were only just
@@ -122,6 +124,23 @@ impl Control {
             });
         });
         Window::removed(&snapshot.process.drain).drain(&draining);
+    }
+
+    /// Shows how the origins stand to whoever counts.
+    pub(super) fn count_origins(&self) {
+        let mut standings: BTreeMap<_, OriginStanding> = BTreeMap::new();
+        for status in self.origins.roster.list() {
+            let key = (Arc::clone(&status.upstream), Arc::clone(&status.origin));
+            let standing = standings.entry(key).or_insert_with(|| OriginStanding {
+                upstream: Arc::clone(&status.upstream),
+                origin: Arc::clone(&status.origin),
+                usable: 0,
+                connections: 0,
+            });
+            standing.usable += usize::from(state(&status) == "up");
+            standing.connections += status.live;
+        }
+        self.metrics.stand(standings.into_values().collect());
     }
 
     /// How the origins are.
@@ -167,24 +186,29 @@ impl Control {
             *status.upstream == *upstream && is_named
         });
         self.see_off();
+        self.count_origins();
         Ok(json!({ "origins": meant.map(describe).collect::<Vec<_>>() }))
     }
 }
 
-fn describe(status: &OriginStatus) -> Value {
-    let state = match (status.order, status.is_up, status.ejected_for) {
+/// The word for how an origin is; `up` is the only one that gets new connections.
+const fn state(status: &OriginStatus) -> &'static str {
+    match (status.order, status.is_up, status.ejected_for) {
         _ if status.unresolved.is_some() => "unresolved",
         (Order::Disable, ..) => "disabled",
         (Order::Drain, ..) => "drain",
         (Order::Enable, false, _) => "down",
         (Order::Enable, true, Some(_)) => "ejected",
         (Order::Enable, true, None) => "up",
-    };
+    }
+}
+
+fn describe(status: &OriginStatus) -> Value {
     let mut shown = json!({
         "upstream": &*status.upstream,
         "name": &*status.origin,
         "address": status.address.to_string(),
-        "state": state,
+        "state": state(status),
         "backup": status.backup,
         "weight": status.weight,
         "connections": status.live,

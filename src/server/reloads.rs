@@ -207,6 +207,7 @@ impl Control {
         let inventory = answers::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
         self.origins.apply(&prepared.snapshot);
+        self.count_origins();
         let snapshot = self.live.swap(prepared.snapshot);
         let opened = new.addresses();
         for (endpoint, address) in self.doors.commit(new, &snapshot) {

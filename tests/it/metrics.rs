@@ -95,6 +95,8 @@ fn a_scrape_finds_every_family_and_the_ends_of_certificates() {
         "reseal_handshakes_total",
         "reseal_outcomes_total",
         "reseal_bytes_total",
+        "reseal_origin_usable_addresses",
+        "reseal_origin_connections",
         "reseal_certificate_expiry_seconds",
         "reseal_reloads_total",
         "reseal_log_dropped_total",

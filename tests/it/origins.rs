@@ -177,11 +177,18 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
     let text = std::fs::read_to_string(proxy.directory().join("config.yaml")).unwrap();
     proxy.reload(&format!("{text}\n"));
     assert_eq!(proxy.letters(3), "bbb");
+    let usable = |origin: &str| {
+        let labels = [("upstream", "upstream-0"), ("origin", origin)];
+        let metrics = proxy.metrics();
+        metrics.sum("reseal_origin_usable_addresses", &labels)
+    };
+    assert_eq!((usable("one"), usable("other")), (Some(0.0), Some(1.0)));
     order(&["one", "disable"]).must_exit_with(0);
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("killed");
     assert_eq!(shown(&proxy, &a, "state"), "disabled");
     order(&["one", "enable"]).must_exit_with(0);
+    assert_eq!(usable("one"), Some(1.0));
     order(&[&b.address().to_string(), "weight", "3"]).must_exit_with(0);
     let letters = proxy.letters(8);
     assert_eq!(letters.matches('b').count(), 6, "{letters}");

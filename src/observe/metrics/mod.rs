@@ -52,6 +52,19 @@ pub struct CertificateEnd {
     pub not_after: i64,
 }
 
+/// How an origin stands, all of its addresses together.
+#[derive(Clone, Debug)]
+pub struct OriginStanding {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The origin's name.
+    pub origin: Arc<str>,
+    /// How many of its addresses may get new connections.
+    pub usable: usize,
+    /// Its connections, those being made included.
+    pub connections: usize,
+}
+
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadResult {
@@ -84,6 +97,7 @@ pub struct Metrics {
     reloads: [AtomicU64; ReloadResult::ALL.len()],
     certificates: ArcSwap<Vec<CertificateEnd>>,
     lists: ArcSwap<Vec<ListEnd>>,
+    origins: ArcSwap<Vec<OriginStanding>>,
     logs: Vec<(&'static str, Sink)>,
 }
 
@@ -96,6 +110,7 @@ impl Metrics {
             reloads: Default::default(),
             certificates: ArcSwap::default(),
             lists: ArcSwap::default(),
+            origins: ArcSwap::default(),
             logs,
         }
     }
@@ -120,6 +135,11 @@ impl Metrics {
         let ends = inventory.certificates.clone();
         self.certificates.store(Arc::new(ends));
         self.lists.store(Arc::new(inventory.lists.clone()));
+    }
+
+    /// How the origins stand now.
+    pub fn stand(&self, origins: Vec<OriginStanding>) {
+        self.origins.store(Arc::new(origins));
     }
 
     /// A reload has ended.
