@@ -17,7 +17,7 @@ use crate::name::Name;
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::route::{Arrival, Match};
-use crate::snapshot::{Endpoint, Protocol, Route, Snapshot};
+use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot};
 use crate::tls::client_auth::Admitted;
 use crate::tls::facts::CertificateFacts;
 use crate::tls::hello::{self, Hello};
@@ -190,6 +190,11 @@ fn decide(
 
 /// The first route that an address could make the winner, or keep from being it.
 fn depends_on_source(endpoint: &Endpoint, arrival: &Arrival<'_>) -> Option<Arc<str>> {
+    // A client of a unix socket has none.
+    let is_unix = |listen: &Listen| matches!(listen, Listen::Unix { .. });
+    if endpoint.listen.iter().all(is_unix) {
+        return None;
+    }
     for (when, route) in endpoint.routes.candidates(arrival.name) {
         if when.is_offered(arrival) {
             return (!when.sources.is_empty()).then(|| Arc::clone(&route.name));

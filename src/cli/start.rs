@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::{Exit, complain};
+use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files};
 use crate::config::load::Source;
 use crate::observe::logging;
@@ -36,8 +37,8 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
         );
     }));
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
-    for problem in loaded.problems.sorted() {
-        warn!("{}", problem.to_line(&loaded.path.to_string_lossy()));
+    for doubt in loaded.told(Severity::Warning) {
+        warn!("{doubt}");
     }
     let boot = Boot {
         source,

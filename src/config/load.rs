@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::compile::{Circumstances, Materials, compile};
 use super::looks::Looks;
-use super::{Problems, Spec, read};
+use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
 
 /// More than the reader accepts; enough that it says so.
@@ -79,6 +79,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The problems of one severity, each in a line, in the order of the file.
+    pub fn told(&self, severity: Severity) -> impl Iterator<Item = String> {
+        let path = self.path.to_string_lossy();
+        let problems = self.problems.sorted().into_iter();
+        problems
+            .filter(move |problem| problem.severity == severity)
+            .map(move |problem| problem.to_line(&path))
+    }
+
     /// The problems with the lines they are about, for people.
     pub fn report(&self) -> String {
         self.problems

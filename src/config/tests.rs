@@ -428,3 +428,16 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
         assert!(schema["$defs"].get(name).is_some(), "{name}");
     }
 }
+
+#[test]
+fn what_is_refused_is_seen_however_much_there_is_to_be_warned_of() {
+    let mut problems = Problems::default();
+    for n in 0..1000 {
+        problems.warning(None, format!("doubt {n}"));
+    }
+    problems.error(None, "refused");
+    problems.error(None, "refused, too");
+    let told = problems.render("f", "");
+    assert!(told.contains("error: refused\n") && told.contains("error: refused, too"));
+    assert!(problems.has_errors());
+}

@@ -47,22 +47,24 @@ pub(super) async fn dial(
         return Err(Reason::NoOrigin.into());
     };
     let mut ask = Ask::new(call.source);
-    let mut last: Option<(Stage, Failure)> = None;
+    let mut last: Option<(Stage, u64, Failure)> = None;
     for _ in 0..call.origins.connect.attempts {
         let mut picked = match call.pick(group, &ask, record).await {
             Ok(picked) => picked,
             Err((stage, failure)) => {
                 // What became of the origins that there were says more.
+                let last = last.map(|(stage, _, failure)| (stage, failure));
                 let (stage, failure) = last.unwrap_or((stage, failure));
                 record.enter(stage);
                 return Err(failure);
             }
         };
-        if picked.again
-            && let Some((_, failure)) = &last
+        if let Some((stage, id, failure)) = &last
             && failure.reason == Reason::LocalPortsExhausted
+            && picked.held.state().id() == *id
         {
             // Towards the same address, a moment does not give one back.
+            record.enter(*stage);
             break;
         }
         match call.attempt(group, &mut ask, &mut picked, record).await {
@@ -75,14 +77,15 @@ pub(super) async fn dial(
                 if !refusal.may_retry || Instant::now() >= call.deadline {
                     return Err(refusal.failure);
                 }
-                last = Some((record.stage(), refusal.failure));
-                ask.tried(picked.held.state());
+                let state = picked.held.state();
+                last = Some((record.stage(), state.id(), refusal.failure));
+                ask.tried(state);
             }
         }
     }
     Err(last.map_or_else(
         || Reason::OriginConnectTimeout.into(),
-        |(_, failure)| failure,
+        |(_, _, failure)| failure,
     ))
 }
 

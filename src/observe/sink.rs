@@ -192,7 +192,16 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
             Ok(message) => Ok(message),
             Err(RecvTimeoutError::Timeout) => {
                 complaints.note(out.flush(), 0);
-                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                complaints.tell(&shared.lost);
+                if complaints.is_full(&shared.lost) {
+                    // It was told of others just now; nobody may ever log again.
+                    match messages.recv_timeout(COMPLAIN_EVERY) {
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        message => message,
+                    }
+                } else {
+                    messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
             }
             Err(error) => Err(error),
         };
@@ -243,11 +252,14 @@ impl Complaints {
         }
     }
 
+    /// Whether there is something to tell.
+    fn is_full(&self, lost: &AtomicU64) -> bool {
+        lost.load(Ordering::Relaxed) > 0 || self.error.is_some()
+    }
+
     fn tell(&mut self, lost: &AtomicU64) {
         let dropped = lost.load(Ordering::Relaxed);
-        if (dropped == 0 && self.error.is_none())
-            || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY)
-        {
+        if !self.is_full(lost) || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
             return;
         }
         self.last = Some(Instant::now());

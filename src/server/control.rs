@@ -11,7 +11,7 @@ use tracing::info;
 use super::census::Census;
 use super::doors::Doors;
 use super::files::Followed;
-use super::origins::Origins;
+use super::origins::{News, Origins};
 use super::reload::{Running, Scope};
 use super::reloads::{self, Reloads};
 use super::reminders::Reminders;
@@ -26,7 +26,6 @@ use crate::lifecycle::Phase;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::{Live, Snapshot};
-use crate::upstream::OriginEvent;
 
 /// How often older connections are looked after.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
@@ -57,7 +56,7 @@ pub(super) struct Asked {
     pub(super) signals: Signals,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) changes: mpsc::Receiver<Scope>,
-    pub(super) news: mpsc::UnboundedReceiver<OriginEvent>,
+    pub(super) news: News,
 }
 
 /// What becomes of the control loop.
@@ -85,7 +84,7 @@ impl Control {
                     break;
                 },
                 Some(scope) = asked.changes.recv() => self.reload(scope, None),
-                Some(event) = asked.news.recv() => self.origin_news(&event),
+                Some(event) = asked.news.recv() => self.origin_news(&event, &mut asked.news),
                 _ = rounds.tick() => self.look_after(),
             }
         }

@@ -215,6 +215,7 @@ impl Server {
         let (followed, follow) = watch::channel(followed);
         let (changed, changes) = mpsc::channel(1);
         let (handle, calls) = admin::channel();
+        let reloads = Reloads::after_start(&self.running.loaded);
         let probes = Probes {
             metrics: Arc::clone(&self.metrics),
             phases: hands.phases,
@@ -239,7 +240,7 @@ impl Server {
             census: hands.census,
             phase: hands.phase,
             log: self.log,
-            reloads: Reloads::default(),
+            reloads,
             followed,
             origins: hands.origins,
         };

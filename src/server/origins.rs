@@ -1,10 +1,11 @@
 //! The origins of a configuration at work: the news of them, what connections it costs, and what an
 //! operator says about them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -20,6 +21,9 @@ use crate::observe::metrics::OriginStanding;
 use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
+
+/// Where the news of origins come from.
+pub(super) type News = mpsc::UnboundedReceiver<OriginEvent>;
 
 /// What an operator's weight may be.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=256;
@@ -88,9 +92,12 @@ impl Partings {
 }
 
 impl Control {
-    /// Something has happened to an origin.
-    pub(super) fn origin_news(&self, event: &OriginEvent) {
+    /// Something has happened to an origin; whatever else has, waits in `more`.
+    pub(super) fn origin_news(&self, event: &OriginEvent, more: &mut News) {
         write_down(event);
+        while let Ok(event) = more.try_recv() {
+            write_down(&event);
+        }
         self.see_off();
         self.count_origins();
     }
@@ -128,16 +135,34 @@ impl Control {
 
     /// Shows how the origins stand to whoever counts.
     pub(super) fn count_origins(&self) {
-        let mut standings: BTreeMap<_, OriginStanding> = BTreeMap::new();
-        for status in self.origins.roster.list() {
-            let key = (Arc::clone(&status.upstream), Arc::clone(&status.origin));
-            let standing = standings.entry(key).or_insert_with(|| OriginStanding {
-                upstream: Arc::clone(&status.upstream),
-                origin: Arc::clone(&status.origin),
-                usable: 0,
-                connections: 0,
-            });
-            standing.usable += usize::from(state(&status) == "up");
+        let snapshot = self.live.load();
+        let mut standings = BTreeMap::new();
+        for upstream in &snapshot.upstreams {
+            let upstream = &upstream.origins;
+            for origin in &upstream.members {
+                let standing = OriginStanding {
+                    upstream: Arc::clone(&upstream.name),
+                    origin: Arc::clone(&origin.name),
+                    usable: 0,
+                    connections: 0,
+                };
+                standings.insert((&*upstream.name, &*origin.name), standing);
+            }
+        }
+        let list = self.origins.roster.list();
+        let is_up = |status: &&OriginStatus| state(status) == "up";
+        let well: HashSet<_> = list.iter().filter(is_up).map(|s| &s.upstream).collect();
+        for status in &list {
+            let Some(standing) = standings.get_mut(&(&*status.upstream, &*status.origin)) else {
+                continue;
+            };
+            // Who is ejected is better than nobody.
+            let usable = match state(status) {
+                "up" => true,
+                "ejected" => !well.contains(&status.upstream),
+                _ => false,
+            };
+            standing.usable += usize::from(usable);
             standing.connections += status.live;
         }
         self.metrics.stand(standings.into_values().collect());
@@ -191,7 +216,7 @@ impl Control {
     }
 }
 
-/// The word for how an origin is; `up` is the only one that gets new connections.
+/// The word for how an origin is.
 const fn state(status: &OriginStatus) -> &'static str {
     match (status.order, status.is_up, status.ejected_for) {
         _ if status.unresolved.is_some() => "unresolved",

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::admin::settings::AdminSettings;
+use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files};
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
-use crate::config::{Problem, Severity};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
@@ -65,21 +65,19 @@ impl Running {
                 Some(&self.loaded.materials),
             ),
         };
-        let path = self.loaded.path.to_string_lossy().into_owned();
         let circumstances = Circumstances {
             files: Files::Read,
             kept,
             sessions: &self.sessions,
         };
         let mut loaded = source.load(circumstances).map_err(|error| Refused {
-            reasons: vec![format!("{path}: cannot be read: {error}")],
+            reasons: vec![format!(
+                "{}: cannot be read: {error}",
+                self.loaded.path.display()
+            )],
         })?;
-        let lines = |wanted| {
-            let problems = loaded.problems.sorted().into_iter();
-            let problems = problems.filter(move |p: &&Problem| p.severity == wanted);
-            problems.map(|p| p.to_line(&path)).collect::<Vec<_>>()
-        };
-        let (reasons, warnings) = (lines(Severity::Error), lines(Severity::Warning));
+        let reasons: Vec<_> = loaded.told(Severity::Error).collect();
+        let warnings = loaded.told(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(snapshot) => {
                 if scope == Scope::Materials {
@@ -93,7 +91,10 @@ impl Running {
                 })
             }
             None if reasons.is_empty() => Err(Refused {
-                reasons: vec![format!("{path}: nothing can be served by it")],
+                reasons: vec![format!(
+                    "{}: nothing can be served by it",
+                    loaded.path.display()
+                )],
             }),
             None => Err(Refused { reasons }),
         }

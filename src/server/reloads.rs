@@ -17,7 +17,8 @@ use super::plan::{self, Change};
 use super::reload::{Prepared, Refused, Running, Scope};
 use super::retire;
 use crate::admin::{Answer, Refusal, RefusalKind};
-use crate::config::load::Source;
+use crate::config::Severity;
+use crate::config::load::{Loaded, Source};
 use crate::connection::Facts;
 use crate::endpoint::BindError;
 use crate::lifecycle::Register;
@@ -97,6 +98,16 @@ pub(super) struct Report {
     pub(super) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
     pub(super) restart: Vec<&'static str>,
+}
+
+impl Reloads {
+    /// Those of a process whose configuration has been told about.
+    pub(super) fn after_start(loaded: &Loaded) -> Self {
+        Self {
+            told: loaded.told(Severity::Warning).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Control {
@@ -314,13 +325,13 @@ impl Reloads {
         let restart = report.restart.iter();
         let restart =
             restart.map(|key| format!("restart needed: the running value of `{key}` stays"));
-        let doubts: HashSet<_> = report.warnings.iter().cloned().chain(restart).collect();
+        let doubts: Vec<_> = report.warnings.iter().cloned().chain(restart).collect();
         for doubt in &doubts {
             if scope == Scope::All || !self.told.contains(doubt) {
                 warn!("{doubt}");
             }
         }
-        self.told = doubts;
+        self.told = doubts.into_iter().collect();
         for change in &report.changes {
             info!("{change}");
         }

@@ -89,7 +89,7 @@ impl Control {
                 Some(call) = asked.calls.recv() => {
                     self.answer(call);
                 }
-                Some(event) = asked.news.recv() => self.origin_news(&event),
+                Some(event) = asked.news.recv() => self.origin_news(&event, &mut asked.news),
                 _ = rounds.tick() => self.look_after(),
             }
         }

@@ -1,5 +1,6 @@
 //! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -237,7 +238,12 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             may_retry: true,
         },
         HandshakeError::Socket(error) => OriginRefusal {
-            failure: Failure::new(Reason::OriginReset).detail(error.to_string()),
+            failure: Failure::new(match error.kind() {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::OriginReset,
+                io::ErrorKind::TimedOut => Reason::OriginTlsTimeout,
+                _ => Reason::OriginUnreachable,
+            })
+            .detail(error.to_string()),
             may_retry: true,
         },
     }

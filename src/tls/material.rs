@@ -132,9 +132,7 @@ pub fn roots(
                     ));
                 }
                 if is_no_ca(&parsed) {
-                    let what = format!(
-                        "certificate {n} is no CA: it has signed nobody, not itself either"
-                    );
+                    let what = format!("certificate {n} is no CA: it has signed nobody");
                     doubts.push(MaterialError::new(path, what).help(
                         "name the CA that signed it; to trust this one alone, add a rule: allow: { sha256: … }",
                     ));
@@ -153,10 +151,12 @@ pub fn roots(
 
 /// Whether a certificate says that it signs no others. One without a word about it may be an old CA.
 fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
-    match certificate.basic_constraints() {
-        Ok(Some(constraints)) => !constraints.value.ca,
-        _ => certificate.issuer() != certificate.subject(),
-    }
+    let may_sign = match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        _ => false,
+    };
+    // One that has signed itself is trusted as what it is.
+    !may_sign && certificate.issuer() != certificate.subject()
 }
 
 /// The revocation lists of files, in PEM or DER; at least one in each.

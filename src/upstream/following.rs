@@ -67,7 +67,10 @@ impl Group {
             let known = source.name.as_ref()?.known();
             let why = match &known {
                 None => "the resolver has not answered yet".into(),
-                Some(known) if known.found.is_empty() => known.trouble.clone()?,
+                Some(known) if known.found.is_empty() => {
+                    let why = || "the name has no address".into();
+                    known.trouble.clone().unwrap_or_else(why)
+                }
                 Some(_) => return None,
             };
             let origin = &source.origin;
@@ -109,6 +112,7 @@ impl Group {
                     self.tell(&source.origin, &state, Change::Joined);
                 }
                 state.configured(&source.origin);
+                state.set_gone(false);
                 members.push(Member {
                     tier: u32::from(source.origin.backup) << 16 | u32::from(priority),
                     record_weight: weight,
@@ -127,6 +131,7 @@ impl Group {
         }
         let old = self.replace(members, names);
         for (origin, state) in old {
+            state.set_gone(true);
             self.tell(&origin, &state, Change::Gone);
         }
         self.changed.send_replace(());

@@ -302,7 +302,14 @@ impl Group {
     pub(super) fn order(&self, which: &str, order: impl Fn(&Member)) -> usize {
         let members = self.members();
         let meant = |m: &&Member| &*m.origin.name == which || m.address.to_string() == which;
-        let count = members.iter().filter(meant).map(order).count();
+        let count = members
+            .iter()
+            .filter(meant)
+            .map(|member| {
+                order(member);
+                self.ledger.ordered(&member.state);
+            })
+            .count();
         // Some may be usable now, or none at all.
         self.ledger.queue.serve();
         count

@@ -54,6 +54,8 @@ pub(super) struct Ledger {
     pub(super) queue: Arc<Queue>,
     /// A state lives as long as an origin of the configuration, or a connection, has it.
     states: Mutex<HashMap<Address, Weak<OriginState>>>,
+    /// Those that an operator has said something about: it holds also while their address is away.
+    ordered: Mutex<Vec<Arc<OriginState>>>,
     /// Whether there were origins before: those that come now join others.
     at_work: AtomicBool,
     events: mpsc::UnboundedSender<OriginEvent>,
@@ -65,6 +67,7 @@ impl Ledger {
             upstream,
             queue: Arc::default(),
             states: Mutex::default(),
+            ordered: Mutex::default(),
             at_work: AtomicBool::new(false),
             events,
         }
@@ -80,6 +83,15 @@ impl Ledger {
         states.retain(|_, state| state.strong_count() > 0);
         states.insert(address.clone(), Arc::downgrade(&state));
         (state, self.at_work.load(Ordering::Acquire))
+    }
+
+    /// An operator has said something about this one, or taken it back.
+    pub(super) fn ordered(&self, state: &Arc<OriginState>) {
+        let mut ordered = self.ordered.lock().unwrap_or_else(PoisonError::into_inner);
+        ordered.retain(|kept| kept.is_ordered() && kept.id() != state.id());
+        if state.is_ordered() {
+            ordered.push(Arc::clone(state));
+        }
     }
 
     /// The states that an origin of the configuration, or a connection, has.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::group::Group;
 use super::member::Member;
-use super::state::{Order, OriginState};
+use super::state::Order;
 use super::{Address, OnGone};
 
 /// An origin at one address whose connections may have to go.
@@ -36,9 +36,8 @@ impl Group {
         let members = self.members();
         let mut partings: Vec<_> = members.iter().filter_map(parting).collect();
         if self.on_gone == OnGone::Drain {
-            let is_left = |state: &OriginState| members.iter().any(|m| m.state.id() == state.id());
-            let states = self.ledger.states().into_iter();
-            partings.extend(states.filter(|state| !is_left(state)).map(|state| Parting {
+            let gone = self.ledger.states().into_iter();
+            partings.extend(gone.filter(|state| state.is_gone()).map(|state| Parting {
                 origin: None,
                 address: state.address().clone(),
                 why: Why::Gone,

@@ -23,6 +23,8 @@ pub struct OriginState {
     risen: AtomicU64,
     /// Whether there are failures that a success has to wipe out.
     troubled: AtomicBool,
+    /// Whether its address has left the answers of the resolver.
+    gone: AtomicBool,
     order: AtomicU8,
     /// An operator's weight; 0 is none.
     weight: AtomicU32,
@@ -114,6 +116,7 @@ impl OriginState {
             ejected_until: AtomicU64::new(0),
             risen: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             order: AtomicU8::new(0),
             weight: AtomicU32::new(0),
             notes: Mutex::default(),
@@ -160,6 +163,20 @@ impl OriginState {
     /// It joins others that are at work already, or is at work again.
     pub(super) fn rise(&self, now: Instant) {
         self.risen.store(moment(now), Ordering::Release);
+    }
+
+    /// Whether its address has left the answers of the resolver, and not come back.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_gone(&self, gone: bool) {
+        self.gone.store(gone, Ordering::Release);
+    }
+
+    /// Whether an operator has said something about it that still holds.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.order() != Order::Enable || self.weight().is_some()
     }
 
     /// What the operator has ordered.

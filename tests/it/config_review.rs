@@ -97,6 +97,8 @@ fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
         "crl: clients.crl, crl_scope: leaf",
         "crl: clients.crl, crl_unknown: allow",
         "crl: clients.crl, crl_expired: allow",
+        "recheck: off",
+        "at_expiry: close",
     ] {
         let less = more.rsplit_once(", ").map_or("", |(less, _)| less);
         let auth = |keys: &str| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{Directory, End, Lettered, NameServer, Origin, Proxy, eventually};
+use crate::harness::{Directory, End, Lettered, NameServer, Origin, Proxy, Says, eventually};
 
 fn origins(proxy: &Proxy) -> Vec<Value> {
     let answer = proxy.ctl_json(&["origins"]);
@@ -92,6 +92,29 @@ fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() 
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("drain");
     assert_eq!(proxy.letters(2), "bb");
+}
+
+#[test]
+fn an_origin_that_a_reload_calls_otherwise_has_not_left_dns() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origin = Lettered::new('a');
+    let port = origin.address().port();
+    server.addresses("old.test", &[origin.address()]);
+    server.about("new.test", Says::Nothing);
+    let proxy = Proxy::builder()
+        .forward(&format!("old.test:{port}"))
+        .origins(&format!("[{{ name: o, address: \"old.test:{port}\" }}]"))
+        .on_upstream("resolve: { on_gone: drain }")
+        .top("process: { drain: { idle_after: 10ms } }")
+        .resolving_by(&server, &directory)
+        .start();
+    let (_, client) = proxy.try_letter().unwrap();
+    proxy.reload(&proxy.text().replace("old.test", "new.test"));
+    client.must_echo(b"while its new name has no answer");
+    server.addresses("new.test", &[origin.address()]);
+    eventually("it is taken in", || proxy.try_letter().is_some());
+    client.must_echo(b"and afterwards");
+    assert!(!proxy.log().join("\n").contains("left DNS"));
 }
 
 #[test]

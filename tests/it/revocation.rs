@@ -329,7 +329,7 @@ fn check_names_lists_that_do_not_count_and_authorities_that_should_not() {
         "[client-ca.pem",
         &[
             "CN=Stranger CA",
-            "has no revocation list",
+            "no revocation list is of",
             "crl_unknown: allow",
         ],
     );

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -204,12 +204,14 @@ fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_the
     proxy.log_line(|line| line.contains("no certificate for `a.test` is there any more"));
     assert!(serves(&proxy, &old));
     // Nor does it go with its file.
+    let generation = || proxy.ctl_json(&["status"])["generation"].as_u64();
+    let before = generation();
     fs::remove_file(directory.join("live/pair.key")).unwrap();
     fs::remove_file(directory.join("live/pair.pem")).unwrap();
     let other = pki().edge(&["other.test"]);
     directory.write("live/other.key", &other.key);
     directory.write("live/other.pem", &other.cert);
-    proxy.log_line(|line| line.contains("reloaded"));
+    eventually("it is noticed", || generation() > before);
     assert!(serves(&proxy, &old));
     let next = pki().edge(&["a.test"]);
     put_pair(&directory.join("live"), &next);
@@ -242,4 +244,52 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
     directory.write("live/broken.pem", &other.cert);
     proxy.log_line(|line| line.contains("broken.key") && line.contains("it is left out"));
     assert!(serves(&proxy, &old));
+}
+
+#[test]
+fn a_default_route_keeps_its_certificate_whatever_comes_to_the_directory() {
+    let origin = Origin::echo();
+    let draft = Proxy::builder();
+    let live = PathBuf::from(draft.path("live"));
+    let pair = |name: &str, identity: &Identity| {
+        put(&live.join(format!("{name}.pem")), &identity.cert);
+        put(&live.join(format!("{name}.key")), &identity.key);
+    };
+    fs::create_dir_all(&live).unwrap();
+    pair("b-2025", &pki().edge(&["a.test"]));
+    let proxy = draft
+        .yaml(&format!(
+            "process: {{ reload: {{ debounce: 50ms }} }}
+admin: {{ listen: unix:admin.sock }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: {{ certificates: [{{ dir: live }}] }}
+    default_route: r
+    routes: [{{ name: r, match: {{ sni: a.test }}, mode: terminate, upstream: o }}]
+upstreams: {{ o: {{ origins: [\"{origin}\"] }} }}
+"
+        ))
+        .start();
+    let generation = || proxy.ctl_json(&["status"])["generation"].as_u64();
+    let noticed = |what: &str, act: &dyn Fn()| {
+        let before = generation();
+        act();
+        eventually(what, || generation() > before);
+    };
+    // The only one under another name is still the only one.
+    let only = pki().edge(&["a.test"]);
+    noticed("it is renamed", &|| {
+        pair("b-2026", &only);
+        fs::remove_file(live.join("b-2025.key")).unwrap();
+        fs::remove_file(live.join("b-2025.pem")).unwrap();
+    });
+    must_come_to_serve(&proxy, &only);
+    // Others that join it neither take its place nor hold up what comes after them.
+    noticed("another joins", &|| pair("a", &pki().edge(&["other.test"])));
+    noticed("and one more", &|| pair("c", &pki().edge(&["third.test"])));
+    assert!(serves(&proxy, &only));
+    let next = pki().edge(&["a.test"]);
+    pair("b-2026", &next);
+    must_come_to_serve(&proxy, &next);
 }

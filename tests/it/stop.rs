@@ -246,3 +246,16 @@ fn usr1_reopens_both_logs() {
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit_code(), 0);
 }
+
+#[test]
+fn a_log_that_cannot_be_opened_again_is_told_of_although_nobody_logs() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("access_log: { output: logs/access.log }")
+        .file("logs/access.log", "")
+        .start();
+    fs::remove_dir_all(proxy.directory().join("logs")).unwrap();
+    proxy.signal(Signal::USR1);
+    proxy.log_line(|line| line.contains("the log cannot be written"));
+}

@@ -1,7 +1,6 @@
 //! The certificates of an endpoint.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Compiler;
@@ -14,7 +13,7 @@ use crate::config::spec::{self, CertificatePair};
 use crate::name::Pattern;
 use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::{Certificate, Certificates, ENDS_SOON};
-use crate::tls::material::{MaterialError, Pair, PairFiles, stem};
+use crate::tls::material::{Pair, PairFiles, stem};
 use crate::tls::unix_now;
 
 /// The certificates of one endpoint: for routes by the name that a client sends, for the default
@@ -87,14 +86,20 @@ impl Compiler<'_> {
                 self.keep(at, &format!("`{pattern}`"), old, all);
             }
         }
-        let default = endpoint.default_route.as_ref();
-        if let Some(name) = default.and_then(|default| default.certificate.as_ref())
-            && !all
-                .iter()
-                .any(|certificate| certificate.name == name.as_str())
-            && let Some(old) = before.iter().find(|old| old.name == name.as_str())
+        let Some(default) = &endpoint.default_route else {
+            return;
+        };
+        let name = match (&default.certificate, all.as_slice()) {
+            (Some(name), _) => Some(name.as_str().to_owned()),
+            // There is one to take.
+            (None, [_]) => None,
+            (None, _) => self.default_before(endpoint.name.as_str()),
+        };
+        if let Some(name) = name
+            && !all.iter().any(|certificate| certificate.name == name)
+            && let Some(old) = before.iter().find(|old| old.name == name)
         {
-            self.keep(name.at, "the default route", old, all);
+            self.keep(default.at, "the default route", old, all);
         }
     }
 
@@ -191,16 +196,20 @@ impl Compiler<'_> {
     /// The certificate of a source; `None` after its problem was told.
     fn certificate(&mut self, source: Source) -> Option<Certificate> {
         let at = source.at;
+        let mut pair = self.certified(at, source.key_at, source.files.clone())?;
         let named = source.names.is_some();
-        let usable = |pair: &Pair| match pair.names.is_empty() && !named {
-            true => Err(MaterialError::new(
-                Path::new(&pair.source),
-                "the certificate names no host",
-            )
-            .help("give the names it is for: names: [host.example.com]")),
-            false => Ok(()),
-        };
-        let pair = self.certified(at, source.key_at, source.files, usable)?;
+        if pair.names.is_empty() && !named {
+            let why = format!("{}: the certificate names no host", pair.source);
+            let before = self.pair_before(&source.files);
+            let Some(before) = before.filter(|before| !before.names.is_empty()) else {
+                self.problems
+                    .error(at, why)
+                    .help("give the names it is for: names: [host.example.com]");
+                return None;
+            };
+            self.kept(at, why);
+            pair = before;
+        }
         let names = source.names.unwrap_or_else(|| pair.names.clone());
         for name in names.iter().filter(|name| !pair.covers(name)) {
             self.problems.warning(

@@ -7,7 +7,7 @@ use rustls::pki_types::TrustAnchor;
 
 use super::Compiler;
 use crate::config::reader::address::Cidr;
-use crate::config::reader::problem::{Span, quoted};
+use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::{Path, Text};
@@ -123,18 +123,25 @@ impl Compiler<'_> {
 
     /// Tells of authorities whose certificates nobody can have, as no list says anything of them.
     fn unlisted(&mut self, at: Span, roots: &rustls::RootCertStore, lists: &RevocationLists) {
-        let of = |root: &&TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
-        for root in roots.roots.iter().filter(|root| !of(root)) {
-            let name = authority_name(root);
+        const NAMED: usize = 3;
+        let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
+        let unlisted: Vec<_> = roots.roots.iter().filter(|root| !is_listed(root)).collect();
+        let names: Vec<_> = unlisted
+            .iter()
+            .take(NAMED)
+            .map(|root| authority_name(root))
+            .collect();
+        let mut names = quoted_list(names.iter().map(String::as_str));
+        if unlisted.len() > NAMED {
+            names.push_str(&format!(" and {} more", unlisted.len() - NAMED));
+        }
+        if !unlisted.is_empty() {
             self.problems
                 .warning(
                     at,
-                    format!(
-                        "the CA {} has no revocation list: whom it signed is denied",
-                        quoted(&name)
-                    ),
+                    format!("no revocation list is of {names}: whom they signed is denied"),
                 )
-                .help("add its list to `crl`, or set `crl_unknown: allow`");
+                .help("add their lists to `crl`, or set `crl_unknown: allow`");
         }
     }
 
@@ -184,7 +191,7 @@ impl Compiler<'_> {
         };
         if rule.is_empty() {
             // A key that is misspelt is no key, and its author wants no advice to drop the rule.
-            if self.problems.has_error_from(spec.at) {
+            if self.problems.has_unknown_key_from(spec.at) {
                 return None;
             }
             self.problems

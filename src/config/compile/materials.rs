@@ -37,6 +37,8 @@ pub struct Materials {
     system: Option<Option<Arc<RootCertStore>>>,
     /// What each endpoint has presented.
     served: HashMap<String, Vec<Arc<Certificate>>>,
+    /// The certificate of each endpoint's default route, by its name.
+    defaults: HashMap<String, String>,
     /// What could not be used as it is now, so that what was there before stays.
     stale: Vec<String>,
     looks: Looks,
@@ -247,6 +249,11 @@ impl Compiler<'_> {
         )
     }
 
+    /// What a pair of files held before, when materials are renewed.
+    pub(super) fn pair_before(&self, files: &PairFiles) -> Option<Arc<Pair>> {
+        self.kept.as_ref()?.pairs.get(files)?.clone()
+    }
+
     /// What an endpoint presented before, when materials are renewed.
     pub(super) fn served_before(&self, endpoint: &str) -> &[Arc<Certificate>] {
         let served = self
@@ -254,6 +261,17 @@ impl Compiler<'_> {
             .as_ref()
             .and_then(|kept| kept.served.get(endpoint));
         served.map_or(&[], Vec::as_slice)
+    }
+
+    /// The name of the certificate that an endpoint's default route had, when materials are renewed.
+    pub(super) fn default_before(&self, endpoint: &str) -> Option<String> {
+        self.kept.as_ref()?.defaults.get(endpoint).cloned()
+    }
+
+    /// Notes the certificate of an endpoint's default route.
+    pub(super) fn defaults_to(&mut self, endpoint: &str, certificate: &str) {
+        let defaults = &mut self.materials.defaults;
+        defaults.insert(endpoint.to_owned(), certificate.to_owned());
     }
 
     /// Notes what an endpoint presents.
@@ -293,7 +311,6 @@ impl Compiler<'_> {
         at: Span,
         key_at: Span,
         files: PairFiles,
-        usable: impl FnOnce(&Pair) -> Result<(), MaterialError>,
     ) -> Option<Arc<Pair>> {
         let policy = self.spec.process.key_permissions.value;
         self.material(
@@ -303,7 +320,6 @@ impl Compiler<'_> {
             |problems| {
                 secrecy(policy, key_at, material::exposed_key(&files.key), problems)?;
                 let (pair, weaknesses) = material::pair(&files)?;
-                usable(&pair)?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }

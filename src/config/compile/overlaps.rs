@@ -10,7 +10,9 @@ use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::Path;
-use crate::config::spec::{self, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Rule};
+use crate::config::spec::{
+    self, AtExpiry, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Recheck, Rule,
+};
 use crate::config::upkeep::Check;
 use crate::name::Pattern;
 use crate::tls::certificates::Certificate;
@@ -21,7 +23,7 @@ struct Way<'a> {
     demands: Option<Demands<'a>>,
 }
 
-/// What of a route's client auth decides who comes in. Two that are equal let the same clients in.
+/// What of a route's client auth decides who comes in, and who may stay.
 #[derive(PartialEq, Eq)]
 pub(super) struct Demands<'a> {
     mode: ClientAuthMode,
@@ -31,6 +33,8 @@ pub(super) struct Demands<'a> {
     crl_unknown: CrlDoubt,
     crl_expired: CrlDoubt,
     allow: Option<&'a OneOrMany<Rule>>,
+    recheck: Recheck,
+    at_expiry: AtExpiry,
 }
 
 impl<'a> Demands<'a> {
@@ -47,6 +51,8 @@ impl<'a> Demands<'a> {
             crl_unknown: auth.crl_unknown.value,
             crl_expired: auth.crl_expired.value,
             allow: auth.allow.as_ref().map(|allow| &allow.value),
+            recheck: auth.recheck.value,
+            at_expiry: auth.at_expiry.value,
         })
     }
 }

@@ -154,15 +154,17 @@ impl Compiler<'_> {
         if !around.store.complete {
             return None;
         }
-        // One that has joined the only one does not make that doubtful.
-        let before = match self.served_before(around.endpoint.name.as_str()) {
-            [only] => Some(only.name.as_str()),
-            _ => None,
-        };
-        let name = default.certificate.as_ref().map(|name| name.as_str());
-        let found = match (name.or(before), all.as_slice()) {
-            (Some(name), _) => all.iter().find(|c| c.name == name),
+        let endpoint = around.endpoint.name.as_str();
+        let before = self.default_before(endpoint);
+        let found = match (&default.certificate, all.as_slice()) {
+            (Some(name), _) => all.iter().find(|c| c.name == name.as_str()),
             (None, [only]) => Some(only),
+            (None, _) if before.is_some() => {
+                let name = before.unwrap_or_default();
+                let why = "several certificates, and the default route names none".to_owned();
+                self.kept(default.at, why);
+                all.iter().find(|c| c.name == name)
+            }
             (None, _) => {
                 let help = format!(
                     "write {{ route: {}, certificate: NAME }}, with one of {}",
@@ -188,7 +190,9 @@ impl Compiler<'_> {
                 .error(at, "there is no certificate of this name")
                 .help(help);
         }
-        found.map(|certificate| CertificateChoice::Fixed(Arc::clone(certificate)))
+        let found = found?;
+        self.defaults_to(endpoint, &found.name);
+        Some(CertificateChoice::Fixed(Arc::clone(found)))
     }
 }
 

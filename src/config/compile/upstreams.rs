@@ -368,7 +368,7 @@ impl Compiler<'_> {
             ocsp: None,
             cert,
         };
-        self.certified(spec.cert.at, spec.at, files, |_| Ok(()))
+        self.certified(spec.cert.at, spec.at, files)
             .map(|pair| Arc::clone(&pair.key))
     }
 }

@@ -3,7 +3,7 @@
 //! keys that are missing, unknown or not supported yet.
 
 use super::print::Shown;
-use super::problem::{Span, quoted, quoted_list};
+use super::problem::{Span, UNKNOWN_KEY, quoted, quoted_list};
 use super::read::{Located, Read, Reader, nearest};
 use super::yaml::{Kind, Node};
 
@@ -43,7 +43,7 @@ impl<'n> Fields<'n> {
                     }
                     None => format!("known keys: {}", quoted_list(known.iter().copied())),
                 };
-                cx.error(key.at, format!("unknown key {}", quoted(name)))
+                cx.error(key.at, format!("{UNKNOWN_KEY} {}", quoted(name)))
                     .help(help);
             }
         }

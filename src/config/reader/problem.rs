@@ -103,6 +103,9 @@ pub fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
+/// How a problem begins that is about a key that nothing knows.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
 /// Collects every problem of one reading.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
@@ -140,19 +143,31 @@ impl Problems {
     pub fn push(&mut self, problem: Problem) -> &mut Problem {
         let same = |other: &Problem| other.at == problem.at && other.message == problem.message;
         let known = self.kept.iter().position(same);
-        let index = known.unwrap_or(self.kept.len());
         if known.is_none() {
             self.errors += usize::from(problem.severity == Severity::Error);
-            if index < MOST {
-                self.kept.push(problem.clone());
-            } else {
-                self.left_out += 1;
-            }
         }
+        let index = known.unwrap_or_else(|| self.place_for(&problem));
         match self.kept.get_mut(index) {
             Some(kept) => kept,
             None => self.spare.insert(problem),
         }
+    }
+
+    /// Keeps a new problem and says where; beyond the end when there is no room. What is refused must
+    /// be seen, however much there is to be warned of.
+    fn place_for(&mut self, problem: &Problem) -> usize {
+        if self.kept.len() < MOST {
+            self.kept.push(problem.clone());
+            return self.kept.len() - 1;
+        }
+        self.left_out += 1;
+        let is_warning = |kept: &Problem| kept.severity == Severity::Warning;
+        let warning = self.kept.iter().rposition(is_warning);
+        let warning = warning.filter(|_| problem.severity == Severity::Error);
+        if let Some(kept) = warning.and_then(|place| self.kept.get_mut(place)) {
+            kept.clone_from(problem);
+        }
+        warning.unwrap_or(MOST)
     }
 
     /// Whether any of them stops the configuration from being used.
@@ -160,15 +175,15 @@ impl Problems {
         self.errors > 0
     }
 
-    /// Whether an error is about this place or what comes after it.
-    pub fn has_error_from(&self, at: Span) -> bool {
-        let errors = self
+    /// Whether there is a key that nothing knows at this place or behind it.
+    pub fn has_unknown_key_from(&self, at: Span) -> bool {
+        let unknown = |problem: &&Problem| problem.message.starts_with(UNKNOWN_KEY);
+        let mut places = self
             .kept
             .iter()
-            .filter(|problem| problem.severity == Severity::Error);
-        errors
-            .filter_map(|problem| problem.at)
-            .any(|other| other >= at)
+            .filter(unknown)
+            .filter_map(|problem| problem.at);
+        places.any(|other| other >= at)
     }
 
     /// Whether there is nothing to say.

@@ -33,8 +33,8 @@ families! {
     HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"] "TLS handshakes with clients that were finished.";
     OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault"] "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
-    ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, ejected, drained, disabled or unresolved.";
-    ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to an origin, those that are being made included.";
+    ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or unresolved, or ejected while others are not.";
+    ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to the present addresses of an origin, those that are being made included.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
     LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, where a file could not be used and what it held stays.";

@@ -6,9 +6,11 @@ use super::Found;
 /// thousands each time must not have us remember them all.
 const KNOWN_MAX: usize = 256;
 
-/// An address that so many answers in a row are without is dropped, whatever they say: a server that
-/// shows 8 of 50 at random leaves one of them out of as many once in 265 times.
-const MISSES_MAX: u8 = 32;
+/// An address that so many answers in a row are without is dropped, whatever they say, but not before
+/// they had room for all that is known so many times over: a server that shows 8 of 200 at random leaves
+/// one of them out 400 times in a row once in 12 million.
+const MISSES_MIN: usize = 32;
+const ROUNDS_MIN: usize = 16;
 
 /// The answers to one question so far.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(super) struct Answers {
     /// What is known, in the order of the addresses.
     known: Vec<Found>,
     /// How many answers in a row each of them was missing from.
-    misses: Vec<u8>,
+    misses: Vec<usize>,
     last: Vec<Found>,
     asked_again: bool,
 }
@@ -33,11 +35,13 @@ impl Answers {
         let repeated = addresses(&answer) == addresses(&self.last);
         let mut next: Vec<_> = answer.iter().map(|found| (*found, 0)).collect();
         if !repeated {
+            let most = ROUNDS_MIN * self.known.len() / answer.len().max(1);
+            let most = most.max(MISSES_MIN);
             let room = KNOWN_MAX.saturating_sub(next.len());
             let missing = std::iter::zip(&self.known, &self.misses)
                 .filter(|(known, _)| !answer.iter().any(|new| new.address == known.address))
                 .map(|(known, misses)| (*known, misses + 1))
-                .filter(|(_, misses)| *misses < MISSES_MAX);
+                .filter(|(_, misses)| *misses < most);
             next.extend(missing.take(room));
         }
         self.asked_again = next.len() > answer.len() && !self.asked_again;
@@ -100,11 +104,18 @@ mod tests {
     fn what_a_server_that_shows_a_part_at_a_time_shows_no_more_is_dropped() {
         let mut answers = Answers::default();
         answers.take(answer(&[9]));
-        for n in 0..MISSES_MAX {
+        for n in 0..MISSES_MIN {
             assert!(answers.known().contains(&answer(&[9])[0]), "{n}");
             answers.take(answer(if n % 2 == 0 { &[1, 2] } else { &[2, 3] }));
         }
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
+        // Of two hundred that are shown eight at a time, each its turn, none is lost.
+        let mut answers = Answers::default();
+        for turn in 0..1000_u32 {
+            let hosts: Vec<_> = (0..8).map(|n| ((turn * 8 + n) % 200) as u8).collect();
+            answers.take(answer(&hosts));
+            assert!(turn < 25 || answers.known().len() == 200, "{turn}");
+        }
     }
 
     #[test]
