@@ -1,11 +1,13 @@
 //! What the machine lets the process have.
 
 use std::io;
+use std::net::{IpAddr, UdpSocket};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 use crate::leg::PIPES_PER_WORKER;
+use crate::snapshot::Snapshot;
 
 /// Descriptors that a process has whatever it does: standard streams, logs, signals, the control
 /// runtime, and some to read certificates and look up names with.
@@ -68,4 +70,24 @@ pub(super) fn connections(
 /// The cores that this process may use; affinity and cgroup quota are counted by the standard library.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// Tells of addresses to dial from that this machine does not have, as of now: nothing can be dialled
+/// from them.
+pub(super) fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
+    let is_foreign = |source: &IpAddr| {
+        let bound = UdpSocket::bind((*source, 0));
+        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    };
+    let mut told = Vec::new();
+    for upstream in &snapshot.upstreams {
+        let origins = &upstream.origins;
+        for source in origins.connect.sources.iter().filter(|ip| is_foreign(ip)) {
+            told.push(format!(
+                "upstream `{}`: `source_addresses` has {source}, which is no address of this machine",
+                origins.name
+            ));
+        }
+    }
+    told
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::census::Census;
 use self::control::{Asked, Control};
@@ -123,6 +123,9 @@ impl Server {
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log)
             .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
+        for doubt in limits::foreign_sources(&snapshot) {
+            warn!("{doubt}");
+        }
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
         limits::raise().map_err(|e| StartError::System(e.to_string()))?;
         let bound = Doors::first(&snapshot, workers).map_err(StartError::Bind)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::limits;
 use crate::admin::settings::AdminSettings;
 use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files};
@@ -77,9 +78,10 @@ impl Running {
             )],
         })?;
         let reasons: Vec<_> = loaded.told(Severity::Error).collect();
-        let warnings = loaded.told(Severity::Warning).collect();
+        let mut warnings: Vec<_> = loaded.told(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(snapshot) => {
+                warnings.extend(limits::foreign_sources(&snapshot));
                 if scope == Scope::Materials {
                     loaded.look = self.loaded.look.clone();
                 }

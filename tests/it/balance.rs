@@ -200,6 +200,7 @@ fn an_address_that_is_not_ours_is_our_own_fault() {
             .must_have("fault", "proxy")
             .must_have("stage", "connect");
     }
+    proxy.log_line(|line| line.contains("203.0.113.9, which is no address of this machine"));
     assert!(
         !proxy.log().join("\n").contains("an origin"),
         "{:?}",
