@@ -1,8 +1,8 @@
 //! One connection, from accept to its one outcome.
 //!
 //! [`run`] is the whole life and the only place where an ending is logged and counted;
-//! `Journey::establish` is the straight line of stages. Stages return values and know nothing of each other; what one needs
-//! of another passes through here.
+//! `Journey::establish` is the straight line of stages. Stages return values and know nothing of each
+//! other; what one needs of another passes through here.
 
 pub mod decision;
 mod dial;
