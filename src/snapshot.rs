@@ -3,7 +3,7 @@
 //!
 //! A snapshot holds no number that changes, and no text that still has to be understood.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The upstreams that routes lead to, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The origins of every upstream of the file, by their names, also of those that no route leads to.
+    origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
     by_place: HashMap<Place, Arc<Endpoint>>,
 }
@@ -53,6 +55,7 @@ impl Snapshot {
         admin: AdminSettings,
         endpoints: Vec<Arc<Endpoint>>,
         upstreams: Vec<Arc<Upstream>>,
+        origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     ) -> Self {
         let by_name = endpoints
             .iter()
@@ -73,9 +76,16 @@ impl Snapshot {
             endpoints,
             generation: 1,
             upstreams,
+            origins,
             by_name,
             by_place,
         }
+    }
+
+    /// Whether the file has an origin of this name, in an upstream of that.
+    pub fn has_origin(&self, upstream: &str, origin: &str) -> bool {
+        let origins = self.origins.get(upstream);
+        origins.is_some_and(|origins| origins.contains(origin))
     }
 
     /// The endpoint that listens at this place.

@@ -11,13 +11,16 @@ use tokio::io::unix::AsyncFd;
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number on every architecture that we build for.
 const SIOCOUTQ: Opcode = 0x5411;
 
-/// Whether a TCP socket still has bytes in its send queue that its peer may acknowledge. After a reset
-/// the queue stays as it was, so the state of the connection is asked for, too.
-pub(crate) fn is_delivering(socket: BorrowedFd<'_>) -> bool {
+/// How many bytes of a TCP socket's send queue its peer has not acknowledged yet, and still may. After a
+/// reset the queue stays as it was, so the state of the connection is asked for, too.
+pub(crate) fn undelivered(socket: BorrowedFd<'_>) -> usize {
     // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
     // provides, and touches nothing else.
     let queued: rustix::io::Result<i32> = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) };
-    queued.is_ok_and(|bytes| bytes > 0) && !is_closed(socket)
+    let queued = queued.ok().and_then(|bytes| usize::try_from(bytes).ok());
+    queued
+        .filter(|bytes| *bytes > 0 && !is_closed(socket))
+        .unwrap_or(0)
 }
 
 /// Whether a TCP connection is over, as far as the kernel is concerned (`TCP_CLOSE`).

@@ -255,6 +255,15 @@ impl Socket {
         Ok(())
     }
 
+    /// How many bytes that were written the peer has not acknowledged yet; unknown of a unix socket, and
+    /// then 0.
+    pub fn undelivered(&self) -> usize {
+        match &self.stream {
+            Stream::Tcp(stream) => sys::undelivered(stream.as_fd()),
+            Stream::Unix(_) => 0,
+        }
+    }
+
     /// Waits until the peer has acknowledged all that was written, is gone, or `deadline` comes.
     /// A reset throws the send queue away, so what was sent must have arrived before one is made.
     pub async fn delivered(&self, deadline: Instant) {
@@ -262,7 +271,7 @@ impl Socket {
             return;
         };
         let mut pause = QUEUE_POLL_MIN;
-        while Instant::now() < deadline && sys::is_delivering(stream.as_fd()) {
+        while Instant::now() < deadline && sys::undelivered(stream.as_fd()) > 0 {
             sleep(pause).await;
             pause = (pause * 2).min(QUEUE_POLL_MAX);
         }

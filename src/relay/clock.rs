@@ -21,6 +21,13 @@ pub(super) enum Limit {
     Ordered(Reason),
 }
 
+impl Limit {
+    /// Whether it is about nothing having moved.
+    pub(super) const fn is_about_progress(self) -> bool {
+        matches!(self, Self::Idle | Self::HalfClose | Self::Drain)
+    }
+}
+
 pub(super) struct Clock {
     limits: Limits,
     /// In a box, as hardly any connection has one.
@@ -68,8 +75,9 @@ impl Clock {
                 until,
             } => {
                 let idle = self.last_progress.checked_add(idle_after);
-                let idle = idle.map(|idle| idle.max(from));
-                (idle.into_iter().chain(until).min()?, Limit::Drain)
+                let idle = idle.map(|idle| (idle.max(from), Limit::Drain));
+                let until = until.map(|until| (until, Limit::Ordered(Reason::Drain)));
+                idle.into_iter().chain(until).min_by_key(|(at, _)| *at)?
             }
             Order::End { reason, at } => (at, Limit::Ordered(reason)),
         })

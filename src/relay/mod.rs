@@ -4,7 +4,8 @@
 //! What the relay promises:
 //! - an end is passed on as what it was: a clean end (close_notify or FIN) as a clean end, a cut
 //!   (reset, or TLS without close_notify) as a reset, and never before what was read has been sent;
-//! - one direction may end while the other goes on, as long as something moves within `half_close`;
+//! - one direction may end while the other goes on, as long as something moves within `half_close`, be
+//!   it out of the kernel's queue;
 //! - nothing is buffered for a peer that does not read, but for what one read took.
 //!
 //! It knows no configuration and no log; it returns how it ended.
@@ -91,6 +92,8 @@ pub struct Relay {
     down: Flow,
     clock: Clock,
     limits: Limits,
+    /// What the peers had not taken when nothing had moved for as long as may be.
+    undelivered: Option<usize>,
 }
 
 impl Relay {
@@ -105,6 +108,7 @@ impl Relay {
             down,
             clock: Clock::new(limits),
             limits,
+            undelivered: None,
         }
     }
 
@@ -145,6 +149,7 @@ impl Relay {
         }
         if self.up.progress() + self.down.progress() != before {
             self.clock.progress();
+            self.undelivered = None;
             leash.progress(self.up.moved(), self.down.moved());
         }
         if let Some(end) = self.end() {
@@ -154,12 +159,26 @@ impl Relay {
             timer.as_mut().reset(self.clock.deadline());
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if let Some(limit) = self.clock.expired() {
-                return Poll::Ready(self.expiry(limit));
+            match self.clock.expired() {
+                Some(limit) if limit.is_about_progress() && self.is_being_taken() => {
+                    self.clock.progress();
+                }
+                Some(limit) => return Poll::Ready(self.expiry(limit)),
+                None => {}
             }
             timer.as_mut().reset(self.clock.deadline());
         }
         Poll::Pending
+    }
+
+    /// Whether a peer goes on taking what the kernel has for it, and a reset would throw away: the last
+    /// megabytes of a slow reader move without us. It is given the time of the limit to show that it does.
+    fn is_being_taken(&mut self) -> bool {
+        let left = self.client.socket.undelivered() + self.origin.socket.undelivered();
+        match self.undelivered.replace(left) {
+            None => left > 0,
+            Some(before) => left < before,
+        }
     }
 
     /// The end of the relay, once one direction was cut or both are done.

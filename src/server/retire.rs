@@ -3,7 +3,6 @@
 //! A connection keeps the snapshot it was born with, but for two things: what has left the
 //! configuration is drained, and whom the policy of today no longer admits does not stay.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -95,9 +94,8 @@ pub(super) fn settle(register: &Register<Facts>, snapshot: &Snapshot) {
     if older.is_empty() {
         return;
     }
-    let kept = Kept::of(snapshot);
-    let is_kept = |c: &Connection| kept.has(&c.facts);
-    let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
+    let stays = |c: &Connection| is_kept(&c.facts, snapshot);
+    let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(stays);
     leave.retain(|connection| connection.leash.order().is_none());
     Window::removed(&snapshot.process.drain).drain(&leave);
     let now = UnixTime::now();
@@ -190,34 +188,12 @@ impl Closing {
     }
 }
 
-/// What a snapshot has, by names.
-struct Kept<'a> {
-    snapshot: &'a Snapshot,
-    origins: HashSet<(&'a str, &'a str)>,
-}
-
-impl<'a> Kept<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
-        let endpoints = snapshot.endpoints.iter();
-        let routes = endpoints.flat_map(|endpoint| endpoint.routes.iter());
-        let origins = routes.flat_map(|route| {
-            let origins = &route.upstream.origins;
-            let names = origins.members.iter().map(|origin| &*origin.name);
-            names.map(|name| (&*origins.name, name))
-        });
-        Self {
-            snapshot,
-            origins: origins.collect(),
-        }
-    }
-
-    /// Whether endpoint, route and origin of a connection are still there.
-    fn has(&self, facts: &Facts) -> bool {
-        let record = &facts.record;
-        let origin = record.upstream.as_deref().zip(record.origin.as_deref());
-        route_of(facts, self.snapshot).is_some()
-            && origin.is_none_or(|origin| self.origins.contains(&origin))
-    }
+/// Whether endpoint, route and origin of a connection are still there.
+fn is_kept(facts: &Facts, snapshot: &Snapshot) -> bool {
+    let record = &facts.record;
+    let origin = record.upstream.as_deref().zip(record.origin.as_deref());
+    route_of(facts, snapshot).is_some()
+        && origin.is_none_or(|(upstream, origin)| snapshot.has_origin(upstream, origin))
 }
 
 fn route_of<'a>(facts: &Facts, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>> {

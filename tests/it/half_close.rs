@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use crate::harness::{End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise};
 
@@ -383,4 +384,72 @@ fn a_corrupt_record_of_the_origin_resets_the_client_and_is_told_the_origin() {
         .outcome_of(&client)
         .must_be("origin_tls_error")
         .must_have("stage", "relay");
+}
+
+/// Takes so much, slowly: what the kernel has for it lasts longer than any limit of these tests.
+fn read_slowly(client: &Stream, len: usize) -> Vec<u8> {
+    let mut data = Vec::new();
+    while data.len() < len {
+        data.extend(client.receive((64 << 10).min(len - data.len())));
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    data
+}
+
+#[test]
+fn promise_3_a_slow_reader_gets_all_that_is_in_the_kernel_when_the_other_has_ended() {
+    let answer = |stream: Stream| {
+        stream.send(noise(MUCH, 3));
+        stream.end();
+    };
+    let (plain, sealed) = (
+        Origin::plain().serve(answer),
+        Origin::sealed().serve(answer),
+    );
+    let proxy = Proxy::builder()
+        .terminate("t.test", &plain)
+        .reencrypt("r.test", &sealed)
+        .on_endpoint("timeouts: { half_close: 1s }")
+        .forward(&plain)
+        .on_endpoint("timeouts: { half_close: 1s }")
+        .start();
+    let clients = [
+        proxy.client("t.test").small_window().connect(),
+        proxy.client("r.test").small_window().connect(),
+        proxy.dial("forward").with_small_window(),
+    ];
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                assert!(read_slowly(client, MUCH) == noise(MUCH, 3));
+                client.end();
+                assert_eq!(client.receive_to_end().1, End::Clean);
+            });
+        }
+    });
+    for client in &clients {
+        proxy.outcome_of(client).must_be("ok");
+    }
+}
+
+#[test]
+fn a_drain_does_not_take_a_slow_reader_for_an_idle_one() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.send(noise(MUCH, 4));
+        let _ = stream.read();
+    });
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("process: { drain: { idle_after: 1s } }")
+        .admin()
+        .start();
+    let client = proxy.dial("forward").with_small_window();
+    let begun = client.receive(1);
+    proxy
+        .ctl(&["drain", "--endpoint", "forward"])
+        .must_exit_with(0);
+    let rest = read_slowly(&client, MUCH - begun.len());
+    assert!([begun, rest].concat() == noise(MUCH, 4));
+    client.receive_to_end();
+    proxy.outcome_of(&client).must_be("drain");
 }

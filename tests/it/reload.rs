@@ -235,6 +235,35 @@ fn what_left_the_configuration_drains_and_is_cut_in_the_end() {
 }
 
 #[test]
+fn a_route_that_is_pointed_elsewhere_keeps_its_connections_while_their_upstream_is_there() {
+    let (blue, green) = (named(b"b"), named(b"g"));
+    let text = |route: &str, more: &str| {
+        format!(
+            "process: {{ drain: {{ idle_after: 10ms }} }}\n\
+             endpoints:\n\
+             \x20 - {{ name: forward, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: {route} }}] }}\n\
+             {more}\
+             upstreams:\n\
+             \x20 blue: {{ origins: [\"{blue}\"] }}\n\
+             \x20 green: {{ origins: [\"{green}\"] }}\n"
+        )
+    };
+    let gone = "  - { name: gone, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: blue }] }\n";
+    let proxy = Proxy::builder().yaml(&text("blue", gone)).start();
+    let (client, drained) = (proxy.dial("forward"), proxy.dial("gone"));
+    for client in [&client, &drained] {
+        client.send(b"?");
+        assert_eq!(client.receive(1), b"b");
+    }
+    must_be_reloaded(&proxy.reload(&text("green", "")));
+    // When this one was told to go, all were looked at.
+    drained.receive_to_end();
+    client.send(b"?");
+    assert_eq!(client.receive(1), b"b");
+    assert_eq!(answer(&proxy), b"g");
+}
+
+#[test]
 fn each_reload_gives_what_it_removes_its_own_time() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()

@@ -20,6 +20,7 @@ mod unused;
 mod upstreams;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
@@ -101,7 +102,20 @@ pub fn compile(
             .cloned()
     });
     let used = used.collect();
-    let snapshot = Snapshot::new(process, log, access_log, admin?, endpoints?, used);
+    let names = upstreams.values().flatten().map(|upstream| {
+        let members = upstream.origins.members.iter();
+        let names = members.map(|origin| Arc::clone(&origin.name)).collect();
+        (Arc::clone(&upstream.origins.name), names)
+    });
+    let snapshot = Snapshot::new(
+        process,
+        log,
+        access_log,
+        admin?,
+        endpoints?,
+        used,
+        names.collect(),
+    );
     Some((snapshot, compiler.materials))
 }
 
