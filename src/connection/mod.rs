@@ -337,9 +337,13 @@ impl Journey<'_> {
         };
         // The client may believe that it is connected: what it began must not look finished. rustls
         // offers no alert of our choice here, and a close_notify would be a lie, so it is a reset.
-        dial::dial(call, &mut self.record)
-            .await
-            .map_err(|failure| failure.farewell(Farewell::Reset))
+        let dialled = tokio::select! {
+            biased;
+            dialled = dial::dial(call, &mut self.record) => dialled,
+            // Nobody waits for it any more, in the queue as little as at the origin.
+            () = client.socket.was_reset() => Err(Reason::ClientReset.into()),
+        };
+        dialled.map_err(|failure| failure.farewell(Farewell::Reset))
     }
 
     /// Everything is known of the connection now: it is entered among those that are established.

@@ -9,6 +9,12 @@ use crate::upstream::Verdict;
 /// A status line is no longer than this.
 pub(super) const STATUS_MAX: usize = 512;
 
+/// And the heads of interim answers before it.
+const INTERIM_MAX: usize = 8 * 1024;
+
+/// The one status below 200 that is an answer.
+const SWITCHING: u16 = 101;
+
 /// What Vault and OpenBao say about themselves by the status of /v1/sys/health.
 const VAULT: [(u16, &str); 8] = [
     (200, "active"),
@@ -101,8 +107,26 @@ impl Role {
     }
 }
 
-/// The status of an answer, once its first line is there; an error when it is none of HTTP.
+/// The status of an answer, once its first line is there; an error when it is none of HTTP. Interim
+/// answers before it are passed over (RFC 9110 section 15.2).
 pub(super) fn status(answer: &[u8]) -> Result<Option<u16>, Arc<str>> {
+    let mut rest = answer;
+    loop {
+        let status = match first_status(rest)? {
+            Some(status @ 100..200) if status != SWITCHING => status,
+            status => return Ok(status),
+        };
+        let Some(end) = head_end(rest) else {
+            return match answer.len() < INTERIM_MAX {
+                true => Ok(None),
+                false => Err(format!("nothing but status {status}").into()),
+            };
+        };
+        rest = rest.get(end..).unwrap_or_default();
+    }
+}
+
+fn first_status(answer: &[u8]) -> Result<Option<u16>, Arc<str>> {
     let Some(end) = answer.iter().position(|byte| *byte == b'\n') else {
         return match answer.len() < STATUS_MAX {
             true => Ok(None),
@@ -119,6 +143,14 @@ pub(super) fn status(answer: &[u8]) -> Result<Option<u16>, Arc<str>> {
         Some(status @ 100..=599) if is_http => Ok(Some(status)),
         _ => Err("the answer is not HTTP/1.1".into()),
     }
+}
+
+/// Where the head of an answer ends: behind its first empty line.
+fn head_end(answer: &[u8]) -> Option<usize> {
+    let ends = |end: &[u8]| answer.windows(end.len()).position(|part| part == end);
+    let crlf = ends(b"\n\r\n").map(|at| at + 3);
+    let lf = ends(b"\n\n").map(|at| at + 2);
+    crlf.into_iter().chain(lf).min()
 }
 
 #[cfg(test)]
@@ -142,6 +174,18 @@ mod tests {
         ] {
             assert!(status(bad).is_err());
         }
+    }
+
+    #[test]
+    fn interim_answers_are_passed_over() {
+        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n";
+        for len in 0..answer.len() {
+            assert_eq!(status(&answer[..len]), Ok(None), "{len}");
+        }
+        assert_eq!(status(answer), Ok(Some(200)));
+        assert_eq!(status(b"HTTP/1.1 101 Switching\r\n"), Ok(Some(101)));
+        let endless = [&b"HTTP/1.1 100 Continue\r\n"[..], &[b'x'; 9000]].concat();
+        assert!(status(&endless).is_err());
     }
 
     #[test]

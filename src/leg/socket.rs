@@ -168,6 +168,17 @@ impl Socket {
         }
     }
 
+    /// Waits until the peer has reset the connection. Whether the peer of a unix socket has gone cannot be
+    /// told from an end of its stream, and neither can a close without one.
+    pub async fn was_reset(&self) {
+        if let Stream::Tcp(stream) = &self.stream
+            && stream.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
     /// Writes some of `buf`; given up, it has written nothing.
     pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_write(cx, buf)).await

@@ -200,7 +200,7 @@ impl Group {
         };
         loop {
             let in_tier = members.iter().enumerate();
-            let in_tier = in_tier.filter(|(_, m)| m.tier == tier && fits(m) && m.has_room());
+            let in_tier = in_tier.filter(|(_, m)| m.tier == tier && fits(m) && m.state.has_room());
             candidates.clear();
             candidates.extend(in_tier.map(|(index, m)| m.candidate(index, self.slow_start, now)));
             let mut draw = Draw {
@@ -212,7 +212,7 @@ impl Group {
             let Some(member) = chosen.and_then(|index| members.get(index)) else {
                 return Err(Unpicked::Full);
             };
-            if let Some(held) = member.state.take(member.origin.connections) {
+            if let Some(held) = member.state.take() {
                 return Ok(Picked {
                     origin: Arc::clone(&member.origin),
                     address: member.address.clone(),

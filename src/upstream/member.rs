@@ -37,11 +37,6 @@ impl Member {
         self.state.ejected_for(now).is_some()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        let cap = self.origin.connections;
-        cap.is_none_or(|cap| self.state.live() < cap)
-    }
-
     /// Its weight, as the operator or else the configuration has it.
     pub fn weight(&self) -> u64 {
         let weight = self.state.weight().unwrap_or(self.origin.weight);

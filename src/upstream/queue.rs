@@ -11,8 +11,12 @@ use tokio::sync::oneshot;
 
 use super::group::{Ask, Group, Picked, Unpicked};
 
-/// How many of those who wait are looked at when there is a place.
+/// How many of those who wait are looked at when there is a place, of each generation: those of an older
+/// one may wait for what is not there any more, and must not keep the others from what is.
 const LOOK_AT: usize = 64;
+
+/// And how many of all generations together.
+const LOOK_AT_ALL: usize = 4096;
 
 type Reply = Result<Picked, Unpicked>;
 
@@ -91,10 +95,26 @@ impl Queue {
             }
         }
         // The first for whom there is a place: who waits for another origin holds nobody up.
+        let mut looks: Vec<(*const Group, usize)> = Vec::new();
+        let mut is_in_sight = |waiter: &Waiter| {
+            let group = Arc::as_ptr(&waiter.group);
+            let look = looks.iter_mut().find(|(of, _)| *of == group);
+            match look {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count <= LOOK_AT
+                }
+                None => {
+                    looks.push((group, 1));
+                    true
+                }
+            }
+        };
         let ready = waiters
             .iter()
-            .take(LOOK_AT)
+            .take(LOOK_AT_ALL)
             .enumerate()
+            .filter(|(_, waiter)| is_in_sight(waiter))
             .find_map(|(n, waiter)| match waiter.group.choose(&waiter.ask) {
                 Err(Unpicked::Full) => None,
                 reply => Some((n, reply)),

@@ -17,6 +17,8 @@ pub struct OriginState {
     address: Address,
     queue: Arc<Queue>,
     live: AtomicUsize,
+    /// The most connections that it may have, as it is configured now.
+    cap: AtomicUsize,
     down: AtomicBool,
     /// Moments, as [`moment`] counts them; 0 is never.
     ejected_until: AtomicU64,
@@ -112,6 +114,7 @@ impl OriginState {
             address,
             queue,
             live: AtomicUsize::new(0),
+            cap: AtomicUsize::new(usize::MAX),
             down: AtomicBool::new(false),
             ejected_until: AtomicU64::new(0),
             risen: AtomicU64::new(0),
@@ -193,16 +196,18 @@ impl OriginState {
         Some(self.weight.load(Ordering::Acquire)).filter(|weight| *weight > 0)
     }
 
-    /// A place for one more connection, if there are fewer than `cap`.
-    pub(super) fn take(self: &Arc<Self>, cap: Option<usize>) -> Option<Held> {
-        let taken = match cap {
-            None => Ok(self.live.fetch_add(1, Ordering::SeqCst)),
-            Some(cap) => self
-                .live
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
-                    (live < cap).then_some(live + 1)
-                }),
-        };
+    /// Whether it may have one more connection.
+    pub(super) fn has_room(&self) -> bool {
+        self.live() < self.cap.load(Ordering::SeqCst)
+    }
+
+    /// A place for one more connection, if there is room.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Held> {
+        let cap = self.cap.load(Ordering::SeqCst);
+        let more = |live| (live < cap).then_some(live + 1);
+        let taken = self
+            .live
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
         taken.ok().map(|_| Held(Arc::clone(self)))
     }
 
@@ -306,8 +311,11 @@ impl OriginState {
         self.notes().ordered_for = Some(Arc::clone(configured));
     }
 
-    /// Orders last until the line that they were about is another.
+    /// How it is configured now. Its cap is that of today for connections of every generation; orders
+    /// last until the line that they were about is another.
     pub(super) fn configured(&self, origin: &Arc<Origin>) {
+        let cap = origin.connections.unwrap_or(usize::MAX);
+        self.cap.store(cap, Ordering::SeqCst);
         let mut notes = self.notes();
         if notes.ordered_for.as_ref().is_some_and(|old| old != origin) {
             notes.ordered_for = None;

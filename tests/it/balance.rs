@@ -233,6 +233,50 @@ fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
 }
 
 #[test]
+fn who_has_reset_while_it_waited_is_in_nobodys_way() {
+    let a = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&list(&[&a], ", connections: 1"))
+        .on_upstream("connect: { queue: 1, queue_timeout: 60s }")
+        .on_endpoint("timeouts: { origin: 60s }")
+        .admin()
+        .start();
+    let held = proxy.try_letter().unwrap().1;
+    let impatient = proxy.dial("forward");
+    let local = impatient.local();
+    eventually("it is there", || {
+        proxy.ctl_json(&["status"])["connections"] == 2
+    });
+    impatient.reset();
+    proxy.outcome_from(local).must_be("client_reset");
+    let next = proxy.dial("forward");
+    held.end();
+    held.receive_to_end();
+    assert_eq!(next.receive(1), b"a");
+}
+
+/// A cap is that of today, for those who wait since yesterday, too.
+#[test]
+fn who_waits_gets_the_room_that_a_reload_makes() {
+    let a = Lettered::new('a');
+    let proxy = Proxy::builder()
+        .forward(&a)
+        .origins(&list(&[&a], ", connections: 1"))
+        .on_upstream("connect: { queue_timeout: 20s }")
+        .on_endpoint("timeouts: { origin: 20s }")
+        .admin()
+        .start();
+    let _held = proxy.try_letter().unwrap();
+    let waiting = proxy.dial("forward");
+    eventually("it is there", || {
+        proxy.ctl_json(&["status"])["connections"] == 2
+    });
+    proxy.reload(&proxy.text().replace("connections: 1", "connections: 2"));
+    assert_eq!(waiting.receive(1), b"a");
+}
+
+#[test]
 fn the_stage_of_a_failure_is_the_one_that_failed() {
     let (dead, _port) = dead_address();
     let b = Lettered::new('b');

@@ -141,7 +141,10 @@ impl Command {
             Self::Config => show::text(answer, "yaml"),
             Self::LogLevel { .. } => format!("{}\n", show::text(answer, "level")),
             Self::Reload { plan: true } => show::changes(answer, "nothing would change"),
-            Self::Reload { plan: false } => show::changes(answer, "nothing has changed"),
+            Self::Reload { plan: false } => show::changes(
+                answer,
+                "the text has changed nothing; files were read again",
+            ),
             Self::Status | Self::Drain { .. } | Self::Kill { .. } => show::facts(answer),
         }
     }
