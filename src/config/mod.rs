@@ -2,8 +2,8 @@
 //! and a `Spec` becomes a [`Snapshot`](crate::snapshot::Snapshot) in which every value fits
 //! ([`compile`]). Only here is YAML known.
 //!
-//! [`spec`], with [`upkeep`], is the table of all keys with their defaults; [`reader`] is the machinery that it is
-//! declared with.
+//! [`spec`], with [`upkeep`], is the table of all keys with their defaults; [`reader`] is the
+//! machinery that it is declared with.
 
 pub mod compile;
 pub mod load;

@@ -193,7 +193,7 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
             Err(RecvTimeoutError::Timeout) => {
                 complaints.note(out.flush(), 0);
                 complaints.tell(&shared.lost);
-                if complaints.is_full(&shared.lost) {
+                if complaints.has_any(&shared.lost) {
                     // It was told of others just now; nobody may ever log again.
                     match messages.recv_timeout(COMPLAIN_EVERY) {
                         Err(RecvTimeoutError::Timeout) => continue,
@@ -253,13 +253,13 @@ impl Complaints {
     }
 
     /// Whether there is something to tell.
-    fn is_full(&self, lost: &AtomicU64) -> bool {
+    fn has_any(&self, lost: &AtomicU64) -> bool {
         lost.load(Ordering::Relaxed) > 0 || self.error.is_some()
     }
 
     fn tell(&mut self, lost: &AtomicU64) {
         let dropped = lost.load(Ordering::Relaxed);
-        if !self.is_full(lost) || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+        if !self.has_any(lost) || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
             return;
         }
         self.last = Some(Instant::now());

@@ -27,7 +27,8 @@ pub const V2_LENGTH_MAX: usize = 4096;
 const V1_SIGNATURE: &[u8] = b"PROXY";
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The version 1 header of a connection that is nobody's but ours, such as a health check.
+/// The version 1 header without addresses: of a connection that is nobody's but ours, such as a health
+/// check, and of one between unix sockets.
 pub const OWN_V1: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// The version 2 header of one: the command LOCAL, and nothing behind it.

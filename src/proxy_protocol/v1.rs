@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::encode::{Pair, Parties};
-use super::{Defect, Flow, Found, Header, Tlvs, V1_SIGNATURE};
+use super::{Defect, Flow, Found, Header, OWN_V1, Tlvs, V1_SIGNATURE};
 
 /// The longest line, CRLF included.
 const LINE_MAX: usize = 107;
@@ -68,7 +68,7 @@ fn port(text: &str) -> Result<u16, Defect> {
 pub fn encode(parties: &Parties<'_>) -> Vec<u8> {
     let flow = match parties {
         Parties::Ip(flow) => flow,
-        Parties::Unix(_) => return b"PROXY UNKNOWN\r\n".to_vec(),
+        Parties::Unix(_) => return OWN_V1.to_vec(),
     };
     let (family, source, destination) = match Pair::of(flow) {
         Pair::V4(source, destination) => ("TCP4", source.to_string(), destination.to_string()),

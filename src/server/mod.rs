@@ -49,7 +49,7 @@ use crate::observe::sink::Output;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::resumption::Sessions;
-use crate::upstream::{OriginEvent, Roster};
+use crate::upstream::Roster;
 
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
 const CUT: Duration = Duration::from_millis(1500);
@@ -315,6 +315,6 @@ struct Hands {
     phases: Phases,
     signals: Signals,
     origins: Origins,
-    news: mpsc::UnboundedReceiver<OriginEvent>,
+    news: origins::News,
     patience: Patience,
 }

@@ -31,7 +31,8 @@ struct Progress {
 /// Drives `seal` over the leg's socket until application data may be written.
 ///
 /// `first` is what has already been read. Application data that comes along with the last flight is
-/// left in the leg's `unread`. What rustls forgets is left in `shown`. `consent` is asked before `first` is answered.
+/// left in the leg's `unread`, what rustls forgets in `shown`. `consent` is asked before `first` is
+/// answered.
 pub(super) async fn drive(
     leg: &mut Leg,
     mut seal: Box<Seal>,

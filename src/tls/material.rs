@@ -149,13 +149,13 @@ pub fn roots(
     Ok((store, doubts))
 }
 
-/// Whether a certificate says that it signs no others. One without a word about it may be an old CA.
+/// Whether a certificate may sign no others and was itself signed by another. One that signed itself
+/// may be a CA of before basic constraints (RFC 5280, section 4.2.1.9).
 fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
     let may_sign = match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
         _ => false,
     };
-    // One that has signed itself is trusted as what it is.
     !may_sign && certificate.issuer() != certificate.subject()
 }
 
