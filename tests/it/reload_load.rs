@@ -112,6 +112,7 @@ fn promise_4_reloads_under_load_lose_nothing() {
     let broken = good.replacen("routes:", "roots:", 1);
     proxy.reload(&good);
     let before = proxy.usage();
+    let began = Instant::now();
     for round in 0..reloads {
         let lines = match round % 4 {
             0 | 2 => proxy.reload(&broken),
@@ -129,7 +130,8 @@ fn promise_4_reloads_under_load_lose_nothing() {
     let after = proxy.usage();
     let (exchanges, connections) = (streams.end(), newcomers.end());
     println!(
-        "{reloads} reloads, {exchanges} exchanges on {live} connections, {connections} new connections"
+        "{reloads} reloads in {:.1} s, {exchanges} exchanges on {live} connections, {connections} new connections",
+        began.elapsed().as_secs_f64()
     );
     assert!(turns > live, "the load was one");
     assert!(
