@@ -1,9 +1,5 @@
 //! Certificates, keys and CA bundles from files. Every error names the file and the way out.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +10,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::file::{Contents, Exposed, MaterialError};
 use super::resumption::TicketSecret;
 use super::revocation::RevocationList;
 use super::shown::{Algorithms, NotingKey};
@@ -26,89 +23,24 @@ const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
 /// What a file in DER begins with.
 const DER_SEQUENCE: &[u8] = &[0x30];
 
-/// No file that we read is larger; a bundle of every public CA has a fifth of a megabyte.
-const FILE_MAX: u64 = 16 * 1024 * 1024;
-
 /// AWS-LC signs with no shorter RSA key, nor would clients accept it.
 const RSA_BITS_MIN: usize = 2048;
 
-/// What is wrong with a file, and what to do about it.
-#[derive(Debug)]
-pub struct MaterialError {
-    /// One sentence that names the file.
-    pub message: String,
-    /// The way out.
-    pub help: Option<String>,
-}
-
-impl MaterialError {
-    /// Something is wrong with this file.
-    pub fn new(path: &Path, what: impl std::fmt::Display) -> Self {
-        Self {
-            message: format!("{}: {what}", path.display()),
-            help: None,
-        }
-    }
-
-    /// The same with a way out.
-    #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-}
-
-/// A key file that others may read.
-#[derive(Debug)]
-pub struct Exposed(pub MaterialError);
-
-/// Reads a regular file, bounded in size.
-fn read(path: &Path) -> Result<Vec<u8>, MaterialError> {
-    let meta = fs::metadata(path).map_err(|e| cannot_read(path, &e))?;
-    if !meta.is_file() {
-        return Err(MaterialError::new(path, "not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|e| cannot_read(path, &e))?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(MaterialError::new(path, "larger than 16 MiB"));
-    }
-    Ok(bytes)
-}
-
-fn cannot_read(path: &Path, error: &std::io::Error) -> MaterialError {
-    let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
-    match error.kind() {
-        std::io::ErrorKind::NotFound => found.help(
-            "paths are relative to the configuration file; `reseal certs --out DIR NAME` makes certificates to try with",
-        ),
-        _ => found,
-    }
-}
-
-/// An I/O error without the number that std puts behind it.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((text, _)) => text.to_owned(),
-        None => text,
-    }
-}
-
 /// The certificates of a PEM file, in order; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
-    let pem = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|e| MaterialError::new(path, format_args!("broken PEM: {e}")))?;
+    certificates_in(&Contents::read(path)?)
+}
+
+fn certificates_in(file: &Contents) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file.bytes).collect();
+    let found = found.map_err(|e| file.error(format_args!("broken PEM: {e}")))?;
     if found.is_empty() {
-        let hint = if pem.starts_with(DER_SEQUENCE) {
+        let hint = if file.bytes.starts_with(DER_SEQUENCE) {
             "it looks like DER; convert it: openssl x509 -inform der -in FILE -out FILE.pem"
         } else {
             "it must hold at least one BEGIN CERTIFICATE block"
         };
-        return Err(MaterialError::new(path, "holds no certificate").help(hint));
+        return Err(file.error("holds no certificate").help(hint));
     }
     Ok(found)
 }
@@ -163,7 +95,7 @@ fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
 pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, MaterialError> {
     let mut lists = Vec::new();
     for path in paths {
-        let bytes = read(path)?;
+        let bytes = Contents::read(path)?.bytes;
         let source: Arc<str> = path.display().to_string().into();
         let found = if bytes.starts_with(DER_SEQUENCE) {
             vec![CertificateRevocationListDer::from(bytes)]
@@ -190,55 +122,38 @@ pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Materi
 }
 
 /// A secret that ticket keys are derived from: the bytes of the file as they are.
-pub fn ticket_secret(path: &Path) -> Result<TicketSecret, MaterialError> {
-    let bytes = read(path)?;
-    TicketSecret::new(&bytes).ok_or_else(|| {
+pub fn ticket_secret(file: &Contents) -> Result<TicketSecret, MaterialError> {
+    TicketSecret::new(&file.bytes).ok_or_else(|| {
         let least = TicketSecret::LEN_MIN;
-        MaterialError::new(
-            path,
-            format_args!(
-                "a ticket secret has at least {least} bytes, this has {}",
-                bytes.len()
-            ),
-        )
+        file.error(format_args!(
+            "a ticket secret has at least {least} bytes, this has {}",
+            file.bytes.len()
+        ))
         .help("make one: head -c 48 /dev/urandom > FILE")
     })
 }
 
 /// The private key of a PEM file.
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
-    let pem = read(path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        let text = String::from_utf8_lossy(&pem);
+fn key(file: &Contents) -> Result<PrivateKeyDer<'static>, MaterialError> {
+    PrivateKeyDer::from_pem_slice(&file.bytes).map_err(|_| {
+        let text = String::from_utf8_lossy(&file.bytes);
         if text.contains("ENCRYPTED") {
-            MaterialError::new(path, "the private key is encrypted")
+            file.error("the private key is encrypted")
                 .help("decrypt it: openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions")
         } else {
-            MaterialError::new(path, "holds no private key").help("it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); one in another file is named by `key: FILE`")
+            file.error("holds no private key").help("it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); one in another file is named by `key: FILE`")
         }
     })
 }
 
-/// Whether every user of the machine may read the private key that is in this file.
-pub fn exposed_key(path: &Path) -> Option<Exposed> {
-    let holds_key = |pem: Vec<u8>| pem.windows(KEY_LABEL.len()).any(|part| part == KEY_LABEL);
-    // A file without one has another fault, which is told when it is read.
-    exposed(path, "private key").filter(|_| read(path).is_ok_and(holds_key))
-}
-
-/// Whether every user of the machine may read this file, which is a secret.
-pub fn exposed(path: &Path, what: &str) -> Option<Exposed> {
-    let meta = fs::metadata(path).ok()?;
-    let mode = meta.mode();
-    (meta.is_file() && mode & 0o004 != 0).then(|| {
-        Exposed(
-            MaterialError::new(path, format_args!("every user may read this {what} (mode {:04o})", mode & 0o7777))
-                .help(format!(
-                    "chmod 0640 {}; in Kubernetes set `defaultMode: 0440` on the secret's volume; or set `process.key_permissions: warn`",
-                    path.display()
-                )),
-        )
-    })
+/// Whether every user of the machine may read the private key that is in this file. A file without
+/// one has another fault, which is told when the key is taken from it.
+pub fn exposed_key(file: &Contents) -> Option<Exposed> {
+    let holds_key = file
+        .bytes
+        .windows(KEY_LABEL.len())
+        .any(|part| part == KEY_LABEL);
+    file.exposed("private key").filter(|_| holds_key)
 }
 
 /// The files of a certificate.
@@ -294,10 +209,11 @@ impl Pair {
     }
 }
 
-/// A chain and its key, and what makes the certificate weaker than it should be.
-pub fn pair(files: &PairFiles) -> Result<(Pair, Vec<String>), MaterialError> {
+/// A chain and its key, and what makes the certificate weaker than it should be. `key` is the content
+/// of `files.key`, whose permissions were looked at.
+pub fn pair(files: &PairFiles, key: &Contents) -> Result<(Pair, Vec<String>), MaterialError> {
     let cert = files.cert.as_path();
-    let key = certified_key(cert, &files.key)?;
+    let key = certified_key(cert, key)?;
     let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
         .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
@@ -334,7 +250,7 @@ fn staple(
     path: &Path,
     certificate: &X509Certificate<'_>,
 ) -> Result<Result<(Vec<u8>, i64), String>, MaterialError> {
-    let response = read(path)?;
+    let response = Contents::read(path)?.bytes;
     let found = ocsp::read(&response, certificate.raw_serial())
         .map_err(|e| MaterialError::new(path, e).help("it must hold one OCSP response in DER"))?;
     Ok(match found {
@@ -344,25 +260,28 @@ fn staple(
 }
 
 /// A chain and its key, which must belong together.
-fn certified_key(cert: &Path, key_path: &Path) -> Result<CertifiedKey, MaterialError> {
-    let chain = certificates(cert)?;
+fn certified_key(cert: &Path, key_file: &Contents) -> Result<CertifiedKey, MaterialError> {
+    let chain = if cert == key_file.path {
+        certificates_in(key_file)?
+    } else {
+        certificates(cert)?
+    };
     let bits = chain.first().and_then(rsa_bits);
-    let key = key(key_path)?;
+    let key = key(key_file)?;
     let certified = CertifiedKey::from_der(chain, key, &provider(&AES_FIRST));
     let certified = certified.map_err(|error| match (error, bits) {
         (Error::InconsistentKeys(InconsistentKeys::KeyMismatch), _) => MaterialError::new(
             cert,
-            format_args!("the certificate does not match the key in {}", key_path.display()),
+            format_args!("the certificate does not match the key in {}", key_file.path.display()),
         )
         .help("the first certificate of the file must be the one that the key belongs to, its issuers after it"),
         (_, Some(bits)) if bits < RSA_BITS_MIN => {
-            MaterialError::new(key_path, format_args!("an RSA key of {bits} bits is too weak"))
+            key_file.error(format_args!("an RSA key of {bits} bits is too weak"))
                 .help("make one of 2048 bits or more, or better an ECDSA key on P-256")
         }
-        (other, _) => MaterialError::new(
-            key_path,
-            format_args!("unusable with {}: {other}", cert.display()),
-        ),
+        (other, _) => {
+            key_file.error(format_args!("unusable with {}: {other}", cert.display()))
+        }
     })?;
     let key: Arc<dyn SigningKey> = Arc::new(NotingKey(Arc::clone(&certified.key)));
     Ok(CertifiedKey { key, ..certified })
@@ -406,50 +325,9 @@ fn weaknesses(certificate: &X509Certificate<'_>) -> Vec<String> {
     found
 }
 
-/// Every pair in a directory, by name: NAME.pem with NAME.key, and NAME/fullchain.pem with
-/// NAME/privkey.pem.
-pub fn directory(dir: &Path) -> Result<Vec<(String, PairFiles)>, MaterialError> {
-    let entries = fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))?;
-    let mut entries: Vec<_> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
-    entries.sort();
-    let pair = |path: &PathBuf| {
-        let (cert, key) = if path.is_dir() {
-            (path.join("fullchain.pem"), path.join("privkey.pem"))
-        } else if path.extension().is_some_and(|extension| extension == "pem") {
-            (path.clone(), path.with_extension("key"))
-        } else {
-            return None;
-        };
-        let files = PairFiles {
-            cert,
-            key,
-            ocsp: None,
-        };
-        // A directory's name is a host's, dots and all.
-        let name = if path.is_dir() {
-            path.file_name()
-        } else {
-            path.file_stem()
-        };
-        (files.cert.exists() && files.key.exists()).then(|| (text(name), files))
-    };
-    let found: Vec<_> = entries.iter().filter_map(pair).collect();
-    if found.is_empty() {
-        return Err(
-            MaterialError::new(dir, "holds no pair of certificate and key").help(
-                "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem",
-            ),
-        );
-    }
-    Ok(found)
-}
-
 /// The name of a file without its extension.
 pub fn stem(path: &Path) -> String {
-    text(path.file_stem())
-}
-
-fn text(name: Option<&OsStr>) -> String {
-    name.map(|name| name.to_string_lossy().into_owned())
+    path.file_stem()
+        .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::facts::TlsFacts;
+use crate::tls::file::Contents;
 use crate::tls::material::{self, PairFiles};
 
 /// A request's head is no longer than this, and comes within this time.
@@ -39,7 +40,9 @@ pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<So
             key: key.clone(),
             ocsp: None,
         };
-        let (pair, _) = material::pair(&files).map_err(|e| io::Error::other(e.message))?;
+        let (pair, _) = Contents::read(&files.key)
+            .and_then(|key| material::pair(&files, &key))
+            .map_err(|e| io::Error::other(e.message))?;
         by_name.insert((*name).to_owned(), pair.key);
     }
     let config = ServerConfig::builder_with_provider(Arc::new(

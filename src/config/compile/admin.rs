@@ -1,8 +1,6 @@
 //! The admin socket and the metrics listener.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Compiler;
@@ -10,7 +8,7 @@ use crate::admin::settings::{self, AdminListen, AdminSettings, Token};
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
-use crate::tls::material::MaterialError;
+use crate::tls::file::{Contents, Exposed, MaterialError};
 
 impl Compiler<'_> {
     /// `None` after problems were told, or when the token was not read.
@@ -69,20 +67,15 @@ impl Compiler<'_> {
 /// The token in a file, without the line's end.
 fn token(path: &Path) -> Result<Token, MaterialError> {
     let make = || format!("make one: `openssl rand -hex 32 > {}`", path.display());
-    let unreadable =
-        |error| MaterialError::new(path, format_args!("cannot be read: {error}")).help(make());
-    let text = fs::read(path).map_err(unreadable)?;
-    let mode = fs::metadata(path).map_err(unreadable)?.mode();
-    if mode & 0o004 != 0 {
-        let mode = mode & 0o7777;
-        let what = format!("every user may read this token (mode {mode:04o})");
-        return Err(MaterialError::new(path, what).help(format!("chmod 0640 {}", path.display())));
+    let file = Contents::read(path).map_err(|error| error.help(make()))?;
+    if let Some(Exposed(error)) = file.exposed("token") {
+        return Err(error.help(format!("chmod 0640 {}", path.display())));
     }
-    let text = text.trim_ascii();
+    let text = file.bytes.trim_ascii();
     if text.len() < Token::LEN_MIN || !text.iter().all(u8::is_ascii_graphic) {
         let least = Token::LEN_MIN;
         let what = format!("a token is one line of at least {least} printable characters");
-        return Err(MaterialError::new(path, what).help(make()));
+        return Err(file.error(what).help(make()));
     }
     Ok(Token::new(text))
 }

@@ -17,7 +17,9 @@ use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::Certificate;
-use crate::tls::material::{self, MaterialError, Pair, PairFiles};
+use crate::tls::directory;
+use crate::tls::file::{Contents, Exposed, MaterialError};
+use crate::tls::material::{self, Pair, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{self, RevocationList, RevocationLists};
 use crate::tls::unix_now;
@@ -318,8 +320,9 @@ impl Compiler<'_> {
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
-                secrecy(policy, key_at, material::exposed_key(&files.key), problems)?;
-                let (pair, weaknesses) = material::pair(&files)?;
+                let key = Contents::read(&files.key)?;
+                secrecy(policy, key_at, material::exposed_key(&key), problems)?;
+                let (pair, weaknesses) = material::pair(&files, &key)?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
@@ -346,16 +349,18 @@ impl Compiler<'_> {
             return false;
         }
         let place = files.cert.display();
-        let exposed = material::exposed_key(&files.key)
-            .filter(|_| self.spec.process.key_permissions.value == KeyPermissions::Refuse);
-        let why = match (material::pair(files), exposed) {
-            (Err(error), _) => error.message,
-            (_, Some(material::Exposed(error))) => error.message,
-            (Ok((pair, _)), None) if pair.names.is_empty() => {
+        let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
+        let found = Contents::read(&files.key).and_then(|key| {
+            let exposed = material::exposed_key(&key).filter(|_| refuses);
+            Ok((material::pair(files, &key)?, exposed))
+        });
+        let why = match found {
+            Err(error) | Ok((_, Some(Exposed(error)))) => error.message,
+            Ok(((pair, _), None)) if pair.names.is_empty() => {
                 format!("{place}: the certificate names no host")
             }
-            (Ok(_), None) if taken => format!("{place}: there is a certificate of that name"),
-            (Ok(_), None) => return false,
+            Ok(_) if taken => format!("{place}: there is a certificate of that name"),
+            Ok(_) => return false,
         };
         self.problems.warning(at, format!("{why}; it is left out"));
         self.materials.stale.push(why);
@@ -368,7 +373,7 @@ impl Compiler<'_> {
             at,
             |m| &mut m.directories,
             dir.clone(),
-            |_| Ok(material::directory(&dir)?),
+            |_| Ok(directory::pairs(&dir)?),
         )
     }
 
@@ -388,9 +393,9 @@ impl Compiler<'_> {
             let path = self.resolve(file);
             let policy = self.spec.process.key_permissions.value;
             let read = |problems: &mut Problems| {
-                let exposed = material::exposed(&path, "ticket secret");
-                secrecy(policy, file.at, exposed, problems)?;
-                Ok(material::ticket_secret(&path)?)
+                let secret = Contents::read(&path)?;
+                secrecy(policy, file.at, secret.exposed("ticket secret"), problems)?;
+                Ok(material::ticket_secret(&secret)?)
             };
             secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
         }
@@ -402,10 +407,10 @@ impl Compiler<'_> {
 fn secrecy(
     policy: KeyPermissions,
     at: Span,
-    exposed: Option<material::Exposed>,
+    exposed: Option<Exposed>,
     problems: &mut Problems,
 ) -> Result<(), Misread> {
-    let Some(material::Exposed(error)) = exposed else {
+    let Some(Exposed(error)) = exposed else {
         return Ok(());
     };
     match policy {
