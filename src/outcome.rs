@@ -136,6 +136,8 @@ reasons! {
     Killed "killed" POLICY, "It was ended on request: `ctl kill`, or its origin was disabled.";
     OriginDown "origin_down" ORIGIN, "A check found the origin down, and `on_down` is `close`.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
+    ProbeDropped "probe_dropped" POLICY, "All connections were in use, and this one gave its place to another: its client had not sent a whole ClientHello or PROXY header, or was slow in its handshake.";
+    LimitHandshakes "limit_handshakes" POLICY, "The ClientHello waited for others, as `process.limits.handshakes` were under way or its source had its share of them, until the time for it was over.";
     ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "No whole PROXY header in time, from a peer that has to send one.";
     ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that has to send a PROXY header began with something else.";
     ProxyHeaderInvalid "proxy_header_invalid" CLIENT, "The PROXY header breaks the rules of the protocol, or its checksum is wrong.";
@@ -205,6 +207,8 @@ pub enum Farewell {
     Alert(Vec<u8>),
     /// A reset: what the client had begun cannot be finished, and must not look as if it had.
     Reset,
+    /// A reset at once, whatever the client has not received yet: its place is needed.
+    Abort,
 }
 
 /// Why a stage failed: the reason, free text for the operator, and what the client is told.

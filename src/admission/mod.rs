@@ -1,100 +1,109 @@
-//! Who may come in: caps on the whole process, as permits that are released on drop.
+//! Who may come in: the caps on the whole process. A connection has a permit from accept to its end, a
+//! handshake has one of a gate, which sources share. Everything is released on drop.
+
+mod gate;
+mod pending;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 
-/// The live state of the caps.
+pub use self::gate::{Gate, GateLoad, GatePermit, Source};
+pub use self::pending::{PendingConnections, PendingPlace, PendingShard};
+
+/// While a client waits for room, how often Reseal looks again for a connection that can be dropped.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The live state of the cap on connections.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-}
-
-/// What a connection begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// A ClientHello, and perhaps a handshake: work that is capped of its own.
-    Handshake,
-    /// Anything else, which is not looked at.
-    Plain,
+    room: Arc<Semaphore>,
+    pending: PendingConnections,
 }
 
 /// The right of one connection to exist.
 #[derive(Debug)]
 pub struct Permit {
-    _connection: OwnedSemaphorePermit,
-    handshake: Option<OwnedSemaphorePermit>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    /// Room for so many connections, of which so many may be in their handshake.
-    pub fn new(connections: usize, handshakes: usize) -> Self {
+    /// Room for so many connections. Those of `pending` are dropped for others when it is used up.
+    pub fn new(connections: usize, pending: PendingConnections) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(connections)),
-            handshakes: Arc::new(Semaphore::new(handshakes)),
+            room: Arc::new(Semaphore::new(connections)),
+            pending,
         }
     }
 
     /// A permit if there is room at once.
-    pub fn try_admit(&self, beginning: Beginning) -> Option<Permit> {
-        Some(Permit {
-            _connection: Arc::clone(&self.connections).try_acquire_owned().ok()?,
-            handshake: match beginning {
-                Beginning::Handshake => {
-                    Some(Arc::clone(&self.handshakes).try_acquire_owned().ok()?)
-                }
-                Beginning::Plain => None,
-            },
-        })
+    pub fn try_admit(&self) -> Option<Permit> {
+        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        Some(Permit { _room: room })
     }
 
-    /// Waits for room. Clients meanwhile wait in the kernel's queue.
-    pub async fn admit(&self, beginning: Beginning) -> Permit {
-        Permit {
-            _connection: acquire(&self.connections).await,
-            handshake: match beginning {
-                Beginning::Handshake => Some(acquire(&self.handshakes).await),
-                Beginning::Plain => None,
-            },
+    /// Makes room for a client that waits to be accepted, by dropping a pending connection, or waits for
+    /// room; clients meanwhile wait in the kernel's queue. Connections that become pending while it waits
+    /// are left alone until it looks again, so that their clients have time to speak.
+    pub async fn admit(&self) -> Permit {
+        let room = acquire(&self.room);
+        tokio::pin!(room);
+        loop {
+            self.pending.drop_oldest();
+            tokio::select! {
+                biased;
+                permit = &mut room => return Permit { _room: permit },
+                () = sleep(LOOK_AGAIN) => {}
+            }
         }
-    }
-}
-
-impl Permit {
-    /// The client's handshake is over, well or not: there is room for another.
-    pub fn handshake_done(&mut self) {
-        self.handshake = None;
     }
 }
 
 async fn acquire(room: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     match Arc::clone(room).acquire_owned().await {
         Ok(permit) => permit,
-        // Only a closed semaphore refuses, and these are never closed.
+        // Only a closed semaphore refuses, and this one is never closed.
         Err(_) => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+
+    fn admission(connections: usize) -> (Admission, PendingShard) {
+        let pending = PendingConnections::new(1);
+        let shard = pending.shard(0);
+        (Admission::new(connections, pending), shard)
+    }
 
     #[tokio::test]
     async fn a_permit_is_returned_whatever_becomes_of_its_connection() {
-        let admission = Admission::new(1, 1);
-        let held = tokio::spawn({
-            let permit = admission.admit(Beginning::Handshake).await;
-            async move {
-                let _permit = permit;
-                panic!("a defect in one connection");
-            }
+        let (admission, _) = admission(1);
+        let permit = admission.admit().await;
+        assert!(admission.try_admit().is_none());
+        let held = tokio::spawn(async move {
+            let _permit = permit;
+            panic!("a defect in one connection");
         });
         assert!(held.await.is_err());
-        drop(admission.admit(Beginning::Handshake).await);
-        let mut established = admission.admit(Beginning::Handshake).await;
-        established.handshake_done();
-        assert_eq!(admission.handshakes.available_permits(), 1);
-        assert_eq!(admission.connections.available_permits(), 0);
+        assert!(admission.try_admit().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_place_of_a_silent_connection() {
+        let (admission, shard) = admission(1);
+        let permit = admission.admit().await;
+        let place = shard.enter(Instant::now());
+        let silent = tokio::spawn(async move {
+            place.evicted().await;
+            drop(permit);
+        });
+        admission.admit().await;
+        silent.await.unwrap();
     }
 }

@@ -7,6 +7,7 @@
 pub mod decision;
 mod dial;
 mod identity;
+mod permits;
 mod proxied;
 mod record;
 
@@ -19,10 +20,11 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::identity::Identity;
+use self::permits::Handshaking;
 use self::proxied::Subject;
 pub use self::record::Facts;
 use self::record::Recorder;
-use crate::admission::Permit;
+use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
 use crate::leg::{Leg, Socket};
 use crate::lifecycle::{self, Entry, Phases, Register};
 use crate::name::Name;
@@ -49,9 +51,18 @@ pub struct Surroundings {
     pub phases: Phases,
     /// Where established connections are entered.
     pub register: Arc<Register<Facts>>,
+    /// Where those are entered that are not.
+    pub pending: PendingShard,
+    /// The permits for handshakes with clients.
+    pub handshakes: Gate,
+    /// The permits for large ClientHellos.
+    pub large_hellos: Gate,
 }
 
 impl Surroundings {
+    /// Large ClientHellos that may be read at a time.
+    pub const LARGE_HELLOS: usize = permits::LARGE_HELLOS;
+
     fn recorder(
         &self,
         client: Client,
@@ -101,7 +112,8 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         .flatten();
     let mut client = Leg::plain(socket);
     let mut journey = Journey {
-        permit,
+        _permit: permit,
+        around: &around,
         record: around.recorder(who, local, &endpoint, at),
         endpoint: &endpoint,
         source,
@@ -133,7 +145,6 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         }
         Err(failure) => {
             journey.record.end(failure.reason, failure.detail);
-            journey.permit.handshake_done();
             Box::pin(client.socket.refuse(failure.farewell)).await;
         }
     }
@@ -152,8 +163,18 @@ pub fn lost(
     record.end(Reason::LocalDescriptors, Some(error.to_string()));
 }
 
+/// A client that was admitted, and what is known of it.
+struct Admitted {
+    route: Arc<Route>,
+    name: Option<Name>,
+    /// The application protocols that it offers.
+    offered: Vec<Vec<u8>>,
+    shown: Shown,
+}
+
 struct Journey<'a> {
-    permit: Permit,
+    _permit: Permit,
+    around: &'a Surroundings,
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
     /// The client's address, which rules, limits and logs go by.
@@ -166,18 +187,46 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// The stages before the relay, in order. Every wait is under an absolute deadline.
     async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg, Held), Failure> {
-        let begun = self.proxy_header(client).await?;
-        let mut hello = self.hello(client, begun).await?;
-        let name = self.name(&hello)?;
-        let route = self.route(&hello, name.as_ref())?;
-        let shown = self.client_tls(client, &mut hello, &route).await?;
-        // A slow origin must not keep other clients from their handshakes.
-        self.permit.handshake_done();
-        let header = self.header_out(&route, name.as_ref(), client, &hello.alpn, &shown)?;
+        let place = self.around.pending.enter(self.at);
+        let admitted = tokio::select! {
+            biased;
+            () = place.evicted() => {
+                Err(Failure::new(Reason::ProbeDropped).farewell(Farewell::Abort))
+            }
+            admitted = self.client(client, &place) => admitted,
+        };
+        drop(place);
+        let Admitted {
+            route,
+            name,
+            offered,
+            shown,
+        } = admitted?;
+        let header = self.header_out(&route, name.as_ref(), client, &offered, &shown)?;
         let (origin, held) = self
             .origin(&route, name.as_ref(), client, header.as_deref())
             .await?;
         Ok((route, origin, held))
+    }
+
+    /// What the client says, up to the end of its handshake.
+    async fn client(
+        &mut self,
+        client: &mut Leg,
+        place: &PendingPlace,
+    ) -> Result<Admitted, Failure> {
+        let begun = self.proxy_header(client).await?;
+        let mut hello = self.hello(client, begun).await?;
+        place.hello_done();
+        let name = self.name(&hello)?;
+        let route = self.route(&hello, name.as_ref())?;
+        let shown = self.client_tls(client, &mut hello, &route).await?;
+        Ok(Admitted {
+            route,
+            name,
+            offered: hello.alpn,
+            shown,
+        })
     }
 
     /// The header of a peer that has to send one: the client is who it says, from here on. Returns
@@ -211,8 +260,7 @@ impl Journey<'_> {
         }
         self.record.enter(Stage::Hello);
         let limit = self.endpoint.hello_timeout;
-        let reading = hello::read(&mut client.socket, &mut bytes);
-        let failure = match before(self.at, limit, Reason::HelloTimeout, reading).await {
+        let failure = match self.hello_bytes(client, &mut bytes).await {
             Err(failure) if failure.reason == Reason::NotTls => failure,
             read => return read,
         };
@@ -224,6 +272,23 @@ impl Journey<'_> {
             }),
             _ => Err(failure),
         }
+    }
+
+    /// Reads the ClientHello. A large one needs a permit for its second part, and a client that has not
+    /// sent the whole of a small one holds no more than that.
+    async fn hello_bytes(&self, client: &mut Leg, bytes: &mut Vec<u8>) -> Result<Hello, Failure> {
+        let (at, limit) = (self.at, self.endpoint.hello_timeout);
+        let mut parser = hello::Parser::default();
+        let socket = &mut client.socket;
+        let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_SMALL);
+        if let Some(hello) = before(at, limit, Reason::HelloTimeout, reading).await? {
+            return Ok(hello);
+        }
+        let gate = &self.around.large_hellos;
+        let _permit = permits::enter(gate, self.source.into(), at + limit).await?;
+        let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_MAX);
+        let hello = before(at, limit, Reason::HelloTimeout, reading).await?;
+        hello.ok_or_else(|| Reason::HelloTooLarge.into())
     }
 
     fn name(&mut self, hello: &Hello) -> Result<Option<Name>, Failure> {
@@ -263,14 +328,20 @@ impl Journey<'_> {
             return Ok(shown);
         };
         self.record.enter(Stage::ClientTls);
-        let handshake = side.accept(client, hello, &mut shown);
-        let done = before(
+        let (gate, source) = (&self.around.handshakes, Source::from(self.source));
+        let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
+        let mut peer = Handshaking::new(gate, source, permit);
+        let handshake = side.accept(client, hello, &mut shown, &mut peer);
+        let mut done = before(
             self.at,
             route.client_timeout,
             Reason::ClientTlsTimeout,
             handshake,
         )
         .await;
+        if peer.is_queued {
+            done = Err(Reason::LimitHandshakes.into());
+        }
         self.record
             .client_cert(shown.peer.as_ref().map(CertificateFacts::of));
         if let Some(seal) = &client.seal {

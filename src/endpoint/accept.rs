@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
-use crate::admission::{Admission, Beginning, Permit};
+use crate::admission::{Admission, Permit};
 
 /// How many connections one turn takes before the worker's others get theirs.
 const BATCH: usize = 4;
@@ -30,9 +31,6 @@ pub trait Intake {
     /// Takes a socket that is not registered with any runtime yet, and its client's address, which
     /// unix clients do not have.
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
-
-    /// What its connections begin with.
-    fn beginning(&mut self) -> Beginning;
 }
 
 /// Whether a door is open.
@@ -69,12 +67,19 @@ pub async fn accept_loop(
             _ = door.wait_for(|door| *door == DoorState::Closing) => break,
             ready = listener.readable() => ready?,
         };
-        let beginning = intake.beginning();
         for _ in 0..BATCH {
-            let permit = tokio::select! {
-                biased;
-                permit = admission.admit(beginning) => permit,
-                _ = door.wait_for(|door| *door == DoorState::Closing) => return Ok(()),
+            let permit = match admission.try_admit() {
+                Some(permit) => permit,
+                // Nobody's place is taken before there is somebody to have it.
+                None if !has_client(&listener) => {
+                    ready.clear_ready();
+                    break;
+                }
+                None => tokio::select! {
+                    biased;
+                    permit = admission.admit() => permit,
+                    _ = door.wait_for(|door| *door == DoorState::Closing) => return Ok(()),
+                },
             };
             match accept(&listener) {
                 Ok((socket, client)) => {
@@ -103,12 +108,18 @@ pub async fn accept_loop(
 /// Connections that the kernel has completed are ours: closing the socket would reset them. Those
 /// that there is no room for are reset all the same.
 fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
-    while let Some(permit) = admission.try_admit(intake.beginning()) {
+    while let Some(permit) = admission.try_admit() {
         match accept(listener) {
             Ok((socket, client)) => intake.take(socket, client, permit),
             Err(_) => return,
         }
     }
+}
+
+/// Whether a client waits to be accepted; where that cannot be told, accepting will.
+fn has_client(listener: &AsyncFd<OwnedFd>) -> bool {
+    let mut listeners = [PollFd::new(listener.get_ref(), PollFlags::IN)];
+    poll(&mut listeners, Some(&Timespec::default())).map_or(true, |count| count > 0)
 }
 
 /// Accepts one connection. An IPv4 client of a socket for both families has its IPv4 address.

@@ -80,6 +80,11 @@ impl Seal {
         self.closed
     }
 
+    /// How many bytes were retained.
+    pub const fn retained(&self) -> usize {
+        self.retained.len()
+    }
+
     /// Puts what was retained at the front of `input` and says how much that is; bytes read next
     /// belong behind it. `None` when a peer has filled the room for a partial message, which no
     /// honest one does.

@@ -242,6 +242,8 @@ impl Socket {
         match farewell {
             Farewell::Close => self.close(),
             Farewell::Reset => self.delivered(deadline).await,
+            // It is reset when it is dropped.
+            Farewell::Abort => {}
             Farewell::Alert(alert) => {
                 let _ = timeout_at(deadline, async {
                     self.write_all(&alert).await?;

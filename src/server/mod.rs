@@ -36,7 +36,7 @@ use self::signals::Signals;
 
 use self::worker::{Worker, Workers};
 use crate::admin::{self, Probes};
-use crate::admission::Admission;
+use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
 use crate::connection::Surroundings;
 use crate::endpoint::BindError;
@@ -109,6 +109,8 @@ pub struct Server {
     bound: NewDoors,
     workers: usize,
     admission: Admission,
+    pending: PendingConnections,
+    handshakes: Gate,
     access_log: AccessLog,
     log: LogHandle,
     metrics: Arc<Metrics>,
@@ -138,7 +140,11 @@ impl Server {
             ("access", access_log.sink().clone()),
             ("process", log.sink().clone()),
         ];
-        let metrics = Metrics::new(workers, logs);
+        let pending = PendingConnections::new(workers);
+        let handshakes = Gate::new(snapshot.process.handshakes);
+        let load = handshakes.load();
+        let handshaking = vec![("admitted", load.held), ("waiting", load.waiting)];
+        let metrics = Metrics::new(workers, logs, handshaking);
         metrics.adopt(&answers::inventory(&snapshot, &boot.loaded.materials));
         Ok(Self {
             running: Running {
@@ -149,7 +155,9 @@ impl Server {
             },
             bound,
             workers,
-            admission: Admission::new(connections, snapshot.process.handshakes),
+            admission: Admission::new(connections, pending.clone()),
+            pending,
+            handshakes,
             access_log,
             log,
             metrics: Arc::new(metrics),
@@ -185,6 +193,9 @@ impl Server {
             counters: self.metrics.shard(0),
             phases: phases.clone(),
             register: Arc::default(),
+            pending: self.pending.shard(0),
+            handshakes: self.handshakes.clone(),
+            large_hellos: Gate::new(Surroundings::LARGE_HELLOS),
         });
         let census = Arc::new(Census::default());
         let (crew, threads) = self.spawn_workers(&around, &census).map_err(system)?;
@@ -288,6 +299,7 @@ impl Server {
                 admission: self.admission.clone(),
                 around: Arc::new(Surroundings {
                     counters: self.metrics.shard(index),
+                    pending: self.pending.shard(index),
                     ..Surroundings::clone(around)
                 }),
                 census: Arc::clone(census),

@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout};
 use tracing::error;
 
 use super::census::Census;
-use crate::admission::{Admission, Beginning, Permit};
+use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, Surroundings};
 use crate::endpoint::{DoorState, Intake, accept_loop};
 use crate::leg::Socket;
 use crate::lifecycle;
-use crate::snapshot::{Endpoint, Live, Place, Protocol};
+use crate::snapshot::{Endpoint, Live, Place};
 use crate::sys;
 
 /// A connection is handed to another worker when this one has so many more than that one: the
@@ -253,13 +253,6 @@ impl Reception {
 }
 
 impl Intake for Reception {
-    fn beginning(&mut self) -> Beginning {
-        match self.refresh().0.protocol {
-            Protocol::Tcp => Beginning::Plain,
-            Protocol::Tls => Beginning::Handshake,
-        }
-    }
-
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot it is born with.
         let (endpoint, generation) = self.refresh();

@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error, NamedGroup};
 
-use super::handshake::{HandshakeError, drive};
+use super::handshake::{HandshakeError, Patiently, drive};
 use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
 use super::{AES_FIRST, Versions, blame, provider_of};
@@ -173,7 +173,16 @@ impl ClientSide {
         let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
             .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
         let seal = Box::new(Seal::new(Conn::Client(conn)));
-        if let Err(error) = drive(leg, seal, &[], &mut Shown::default(), &|_| true).await {
+        if let Err(error) = drive(
+            leg,
+            seal,
+            &[],
+            &mut Shown::default(),
+            &|_| true,
+            &mut Patiently,
+        )
+        .await
+        {
             if let HandshakeError::Tls { alert, .. } = &error {
                 leg.socket.leave(alert);
             }

@@ -20,6 +20,26 @@ pub(super) enum HandshakeError {
     Socket(io::Error),
 }
 
+/// How a handshake waits for its peer.
+pub trait AwaitPeer: Send {
+    /// Waits until the peer has sent something. `retained` bytes of an unfinished record or message are
+    /// held meanwhile.
+    fn readable(
+        &mut self,
+        socket: &Socket,
+        retained: usize,
+    ) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// Waits, and does nothing else.
+pub(super) struct Patiently;
+
+impl AwaitPeer for Patiently {
+    async fn readable(&mut self, socket: &Socket, _: usize) -> io::Result<()> {
+        socket.readable().await
+    }
+}
+
 /// What one synchronous step leaves to do.
 struct Progress {
     ready: bool,
@@ -32,13 +52,14 @@ struct Progress {
 ///
 /// `first` is what has already been read. Application data that comes along with the last flight is
 /// left in the leg's `unread`, what rustls forgets in `shown`. `consent` is asked before `first` is
-/// answered.
+/// answered. Between flights `peer` waits.
 pub(super) async fn drive(
     leg: &mut Leg,
     mut seal: Box<Seal>,
     first: &[u8],
     shown: &mut Shown,
     consent: &(dyn Fn(&CommonState) -> bool + Sync),
+    peer: &mut impl AwaitPeer,
 ) -> Result<(), HandshakeError> {
     let mut progress = advance(leg, &mut seal, Input::First(first, consent), shown)?;
     loop {
@@ -60,8 +81,7 @@ pub(super) async fn drive(
         if progress.end.is_some() {
             return Err(HandshakeError::Ended);
         }
-        leg.socket
-            .readable()
+        peer.readable(&leg.socket, seal.retained())
             .await
             .map_err(HandshakeError::Socket)?;
         progress = advance(leg, &mut seal, Input::Socket, shown)?;

@@ -19,7 +19,11 @@ use crate::outcome::{Failure, Farewell, Reason};
 /// parser buffers at most.
 pub const HELLO_MAX: usize = 65_535;
 
-/// How much one read may take; hellos are below 2 KiB but for the rare big ticket.
+/// What a hello may take on the wire before it counts as large: they are below 2 KiB but for the rare
+/// big ticket.
+pub const HELLO_SMALL: usize = 4 * 1024;
+
+/// How much one read of a large one may take.
 const HELLO_READ: usize = 16 * 1024;
 
 /// What a client said first.
@@ -35,16 +39,24 @@ pub struct Hello {
     pub bytes: Vec<u8>,
 }
 
-/// Reads one ClientHello from `socket`. What `bytes` holds was read before, and is its beginning. On
-/// success the bytes are the hello's; else they are left, for what they say of a client that is none.
-pub async fn read(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<Hello, Failure> {
-    let mut parser = Parser::default();
+/// Reads one ClientHello from `socket`, until it is whole or takes `max` bytes without being so. What
+/// `bytes` holds was read before, and is its beginning. On success the bytes are the hello's; else they
+/// are left, for more to be read or for what they say of a client that is none.
+pub async fn read(
+    parser: &mut Parser,
+    socket: &mut Socket,
+    bytes: &mut Vec<u8>,
+    max: usize,
+) -> Result<Option<Hello>, Failure> {
     loop {
         if let Some(hello) = parser.feed(bytes)? {
             let bytes = std::mem::take(bytes);
-            return Ok(Hello { bytes, ..hello });
+            return Ok(Some(Hello { bytes, ..hello }));
         }
-        if read_more(socket, bytes).await? == 0 {
+        if bytes.len() >= max {
+            return Ok(None);
+        }
+        if read_more(socket, bytes, max).await? == 0 {
             let reason = if bytes.is_empty() {
                 Reason::ProbeEof
             } else {
@@ -63,13 +75,13 @@ pub fn captured(bytes: Vec<u8>) -> Result<Hello, Failure> {
     }
 }
 
-async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>) -> Result<usize, Failure> {
-    let room = (HELLO_MAX - bytes.len()).min(HELLO_READ);
+async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>, max: usize) -> Result<usize, Failure> {
+    let room = (max - bytes.len()).min(HELLO_READ);
     let read = socket.read_onto(bytes, room).await;
     read.map_err(|e| Failure::new(Reason::ClientReset).detail(e.to_string()))
 }
 
-/// The parser, and how much of the recorded bytes it has been given.
+/// The parser of one hello, and how much of the recorded bytes it has been given.
 #[derive(Default)]
 pub struct Parser {
     acceptor: Acceptor,

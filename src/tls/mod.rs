@@ -12,7 +12,7 @@ mod digest;
 pub mod directory;
 pub mod facts;
 pub mod file;
-mod handshake;
+pub mod handshake;
 pub mod hello;
 pub mod material;
 mod ocsp;

@@ -10,7 +10,7 @@ use rustls::{
 
 use super::certificates::CertificateChoice;
 use super::client_auth::{ClientAuth, Judge};
-use super::handshake::{HandshakeError, drive};
+use super::handshake::{AwaitPeer, HandshakeError, drive};
 use super::hello::Hello;
 use super::resumption::{ConnectionSessions, Scoped};
 use super::shown::Shown;
@@ -117,21 +117,22 @@ impl ServerSide {
     }
 
     /// Does the client's handshake. On success the leg is sealed; what both sides have
-    /// shown is left in `shown`, if it fails, too.
+    /// shown is left in `shown`, if it fails, too. `peer` waits for the client.
     pub async fn accept(
         &self,
         leg: &mut Leg,
         hello: &Hello,
         shown: &mut Shown,
+        peer: &mut impl AwaitPeer,
     ) -> Result<(), Failure> {
         let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
         let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
         let seal = self.seal(hello, sessions.clone())?;
-        let mut done = drive(leg, seal, &hello.bytes, shown, &consent).await;
+        let mut done = drive(leg, seal, &hello.bytes, shown, &consent, peer).await;
         if matches!(done, Err(HandshakeError::Withheld)) {
             // Nothing was answered yet: the same hello begins a full handshake.
             let seal = self.seal(hello, None)?;
-            done = drive(leg, seal, &hello.bytes, shown, &|_| true).await;
+            done = drive(leg, seal, &hello.bytes, shown, &|_| true, peer).await;
         }
         done.map_err(refusal)?;
         if shown.peer.is_none() {

@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod admission;
 mod allow;
 mod bad_files;
 mod balance;

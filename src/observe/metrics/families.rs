@@ -31,6 +31,7 @@ families! {
     CONNECTIONS "reseal_connections_total" Counter ["endpoint"] "Connections accepted.";
     LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
     HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"] "TLS handshakes with clients that were finished.";
+    HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"] "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or wait for one (`waiting`).";
     OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault"] "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
     ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or unresolved, or ejected while others are not.";
@@ -95,6 +96,10 @@ fn connections(page: &mut Page, metrics: &Metrics) {
                 handshakes.add(&[endpoint, version, resumed], count);
             }
         }
+    }
+    let mut active = page.family(&HANDSHAKES_NOW);
+    for (state, count) in &metrics.handshakes {
+        active.add(&[state], count.load(Ordering::Relaxed));
     }
     let routes = || {
         totals.iter().flat_map(|(endpoint, total)| {

@@ -10,7 +10,7 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -99,11 +99,16 @@ pub struct Metrics {
     lists: ArcSwap<Vec<ListEnd>>,
     origins: ArcSwap<Vec<OriginStanding>>,
     logs: Vec<(&'static str, Sink)>,
+    handshakes: Handshakes,
 }
 
+/// Handshakes with clients: a number for each state that one can be in.
+pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
+
 impl Metrics {
-    /// Counters for so many workers. `logs` are those whose lost lines are counted, by a word for each.
-    pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>) -> Self {
+    /// Counters for so many workers. `logs` are those whose lost lines are counted, by a word for each;
+    /// `handshakes` are counted elsewhere.
+    pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>, handshakes: Handshakes) -> Self {
         Self {
             start: SystemTime::now(),
             shards: (0..workers).map(|_| Arc::default()).collect(),
@@ -112,6 +117,7 @@ impl Metrics {
             lists: ArcSwap::default(),
             origins: ArcSwap::default(),
             logs,
+            handshakes,
         }
     }
 
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_began_before_a_reload_is_counted_after_it() {
-        let metrics = Metrics::new(2, Vec::new());
+        let metrics = Metrics::new(2, Vec::new(), Vec::new());
         metrics.adopt(&inventory("edge", &["a"]));
         let before = metrics.shard(0).endpoint("edge");
         before.begin();
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_name_that_the_configuration_does_not_have_makes_no_series() {
-        let metrics = Metrics::new(1, Vec::new());
+        let metrics = Metrics::new(1, Vec::new(), Vec::new());
         metrics.adopt(&inventory("edge", &["a"]));
         let stray = metrics.shard(0).endpoint("from the wire");
         stray.begin();

@@ -1,0 +1,353 @@
+//! A limit that sources share: one of them may hold as many permits as are free, so never more than half,
+//! and those that wait are served in turn, a source at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Who shares: an IPv4 address, an IPv6 network of 64 bits, as one host has that many addresses, or all
+/// peers of unix sockets, which have no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// An IPv4 address.
+    V4(u32),
+    /// The first 64 bits of an IPv6 address.
+    V6(u64),
+    /// A peer of a unix socket.
+    Unix,
+}
+
+impl From<Option<SocketAddr>> for Source {
+    fn from(address: Option<SocketAddr>) -> Self {
+        match address.map(|address| address.ip().to_canonical()) {
+            None => Self::Unix,
+            Some(IpAddr::V4(ip)) => Self::V4(ip.to_bits()),
+            // The upper half of 128 bits is 64 of them.
+            Some(IpAddr::V6(ip)) => Self::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
+        }
+    }
+}
+
+/// How much of a gate is in use, to be read at any time.
+#[derive(Clone, Debug, Default)]
+pub struct GateLoad {
+    /// Permits that are held.
+    pub held: Arc<AtomicUsize>,
+    /// Those that wait for one.
+    pub waiting: Arc<AtomicUsize>,
+}
+
+/// The permits. What it keeps of a source is gone with the source's last permit and wait.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    load: GateLoad,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// Counts waits and turns, to put both in order.
+    clock: u64,
+    sources: HashMap<Source, Share>,
+    /// The sources that wait, the one whose turn it is first.
+    turns: BTreeSet<(u64, Source)>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    held: usize,
+    turn: u64,
+    /// In the order of arrival.
+    waiting: BTreeMap<u64, oneshot::Sender<GatePermit>>,
+}
+
+/// The right to do what the gate limits.
+#[derive(Debug)]
+pub struct GatePermit {
+    gate: Arc<Shared>,
+    source: Source,
+}
+
+impl Gate {
+    /// A gate with so many permits, at least one.
+    pub fn new(permits: usize) -> Self {
+        let state = State {
+            free: permits,
+            clock: 0,
+            sources: HashMap::new(),
+            turns: BTreeSet::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                load: GateLoad::default(),
+            }),
+        }
+    }
+
+    /// How much of it is in use.
+    pub fn load(&self) -> GateLoad {
+        self.shared.load.clone()
+    }
+
+    /// Waits for a permit. Given up, it leaves the queue.
+    pub async fn enter(&self, source: Source) -> GatePermit {
+        let mut wait = match self.ask(source) {
+            Ok(permit) => return permit,
+            Err(wait) => wait,
+        };
+        match (&mut wait.receiver).await {
+            Ok(permit) => permit,
+            // Whoever waits is in the queue until it is sent a permit.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn ask(&self, source: Source) -> Result<GatePermit, Wait> {
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        let share = state.sources.entry(source).or_default();
+        if share.waiting.is_empty() && share.held < state.free {
+            share.held += 1;
+            state.free -= 1;
+            self.shared.load.held.fetch_add(1, Ordering::Relaxed);
+            return Ok(self.shared.permit(source));
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.clock += 1;
+        if share.waiting.is_empty() {
+            share.turn = state.clock;
+            state.turns.insert((share.turn, source));
+        }
+        share.waiting.insert(state.clock, sender);
+        self.shared.load.waiting.fetch_add(1, Ordering::Relaxed);
+        Err(Wait {
+            gate: Arc::clone(&self.shared),
+            source,
+            ticket: state.clock,
+            receiver,
+        })
+    }
+}
+
+impl Shared {
+    fn permit(self: &Arc<Self>, source: Source) -> GatePermit {
+        GatePermit {
+            gate: Arc::clone(self),
+            source,
+        }
+    }
+
+    /// Every change is whole, so a panic elsewhere does not spoil the state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Permits go to those who wait for them when the lock is free again: one whose receiver has gone
+    /// comes back at once.
+    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut served = Vec::new();
+        while let Some(next) = state.serve_next() {
+            self.load.held.fetch_add(1, Ordering::Relaxed);
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            served.push(next);
+        }
+        drop(state);
+        for (source, sender) in served {
+            let _ = sender.send(self.permit(source));
+        }
+    }
+}
+
+impl State {
+    /// Takes a permit for whoever is next: the first of the first source in turn that holds less than
+    /// what is free.
+    fn serve_next(&mut self) -> Option<(Source, oneshot::Sender<GatePermit>)> {
+        let may = |(_, source): &&(u64, Source)| {
+            let share = self.sources.get(source);
+            share.is_some_and(|share| share.held < self.free)
+        };
+        let key = *self.turns.iter().find(may)?;
+        let share = self.sources.get_mut(&key.1)?;
+        let (_, sender) = share.waiting.pop_first()?;
+        share.held += 1;
+        self.free -= 1;
+        self.turns.remove(&key);
+        if !share.waiting.is_empty() {
+            self.clock += 1;
+            share.turn = self.clock;
+            self.turns.insert((share.turn, key.1));
+        }
+        Some((key.1, sender))
+    }
+
+    fn forget_idle(&mut self, source: Source) {
+        let share = self.sources.get(&source);
+        if share.is_some_and(|share| share.held == 0 && share.waiting.is_empty()) {
+            self.sources.remove(&source);
+        }
+    }
+}
+
+impl Drop for GatePermit {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.free += 1;
+        if let Some(share) = state.sources.get_mut(&self.source) {
+            share.held -= 1;
+        }
+        state.forget_idle(self.source);
+        self.gate.load.held.fetch_sub(1, Ordering::Relaxed);
+        self.gate.serve(state);
+    }
+}
+
+/// Somebody in the queue.
+struct Wait {
+    gate: Arc<Shared>,
+    source: Source,
+    ticket: u64,
+    receiver: oneshot::Receiver<GatePermit>,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        let Some(share) = state.sources.get_mut(&self.source) else {
+            return;
+        };
+        if share.waiting.remove(&self.ticket).is_none() {
+            return;
+        }
+        self.gate.load.waiting.fetch_sub(1, Ordering::Relaxed);
+        if share.waiting.is_empty() {
+            let turn = (share.turn, self.source);
+            state.turns.remove(&turn);
+        }
+        state.forget_idle(self.source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const A: Source = Source::V4(1);
+    const B: Source = Source::V4(2);
+    const C: Source = Source::V6(1);
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn at_once(gate: &Gate, source: Source) -> Option<GatePermit> {
+        match poll(pin!(gate.enter(source))) {
+            Poll::Ready(permit) => Some(permit),
+            Poll::Pending => None,
+        }
+    }
+
+    fn all_at_once(gate: &Gate, source: Source) -> Vec<GatePermit> {
+        std::iter::from_fn(|| at_once(gate, source)).collect()
+    }
+
+    #[test]
+    fn one_source_takes_half_and_the_next_ones_half_of_the_rest() {
+        let gate = Gate::new(1024);
+        let held = [A, B, C].map(|source| all_at_once(&gate, source));
+        assert_eq!(held.each_ref().map(Vec::len), [512, 256, 128]);
+        drop(held);
+        assert!(gate.shared.lock().sources.is_empty());
+        assert_eq!(gate.load().held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_single_permit_can_be_had() {
+        let gate = Gate::new(1);
+        let held = at_once(&gate, A);
+        assert!(held.is_some() && at_once(&gate, B).is_none());
+        drop(held);
+        assert!(at_once(&gate, B).is_some());
+    }
+
+    #[test]
+    fn those_who_wait_are_served_a_source_at_a_time() {
+        let gate = Gate::new(1);
+        let held = at_once(&gate, C);
+        let mut first = pin!(gate.enter(A));
+        let mut second = pin!(gate.enter(A));
+        let mut other = pin!(gate.enter(B));
+        for wait in [&mut first, &mut second, &mut other] {
+            assert!(poll(wait.as_mut()).is_pending());
+        }
+        assert_eq!(gate.load().waiting.load(Ordering::Relaxed), 3);
+        drop(held);
+        let permit = poll(first.as_mut());
+        assert!(permit.is_ready() && poll(other.as_mut()).is_pending());
+        drop(permit);
+        assert!(poll(second.as_mut()).is_pending());
+        let permit = poll(other.as_mut());
+        assert!(permit.is_ready());
+        drop(permit);
+        assert!(poll(second.as_mut()).is_ready());
+        assert!(gate.shared.lock().turns.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_waits_keeps_no_other_from_what_is_free() {
+        let gate = Gate::new(4);
+        let _held = all_at_once(&gate, A);
+        let mut more = pin!(gate.enter(A));
+        assert!(poll(more.as_mut()).is_pending());
+        assert!(at_once(&gate, B).is_some());
+    }
+
+    #[test]
+    fn who_gives_up_leaves_nothing_behind_and_loses_no_permit() {
+        let gate = Gate::new(1);
+        let held = at_once(&gate, A);
+        {
+            let mut waits = pin!(gate.enter(B));
+            assert!(poll(waits.as_mut()).is_pending());
+        }
+        {
+            // Served, and gone before it knew.
+            let mut waits = pin!(gate.enter(B));
+            assert!(poll(waits.as_mut()).is_pending());
+            drop(held);
+        }
+        let state = gate.shared.lock();
+        assert_eq!(
+            (state.free, state.sources.len(), state.turns.len()),
+            (1, 0, 0)
+        );
+        drop(state);
+        let load = gate.load();
+        let counts = [&load.held, &load.waiting].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [0, 0]);
+    }
+
+    #[test]
+    fn sources_are_told_apart_as_hosts_are() {
+        let source = |address: &str| Source::from(Some(address.parse().unwrap()));
+        assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
+        assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:1"));
+        assert_ne!(source("192.0.2.1:1"), source("192.0.2.2:1"));
+        assert_eq!(source("[2001:db8::1]:1"), source("[2001:db8::ffff:1]:1"));
+        assert_ne!(source("[2001:db8::1]:1"), source("[2001:db8:0:1::1]:1"));
+        assert_eq!(Source::from(None), Source::Unix);
+    }
+}

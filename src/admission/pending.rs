@@ -1,0 +1,252 @@
+//! The connections whose client has not finished what it has to say before it is served: nothing came,
+//! or half a PROXY header, half a ClientHello, half a handshake. They are dropped when their place is
+//! needed, the oldest first.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A connection that has sent its whole ClientHello is dropped for others only when it is older than
+/// this: several round trips and a lost packet.
+const HANDSHAKE_MIN: Duration = Duration::from_secs(1);
+
+/// How far a pending connection is. Those that come first are dropped first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// The client has not said what it wants.
+    Silent,
+    /// Its ClientHello is whole, its handshake is not done.
+    Handshake,
+}
+
+/// All pending connections of the process, in a list for each worker, so that workers do not wait for
+/// each other's locks.
+#[derive(Clone, Debug)]
+pub struct PendingConnections {
+    shards: Arc<[Mutex<Shard>]>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    next: u64,
+    /// By step, then in the order of accepting. One that is dropped is taken out.
+    entries: BTreeMap<(Step, u64), Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    accepted: Instant,
+    waker: Option<Waker>,
+}
+
+/// The list of one worker.
+#[derive(Clone, Debug)]
+pub struct PendingShard {
+    all: PendingConnections,
+    index: usize,
+}
+
+/// One pending connection; it is pending until this is dropped.
+#[derive(Debug)]
+pub struct PendingPlace {
+    shard: PendingShard,
+    id: u64,
+}
+
+impl PendingConnections {
+    /// Lists for so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// The list of a worker.
+    pub fn shard(&self, index: usize) -> PendingShard {
+        PendingShard {
+            all: self.clone(),
+            index: index.min(self.shards.len().saturating_sub(1)),
+        }
+    }
+
+    /// Tells the oldest silent connection, else the oldest in a handshake, that it has to go. Whether
+    /// there was one.
+    pub fn drop_oldest(&self) -> bool {
+        [Step::Silent, Step::Handshake]
+            .into_iter()
+            .any(|step| self.drop_oldest_in(step))
+    }
+
+    fn drop_oldest_in(&self, step: Step) -> bool {
+        let now = Instant::now();
+        let shards = self.shards.iter();
+        let oldest = shards
+            .filter_map(|shard| Some((lock(shard).oldest(step)?.1, shard)))
+            .min_by_key(|(accepted, _)| *accepted);
+        let Some((accepted, shard)) = oldest else {
+            return false;
+        };
+        if step == Step::Handshake && now.saturating_duration_since(accepted) < HANDSHAKE_MIN {
+            return false;
+        }
+        let mut shard = lock(shard);
+        // It may have gone meanwhile; then the next one of its worker has to.
+        let Some((key, _)) = shard.oldest(step) else {
+            return false;
+        };
+        let entry = shard.entries.remove(&key);
+        drop(shard);
+        if let Some(waker) = entry.and_then(|entry| entry.waker) {
+            waker.wake();
+        }
+        true
+    }
+}
+
+impl Shard {
+    fn oldest(&self, step: Step) -> Option<((Step, u64), Instant)> {
+        let mut entries = self.entries.range((step, 0)..=(step, u64::MAX));
+        entries.next().map(|(key, entry)| (*key, entry.accepted))
+    }
+}
+
+impl PendingShard {
+    /// A connection, accepted at this time, from which nothing has come yet.
+    pub fn enter(&self, accepted: Instant) -> PendingPlace {
+        let id = self.with(|shard| {
+            let id = shard.next;
+            shard.next += 1;
+            let entry = Entry {
+                accepted,
+                waker: None,
+            };
+            shard.entries.insert((Step::Silent, id), entry);
+            id
+        });
+        PendingPlace {
+            shard: self.clone(),
+            id: id.unwrap_or_default(),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+        let shard = self.all.shards.get(self.index)?;
+        Some(act(&mut lock(shard)))
+    }
+}
+
+impl PendingPlace {
+    /// The client has said what it wants: its ClientHello is whole.
+    pub fn hello_done(&self) {
+        self.shard.with(|shard| {
+            if let Some(entry) = shard.entries.remove(&(Step::Silent, self.id)) {
+                shard.entries.insert((Step::Handshake, self.id), entry);
+            }
+        });
+    }
+
+    /// Waits until the place is needed for somebody else.
+    pub async fn evicted(&self) {
+        poll_fn(|cx| self.poll_evicted(cx)).await;
+    }
+
+    fn poll_evicted(&self, cx: &Context<'_>) -> Poll<()> {
+        let found = self.shard.with(|shard| {
+            let steps = [Step::Silent, Step::Handshake].into_iter();
+            for step in steps {
+                if let Some(entry) = shard.entries.get_mut(&(step, self.id)) {
+                    match &mut entry.waker {
+                        Some(waker) => waker.clone_from(cx.waker()),
+                        none => *none = Some(cx.waker().clone()),
+                    }
+                    return true;
+                }
+            }
+            false
+        });
+        match found {
+            Some(false) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for PendingPlace {
+    fn drop(&mut self) {
+        self.shard.with(|shard| {
+            let silent = shard.entries.remove(&(Step::Silent, self.id));
+            silent.or_else(|| shard.entries.remove(&(Step::Handshake, self.id)))
+        });
+    }
+}
+
+/// No step leaves the list half changed, so a panic elsewhere does not spoil it.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+
+    use super::*;
+
+    fn is_evicted(place: &PendingPlace) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        pin!(place.evicted()).poll(&mut cx).is_ready()
+    }
+
+    #[test]
+    fn the_oldest_silent_connection_of_all_workers_goes_first() {
+        let pending = PendingConnections::new(2);
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let young = pending.shard(0).enter(at(2));
+        let oldest = pending.shard(1).enter(at(1));
+        let spoken = pending.shard(1).enter(start);
+        spoken.hello_done();
+        assert!(pending.drop_oldest());
+        assert_eq!(
+            [&young, &oldest, &spoken].map(is_evicted),
+            [false, true, false]
+        );
+        drop(oldest);
+        assert!(pending.drop_oldest());
+        assert_eq!([&young, &spoken].map(is_evicted), [true, false]);
+    }
+
+    #[test]
+    fn a_handshake_is_dropped_when_it_has_had_its_time_and_nobody_is_silent() {
+        let pending = PendingConnections::new(1);
+        let shard = pending.shard(0);
+        let now = Instant::now();
+        let fresh = shard.enter(now);
+        fresh.hello_done();
+        assert!(!pending.drop_oldest());
+        assert!(!is_evicted(&fresh));
+        let Some(long_ago) = now.checked_sub(HANDSHAKE_MIN) else {
+            return;
+        };
+        let slow = pending.shard(0).enter(long_ago);
+        slow.hello_done();
+        drop(fresh);
+        assert!(pending.drop_oldest());
+        assert!(is_evicted(&slow));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_connections_that_are_no_longer_pending() {
+        let pending = PendingConnections::new(1);
+        let shard = pending.shard(0);
+        let (silent, spoken) = (shard.enter(Instant::now()), shard.enter(Instant::now()));
+        spoken.hello_done();
+        drop((silent, spoken));
+        assert!(!pending.drop_oldest());
+        assert_eq!(shard.with(|shard| shard.entries.len()), Some(0));
+    }
+}

@@ -1,0 +1,270 @@
+//! Clients that say nothing, or half of what they have to say, keep nobody out.
+
+use std::net::SocketAddr;
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::proxy_header::proxied;
+use crate::harness::{
+    Client, End, Origin, Place, Proxy, Stream, eventually, noise, recorded_hello,
+};
+
+const SILENT: usize = 6;
+
+/// A record of a handshake that says to be 16 000 bytes long, and has more of them than a ClientHello or
+/// the end of a handshake needs.
+fn half_a_large_record() -> Vec<u8> {
+    let mut record = vec![23, 3, 3];
+    record.extend(16_000_u16.to_be_bytes());
+    record.extend(noise(6000, 1));
+    record
+}
+
+/// Dials from another address of this machine.
+fn dial_from(source: &str, place: &Place) -> Stream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let source: SocketAddr = format!("{source}:0").parse().unwrap();
+    socket.bind(&source.into()).unwrap();
+    socket.connect(&place.tcp().into()).unwrap();
+    Stream::tcp(socket.into())
+}
+
+/// A client whose ClientHello is sent, and that can go on.
+struct Paused {
+    conn: ClientConnection,
+    stream: Stream,
+}
+
+impl Paused {
+    fn new(proxy: &Proxy, stream: Stream) -> Self {
+        let name = ServerName::try_from("a.test").unwrap();
+        let mut conn = ClientConnection::new(proxy.client("a.test").config(), name).unwrap();
+        let mut hello = Vec::new();
+        while conn.wants_write() {
+            conn.write_tls(&mut hello).unwrap();
+        }
+        stream.write_raw(&hello).unwrap();
+        Self { conn, stream }
+    }
+
+    #[track_caller]
+    fn go_on(self) -> Stream {
+        self.stream.handshake(self.conn.into()).unwrap()
+    }
+}
+
+#[track_caller]
+fn active(proxy: &Proxy, state: &str) -> f64 {
+    let metrics = proxy.metrics();
+    metrics.count("reseal_handshakes_active", &[("state", state)])
+}
+
+#[track_caller]
+fn has_no_records(proxy: &Proxy) {
+    assert_eq!(proxy.records_left(), Vec::<String>::new());
+}
+
+#[test]
+fn clients_that_say_nothing_take_no_handshake_from_anybody() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { hello: 60s, client: 60s }")
+        .start();
+    let hello = recorded_hello("a.test");
+    let _silent: Vec<_> = (0..SILENT).map(|_| proxy.dial("edge")).collect();
+    let _half: Vec<_> = (0..SILENT)
+        .map(|_| {
+            let stream = proxy.dial("edge");
+            stream.write_raw(&hello[..hello.len() / 2]).unwrap();
+            stream
+        })
+        .collect();
+    proxy.client("a.test").connect().must_echo(b"at once");
+    has_no_records(&proxy);
+}
+
+#[test]
+fn when_connections_are_full_the_oldest_that_has_said_nothing_makes_room() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1, limits: { connections: 3 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { hello: 60s, client: 60s }")
+        .admin()
+        .start();
+    let live = proxy.client("a.test").connect();
+    live.must_echo(b"somebody's");
+    let dialled = |count: f64| {
+        let stream = proxy.dial("edge");
+        eventually("it is accepted", || {
+            proxy.metrics().count("reseal_connections_total", &[]) == count
+        });
+        stream
+    };
+    let (oldest, younger) = (dialled(2.0), dialled(3.0));
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"in its place");
+    assert_eq!(oldest.receive_to_end(), (vec![], End::Reset));
+    let record = proxy.outcome_of(&oldest);
+    record.must_be("probe_dropped").must_have("stage", "hello");
+    record.must_have("fault", "policy");
+    live.must_echo(b"and nobody else's");
+    has_no_records(&proxy);
+    proxy.client("a.test").connect().must_echo(b"the next");
+    proxy.outcome_of(&younger).must_be("probe_dropped");
+}
+
+#[test]
+fn half_a_proxy_header_and_half_a_hello_make_room_too() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1, limits: { connections: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { hello: 60s, client: 60s }")
+        .on_endpoint("accept_proxy_protocol: { from: 127.0.0.1/32, timeout: 60s }")
+        .start();
+    let header = proxied("192.0.2.1:1", "192.0.2.2:443", &[]);
+    let hello = recorded_hello("a.test");
+    let half_header = proxy.dial("edge");
+    half_header.write_raw(&header[..header.len() - 1]).unwrap();
+    let half_hello = proxy.dial("edge");
+    half_hello.write_raw(&header).unwrap();
+    half_hello.write_raw(&hello[..hello.len() - 1]).unwrap();
+    let record = proxy.outcome_at("edge", half_header.local());
+    record.must_be("probe_dropped");
+    record.must_have("stage", "proxy_header");
+    // It has no need of a header.
+    let client = dial_from("127.0.0.2", proxy.place("edge"));
+    Paused::new(&proxy, client).go_on().must_echo(b"at once");
+    assert_eq!(half_hello.receive_to_end().1, End::Reset);
+    let record = proxy.outcome();
+    record.must_be("probe_dropped").must_have("stage", "hello");
+}
+
+#[test]
+fn connections_that_are_somebodys_are_not_dropped_for_others() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { connections: 2 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { hello: 60s, client: 60s }")
+        .start();
+    let first = proxy.client("a.test").connect();
+    let second = proxy.client("a.test").connect();
+    let waiting = proxy.dial("edge");
+    for stream in [&first, &second] {
+        stream.must_echo(b"established");
+    }
+    has_no_records(&proxy);
+    first.end();
+    first.receive_to_end();
+    Paused::new(&proxy, waiting).go_on().must_echo(b"its turn");
+    second.must_echo(b"still there");
+}
+
+#[test]
+fn half_done_handshakes_of_one_source_leave_room_for_others() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 2 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 60s }")
+        .admin()
+        .start();
+    let _half_done: Vec<_> = (0..SILENT)
+        .map(|_| {
+            let stream = proxy.dial("edge");
+            stream.write_raw(&recorded_hello("a.test")).unwrap();
+            // Such a client keeps its permit, however long it is silent.
+            stream.write_raw(&half_a_large_record()).unwrap();
+            stream
+        })
+        .collect();
+    eventually("one source has its share, and waits for more", || {
+        active(&proxy, "admitted") == 1.0 && active(&proxy, "waiting") == 5.0
+    });
+    let client = dial_from("127.0.0.2", proxy.place("edge"));
+    Paused::new(&proxy, client).go_on().must_echo(b"at once");
+    assert_eq!(active(&proxy, "waiting"), 5.0);
+}
+
+#[test]
+fn a_load_balancer_is_many_sources_where_it_names_its_clients() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 4 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 60s }")
+        .on_endpoint("accept_proxy_protocol: { from: 127.0.0.1/32 }")
+        .admin()
+        .start();
+    let half_done = |source: &str| {
+        let stream = proxy.dial("edge");
+        let header = proxied(&format!("{source}:1"), "192.0.2.9:443", &[]);
+        stream.write_raw(&header).unwrap();
+        stream.write_raw(&recorded_hello("a.test")).unwrap();
+        stream.write_raw(&half_a_large_record()).unwrap();
+        stream
+    };
+    let _one: Vec<_> = (0..SILENT).map(|_| half_done("192.0.2.1")).collect();
+    eventually("one client has its share", || {
+        active(&proxy, "admitted") == 2.0 && active(&proxy, "waiting") == 4.0
+    });
+    let _other = half_done("192.0.2.2");
+    eventually("another one has its own", || {
+        active(&proxy, "admitted") == 3.0
+    });
+}
+
+#[test]
+fn a_client_that_pauses_in_its_handshake_makes_way_and_goes_on_later() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 60s }")
+        .admin()
+        .start();
+    let paused = Paused::new(&proxy, proxy.dial("edge"));
+    eventually("it has the only permit", || {
+        active(&proxy, "admitted") == 1.0
+    });
+    proxy.client("a.test").connect().must_echo(b"meanwhile");
+    paused.go_on().must_echo(b"later");
+}
+
+#[test]
+fn who_waits_in_vain_for_a_handshake_is_told_apart_from_who_is_slow() {
+    let (origin, sealed) = (Origin::echo(), Origin::sealed().echo());
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 60s }")
+        .endpoint("other", "tls")
+        .on_endpoint("timeouts: { client: 1s }")
+        .terminate("b.test", &origin)
+        .passthrough("a.test", &sealed)
+        .admin()
+        .start();
+    let holder = proxy.dial("edge");
+    holder.write_raw(&recorded_hello("a.test")).unwrap();
+    holder.write_raw(&half_a_large_record()).unwrap();
+    eventually("it has the only permit", || {
+        active(&proxy, "admitted") == 1.0
+    });
+    let waiting = proxy.dial("other");
+    waiting.write_raw(&recorded_hello("b.test")).unwrap();
+    let record = proxy.outcome_of(&waiting);
+    record.must_be("limit_handshakes");
+    record
+        .must_have("stage", "client_tls")
+        .must_have("fault", "policy");
+    assert_eq!(active(&proxy, "waiting"), 0.0);
+    // What is not ours to do needs no permit.
+    let passed = Client::new(proxy.place("other"), "a.test").connect();
+    passed.must_echo(b"at once");
+}
