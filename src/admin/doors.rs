@@ -2,25 +2,23 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use super::Handle;
 use super::gate::Gate;
+use super::places::{self, Places};
 use super::serve::{Door, Probes};
 use super::settings::{AdminListen, AdminSettings, Token};
 use crate::endpoint::cannot_listen;
 use crate::endpoint::unix::{self, Access, SocketFile};
-
-/// Connections of one listener at a time. They are apart from those of the endpoints, so that the
-/// process can be asked what is going on when it is full.
-const CONNECTIONS: usize = 32;
 
 const BACKLOG: i32 = 128;
 
@@ -86,9 +84,10 @@ impl Doors {
             .collect()
     }
 
-    /// How many descriptors all of this may take.
+    /// How many descriptors all of this may take: of each listener itself, whom it serves, and one that it
+    /// has accepted and looks for a place for.
     pub const fn descriptors(&self) -> usize {
-        (self.admin.is_some() as usize + self.metrics.is_some() as usize) * (CONNECTIONS + 1)
+        (self.admin.is_some() as usize + self.metrics.is_some() as usize) * (places::ALL + 2)
     }
 
     /// Serves on this thread's runtime, until it ends. A unix socket's file goes with what is returned.
@@ -136,37 +135,47 @@ enum Listener {
 
 impl Listener {
     async fn accept_loop(self, door: Arc<Door>) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Places::default();
         loop {
-            // Only a closed semaphore refuses, and this one is never closed.
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                return;
-            };
-            let door = Arc::clone(&door);
             let accepted = match &self {
-                Self::Unix(listener) => {
-                    let accepted = listener.accept().await;
-                    accepted.map(|(stream, _)| begin(door, stream, permit))
-                }
-                Self::Tcp(listener) => {
-                    let accepted = listener.accept().await;
-                    accepted.map(|(stream, _)| begin(door, stream, permit))
-                }
+                Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
+                Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
             };
-            if accepted.is_err() {
+            let Ok(stream) = accepted else {
                 sleep(PAUSE).await;
-            }
+                continue;
+            };
+            let place = places.take().await;
+            let door = Arc::clone(&door);
+            tokio::spawn(async move {
+                match stream {
+                    Stream::Unix(stream) => {
+                        let peek = || first_byte(stream.as_fd());
+                        let spoken = stream.async_io(Interest::READABLE, peek);
+                        if place.has_spoken(spoken).await {
+                            door.serve(stream, &place).await;
+                        }
+                    }
+                    Stream::Tcp(stream) => {
+                        let peek = || first_byte(stream.as_fd());
+                        let spoken = stream.async_io(Interest::READABLE, peek);
+                        if place.has_spoken(spoken).await {
+                            door.serve(stream, &place).await;
+                        }
+                    }
+                }
+            });
         }
     }
 }
 
-fn begin(
-    door: Arc<Door>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    permit: OwnedSemaphorePermit,
-) {
-    tokio::spawn(async move {
-        let _permit = permit;
-        door.serve(stream).await;
-    });
+/// Whether there is a byte to read, or the end of the stream. It is left where it is.
+fn first_byte(socket: BorrowedFd<'_>) -> io::Result<()> {
+    recv(socket, &mut [0], RecvFlags::PEEK)?;
+    Ok(())
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
 }

@@ -7,6 +7,7 @@ mod answer;
 mod doors;
 mod gate;
 mod paths;
+mod places;
 mod serve;
 pub mod settings;
 

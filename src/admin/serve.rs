@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::answer::{self, Refused, Reply};
 use super::gate::Gate;
 use super::paths::{self, Ask, Command};
+use super::places::Place;
 use super::{Handle, Refusal, RefusalKind};
 use crate::lifecycle::{Phase, Phases};
 use crate::observe::metrics::Metrics;
@@ -58,10 +59,10 @@ pub(super) struct Door {
 
 impl Door {
     /// Serves one connection. What goes wrong on it is its peer's business alone.
-    pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
         let deadline = Instant::now() + REQUEST;
         let service = service_fn(move |request| async move {
-            let answered = self.answer(request, deadline).await;
+            let answered = self.answer(request, deadline, place).await;
             Ok::<_, Infallible>(answered.unwrap_or_else(|refused| refused.reply()))
         });
         // A connection for each request: whoever asks does so rarely, and an idle one takes a place.
@@ -78,22 +79,35 @@ impl Door {
         } else {
             WHOLE_OPEN
         };
-        let _ = timeout(whole, connection).await;
+        let _ = timeout(whole, place.unless_needed(connection)).await;
     }
 
     async fn answer(
         &self,
         request: HttpRequest<Incoming>,
         deadline: Instant,
+        place: &Place,
     ) -> Result<Reply, Refused> {
         let (head, body) = request.into_parts();
         self.gate.admit(&head)?;
-        match paths::find(&head.method, path(&head)?, self.control.is_some())? {
+        let ask = paths::find(&head.method, path(&head)?, self.control.is_some())?;
+        let is_probe = matches!(ask, Ask::Health | Ask::Ready);
+        if place.only_probes && !is_probe {
+            return Err(Refused::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many requests at a time: only /healthz and /readyz are answered now",
+            ));
+        }
+        if !matches!(ask, Ask::Control(_)) {
+            place.has_asked();
+        }
+        match ask {
             Ask::Health => Ok(answer::text(StatusCode::OK, "alive")),
             Ask::Ready => Ok(self.ready()),
             Ask::Metrics => Ok(answer::metrics(self.probes.metrics.render())),
             Ask::Control(command) => {
                 let body = whole(body, deadline).await?;
+                place.has_asked();
                 self.ask(command, &body).await
             }
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -50,11 +51,12 @@ pub struct PendingShard {
     index: usize,
 }
 
-/// One pending connection; it is pending until this is dropped.
+/// One pending connection, until it leaves or this is dropped.
 #[derive(Debug)]
 pub struct PendingPlace {
     shard: PendingShard,
     id: u64,
+    has_left: AtomicBool,
 }
 
 impl PendingConnections {
@@ -130,6 +132,7 @@ impl PendingShard {
         PendingPlace {
             shard: self.clone(),
             id: id.unwrap_or_default(),
+            has_left: AtomicBool::new(false),
         }
     }
 
@@ -149,7 +152,16 @@ impl PendingPlace {
         });
     }
 
-    /// Waits until the place is needed for somebody else.
+    /// The connection is pending no longer: it is not dropped for others any more.
+    pub fn leave(&self) {
+        self.has_left.store(true, Ordering::Relaxed);
+        self.shard.with(|shard| {
+            let silent = shard.entries.remove(&(Step::Silent, self.id));
+            silent.or_else(|| shard.entries.remove(&(Step::Handshake, self.id)))
+        });
+    }
+
+    /// Waits until the place is needed for somebody else; of a connection that has left it, for ever.
     pub async fn evicted(&self) {
         poll_fn(|cx| self.poll_evicted(cx)).await;
     }
@@ -169,7 +181,7 @@ impl PendingPlace {
             false
         });
         match found {
-            Some(false) => Poll::Ready(()),
+            Some(false) if !self.has_left.load(Ordering::Relaxed) => Poll::Ready(()),
             _ => Poll::Pending,
         }
     }
@@ -177,10 +189,7 @@ impl PendingPlace {
 
 impl Drop for PendingPlace {
     fn drop(&mut self) {
-        self.shard.with(|shard| {
-            let silent = shard.entries.remove(&(Step::Silent, self.id));
-            silent.or_else(|| shard.entries.remove(&(Step::Handshake, self.id)))
-        });
+        self.leave();
     }
 }
 
@@ -237,6 +246,15 @@ mod tests {
         drop(fresh);
         assert!(pending.drop_oldest());
         assert!(is_evicted(&slow));
+    }
+
+    #[test]
+    fn who_has_left_is_not_dropped_for_others() {
+        let pending = PendingConnections::new(1);
+        let place = pending.shard(0).enter(Instant::now());
+        place.leave();
+        assert!(!pending.drop_oldest());
+        assert!(!is_evicted(&place));
     }
 
     #[test]

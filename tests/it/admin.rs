@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -254,6 +254,52 @@ fn those_who_never_finish_a_request_do_not_keep_others_out() {
         let _ = stream.read_to_end(&mut Vec::new());
         assert!(start.elapsed() < Duration::from_secs(9));
     }
+}
+
+/// Clients that are connected and have sent no more than `begun`.
+fn idlers(address: SocketAddr, begun: &[u8], count: usize) -> Vec<TcpStream> {
+    let idle = (0..count).map(|_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        // One that was dropped already says so.
+        let _ = stream.write_all(begun);
+        stream
+    });
+    idle.collect()
+}
+
+#[test]
+fn clients_that_ask_nothing_keep_no_probe_from_its_answer() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let metrics = proxy.door("metrics");
+    for begun in ["", "GET /readyz HTTP/1.1\r\nHost: x\r\n"] {
+        // More than there are places for, and as many as the kernel's queue has room for.
+        let idle = idlers(metrics, begun.as_bytes(), 200);
+        for path in ["/readyz", "/healthz", "/metrics"] {
+            let limit = ["--max-time", "3"];
+            let url = format!("http://{metrics}{path}");
+            curl(&[&limit[..], &[url.as_str()]].concat()).must_be(200);
+        }
+        drop(idle);
+    }
+}
+
+#[test]
+fn a_client_has_a_second_for_its_first_byte() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let mut silent = TcpStream::connect(proxy.door("metrics")).unwrap();
+    let mut begun = TcpStream::connect(proxy.door("metrics")).unwrap();
+    begun.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+    for stream in [&silent, &begun] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "it is closed");
+    // The one that has begun still has the time for the rest.
+    begun.write_all(b"Host: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    begun.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

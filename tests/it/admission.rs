@@ -83,7 +83,8 @@ fn clients_that_say_nothing_take_no_handshake_from_anybody() {
             stream
         })
         .collect();
-    proxy.client("a.test").connect().must_echo(b"at once");
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"at once");
     has_no_records(&proxy);
 }
 

@@ -53,7 +53,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         ],
     ),
     ("endpoint", &["admission", "snapshot", "sys"]),
-    ("admin", &["endpoint", "lifecycle", "observe"]),
+    ("admin", &["admission", "endpoint", "lifecycle", "observe"]),
     (
         "server",
         &[
