@@ -271,7 +271,10 @@ impl Explanation {
         let chain = client_cert
             .map(material::certificates)
             .transpose()
-            .map_err(|error| error.message)?;
+            .map_err(|error| match error.help {
+                Some(help) => format!("{}\n  help: {help}", error.message),
+                None => error.message,
+            })?;
         let verdict = self.client_auth(side, chain.as_deref(), now);
         Ok(alpn.err().or(verdict))
     }

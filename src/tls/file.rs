@@ -31,6 +31,15 @@ impl MaterialError {
         }
     }
 
+    /// Something is wrong with this line of a file, counted from 1.
+    pub fn at_line(path: &Path, line: usize, what: impl Display) -> Self {
+        Self {
+            path: path.to_owned(),
+            message: format!("{}:{line}: {what}", path.display()),
+            help: None,
+        }
+    }
+
     /// The same with a way out.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

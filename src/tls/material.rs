@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::file::{Contents, Exposed, MaterialError};
+use super::pem::{self, Item, Refusal};
 use super::resumption::TicketSecret;
 use super::revocation::RevocationList;
 use super::shown::{Algorithms, NotingKey};
@@ -20,29 +20,30 @@ use crate::name::{NameTable, Pattern};
 /// What the first line of a private key in PEM says.
 const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
 
-/// What a file in DER begins with.
-const DER_SEQUENCE: &[u8] = &[0x30];
-
 /// AWS-LC signs with no shorter RSA key, nor would clients accept it.
 const RSA_BITS_MIN: usize = 2048;
 
-/// The certificates of a PEM file, in order; at least one.
+/// What a reader of PEM says of a file, with the file's name.
+fn refused(path: &Path, refusal: Refusal) -> MaterialError {
+    let error = match refusal.line {
+        Some(line) => MaterialError::at_line(path, line, refusal.reason),
+        None => MaterialError::new(path, refusal.reason),
+    };
+    error.help(refusal.help)
+}
+
+/// The certificates of a PEM file, a chain, in order; at least one. Its private key may be there, too.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds anything that is not understood.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
     certificates_in(&Contents::read(path)?)
 }
 
 fn certificates_in(file: &Contents) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file.bytes).collect();
-    let found = found.map_err(|e| file.error(format_args!("broken PEM: {e}")))?;
-    if found.is_empty() {
-        let hint = if file.bytes.starts_with(DER_SEQUENCE) {
-            "it looks like DER; convert it: openssl x509 -inform der -in FILE -out FILE.pem"
-        } else {
-            "it must hold at least one BEGIN CERTIFICATE block"
-        };
-        return Err(file.error("holds no certificate").help(hint));
-    }
-    Ok(found)
+    let chain = pem::chain(&file.bytes).map_err(|refusal| refused(&file.path, refusal))?;
+    Ok(chain.into_iter().map(|item| item.value).collect())
 }
 
 /// The trust anchors of CA files, at least one in each, and what is doubtful about them: neither a trust
@@ -54,7 +55,9 @@ pub fn roots(
     let mut store = RootCertStore::empty();
     let mut doubts = Vec::new();
     for path in paths {
-        for (n, ca) in certificates(path)?.into_iter().enumerate() {
+        let bytes = Contents::read(path)?.bytes;
+        let authorities = pem::authorities(&bytes).map_err(|refusal| refused(path, refusal))?;
+        for (n, Item { line, value: ca }) in authorities.into_iter().enumerate() {
             if let Ok((_, parsed)) = X509Certificate::from_der(&ca) {
                 let n = n + 1;
                 if parsed.validity().not_after.timestamp() < now {
@@ -71,8 +74,9 @@ pub fn roots(
                 }
             }
             store.add(ca).map_err(|e| {
-                MaterialError::new(
+                MaterialError::at_line(
                     path,
+                    line,
                     format_args!("certificate {} is no usable CA: {e}", n + 1),
                 )
             })?;
@@ -97,23 +101,11 @@ pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Materi
     for path in paths {
         let bytes = Contents::read(path)?.bytes;
         let source: Arc<str> = path.display().to_string().into();
-        let found = if bytes.starts_with(DER_SEQUENCE) {
-            vec![CertificateRevocationListDer::from(bytes)]
-        } else {
-            let pem: Result<Vec<_>, _> =
-                CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
-            pem.map_err(|e| MaterialError::new(path, format_args!("broken PEM: {e}")))?
-        };
-        if found.is_empty() {
-            return Err(MaterialError::new(path, "holds no revocation list")
-                .help("it must hold at least one BEGIN X509 CRL block, or one list in DER"));
-        }
-        for (n, der) in found.into_iter().enumerate() {
-            let list = RevocationList::read(der, &source).map_err(|e| {
-                MaterialError::new(
-                    path,
-                    format_args!("revocation list {} is broken: {e}", n + 1),
-                )
+        let found = pem::lists(&bytes).map_err(|refusal| refused(path, refusal))?;
+        for (n, Item { line, value }) in found.into_iter().enumerate() {
+            let list = RevocationList::read(value, &source).map_err(|e| {
+                let what = format!("revocation list {} cannot be used: {e}", n + 1);
+                MaterialError::at_line(path, line, what)
             })?;
             lists.push(list);
         }
@@ -131,29 +123,6 @@ pub fn ticket_secret(file: &Contents) -> Result<TicketSecret, MaterialError> {
         ))
         .help("make one: head -c 48 /dev/urandom > FILE")
     })
-}
-
-/// The private key of a PEM file.
-fn key(file: &Contents) -> Result<PrivateKeyDer<'static>, MaterialError> {
-    PrivateKeyDer::from_pem_slice(&file.bytes).map_err(|_| {
-        let text = String::from_utf8_lossy(&file.bytes);
-        if text.contains("ENCRYPTED") {
-            file.error("the private key is encrypted")
-                .help("decrypt it: openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions")
-        } else {
-            file.error("holds no private key").help("it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); one in another file is named by `key: FILE`")
-        }
-    })
-}
-
-/// Whether every user of the machine may read the private key that is in this file. A file without
-/// one has another fault, which is told when the key is taken from it.
-pub fn exposed_key(file: &Contents) -> Option<Exposed> {
-    let holds_key = file
-        .bytes
-        .windows(KEY_LABEL.len())
-        .any(|part| part == KEY_LABEL);
-    file.exposed("private key").filter(|_| holds_key)
 }
 
 /// The files of a certificate.
@@ -174,6 +143,43 @@ impl PairFiles {
         [self.cert.as_path(), self.key.as_path()]
             .into_iter()
             .chain(ocsp)
+    }
+}
+
+/// What the files of a certificate hold; chain and key may be in one.
+pub struct PairContents {
+    cert: Option<Contents>,
+    key: Contents,
+}
+
+impl PairContents {
+    /// Reads both, each once.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read.
+    pub fn read(files: &PairFiles) -> Result<Self, MaterialError> {
+        let cert = (files.cert != files.key).then(|| Contents::read(&files.cert));
+        let cert = cert.transpose()?;
+        let key = Contents::read(&files.key)?;
+        Ok(Self { cert, key })
+    }
+
+    fn chain(&self) -> &Contents {
+        self.cert.as_ref().unwrap_or(&self.key)
+    }
+
+    /// Whether every user of the machine may read a private key that is in one of them. A file without
+    /// one that should have one has another fault, which is told when the key is taken from it.
+    pub fn exposed(&self) -> Option<Exposed> {
+        let holds_key = |file: &&Contents| {
+            let mut windows = file.bytes.windows(KEY_LABEL.len());
+            windows.any(|part| part == KEY_LABEL)
+        };
+        let files = std::iter::once(&self.key).chain(&self.cert);
+        files
+            .filter(holds_key)
+            .find_map(|file| file.exposed("private key"))
     }
 }
 
@@ -209,11 +215,17 @@ impl Pair {
     }
 }
 
-/// A chain and its key, and what makes the certificate weaker than it should be. `key` is the content
-/// of `files.key`, whose permissions were looked at.
-pub fn pair(files: &PairFiles, key: &Contents) -> Result<(Pair, Vec<String>), MaterialError> {
+/// A chain and its key, and what makes the certificate weaker than it should be.
+///
+/// # Errors
+///
+/// When a file holds anything that is not understood, or the certificate does not belong to the key.
+pub fn pair(
+    files: &PairFiles,
+    contents: &PairContents,
+) -> Result<(Pair, Vec<String>), MaterialError> {
     let cert = files.cert.as_path();
-    let key = certified_key(cert, key)?;
+    let key = certified_key(contents)?;
     let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
         .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
@@ -251,6 +263,7 @@ fn staple(
     certificate: &X509Certificate<'_>,
 ) -> Result<Result<(Vec<u8>, i64), String>, MaterialError> {
     let response = Contents::read(path)?.bytes;
+    pem::refuse_pem(&response, "an OCSP response").map_err(|refusal| refused(path, refusal))?;
     let found = ocsp::read(&response, certificate.raw_serial())
         .map_err(|e| MaterialError::new(path, e).help("it must hold one OCSP response in DER"))?;
     Ok(match found {
@@ -260,31 +273,37 @@ fn staple(
 }
 
 /// A chain and its key, which must belong together.
-fn certified_key(cert: &Path, key_file: &Contents) -> Result<CertifiedKey, MaterialError> {
-    let chain = if cert == key_file.path {
-        certificates_in(key_file)?
-    } else {
-        certificates(cert)?
-    };
-    let bits = chain.first().and_then(rsa_bits);
-    let key = key(key_file)?;
-    let certified = CertifiedKey::from_der(chain, key, &provider(&AES_FIRST));
-    let certified = certified.map_err(|error| match (error, bits) {
-        (Error::InconsistentKeys(InconsistentKeys::KeyMismatch), _) => MaterialError::new(
-            cert,
-            format_args!("the certificate does not match the key in {}", key_file.path.display()),
+fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError> {
+    let (cert, key_file) = (contents.chain(), &contents.key);
+    let chain = certificates_in(cert)?;
+    let key = signing_key(key_file, chain.first().and_then(rsa_bits))?;
+    let certified = CertifiedKey::new(chain, Arc::new(NotingKey(key)));
+    match certified.keys_match() {
+        // A key that does not say which public key it has; none of those that are read here.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(cert
+            .error(format_args!("the certificate does not match the key in {}", key_file.path.display()))
+            .help("the first certificate of the file must be the one that the key belongs to, its issuers after it")),
+        Err(other) => Err(cert.error(format_args!("unusable with {}: {other}", key_file.path.display()))),
+    }
+}
+
+/// The private key of a file. `bits` is the size of its certificate's key, where that is RSA.
+fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKey>, MaterialError> {
+    let Item { line, value } =
+        pem::key(&file.bytes).map_err(|refusal| refused(&file.path, refusal))?;
+    let loaded = provider(&AES_FIRST).key_provider.load_private_key(value);
+    loaded.map_err(|_| match bits {
+        Some(bits) if bits < RSA_BITS_MIN => file
+            .error(format_args!("an RSA key of {bits} bits is too weak"))
+            .help("make one of 2048 bits or more, or better an ECDSA key on P-256"),
+        _ => MaterialError::at_line(
+            &file.path,
+            line,
+            "the private key is damaged, or of a kind that cannot be used",
         )
-        .help("the first certificate of the file must be the one that the key belongs to, its issuers after it"),
-        (_, Some(bits)) if bits < RSA_BITS_MIN => {
-            key_file.error(format_args!("an RSA key of {bits} bits is too weak"))
-                .help("make one of 2048 bits or more, or better an ECDSA key on P-256")
-        }
-        (other, _) => {
-            key_file.error(format_args!("unusable with {}: {other}", cert.display()))
-        }
-    })?;
-    let key: Arc<dyn SigningKey> = Arc::new(NotingKey(Arc::clone(&certified.key)));
-    Ok(CertifiedKey { key, ..certified })
+        .help("keys are RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519; see what it is: openssl pkey -in FILE -noout -text"),
+    })
 }
 
 /// The size of a certificate's key, if it is RSA.

@@ -45,6 +45,7 @@ fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
     let _ = fs::remove_file(path);
     // Any bytes make a secret, if there are enough of them.
     let bytes_matter = part != "SECRET";
+    let is_pem = good.starts_with(b"-----BEGIN");
     match kind {
         "missing" => {}
         "empty" => fs::write(path, "").unwrap(),
@@ -69,6 +70,31 @@ fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
             let text = format!("-----BEGIN {kind}-----\nAAAABBBBCCCC\n-----END {kind}-----\n");
             fs::write(path, text).unwrap();
         }
+        "glued" if is_pem => {
+            let glued = [good.trim_ascii_end(), good].concat();
+            fs::write(path, glued).unwrap();
+        }
+        "with a broken block behind" if is_pem => {
+            let broken = "-----BEGIN CERTIFICATE-----\nAAAABBBBCCCC\n-----END CERTIFICATE-----\n";
+            fs::write(path, [good, broken.as_bytes()].concat()).unwrap();
+        }
+        "with an unfinished block behind" if is_pem => {
+            let half = good.get(..good.len() / 2).unwrap();
+            fs::write(path, [good, half].concat()).unwrap();
+        }
+        "with a damaged boundary behind" if is_pem => {
+            fs::write(path, [good, b"----BEGIN CERTIFICATE----\n"].concat()).unwrap();
+        }
+        "with a block of another kind behind" if is_pem => {
+            let other =
+                "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
+            fs::write(path, [good, other.as_bytes()].concat()).unwrap();
+        }
+        "in UTF-16" if is_pem => {
+            let text = String::from_utf8(good.to_vec()).unwrap();
+            let wide: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            fs::write(path, wide).unwrap();
+        }
         "truncated" if !good.is_empty() => {
             let half = good.get(..good.len() / 2).unwrap();
             fs::write(path, half).unwrap();
@@ -83,7 +109,7 @@ fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
     true
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 15] = [
     "missing",
     "empty",
     "a directory",
@@ -93,6 +119,12 @@ const KINDS: [&str; 9] = [
     "another kind",
     "garbage in PEM",
     "truncated",
+    "glued",
+    "with a broken block behind",
+    "with an unfinished block behind",
+    "with a damaged boundary behind",
+    "with a block of another kind behind",
+    "in UTF-16",
 ];
 
 #[test]
@@ -118,12 +150,6 @@ fn a_bad_file_of_any_kind_is_refused_with_its_name_and_nothing_starts() {
             };
             checked_files.push((format!("{file}.file"), contents.clone()));
         }
-        // What belongs to a certificate is told of there.
-        let place = match *bad {
-            "KEY" | "OCSP" => "cert.file",
-            "OWN_KEY" => "own_cert.file",
-            _ => "bad.file",
-        };
         for kind in KINDS {
             let checked = checked_files
                 .iter()
@@ -134,10 +160,10 @@ fn a_bad_file_of_any_kind_is_refused_with_its_name_and_nothing_starts() {
             if !spoil(kind, bad, good, &path) {
                 continue;
             }
-            checked.must_complain(place, &["bad.file"]);
+            checked.must_complain("bad.file", &["bad.file"]);
             refused += 1;
         }
     }
     println!("{refused} bad files were refused");
-    assert!(refused >= 75, "{refused}");
+    assert!(refused >= 115, "{refused}");
 }

@@ -73,3 +73,4 @@ mod staple;
 mod stop;
 mod stubborn;
 mod suites;
+mod trust_files;

@@ -13,8 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::facts::TlsFacts;
-use crate::tls::file::Contents;
-use crate::tls::material::{self, PairFiles};
+use crate::tls::material::{self, PairContents, PairFiles};
 
 /// A request's head is no longer than this, and comes within this time.
 const HEAD_MAX: u64 = 16 * 1024;
@@ -40,8 +39,8 @@ pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<So
             key: key.clone(),
             ocsp: None,
         };
-        let (pair, _) = Contents::read(&files.key)
-            .and_then(|key| material::pair(&files, &key))
+        let (pair, _) = PairContents::read(&files)
+            .and_then(|contents| material::pair(&files, &contents))
             .map_err(|e| io::Error::other(e.message))?;
         by_name.insert((*name).to_owned(), pair.key);
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Compiler;
+use super::materials::PairPlaces;
 use super::overlaps::opens_tls;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -29,8 +30,7 @@ pub(super) struct Store {
 
 /// One certificate to read.
 struct Source {
-    at: Span,
-    key_at: Span,
+    places: PairPlaces,
     name: String,
     files: PairFiles,
     names: Option<Vec<Pattern>>,
@@ -46,13 +46,13 @@ impl Compiler<'_> {
         let mut names = HashSet::new();
         for source in self.sources(specs, &mut complete) {
             let taken = names.contains(&source.name);
-            if source.found && self.is_new_and_useless(source.at, &source.files, taken) {
+            if source.found && self.is_new_and_useless(source.places.cert, &source.files, taken) {
                 continue;
             }
             if !names.insert(source.name.clone()) {
                 let message = format!("two certificates are called {}", quoted(&source.name));
                 self.problems
-                    .error(source.at, message)
+                    .error(source.places.cert, message)
                     .help("give one of them a `name`");
             }
             match self.certificate(source) {
@@ -143,8 +143,7 @@ impl Compiler<'_> {
                     *complete &= found.is_some();
                     let found = found.into_iter().flatten();
                     sources.extend(found.map(|(name, files)| Source {
-                        at,
-                        key_at: at,
+                        places: PairPlaces::all(at),
                         name,
                         files,
                         names: None,
@@ -164,8 +163,11 @@ impl Compiler<'_> {
             None => None,
         };
         Some(Source {
-            at: pair.cert.at,
-            key_at: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
+            places: PairPlaces {
+                cert: pair.cert.at,
+                key: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
+                ocsp: pair.ocsp.as_ref().map_or(pair.cert.at, |ocsp| ocsp.at),
+            },
             name: pair
                 .name
                 .as_ref()
@@ -195,8 +197,8 @@ impl Compiler<'_> {
 
     /// The certificate of a source; `None` after its problem was told.
     fn certificate(&mut self, source: Source) -> Option<Certificate> {
-        let at = source.at;
-        let mut pair = self.certified(at, source.key_at, source.files.clone())?;
+        let at = source.places.cert;
+        let mut pair = self.certified(source.places, source.files.clone())?;
         let named = source.names.is_some();
         if pair.names.is_empty() && !named {
             let why = format!("{}: the certificate names no host", pair.source);

@@ -19,7 +19,7 @@ use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::Certificate;
 use crate::tls::directory;
 use crate::tls::file::{Contents, Exposed, MaterialError};
-use crate::tls::material::{self, Pair, PairFiles};
+use crate::tls::material::{self, Pair, PairContents, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{self, RevocationList, RevocationLists};
 use crate::tls::unix_now;
@@ -69,10 +69,55 @@ impl Key for PairFiles {
     }
 }
 
-/// Why something could not be read, and the place of that where it is another than the file's name.
+/// Why something could not be read, and the place of that where it is another than that of the whole.
 struct Misread {
     at: Option<Span>,
     error: MaterialError,
+}
+
+/// Where the configuration names the files of a pair.
+#[derive(Clone, Copy)]
+pub(super) struct PairPlaces {
+    pub(super) cert: Span,
+    pub(super) key: Span,
+    pub(super) ocsp: Span,
+}
+
+impl PairPlaces {
+    /// The place of all of them, where they have one in common.
+    pub(super) const fn all(at: Span) -> Self {
+        Self {
+            cert: at,
+            key: at,
+            ocsp: at,
+        }
+    }
+
+    /// Where this one of the files is named.
+    fn of(&self, files: &PairFiles, path: &Path) -> Span {
+        if path == files.cert {
+            self.cert
+        } else if path == files.key {
+            self.key
+        } else {
+            self.ocsp
+        }
+    }
+
+    fn misread(&self, files: &PairFiles, error: MaterialError) -> Misread {
+        let at = Some(self.of(files, &error.path));
+        Misread { at, error }
+    }
+}
+
+/// An error about one of these files, at its own place in the list.
+fn misread_of(files: &[Located<values::Path>], paths: &[PathBuf], error: MaterialError) -> Misread {
+    let named = files
+        .iter()
+        .zip(paths)
+        .find(|(_, path)| **path == error.path);
+    let at = named.map(|(file, _)| file.at);
+    Misread { at, error }
 }
 
 impl From<MaterialError> for Misread {
@@ -186,7 +231,8 @@ impl Compiler<'_> {
             |m| &mut m.roots,
             paths.clone(),
             |problems| {
-                let (roots, doubts) = material::roots(&paths, unix_now())?;
+                let (roots, doubts) = material::roots(&paths, unix_now())
+                    .map_err(|e| misread_of(files, &paths, e))?;
                 for doubt in doubts {
                     let problem = problems.warning(at, doubt.message);
                     problem.help(doubt.help.unwrap_or_default());
@@ -290,7 +336,9 @@ impl Compiler<'_> {
     ) -> Option<Arc<RevocationLists>> {
         let paths = self.paths(files);
         self.material(at, |m| &mut m.lists, paths.clone(), |problems| {
-            let (lists, older) = RevocationLists::newest(material::revocation_lists(&paths)?);
+            let lists =
+                material::revocation_lists(&paths).map_err(|e| misread_of(files, &paths, e))?;
+            let (lists, older) = RevocationLists::newest(lists);
             for list in older {
                 problems.warning(
                     at,
@@ -308,21 +356,21 @@ impl Compiler<'_> {
     }
 
     /// A chain with its key, and whatever is stapled to it.
-    pub(super) fn certified(
-        &mut self,
-        at: Span,
-        key_at: Span,
-        files: PairFiles,
-    ) -> Option<Arc<Pair>> {
+    pub(super) fn certified(&mut self, places: PairPlaces, files: PairFiles) -> Option<Arc<Pair>> {
+        let at = places.cert;
         let policy = self.spec.process.key_permissions.value;
         self.material(
             at,
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
-                let key = Contents::read(&files.key)?;
-                secrecy(policy, key_at, material::exposed_key(&key), problems)?;
-                let (pair, weaknesses) = material::pair(&files, &key)?;
+                let contents = PairContents::read(&files).map_err(|e| places.misread(&files, e))?;
+                if let Some(exposed) = contents.exposed() {
+                    let at = places.of(&files, &exposed.0.path);
+                    secrecy(policy, at, Some(exposed), problems)?;
+                }
+                let (pair, weaknesses) =
+                    material::pair(&files, &contents).map_err(|e| places.misread(&files, e))?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
@@ -350,9 +398,9 @@ impl Compiler<'_> {
         }
         let place = files.cert.display();
         let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
-        let found = Contents::read(&files.key).and_then(|key| {
-            let exposed = material::exposed_key(&key).filter(|_| refuses);
-            Ok((material::pair(files, &key)?, exposed))
+        let found = PairContents::read(files).and_then(|contents| {
+            let exposed = contents.exposed().filter(|_| refuses);
+            Ok((material::pair(files, &contents)?, exposed))
         });
         let why = match found {
             Err(error) | Ok((_, Some(Exposed(error)))) => error.message,

@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use super::Compiler;
 use super::client_auth::RevocationKeys;
 use super::health::{balance, connect, health, on_gone, passable, passive, seals_checks};
+use super::materials::PairPlaces;
 use super::serving::groups;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
@@ -368,7 +369,11 @@ impl Compiler<'_> {
             ocsp: None,
             cert,
         };
-        self.certified(spec.cert.at, spec.at, files)
+        let places = PairPlaces {
+            key: spec.key.as_ref().map_or(spec.cert.at, |key| key.at),
+            ..PairPlaces::all(spec.cert.at)
+        };
+        self.certified(places, files)
             .map(|pair| Arc::clone(&pair.key))
     }
 }

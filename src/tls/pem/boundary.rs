@@ -1,0 +1,135 @@
+//! What a line of PEM is: a boundary, something that resembles one, or neither.
+
+/// A line, without the spaces around it.
+pub(super) enum Line<'a> {
+    /// A BEGIN line with this label.
+    Begin(&'a str),
+    /// An END line with this label.
+    End(&'a str),
+    /// Somebody meant a boundary, and no reader would take it for one.
+    Damaged {
+        /// What is wrong with it.
+        reason: &'static str,
+        /// The way out.
+        help: &'static str,
+    },
+    /// Text or base64.
+    Other(&'a [u8]),
+}
+
+/// A byte-order mark in UTF-8. Where files were joined there is one before each.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+const DASHES: &[u8] = b"-----";
+
+/// Words of the labels that are in use.
+const LABEL_WORDS: [&str; 7] = [
+    "CERTIFICATE",
+    "CRL",
+    "KEY",
+    "PARAMETERS",
+    "REQUEST",
+    "PKCS7",
+    "CMS",
+];
+
+pub(super) fn read(line: &[u8]) -> Line<'_> {
+    let line = line.trim_ascii();
+    let line = line.strip_prefix(BOM).unwrap_or(line).trim_ascii();
+    if let Some(boundary) = exact(line) {
+        return boundary;
+    }
+    if !resembles(line) {
+        return Line::Other(line);
+    }
+    let after_begin = |at: usize| {
+        line.get(at + 1..)
+            .is_some_and(|rest| find(rest, b"-----BEGIN").is_some())
+    };
+    if find(line, b"-----END").is_some_and(after_begin) {
+        return Line::Damaged {
+            reason: "the END and the BEGIN of two blocks are glued together on one line",
+            help: "begin a new line before each `-----BEGIN`; `awk 1 A B >C` joins files so, where `cat` does not",
+        };
+    }
+    if line.starts_with(DASHES) {
+        return Line::Damaged {
+            reason: "this is no whole BEGIN or END line: it has more or less on it than `-----BEGIN LABEL-----`",
+            help: "write the BEGIN line, the base64 and the END line on lines of their own",
+        };
+    }
+    Line::Damaged {
+        reason: "this resembles a BEGIN or END line, and is none",
+        help: "a boundary is `-----BEGIN LABEL-----` or `-----END LABEL-----`, alone on its line with five hyphens on each side; take a block that is not meant out of the file",
+    }
+}
+
+/// A boundary as RFC 7468 section 3 writes it.
+fn exact<'a>(line: &'a [u8]) -> Option<Line<'a>> {
+    let inner = line.strip_prefix(DASHES)?.strip_suffix(DASHES)?;
+    let (make, label): (fn(&'a str) -> Line<'a>, _) = match inner.strip_prefix(b"BEGIN ") {
+        Some(label) => (Line::Begin, label),
+        None => (Line::End, inner.strip_prefix(b"END ")?),
+    };
+    let label = std::str::from_utf8(label).ok()?;
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic());
+    let is_label = label.split([' ', '-']).all(is_word);
+    is_label.then(|| make(label))
+}
+
+/// Whether somebody would read a line as a boundary: hyphens of another number or kind, spaces in other
+/// places, other case, something before or behind it.
+fn resembles(line: &[u8]) -> bool {
+    let has = |word: &[u8]| {
+        line.windows(word.len())
+            .any(|w| w.eq_ignore_ascii_case(word))
+    };
+    if !has(b"BEGIN") && !has(b"END") {
+        return false;
+    }
+    let text = plain(line);
+    let upper = text.to_ascii_uppercase();
+    let has_label = |text: &str| LABEL_WORDS.iter().any(|word| text.contains(word));
+    let loud = has_word(&text);
+    let quiet = has_word(&upper) && has_label(&upper);
+    let run = text
+        .split(|c| c != '-')
+        .map(str::len)
+        .max()
+        .unwrap_or_default();
+    let framed = text.starts_with('-') || text.ends_with('-');
+    let bare = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let bare = bare.starts_with("BEGIN ") || bare.starts_with("END ");
+    match run {
+        4.. => loud || quiet,
+        2.. if framed => quiet,
+        1.. if framed => quiet && loud,
+        _ => bare && has_label(&text),
+    }
+}
+
+/// Whether BEGIN or END stands there as a word.
+fn has_word(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric())
+        .any(|word| word == "BEGIN" || word == "END")
+}
+
+/// A line with all kinds of dashes made hyphens, and without what is not seen. Of dashes in another
+/// encoding than UTF-8 only the broken bytes are left; they count as dashes.
+fn plain(line: &[u8]) -> String {
+    String::from_utf8_lossy(line)
+        .chars()
+        .filter_map(|c| match c {
+            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' => None,
+            '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' => Some('-'),
+            '\u{2500}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' | '\u{fffd}' => Some('-'),
+            other => Some(other),
+        })
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+fn find(line: &[u8], word: &[u8]) -> Option<usize> {
+    line.windows(word.len()).position(|window| window == word)
+}

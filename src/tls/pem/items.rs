@@ -1,0 +1,189 @@
+//! Certificates, lists and keys out of files: every block of a file is what its label says, or the file
+//! is refused.
+
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
+    PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+
+use super::foreign::{self, element};
+use super::labels::{Role, Use, accept};
+use super::{Block, DAMAGED, Item, Refusal, blocks, is_der};
+
+/// A certificate and its issuers, in the order of the file; at least one. Private keys and parameters
+/// beside them are left to [`key`].
+///
+/// # Errors
+///
+/// When anything in the file is damaged or does not belong there.
+pub fn chain(bytes: &[u8]) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
+    certificates(bytes, Use::Chain)
+}
+
+/// CAs that are to be trusted; at least one, and nothing else.
+///
+/// # Errors
+///
+/// As [`chain`], and when there is a block of anything else.
+pub fn authorities(bytes: &[u8]) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
+    certificates(bytes, Use::Authorities)
+}
+
+fn certificates(bytes: &[u8], of: Use) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
+    let blocks = checked(bytes, of)?;
+    let certificates = blocks
+        .into_iter()
+        .filter(|block| Role::of(block.label).is_certificate());
+    let found: Vec<_> = certificates
+        .map(|block| Item {
+            line: block.line,
+            value: block.der.into(),
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(nothing(of));
+    }
+    Ok(found)
+}
+
+/// Revocation lists; at least one, and nothing else. A file in DER holds one.
+///
+/// # Errors
+///
+/// As [`chain`], and when there is a block of anything else.
+pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'static>>>, Refusal> {
+    if is_der(bytes) && is_list(bytes) {
+        return Ok(vec![Item {
+            line: 1,
+            value: bytes.to_vec().into(),
+        }]);
+    }
+    let blocks = checked(bytes, Use::Lists)?;
+    if blocks.is_empty() {
+        return Err(nothing(Use::Lists));
+    }
+    let found = blocks.into_iter().map(|block| Item {
+        line: block.line,
+        value: block.der.into(),
+    });
+    Ok(found.collect())
+}
+
+/// The private key of a file, which has no other. Its chain may be beside it.
+///
+/// # Errors
+///
+/// As [`chain`], and when there are several keys: which one is meant is not guessed.
+pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
+    let blocks = checked(bytes, Use::Key)?;
+    let mut keys = blocks
+        .into_iter()
+        .filter(|block| Role::of(block.label).is_key());
+    let Some(block) = keys.next() else {
+        return Err(nothing(Use::Key));
+    };
+    if let Some(second) = keys.next() {
+        let reason = format!(
+            "a second private key; the first begins on line {}",
+            block.line
+        );
+        return Err(Refusal::new(
+            second.line,
+            reason,
+            "leave the one that belongs to the certificate in this file",
+        ));
+    }
+    let value = match Role::of(block.label) {
+        Role::Pkcs1 => PrivatePkcs1KeyDer::from(block.der).into(),
+        Role::Sec1 => PrivateSec1KeyDer::from(block.der).into(),
+        _ => PrivatePkcs8KeyDer::from(block.der).into(),
+    };
+    Ok(Item {
+        line: block.line,
+        value,
+    })
+}
+
+/// All blocks of a file, each of which is what its label says.
+fn checked(bytes: &[u8], of: Use) -> Result<Vec<Block<'_>>, Refusal> {
+    foreign::refuse(bytes, of)?;
+    let blocks = blocks(bytes, |label| accept(of, label))?;
+    for block in &blocks {
+        block.check()?;
+    }
+    Ok(blocks)
+}
+
+fn nothing(of: Use) -> Refusal {
+    Refusal::new(None, format!("holds no {}", of.wanted()), of.must_hold())
+}
+
+impl Block<'_> {
+    /// Whether the content is what the label says, and nothing is behind it.
+    fn check(&self) -> Result<(), Refusal> {
+        let (role, label) = (Role::of(self.label), self.label);
+        let is_right = match role {
+            Role::Certificate => is_certificate(&self.der),
+            Role::TrustedCertificate => {
+                self.check_trusted()?;
+                true
+            }
+            Role::List => is_list(&self.der),
+            Role::Pkcs8 => self.begins_with(&[0x02, 0x30]),
+            Role::Pkcs1 => self.begins_with(&[0x02, 0x02]),
+            Role::Sec1 => self.begins_with(&[0x02, 0x04]),
+            Role::EncryptedKey | Role::Parameters | Role::Other => true,
+        };
+        if is_right {
+            return Ok(());
+        }
+        let reason =
+            format!("the block `{label}` does not hold what its label says, or is damaged");
+        let help = if role.is_key() {
+            "have it written anew: openssl pkey -in FILE -out FILE.pem; if that cannot read it either, the key is lost"
+        } else {
+            DAMAGED
+        };
+        Err(Refusal::new(self.line, reason, help))
+    }
+
+    /// Whether this is one sequence, and its elements begin with these tags.
+    fn begins_with(&self, tags: &[u8]) -> bool {
+        let Some((0x30, mut inner, [])) = element(&self.der) else {
+            return false;
+        };
+        tags.iter().all(|expected| match element(inner) {
+            Some((tag, _, rest)) => {
+                inner = rest;
+                tag == *expected
+            }
+            None => false,
+        })
+    }
+
+    /// OpenSSL puts behind such a certificate for what it is trusted, and for what not. A certificate with
+    /// nothing behind it is one like all others.
+    fn check_trusted(&self) -> Result<(), Refusal> {
+        match X509Certificate::from_der(&self.der) {
+            Ok(([], _)) => Ok(()),
+            Ok(_) => Err(Refusal::new(
+                self.line,
+                "`TRUSTED CERTIFICATE` with trust settings of OpenSSL, which would not be obeyed here",
+                "write it as a plain certificate, trusted for all that it is used for: openssl x509 -in FILE -out FILE.pem",
+            )),
+            Err(_) => {
+                let reason = "the block `TRUSTED CERTIFICATE` holds no certificate, or is damaged";
+                Err(Refusal::new(self.line, reason, DAMAGED))
+            }
+        }
+    }
+}
+
+fn is_certificate(der: &[u8]) -> bool {
+    matches!(X509Certificate::from_der(der), Ok(([], _)))
+}
+
+fn is_list(der: &[u8]) -> bool {
+    matches!(CertificateRevocationList::from_der(der), Ok(([], _)))
+}

@@ -1,0 +1,203 @@
+//! PEM (RFC 7468), read strictly: every line is text outside of blocks, a boundary, or base64 within a
+//! block. What resembles a boundary and is none is refused, as are blocks of a kind that the caller did
+//! not ask for: a certificate or a list that is skipped changes who is trusted. Pure; knows no file.
+
+mod boundary;
+mod foreign;
+mod items;
+mod labels;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use boundary::Line;
+pub use foreign::{is_der, refuse_pem};
+pub use items::{authorities, chain, key, lists};
+
+/// Why bytes are refused, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The line that is at fault, counted from 1, where it is one.
+    pub line: Option<usize>,
+    /// What is wrong. Has no bytes of the file in it but the labels of blocks.
+    pub reason: String,
+    /// The way out.
+    pub help: String,
+}
+
+impl Refusal {
+    fn new(line: impl Into<Option<usize>>, reason: impl Into<String>, help: &str) -> Self {
+        Self {
+            line: line.into(),
+            reason: reason.into(),
+            help: help.to_owned(),
+        }
+    }
+}
+
+/// Something that a block held, and the line on which that block begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item<T> {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What the block held.
+    pub value: T,
+}
+
+/// One block.
+struct Block<'a> {
+    label: &'a str,
+    /// Where it begins.
+    line: usize,
+    der: Vec<u8>,
+}
+
+/// A block whose end was not seen yet.
+struct Open<'a> {
+    label: &'a str,
+    line: usize,
+    base64: Vec<u8>,
+}
+
+/// All blocks of a text, in order. `accept` says of each label whether a block of that kind may be here;
+/// if not, its reason and the way out.
+fn blocks<'a>(
+    text: &'a [u8],
+    accept: impl Fn(&str) -> Result<(), (String, &'static str)>,
+) -> Result<Vec<Block<'a>>, Refusal> {
+    let mut found = Vec::new();
+    let mut open: Option<Open<'_>> = None;
+    for (line, bytes) in (1..).zip(lines(text)) {
+        let read = boundary::read(bytes);
+        if let Line::Damaged { reason, help } = read {
+            return Err(Refusal::new(line, reason, help));
+        }
+        open = match (open.take(), read) {
+            (None, Line::Begin(label)) => {
+                accept(label).map_err(|(reason, help)| Refusal::new(line, reason, help))?;
+                Some(Open {
+                    label,
+                    line,
+                    base64: Vec::new(),
+                })
+            }
+            (None, Line::End(label)) => {
+                let reason = format!("`END {label}` without a BEGIN line before it");
+                return Err(Refusal::new(line, reason, DAMAGED));
+            }
+            (None, Line::Other(text)) if is_stray_base64(text) => {
+                let reason = "base64 outside of a block: its BEGIN line is missing or damaged";
+                return Err(Refusal::new(line, reason, DAMAGED));
+            }
+            (None, _) => None,
+            (Some(block), Line::End(label)) if label == block.label => {
+                found.push(block.close()?);
+                None
+            }
+            (Some(block), Line::End(label)) => {
+                let (begun, at) = (block.label, block.line);
+                let reason =
+                    format!("`END {label}` ends the block that began as `{begun}` on line {at}");
+                return Err(Refusal::new(line, reason, DAMAGED));
+            }
+            (Some(block), Line::Begin(_)) => return Err(block.unfinished()),
+            (Some(mut block), Line::Other(text)) => {
+                block.add(line, text)?;
+                Some(block)
+            }
+            (_, Line::Damaged { .. }) => None,
+        };
+    }
+    match open {
+        Some(block) => Err(block.unfinished()),
+        None => Ok(found),
+    }
+}
+
+/// What to do about a file that was damaged on its way.
+const DAMAGED: &str = "take the file once more from where it comes, or take the damaged block out";
+
+impl<'a> Open<'a> {
+    fn unfinished(&self) -> Refusal {
+        let label = self.label;
+        let reason = format!("the block `{label}` that begins here has no END line");
+        Refusal::new(self.line, reason, DAMAGED)
+    }
+
+    /// One line of base64. Blank lines and spaces around it carry nothing.
+    fn add(&mut self, line: usize, text: &[u8]) -> Result<(), Refusal> {
+        if text.contains(&b':') {
+            return Err(self.header(line, text));
+        }
+        let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+        if !text.iter().all(is_base64) {
+            let reason = format!("the block `{}` is damaged: this is no base64", self.label);
+            return Err(Refusal::new(line, reason, DAMAGED));
+        }
+        self.base64.extend_from_slice(text);
+        Ok(())
+    }
+
+    /// Headers (RFC 1421 section 4.6) are written only by what encrypts keys.
+    fn header(&self, line: usize, text: &[u8]) -> Refusal {
+        if text.starts_with(b"Proc-Type:") || text.starts_with(b"DEK-Info:") {
+            let (reason, help) = labels::ENCRYPTED;
+            return Refusal::new(self.line, reason, help);
+        }
+        let reason = format!(
+            "the block `{}` has a header, which has no meaning here",
+            self.label
+        );
+        Refusal::new(line, reason, "take the header's lines out of the block")
+    }
+
+    fn close(self) -> Result<Block<'a>, Refusal> {
+        let Self {
+            label,
+            line,
+            base64,
+        } = self;
+        if base64.is_empty() {
+            let reason = format!("the block `{label}` is empty");
+            return Err(Refusal::new(line, reason, DAMAGED));
+        }
+        let der = STANDARD.decode(base64).map_err(|_| {
+            let reason = format!("the block `{label}` is damaged: its base64 is not whole");
+            Refusal::new(line, reason, DAMAGED)
+        })?;
+        Ok(Block { label, line, der })
+    }
+}
+
+/// Lines that end in LF, CR LF or CR alone.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text.iter().position(|byte| b"\r\n".contains(byte));
+        let (line, ending) = text.split_at(end.unwrap_or(text.len()));
+        rest = ending
+            .strip_prefix(b"\r\n")
+            .or_else(|| ending.get(1..))
+            .filter(|_| end.is_some());
+        Some(line)
+    })
+}
+
+/// Whether a line of text is most likely a part of a block whose boundary was lost: long, of base64 alone
+/// and of all its kinds of characters. A rule of `=`, a fingerprint in hexadecimal or in base64 is not.
+fn is_stray_base64(text: &[u8]) -> bool {
+    const LONG: usize = 48;
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = text.get(..text.len() - padding).unwrap_or_default();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    text.len() >= LONG
+        && padding <= 2
+        && digits.iter().all(is_digit)
+        && digits.iter().any(u8::is_ascii_uppercase)
+        && digits.iter().any(u8::is_ascii_lowercase)
+        && digits.iter().any(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests;
