@@ -195,15 +195,19 @@ impl Relay {
             .or_else(|| (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean))
     }
 
+    /// Whether a peer has not taken everything, be it from us or from the kernel.
+    fn is_undelivered(&self) -> bool {
+        let stuck = self.up.is_stuck() || self.down.is_stuck();
+        stuck || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
+    }
+
     fn expiry(&self, limit: clock::Limit) -> RelayEnd {
         match limit {
             clock::Limit::Idle => RelayEnd::Idle,
             clock::Limit::Lifetime => RelayEnd::Lifetime,
             clock::Limit::Drain => RelayEnd::Ordered(Reason::Drain),
             clock::Limit::Ordered(reason) => RelayEnd::Ordered(reason),
-            clock::Limit::HalfClose if self.up.is_stuck() || self.down.is_stuck() => {
-                RelayEnd::Undelivered
-            }
+            clock::Limit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
             clock::Limit::HalfClose if self.up.has_ended() => RelayEnd::EndedAlone(Side::Client),
             clock::Limit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
         }

@@ -160,6 +160,25 @@ fn what_a_peer_does_not_take_after_the_other_ended_is_given_up() {
         .must_have("stage", "relay");
 }
 
+/// What a client does not take is its own doing, wherever it waits: with us or in the kernel.
+#[test]
+fn a_client_that_does_not_take_the_rest_is_not_blamed_on_the_origin_that_has_ended() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.send(noise(400 << 10, 5));
+        stream.end();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_endpoint("timeouts: { half_close: 300ms }")
+        .start();
+    let client = proxy.dial("forward").with_small_window();
+    proxy
+        .outcome_of(&client)
+        .must_be("half_close_timeout")
+        .must_have("fault", "policy");
+}
+
 #[test]
 fn a_lifetime_ends_even_a_busy_connection() {
     let origin = Origin::echo();
