@@ -22,6 +22,7 @@ needed=(
     etcd:etcd-server
     postgres:postgresql
     psql:postgresql-client
+    python3:python3
 )
 
 # Servers live in sbin, and PostgreSQL in a directory for each version.
@@ -84,6 +85,18 @@ else
     echo "missing Debian packages: ${packages[*]}" >&2
     echo "install them: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
     exit 1
+fi
+
+step 'grpcio of PyPI, for the test of gRPC'
+if [[ -x target/grpc/bin/python ]] && target/grpc/bin/python -c 'import grpc' 2>/dev/null; then
+    echo 'here'
+elif rm -rf target/grpc && python3 -m venv target/grpc &&
+    target/grpc/bin/pip install --quiet --disable-pip-version-check 'grpcio==1.*'; then
+    echo 'installed in target/grpc'
+else
+    # The test says that it was skipped when there is none.
+    rm -rf target/grpc
+    echo 'skipped: it needs python3-venv and a way to PyPI'
 fi
 
 step 'formatting'

@@ -60,9 +60,36 @@ impl Stage {
             Self::Relay => "relay",
         }
     }
+
+    /// Whether a connection that ends in this stage had come to its relay.
+    pub const fn after(self) -> After {
+        match self {
+            Self::Relay => After::Relay,
+            _ => After::Setup,
+        }
+    }
 }
 
-/// Who caused an ending.
+/// How far a connection had come when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It was still being set up: its client has got nothing from an origin.
+    Setup,
+    /// The relay had begun.
+    Relay,
+}
+
+impl After {
+    /// The word used in logs, metrics and docs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// Who caused an ending that failed somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The client, or the way to it.
@@ -103,7 +130,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// Whose fault this reason is; `None` for a good end.
+            /// Whose fault this reason is, where it is one; `None` for what never is.
             pub const fn fault(self) -> Option<Fault> {
                 match self { $(Self::$name => $fault,)+ }
             }
@@ -260,8 +287,17 @@ pub struct Outcome {
     pub stage: Stage,
     /// Why it ended.
     pub reason: Reason,
+    /// Whose fault that was: the reason's, or nobody's where nothing was lost by it.
+    pub fault: Option<Fault>,
     /// Free text, if there is any.
     pub detail: Option<String>,
+}
+
+impl Outcome {
+    /// Whether it ended in its set-up or after its relay had begun.
+    pub const fn after(&self) -> After {
+        self.stage.after()
+    }
 }
 
 #[cfg(test)]

@@ -11,21 +11,40 @@ use tokio::io::unix::AsyncFd;
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number on every architecture that we build for.
 const SIOCOUTQ: Opcode = 0x5411;
 
-/// How many bytes of a TCP socket's send queue its peer has not acknowledged yet, and still may. After a
-/// reset the queue stays as it was, so the state of the connection is asked for, too.
+/// How many bytes of a TCP socket's send queue its peer has not acknowledged yet, and still may.
 pub(crate) fn undelivered(socket: BorrowedFd<'_>) -> usize {
+    match unacknowledged(socket) {
+        // After a reset the queue stays as it was.
+        bytes if bytes > 0 && tcp_state(socket) != TCP_CLOSE => bytes,
+        _ => 0,
+    }
+}
+
+/// How many bytes that were written to a TCP socket its peer has not acknowledged, also when it has
+/// reset the connection and never will.
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
     // provides, and touches nothing else.
     let queued: rustix::io::Result<i32> = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) };
     let queued = queued.ok().and_then(|bytes| usize::try_from(bytes).ok());
-    queued
-        .filter(|bytes| *bytes > 0 && !is_closed(socket))
-        .unwrap_or(0)
+    queued.unwrap_or(0)
 }
 
-/// Whether a TCP connection is over, as far as the kernel is concerned (`TCP_CLOSE`).
-fn is_closed(socket: BorrowedFd<'_>) -> bool {
-    const TCP_CLOSE: u8 = 7;
+/// Whether the peer of a TCP socket has ended its stream or reset the connection, as far as the kernel
+/// knows; what it had sent before may still be unread.
+pub(crate) fn peer_has_ended(socket: BorrowedFd<'_>) -> bool {
+    const OPEN: [u8; 3] = [TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2];
+    !OPEN.contains(&tcp_state(socket))
+}
+
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_FIN_WAIT1: u8 = 4;
+const TCP_FIN_WAIT2: u8 = 5;
+const TCP_CLOSE: u8 = 7;
+
+/// The state of a TCP connection, as `net/tcp_states.h` numbers them. One that cannot be asked is
+/// closed.
+fn tcp_state(socket: BorrowedFd<'_>) -> u8 {
     // `tcpi_state` is the first byte of `struct tcp_info`, and the kernel writes no more than asked.
     let mut state = 0_u8;
     let mut len: libc::socklen_t = 1;
@@ -39,7 +58,7 @@ fn is_closed(socket: BorrowedFd<'_>) -> bool {
             &mut len,
         )
     };
-    result != 0 || state == TCP_CLOSE
+    if result == 0 { state } else { TCP_CLOSE }
 }
 
 /// Lets a listening socket accept data with the SYN, for so many connections at once (RFC 7413).

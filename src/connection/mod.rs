@@ -31,7 +31,7 @@ use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
 use crate::outcome::{Failure, Farewell, Reason, Stage};
-use crate::relay::{Limits, Relay, RelayEnd, Side};
+use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
 use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
 use crate::tls::blame;
@@ -455,7 +455,8 @@ impl Journey<'_> {
             // In TLS 1.3 our handshake is done before the origin has judged our certificate.
             self.record.was_in(Stage::OriginTls);
         }
-        self.record.end(reason, detail);
+        let fault = reason.fault().filter(|_| !is_harmless(end));
+        self.record.end_by(fault, reason, detail);
     }
 }
 
@@ -481,11 +482,19 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Idle => (Reason::IdleTimeout, None),
         RelayEnd::Lifetime => (Reason::Lifetime, None),
         RelayEnd::Ordered(reason) => (*reason, None),
-        RelayEnd::Reset(Side::Client, error) => (Reason::ClientReset, Some(error.to_string())),
-        RelayEnd::Reset(Side::Origin, error) => (Reason::OriginReset, Some(error.to_string())),
-        RelayEnd::Truncated(Side::Client) => (Reason::ClientTruncated, None),
-        RelayEnd::Truncated(Side::Origin) => (Reason::OriginTruncated, None),
+        RelayEnd::Reset(Side::Client, error, _) => (Reason::ClientReset, Some(error.to_string())),
+        RelayEnd::Reset(Side::Origin, error, _) => (Reason::OriginReset, Some(error.to_string())),
+        RelayEnd::Truncated(Side::Client, _) => (Reason::ClientTruncated, None),
+        RelayEnd::Truncated(Side::Origin, _) => (Reason::OriginTruncated, None),
         RelayEnd::Failed(Side::Client, error) => (blame::client(error), Some(error.to_string())),
         RelayEnd::Failed(Side::Origin, error) => (blame::origin(error), Some(error.to_string())),
     }
+}
+
+/// Whether it is nobody's fault, though it was no clean end: a cut by which nobody has lost anything.
+const fn is_harmless(end: &RelayEnd) -> bool {
+    matches!(
+        end,
+        RelayEnd::Reset(_, _, Loss::None) | RelayEnd::Truncated(_, Loss::None)
+    )
 }

@@ -13,7 +13,7 @@ use crate::leg::Socket;
 use crate::lifecycle::{Entry, Register, Registered};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
-use crate::outcome::{Outcome, Reason, Stage};
+use crate::outcome::{Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
@@ -238,8 +238,13 @@ impl<'a> Recorder<'a> {
         Some(entry)
     }
 
-    /// The connection has ended. Only the first call counts.
+    /// The connection has ended, by the fault that its reason has. Only the first call counts.
     pub(super) fn end(&mut self, reason: Reason, detail: Option<String>) {
+        self.end_by(reason.fault(), reason, detail);
+    }
+
+    /// The same, by this fault or by none.
+    pub(super) fn end_by(&mut self, fault: Option<Fault>, reason: Reason, detail: Option<String>) {
         let mut record = match self.page.take() {
             Some(Page::Draft(record)) => *record,
             Some(Page::Entered(entry)) => last_state(entry.leave()),
@@ -247,17 +252,18 @@ impl<'a> Recorder<'a> {
         };
         record.stages.spend(self.stage, self.entered.elapsed());
         record.total = self.start.elapsed();
-        self.counts.end(
-            record.route.as_deref(),
-            reason,
-            record.bytes_up,
-            record.bytes_down,
-        );
         let outcome = Outcome {
             stage: self.stage,
             reason,
+            fault,
             detail,
         };
+        self.counts.end(
+            record.route.as_deref(),
+            &outcome,
+            record.bytes_up,
+            record.bytes_down,
+        );
         self.log.closed(&record, &outcome);
     }
 }

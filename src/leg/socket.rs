@@ -277,6 +277,30 @@ impl Socket {
         }
     }
 
+    /// How many bytes that were written the peer has not acknowledged, also when it never will; unknown of
+    /// a unix socket, and then 0.
+    pub fn unacknowledged(&self) -> usize {
+        match &self.stream {
+            Stream::Tcp(stream) => sys::unacknowledged(stream.as_fd()),
+            Stream::Unix(_) => 0,
+        }
+    }
+
+    /// How many bytes have come from the peer and were not read yet.
+    pub fn unread(&self) -> usize {
+        let unread = rustix::io::ioctl_fionread(self).unwrap_or(0);
+        usize::try_from(unread).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the peer's end has arrived, though what it had sent before may be unread; unknown of a unix
+    /// socket.
+    pub fn peer_has_ended(&self) -> bool {
+        match &self.stream {
+            Stream::Tcp(stream) => sys::peer_has_ended(stream.as_fd()),
+            Stream::Unix(_) => false,
+        }
+    }
+
     /// Waits until the peer has acknowledged all that was written, is gone, or `deadline` comes.
     /// A reset throws the send queue away, so what was sent must have arrived before one is made.
     pub async fn delivered(&self, deadline: Instant) {

@@ -251,8 +251,9 @@ impl AccessRecord {
             line.number("total", milliseconds(self.total));
         });
         if let Some(outcome) = outcome {
+            line.string("after", outcome.after().word());
             line.string("stage", outcome.stage.word());
-            line.maybe("fault", outcome.reason.fault().map(|f| f.word()));
+            line.maybe("fault", outcome.fault.map(|f| f.word()));
             line.string("reason", outcome.reason.code());
             maybe_escaped(line, "detail", outcome.detail.as_deref());
         }

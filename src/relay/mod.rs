@@ -12,6 +12,7 @@
 
 mod clock;
 mod flow;
+mod loss;
 mod teardown;
 
 use std::future::{Future, poll_fn};
@@ -23,6 +24,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::clock::Clock;
 use self::flow::{Cut, Flow};
+pub use self::loss::Loss;
+use self::loss::{Exchange, Peer};
 pub use self::teardown::Teardown;
 use crate::leg::Leg;
 use crate::lifecycle::Leash;
@@ -77,9 +80,9 @@ pub enum RelayEnd {
     /// It was ended from outside.
     Ordered(Reason),
     /// This side reset its connection.
-    Reset(Side, std::io::Error),
+    Reset(Side, std::io::Error, Loss),
     /// This side's TLS stream ended without close_notify.
-    Truncated(Side),
+    Truncated(Side, Loss),
     /// This side broke TLS or sent an alert.
     Failed(Side, rustls::Error),
 }
@@ -94,6 +97,10 @@ pub struct Relay {
     limits: Limits,
     /// What the peers had not taken when nothing had moved for as long as may be.
     undelivered: Option<usize>,
+    /// How much the client had sent when the origin last sent something.
+    up_at_last_down: u64,
+    /// How much the origin had sent when the client ended.
+    down_at_end: Option<u64>,
 }
 
 impl Relay {
@@ -109,6 +116,8 @@ impl Relay {
             clock: Clock::new(limits),
             limits,
             undelivered: None,
+            up_at_last_down: 0,
+            down_at_end: None,
         }
     }
 
@@ -142,8 +151,15 @@ impl Relay {
         let before = self.up.progress() + self.down.progress();
         self.up
             .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
+        let down = self.down.moved();
+        if self.up.ended_well() {
+            self.down_at_end.get_or_insert(down);
+        }
         self.down
             .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
+        if self.down.moved() != down {
+            self.up_at_last_down = self.up.moved();
+        }
         if self.up.is_nudged() {
             cx.waker().wake_by_ref();
         }
@@ -183,16 +199,42 @@ impl Relay {
 
     /// The end of the relay, once one direction was cut or both are done.
     fn end(&mut self) -> Option<RelayEnd> {
-        let cut = |flow: &mut Flow, side| {
-            flow.take_cut().map(|cut| match cut {
-                Cut::Reset(error) => RelayEnd::Reset(side, error),
-                Cut::Truncated => RelayEnd::Truncated(side),
-                Cut::Failed(error) => RelayEnd::Failed(side, error),
-            })
+        if let Some(cut) = self.up.take_cut() {
+            return Some(self.cut(Side::Client, cut));
+        }
+        if let Some(cut) = self.down.take_cut() {
+            return Some(self.cut(Side::Origin, cut));
+        }
+        (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean)
+    }
+
+    fn cut(&self, side: Side, cut: Cut) -> RelayEnd {
+        match cut {
+            Cut::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).cut_by(side)),
+            Cut::Truncated => RelayEnd::Truncated(side, self.exchange(side).cut_by(side)),
+            Cut::Failed(error) => RelayEnd::Failed(side, error),
+        }
+    }
+
+    /// How far the two sides have come, of which `gone` was cut.
+    fn exchange(&self, gone: Side) -> Exchange {
+        let peer = |side, leg: &Leg, from: &Flow, to: &Flow, other: &Leg| Peer {
+            // The end of the one that is still there may be in the kernel, and not read yet.
+            ended: from.ended_well() || (side != gone && leg.socket.peer_has_ended()),
+            held: to.held(),
+            late: to.late() + other.socket.unread(),
+            unacknowledged: leg.socket.unacknowledged(),
         };
-        cut(&mut self.up, Side::Client)
-            .or_else(|| cut(&mut self.down, Side::Origin))
-            .or_else(|| (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean))
+        let (client, origin) = (&self.client, &self.origin);
+        let (up, down) = (self.up.moved(), self.down.moved());
+        Exchange {
+            client: peer(Side::Client, client, &self.up, &self.down, origin),
+            origin: peer(Side::Origin, origin, &self.down, &self.up, client),
+            up,
+            down,
+            up_since_down: up - self.up_at_last_down,
+            down_since_end: down - self.down_at_end.unwrap_or(down),
+        }
     }
 
     /// Whether a peer has not taken everything, be it from us or from the kernel.

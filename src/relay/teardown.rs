@@ -41,12 +41,12 @@ impl Teardown {
                 relay.origin.socket.close();
                 return None;
             }
-            RelayEnd::Reset(side, _) | RelayEnd::Truncated(side) | RelayEnd::Failed(side, _) => {
-                match side {
-                    Side::Client => (LAST_BYTES, patient),
-                    Side::Origin => (patient, LAST_BYTES),
-                }
-            }
+            RelayEnd::Reset(side, ..)
+            | RelayEnd::Truncated(side, _)
+            | RelayEnd::Failed(side, _) => match side {
+                Side::Client => (LAST_BYTES, patient),
+                Side::Origin => (patient, LAST_BYTES),
+            },
             _ => (LAST_BYTES, LAST_BYTES),
         };
         Some(Self {

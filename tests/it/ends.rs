@@ -90,6 +90,7 @@ fn a_client_that_ended_waits_only_so_long_for_its_origin() {
     let record = proxy.outcome_of(&client);
     record
         .must_be("client_closed")
+        .must_have("after", "relay")
         .must_have("stage", "relay")
         .must_have("fault", "client");
 }

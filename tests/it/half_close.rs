@@ -269,10 +269,12 @@ fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
             "{mode}"
         );
         let record = proxy.outcome_from(address);
+        // Who has had an answer may go with a word; on a passthrough the origin's handshake is one.
+        let fault = if mode == "passthrough" { "" } else { "client" };
         record
             .must_be("client_reset")
             .must_have("stage", "relay")
-            .must_have("fault", "client");
+            .must_have("fault", fault);
     }
 }
 

@@ -36,12 +36,19 @@ fn a_connection_is_counted_by_its_outcome_and_its_bytes() {
     proxy.outcome().must_be("unknown_sni");
     let after = at_rest(&proxy);
     let outcomes = |labels: &[(&str, &str)]| after.sum("reseal_outcomes_total", labels);
-    let ok = [EDGE, ("route", "a.test"), ("reason", "ok"), ("fault", "")];
+    let ok = [
+        EDGE,
+        ("route", "a.test"),
+        ("reason", "ok"),
+        ("fault", ""),
+        ("after", "relay"),
+    ];
     let unknown = [
         EDGE,
         ("route", ""),
         ("reason", "unknown_sni"),
         ("fault", "client"),
+        ("after", "setup"),
     ];
     assert_eq!(outcomes(&ok), Some(1.0));
     assert_eq!(outcomes(&unknown), Some(1.0));

@@ -7,7 +7,7 @@ use crate::harness::{
 };
 
 /// A directory with an origin's certificate, and what its client trusts.
-fn with_certificate() -> Directory {
+pub fn with_certificate() -> Directory {
     let directory = Directory::new();
     let identity = pki().origin(&["origin.test", "localhost", "a.test"]);
     directory.write("origin.pem", &identity.cert);
@@ -16,7 +16,7 @@ fn with_certificate() -> Directory {
     directory
 }
 
-fn redis(directory: &Directory, sealed: bool) -> Service {
+pub fn redis(directory: &Directory, sealed: bool) -> Service {
     let file = |name: &str| directory.join(name).display().to_string();
     Service::start(|port| {
         let port = port.to_string();
@@ -128,7 +128,7 @@ fn redis_behind_passthrough() {
     );
 }
 
-fn mosquitto(directory: &Directory, sealed: bool) -> Service {
+pub fn mosquitto(directory: &Directory, sealed: bool) -> Service {
     let root = directory.path().display().to_string();
     Service::start(|port| {
         let tls = match sealed {
@@ -226,7 +226,7 @@ fn mosquitto_behind_passthrough() {
 }
 
 /// PostgreSQL refuses to run as root, so its directory belongs to its own user where we are root.
-fn postgres(directory: &Directory) -> Service {
+pub fn postgres(directory: &Directory, sealed: bool) -> Service {
     let data = directory.join("data");
     std::fs::create_dir(&data).unwrap();
     give_to("postgres", &data);
@@ -252,6 +252,14 @@ fn postgres(directory: &Directory) -> Service {
         "{}",
         String::from_utf8_lossy(&made.stderr)
     );
+    if sealed {
+        for name in ["origin.pem", "origin.key"] {
+            std::fs::copy(directory.join(name), data.join(name)).unwrap();
+        }
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(data.join("origin.key"), own).unwrap();
+        give_to("postgres", &data);
+    }
     let origin = Service::start(|port| {
         let mut command = command_as("postgres", "postgres");
         command
@@ -261,6 +269,10 @@ fn postgres(directory: &Directory) -> Service {
             .args(["-p", &port.to_string()]);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c"]);
         command.arg(format!("unix_socket_directories={}", data.display()));
+        if sealed {
+            command.args(["-c", "ssl=on", "-c", "ssl_cert_file=origin.pem"]);
+            command.args(["-c", "ssl_key_file=origin.key"]);
+        }
         command
     });
     // It accepts connections a moment before it answers queries.
@@ -294,7 +306,7 @@ fn psql(port: u16, query: &str) -> crate::harness::Finished {
 #[test]
 fn postgresql_through_forward() {
     let directory = Directory::new();
-    let origin = postgres(&directory);
+    let origin = postgres(&directory, false);
     let proxy = Proxy::builder().forward(&origin).start();
     let port = proxy.place("forward").port();
     let finished = psql(

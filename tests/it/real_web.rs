@@ -6,8 +6,8 @@ use crate::harness::{Directory, Finished, Proxy, Service, command, output, pki};
 
 /// A web server with a certificate of `names` at the front, or none. It answers every request with
 /// the protocol and server name that it saw.
-fn nginx(directory: &Directory, sealed: bool) -> Service {
-    let identity = pki().origin(&["origin.test", "a.test"]);
+pub fn nginx(directory: &Directory, sealed: bool) -> Service {
+    let identity = pki().origin(&["origin.test", "a.test", "localhost"]);
     directory.write("origin.pem", &identity.cert);
     directory.write("origin.key", &identity.key);
     std::fs::write(directory.join("large"), vec![b'x'; 5 << 20]).unwrap();
@@ -50,7 +50,7 @@ fn nginx(directory: &Directory, sealed: bool) -> Service {
 
 /// Runs curl for `https://a.test/` through the proxy, trusting whoever may answer.
 #[track_caller]
-fn curl(proxy: &Proxy, path: &str, more: &[&str]) -> Finished {
+pub fn curl(proxy: &Proxy, path: &str, more: &[&str]) -> Finished {
     let port = proxy.place("edge").port();
     let trust = proxy
         .directory()

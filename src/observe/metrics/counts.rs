@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::outcome::Reason;
+use crate::outcome::{After, Fault, Outcome, Reason};
 use crate::tls::facts::TlsFacts;
 
 pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
@@ -68,10 +68,12 @@ impl EndpointCounts {
     }
 
     /// The connection has ended, after so many bytes from the client to the origin and back.
-    pub fn end(&self, route: Option<&str>, reason: Reason, up: u64, down: u64) {
+    pub fn end(&self, route: Option<&str>, outcome: &Outcome, up: u64, down: u64) {
         let known = route.and_then(|route| self.routes.get(route));
         let counts = known.unwrap_or(&self.unrouted);
-        if let Some(count) = counts.outcomes.get(reason as usize) {
+        let kind = EndKind::of(outcome) as usize;
+        let count = counts.outcomes.get(kind);
+        if let Some(count) = count.and_then(|kind| kind.get(outcome.reason as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         if up > 0 {
@@ -99,9 +101,48 @@ struct DoorCounts {
     handshakes: [AtomicU64; HANDSHAKES.len()],
 }
 
+/// What tells outcomes of one reason apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndKind {
+    /// In the set-up.
+    Setup,
+    /// After the relay had begun, by the fault that the reason has.
+    Relay,
+    /// After the relay had begun, and nobody's fault although the reason has one.
+    Harmless,
+}
+
+impl EndKind {
+    const ALL: [Self; 3] = [Self::Setup, Self::Relay, Self::Harmless];
+
+    fn of(outcome: &Outcome) -> Self {
+        match outcome.after() {
+            After::Setup => Self::Setup,
+            After::Relay if outcome.fault == outcome.reason.fault() => Self::Relay,
+            After::Relay => Self::Harmless,
+        }
+    }
+
+    /// How far such a connection had come.
+    pub(super) const fn after(self) -> After {
+        match self {
+            Self::Setup => After::Setup,
+            Self::Relay | Self::Harmless => After::Relay,
+        }
+    }
+
+    /// Whose fault it was.
+    pub(super) const fn fault(self, reason: Reason) -> Option<Fault> {
+        match self {
+            Self::Setup | Self::Relay => reason.fault(),
+            Self::Harmless => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct RouteCounts {
-    outcomes: [AtomicU64; Reason::ALL.len()],
+    outcomes: [[AtomicU64; Reason::ALL.len()]; EndKind::ALL.len()],
     up: AtomicU64,
     down: AtomicU64,
 }
@@ -109,7 +150,7 @@ struct RouteCounts {
 impl Default for RouteCounts {
     fn default() -> Self {
         Self {
-            outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+            outcomes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
@@ -143,7 +184,7 @@ impl EndpointTotals {
 
 #[derive(Debug)]
 pub(super) struct RouteTotals {
-    pub(super) outcomes: [u64; Reason::ALL.len()],
+    outcomes: [[u64; Reason::ALL.len()]; EndKind::ALL.len()],
     pub(super) up: u64,
     pub(super) down: u64,
 }
@@ -151,7 +192,7 @@ pub(super) struct RouteTotals {
 impl Default for RouteTotals {
     fn default() -> Self {
         Self {
-            outcomes: [0; Reason::ALL.len()],
+            outcomes: [[0; Reason::ALL.len()]; EndKind::ALL.len()],
             up: 0,
             down: 0,
         }
@@ -159,8 +200,20 @@ impl Default for RouteTotals {
 }
 
 impl RouteTotals {
+    /// The outcomes that there were: more than a hundred series for each route that are nothing would only
+    /// cost whoever stores them.
+    pub(super) fn happened(&self) -> impl Iterator<Item = (EndKind, Reason, u64)> {
+        let kinds = EndKind::ALL.into_iter().zip(&self.outcomes);
+        let all = kinds.flat_map(|(kind, counts)| {
+            let counted = Reason::ALL.iter().zip(counts);
+            counted.map(move |(reason, count)| (kind, *reason, *count))
+        });
+        all.filter(|(_, _, count)| *count > 0)
+    }
+
     fn add(&mut self, counts: &RouteCounts) {
-        for (total, count) in self.outcomes.iter_mut().zip(&counts.outcomes) {
+        let totals = self.outcomes.iter_mut().flatten();
+        for (total, count) in totals.zip(counts.outcomes.iter().flatten()) {
             *total += count.load(Ordering::Relaxed);
         }
         self.up += counts.up.load(Ordering::Relaxed);

@@ -3,10 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
-use super::counts::{HANDSHAKES, RouteTotals};
+use super::counts::HANDSHAKES;
 use super::page::{Family, Kind, Page};
 use super::{Metrics, ReloadResult};
-use crate::outcome::Reason;
 
 macro_rules! families {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
@@ -32,7 +31,7 @@ families! {
     LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
     HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"] "TLS handshakes with clients that were finished.";
     HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"] "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or wait for one (`waiting`).";
-    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault"] "Connections ended, by their outcome.";
+    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault", "after"] "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
     ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or unresolved, or ejected while others are not.";
     ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to the present addresses of an origin, those that are being made included.";
@@ -110,9 +109,10 @@ fn connections(page: &mut Page, metrics: &Metrics) {
     };
     let mut outcomes = page.family(&OUTCOMES);
     for (endpoint, route, total) in routes() {
-        for (reason, count) in happened(total) {
-            let fault = reason.fault().map_or("", |fault| fault.word());
-            outcomes.add(&[endpoint, route, reason.code(), fault], count);
+        for (kind, reason, count) in total.happened() {
+            let fault = kind.fault(reason).map_or("", |fault| fault.word());
+            let after = kind.after().word();
+            outcomes.add(&[endpoint, route, reason.code(), fault, after], count);
         }
     }
     let mut bytes = page.family(&BYTES);
@@ -120,13 +120,6 @@ fn connections(page: &mut Page, metrics: &Metrics) {
         bytes.add(&[endpoint, route, "up"], total.up);
         bytes.add(&[endpoint, route, "down"], total.down);
     }
-}
-
-/// The outcomes that there were: half a hundred series for each route that are nothing would only
-/// cost whoever stores them.
-fn happened(total: &RouteTotals) -> impl Iterator<Item = (Reason, u64)> {
-    let counted = Reason::ALL.iter().copied().zip(total.outcomes);
-    counted.filter(|(_, count)| *count > 0)
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ pub(super) struct Flow {
     source_error: Option<io::Error>,
     /// Large reads in a row.
     bulk_reads: u8,
+    /// The source has ended cleanly, whatever became of that.
+    ended_well: bool,
+    /// Bytes that were lost with the sink.
+    dropped: u32,
+    /// Bytes that came when the sink's own direction had been cut already.
+    late: u32,
     /// Spliced bytes that the sink has not taken; they come after those of `pending`.
     pipe: Option<Pipe>,
     on_truncation: OnTruncation,
@@ -71,6 +77,9 @@ impl Flow {
             sent: 0,
             source_error: None,
             bulk_reads: 0,
+            ended_well: closed,
+            dropped: 0,
+            late: 0,
             pipe: None,
             on_truncation,
             moved: unread.len() as u64,
@@ -103,6 +112,26 @@ impl Flow {
     /// Whether the source says no more.
     pub(super) const fn has_ended(&self) -> bool {
         !matches!(self.state, State::Open)
+    }
+
+    /// Whether the source has ended cleanly: by close_notify or FIN.
+    pub(super) const fn ended_well(&self) -> bool {
+        self.ended_well
+    }
+
+    /// Bytes of the source that the kernel has not taken for the sink, or never will.
+    pub(super) fn held(&self) -> usize {
+        // What is pending then is our close_notify alone.
+        if matches!(self.state, State::Ending { close_queued: true }) {
+            return 0;
+        }
+        let piped = self.pipe.as_ref().map_or(0, Pipe::held);
+        self.dropped as usize + self.pending.len() - self.sent + piped
+    }
+
+    /// Bytes of the source that came too late for a sink that was cut.
+    pub(super) const fn late(&self) -> usize {
+        self.late as usize
     }
 
     /// Whether the end has been passed on, or there is nobody to pass it on to.
@@ -301,11 +330,7 @@ impl Flow {
             (Err(error), _) | (_, Some(SealEnd::Failed(error))) => {
                 self.state = State::Cut(Cut::Failed(error))
             }
-            (_, Some(SealEnd::Closed)) => {
-                self.state = State::Ending {
-                    close_queued: false,
-                }
-            }
+            (_, Some(SealEnd::Closed)) => self.end_well(),
             (_, None) => {}
         }
     }
@@ -323,7 +348,10 @@ impl Flow {
                     self.written += n as u64;
                     bytes = bytes.get(n..).unwrap_or_default();
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => {
+                    self.dropped = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    return Poll::Ready(Err(error));
+                }
                 Poll::Pending => {
                     self.pending = bytes.to_vec();
                     break;
@@ -336,14 +364,20 @@ impl Flow {
     /// The source's socket is at its end.
     fn source_ended(&mut self, from: &Leg) {
         let closed = from.seal.as_ref().is_none_or(|seal| seal.is_closed());
-        self.state = match self.source_error.take() {
-            Some(error) => State::Cut(Cut::Reset(error)),
+        match self.source_error.take() {
+            Some(error) => self.state = State::Cut(Cut::Reset(error)),
             None if !closed && self.on_truncation == OnTruncation::Reset => {
-                State::Cut(Cut::Truncated)
+                self.state = State::Cut(Cut::Truncated);
             }
-            None => State::Ending {
-                close_queued: false,
-            },
+            None => self.end_well(),
+        }
+    }
+
+    /// The source has ended cleanly.
+    fn end_well(&mut self) {
+        self.ended_well = true;
+        self.state = State::Ending {
+            close_queued: false,
         };
     }
 
@@ -374,6 +408,11 @@ impl Flow {
     }
 
     fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
+        let held = u32::try_from(self.held()).unwrap_or(u32::MAX);
+        match back.state {
+            State::Cut(_) => (self.dropped, self.late) = (0, held),
+            _ => self.dropped = held,
+        }
         self.state = State::Deaf;
         self.pending = Vec::new();
         self.sent = 0;

@@ -61,6 +61,15 @@ impl Exposition {
         self.sum(name, labels).unwrap_or(0.0)
     }
 
+    /// The samples of one metric.
+    pub fn samples_of(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
+        let own = self
+            .samples
+            .iter()
+            .filter(move |((sample, _), _)| sample == name);
+        own.map(|((_, labels), value)| (labels, *value))
+    }
+
     /// Every series, without its value.
     pub fn series(&self) -> BTreeSet<(String, Labels)> {
         self.samples.keys().cloned().collect()

@@ -1,6 +1,7 @@
 //! The words that the tests are written in: a [`Proxy`] between a [`Client`] and an [`Origin`].
 
 mod admin;
+mod alerts;
 mod checked;
 mod client;
 mod dns;
@@ -24,6 +25,7 @@ mod yaml;
 use std::time::{Duration, Instant};
 
 pub use admin::{ctl, curl};
+pub use alerts::firing;
 pub use checked::Checked;
 pub use client::Client;
 pub use dns::{NameServer, Says};

@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{PATIENCE, Place, Port, Stream, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -24,6 +24,7 @@ const PACKAGES: [(&str, &str); 13] = [
     ("postgres", "postgresql"),
     ("initdb", "postgresql"),
     ("psql", "postgresql-client"),
+    ("python3", "python3"),
 ];
 
 /// Where a program is. One that is missing fails the test: what is not tested must not look tested.

@@ -1,0 +1,217 @@
+//! Each alert of the documentation fires for what it is for, and no other does.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{
+    End, Exposition, Leaf, List, Origin, Proxy, Stream, blackhole, dead_address, eventually,
+    firing, noise, pki,
+};
+
+/// Scrapes with three times this between them, as a failure goes on.
+#[track_caller]
+fn fires(proxy: &Proxy, what: &str, fails: impl Fn()) -> BTreeSet<String> {
+    let scrape = || {
+        let mut page = proxy.metrics();
+        eventually("nothing is live", || {
+            page = proxy.metrics();
+            page.count("reseal_connections_live", &[]) == 0.0
+        });
+        page
+    };
+    let mut scrapes: Vec<Exposition> = vec![scrape()];
+    assert!(
+        firing(&scrapes).is_empty(),
+        "{what}: before anything failed"
+    );
+    for _ in 0..2 {
+        for _ in 0..2 {
+            fails();
+        }
+        scrapes.push(scrape());
+    }
+    firing(&scrapes)
+}
+
+#[track_caller]
+fn fires_alone(proxy: &Proxy, alert: &str, what: &str, fails: impl Fn()) {
+    let fired = fires(proxy, what, fails);
+    assert_eq!(fired, BTreeSet::from([alert.to_owned()]), "{what}");
+}
+
+/// A client that asks and waits for whatever comes.
+fn asks(proxy: &Proxy) -> (Stream, End) {
+    let client = proxy.client("a.test").connect();
+    let _ = client.try_send(b"go");
+    let end = client.receive_to_end().1;
+    (client, end)
+}
+
+#[test]
+fn origins_that_cannot_be_reached_fire_the_alert_for_them() {
+    let (dead, _port) = dead_address();
+    let (hole, _held) = blackhole();
+    let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
+    let (untrusted, mute) = (Origin::tls(&stranger).echo(), Origin::plain().silent());
+    let proxies = [
+        ("refused", Proxy::builder().terminate("a.test", &dead)),
+        (
+            "no answer",
+            Proxy::builder()
+                .terminate("a.test", &hole)
+                .on_upstream("connect: { timeout: 100ms, attempts: 1 }"),
+        ),
+        (
+            "untrusted",
+            Proxy::builder().reencrypt("a.test", &untrusted),
+        ),
+        (
+            "no handshake",
+            Proxy::builder()
+                .reencrypt("a.test", &mute)
+                .on_upstream("connect: { timeout: 100ms, attempts: 1 }"),
+        ),
+    ];
+    for (what, draft) in proxies {
+        let proxy = draft.admin().start();
+        fires_alone(&proxy, "ResealOriginsFail", what, || {
+            assert_eq!(asks(&proxy).1, End::Reset, "{what}");
+        });
+    }
+}
+
+#[test]
+fn origins_that_break_off_fire_the_alert_for_them() {
+    let reset = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"half an ans");
+        stream.reset();
+    });
+    let truncated = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"half an ans");
+        stream.fin();
+        stream.receive_to_end();
+    });
+    for (what, origin) in [("reset", &reset), ("truncated", &truncated)] {
+        let proxy = Proxy::builder().reencrypt("a.test", origin).admin().start();
+        fires_alone(&proxy, "ResealOriginsBreakOff", what, || {
+            assert_eq!(asks(&proxy).1, End::Reset, "{what}");
+        });
+    }
+}
+
+#[test]
+fn clients_that_break_off_fire_the_alert_for_them() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"on");
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    fires_alone(&proxy, "ResealClientsBreakOff", "mid-upload", || {
+        let client = proxy.client("a.test").connect();
+        client.send(b"go");
+        client.receive(2);
+        client.send(noise(100_000, 1));
+        client.reset();
+        proxy.outcome().must_be("client_reset");
+    });
+}
+
+#[test]
+fn clients_that_cannot_get_in_fire_the_alert_for_them_and_strangers_fire_none() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+        .admin()
+        .start();
+    fires_alone(&proxy, "ResealClientsFail", "no certificate", || {
+        proxy.client("a.test").refusal();
+        proxy.outcome().must_be("client_cert_missing");
+    });
+    let fired = fires(&proxy, "strangers", || {
+        proxy.client("scan.test").refusal();
+        proxy
+            .dial("edge")
+            .write_raw(b"GET / HTTP/1.1\r\n\r\n")
+            .unwrap();
+        drop(proxy.dial("edge"));
+        proxy.outcomes(3);
+    });
+    assert!(fired.is_empty(), "{fired:?}");
+}
+
+#[test]
+fn a_full_upstream_fires_the_alert_for_who_is_turned_away() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .origins(&format!("[{{ address: \"{origin}\", connections: 1 }}]"))
+        .on_upstream("connect: { queue: 1, queue_timeout: 100ms }")
+        .admin()
+        .start();
+    fires_alone(&proxy, "ResealTurnsAway", "full", || {
+        let held = proxy.client("a.test").connect();
+        held.must_echo(b"x");
+        assert_eq!(asks(&proxy).1, End::Reset);
+        held.end();
+        held.receive_to_end();
+        proxy.outcomes(2);
+    });
+}
+
+#[test]
+fn a_fault_of_the_proxy_fires_with_its_first_event() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem, crl: old.crl }")
+        .file("old.crl", List::of(&[1]).expired().pem(&pki().clients))
+        .admin()
+        .start();
+    let before = proxy.metrics();
+    let alice = pki().client("alice");
+    proxy.client("a.test").certificate(&alice).refusal();
+    proxy.outcome().must_have("fault", "proxy");
+    let fired = firing(&[before, proxy.metrics()]);
+    assert_eq!(fired, BTreeSet::from(["ResealFault".to_owned()]));
+}
+
+#[test]
+fn what_is_about_the_process_fires_each_its_own_alert() {
+    let origin = Origin::echo();
+    let soon = pki().edge.issue(&Leaf::server(&["a.test"]).for_days(3));
+    let proxy = Proxy::builder()
+        .endpoint("edge", "tls")
+        .route("terminate", "a.test", &origin)
+        .identity(&soon)
+        .admin()
+        .start();
+    let alone = |alert: &str| BTreeSet::from([alert.to_owned()]);
+    assert_eq!(
+        firing(&[proxy.metrics()]),
+        alone("ResealCertificateExpires")
+    );
+
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let before = proxy.metrics();
+    proxy.reload("nonsense: true\n");
+    assert_eq!(
+        firing(&[before, proxy.metrics()]),
+        alone("ResealReloadFailed")
+    );
+
+    let (dead, _port) = dead_address();
+    let proxy = Proxy::builder()
+        .forward(&dead)
+        .on_upstream("health: { check: tcp, interval: 50ms }")
+        .admin()
+        .start();
+    eventually("the upstream is down", || {
+        firing(&[proxy.metrics()]) == alone("ResealUpstreamDown")
+    });
+}

@@ -1,0 +1,218 @@
+//! A cut is a fault where something may have been lost by it, and only there. What is shown to the other
+//! side is the same: a reset.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::harness::{End, Origin, PATIENCE, Proxy, Record, Stream, eventually, noise};
+
+/// Longer than the kernel's buffers.
+const MUCH: usize = 3 << 20;
+
+/// An origin that answers `ready` to the first word, then takes what comes, and reports how that ended.
+fn answering_once() -> (Origin, Receiver<End>) {
+    let (tell, ends) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::plain().serve(move |stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+    });
+    (origin, ends)
+}
+
+#[track_caller]
+fn asked_and_answered(proxy: &Proxy) -> Stream {
+    let client = proxy.client("a.test").connect();
+    client.send(b"go");
+    assert_eq!(client.receive(5), b"ready");
+    client
+}
+
+#[track_caller]
+fn is_no_fault(record: &Record, reason: &str) {
+    record.must_be(reason).must_have("after", "relay");
+    assert!(!record.has("fault"), "{record:?}");
+}
+
+#[track_caller]
+fn is_fault_of(record: &Record, reason: &str, side: &str) {
+    record
+        .must_be(reason)
+        .must_have("after", "relay")
+        .must_have("fault", side);
+}
+
+#[test]
+fn a_client_that_goes_without_a_word_after_its_answer_is_no_fault() {
+    let (origin, ends) = answering_once();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    for goodbye in [b"".as_slice(), b"goodbye"] {
+        let client = asked_and_answered(&proxy);
+        client.send(goodbye);
+        client.fin();
+        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        is_no_fault(&proxy.outcome_of(&client), "client_truncated");
+
+        let client = asked_and_answered(&proxy);
+        client.send(goodbye);
+        let address = client.local();
+        client.reset();
+        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        is_no_fault(&proxy.outcome_from(address), "client_reset");
+    }
+}
+
+#[test]
+fn a_client_that_goes_in_the_middle_of_an_upload_is_a_fault() {
+    let (origin, ends) = answering_once();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    client.send(noise(MUCH, 1));
+    client.fin();
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    is_fault_of(&proxy.outcome_of(&client), "client_truncated", "client");
+
+    let client = asked_and_answered(&proxy);
+    client.send(noise(MUCH, 2));
+    let address = client.local();
+    client.reset();
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
+}
+
+#[test]
+fn a_client_that_breaks_off_a_download_is_a_fault() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.receive(2);
+        let _ = stream.try_send(noise(2 * MUCH, 3));
+    });
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let client = proxy.client("a.test").small_window().connect();
+    client.send(b"go");
+    client.receive(1);
+    eventually("more was read for it than it has room for", || {
+        let connections = proxy.ctl_json(&["connections"]);
+        connections["connections"][0]["bytes_down"].as_u64() > Some(600_000)
+    });
+    let address = client.local();
+    client.reset();
+    is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
+}
+
+#[test]
+fn a_probe_that_connects_and_resets_is_no_fault() {
+    let origin = Origin::plain().silent();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("access_log: { events: [open, close] }")
+        .start();
+    let probe = proxy.dial("forward");
+    let address = probe.local();
+    proxy.outcome_from(address).must_have("event", "open");
+    probe.reset();
+    is_no_fault(&proxy.outcome_from(address), "client_reset");
+}
+
+#[test]
+fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
+    let serve = |stream: Stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.receive_to_end();
+        stream.reset();
+    };
+    let (plain, sealed) = (Origin::plain().serve(serve), Origin::sealed().serve(serve));
+    let truncating = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.receive_to_end();
+        stream.fin();
+    });
+    for (origin, reason, mode) in [
+        (&plain, "origin_reset", "terminate"),
+        (&sealed, "origin_reset", "reencrypt"),
+        (&truncating, "origin_truncated", "reencrypt"),
+    ] {
+        let proxy = match mode {
+            "terminate" => Proxy::builder().terminate("a.test", origin),
+            _ => Proxy::builder().reencrypt("a.test", origin),
+        };
+        let proxy = proxy.start();
+        let client = asked_and_answered(&proxy);
+        client.end();
+        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+        is_no_fault(&proxy.outcome_of(&client), reason);
+    }
+}
+
+#[test]
+fn an_origin_that_is_cut_in_the_middle_of_an_answer_to_a_client_that_has_ended_is_a_fault() {
+    for reason in ["origin_reset", "origin_truncated"] {
+        let origin = Origin::sealed().serve(move |stream| {
+            stream.receive_to_end();
+            stream.send(noise(MUCH, 4));
+            if reason == "origin_reset" {
+                return stream.reset();
+            }
+            stream.fin();
+            stream.receive_to_end();
+        });
+        let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+        let client = proxy.client("a.test").connect();
+        client.send(b"go");
+        client.end();
+        assert_eq!(client.receive_to_end().1, End::Reset);
+        is_fault_of(&proxy.outcome_of(&client), reason, "origin");
+    }
+}
+
+#[test]
+fn an_origin_that_resets_without_an_answer_is_a_fault_though_the_client_has_ended() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.receive_to_end();
+        stream.reset();
+    });
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = proxy.client("a.test").connect();
+    client.send(b"go");
+    client.end();
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    is_fault_of(&proxy.outcome_of(&client), "origin_reset", "origin");
+}
+
+#[test]
+fn an_origin_that_is_cut_while_its_client_is_there_is_a_fault_after_a_whole_answer_too() {
+    let origin = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.fin();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    is_fault_of(&proxy.outcome_of(&client), "origin_truncated", "origin");
+}
+
+#[test]
+fn a_client_that_resets_after_the_origins_end_is_no_fault() {
+    let (tell, ends) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::plain().serve(move |stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.end();
+        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+    });
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+    let address = client.local();
+    client.reset();
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    is_no_fault(&proxy.outcome_from(address), "client_reset");
+}

@@ -1,0 +1,311 @@
+//! How real programs end good connections: by whatever cut, it is no fault, and no alert fires.
+
+use std::process::Command;
+
+use crate::harness::{
+    Directory, Exposition, Finished, Origin, Proxy, Service, eventually, finish, firing, output,
+};
+use crate::real_services::{mosquitto, postgres, redis, with_certificate};
+use crate::real_web::{curl, nginx};
+
+/// How often each program runs between two scrapes.
+const TIMES: usize = 4;
+
+/// Runs a program that must do well, and looks at how each of its connections ended.
+#[track_caller]
+fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished) {
+    let scrape = || {
+        let mut page = proxy.metrics();
+        eventually("nothing is live", || {
+            page = proxy.metrics();
+            page.count("reseal_connections_live", &[]) == 0.0
+        });
+        page
+    };
+    let mut scrapes: Vec<Exposition> = vec![scrape()];
+    for _ in 0..2 {
+        for _ in 0..TIMES {
+            run().must_exit_with(0);
+            let record = proxy.outcome();
+            let reason = record.reason();
+            assert!(reasons.contains(&reason), "{reasons:?}: {record:?}");
+            record.must_have("after", "relay").must_have("fault", "");
+        }
+        scrapes.push(scrape());
+    }
+    let fired = firing(&scrapes);
+    assert!(fired.is_empty(), "{fired:?}");
+}
+
+/// A proxy in a mode whose TLS is for `name`.
+fn proxy(mode: &str, name: &str, origin: &Service) -> Proxy {
+    let draft = Proxy::builder();
+    let draft = match mode {
+        "terminate" => draft.terminate(name, origin),
+        "reencrypt" => draft.reencrypt(name, origin),
+        "passthrough" => draft.passthrough(name, origin),
+        other => panic!("{other}"),
+    };
+    draft.admin().start()
+}
+
+/// Each mode, and whether its origin speaks TLS itself.
+const MODES: [(&str, bool); 3] = [
+    ("terminate", false),
+    ("reencrypt", true),
+    ("passthrough", true),
+];
+
+/// How a client ends that sends no close_notify: where its TLS ends with us, that is seen.
+fn without_close_notify(mode: &str) -> &'static [&'static str] {
+    match mode {
+        "passthrough" => &["ok"],
+        _ => &["client_truncated", "client_reset"],
+    }
+}
+
+#[test]
+fn curl_and_nginx_end_without_a_fault() {
+    let directory = Directory::new();
+    for sealed in [false, true] {
+        let origin = nginx(&directory, sealed);
+        for (mode, _) in MODES.iter().filter(|(_, needs)| *needs == sealed) {
+            let draft = match *mode {
+                "terminate" => Proxy::builder().terminate("a.test", &origin),
+                "reencrypt" => Proxy::builder()
+                    .reencrypt("a.test", &origin)
+                    .on_tls("alpn: [h2, http/1.1]"),
+                _ => Proxy::builder().passthrough("a.test", &origin),
+            };
+            let proxy = draft.admin().start();
+            let (http1, http2): (&[&str], &[&str]) = match *mode {
+                "reencrypt" => (&["origin_truncated"], &["client_truncated", "client_reset"]),
+                _ => (&["ok"], &["ok"]),
+            };
+            for path in ["", "large"] {
+                ends_well(&proxy, http1, || {
+                    curl(&proxy, path, &["--http1.1", "--output", "/dev/null"])
+                });
+                if sealed {
+                    ends_well(&proxy, http2, || {
+                        curl(&proxy, path, &["--http2", "--output", "/dev/null"])
+                    });
+                }
+            }
+            ends_well(&proxy, http1, || {
+                let upload = [
+                    "--http1.1",
+                    "--data-binary",
+                    "@/proc/self/exe",
+                    "--output",
+                    "/dev/null",
+                ];
+                curl(&proxy, "", &upload)
+            });
+        }
+    }
+}
+
+#[test]
+fn urllib_ends_without_a_fault() {
+    const GET: &str = "import ssl, sys, urllib.request\n\
+        context = ssl.create_default_context(cafile=sys.argv[2])\n\
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT\n\
+        print(len(urllib.request.urlopen(sys.argv[1], context=context).read()))\n";
+    let directory = with_certificate();
+    let trust = directory.join("trust.pem").display().to_string();
+    for (mode, sealed) in MODES {
+        let origin = nginx(&directory, sealed);
+        let proxy = proxy(mode, "localhost", &origin);
+        let url = format!("https://localhost:{}/", proxy.place("edge").port());
+        for url in [url.clone(), url + "large"] {
+            let reasons: &[&str] = match mode {
+                "passthrough" => &["client_reset", "ok"],
+                _ => &["client_reset", "client_truncated"],
+            };
+            ends_well(&proxy, reasons, || {
+                output("python3", &["-c", GET, &url, &trust], "")
+            });
+        }
+    }
+}
+
+#[test]
+fn psql_and_postgresql_end_without_a_fault() {
+    for sealed in [false, true] {
+        let directory = with_certificate();
+        let origin = postgres(&directory, sealed);
+        let proxy = Proxy::builder().forward(&origin).admin().start();
+        let tls = match sealed {
+            true => format!(
+                "sslmode=verify-full sslrootcert={}",
+                directory.join("trust.pem").display()
+            ),
+            false => "sslmode=disable".to_owned(),
+        };
+        let port = proxy.place("forward").port();
+        let to = format!(
+            "host=localhost hostaddr=127.0.0.1 port={port} user=tester dbname=postgres {tls}"
+        );
+        let reasons: &[&str] = match sealed {
+            true => &["origin_reset", "client_reset", "ok"],
+            false => &["ok"],
+        };
+        for query in ["SELECT 1", "SELECT repeat('x', 3000000)"] {
+            ends_well(&proxy, reasons, || {
+                output("psql", &["-X", "-A", "-t", "-d", &to, "-c", query], "")
+            });
+        }
+    }
+}
+
+#[test]
+fn mosquitto_ends_without_a_fault() {
+    let directory = with_certificate();
+    let trust = directory.join("trust.pem").display().to_string();
+    for (mode, sealed) in MODES {
+        let origin = mosquitto(&directory, sealed);
+        let proxy = proxy(mode, "localhost", &origin);
+        let port = proxy.place("edge").port().to_string();
+        let to = [
+            "-h",
+            "localhost",
+            "-p",
+            &port,
+            "--cafile",
+            &trust,
+            "-t",
+            "tests/topic",
+        ];
+        let reasons: &[&str] = match mode {
+            "passthrough" => &["origin_reset", "client_reset", "ok"],
+            _ => &["ok"],
+        };
+        for quality in ["0", "1"] {
+            ends_well(&proxy, reasons, || {
+                output(
+                    "mosquitto_pub",
+                    &[&to[..], &["-q", quality, "-r", "-m", "hello"]].concat(),
+                    "",
+                )
+            });
+            ends_well(&proxy, reasons, || {
+                output(
+                    "mosquitto_sub",
+                    &[&to[..], &["-q", quality, "-C", "1", "-W", "15"]].concat(),
+                    "",
+                )
+            });
+        }
+    }
+}
+
+#[test]
+fn redis_ends_without_a_fault() {
+    let directory = with_certificate();
+    let trust = directory.join("trust.pem").display().to_string();
+    for (mode, sealed) in MODES {
+        let origin = redis(&directory, sealed);
+        let proxy = proxy(mode, "a.test", &origin);
+        let port = proxy.place("edge").port().to_string();
+        let to = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "--tls",
+            "--sni",
+            "a.test",
+            "--cacert",
+            &trust,
+        ];
+        ends_well(&proxy, without_close_notify(mode), || {
+            output("redis-cli", &to, "SET a b\nGET a\n")
+        });
+    }
+}
+
+#[test]
+fn s_client_ends_without_a_fault() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.receive(6);
+        stream.send(b"you said hello\n");
+        stream.end();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let address = proxy.place("edge").to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let arguments = [
+            "s_client",
+            "-connect",
+            &address,
+            "-servername",
+            "a.test",
+            "-quiet",
+            version,
+        ];
+        ends_well(&proxy, &["ok"], || output("openssl", &arguments, "hello\n"));
+    }
+}
+
+/// Where `scripts/test.sh` puts a Python with grpcio, if it can be had.
+const GRPC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/grpc/bin/python");
+
+#[test]
+fn grpc_ends_without_a_fault() {
+    const SERVE: &str = "import grpc, sys\n\
+        from concurrent import futures\n\
+        class Echo(grpc.GenericRpcHandler):\n\
+        \x20   def service(self, details):\n\
+        \x20       return grpc.unary_unary_rpc_method_handler(lambda request, context: request * 1000)\n\
+        server = grpc.server(futures.ThreadPoolExecutor(2))\n\
+        server.add_generic_rpc_handlers((Echo(),))\n\
+        place = '127.0.0.1:' + sys.argv[1]\n\
+        pair = [open(name, 'rb').read() for name in sys.argv[2:]]\n\
+        if pair: server.add_secure_port(place, grpc.ssl_server_credentials([tuple(pair)]))\n\
+        else: server.add_insecure_port(place)\n\
+        server.start()\n\
+        server.wait_for_termination()\n";
+    const CALL: &str = "import grpc, sys\n\
+        trust = grpc.ssl_channel_credentials(open(sys.argv[2], 'rb').read())\n\
+        channel = grpc.secure_channel(sys.argv[1], trust, [('grpc.enable_http_proxy', 0)])\n\
+        call = channel.unary_unary('/test.Echo/Call')\n\
+        assert [len(call(b'x' * n, timeout=10)) for n in (1, 500)] == [1000, 500000]\n\
+        channel.close()\n";
+    if !std::path::Path::new(GRPC).is_file() {
+        println!("skipped: no Python with grpcio at {GRPC}; scripts/test.sh installs it");
+        return;
+    }
+    let directory = with_certificate();
+    let file = |name: &str| directory.join(name).display().to_string();
+    for (mode, sealed) in MODES {
+        let origin = Service::start(|port| {
+            let mut command = Command::new(GRPC);
+            command.args(["-c", SERVE, &port.to_string()]);
+            if sealed {
+                command.args([file("origin.key"), file("origin.pem")]);
+            }
+            command
+        });
+        let draft = match mode {
+            "terminate" => Proxy::builder().terminate("localhost", &origin),
+            "reencrypt" => Proxy::builder().reencrypt("localhost", &origin),
+            _ => Proxy::builder().passthrough("localhost", &origin),
+        };
+        let draft = match mode {
+            "passthrough" => draft,
+            _ => draft.on_tls("alpn: [h2]"),
+        };
+        let proxy = draft.admin().start();
+        let to = format!("localhost:{}", proxy.place("edge").port());
+        ends_well(&proxy, without_close_notify(mode), || {
+            let mut command = Command::new(GRPC);
+            command.args(["-c", CALL, &to, &file("trust.pem")]);
+            finish(command, b"")
+        });
+    }
+}
