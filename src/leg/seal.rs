@@ -6,14 +6,15 @@
 //!   call, also when we only want to write, since rustls keeps offsets into them;
 //! - all complete records are drained before anything else is asked, so that a call made in order to
 //!   write never finds something to read;
-//! - after an error further calls may yield the alert that tells the peer.
+//! - after an error further calls may yield the alert that tells the peer, and once that is taken there
+//!   are no further calls: each would process the input that failed again.
 
 use std::fmt;
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, HandshakeKind};
 
 use super::scratch::{OutBuf, RETAINED_MAX};
 
@@ -30,6 +31,7 @@ pub struct Seal {
     conn: Conn,
     retained: Vec<u8>,
     closed: bool,
+    failed: bool,
 }
 
 // Keys and plaintext are nobody's business.
@@ -64,6 +66,7 @@ impl Seal {
             conn,
             retained: Vec::new(),
             closed: false,
+            failed: false,
         }
     }
 
@@ -73,6 +76,11 @@ impl Seal {
             Conn::Server(conn) => conn,
             Conn::Client(conn) => conn,
         }
+    }
+
+    /// Whether the handshake resumed a session.
+    pub fn is_resumed(&self) -> bool {
+        self.facts().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Whether the peer has sent close_notify.
@@ -105,6 +113,10 @@ impl Seal {
         mut plain: impl FnMut(&[u8]),
         out: &mut OutBuf,
     ) -> Opened {
+        if self.failed {
+            let end = Some(SealEnd::Failed(failed_before()));
+            return Opened { ready: false, end };
+        }
         let mut used = 0;
         let opened = loop {
             let rest = input.get_mut(used..).unwrap_or_default();
@@ -122,8 +134,10 @@ impl Seal {
                 }
                 Next::Failed(error) => {
                     self.push_alert(input.get_mut(used..).unwrap_or_default(), out);
+                    self.failed = true;
+                    self.retained = Vec::new();
                     let end = Some(SealEnd::Failed(error));
-                    break Opened { ready: false, end };
+                    return Opened { ready: false, end };
                 }
             }
         };
@@ -145,6 +159,9 @@ impl Seal {
     }
 
     fn write(&mut self, put: Put<'_>, out: &mut OutBuf) -> Result<(), Error> {
+        if self.failed {
+            return Err(failed_before());
+        }
         loop {
             let retained = &mut self.retained;
             let (discard, done) = match &mut self.conn {
@@ -181,6 +198,10 @@ impl Seal {
             self.retained.extend_from_slice(rest);
         }
     }
+}
+
+fn failed_before() -> Error {
+    Error::General("TLS on this connection has failed before".into())
 }
 
 enum Next {

@@ -155,8 +155,11 @@ impl Relay {
         if self.up.ended_well() {
             self.down_at_end.get_or_insert(down);
         }
-        self.down
-            .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
+        // Nothing can be sealed for a client whose TLS has failed, and the end is known already.
+        if !self.up.has_failed() {
+            self.down
+                .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
+        }
         if self.down.moved() != down {
             self.up_at_last_down = self.up.moved();
         }

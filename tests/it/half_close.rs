@@ -455,3 +455,31 @@ fn a_drain_does_not_take_a_slow_reader_for_an_idle_one() {
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("drain");
 }
+
+/// Both sides have something at the same moment: nothing may be sealed for the one that broke TLS.
+#[test]
+fn a_client_that_breaks_tls_while_its_origin_sends_is_told_so() {
+    const BAD_RECORD_MAC: u8 = 20;
+    let forged = [&[23, 3, 3, 0, 32][..], &[0; 32]].concat();
+    let origin = Origin::plain().serve(|stream| while stream.try_send(noise(1024, 3)).is_ok() {});
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    for client in [
+        proxy.client("a.test").tls13(),
+        proxy.client("a.test").tls12(),
+    ] {
+        for _ in 0..20 {
+            let client = client.connect();
+            client.receive(64 * 1024);
+            client.write_raw(&forged).unwrap();
+            let end = client.receive_to_end().1;
+            assert!(
+                matches!(end, End::Alert(BAD_RECORD_MAC) | End::Reset),
+                "{end:?}"
+            );
+            let record = proxy.outcome_of(&client);
+            record
+                .must_be("client_tls_error")
+                .must_have("fault", "client");
+        }
+    }
+}

@@ -134,6 +134,11 @@ impl Flow {
         self.late as usize
     }
 
+    /// Whether the source's TLS has failed, which ends the relay.
+    pub(super) const fn has_failed(&self) -> bool {
+        matches!(self.state, State::Cut(Cut::Failed(_)))
+    }
+
     /// Whether the end has been passed on, or there is nobody to pass it on to.
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done | State::Deaf)
