@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::record::Recorder;
 use crate::leg::Leg;
 use crate::outcome::{Failure, Fault, Reason, Stage};
-use crate::tls::client_side::{ClientSide, Introduction, OriginRefusal};
+use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
 use crate::tls::facts::TlsFacts;
-use crate::upstream::{self, Address, Ask, Group, Held, Origin, Origins, Picked, Unpicked};
+use crate::upstream::{self, Address, Ask, Group, Held, Origins, Picked, Unpicked};
 
 /// How long one address has before another one of the same name is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -69,11 +69,11 @@ pub(super) async fn dial(
         }
         match call.attempt(group, &mut ask, &mut picked, record).await {
             Ok(leg) => {
-                group.succeeded(&picked.held);
+                group.succeeded(&picked.held, call.asked_name());
                 return Ok((leg, picked.held));
             }
             Err(refusal) => {
-                call.blame(group, &picked, &refusal);
+                call.blame(group, &picked, &refusal, record.stage());
                 if !refusal.may_retry || Instant::now() >= call.deadline {
                     return Err(refusal.failure);
                 }
@@ -132,18 +132,73 @@ impl Call<'_> {
         let connected = self.race(group, ask, picked, deadline).await;
         record.origin(&picked.origin, Some(&picked.address));
         let mut leg = connected?;
-        record.origin_local(&leg.socket);
-        if let Some(header) = self.header {
-            introduce(&mut leg, header, &picked.address, deadline).await?;
-        }
-        if let Some(tls) = self.tls {
-            record.enter(Stage::OriginTls);
-            self.seal(tls, &picked.origin, &mut leg, deadline).await?;
-            if let Some(seal) = &leg.seal {
-                record.origin_tls(TlsFacts::of(seal.facts()));
+        self.greet(&mut leg, picked, deadline, record).await?;
+        let Some(tls) = self.tls else {
+            return Ok(leg);
+        };
+        record.enter(Stage::OriginTls);
+        match self
+            .seal(tls, picked, &mut leg, deadline, Offer::Session)
+            .await
+        {
+            Ok(()) => {}
+            Err(Unsealed {
+                refusal,
+                offered: false,
+            }) => return Err(refusal),
+            Err(Unsealed { refusal: first, .. }) => {
+                drop(leg);
+                leg = self
+                    .seal_in_full(tls, picked, record, &first.failure)
+                    .await?;
             }
         }
+        if let Some(seal) = &leg.seal {
+            record.origin_tls(TlsFacts::of(seal.facts()));
+        }
         Ok(leg)
+    }
+
+    /// Connects once more and does a full handshake, within the same attempt: an origin may be well and
+    /// answer every session that it is offered with an alert, as servers on OpenSSL do that ask for
+    /// certificates and set no session id context.
+    async fn seal_in_full(
+        &self,
+        tls: &ClientSide,
+        picked: &Picked,
+        record: &mut Recorder<'_>,
+        first: &Failure,
+    ) -> Result<Leg, OriginRefusal> {
+        let deadline = self
+            .deadline
+            .min(Instant::now() + self.origins.connect.timeout);
+        let sealed = async {
+            record.enter(Stage::Connect);
+            let mut leg = self.connect(&picked.address, deadline).await?;
+            self.greet(&mut leg, picked, deadline, record).await?;
+            record.enter(Stage::OriginTls);
+            let sealed = self.seal(tls, picked, &mut leg, deadline, Offer::Nothing);
+            sealed.await.map_err(|unsealed| unsealed.refusal)?;
+            Ok(leg)
+        };
+        sealed
+            .await
+            .map_err(|refusal| after_resumption(refusal, first))
+    }
+
+    /// Notes where a connection comes from, and sends the PROXY header if there is one.
+    async fn greet(
+        &self,
+        leg: &mut Leg,
+        picked: &Picked,
+        deadline: Instant,
+        record: &mut Recorder<'_>,
+    ) -> Result<(), OriginRefusal> {
+        record.origin_local(&leg.socket);
+        match self.header {
+            Some(header) => introduce(leg, header, &picked.address, deadline).await,
+            None => Ok(()),
+        }
     }
 
     /// Connects to `picked`, and when that takes long and its name has another address, to that one as
@@ -175,18 +230,27 @@ impl Call<'_> {
         let Err(refusal) = connected else {
             return connected;
         };
-        self.blame(group, picked, &refusal);
+        self.blame(group, picked, &refusal, Stage::Connect);
         ask.tried(picked.held.state());
         std::mem::swap(picked, &mut other);
         if is_first { second.await } else { first.await }
     }
 
+    /// The name that origins are asked for, where it is the client's.
+    fn asked_name(&self) -> Option<&ServerName<'static>> {
+        let by_name = self.tls.is_some_and(ClientSide::asks_by_client_name);
+        self.client_sni.as_ref().filter(|_| by_name)
+    }
+
     /// Counts a failure against the origin if it is its fault, and none that a client could bring
     /// about: nobody may have origins ejected by what they ask for.
-    fn blame(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal) {
+    /// What an origin does once it was asked for a name of the client's may be its answer to that
+    /// name: an alert, and for a name that it has never served an end, a reset or silence as well.
+    fn blame(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal, stage: Stage) {
         let reason = refusal.failure.reason;
-        let by_name = self.tls.is_some_and(ClientSide::asks_by_client_name);
-        let by_client = by_name && self.client_sni.is_some() && !refusal.may_retry;
+        let asked = self.asked_name().filter(|_| stage == Stage::OriginTls);
+        let by_client =
+            asked.is_some_and(|name| !refusal.may_retry || !picked.held.state().serves(name));
         if reason.fault() == Some(Fault::Origin) && reason != Reason::OriginAlpn && !by_client {
             group.failed(&picked.origin, &picked.held);
         }
@@ -220,27 +284,46 @@ impl Call<'_> {
     async fn seal(
         &self,
         tls: &ClientSide,
-        origin: &Origin,
+        picked: &Picked,
         leg: &mut Leg,
         deadline: Instant,
-    ) -> Result<(), OriginRefusal> {
+        offer: Offer,
+    ) -> Result<(), Unsealed> {
+        let last = |refusal| Unsealed {
+            refusal,
+            offered: false,
+        };
+        let give_up = |failure| {
+            last(OriginRefusal {
+                failure,
+                may_retry: false,
+            })
+        };
         // The configuration gives every origin that is spoken to in TLS a name; without one, nothing
         // may be sent at all.
-        let Some(name) = &origin.server_name else {
-            return Err(OriginRefusal {
-                failure: Reason::OriginTlsName.into(),
-                may_retry: false,
-            });
+        let Some(name) = &picked.origin.server_name else {
+            return Err(give_up(Reason::OriginTlsName.into()));
         };
         let about = Introduction {
+            origin: picked.held.state().id(),
             name,
             client_sni: self.client_sni.clone(),
             client_alpn: self.client_alpn.clone(),
         };
-        timeout_at(deadline, tls.connect(leg, about))
+        let handshake = tls.begin(about, offer).map_err(give_up)?;
+        let offered = handshake.offers_session();
+        timeout_at(deadline, handshake.drive(leg))
             .await
             .unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
+            .map_err(|refusal| Unsealed { refusal, offered })
     }
+}
+
+/// A handshake that failed.
+struct Unsealed {
+    refusal: OriginRefusal,
+    /// Whether a session was offered, and may be why.
+    offered: bool,
 }
 
 /// Sends the PROXY header. An origin that does not take it is like one that is not there.

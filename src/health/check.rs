@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Check, HealthPolicy, http, talk};
 use crate::leg::Leg;
-use crate::outcome::{Fault, Reason};
-use crate::tls::client_side::{ClientSide, Introduction};
+use crate::outcome::{Failure, Fault, Reason};
+use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
 use crate::upstream::{self, Address, Member, Verdict};
 
 /// Why a check came to no good end.
@@ -21,9 +21,14 @@ enum Trouble {
 
 /// Checks an origin and tells what was found as soon as it is, unless that is nothing about the
 /// origin. After that the connection is ended politely.
-pub(super) async fn run(policy: &HealthPolicy, member: &Member, tell: impl Fn(Verdict)) {
+pub(super) async fn run(
+    policy: &HealthPolicy,
+    member: &Member,
+    offer: Offer,
+    tell: impl Fn(Verdict),
+) {
     let deadline = Instant::now() + policy.timeout;
-    let mut leg = match reach(policy, member, deadline).await {
+    let mut leg = match reach(policy, member, deadline, offer).await {
         Ok(leg) => leg,
         Err(Trouble::Origin(why)) => return tell(Verdict::Unwell(why)),
         Err(Trouble::Local) => return,
@@ -39,8 +44,36 @@ pub(super) async fn run(policy: &HealthPolicy, member: &Member, tell: impl Fn(Ve
     talk::say_farewell(leg).await;
 }
 
-/// A connection, sealed where checks are.
-async fn reach(policy: &HealthPolicy, member: &Member, deadline: Instant) -> Result<Leg, Trouble> {
+/// A connection, sealed where checks are. As for a client's connection, a handshake that fails while a
+/// session is offered is followed by a full one over a connection of its own.
+async fn reach(
+    policy: &HealthPolicy,
+    member: &Member,
+    deadline: Instant,
+    offer: Offer,
+) -> Result<Leg, Trouble> {
+    let mut leg = connect(policy, member, deadline).await?;
+    let Some(tls) = &policy.tls else {
+        return Ok(leg);
+    };
+    match seal(tls, member, &mut leg, deadline, offer).await {
+        Ok(()) => Ok(leg),
+        Err((refusal, false)) => Err(refusal.into()),
+        Err((first, true)) => {
+            let mut leg = connect(policy, member, deadline).await?;
+            let sealed = seal(tls, member, &mut leg, deadline, Offer::Nothing).await;
+            let unsealed = |(refusal, _)| after_resumption(refusal, &first.failure);
+            sealed.map_err(unsealed)?;
+            Ok(leg)
+        }
+    }
+}
+
+async fn connect(
+    policy: &HealthPolicy,
+    member: &Member,
+    deadline: Instant,
+) -> Result<Leg, Trouble> {
     let address = match (&member.address, policy.port) {
         (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
         (address, _) => address.clone(),
@@ -65,31 +98,46 @@ async fn reach(policy: &HealthPolicy, member: &Member, deadline: Instant) -> Res
             format!("{}: {error}", Reason::OriginReset).into(),
         ));
     }
-    if let Some(tls) = &policy.tls {
-        let sealing = seal(tls, member, &mut leg);
-        timeout_at(deadline, sealing)
-            .await
-            .unwrap_or_else(|_| Err(trouble(Reason::OriginTlsTimeout)))?;
-    }
     Ok(leg)
 }
 
-async fn seal(tls: &ClientSide, member: &Member, leg: &mut Leg) -> Result<(), Trouble> {
+/// Does the handshake. Beside a failure is whether a session was offered, and may be why.
+async fn seal(
+    tls: &ClientSide,
+    member: &Member,
+    leg: &mut Leg,
+    deadline: Instant,
+    offer: Offer,
+) -> Result<(), (OriginRefusal, bool)> {
+    let refuse = |failure: Failure| OriginRefusal {
+        failure,
+        may_retry: false,
+    };
     let Some(name) = &member.origin.server_name else {
-        return Err(trouble(Reason::OriginTlsName));
+        return Err((refuse(Reason::OriginTlsName.into()), false));
     };
     let about = Introduction {
+        origin: member.state.id(),
         name,
         client_sni: None,
         client_alpn: None,
     };
-    tls.connect(leg, about).await.map_err(|refusal| {
+    let handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
+    let offered = handshake.offers_session();
+    timeout_at(deadline, handshake.drive(leg))
+        .await
+        .unwrap_or_else(|_| Err(refuse(Reason::OriginTlsTimeout.into())))
+        .map_err(|refusal| (refusal, offered))
+}
+
+impl From<OriginRefusal> for Trouble {
+    fn from(refusal: OriginRefusal) -> Self {
         let reason = refusal.failure.reason;
         match refusal.failure.detail {
-            Some(detail) => Trouble::Origin(format!("{reason}: {detail}").into()),
+            Some(detail) => Self::Origin(format!("{reason}: {detail}").into()),
             None => trouble(reason),
         }
-    })
+    }
 }
 
 fn trouble(reason: Reason) -> Trouble {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::http::{Expect, Request, Role};
 use crate::leg::TcpOptions;
-use crate::tls::client_side::ClientSide;
+use crate::tls::client_side::{ClientSide, Offer};
 use crate::upstream::{Group, Member, Order, Threshold};
 
 /// The first checks come soon, as origins are taken for well until then, but not all at once.
@@ -147,6 +147,7 @@ impl Round {
     /// Checks one origin again and again, one check at a time, until it is no origin any more.
     async fn visit(mut self, member: Member) -> u64 {
         let mut due = Instant::now() + part(FIRST_MAX.min(self.policy.interval / 4), 256);
+        let mut offer = Offer::Nothing;
         loop {
             tokio::select! {
                 biased;
@@ -158,7 +159,7 @@ impl Round {
             }
             due = Instant::now();
             if member.state.order() != Order::Disable {
-                let verdict = check::run(&self.policy, &member, |verdict| {
+                let verdict = check::run(&self.policy, &member, offer, |verdict| {
                     let Self {
                         group,
                         policy,
@@ -171,6 +172,11 @@ impl Round {
                     group.checked(&member, verdict, policy.threshold);
                 });
                 verdict.await;
+                // In turn as connections do it, and in full, where the certificate is looked at.
+                offer = match offer {
+                    Offer::Nothing => Offer::Session,
+                    Offer::Session => Offer::Nothing,
+                };
             }
             due += self.pause(&member);
         }

@@ -1,7 +1,8 @@
 //! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -10,14 +11,20 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::handshake::{HandshakeError, Patiently, drive};
+use super::origin_sessions::OriginSessions;
 use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
 use super::{AES_FIRST, Versions, blame, provider_of};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
 
-/// How many origin names keep sessions to resume.
-const SESSION_NAMES: usize = 256;
+/// How many origins of an upstream keep sessions to resume.
+const ORIGINS_MAX: usize = 256;
+
+/// How many sessions an origin keeps, and how many where clients have a say in the name: those of 32
+/// names.
+const SESSIONS: usize = 8;
+const SESSIONS_BY_NAME: usize = 256;
 
 /// The name that an origin is told and held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +76,69 @@ pub struct ClientSide {
     alpn: OriginAlpn,
 }
 
+/// Whether a handshake may offer the origin a session to resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// One, if there is one.
+    Session,
+    /// None: the handshake is a full one.
+    Nothing,
+}
+
 /// The configuration whose sessions may be resumed. A new one, without sessions, takes its place once
 /// in `max_age`, and a connection keeps the one it began with: so each session that is resumed descends
 /// from a full handshake within that time.
 #[derive(Debug)]
 struct Generation {
     since: Instant,
+    /// Without sessions.
     config: Arc<ClientConfig>,
+    /// What it has come to with each origin, by the number of its state.
+    origins: HashMap<u64, Acquainted>,
+}
+
+/// An origin whose sessions are kept.
+#[derive(Clone, Debug)]
+struct Acquainted {
+    config: Arc<ClientConfig>,
+    sessions: Arc<OriginSessions>,
+}
+
+impl Generation {
+    /// One that begins now.
+    fn new(config: Arc<ClientConfig>) -> Self {
+        Self {
+            since: Instant::now(),
+            config,
+            origins: HashMap::new(),
+        }
+    }
+
+    /// The sessions with an origin. A session is offered to none but the origin that gave it: another
+    /// one could seldom use it, and what goes wrong over it says nothing of that one.
+    fn origin(&mut self, id: u64, room: usize) -> Acquainted {
+        if !self.origins.contains_key(&id) && self.origins.len() >= ORIGINS_MAX {
+            // Those that have left are not told here: all begin anew.
+            self.origins.clear();
+        }
+        let begin = || {
+            let sessions = Arc::new(OriginSessions::new(room));
+            let mut config = ClientConfig::clone(&self.config);
+            config.resumption = Resumption::store(Arc::clone(&sessions) as _);
+            Acquainted {
+                config: Arc::new(config),
+                sessions,
+            }
+        };
+        self.origins.entry(id).or_insert_with(begin).clone()
+    }
 }
 
 /// What one handshake with an origin is about.
 #[derive(Debug)]
 pub struct Introduction<'a> {
+    /// The number of the origin's state, which tells it from every other.
+    pub origin: u64,
     /// The origin's configured name or address.
     pub name: &'a ServerName<'static>,
     /// The server name that the client sent.
@@ -98,6 +156,16 @@ pub struct OriginRefusal {
     pub may_retry: bool,
 }
 
+/// A handshake with an origin that is about to begin.
+#[derive(Debug)]
+pub struct Handshake {
+    seal: Box<Seal>,
+    name: ServerName<'static>,
+    forwarded: Option<Vec<u8>>,
+    /// Those that the session is of that is offered, if one is.
+    sessions: Option<Arc<OriginSessions>>,
+}
+
 impl ClientSide {
     /// Builds the configuration of a policy.
     pub fn new(policy: ClientPolicy) -> Result<Self, Error> {
@@ -111,39 +179,27 @@ impl ClientSide {
             None => builder.with_no_client_auth(),
         };
         config.enable_sni = policy.sni != Sni::Absent;
-        config.resumption = match policy.resumption {
-            Some(_) => fresh_sessions(),
-            None => Resumption::disabled(),
-        };
+        config.resumption = Resumption::disabled();
         if let OriginAlpn::Fixed(protocols) = &policy.alpn {
             config.alpn_protocols.clone_from(protocols);
         }
         Ok(Self {
-            generation: Mutex::new(Generation {
-                since: Instant::now(),
-                config: Arc::new(config),
-            }),
+            generation: Mutex::new(Generation::new(Arc::new(config))),
             max_age: policy.resumption,
             sni: policy.sni,
             alpn: policy.alpn,
         })
     }
 
-    /// The same policy for health checks: they offer no protocol, send the configured name, and share
-    /// no session with anybody.
+    /// The same policy for health checks: they send the configured name, and share no session with
+    /// connections.
     #[must_use]
     pub fn for_checks(&self) -> Self {
-        let mut config = ClientConfig::clone(&self.config());
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = Vec::new();
         Self {
-            generation: Mutex::new(Generation {
-                since: Instant::now(),
-                config: Arc::new(config),
-            }),
-            max_age: None,
+            generation: Mutex::new(Generation::new(Arc::clone(&self.generation().config))),
+            max_age: self.max_age,
             sni: self.sni,
-            alpn: OriginAlpn::Absent,
+            alpn: self.alpn.clone(),
         }
     }
 
@@ -152,16 +208,8 @@ impl ClientSide {
         self.sni == Sni::Client
     }
 
-    /// Does the handshake with an origin. On success the leg is sealed.
-    pub async fn connect(
-        &self,
-        leg: &mut Leg,
-        about: Introduction<'_>,
-    ) -> Result<(), OriginRefusal> {
-        let refuse = |failure| OriginRefusal {
-            failure,
-            may_retry: false,
-        };
+    /// Prepares a handshake with an origin.
+    pub fn begin(&self, about: Introduction<'_>, offer: Offer) -> Result<Handshake, Failure> {
         let name = match (self.sni, about.client_sni) {
             (Sni::Client, Some(name)) => name,
             _ => about.name.clone(),
@@ -170,70 +218,112 @@ impl ClientSide {
             OriginAlpn::Forward => about.client_alpn,
             OriginAlpn::Fixed(_) | OriginAlpn::Absent => None,
         };
-        let conn = UnbufferedClientConnection::new(self.config_for(forwarded.as_deref()), name)
-            .map_err(|e| refuse(Failure::new(Reason::OriginTlsError).detail(e.to_string())))?;
-        let seal = Box::new(Seal::new(Conn::Client(conn)));
-        if let Err(error) = drive(
-            leg,
-            seal,
-            &[],
-            &mut Shown::default(),
-            &|_| true,
-            &mut Patiently,
-        )
-        .await
-        {
+        let (mut config, sessions) = self.current(about.origin);
+        if let Some(protocol) = &forwarded {
+            let mut own = ClientConfig::clone(&config);
+            own.alpn_protocols = vec![protocol.clone()];
+            config = Arc::new(own);
+        }
+        let conn = || UnbufferedClientConnection::new(config, name.clone());
+        let (conn, offers) = match &sessions {
+            Some(sessions) => sessions.lent(offer == Offer::Session, conn),
+            None => (conn(), false),
+        };
+        let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(e.to_string()))?;
+        Ok(Handshake {
+            seal: Box::new(Seal::new(Conn::Client(conn))),
+            name,
+            forwarded,
+            sessions: sessions.filter(|_| offers),
+        })
+    }
+
+    /// The configuration of today for an origin, and its sessions.
+    fn current(&self, origin: u64) -> (Arc<ClientConfig>, Option<Arc<OriginSessions>>) {
+        let mut generation = self.generation();
+        let Some(max_age) = self.max_age else {
+            return (Arc::clone(&generation.config), None);
+        };
+        if generation.since.elapsed() >= max_age {
+            *generation = Generation::new(Arc::clone(&generation.config));
+        }
+        let room = match self.sni {
+            Sni::Client => SESSIONS_BY_NAME,
+            Sni::Configured | Sni::Absent => SESSIONS,
+        };
+        let Acquainted { config, sessions } = generation.origin(origin, room);
+        (config, Some(sessions))
+    }
+
+    fn generation(&self) -> MutexGuard<'_, Generation> {
+        self.generation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handshake {
+    /// Whether a session is offered. If the handshake then does not succeed, whatever the cause, the
+    /// session may be it: the origin is to be spoken to in full before it is judged.
+    pub const fn offers_session(&self) -> bool {
+        self.sessions.is_some()
+    }
+
+    /// Does it. On success the leg is sealed. If it does not come to that, also when the caller gives
+    /// it up, and a session was offered, no session of that name is offered again.
+    pub async fn drive(self, leg: &mut Leg) -> Result<(), OriginRefusal> {
+        let mut distrust = Distrust(self.sessions.map(|sessions| (sessions, self.name)));
+        let shown = &mut Shown::default();
+        if let Err(error) = drive(leg, self.seal, &[], shown, &|_| true, &mut Patiently).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 leg.socket.leave(alert);
             }
             return Err(refusal(error));
         }
+        if let Some((sessions, _)) = distrust.0.take()
+            && leg.seal.as_ref().is_some_and(|seal| seal.is_resumed())
+        {
+            sessions.prove();
+        }
         let selected = leg
             .seal
             .as_ref()
             .and_then(|seal| seal.facts().alpn_protocol());
-        if forwarded.is_some() && selected != forwarded.as_deref() {
+        if self.forwarded.is_some() && selected != self.forwarded.as_deref() {
             // An h2 client must not be joined to an origin that will speak HTTP/1.1.
-            return Err(refuse(
-                Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),
-            ));
+            return Err(OriginRefusal {
+                failure: Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),
+                may_retry: false,
+            });
         }
         Ok(())
     }
+}
 
-    fn config_for(&self, alpn: Option<&[u8]>) -> Arc<ClientConfig> {
-        let config = self.config();
-        match alpn {
-            Some(protocol) => {
-                let mut config = ClientConfig::clone(&config);
-                config.alpn_protocols = vec![protocol.to_vec()];
-                Arc::new(config)
-            }
-            None => config,
-        }
-    }
+/// Forgets the sessions of a name on drop, unless they are taken out of it before.
+struct Distrust(Option<(Arc<OriginSessions>, ServerName<'static>)>);
 
-    fn config(&self) -> Arc<ClientConfig> {
-        let mut generation = self
-            .generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(max_age) = self.max_age
-            && generation.since.elapsed() >= max_age
-        {
-            let mut config = ClientConfig::clone(&generation.config);
-            config.resumption = fresh_sessions();
-            *generation = Generation {
-                since: Instant::now(),
-                config: Arc::new(config),
-            };
+impl Drop for Distrust {
+    fn drop(&mut self) {
+        if let Some((sessions, name)) = &self.0 {
+            sessions.forget(name);
         }
-        Arc::clone(&generation.config)
     }
 }
 
-fn fresh_sessions() -> Resumption {
-    Resumption::in_memory_sessions(SESSION_NAMES)
+/// What failed in full after a handshake that offered a session had failed: the log is to tell both.
+#[must_use]
+pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRefusal {
+    let words = |failure: &Failure| match &failure.detail {
+        Some(detail) => format!("{}: {detail}", failure.reason),
+        None => failure.reason.to_string(),
+    };
+    let before = format!("before that, while a session was offered: {}", words(first));
+    refusal.failure.detail = Some(match refusal.failure.detail {
+        Some(detail) => format!("{detail}; {before}"),
+        None => before,
+    });
+    refusal
 }
 
 fn refusal(error: HandshakeError) -> OriginRefusal {

@@ -17,6 +17,7 @@ pub mod hello;
 pub mod material;
 mod ocsp;
 pub mod openssl_names;
+mod origin_sessions;
 pub mod pem;
 pub mod resumption;
 pub mod revocation;

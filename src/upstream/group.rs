@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -224,10 +225,13 @@ impl Group {
         }
     }
 
-    /// A connection to it was established.
-    pub fn succeeded(&self, held: &Held) {
+    /// A connection to it was established, under a name of the client's choice where it has one.
+    pub fn succeeded(&self, held: &Held, asked: Option<&ServerName<'_>>) {
         if self.passive.is_some() {
             held.state().succeeded(Instant::now());
+            if let Some(name) = asked {
+                held.state().served(name);
+            }
         }
     }
 

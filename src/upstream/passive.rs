@@ -1,7 +1,15 @@
 //! What connections tell of an origin by the way: failures in a row, and for how long it is then left
 //! alone. Knows no other origin: whether one may be ejected is asked elsewhere.
 
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+/// How many names of clients an origin is known to serve, 8 bytes each. The oldest makes room for a
+/// new one: failures under it then do not count until it is served again, which errs on the side of
+/// the origin.
+const NAMES_MAX: usize = 256;
 
 /// An ejection is no longer than this many times the configured time.
 const GROWTH_MAX: u32 = 10;
@@ -79,9 +87,53 @@ impl Trouble {
     }
 }
 
+/// The names that clients have asked an origin for and that it has served: a failure under any other
+/// may be the answer to the name, and says nothing of the origin.
+#[derive(Debug, Default)]
+pub(super) struct ServedNames(VecDeque<u64>);
+
+impl ServedNames {
+    /// The origin has served `name`.
+    pub(super) fn add(&mut self, name: &impl Hash) {
+        let name = fingerprint(name);
+        if self.0.contains(&name) {
+            return;
+        }
+        if self.0.len() >= NAMES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(name);
+    }
+
+    /// Whether the origin has served `name`, as far as it is remembered.
+    pub(super) fn has(&self, name: &impl Hash) -> bool {
+        self.0.contains(&fingerprint(name))
+    }
+}
+
+/// A name in 8 bytes, under a key of this process: nobody can look for two that are alike.
+fn fingerprint(name: &impl Hash) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_that_an_origin_is_known_to_serve_are_bounded() {
+        let mut names = ServedNames::default();
+        assert!(!names.has(&0_usize));
+        for name in 0..=NAMES_MAX {
+            names.add(&name);
+            names.add(&name);
+            assert!(names.has(&name));
+        }
+        assert!(!names.has(&0_usize), "the oldest made room");
+        assert!(names.has(&1_usize));
+        assert_eq!(names.0.len(), NAMES_MAX);
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
     const POLICY: PassivePolicy = PassivePolicy {

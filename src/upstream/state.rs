@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::passive::{PassivePolicy, Trouble};
+use rustls::pki_types::ServerName;
+
+use super::passive::{PassivePolicy, ServedNames, Trouble};
 use super::queue::Queue;
 use super::{Address, Origin};
 
@@ -40,6 +42,7 @@ struct Notes {
     streak: u32,
     check: Option<CheckNote>,
     trouble: Trouble,
+    served: ServedNames,
     /// The configuration that the operator's orders were about.
     ordered_for: Option<Arc<Origin>>,
 }
@@ -217,6 +220,16 @@ impl OriginState {
             let clear = self.notes().trouble.succeeded(now);
             self.troubled.store(!clear, Ordering::Release);
         }
+    }
+
+    /// A connection was established under a name that the client had asked for.
+    pub(super) fn served(&self, name: &ServerName<'_>) {
+        self.notes().served.add(name);
+    }
+
+    /// Whether a client has asked for this name before and was served.
+    pub fn serves(&self, name: &ServerName<'_>) -> bool {
+        self.notes().served.has(name)
     }
 
     /// A connection failed by the origin's fault. For how long it is ejected, if it is: `may_eject` is

@@ -360,7 +360,7 @@ async fn success_in_between_keeps_an_origin() {
     let group = work.apply(&with_passive(vec![origin(1), origin(2)], 100));
     for _ in 0..10 {
         fail(&group, 1, 1);
-        group.succeeded(&member(&group, 0).state.take().unwrap());
+        group.succeeded(&member(&group, 0).state.take().unwrap(), None);
     }
     assert_eq!(work.news(), []);
 }

@@ -1,12 +1,13 @@
 //! Origins that stop, stall, flap, come back and change their roles, and what clients see of it.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Draft, End, Lettered, Origin, OriginDraft, Proxy, Stream, dead_address, eventually, pki,
+    Client, Draft, End, Lettered, Origin, OriginDraft, Proxy, Stream, Welcome, dead_address,
+    eventually, offers_session, pki,
 };
 
 /// A node of a cluster that tells its role by the status of /v1/sys/health, and its letter to
@@ -120,21 +121,60 @@ fn performance_standbys_serve_where_any_node_may() {
     strict.outcome();
 }
 
-/// U03: checks have sessions of nobody, and leave none.
+/// U03: checks end politely. They resume as connections do, but sessions of their own, and never twice
+/// in a row: every other one looks at the certificate.
 #[test]
-fn checks_end_politely_and_resume_nothing() {
+fn checks_end_politely_and_every_other_one_is_a_full_handshake() {
     let (a, b) = (Node::sealed("a", 200), Node::sealed("b", 200));
     let proxy = cluster(&a, &b, "vault-active", "100ms").start();
     eventually("some checks have ended", || {
-        a.ends.lock().unwrap().len() >= 4
+        [&a, &b]
+            .iter()
+            .all(|node| node.ends.lock().unwrap().len() >= 4)
     });
     assert!(ask(&proxy).is_some());
     for node in [&a, &b] {
         let ends = node.ends.lock().unwrap().clone();
         assert!(ends.iter().all(|end| *end == End::Clean), "{ends:?}");
-        assert!(node.resumed.lock().unwrap().iter().all(|resumed| !resumed));
         assert_eq!(node.origin.failed_handshakes(), 0);
+        let resumed = node.resumed.lock().unwrap().clone();
+        assert!(!resumed[0]);
+        assert!(
+            resumed.windows(2).all(|two| two != [true, true]),
+            "{resumed:?}"
+        );
     }
+    let resumed = a
+        .resumed
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|resumed| **resumed)
+        .count();
+    assert!(resumed > 0, "a session of a check is resumed by a check");
+}
+
+/// An origin that answers every session it is offered with an alert serves its clients, so it is well.
+#[test]
+fn an_origin_that_refuses_sessions_is_well_for_checks_too() {
+    let refused = Arc::new(AtomicU16::new(0));
+    let count = Arc::clone(&refused);
+    let origin = Origin::sealed().screening(move |hello| {
+        if !offers_session(hello) {
+            return Welcome::Handshake;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Welcome::Says(&[21, 3, 3, 0, 2, 2, 80])
+    });
+    let node = Node::new(origin, "a", 200, true);
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &node.origin)
+        .on_upstream("health: { check: { preset: vault-active }, interval: 60ms, fall: 1 }")
+        .start();
+    eventually("some sessions were refused", || {
+        refused.load(Ordering::SeqCst) >= 3
+    });
+    assert!(!proxy.log().join("\n").contains("an origin is down"));
 }
 
 #[test]
@@ -408,6 +448,57 @@ fn a_client_cannot_have_an_origin_ejected_by_what_it_asks_for() {
             .must_echo(b"x");
     }
     assert_eq!((one.accepts(), other.accepts()), (4, 2), "both are used");
+}
+
+/// Some origins close without a word on a name that they do not know.
+#[test]
+fn names_that_an_origin_never_served_do_not_eject_it_and_those_that_it_did_serve_can() {
+    let identity = pki().origin(&["good.wild.test"]);
+    let is_ill = Arc::new(AtomicBool::new(false));
+    let [one, other] = [(); 2].map(|()| {
+        let is_ill = Arc::clone(&is_ill);
+        let knows = move |hello: &[u8]| {
+            let name: &[u8] = b"good.wild.test";
+            match hello.windows(name.len()).any(|part| part == name) {
+                true if !is_ill.load(Ordering::SeqCst) => Welcome::Handshake,
+                _ => Welcome::Says(b""),
+            }
+        };
+        Origin::tls(&identity).screening(knows).echo()
+    });
+    let proxy = Proxy::builder()
+        .route("reencrypt", "*.wild.test", &one)
+        .certificate_for(&["*.wild.test"])
+        .origins(&pair(&one, &other))
+        .origin_tls("{ ca: origin-ca.pem, sni: client, resumption: off }")
+        .on_upstream("health: { passive: { failures: 2, max_ejected: 50% } }")
+        .start();
+    let fails = |name: &str| {
+        let client = proxy.client(name).connect();
+        client.receive_to_end();
+        proxy.outcome_of(&client).must_be("origin_closed");
+    };
+    let ejections = || {
+        proxy
+            .log()
+            .iter()
+            .filter(|line| line.contains("is ejected"))
+            .count()
+    };
+    for _ in 0..2 {
+        let client = proxy.client("good.wild.test").connect();
+        client.must_echo(b"x");
+        client.end();
+        client.receive_to_end();
+    }
+    for n in 0..6 {
+        fails(&format!("stranger-{n}.wild.test"));
+    }
+    assert_eq!(ejections(), 0);
+    is_ill.store(true, Ordering::SeqCst);
+    fails("good.wild.test");
+    fails("good.wild.test");
+    proxy.log_line(|line| line.contains("is ejected"));
 }
 
 #[test]

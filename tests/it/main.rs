@@ -49,6 +49,7 @@ mod modes_alpn;
 mod modes_names;
 mod names;
 mod origin_policy;
+mod origin_sessions;
 mod origin_tls;
 mod origins;
 mod overlaps;

@@ -13,6 +13,8 @@ pub mod extension {
     pub const GROUPS: u16 = 10;
     pub const SIGNATURES: u16 = 13;
     pub const ALPN: u16 = 16;
+    pub const SESSION_TICKET: u16 = 35;
+    pub const PRE_SHARED_KEY: u16 = 41;
     pub const VERSIONS: u16 = 43;
     pub const KEY_SHARES: u16 = 51;
     /// Reserved for nobody (RFC 8701), and so ignored by everybody.
@@ -153,6 +155,42 @@ pub fn recorded_hello(sni: &str) -> Vec<u8> {
         bytes.len()
     );
     bytes
+}
+
+/// Whether the client that sent this record, a ClientHello, asks to resume a session: by a pre-shared
+/// key, or by a ticket. Nobody can tell by the id of a session.
+pub fn offers_session(record: &[u8]) -> bool {
+    let offers = [extension::PRE_SHARED_KEY, extension::SESSION_TICKET];
+    let mut extensions = extensions_of(record).into_iter();
+    extensions.any(|(number, body)| offers.contains(&number) && !body.is_empty())
+}
+
+/// The extensions of a ClientHello in one record.
+fn extensions_of(record: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    fn cut(bytes: &mut &[u8], len: usize) -> Vec<u8> {
+        let (cut, rest) = bytes.split_at(len);
+        *bytes = rest;
+        cut.to_vec()
+    }
+    fn number(bytes: &mut &[u8]) -> u16 {
+        u16::from_be_bytes(cut(bytes, 2).try_into().unwrap())
+    }
+    // Record header, message header, version, random.
+    let mut rest = &record[5 + 4 + 2 + 32..];
+    let len = cut(&mut rest, 1)[0];
+    cut(&mut rest, len.into());
+    let len = number(&mut rest);
+    cut(&mut rest, len.into());
+    let len = cut(&mut rest, 1)[0];
+    cut(&mut rest, len.into());
+    number(&mut rest);
+    let mut extensions = Vec::new();
+    while !rest.is_empty() {
+        let kind = number(&mut rest);
+        let len = number(&mut rest);
+        extensions.push((kind, cut(&mut rest, len.into())));
+    }
+    extensions
 }
 
 /// A handshake message as records of at most `len` bytes.

@@ -39,6 +39,19 @@ pub struct Report {
     pub end: End,
 }
 
+/// What an origin does with a client once it has seen its hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Welcome {
+    Handshake,
+    /// It says this, and ends.
+    Says(&'static [u8]),
+    Reset,
+    /// It says nothing, for as long as the test lasts.
+    Silence,
+}
+
+type Screen = Arc<dyn Fn(&[u8]) -> Welcome + Send + Sync>;
+
 /// An origin in the making.
 #[derive(Default)]
 pub struct Draft {
@@ -49,9 +62,23 @@ pub struct Draft {
     unix: Option<std::path::PathBuf>,
     hangs_up: usize,
     gate: Arc<Mutex<()>>,
+    screen: Option<Screen>,
+    tickets: bool,
 }
 
 impl Draft {
+    /// Gives sessions as tickets, with TLS 1.2 too.
+    pub fn ticketing(mut self) -> Self {
+        self.tickets = true;
+        self
+    }
+
+    /// Looks at each ClientHello, as its record, before the handshake begins.
+    pub fn screening(mut self, screen: impl Fn(&[u8]) -> Welcome + Send + Sync + 'static) -> Self {
+        self.screen = Some(Arc::new(screen));
+        self
+    }
+
     /// Accepts connections, and does no more about them while somebody holds this.
     pub fn behind(mut self, gate: &Arc<Mutex<()>>) -> Self {
         self.gate = Arc::clone(gate);
@@ -106,8 +133,14 @@ impl Draft {
                 let (serve, config, counts) =
                     (Arc::clone(&serve), config.clone(), Arc::clone(&counts));
                 let gate = Arc::clone(&self.gate);
+                let screen = self.screen.clone();
                 thread::spawn(move || {
                     drop(gate.lock());
+                    let stream = match screen {
+                        Some(screen) => screened(stream, &*screen),
+                        None => Some(stream),
+                    };
+                    let Some(stream) = stream else { return };
                     let stream = match config {
                         None => Ok(stream),
                         Some(config) => {
@@ -168,6 +201,9 @@ impl Draft {
             .with_single_cert(identity.chain(), identity.private_key())
             .unwrap();
         config.alpn_protocols.clone_from(&self.alpn);
+        if self.tickets {
+            config.ticketer = crypto::aws_lc_rs::Ticketer::new().unwrap();
+        }
         Some(Arc::new(config))
     }
 }
@@ -236,6 +272,25 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.place.fmt(f)
     }
+}
+
+/// The stream of a client that is to have a handshake. Its hello is in one record.
+fn screened(stream: Stream, screen: &dyn Fn(&[u8]) -> Welcome) -> Option<Stream> {
+    let mut hello = stream.try_receive(5)?;
+    let len = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
+    hello.extend(stream.try_receive(len)?);
+    match screen(&hello) {
+        Welcome::Handshake => {
+            stream.put_back(hello);
+            return Some(stream);
+        }
+        Welcome::Says(bytes) => {
+            let _ = stream.try_send(bytes);
+        }
+        Welcome::Reset => stream.reset(),
+        Welcome::Silence => drop(stream.receive_to_end()),
+    }
+    None
 }
 
 /// Sends back what comes. After a clean end it ends cleanly, too.

@@ -322,6 +322,11 @@ impl Stream {
         }
     }
 
+    /// Gives back what was read and is somebody else's to read.
+    pub fn put_back(&self, data: Vec<u8>) {
+        *self.0.surplus.lock().unwrap() = data;
+    }
+
     /// Exactly so many bytes.
     #[track_caller]
     pub fn receive(&self, len: usize) -> Vec<u8> {

@@ -1,0 +1,136 @@
+//! Sessions that origins are offered: a handshake that fails over one is done again in full.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::harness::{Origin, OriginDraft, Proxy, Record, Welcome, offers_session};
+
+const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
+const HANDSHAKE_FAILURE: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
+/// A ServerHello that is none.
+const BROKEN: &[u8] = &[22, 3, 3, 0, 4, 2, 0, 0, 0];
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+
+const ANSWERS: [Welcome; 7] = [
+    Welcome::Says(INTERNAL_ERROR),
+    Welcome::Says(HANDSHAKE_FAILURE),
+    Welcome::Says(BROKEN),
+    Welcome::Says(NO_TLS),
+    Welcome::Says(b""),
+    Welcome::Reset,
+    Welcome::Silence,
+];
+
+/// An origin that gives this answer to whoever offers it a session.
+fn refusing(draft: OriginDraft, answer: Welcome) -> (Origin, Arc<AtomicUsize>) {
+    let refused = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&refused);
+    let origin = draft.screening(move |hello| {
+        if !offers_session(hello) {
+            return Welcome::Handshake;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        answer
+    });
+    (origin.echo(), refused)
+}
+
+fn exchange(proxy: &Proxy) -> Record {
+    let client = proxy.client("a.test").connect();
+    client.must_echo(b"x");
+    client.end();
+    client.receive_to_end();
+    proxy.outcome_of(&client)
+}
+
+#[test]
+fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() {
+    for tls12 in [false, true] {
+        for answer in ANSWERS {
+            let draft = match tls12 {
+                true => Origin::sealed().tls12().ticketing(),
+                false => Origin::sealed(),
+            };
+            let (origin, refused) = refusing(draft, answer);
+            let proxy = Proxy::builder()
+                .reencrypt("a.test", &origin)
+                .on_upstream("connect: { attempts: 1, timeout: 500ms }")
+                .on_upstream("health: { passive: { failures: 1 } }")
+                .start();
+            for _ in 0..6 {
+                let record = exchange(&proxy);
+                record.must_be("ok");
+                assert_eq!(record["origin_tls_resumed"], false, "{answer:?}");
+            }
+            // An origin that resumes nothing is not offered anything in the end.
+            assert_eq!(refused.load(Ordering::SeqCst), 3, "{answer:?}");
+            assert_eq!(origin.accepts(), 6 + 3, "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn what_went_wrong_over_a_session_is_told_when_the_full_handshake_fails_too() {
+    let asked = AtomicUsize::new(0);
+    let origin = Origin::sealed().screening(move |hello| {
+        match (asked.fetch_add(1, Ordering::SeqCst), offers_session(hello)) {
+            (0, false) => Welcome::Handshake,
+            (_, true) => Welcome::Says(INTERNAL_ERROR),
+            (_, false) => Welcome::Says(HANDSHAKE_FAILURE),
+        }
+    });
+    let origin = origin.echo();
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    exchange(&proxy).must_be("ok");
+    let client = proxy.client("a.test").connect();
+    client.receive_to_end();
+    let record = proxy.outcome_of(&client);
+    record
+        .must_be("origin_tls_error")
+        .must_have("stage", "origin_tls");
+    let detail = record.text("detail");
+    assert!(
+        detail.contains("while a session was offered: origin_tls_error"),
+        "{detail}"
+    );
+    assert_eq!(origin.accepts(), 3, "one full handshake, and no more");
+}
+
+#[test]
+fn sessions_that_an_origin_takes_are_resumed() {
+    for draft in [Origin::sealed(), Origin::sealed().tls12()] {
+        let origin = draft.echo();
+        let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+        let resumed: Vec<_> = (0..3)
+            .map(|_| exchange(&proxy)["origin_tls_resumed"] == true)
+            .collect();
+        assert_eq!(resumed, [false, true, true]);
+        assert_eq!(origin.accepts(), 3);
+    }
+}
+
+/// A session of one origin is nothing to another: what fails there is that one's own fault.
+#[test]
+fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let origins = [(); 2].map(|()| {
+        let tell = tell.clone();
+        let watch = move |hello: &[u8]| {
+            let _ = tell.send(offers_session(hello));
+            Welcome::Handshake
+        };
+        Origin::sealed().screening(watch).echo()
+    });
+    let proxy = Proxy::builder()
+        .reencrypt("a.test", &origins[0])
+        .origins(&format!("[\"{}\", \"{}\"]", origins[0], origins[1]))
+        .start();
+    let offers: Vec<_> = (0..4)
+        .map(|_| {
+            exchange(&proxy).must_be("ok");
+            told.recv().unwrap()
+        })
+        .collect();
+    assert_eq!(offers, [false, false, true, true]);
+    assert_eq!(origins.map(|origin| origin.accepts()), [2, 2]);
+}
