@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, ctl, print, run, start, table};
 use crate::admin::settings::AdminListen;
-use crate::config::compile::{Circumstances, Files};
+use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
 use crate::observe::format::unix_timestamp;
@@ -39,7 +39,10 @@ pub(super) fn main(args: &Args) -> Exit {
     } else {
         Files::Read
     };
-    let loaded = match load::file(&path, Circumstances::first(files, &Sessions::default())) {
+    let loaded = match load::file(
+        &path,
+        Circumstances::first(files, Purpose::Look, &Sessions::default()),
+    ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };

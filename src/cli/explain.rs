@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{Exit, complain, print, run, start};
-use crate::config::compile::{Circumstances, Files};
+use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::{self, Spec, load};
 use crate::connection::decision;
 use crate::name::Name;
@@ -55,7 +55,10 @@ pub(super) fn main(args: &Args) -> Exit {
         return Exit::Refused;
     };
     let sessions = Sessions::default();
-    let loaded = match load::file(&path, Circumstances::first(Files::Read, &sessions)) {
+    let loaded = match load::file(
+        &path,
+        Circumstances::first(Files::Read, Purpose::Look, &sessions),
+    ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::{Exit, complain};
 use crate::config::Severity;
-use crate::config::compile::{Circumstances, Files};
+use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
 use crate::server::{Boot, Ending, Patience, Server, StartError};
@@ -18,7 +18,7 @@ use crate::tls::resumption::Sessions;
 pub(super) fn server(source: Source) -> Result<Server, Exit> {
     let sessions = Arc::new(Sessions::default());
     let mut loaded = source
-        .load(Circumstances::first(Files::Read, &sessions))
+        .load(Circumstances::first(Files::Read, Purpose::Serve, &sessions))
         .map_err(|error| unreadable(source.path(), &error))?;
     let Some(snapshot) = loaded.snapshot.take() else {
         complain(&loaded.report());

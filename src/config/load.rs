@@ -1,10 +1,10 @@
 //! A configuration from a file or a text: read, compiled, its problems told.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::compile::{Circumstances, Materials, compile};
+use super::compile::{Circumstances, Materials, compile, permissions};
 use super::looks::Looks;
 use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
@@ -100,19 +100,36 @@ impl Loaded {
 pub fn file(path: &Path, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
     let look = Looks::of([path]);
     let mut bytes = Vec::new();
-    File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    file.take(READ_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     Ok(Loaded {
         look,
-        ..text_in(text, path, dir, circumstances)
+        ..understand(text, path, dir, circumstances, Some(&meta))
     })
 }
 
 /// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
 pub fn text_in(text: String, path: &Path, dir: &Path, circumstances: Circumstances<'_>) -> Loaded {
+    understand(text, path, dir, circumstances, None)
+}
+
+/// `meta` is of the file that the text was read from, if it was.
+fn understand(
+    text: String,
+    path: &Path,
+    dir: &Path,
+    circumstances: Circumstances<'_>,
+    meta: Option<&Metadata>,
+) -> Loaded {
     let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
+    if let (Some(spec), Some(meta)) = (&spec, meta) {
+        let policy = spec.process.key_permissions.value;
+        permissions::configuration(path, meta, policy, &mut problems);
+    }
     let compiled = spec
         .as_ref()
         .and_then(|spec| compile(spec, dir, circumstances, &mut problems));

@@ -38,7 +38,7 @@ pub struct Bound {
     /// Whether they listened when we got them: their queue is as whoever made them wants it.
     inherited: bool,
     /// The file of a unix socket, removed with this.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Bound {
@@ -58,15 +58,17 @@ impl Bound {
     }
 
     /// Gives a socket that stays the options that its endpoint has now.
-    pub fn retune(&self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
+    pub fn retune(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
         if let Listen::Unix {
-            path,
             permissions,
             owner,
             group,
+            ..
         } = listen
         {
-            return unix::hand_over(path, access(*permissions, owner, group));
+            let access = access(*permissions, owner, group);
+            let file = self.file.as_mut();
+            return file.map_or(Ok(()), |file| unix::hand_over(file, access));
         }
         for socket in &self.sockets {
             let socket = SockRef::from(socket);
@@ -209,7 +211,7 @@ fn bind_tcp(
         address: bound.to_string(),
         sockets,
         inherited: false,
-        _file: None,
+        file: None,
     })
 }
 
@@ -270,7 +272,7 @@ fn bind_dual(
         address: bound.to_string(),
         sockets,
         inherited: false,
-        _file: None,
+        file: None,
     })
 }
 
@@ -303,7 +305,7 @@ fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Boun
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
         inherited: false,
-        _file: Some(file),
+        file: Some(file),
     })
 }
 
@@ -341,7 +343,7 @@ fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> i
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
         inherited: true,
-        _file: None,
+        file: None,
     })
 }
 

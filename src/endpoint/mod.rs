@@ -5,6 +5,7 @@
 
 mod accept;
 mod bind;
+mod socket_file;
 pub mod unix;
 
 pub use accept::{DoorState, Intake, accept_loop};

@@ -4,13 +4,15 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{Gid, Uid};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
+
+pub use super::socket_file::SocketFile;
+use super::socket_file::{Location, Ownership};
 
 /// Who may connect to a unix socket.
 #[derive(Clone, Copy, Debug)]
@@ -23,18 +25,15 @@ pub struct Access<'a> {
     pub group: Option<&'a str>,
 }
 
-/// The file of a listening socket. It is removed on drop if it is still ours, which its inode tells.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
+impl Access<'_> {
+    fn ownership(self) -> io::Result<Ownership> {
+        let owner = self.owner.map(|name| account("/etc/passwd", name));
+        let group = self.group.map(|name| account("/etc/group", name));
+        Ok(Ownership {
+            permissions: self.permissions,
+            owner: owner.transpose()?,
+            group: group.transpose()?,
+        })
     }
 }
 
@@ -51,40 +50,27 @@ pub fn listen(
 
 /// Makes a socket at `path` that does not listen yet, and does not block.
 pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)> {
-    remove_stale(path)?;
+    let ownership = access.ownership()?;
+    let location = Location::of(path)?;
+    remove_stale(path, &location)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    // Nobody may connect before owner and permissions are what they should be.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = socket.bind(&SockAddr::unix(path)?);
-    rustix::process::umask(before);
-    bound?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        inode: fs::symlink_metadata(path)?.ino(),
-    };
-    hand_over(path, access)?;
+    let file = SocketFile::bind(&socket, path, location, ownership)?;
     Ok((socket, file))
 }
 
-/// Lets those connect to a socket who may.
-pub fn hand_over(path: &Path, access: Access<'_>) -> io::Result<()> {
-    let owner = access.owner.map(|name| account("/etc/passwd", name));
-    let group = access.group.map(|name| account("/etc/group", name));
-    let (owner, group) = (owner.transpose()?, group.transpose()?);
-    if owner.is_some() || group.is_some() {
-        rustix::fs::chown(path, owner.map(Uid::from_raw), group.map(Gid::from_raw))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(access.permissions))
+/// Lets those connect to a socket who may now.
+pub fn hand_over(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
+    file.change(access.ownership()?)
 }
 
 /// Removes the socket file of a process that is gone. One that somebody answers on is in use, and
 /// anything that is no socket is not ours to remove.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => {
+fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
+    match location.stat() {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {
             let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
             match probe.connect(&SockAddr::unix(path)?) {
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => location.remove(),
                 _ => Err(io::Error::from_raw_os_error(
                     Errno::ADDRINUSE.raw_os_error(),
                 )),

@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod escape;
 pub mod format;
+mod log_file;
 pub mod logging;
 pub mod metrics;
 pub mod sink;

@@ -2,7 +2,7 @@
 //! terminal never holds up a connection. What does not fit is dropped, counted and told.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::log_file::append;
 
 /// How many lines may wait to be written.
 const QUEUE: usize = 16 * 1024;
@@ -159,10 +161,6 @@ impl Destination {
         }
         Ok(())
     }
-}
-
-fn append(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 impl Write for Destination {

@@ -112,7 +112,7 @@ impl Doors {
                     continue;
                 };
                 door.endpoint = Arc::clone(endpoint);
-                for bound in &door.bound {
+                for bound in &mut door.bound {
                     let retuned = bound.retune(endpoint, listen);
                     if let Err(error) = retuned.and_then(|()| bound.listen(endpoint).map_err(other))
                     {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::limits;
 use crate::admin::settings::AdminSettings;
 use crate::config::Severity;
-use crate::config::compile::{Circumstances, Files};
+use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
 use crate::observe::access_log::AccessLogSettings;
@@ -68,6 +68,7 @@ impl Running {
         };
         let circumstances = Circumstances {
             files: Files::Read,
+            purpose: Purpose::Serve,
             kept,
             sessions: &self.sessions,
         };

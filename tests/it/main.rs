@@ -53,6 +53,7 @@ mod origin_sessions;
 mod origin_tls;
 mod origins;
 mod overlaps;
+mod own_files;
 mod pairs;
 mod promises;
 mod proxy_protocol_config;

@@ -181,7 +181,11 @@ impl Compiler<'_> {
         for path in key.paths() {
             self.materials.looks.at(path);
         }
-        let found = match read(self.problems) {
+        let guarded = |compiler: &mut Self| {
+            let mut paths = key.paths();
+            paths.try_for_each(|path| compiler.guarded(at, path))
+        };
+        let found = match read(self.problems).and_then(|found| Ok(guarded(self).map(|()| found)?)) {
             Ok(found) => Some(found),
             Err(Misread { at: own, error }) => {
                 let at = own.unwrap_or(at);
@@ -398,10 +402,14 @@ impl Compiler<'_> {
         }
         let place = files.cert.display();
         let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
-        let found = PairContents::read(files).and_then(|contents| {
-            let exposed = contents.exposed().filter(|_| refuses);
-            Ok((material::pair(files, &contents)?, exposed))
-        });
+        let mut paths = files.paths();
+        let guarded = paths.try_for_each(|path| self.guarded(at, path));
+        let found = guarded
+            .and_then(|()| PairContents::read(files))
+            .and_then(|contents| {
+                let exposed = contents.exposed().filter(|_| refuses);
+                Ok((material::pair(files, &contents)?, exposed))
+            });
         let why = match found {
             Err(error) | Ok((_, Some(Exposed(error)))) => error.message,
             Ok(((pair, _), None)) if pair.names.is_empty() => {

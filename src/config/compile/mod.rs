@@ -12,6 +12,7 @@ mod health;
 mod matches;
 mod materials;
 mod overlaps;
+pub(super) mod permissions;
 mod process;
 mod proxy_protocol;
 mod routes;
@@ -19,6 +20,7 @@ mod serving;
 mod unused;
 mod upstreams;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,11 +41,22 @@ pub enum Files {
     Skip,
 }
 
+/// What a configuration is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be looked at, perhaps by another user than the one that it will run as.
+    Look,
+    /// To be served by this process.
+    Serve,
+}
+
 /// What a configuration is compiled with, besides its text.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     /// Whether files are read.
     pub files: Files,
+    /// What it is compiled for.
+    pub purpose: Purpose,
     /// What the files held before, for those that cannot be read any more; without it each of them
     /// is an error.
     pub kept: Option<&'a Materials>,
@@ -53,9 +66,10 @@ pub struct Circumstances<'a> {
 
 impl<'a> Circumstances<'a> {
     /// Those of a first reading: nothing was there before.
-    pub const fn first(files: Files, sessions: &'a Sessions) -> Self {
+    pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
         Self {
             files,
+            purpose,
             kept: None,
             sessions,
         }
@@ -74,6 +88,8 @@ pub fn compile(
         spec,
         dir,
         files: circumstances.files,
+        purpose: circumstances.purpose,
+        seen_directories: HashSet::new(),
         sessions: circumstances.sessions,
         ticket_secrets: Vec::new(),
         kept: circumstances.kept.cloned(),
@@ -85,6 +101,7 @@ pub fn compile(
     overlaps::origins(spec, compiler.problems);
     overlaps::vaults(spec, compiler.problems);
     unused::settings(spec, compiler.problems);
+    compiler.socket_directories();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();
@@ -123,6 +140,9 @@ struct Compiler<'a> {
     spec: &'a Spec,
     dir: &'a Path,
     files: Files,
+    purpose: Purpose,
+    /// Directories of materials that were told of.
+    seen_directories: HashSet<PathBuf>,
     sessions: &'a Sessions,
     ticket_secrets: Vec<TicketSecret>,
     kept: Option<Materials>,

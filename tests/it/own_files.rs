@@ -1,0 +1,211 @@
+//! Files that Reseal makes or changes, in directories where somebody else may put others in their place.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::harness::{Checked, End, Origin, Proxy, eventually, pki};
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn carries(proxy: &Proxy) {
+    let client = proxy.dial("forward");
+    client.must_echo(b"x");
+    client.end();
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+}
+
+/// A proxy with an endpoint on a unix socket, the path of that, and a secret file beside it.
+fn beside_a_secret(origin: &Origin) -> (Proxy, String, String) {
+    let draft = Proxy::builder()
+        .forward(origin)
+        .file("secret", "of somebody");
+    let (socket, secret) = (draft.path("edge.sock"), draft.path("secret"));
+    let listen = format!("{{ unix: \"{socket}\", permissions: \"0660\" }}");
+    (draft.listen(&listen).start(), socket, secret)
+}
+
+#[test]
+fn a_reload_touches_no_file_that_is_linked_in_the_place_of_a_socket() {
+    let origin = Origin::echo();
+    let (mut proxy, socket, secret) = beside_a_secret(&origin);
+    fs::remove_file(&socket).unwrap();
+    symlink(&secret, &socket).unwrap();
+    // With the same settings, and with others.
+    let text = proxy.text().to_owned();
+    let lines = proxy.reload(&text);
+    let told = |line: &String| line.contains("no longer the socket of this process");
+    assert!(lines.iter().any(told), "{lines:?}");
+    let lines = proxy.reload(&text.replace("0660", "0666"));
+    assert!(lines.iter().any(told), "{lines:?}");
+    assert_eq!(mode(&secret), 0o600);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit_code(), 0);
+    assert!(fs::symlink_metadata(&socket).unwrap().is_symlink());
+}
+
+#[test]
+fn a_reload_touches_no_socket_that_somebody_else_has_put_there() {
+    let origin = Origin::echo();
+    let (mut proxy, socket, _) = beside_a_secret(&origin);
+    fs::remove_file(&socket).unwrap();
+    let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    set_mode(&socket, 0o600);
+    let lines = proxy.reload(&proxy.text().replace("0660", "0666"));
+    let told = |line: &String| line.contains("no longer the socket of this process");
+    assert!(lines.iter().any(told), "{lines:?}");
+    assert_eq!(mode(&socket), 0o600);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit_code(), 0);
+    assert!(Path::new(&socket).exists(), "it is not ours to remove");
+}
+
+#[test]
+fn a_reload_changes_the_permissions_of_its_own_socket() {
+    let origin = Origin::echo();
+    let (proxy, socket, _) = beside_a_secret(&origin);
+    assert_eq!(mode(&socket), 0o660);
+    proxy.reload(&proxy.text().replace("0660", "0666"));
+    assert_eq!(mode(&socket), 0o666);
+    // What an operator changes by hand stays until the setting changes.
+    set_mode(&socket, 0o600);
+    proxy.reload(&proxy.text().replace("0660", "0666"));
+    assert_eq!(mode(&socket), 0o600);
+    carries(&proxy);
+}
+
+#[test]
+fn a_socket_directory_that_others_may_write_is_told_of() {
+    let checked = |mode| {
+        let draft = Checked::new(
+            "endpoints:\n\
+             \x20 - name: edge\n\
+             \x20   listen: \"unix:run/edge.sock\"\n\
+             \x20   protocol: tcp\n\
+             \x20   routes: [{ name: f, mode: forward, upstream: up }]\n\
+             upstreams: { up: { origins: [\"127.0.0.1:9\"] } }\n",
+        )
+        .with_file("run/other", "", 0o600);
+        set_mode(draft.path().with_file_name("run"), mode);
+        draft
+    };
+    checked(0o755).must_be_good();
+    checked(0o1777).must_be_good();
+    checked(0o777).must_warn("\"unix:run", &["every user may put another", "chmod +t"]);
+}
+
+fn guarded(policy: &str) -> Checked {
+    Checked::new(&format!(
+        "process: {{ key_permissions: {policy} }}\n\
+         endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: 127.0.0.1:4430\n\
+         \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
+         \x20   routes:\n\
+         \x20     - name: a\n\
+         \x20       match: {{ sni: a.test }}\n\
+         \x20       mode: terminate\n\
+         \x20       upstream: up\n\
+         \x20       client_auth: {{ mode: required, ca: own/ca.pem }}\n\
+         upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
+    ))
+    .with_file("own/ca.pem", &pki().files()[2].1, 0o644)
+}
+
+#[test]
+fn what_every_user_may_write_is_not_trusted() {
+    guarded("refuse").must_be_good();
+    for (file, about) in [("own/ca.pem", "own/ca.pem"), ("good.key", "good.pem")] {
+        let checked = guarded("refuse");
+        set_mode(checked.path().with_file_name("").join(file), 0o602);
+        checked.must_complain(about, &["every user may write", "chmod o-w"]);
+        let checked = guarded("warn");
+        set_mode(checked.path().with_file_name("").join(file), 0o602);
+        checked.must_warn(about, &["every user may write"]);
+    }
+}
+
+#[test]
+fn a_configuration_that_every_user_may_write_is_refused() {
+    let checked = guarded("refuse");
+    set_mode(checked.path(), 0o646);
+    let finished = checked.check(&[]);
+    finished
+        .must_exit_with(1)
+        .must_say("every user may write this file (mode 0646)");
+    checked.run().must_exit_with(2);
+}
+
+#[test]
+fn a_directory_in_which_every_user_may_replace_files_is_told_of() {
+    let checked = guarded("refuse");
+    let own = checked.path().with_file_name("own");
+    set_mode(&own, 0o777);
+    checked.must_warn("own/ca.pem", &["every user may replace the files in"]);
+    set_mode(&own, 0o1777);
+    checked.must_be_good();
+}
+
+#[test]
+fn logs_are_not_made_for_every_user_and_keep_the_mode_they_have() {
+    let origin = Origin::echo();
+    let draft = Proxy::builder()
+        .forward(&origin)
+        .top("access_log: { output: access.log }");
+    let log = draft.path("access.log");
+    let proxy = draft
+        .under(&["sh", "-c", "umask 0; exec \"$0\" \"$@\""])
+        .start();
+    assert_eq!(mode(&log), 0o640);
+    set_mode(&log, 0o644);
+    proxy.signal(Signal::USR1);
+    carries(&proxy);
+    eventually("the record", || fs::metadata(&log).unwrap().len() > 0);
+    assert_eq!(mode(&log), 0o644);
+    // The one that comes after a rotation is a new file.
+    fs::rename(&log, format!("{log}.1")).unwrap();
+    proxy.signal(Signal::USR1);
+    eventually("a new file", || Path::new(&log).exists());
+    assert_eq!(mode(&log), 0o640);
+}
+
+#[test]
+fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
+    let origin = Origin::echo();
+    let draft = Proxy::builder()
+        .forward(&origin)
+        .file("secret", "of somebody")
+        .file("mine", "")
+        .top("access_log: { output: access.log }");
+    let (log, secret, mine) = (
+        draft.path("access.log"),
+        draft.path("secret"),
+        draft.path("mine"),
+    );
+    // A link of one's own is followed, as operators expect.
+    symlink(&mine, &log).unwrap();
+    let proxy = draft.start();
+    carries(&proxy);
+    eventually("the record", || fs::metadata(&mine).unwrap().len() > 0);
+    fs::remove_file(&log).unwrap();
+    symlink(&secret, &log).unwrap();
+    if lchown(&log, Some(65_534), Some(65_534)).is_err() {
+        return; // Only root can make what this is about.
+    }
+    proxy.signal(Signal::USR1);
+    proxy.log_line(|line| line.contains("a symbolic link that another user has made"));
+    let before = fs::metadata(&mine).unwrap().len();
+    carries(&proxy);
+    eventually("the record in the old file", || {
+        fs::metadata(&mine).unwrap().len() > before
+    });
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "of somebody");
+}
