@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
@@ -120,4 +121,35 @@ pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open (checked above), and each descriptor is asked for once, at the start,
     // by the one place that reads LISTEN_FDS; nothing else in the process knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(borrowed.as_raw_fd()) })
+}
+
+/// Whether signals are held back or delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// They stay pending.
+    Held,
+    /// They come in, and those that are pending at once.
+    Open,
+}
+
+/// Holds back `signals`, or lets them in, for this thread and those that it starts from then on.
+pub(crate) fn deliver(signals: &[libc::c_int], delivery: Delivery) -> io::Result<()> {
+    let how = match delivery {
+        Delivery::Held => libc::SIG_BLOCK,
+        Delivery::Open => libc::SIG_UNBLOCK,
+    };
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set that it is given, `sigaddset` changes one that is, and
+    // `pthread_sigmask` reads it and, with no place for the old mask, writes nothing.
+    let error = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut())
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }

@@ -15,6 +15,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::server::signals;
+
 /// How the process ends (the numbers are part of the interface).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
@@ -71,9 +73,22 @@ enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether it goes on until a signal ends it.
+    const fn serves(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Demo(_) | Self::Forward(_))
+    }
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
+    // Before anything that takes time. It fails for no signal that there is.
+    let _ = signals::hold();
+    let command = Cli::parse().command;
+    if !command.serves() {
+        let _ = signals::let_in();
+    }
+    let exit = match command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Explain(args) => explain::main(&args),

@@ -12,7 +12,7 @@ mod reload;
 mod reloads;
 mod reminders;
 mod retire;
-mod signals;
+pub mod signals;
 mod stop;
 mod worker;
 

@@ -1,6 +1,28 @@
 //! Unix signals as events.
 
+use std::io;
+
 use tokio::signal::unix::{self, SignalKind};
+
+use crate::sys::{self, Delivery};
+
+/// Signals whose default is to end the process, and which ask a server for something else. A renewal or
+/// a log rotation may send one at any time, also before there is a handler.
+const HELD: [i32; 2] = [
+    SignalKind::hangup().as_raw_value(),
+    SignalKind::user_defined1().as_raw_value(),
+];
+
+/// Holds back HUP and USR1 until [`Signals::listen`] has handlers for them, or [`let_in`] is called. To
+/// be called before any thread is started.
+pub fn hold() -> io::Result<()> {
+    sys::deliver(&HELD, Delivery::Held)
+}
+
+/// Lets in what [`hold`] has held back.
+pub fn let_in() -> io::Result<()> {
+    sys::deliver(&HELD, Delivery::Open)
+}
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +44,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn listen() -> std::io::Result<Self> {
-        Ok(Self {
+    /// Installs the handlers. What was held back during the start comes then.
+    pub(super) fn listen() -> io::Result<Self> {
+        let signals = Self {
             term: unix::signal(SignalKind::terminate())?,
             int: unix::signal(SignalKind::interrupt())?,
             quit: unix::signal(SignalKind::quit())?,
             hup: unix::signal(SignalKind::hangup())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
-        })
+        };
+        let_in()?;
+        Ok(signals)
     }
 
     pub(super) async fn next(&mut self) -> Signal {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, eventually};
+use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, eventually, output};
 
 /// Whether anybody still listens there.
 fn is_open(proxy: &Proxy, endpoint: &str) -> bool {
@@ -217,7 +217,7 @@ fn usr1_reopens_both_logs() {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     eventually("it listens", || read(&log).contains("listening"));
     let exchange = || {
-        let client = crate::harness::Stream::dial(&place).unwrap();
+        let client = Stream::dial(&place).unwrap();
         client.must_echo(b"x");
         client.end();
         client.receive_to_end();
@@ -258,4 +258,60 @@ fn a_log_that_cannot_be_opened_again_is_told_of_although_nobody_logs() {
     fs::remove_dir_all(proxy.directory().join("logs")).unwrap();
     proxy.signal(Signal::USR1);
     proxy.log_line(|line| line.contains("the log cannot be written"));
+}
+
+/// A proxy in the middle of its start: it waits for a reader of its access log, which is a pipe.
+fn starting(origin: &Origin) -> (Proxy, String) {
+    let draft = Proxy::builder()
+        .forward(origin)
+        .top("access_log: { output: pipe }")
+        .without_waiting();
+    let pipe = draft.path("pipe");
+    output("mkfifo", &[&pipe], "").must_exit_with(0);
+    let proxy = draft.start();
+    proxy.log_line(|line| line.contains("\"message\":\"starting\""));
+    (proxy, pipe)
+}
+
+#[test]
+fn a_reload_that_is_asked_for_during_the_start_follows_it() {
+    let origin = Origin::echo();
+    let (mut proxy, pipe) = starting(&origin);
+    for signal in [Signal::HUP, Signal::USR1, Signal::HUP] {
+        proxy.signal(signal);
+    }
+    let _reader = fs::File::open(&pipe).unwrap();
+    proxy.log_line(|line| line.contains("\"message\":\"reloaded\""));
+    let place = proxy.new_place("forward");
+    let client = crate::harness::Stream::dial(&place).unwrap();
+    client.must_echo(b"x");
+    drop(client);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn term_during_the_start_ends_it() {
+    let origin = Origin::echo();
+    let (mut proxy, _) = starting(&origin);
+    proxy.signal(Signal::TERM);
+    eventually("it has ended", || !proxy.is_running());
+}
+
+#[test]
+fn hangup_ends_a_command_that_serves_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("http://{}", listener.local_addr().unwrap());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_reseal"))
+        .args(["ctl", "--admin", &admin, "status"])
+        .spawn()
+        .unwrap();
+    let _waiting = listener.accept().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::HUP).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(1)
+    );
 }
