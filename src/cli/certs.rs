@@ -1,9 +1,9 @@
 //! `reseal certs`: a development CA and certificates that it signs.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -44,7 +44,10 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
-    fs::create_dir_all(dir).map_err(|e| about(dir, &e))?;
+    // Whoever may write there could exchange the CA that is about to be trusted.
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o755).create(dir);
+    made.map_err(|e| about(dir, &e))?;
     for (n, name) in names.iter().enumerate() {
         if Pattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
             return refuse(name, "is neither a host name nor an address");
@@ -110,7 +113,7 @@ impl Authority {
             ));
         }
         if cert.exists() && key.exists() {
-            let key = KeyPair::from_pem(&fs::read_to_string(key)?).map_err(io::Error::other)?;
+            let key = KeyPair::from_pem(&read_own(&key)?).map_err(io::Error::other)?;
             let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(cert)?, key)
                 .map_err(io::Error::other)?;
             return Ok(Self { issuer });
@@ -179,6 +182,22 @@ fn params(common_name: &str, names: &[&str]) -> io::Result<CertificateParams> {
 /// `*` is no character for a file name.
 fn file_name(name: &str) -> String {
     name.replace('*', "_wildcard").replace(['/', ':'], "_")
+}
+
+/// Reads a file of ours. A CA that another user has left there is not to be trusted.
+fn read_own(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path).map_err(|e| about(path, &e))?;
+    let owner = file.metadata()?.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(about(
+            path,
+            &"belongs to another user; choose another directory",
+        ));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .map_err(|e| about(path, &e))?;
+    Ok(text)
 }
 
 /// Writes a new file. What is there already may be in use somewhere, and is not overwritten.

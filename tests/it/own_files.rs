@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Checked, End, Origin, Proxy, eventually, pki};
+use crate::harness::{Checked, Directory, End, Origin, Proxy, eventually, output, pki};
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -208,4 +208,27 @@ fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
         fs::metadata(&mine).unwrap().len() > before
     });
     assert_eq!(fs::read_to_string(&secret).unwrap(), "of somebody");
+}
+
+#[test]
+fn development_certificates_are_made_where_only_their_owner_writes() {
+    let directory = Directory::new();
+    let out = directory.join("out").display().to_string();
+    let make = |name: &str| {
+        let words = [
+            "-c",
+            "umask 0; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_reseal"),
+        ];
+        let mut arguments = words.to_vec();
+        arguments.extend(["certs", "--out", &out, name]);
+        output("sh", &arguments, "")
+    };
+    make("a.test").must_exit_with(0);
+    assert_eq!(mode(&out), 0o755);
+    if lchown(format!("{out}/ca.key"), Some(65_534), None).is_ok() {
+        make("b.test")
+            .must_exit_with(1)
+            .must_say("belongs to another user");
+    }
 }
