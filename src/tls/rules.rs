@@ -207,6 +207,9 @@ impl<'a> Holder<'a> {
         // The extension twice, or not readable: then it is not known whose certificate it is.
         if let Some(names) = parsed.subject_alternative_name().ok()? {
             for name in &names.value.general_names {
+                if !is_readable(name) {
+                    return None;
+                }
                 holder.add(name);
             }
         }
@@ -230,8 +233,10 @@ impl<'a> Holder<'a> {
         self.dns.iter().any(|name| pattern.matches(name))
     }
 
+    /// A SPIFFE ID is the only URI of its certificate (X509-SVID section 2), or it is none.
     fn has_uri(&self, pattern: &UriPattern) -> bool {
-        self.uris.iter().any(|uri| pattern.matches(uri))
+        let is_doubtful = self.uris.len() > 1 && self.uris.iter().any(|uri| is_spiffe(uri));
+        !is_doubtful && self.uris.iter().any(|uri| pattern.matches(uri))
     }
 
     fn has_ip(&self, net: &IpNet) -> bool {
@@ -246,6 +251,23 @@ impl<'a> Holder<'a> {
     fn has_unit(&self, unit: &str) -> bool {
         self.units.iter().flatten().any(|own| own == unit)
     }
+}
+
+/// Whether a name is of a type that is not compared, or is text as its type has it: ASCII alone.
+fn is_readable(name: &GeneralName<'_>) -> bool {
+    match name {
+        GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
+            text.is_ascii()
+        }
+        GeneralName::Invalid(..) => false,
+        _ => true,
+    }
+}
+
+fn is_spiffe(uri: &str) -> bool {
+    const SCHEME: &str = "spiffe:";
+    let scheme = uri.get(..SCHEME.len());
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
@@ -510,6 +532,48 @@ mod tests {
         };
         for rule in [by_certificate, by_key] {
             assert!(admits(&rule, &holder) && !admits(&rule, &other));
+        }
+    }
+
+    #[test]
+    fn a_spiffe_id_beside_another_uri_is_none() {
+        let with = |uris: &[&str]| {
+            certificate(|params| {
+                let san = |uri: &&str| SanType::URI((*uri).try_into().unwrap());
+                params.subject_alt_names.extend(uris.iter().map(san));
+            })
+        };
+        let spiffe = "spiffe://example.com/ns/a";
+        let rule = uri(spiffe);
+        assert!(admits(&rule, &with(&[spiffe])));
+        for more in ["spiffe://example.com/ns/b", "https://a.test/", spiffe] {
+            assert!(!admits(&rule, &with(&[spiffe, more])), "{more}");
+            assert!(!admits(&rule, &with(&[more, spiffe])), "{more}");
+        }
+        let upper = with(&["https://a.test/", "SPIFFE://example.com/ns/b"]);
+        assert!(!admits(&uri("https://a.test/"), &upper));
+        // Other URIs may be several.
+        let several = with(&["urn:a", "urn:b"]);
+        assert!(admits(&uri("urn:a"), &several) && admits(&uri("urn:b"), &several));
+    }
+
+    #[test]
+    fn an_alternative_name_that_is_not_ascii_leaves_nobody_to_be_admitted() {
+        const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
+        for (tag, text) in [
+            (0x82, "ä.test".as_bytes()),
+            (0x82, b"\xe4.test"),
+            (0x86, "urn:ä".as_bytes()),
+            (0x81, b"\xe4@a.test"),
+        ] {
+            let holder = certificate(|params| {
+                params.distinguished_name.push(DnType::CommonName, "ops");
+                let name = [&[tag, text.len() as u8], text].concat();
+                let names = [&[0x30, name.len() as u8], &name[..]].concat();
+                let names = rcgen::CustomExtension::from_oid_content(SUBJECT_ALT_NAME, names);
+                params.custom_extensions.push(names);
+            });
+            assert!(!admits(&common_name("ops"), &holder), "{text:?}");
         }
     }
 
