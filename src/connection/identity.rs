@@ -6,13 +6,14 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::client_auth::AtExpiry;
-use crate::tls::facts::CertificateFacts;
+use crate::tls::facts::not_after;
 use crate::tls::server_side::ServerSide;
 
-/// The chain that the client has shown, and proven to hold the key of.
+/// The certificate that the client has shown, and proven to hold the key of, and the way from it to an
+/// authority. What else the client sent is not kept here.
 #[derive(Debug)]
 pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
+    path: Box<[CertificateDer<'static>]>,
     /// End of validity of its own certificate, in seconds of unix time.
     not_after: i64,
     at_expiry: AtExpiry,
@@ -21,26 +22,24 @@ pub struct Identity {
 
 impl Identity {
     /// The identity behind a chain, under the policy of the connection's route; none without one.
-    pub(super) fn of(chain: &[CertificateDer<'_>], side: &ServerSide) -> Option<Box<Self>> {
+    pub(super) fn of(chain: &[CertificateDer<'static>], side: &ServerSide) -> Option<Box<Self>> {
+        let path = side.judge().path(chain, UnixTime::now());
         Some(Box::new(Self {
-            not_after: CertificateFacts::of(chain.first()?).not_after,
-            chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
+            not_after: not_after(path.first()?).unwrap_or_default(),
+            path: path.into_iter().cloned().collect(),
             at_expiry: side.judge().at_expiry(),
             noted: AtomicBool::new(false),
         }))
     }
 
-    /// The chain, its own certificate first.
+    /// Its own certificate, then those between it and an authority.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+        &self.path
     }
 
     /// The ends of validity in the chain that are past, the latest first.
     pub fn ends(&self, now: UnixTime) -> Vec<UnixTime> {
-        let ends = self
-            .chain
-            .iter()
-            .map(|der| CertificateFacts::of(der).not_after);
+        let ends = self.path.iter().filter_map(not_after);
         let ends = ends.filter_map(|end| u64::try_from(end).ok());
         let mut ends: Vec<_> = ends.filter(|end| *end < now.as_secs()).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));

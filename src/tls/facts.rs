@@ -7,6 +7,7 @@ use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer, GeneralName, X509Certificate, X509Name,
 };
 
+use super::der::{Elements, Outline, SEQUENCE, only, sequence};
 use super::digest;
 
 /// The facts of one finished handshake.
@@ -81,12 +82,18 @@ const fn group_name(group: NamedGroup) -> Option<&'static str> {
     })
 }
 
+/// How many alternative names are kept: as many as the log shows.
+pub const SANS_MAX: usize = 16;
+
+/// How many bytes of a subject are read, in whole attributes, and of one alternative name.
+const NAME_MAX: usize = 2048;
+
 /// What a certificate says of its holder. The texts come from the wire: escape them before use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// The subject, in the order of the certificate.
+    /// The subject, in the order of the certificate; its first 2 KiB.
     pub subject: String,
-    /// The subject alternative names, each with its type.
+    /// The first [`SANS_MAX`] subject alternative names, each with its type.
     pub sans: Vec<String>,
     /// The serial number in hexadecimal.
     pub serial: String,
@@ -97,23 +104,49 @@ pub struct CertificateFacts {
 }
 
 impl CertificateFacts {
-    /// Reads a certificate; one that cannot be read has its fingerprint alone.
+    /// Reads a certificate; one that cannot be read has its fingerprint alone. What this costs does not
+    /// grow with the number of names in it: it is done for certificates that are refused, too.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let sha256 = hex(&digest::sha256(certificate));
-        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        let read =
+            Outline::of(certificate).and_then(|outline| Some((outline, outline.validity()?)));
+        let Some((outline, validity)) = read else {
             return Self {
                 sha256,
                 ..Self::default()
             };
         };
         Self {
-            subject: distinguished_name(parsed.subject()),
-            sans: alternative_names(&parsed),
-            serial: hex(parsed.raw_serial()),
+            subject: subject(outline.subject),
+            sans: alternative_names(&outline),
+            serial: hex(outline.serial.get(..SERIAL_MAX).unwrap_or(outline.serial)),
             sha256,
-            not_after: parsed.validity().not_after.timestamp(),
+            not_after: *validity.end(),
         }
     }
+}
+
+/// How many bytes of a serial number are kept: more than RFC 5280 allows (section 4.1.2.2).
+const SERIAL_MAX: usize = 64;
+
+/// The end of a certificate's validity, in seconds of unix time.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    Some(*Outline::of(certificate)?.validity()?.end())
+}
+
+/// The beginning of a name as text.
+fn subject(name: &[u8]) -> String {
+    let mut read = Vec::new();
+    for attribute in Elements(name) {
+        if read.len() + attribute.whole.len() > NAME_MAX {
+            break;
+        }
+        read.extend(attribute.whole);
+    }
+    let der = sequence(&read);
+    X509Name::from_der(&der)
+        .map(|(_, name)| distinguished_name(&name))
+        .unwrap_or_default()
 }
 
 /// The first common name of a certificate's subject, if it is text.
@@ -126,16 +159,7 @@ pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
 /// The subject of a trust anchor, which rustls keeps without its outermost tag and length.
 pub fn authority_name(anchor: &TrustAnchor<'_>) -> String {
     let content = &*anchor.subject;
-    let [high, low] = u16::try_from(content.len())
-        .unwrap_or_default()
-        .to_be_bytes();
-    // The length in DER: in one byte up to 127, else behind a count of its bytes.
-    let length: &[u8] = match content.len() {
-        0..128 => &[low],
-        128..256 => &[0x81, low],
-        _ => &[0x82, high, low],
-    };
-    let der = [&[0x30], length, content].concat();
+    let der = sequence(content);
     X509Name::from_der(&der).map_or_else(|_| hex(content), |(_, name)| distinguished_name(&name))
 }
 
@@ -172,10 +196,11 @@ fn escape_value(value: &str) -> String {
     out
 }
 
-fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
+fn alternative_names(certificate: &Outline<'_>) -> Vec<String> {
+    const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+    let names = certificate
+        .extension(SUBJECT_ALT_NAME)
+        .and_then(|value| only(value, SEQUENCE));
     let describe = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(format!("DNS:{name}")),
         GeneralName::URI(uri) => Some(format!("URI:{uri}")),
@@ -188,15 +213,55 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
         },
         _ => None,
     };
-    extension
-        .value
-        .general_names
-        .iter()
-        .filter_map(describe)
+    Elements(names.unwrap_or_default())
+        .take(SANS_MAX)
+        .filter(|name| name.whole.len() <= NAME_MAX)
+        .filter_map(|name| GeneralName::from_der(name.whole).ok())
+        .filter_map(|(_, name)| describe(&name))
         .collect()
 }
 
 /// Lower case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(shape: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        shape(&mut params);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_kept() {
+        let facts = CertificateFacts::of(&certificate(|params| {
+            params.distinguished_name.push(DnType::CommonName, "many");
+            params.subject_alt_names = (0..5000)
+                .map(|n| SanType::DnsName(format!("{n}.test").try_into().unwrap()))
+                .collect();
+        }));
+        assert_eq!(facts.sans.len(), SANS_MAX);
+        assert_eq!(facts.sans[15], "DNS:15.test");
+        assert_eq!(facts.subject, "CN=many");
+    }
+
+    #[test]
+    fn of_a_long_subject_the_beginning_is_kept() {
+        let unit = |n: u64| DnType::CustomDnType(vec![1, 2, 3, n]);
+        let facts = CertificateFacts::of(&certificate(|params| {
+            for n in 0..1000 {
+                params.distinguished_name.push(unit(n), "x".repeat(30));
+            }
+        }));
+        assert!(facts.subject.starts_with("1.2.3.0=xxx"), "{facts:?}");
+        assert!(facts.subject.len() < 2 * NAME_MAX, "{facts:?}");
+    }
 }
