@@ -9,12 +9,13 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::authorities::Authorities;
 use super::file::{Contents, Exposed, MaterialError};
 use super::pem::{self, Item, Refusal};
 use super::resumption::TicketSecret;
 use super::revocation::RevocationList;
 use super::shown::{Algorithms, NotingKey};
-use super::{AES_FIRST, digest, ocsp, provider};
+use super::{AES_FIRST, digest, limits, ocsp, provider, words};
 use crate::name::{NameTable, Pattern};
 
 /// What the first line of a private key in PEM says.
@@ -51,8 +52,8 @@ fn certificates_in(file: &Contents) -> Result<Vec<CertificateDer<'static>>, Mate
 pub fn roots(
     paths: &[PathBuf],
     now: i64,
-) -> Result<(RootCertStore, Vec<MaterialError>), MaterialError> {
-    let mut store = RootCertStore::empty();
+) -> Result<(Authorities, Vec<MaterialError>), MaterialError> {
+    let mut store = Authorities::of_anchors(RootCertStore::empty());
     let mut doubts = Vec::new();
     for path in paths {
         let bytes = Contents::read(path)?.bytes;
@@ -66,6 +67,10 @@ pub fn roots(
                         "an expired CA still admits whom it signed: take it out of the file",
                     ));
                 }
+                for (limit, way_out) in limits::of_authority(&parsed) {
+                    let what = format!("certificate {n} has {limit}");
+                    doubts.push(MaterialError::new(path, what).help(way_out));
+                }
                 if is_no_ca(&parsed) {
                     let what = format!("certificate {n} is no CA: it has signed nobody");
                     doubts.push(MaterialError::new(path, what).help(
@@ -77,7 +82,7 @@ pub fn roots(
                 MaterialError::at_line(
                     path,
                     line,
-                    format_args!("certificate {} is no usable CA: {e}", n + 1),
+                    format_args!("certificate {} is no usable CA: {}", n + 1, words::tls(&e)),
                 )
             })?;
         }
@@ -228,7 +233,7 @@ pub fn pair(
     let key = certified_key(contents)?;
     let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
-        .map_err(|e| MaterialError::new(cert, format_args!("broken certificate: {e}")))?;
+        .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
     let mut weaknesses: Vec<_> = weaknesses(&parsed)
         .into_iter()
         .map(|weakness| format!("{}: {weakness}", cert.display()))
@@ -284,7 +289,7 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(cert
             .error(format_args!("the certificate does not match the key in {}", key_file.path.display()))
             .help("the first certificate of the file must be the one that the key belongs to, its issuers after it")),
-        Err(other) => Err(cert.error(format_args!("unusable with {}: {other}", key_file.path.display()))),
+        Err(other) => Err(cert.error(format_args!("unusable with {}: {}", key_file.path.display(), words::tls(&other)))),
     }
 }
 
