@@ -23,7 +23,7 @@ use crate::tls::facts::CertificateFacts;
 use crate::tls::hello::{self, Hello};
 use crate::tls::resumption::Sessions;
 use crate::tls::server_side::ServerSide;
-use crate::tls::{blame, material, unix_now};
+use crate::tls::{blame, material, unix_now, words};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -301,7 +301,7 @@ impl Explanation {
             Err(error) => {
                 let reason = blame::client(&error);
                 (
-                    format!("refused: {reason}: {}", blame::words(&error)),
+                    format!("refused: {reason}: {}", words::tls(&error)),
                     Some(reason),
                 )
             }

@@ -34,10 +34,10 @@ use crate::outcome::{Failure, Farewell, Reason, Stage};
 use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
 use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
-use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
 use crate::tls::shown::Shown;
+use crate::tls::{blame, words};
 use crate::upstream::Held;
 
 /// What every connection of a worker shares.
@@ -486,8 +486,8 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Reset(Side::Origin, error, _) => (Reason::OriginReset, Some(error.to_string())),
         RelayEnd::Truncated(Side::Client, _) => (Reason::ClientTruncated, None),
         RelayEnd::Truncated(Side::Origin, _) => (Reason::OriginTruncated, None),
-        RelayEnd::Failed(Side::Client, error) => (blame::client(error), Some(error.to_string())),
-        RelayEnd::Failed(Side::Origin, error) => (blame::origin(error), Some(error.to_string())),
+        RelayEnd::Failed(Side::Client, error) => (blame::client(error), Some(words::tls(error))),
+        RelayEnd::Failed(Side::Origin, error) => (blame::origin(error), Some(words::tls(error))),
     }
 }
 

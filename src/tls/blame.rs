@@ -1,8 +1,13 @@
 //! From rustls' errors to reasons: who broke what, in the words of the log.
 
+use std::sync::Arc;
+
 use rustls::{
-    AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible,
+    AlertDescription as Alert, CertRevocationListError, CertificateError, Error,
+    ExtendedKeyPurpose, InvalidMessage, OtherError, PeerIncompatible,
 };
+
+use webpki::KeyUsage;
 
 use super::trust::NotPinned;
 use crate::outcome::Reason;
@@ -15,14 +20,58 @@ pub fn alert_record(alert: Alert) -> Vec<u8> {
     vec![ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
-/// An error of rustls for people.
-pub fn words(error: &Error) -> String {
-    match error {
-        // Only our own rules end in this one.
-        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            "no rule of `allow` admits the certificate".to_owned()
+/// An error of webpki as rustls has it, which chooses the alert by it.
+pub(super) fn from_webpki(error: webpki::Error) -> Error {
+    use CertificateError as C;
+    use webpki::Error as W;
+    let certificate = match error {
+        W::BadDer | W::BadDerTime | W::TrailingData(_) => C::BadEncoding,
+        W::CertNotValidYet { time, not_before } => C::NotValidYetContext { time, not_before },
+        W::CertExpired { time, not_after } => C::ExpiredContext { time, not_after },
+        W::InvalidCertValidity => C::Expired,
+        W::UnknownIssuer => C::UnknownIssuer,
+        W::CertNotValidForName(context) => C::NotValidForNameContext {
+            expected: context.expected,
+            presented: context.presented,
+        },
+        W::CertRevoked => C::Revoked,
+        W::UnknownRevocationStatus => C::UnknownRevocationStatus,
+        W::CrlExpired { time, next_update } => {
+            C::ExpiredRevocationListContext { time, next_update }
         }
-        error => error.to_string(),
+        W::InvalidSignatureForPublicKey => C::BadSignature,
+        W::UnsupportedSignatureAlgorithmContext(context) => {
+            C::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                supported_algorithms: context.supported_algorithms,
+            }
+        }
+        W::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            C::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                public_key_algorithm_id: context.public_key_algorithm_id,
+            }
+        }
+        W::RequiredEkuNotFoundContext(context) => C::InvalidPurposeContext {
+            required: purpose(context.required.oid_values().collect()),
+            presented: context.present.into_iter().map(purpose).collect(),
+        },
+        W::IssuerNotCrlSigner => {
+            return Error::InvalidCertRevocationList(CertRevocationListError::IssuerInvalidForCrl);
+        }
+        W::InvalidCrlSignatureForPublicKey => {
+            return Error::InvalidCertRevocationList(CertRevocationListError::BadSignature);
+        }
+        other => C::Other(OtherError(Arc::new(other))),
+    };
+    Error::InvalidCertificate(certificate)
+}
+
+fn purpose(numbers: Vec<usize>) -> ExtendedKeyPurpose {
+    match numbers.as_slice() {
+        KeyUsage::CLIENT_AUTH_REPR => ExtendedKeyPurpose::ClientAuth,
+        KeyUsage::SERVER_AUTH_REPR => ExtendedKeyPurpose::ServerAuth,
+        _ => ExtendedKeyPurpose::Other(numbers),
     }
 }
 

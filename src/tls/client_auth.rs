@@ -7,18 +7,17 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::KeyUsage;
 
+use super::authorities::Authorities;
+use super::chain::ChainVerifier;
 use super::revocation::Revocation;
 use super::rules::Rules;
-use super::verdicts::Verdicts;
-use super::{AES_FIRST, digest, provider};
+use super::{SIGNATURES, digest};
 
 /// The policy of a route on its clients' certificates.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub enum ClientAuth {
 #[derive(Debug)]
 pub struct ClientAuthority {
     /// The trusted CAs; never empty.
-    pub roots: Arc<RootCertStore>,
+    pub roots: Arc<Authorities>,
     /// Whether the request for a certificate names them, so that a client can choose.
     pub send_ca_names: bool,
     /// What is revoked; without lists nothing is.
@@ -79,7 +78,7 @@ impl ClientAuth {
         };
         let mut parts = vec![vec![mode]];
         if let Some(authority) = authority {
-            let roots = authority.roots.roots.iter();
+            let roots = authority.roots.anchors().iter();
             let mut roots: Vec<_> = roots.map(|root| format!("{root:?}").into_bytes()).collect();
             roots.sort();
             parts.extend(roots);
@@ -108,31 +107,26 @@ pub enum Admitted {
 pub struct Judge(Option<Arc<Gate>>);
 
 impl Judge {
-    pub(super) fn new(policy: ClientAuth) -> Result<Self, VerifierBuilderError> {
-        let (authority, required) = match policy {
-            ClientAuth::Off => return Ok(Self(None)),
+    pub(super) fn new(policy: ClientAuth) -> Self {
+        let (authority, is_required) = match policy {
+            ClientAuth::Off => return Self(None),
             ClientAuth::Optional(authority) => (authority, false),
             ClientAuth::Required(authority) => (authority, true),
         };
-        let roots = Arc::clone(&authority.roots);
-        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider(&AES_FIRST));
-        if !required {
-            builder = builder.allow_unauthenticated();
-        }
-        if !authority.send_ca_names {
-            builder = builder.clear_root_hint_subjects();
-        }
-        if let Some(revocation) = &authority.revocation {
-            builder = revocation.on_clients(builder);
-        }
-        let until = authority.revocation.as_ref().and_then(Revocation::until);
-        Ok(Self(Some(Arc::new(Gate {
-            webpki: builder.build()?,
-            verdicts: Verdicts::new(until),
+        let named = if authority.send_ca_names {
+            authority.roots.store().subjects()
+        } else {
+            Vec::new()
+        };
+        let usage = KeyUsage::client_auth();
+        Self(Some(Arc::new(Gate {
+            chain: ChainVerifier::new(authority.roots, authority.revocation, usage),
+            is_required,
+            named,
             rules: authority.rules,
             recheck: authority.recheck,
             at_expiry: authority.at_expiry,
-        }))))
+        })))
     }
 
     /// What rustls asks, if it is to ask for a certificate.
@@ -157,9 +151,27 @@ impl Judge {
         };
         match chain.and_then(<[_]>::split_first) {
             Some((leaf, intermediates)) => gate.judge(leaf, intermediates, now),
-            None if gate.webpki.client_auth_mandatory() => Err(Error::NoCertificatesPresented),
+            None if gate.is_required => Err(Error::NoCertificatesPresented),
             None => Ok(Admitted::Nameless),
         }
+    }
+
+    /// Of a chain that is admitted, what matters: the certificate, and the way from it to an authority.
+    pub fn path<'a>(
+        &self,
+        chain: &'a [CertificateDer<'static>],
+        now: UnixTime,
+    ) -> Vec<&'a CertificateDer<'static>> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Vec::new();
+        };
+        let way = match &self.0 {
+            Some(gate) => gate.chain.verify(leaf, intermediates, now),
+            None => Ok(Vec::new()),
+        };
+        let on_it = way.unwrap_or_default();
+        let on_it = on_it.into_iter().filter_map(|n| intermediates.get(n));
+        std::iter::once(leaf).chain(on_it).collect()
     }
 
     /// The rules of the policy, if it has any.
@@ -192,8 +204,10 @@ pub(super) fn take_presented() -> Option<CertificateDer<'static>> {
 /// Chain, revocation and rules. Each leaf is remembered for [`take_presented`].
 #[derive(Debug)]
 struct Gate {
-    webpki: Arc<dyn ClientCertVerifier>,
-    verdicts: Verdicts,
+    chain: ChainVerifier,
+    is_required: bool,
+    /// The subjects that the request for a certificate names.
+    named: Vec<DistinguishedName>,
     rules: Option<Rules>,
     recheck: Recheck,
     at_expiry: AtExpiry,
@@ -206,10 +220,7 @@ impl Gate {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Admitted, Error> {
-        self.verdicts.on((leaf, intermediates), b"", now, || {
-            let verified = self.webpki.verify_client_cert(leaf, intermediates, now);
-            verified.map(|_| ())
-        })?;
+        self.chain.verify(leaf, intermediates, now)?;
         match &self.rules {
             None => Ok(Admitted::Signed),
             // Ours alone: webpki never says it.
@@ -234,15 +245,15 @@ impl ClientCertVerifier for Gate {
     }
 
     fn offer_client_auth(&self) -> bool {
-        self.webpki.offer_client_auth()
+        true
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.webpki.client_auth_mandatory()
+        self.is_required
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.webpki.root_hint_subjects()
+        &self.named
     }
 
     fn verify_tls12_signature(
@@ -251,7 +262,7 @@ impl ClientCertVerifier for Gate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &SIGNATURES)
     }
 
     fn verify_tls13_signature(
@@ -260,10 +271,10 @@ impl ClientCertVerifier for Gate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &SIGNATURES)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        SIGNATURES.supported_schemes()
     }
 }

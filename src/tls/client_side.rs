@@ -14,7 +14,7 @@ use super::handshake::{HandshakeError, Patiently, drive};
 use super::origin_sessions::OriginSessions;
 use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
-use super::{AES_FIRST, Versions, blame, provider_of};
+use super::{AES_FIRST, Versions, blame, provider_of, words};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
 
@@ -173,7 +173,7 @@ impl ClientSide {
             .with_protocol_versions(policy.versions.supported())?;
         let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OriginJudge::new(policy.trust)?));
+            .with_custom_certificate_verifier(Arc::new(OriginJudge::new(policy.trust)));
         let mut config = match policy.certificate {
             Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
             None => builder.with_no_client_auth(),
@@ -229,7 +229,7 @@ impl ClientSide {
             Some(sessions) => sessions.lent(offer == Offer::Session, conn),
             None => (conn(), false),
         };
-        let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(e.to_string()))?;
+        let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(words::tls(&e)))?;
         Ok(Handshake {
             seal: Box::new(Seal::new(Conn::Client(conn))),
             name,
@@ -329,7 +329,7 @@ pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRe
 fn refusal(error: HandshakeError) -> OriginRefusal {
     match error {
         HandshakeError::Tls { error, .. } => OriginRefusal {
-            failure: Failure::new(blame::origin(&error)).detail(blame::words(&error)),
+            failure: Failure::new(blame::origin(&error)).detail(words::tls(&error)),
             may_retry: false,
         },
         HandshakeError::Ended | HandshakeError::Withheld => OriginRefusal {

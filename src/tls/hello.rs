@@ -12,6 +12,7 @@ use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
 
 use super::blame::alert_record;
+use super::words;
 use crate::leg::Socket;
 use crate::outcome::{Failure, Farewell, Reason};
 
@@ -170,7 +171,7 @@ fn blame(error: &Error) -> Failure {
         Error::PeerMisbehaved(_) => (Reason::HelloMalformed, A::IllegalParameter),
         _ => (Reason::HelloMalformed, A::DecodeError),
     };
-    refusal(reason, alert).detail(error.to_string())
+    refusal(reason, alert).detail(words::tls(error))
 }
 
 fn refusal(reason: Reason, alert: AlertDescription) -> Failure {

@@ -4,17 +4,22 @@
 //! configuration file or of deadlines: names and policies come in as finished values, a caller bounds
 //! the time.
 
+pub mod authorities;
 pub mod blame;
 pub mod certificates;
+mod chain;
 pub mod client_auth;
 pub mod client_side;
+mod der;
 mod digest;
 pub mod directory;
 pub mod facts;
 pub mod file;
 pub mod handshake;
 pub mod hello;
+mod limits;
 pub mod material;
+mod names;
 mod ocsp;
 pub mod openssl_names;
 mod origin_sessions;
@@ -26,11 +31,12 @@ pub mod server_side;
 pub mod shown;
 pub mod trust;
 mod verdicts;
+pub mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite, kx_group};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms};
 use rustls::pki_types::UnixTime;
 use rustls::{
     AlertDescription, CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion,
@@ -76,6 +82,10 @@ static GROUPS: [&dyn SupportedKxGroup; 4] = [
     kx_group::SECP256R1,
     kx_group::SECP384R1,
 ];
+
+/// What certificates, revocation lists and handshakes may be signed with.
+static SIGNATURES: LazyLock<WebPkiSupportedAlgorithms> =
+    LazyLock::new(|| aws_lc_rs::default_provider().signature_verification_algorithms);
 
 fn provider(suites: &[SupportedCipherSuite]) -> Arc<CryptoProvider> {
     provider_of(suites, &[])

@@ -14,7 +14,7 @@ use super::handshake::{AwaitPeer, HandshakeError, drive};
 use super::hello::Hello;
 use super::resumption::{ConnectionSessions, Scoped};
 use super::shown::Shown;
-use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites};
+use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites, words};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Farewell, Reason};
 
@@ -60,7 +60,7 @@ impl ServerSide {
     /// Builds the two configurations of a policy, which differ in the order of suites alone. Neither
     /// resumes anything; each connection gets a copy that knows its own sessions.
     pub fn new(policy: ServerPolicy) -> Result<Self, Error> {
-        let judge = Judge::new(policy.client_auth).map_err(|e| Error::General(e.to_string()))?;
+        let judge = Judge::new(policy.client_auth);
         let choice = Arc::new(policy.certificate);
         let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
         let build = |suites: &[SupportedCipherSuite]| {
@@ -167,7 +167,7 @@ impl ServerSide {
             _ => Arc::clone(config),
         };
         let conn = UnbufferedServerConnection::new(config)
-            .map_err(|e| Failure::new(Reason::ClientTlsError).detail(e.to_string()))?;
+            .map_err(|e| Failure::new(Reason::ClientTlsError).detail(words::tls(&e)))?;
         Ok(Box::new(Seal::new(Conn::Server(conn))))
     }
 
@@ -205,7 +205,7 @@ fn refusal(error: HandshakeError) -> Failure {
                 Farewell::Alert(alert)
             };
             Failure::new(blame::client(&error))
-                .detail(blame::words(&error))
+                .detail(words::tls(&error))
                 .farewell(farewell)
         }
         HandshakeError::Ended | HandshakeError::Withheld => Reason::ClientClosed.into(),

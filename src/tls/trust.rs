@@ -3,18 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
 
+use super::authorities::Authorities;
+use super::chain::ChainVerifier;
 use super::revocation::Revocation;
 use super::rules::{Rules, spki_sha256};
-use super::verdicts::Verdicts;
-use super::{AES_FIRST, provider};
+use super::{SIGNATURES, blame};
 
 /// Which certificates of origins an upstream believes. What is absent is not asked for.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub struct Trust {
 #[derive(Debug)]
 pub enum Authority {
     /// The chain must end at one of these, and the name must be the expected one.
-    Roots(Arc<RootCertStore>),
+    Roots(Arc<Authorities>),
     /// Anybody: nothing is checked but that the origin holds the key of whatever certificate it shows.
     DangerNone,
 }
@@ -62,37 +61,29 @@ impl NotPinned {
 /// Asks everything that a trust asks of a certificate.
 #[derive(Debug)]
 pub(super) struct OriginJudge {
-    provider: Arc<CryptoProvider>,
-    webpki: Option<Arc<WebPkiServerVerifier>>,
+    /// Absent where anybody is believed.
+    chain: Option<ChainVerifier>,
     verify_name: Option<ServerName<'static>>,
-    verdicts: Verdicts,
     pins: Vec<[u8; 32]>,
     rules: Option<Rules>,
 }
 
 impl OriginJudge {
-    pub(super) fn new(trust: Trust) -> Result<Self, Error> {
-        let provider = provider(&AES_FIRST);
-        let webpki = match trust.authority {
+    pub(super) fn new(trust: Trust) -> Self {
+        let chain = match trust.authority {
             Authority::DangerNone => None,
-            Authority::Roots(roots) => {
-                let mut builder =
-                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
-                if let Some(revocation) = &trust.revocation {
-                    builder = revocation.on_origins(builder);
-                }
-                let built = builder.build();
-                Some(built.map_err(|e| Error::General(e.to_string()))?)
-            }
+            Authority::Roots(roots) => Some(ChainVerifier::new(
+                roots,
+                trust.revocation,
+                KeyUsage::server_auth(),
+            )),
         };
-        Ok(Self {
-            provider,
-            webpki,
+        Self {
+            chain,
             verify_name: trust.verify_name,
-            verdicts: Verdicts::new(trust.revocation.as_ref().and_then(Revocation::until)),
             pins: trust.pins,
             rules: trust.rules,
-        })
+        }
     }
 }
 
@@ -102,18 +93,15 @@ impl ServerCertVerifier for OriginJudge {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         sent: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(webpki) = &self.webpki {
+        if let Some(chain) = &self.chain {
             let name = self.verify_name.as_ref().unwrap_or(sent);
-            let about = name.to_str();
-            self.verdicts
-                .on((end_entity, intermediates), about.as_bytes(), now, || {
-                    webpki
-                        .verify_server_cert(end_entity, intermediates, name, ocsp, now)
-                        .map(|_| ())
-                })?;
+            chain.verify(end_entity, intermediates, now)?;
+            EndEntityCert::try_from(end_entity)
+                .and_then(|parsed| parsed.verify_is_valid_for_subject_name(name))
+                .map_err(blame::from_webpki)?;
         }
         let pinned = || spki_sha256(end_entity).is_some_and(|key| self.pins.contains(&key));
         if !self.pins.is_empty() && !pinned() {
@@ -133,12 +121,7 @@ impl ServerCertVerifier for OriginJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &SIGNATURES)
     }
 
     fn verify_tls13_signature(
@@ -147,17 +130,10 @@ impl ServerCertVerifier for OriginJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &SIGNATURES)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        SIGNATURES.supported_schemes()
     }
 }

@@ -158,7 +158,7 @@ fn a_chain_that_is_meant_to_cost_is_refused_for_a_bounded_price() {
     for (what, identity, reasons) in [
         ("30 intermediates", deep(30), &["client_cert_invalid"][..]),
         ("7 intermediates", deep(7), &["client_cert_invalid"]),
-        ("14 of one name", crossed(14), &["client_cert_invalid"]),
+        ("14 of one name", crossed(14), &["client_cert_unknown_ca"]),
         ("6 of one name", crossed(6), &["client_cert_unknown_ca"]),
         (
             "6 that claim to be ours",

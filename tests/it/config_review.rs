@@ -274,6 +274,13 @@ fn origins_that_anybody_may_impersonate_are_warned_about_also_beside_an_authorit
     checked.must_warn("danger-none", &["`ca` is ignored"]);
     let said = checked.check(&[]).text();
     assert!(!said.contains("give the origins' CA"), "{said}");
+    // Where a key is pinned, no impostor is believed.
+    let pin = format!("spki_sha256: {}", "ab".repeat(32));
+    with(&format!(", {pin}")).must_be_good();
+    let checked = with(&format!(", ca: origin-ca.pem, {pin}"));
+    let said = checked.check(&["--strict"]);
+    said.must_exit_with(1);
+    said.must_say("warning: `ca` has no effect with `verify: danger-none`");
 }
 
 #[test]

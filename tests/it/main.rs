@@ -20,6 +20,7 @@ mod bad_files;
 mod balance;
 mod bytes;
 mod chain_bombs;
+mod chains;
 mod client_auth;
 mod client_auth_resumption;
 mod commands;

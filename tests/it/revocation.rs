@@ -1,5 +1,7 @@
 //! Revocation lists of clients' issuers: what they say, and what goes where they do not answer.
 
+use rcgen::DnValue;
+
 use crate::harness::{
     Authority, Checked, Client, Draft, End, Identity, Leaf, List, Origin, Proxy, Record, command,
     finish, pki,
@@ -360,4 +362,146 @@ fn a_list_of_version_1_is_refused_with_the_way_out() {
         .current_dir(checked.path().parent().unwrap());
     finish(openssl, b"").must_exit_with(0);
     checked.must_complain("v1.crl", &["v1.crl", "version 2", "crl_extensions"]);
+}
+
+/// A day in seconds.
+const DAY: i64 = 24 * 3600;
+
+#[test]
+fn a_list_counts_in_whatever_string_type_case_and_spacing_its_issuer_is_written() {
+    let origin = Origin::echo();
+    let text = "Client CA";
+    for name in [
+        DnValue::Utf8String(text.to_owned()),
+        DnValue::PrintableString(text.try_into().unwrap()),
+        DnValue::TeletexString(text.try_into().unwrap()),
+        DnValue::BmpString(text.try_into().unwrap()),
+        DnValue::UniversalString(text.try_into().unwrap()),
+        DnValue::Utf8String("  CLIENT   ca ".to_owned()),
+    ] {
+        let what = format!("{name:?}");
+        let list = List::of(&[REVOKED]).pem(&pki().clients.under(name));
+        for unknown in ["deny", "allow"] {
+            let policy = format!("ca: client-ca.pem, crl: a.crl, crl_unknown: {unknown}");
+            let proxy = requiring(&origin, &policy).file("a.crl", &list).start();
+            let client = proxy.client("a.test").certificate(&revoked());
+            assert_eq!(client.refusal(), End::Alert(CERTIFICATE_REVOKED), "{what}");
+            lets_in(&proxy, &alice());
+            checked(&policy)
+                .with_file("a.crl", &list, 0o644)
+                .must_be_good();
+        }
+    }
+}
+
+#[test]
+fn a_list_of_the_future_counts_from_then_on_and_hides_none_of_today() {
+    let origin = Origin::echo();
+    let today = List::of(&[REVOKED]).pem(&pki().clients);
+    let future = List::of(&[]).made_in_seconds(400 * DAY).number(99);
+    let future = future.pem(&pki().clients);
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: [today.crl, future.crl]")
+        .file("today.crl", &today)
+        .file("future.crl", &future)
+        .start();
+    refuses(
+        &proxy,
+        &revoked(),
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+    lets_in(&proxy, &alice());
+    // Alone it is no list: not even where unknown ones are allowed, as this one is known.
+    for unknown in ["deny", "allow"] {
+        let policy = format!("ca: client-ca.pem, crl: future.crl, crl_unknown: {unknown}");
+        let proxy = requiring(&origin, &policy)
+            .file("future.crl", &future)
+            .start();
+        refuses(&proxy, &alice(), "client_cert_crl_unknown", UNKNOWN_CA);
+        checked(&policy)
+            .with_file("future.crl", &future, 0o644)
+            .must_warn("future.crl", &["of the future", "it is used from"]);
+    }
+}
+
+#[test]
+fn a_list_that_begins_while_the_process_runs_is_used_from_then_on() {
+    let origin = Origin::echo();
+    let proxy = requiring(&origin, "ca: client-ca.pem, crl: [today.crl, soon.crl]")
+        .file("today.crl", List::of(&[]).pem(&pki().clients))
+        .file(
+            "soon.crl",
+            List::of(&[REVOKED]).made_in_seconds(3).pem(&pki().clients),
+        )
+        .start();
+    crate::harness::eventually("the list begins", || {
+        let client = proxy.client("a.test").tls12().certificate(&revoked());
+        match client.try_connect() {
+            Ok(stream) => {
+                stream.end();
+                proxy.outcome().must_be("ok");
+                false
+            }
+            Err(end) => {
+                assert_eq!(end, End::Alert(CERTIFICATE_REVOKED));
+                true
+            }
+        }
+    });
+}
+
+#[test]
+fn a_list_of_no_configured_authority_is_told_where_it_could_be_missed() {
+    let strange = List::of(&[REVOKED]).pem(&pki().stranger);
+    let own = List::of(&[]).pem(&pki().clients);
+    for policy in [
+        "ca: client-ca.pem, crl: strange.crl, crl_unknown: allow",
+        "ca: client-ca.pem, crl: [strange.crl, own.crl], crl_unknown: allow",
+        "ca: client-ca.pem, crl: strange.crl",
+    ] {
+        let (_, about) = policy.split_once("crl: ").unwrap();
+        checked(policy)
+            .with_file("strange.crl", &strange, 0o644)
+            .with_file("own.crl", &own, 0o644)
+            .must_warn(about, &["strange.crl", "CN=Stranger CA", "none of the CAs"]);
+    }
+}
+
+#[test]
+fn authorities_of_one_name_have_lists_of_their_own() {
+    let origin = Origin::echo();
+    let namesake = Authority::new("Client CA");
+    let of_namesake = |serial| {
+        let leaf = Leaf::client("dora").serial(serial);
+        namesake.issue(&leaf)
+    };
+    let proxy = requiring(
+        &origin,
+        "ca: [client-ca.pem, namesake.pem], crl: [a.crl, b.crl]",
+    )
+    .file("namesake.pem", namesake.pem())
+    .file(
+        "a.crl",
+        List::of(&[REVOKED]).made_days_ago(1).pem(&pki().clients),
+    )
+    .file("b.crl", List::of(&[7]).pem(&namesake))
+    .start();
+    lets_in(&proxy, &alice());
+    lets_in(&proxy, &of_namesake(REVOKED));
+    for identity in [revoked(), of_namesake(7)] {
+        refuses(
+            &proxy,
+            &identity,
+            "client_cert_revoked",
+            CERTIFICATE_REVOKED,
+        );
+    }
+}
+
+#[test]
+fn a_list_that_its_authority_has_not_signed_is_told_before_it_denies() {
+    let forged = List::of(&[]).pem(&Authority::new("Client CA"));
+    checked("ca: client-ca.pem, crl: forged.crl")
+        .with_file("forged.crl", forged, 0o644)
+        .must_warn("forged.crl", &["CN=Client CA", "has not signed"]);
 }

@@ -13,6 +13,7 @@ use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::{Path, Text};
 use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
 use crate::name::Pattern;
+use crate::tls::authorities::Authorities;
 use crate::tls::client_auth::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
 use crate::tls::facts::authority_name;
 use crate::tls::revocation::{Depth, Doubt, Revocation, RevocationLists};
@@ -68,8 +69,11 @@ impl Compiler<'_> {
             None => Some(None),
         };
         let (roots, revocation, rules) = (roots?, revocation?, rules?);
-        if let (Some(revocation), Doubt::Deny) = (&revocation, doubt(keys.unknown)) {
-            self.unlisted(ca.at, &roots, &revocation.lists);
+        if let (Some(revocation), Some(files)) = (&revocation, &spec.crl) {
+            if revocation.unknown == Doubt::Deny {
+                self.unlisted(ca.at, &roots, &revocation.lists);
+            }
+            self.strange_lists(files.at, &roots, revocation);
         }
         let authority = ClientAuthority {
             roots,
@@ -122,10 +126,14 @@ impl Compiler<'_> {
     }
 
     /// Tells of authorities whose certificates nobody can have, as no list says anything of them.
-    fn unlisted(&mut self, at: Span, roots: &rustls::RootCertStore, lists: &RevocationLists) {
+    fn unlisted(&mut self, at: Span, roots: &Authorities, lists: &RevocationLists) {
         const NAMED: usize = 3;
         let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
-        let unlisted: Vec<_> = roots.roots.iter().filter(|root| !is_listed(root)).collect();
+        let unlisted: Vec<_> = roots
+            .anchors()
+            .iter()
+            .filter(|root| !is_listed(root))
+            .collect();
         let names: Vec<_> = unlisted
             .iter()
             .take(NAMED)
@@ -142,6 +150,35 @@ impl Compiler<'_> {
                     format!("no revocation list is of {names}: whom they signed is denied"),
                 )
                 .help("add their lists to `crl`, or set `crl_unknown: allow`");
+        }
+    }
+
+    /// Tells of lists that are of none of these authorities, where that could admit somebody or an
+    /// authority has none; one of an intermediate, which only a peer sends, cannot be told from them. And
+    /// of lists that have an authority's name, and not its signature.
+    pub(super) fn strange_lists(&mut self, at: Span, roots: &Authorities, revocation: &Revocation) {
+        let lists = &revocation.lists;
+        let anchors = roots.anchors();
+        let (strange, unsigned) = lists.strangers(anchors);
+        let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
+        if revocation.unknown == Doubt::Allow || !anchors.iter().all(is_listed) {
+            for list in strange {
+                let (source, issuer) = (&list.source, &list.issuer);
+                let message = format!(
+                    "{source}: the revocation list of {issuer} is of none of the CAs in `ca`"
+                );
+                self.problems.warning(at, message).help(
+                    "it counts only below an intermediate of that name; was another CA's list meant?",
+                );
+            }
+        }
+        for list in unsigned {
+            let (source, issuer) = (&list.source, &list.issuer);
+            let message =
+                format!("{source}: the CA {issuer} in `ca` has not signed this revocation list");
+            self.problems.warning(at, message).help(
+                "there may be another CA of that name; as it is, it denies whoever it could be on",
+            );
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
+use crate::tls::authorities::Authorities;
 use crate::tls::certificates::Certificate;
 use crate::tls::directory;
 use crate::tls::file::{Contents, Exposed, MaterialError};
@@ -30,13 +31,13 @@ type Shelf<K, V> = HashMap<K, Option<V>>;
 /// What the files of one configuration held.
 #[derive(Clone, Debug, Default)]
 pub struct Materials {
-    roots: Shelf<Vec<PathBuf>, Arc<RootCertStore>>,
+    roots: Shelf<Vec<PathBuf>, Arc<Authorities>>,
     lists: Shelf<Vec<PathBuf>, Arc<RevocationLists>>,
     pairs: Shelf<PairFiles, Arc<Pair>>,
     secrets: Shelf<PathBuf, TicketSecret>,
     directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
     tokens: Shelf<PathBuf, Token>,
-    system: Option<Option<Arc<RootCertStore>>>,
+    system: Option<Option<Arc<Authorities>>>,
     /// What each endpoint has presented.
     served: HashMap<String, Vec<Arc<Certificate>>>,
     /// The certificate of each endpoint's default route, by its name.
@@ -222,7 +223,7 @@ impl Compiler<'_> {
         &mut self,
         at: Span,
         files: &[Located<values::Path>],
-    ) -> Option<Arc<RootCertStore>> {
+    ) -> Option<Arc<Authorities>> {
         if files.is_empty() {
             self.problems
                 .error(at, "an empty list of CA files trusts nobody")
@@ -247,18 +248,18 @@ impl Compiler<'_> {
     }
 
     /// Whom an upstream trusts.
-    pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<RootCertStore>> {
+    pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<Authorities>> {
         match &trust.value {
             Trust::Files(files) => self.bundle(trust.at, files),
             Trust::Webpki => {
                 let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
-                Some(Arc::new(roots.collect()))
+                Some(Arc::new(Authorities::of_anchors(roots.collect())))
             }
             Trust::System => self.system(trust.at),
         }
     }
 
-    fn system(&mut self, at: Span) -> Option<Arc<RootCertStore>> {
+    fn system(&mut self, at: Span) -> Option<Arc<Authorities>> {
         if self.files == Files::Skip {
             return None;
         }
@@ -267,7 +268,7 @@ impl Compiler<'_> {
         }
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let mut found = (!store.is_empty()).then(|| Arc::new(store));
+        let mut found = (!store.is_empty()).then(|| Arc::new(Authorities::of_anchors(store)));
         if found.is_none() {
             const EMPTY: &str = "this machine's CA store is empty";
             found = self
@@ -342,7 +343,7 @@ impl Compiler<'_> {
         self.material(at, |m| &mut m.lists, paths.clone(), |problems| {
             let lists =
                 material::revocation_lists(&paths).map_err(|e| misread_of(files, &paths, e))?;
-            let (lists, older) = RevocationLists::newest(lists);
+            let (lists, older) = RevocationLists::newest(lists, unix_now());
             for list in older {
                 problems.warning(
                     at,
@@ -486,6 +487,17 @@ fn secrecy(
 
 /// Tells of a list that is out of date, or will be within a day.
 fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
+    if !list.is_in_force(unix_now()) {
+        let (source, issuer) = (&list.source, &list.issuer);
+        let date = unix_timestamp(list.this_update);
+        problems
+            .warning(
+                at,
+                format!("{source}: the revocation list of {issuer} is of the future: it is used from {date} on"),
+            )
+            .help("until then an older one is, or none: is the clock right?");
+        return;
+    }
     let Some(next) = list.next_update else { return };
     let date = unix_timestamp(next);
     let (source, issuer) = (&list.source, &list.issuer);

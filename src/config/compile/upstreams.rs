@@ -246,6 +246,16 @@ impl Compiler<'_> {
     fn client_side(&mut self, spec: &Located<UpstreamTls>) -> Option<ClientSide> {
         let authority = match spec.verify.value {
             Verify::Full => self.authorities(&spec.ca).map(Authority::Roots),
+            // A pinned key is all the verification that there needs to be.
+            Verify::DangerNone if !spec.spki_sha256.is_empty() => {
+                if spec.ca.given_in(spec) {
+                    let message = "`ca` has no effect with `verify: danger-none`";
+                    self.problems
+                        .warning(spec.ca.at, message)
+                        .help("leave `verify` out to demand both, the CA and the pinned key");
+                }
+                Some(Authority::DangerNone)
+            }
             Verify::DangerNone => {
                 self.problems
                     .warning(
@@ -265,6 +275,9 @@ impl Compiler<'_> {
             .as_ref()
             .map(|pair| self.client_certificate(pair));
         let (revocation, pins, rules) = self.origin_demands(spec)?;
+        if let (Some(Authority::Roots(roots)), Some(revocation)) = (&authority, &revocation) {
+            self.strange_lists(spec.crl.at, roots, revocation);
+        }
         let alpn = match &spec.alpn.value {
             UpstreamAlpn::Forward => OriginAlpn::Forward,
             UpstreamAlpn::None => OriginAlpn::Absent,

@@ -157,7 +157,8 @@ impl Authority {
         })
     }
 
-    fn shaped(name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
+    /// With whatever else an authority's certificate can say.
+    pub fn shaped(name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = Self::params(name);
         shape(&mut params);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -178,6 +179,15 @@ impl Authority {
         params.serial_number = Some(serial.into());
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
+    /// The same authority, with its key, under this common name.
+    pub fn under(&self, name: rcgen::DnValue) -> Self {
+        let mut params = Self::params("");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::from_pem(&self.key_pem()).unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     /// Its own key in PEM.

@@ -38,6 +38,13 @@ impl List {
         self
     }
 
+    /// Made so many seconds from now, and good for a week from then.
+    pub fn made_in_seconds(mut self, seconds: i64) -> Self {
+        self.made = OffsetDateTime::now_utc() + Duration::seconds(seconds);
+        self.next = self.made + Duration::days(7);
+        self
+    }
+
     /// The next one was, or will be, due so many seconds from now.
     pub fn next_in_seconds(mut self, seconds: i64) -> Self {
         self.next = OffsetDateTime::now_utc() + Duration::seconds(seconds);
