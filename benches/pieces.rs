@@ -76,6 +76,8 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
             nodelay: true,
             keepalive: None,
             user_timeout: None,
+            send_buffer: None,
+            receive_buffer: None,
         },
         group: OnceLock::new(),
     };

@@ -82,6 +82,51 @@ pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::R
     }
 }
 
+/// Lets the kernel adapt the sizes of a socket's buffers again after they were set (`SO_BUF_LOCK`, since
+/// Linux 5.14). Older kernels leave them as they are, which is no reason to refuse anything.
+pub(crate) fn let_kernel_size_buffers(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let none: libc::c_int = 0;
+    let len = libc::socklen_t::try_from(size_of_val(&none)).map_err(io::Error::other)?;
+    // SAFETY: the option reads one C int, which lives on our stack for the call, of that length.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BUF_LOCK,
+            std::ptr::from_ref(&none).cast(),
+            len,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Which buffers of a socket have a size that was set: 0 for none.
+#[cfg(test)]
+pub(crate) fn fixed_buffers(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let mut fixed: libc::c_int = 0;
+    let mut len = libc::socklen_t::try_from(size_of_val(&fixed)).map_err(io::Error::other)?;
+    // SAFETY: both pointers are to live values of ours, and `len` is the size of the first.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BUF_LOCK,
+            std::ptr::from_mut(&mut fixed).cast(),
+            &mut len,
+        )
+    };
+    match result {
+        0 => Ok(fixed),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Leaves the choice of a port to the connect, when a socket is bound to an address of ours
 /// (`IP_BIND_ADDRESS_NO_PORT`): a port is then taken only if it is in use towards the same peer.
 pub(crate) fn bind_without_port(socket: impl AsFd) -> io::Result<()> {

@@ -10,7 +10,7 @@ use super::reader::read::{Complaint, Located, Read, Reader};
 use super::reader::schema::Definitions;
 use super::reader::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
 use super::reader::values::{
-    Count, Duration, Name, Output, Path, Permissions, Protocol, Text, Timeout,
+    Count, Duration, Name, Output, Path, Permissions, Protocol, Size, Text, Timeout,
 };
 use super::reader::words::words;
 use super::reader::yaml::{Kind, Node};
@@ -298,6 +298,10 @@ spec! {
     }
 }
 
+/// The buffer of a socket, in bytes. The kernel makes smaller ones larger, and doubles what it is told, which
+/// must still fit a C int.
+pub type SocketBuffer = Size<4096, 0x3fff_ffff>;
+
 spec! {
     /// Options of the client's TCP connection.
     pub struct EndpointTcp {
@@ -307,6 +311,11 @@ spec! {
         default keepalive: Limit<Duration> = "60s",
         /// How long sent data may stay unacknowledged.
         default user_timeout: Limit<Duration> = "none",
+        /// What the kernel queues for the client, `4KiB` to `1GiB`; `none`
+        /// leaves it to the kernel.
+        default send_buffer: Limit<SocketBuffer> = "none",
+        /// What the kernel takes of the client before it is read, likewise.
+        default receive_buffer: Limit<SocketBuffer> = "none",
         /// Accept data with the first packet of a client.
         default fast_open: bool = "false",
     }
@@ -750,6 +759,11 @@ spec! {
         default keepalive: Limit<Duration> = "60s",
         /// How long sent data may stay unacknowledged.
         default user_timeout: Limit<Duration> = "none",
+        /// What the kernel queues for the origin, `4KiB` to `1GiB`; `none`
+        /// leaves it to the kernel.
+        default send_buffer: Limit<SocketBuffer> = "none",
+        /// What the kernel takes of the origin before it is read, likewise.
+        default receive_buffer: Limit<SocketBuffer> = "none",
     }
 }
 

@@ -38,7 +38,7 @@ endpoints:
     protocol: tls
     backlog: 4096
     timeouts: { hello: 5s, client: 10s, origin: 10s, idle: 10m, half_close: 60s, lifetime: none }
-    tcp: { nodelay: true, keepalive: 60s, user_timeout: none, fast_open: false }
+    tcp: { nodelay: true, keepalive: 60s, user_timeout: none, send_buffer: none, receive_buffer: none, fast_open: false }
     tls:
       min_version: 1.2
       max_version: 1.3
@@ -52,7 +52,7 @@ upstreams:
   vault:
     origins: [10.0.0.11:8200]
     connect: { timeout: 3s, attempts: 3 }
-    tcp: { nodelay: true, keepalive: 60s, user_timeout: none }
+    tcp: { nodelay: true, keepalive: 60s, user_timeout: none, send_buffer: none, receive_buffer: none }
     tls:
       ca: webpki
       sni: configured

@@ -327,6 +327,8 @@ mod tests {
                 nodelay: true,
                 keepalive: None,
                 user_timeout: None,
+                send_buffer: None,
+                receive_buffer: None,
             },
             fast_open: false,
             certificates: Vec::new(),

@@ -84,6 +84,7 @@ impl Bound {
                 0
             };
             for socket in &self.sockets {
+                endpoint.tcp.resize_buffers(&SockRef::from(socket))?;
                 sys::set_fast_open(socket.as_fd(), queue)?;
             }
         }
@@ -285,6 +286,7 @@ fn tcp_socket(endpoint: &Endpoint, address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     endpoint.tcp.apply(&SockRef::from(&socket))?;
+    endpoint.tcp.size_buffers(&SockRef::from(&socket))?;
     if endpoint.fast_open {
         sys::set_fast_open(socket.as_fd(), FAST_OPEN_QUEUE)?;
     }

@@ -1,9 +1,12 @@
 //! Options of a TCP socket.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+
+use crate::sys;
 
 /// The kernel counts the time before the first probe in whole seconds, up to this (`MAX_TCP_KEEPIDLE`).
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
@@ -18,10 +21,15 @@ pub struct TcpOptions {
     pub keepalive: Option<Duration>,
     /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
+    /// Bytes that are queued for the peer (`SO_SNDBUF`); absent, the kernel adapts it. The kernel allows
+    /// as much again for its own bookkeeping, and no more than `net.core.wmem_max` in the first place.
+    pub send_buffer: Option<u32>,
+    /// Bytes of the peer that are not read yet (`SO_RCVBUF`), likewise, up to `net.core.rmem_max`.
+    pub receive_buffer: Option<u32>,
 }
 
 impl TcpOptions {
-    /// Sets them on a new socket. On Linux, connections inherit them from their listener.
+    /// Sets them on a new socket, but for buffers. On Linux, connections inherit them from their listener.
     pub fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
@@ -36,7 +44,26 @@ impl TcpOptions {
         Ok(())
     }
 
-    /// Sets them on a socket that may have had others.
+    /// Sets the sizes of buffers on a new socket. Connections inherit them, too; for the window to fit,
+    /// they are there before the connection.
+    pub fn size_buffers(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        let size = |bytes: u32| usize::try_from(bytes).map_err(io::Error::other);
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(size(bytes)?)?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(size(bytes)?)?;
+        }
+        Ok(())
+    }
+
+    /// The same on a socket that may have had others: the kernel adapts those that are absent.
+    pub fn resize_buffers(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        sys::let_kernel_size_buffers(socket.as_fd())?;
+        self.size_buffers(socket)
+    }
+
+    /// Sets them on a socket that may have had others, but for buffers.
     pub fn reapply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(self.nodelay)?;
         socket.set_keepalive(self.keepalive.is_some())?;
@@ -59,11 +86,15 @@ mod tests {
                 nodelay: true,
                 keepalive: Some(Duration::from_secs(7)),
                 user_timeout: Some(Duration::from_secs(9)),
+                send_buffer: Some(16 * 1024),
+                receive_buffer: Some(32 * 1024),
             },
             TcpOptions {
                 nodelay: false,
                 keepalive: None,
                 user_timeout: None,
+                send_buffer: None,
+                receive_buffer: None,
             },
         );
         let read = || {
@@ -79,5 +110,38 @@ mod tests {
         assert_eq!(read(), (false, false, None));
         on.reapply(&SockRef::from(&socket)).unwrap();
         assert_eq!(read(), (true, true, on.user_timeout));
+    }
+    #[test]
+    fn buffers_are_as_large_as_configured_or_the_kernels_business() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let socket = SockRef::from(&socket);
+        let none = TcpOptions {
+            nodelay: true,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
+            receive_buffer: None,
+        };
+        let both = TcpOptions {
+            send_buffer: Some(16 * 1024),
+            receive_buffer: Some(32 * 1024),
+            ..none
+        };
+        let sizes = || {
+            let send = socket.send_buffer_size().unwrap();
+            (send, socket.recv_buffer_size().unwrap())
+        };
+        let before = sizes();
+        none.size_buffers(&socket).unwrap();
+        assert_eq!(sizes(), before);
+        both.size_buffers(&socket).unwrap();
+        // As socket(7) says, it is doubled.
+        assert_eq!(sizes(), (32 * 1024, 64 * 1024));
+        none.resize_buffers(&socket).unwrap();
+        let fixed = crate::sys::fixed_buffers(socket.as_fd());
+        // Kernels before 5.14 cannot tell.
+        assert!(matches!(fixed, Ok(0) | Err(_)), "{fixed:?}");
+        both.resize_buffers(&socket).unwrap();
+        assert_eq!(sizes(), (32 * 1024, 64 * 1024));
     }
 }

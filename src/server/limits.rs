@@ -72,9 +72,16 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
+/// What a configuration asks of this machine and does not get, as of now: a sentence for each.
+pub(super) fn doubts(snapshot: &Snapshot) -> Vec<String> {
+    let mut told = foreign_sources(snapshot);
+    told.extend(clamped_buffers(snapshot));
+    told
+}
+
 /// Tells of addresses to dial from that this machine does not have, as of now: nothing can be dialled
 /// from them.
-pub(super) fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
+fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
     let is_foreign = |source: &IpAddr| {
         let bound = UdpSocket::bind((*source, 0));
         bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
@@ -90,4 +97,42 @@ pub(super) fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
         }
     }
     told
+}
+
+/// Tells of sizes of socket buffers that the kernel cuts down without a word, as of now.
+fn clamped_buffers(snapshot: &Snapshot) -> Vec<String> {
+    let endpoints = snapshot.endpoints.iter();
+    let endpoints =
+        endpoints.map(|endpoint| (format!("endpoint `{}`", endpoint.name), endpoint.tcp));
+    let upstreams = snapshot.upstreams.iter().map(|upstream| &upstream.origins);
+    let upstreams = upstreams.map(|origins| (format!("upstream `{}`", origins.name), origins.tcp));
+    let (send_max, receive_max) = (kernel_limit("wmem_max"), kernel_limit("rmem_max"));
+    let mut told = Vec::new();
+    for (place, tcp) in endpoints.chain(upstreams) {
+        let keys = [
+            ("send_buffer", tcp.send_buffer, "wmem_max", send_max),
+            (
+                "receive_buffer",
+                tcp.receive_buffer,
+                "rmem_max",
+                receive_max,
+            ),
+        ];
+        for (key, wanted, sysctl, max) in keys {
+            if let (Some(wanted), Some(max)) = (wanted, max)
+                && wanted > max
+            {
+                told.push(format!(
+                    "{place}: `tcp.{key}` is {wanted} bytes, and the kernel makes {max} of it: raise net.core.{sysctl}"
+                ));
+            }
+        }
+    }
+    told
+}
+
+/// A limit of the kernel's for all sockets; unknown where there is no /proc.
+fn kernel_limit(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?;
+    text.trim().parse().ok()
 }

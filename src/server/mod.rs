@@ -125,7 +125,7 @@ impl Server {
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log)
             .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
-        for doubt in limits::foreign_sources(&snapshot) {
+        for doubt in limits::doubts(&snapshot) {
             warn!("{doubt}");
         }
         let workers = snapshot.process.workers.unwrap_or_else(limits::cores);

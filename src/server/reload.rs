@@ -82,7 +82,7 @@ impl Running {
         let mut warnings: Vec<_> = loaded.told(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(snapshot) => {
-                warnings.extend(limits::foreign_sources(&snapshot));
+                warnings.extend(limits::doubts(&snapshot));
                 if scope == Scope::Materials {
                     loaded.look = self.loaded.look.clone();
                 }

@@ -74,6 +74,7 @@ async fn connect_tcp(
         TcpSocket::new_v6()?
     };
     options.apply(&SockRef::from(&socket))?;
+    options.size_buffers(&SockRef::from(&socket))?;
     if let Some(source) = source {
         // The port is chosen at the connect, so that it need only be free towards this origin.
         sys::bind_without_port(&socket)?;

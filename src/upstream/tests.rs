@@ -42,6 +42,8 @@ fn origins(members: Vec<Origin>) -> Origins {
             nodelay: true,
             keepalive: None,
             user_timeout: None,
+            send_buffer: None,
+            receive_buffer: None,
         },
         group: OnceLock::new(),
     }

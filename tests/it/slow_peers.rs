@@ -190,3 +190,59 @@ fn a_reset_does_not_wait_for_a_reader_that_has_left() {
         start.elapsed()
     );
 }
+
+/// What the kernel has queued in sockets of this port: to be received by the peer, and to be read.
+fn queued(is_ours: impl Fn(u16, u16) -> bool) -> (u64, u64) {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut sum = (0, 0);
+    for line in table.lines().skip(1) {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let port = |address: &str| {
+            let (_, port) = address.split_once(':').unwrap();
+            u16::from_str_radix(port, 16).unwrap()
+        };
+        if is_ours(port(fields[1]), port(fields[2])) {
+            let (to_send, to_read) = fields[4].split_once(':').unwrap();
+            sum = (sum.0 + hex(to_send), sum.1 + hex(to_read));
+        }
+    }
+    sum
+}
+
+#[test]
+fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
+    // Twice the size, and one segment more.
+    const QUEUED_MAX: u64 = (2 * 16 + 64) << 10;
+    let tcp = "tcp: { send_buffer: 16KiB, receive_buffer: 16KiB }";
+    let origin = Origin::plain().serve(flood);
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_endpoint(tcp)
+        .on_upstream(tcp)
+        .start();
+    let client = proxy.dial("forward").with_small_window();
+    client.receive(1);
+    come_to_rest(&proxy);
+    let (port, from) = (proxy.place("forward").port(), origin.place().port());
+    let (to_client, _) = queued(|local, _| local == port);
+    let (_, to_read) = queued(|_, peer| peer == from);
+    assert!(to_client > 0 && to_read > 0, "nothing is held up");
+    assert!(to_client <= QUEUED_MAX, "{to_client} bytes for the client");
+    assert!(to_read <= QUEUED_MAX, "{to_read} bytes of the origin");
+    let (data, end) = client.receive_to_end();
+    assert_eq!((data.len(), end), (FLOOD - 1, End::Clean));
+}
+
+#[test]
+fn a_size_that_the_kernel_does_not_allow_is_told() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_endpoint("tcp: { send_buffer: 1023MiB }")
+        .on_upstream("tcp: { receive_buffer: 1023MiB }")
+        .start();
+    proxy.log_line(|line| line.contains("endpoint `forward`") && line.contains("wmem_max"));
+    proxy.log_line(|line| line.contains("upstream `") && line.contains("rmem_max"));
+    proxy.dial("forward").must_echo(b"and serves");
+}

@@ -253,6 +253,8 @@ fn assemble(
             nodelay: spec.tcp.nodelay.value,
             keepalive,
             user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
+            send_buffer: spec.tcp.send_buffer.get().map(|size| size.0),
+            receive_buffer: spec.tcp.receive_buffer.get().map(|size| size.0),
         },
         fast_open: spec.tcp.fast_open.value,
         accept_proxy_protocol: accept,

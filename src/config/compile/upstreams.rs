@@ -121,6 +121,8 @@ impl Compiler<'_> {
                 nodelay: spec.tcp.nodelay.value,
                 keepalive: self.keepalive(&spec.tcp.keepalive),
                 user_timeout: spec.tcp.user_timeout.get().map(|d| d.0),
+                send_buffer: spec.tcp.send_buffer.get().map(|size| size.0),
+                receive_buffer: spec.tcp.receive_buffer.get().map(|size| size.0),
             },
             group: OnceLock::new(),
         };

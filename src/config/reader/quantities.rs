@@ -166,3 +166,63 @@ impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
         self.0 == 0 && LEAST > 0
     }
 }
+
+/// A number of bytes from `LEAST` to `MOST`, both included: a whole number and `B`, `KiB`, `MiB` or `GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size<const LEAST: u32, const MOST: u32>(pub u32);
+
+/// The units of sizes, the largest first.
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
+    fn what() -> Cow<'static, str> {
+        let (least, most) = (Self(LEAST).show(), Self(MOST).show());
+        format!("a size from `{least}` to `{most}`").into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let (digits, unit) = split_unit(text);
+        if digits.is_empty() {
+            return Err(Complaint::new("{} is not a size").help("such as `64KiB` or `1MiB`"));
+        }
+        if unit.is_empty() {
+            return Err(Complaint::new("the size {} has no unit")
+                .help("add a unit: `B`, `KiB`, `MiB` or `GiB`")
+                .fix(format!("add a unit: `{digits}B`")));
+        }
+        let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Err(Complaint::new("{} is not a whole number and one unit")
+                .help("units are `B`, `KiB`, `MiB` and `GiB`, such as `64KiB`"));
+        };
+        let bytes = number(digits).and_then(|number| number.checked_mul(*factor));
+        match bytes.and_then(|bytes| u32::try_from(bytes).ok()) {
+            Some(bytes) if (LEAST..=MOST).contains(&bytes) => Ok(Self(bytes)),
+            _ => Err(Complaint::new("{} is out of bounds").help(format!("write {}", Self::what()))),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" })
+    }
+
+    fn show(&self) -> String {
+        let bytes = u64::from(self.0);
+        let fits = |(_, factor): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*factor);
+        let unit = SIZE_UNITS.iter().find(fits);
+        unit.map_or_else(
+            || "0B".to_owned(),
+            |(unit, factor)| format!("{}{unit}", bytes / factor),
+        )
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Quantity for Size<LEAST, MOST> {
+    fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::path::PathBuf;
 
-pub use super::quantities::{Count, Duration, Timeout};
+pub use super::quantities::{Count, Duration, Size, Timeout};
 
 impl Leaf for bool {
     fn what() -> Cow<'static, str> {

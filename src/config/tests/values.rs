@@ -7,7 +7,7 @@ use super::{FULL, SMALL, good, only, said, shown, some_variables};
 use crate::config::reader::address::{Cidr, Listen, OriginAddress};
 use crate::config::reader::read::Reader;
 use crate::config::reader::shapes::{AutoOr, Limit, OffOr};
-use crate::config::reader::values::{Count, Duration, Name, Output, Path, Permissions, Text};
+use crate::config::reader::values::{Count, Duration, Name, Output, Path, Permissions, Size, Text};
 
 #[test]
 fn dollars_are_literal_unless_they_begin_a_variable() {
@@ -285,4 +285,39 @@ fn values_with_forms_of_their_own_say_which() {
     assert_eq!(said::<Trust>("{}"), "expected a path, found a map");
     let text = SMALL.replace("'] }", "'], tls: { ca: [webpki] } }");
     assert!(only(&text).ends_with("`webpki` and `system` stand alone, not in a list"));
+}
+
+#[test]
+fn sizes_have_a_unit_and_bounds() {
+    type Buffer = Size<4096, 0x3fff_ffff>;
+    for (text, again) in [
+        ("4KiB", "4KiB"),
+        ("4096B", "4KiB"),
+        ("5000B", "5000B"),
+        ("1024KiB", "1MiB"),
+        ("0100MiB", "100MiB"),
+    ] {
+        assert_eq!(shown::<Buffer>(text), again);
+    }
+    assert_eq!(
+        said::<Buffer>("65536"),
+        "the size `65536` has no unit (add a unit: `65536B`)"
+    );
+    assert!(said::<Buffer>("many").starts_with("`many` is not a size"));
+    for odd in ["64k", "64KB", "64 KiB", "64kib", "1.5MiB"] {
+        assert!(
+            said::<Buffer>(odd).contains("is not a whole number and one unit"),
+            "{odd}"
+        );
+    }
+    for out in [
+        "0B",
+        "4095B",
+        "1GiB",
+        "99999999999999999999GiB",
+        "18446744073709551615KiB",
+    ] {
+        assert!(said::<Buffer>(out).contains("is out of bounds"), "{out}");
+    }
+    assert_eq!(shown::<Limit<Buffer>>("none"), "none");
 }
