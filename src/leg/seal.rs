@@ -93,6 +93,11 @@ impl Seal {
         self.retained.len()
     }
 
+    /// Forgets what is retained: a record that the connection has dropped.
+    pub fn discard_retained(&mut self) {
+        self.retained = Vec::new();
+    }
+
     /// Puts what was retained at the front of `input` and says how much that is; bytes read next
     /// belong behind it. `None` when a peer has filled the room for a partial message, which no
     /// honest one does.

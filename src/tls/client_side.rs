@@ -10,10 +10,12 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error, NamedGroup};
 
-use super::handshake::{HandshakeError, Patiently, drive};
+use super::early_data::EarlyData;
+use super::handshake::{HandshakeError, Patiently, begin, finish};
 use super::origin_sessions::OriginSessions;
 use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
+use super::wrapped_suites::Wanted;
 use super::{AES_FIRST, Versions, blame, provider_of, words};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
@@ -273,8 +275,7 @@ impl Handshake {
     /// it up, and a session was offered, no session of that name is offered again.
     pub async fn drive(self, leg: &mut Leg) -> Result<(), OriginRefusal> {
         let mut distrust = Distrust(self.sessions.map(|sessions| (sessions, self.name)));
-        let shown = &mut Shown::default();
-        if let Err(error) = drive(leg, self.seal, &[], shown, &|_| true, &mut Patiently).await {
+        if let Err(error) = shake_hands(leg, self.seal).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 leg.socket.leave(alert);
             }
@@ -298,6 +299,13 @@ impl Handshake {
         }
         Ok(())
     }
+}
+
+async fn shake_hands(leg: &mut Leg, mut seal: Box<Seal>) -> Result<(), HandshakeError> {
+    let shown = &mut Shown::default();
+    begin(leg, &mut seal, &[], &Wanted::default(), shown, &|_| true).await?;
+    let nothing_early = EarlyData::announced(false);
+    finish(leg, seal, &[], nothing_early, shown, &mut Patiently).await
 }
 
 /// Forgets the sessions of a name on drop, unless they are taken out of it before.
@@ -332,7 +340,7 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             failure: Failure::new(blame::origin(&error)).detail(words::tls(&error)),
             may_retry: false,
         },
-        HandshakeError::Ended | HandshakeError::Withheld => OriginRefusal {
+        HandshakeError::Ended | HandshakeError::Withheld(_) => OriginRefusal {
             failure: Failure::new(Reason::OriginClosed),
             may_retry: true,
         },

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, HandshakeKind};
 
+use super::early_data::EarlyData;
 use super::shown::Shown;
+use super::wrapped_suites::Wanted;
 use crate::leg::{Leg, Seal, SealEnd, Socket, with_scratch};
 
 /// How a handshake failed.
@@ -14,8 +16,9 @@ pub(super) enum HandshakeError {
     Tls { error: Error, alert: Vec<u8> },
     /// The peer ended the connection.
     Ended,
-    /// The caller did not consent to the answer, and nothing of it was sent.
-    Withheld,
+    /// The caller did not consent to the answer, which would begin a handshake of this kind, and nothing
+    /// of it was sent.
+    Withheld(Option<HandshakeKind>),
     /// The socket failed.
     Socket(io::Error),
 }
@@ -48,49 +51,76 @@ struct Progress {
     unsent: Vec<u8>,
 }
 
-/// Drives `seal` over the leg's socket until application data may be written.
+/// Whether the answer to what the peer said first may be sent; asked once it is known.
+pub(super) type Consent<'a> = &'a (dyn Fn(&CommonState) -> bool + Sync);
+
+/// Gives `seal` what the peer has said first, or nothing where we begin, and sends what it answers, if
+/// `consent` is given. What rustls forgets is left in `shown`.
+pub(super) async fn begin(
+    leg: &mut Leg,
+    seal: &mut Seal,
+    first: &[u8],
+    wanted: &Wanted,
+    shown: &mut Shown,
+    consent: Consent<'_>,
+) -> Result<(), HandshakeError> {
+    let input = Input::First(first, consent);
+    let mut early_data = EarlyData::announced(false);
+    let progress = wanted.during(|| advance(leg, seal, input, &mut early_data, shown))?;
+    settle(leg, progress).await.map(|_| ())
+}
+
+/// Drives a handshake that has begun over the leg's socket until application data may be written.
 ///
-/// `first` is what has already been read. Application data that comes along with the last flight is
-/// left in the leg's `unread`, what rustls forgets in `shown`. `consent` is asked before `first` is
-/// answered. Between flights `peer` waits.
-pub(super) async fn drive(
+/// `read` is what has already been read. Application data that comes along with the last flight is
+/// left in the leg's `unread`. Between flights `peer` waits.
+pub(super) async fn finish(
     leg: &mut Leg,
     mut seal: Box<Seal>,
-    first: &[u8],
+    read: &[u8],
+    mut early_data: EarlyData,
     shown: &mut Shown,
-    consent: &(dyn Fn(&CommonState) -> bool + Sync),
     peer: &mut impl AwaitPeer,
 ) -> Result<(), HandshakeError> {
-    let mut progress = advance(leg, &mut seal, Input::First(first, consent), shown)?;
-    loop {
-        if let Some(SealEnd::Failed(error)) = progress.end {
-            let alert = progress.unsent;
-            return Err(HandshakeError::Tls { error, alert });
-        }
-        if !progress.unsent.is_empty() {
-            let unsent = std::mem::take(&mut progress.unsent);
-            leg.socket
-                .write_all(&unsent)
-                .await
-                .map_err(HandshakeError::Socket)?;
-        }
-        if progress.ready {
-            leg.seal = Some(seal);
-            return Ok(());
-        }
-        if progress.end.is_some() {
-            return Err(HandshakeError::Ended);
-        }
+    let mut ready = false;
+    if !read.is_empty() {
+        let progress = advance(leg, &mut seal, Input::Read(read), &mut early_data, shown)?;
+        ready = settle(leg, progress).await?;
+    }
+    while !ready {
         peer.readable(&leg.socket, seal.retained())
             .await
             .map_err(HandshakeError::Socket)?;
-        progress = advance(leg, &mut seal, Input::Socket, shown)?;
+        let progress = advance(leg, &mut seal, Input::Socket, &mut early_data, shown)?;
+        ready = settle(leg, progress).await?;
     }
+    leg.seal = Some(seal);
+    Ok(())
+}
+
+/// Does what a step has left to do. Whether application data may be written.
+async fn settle(leg: &mut Leg, progress: Progress) -> Result<bool, HandshakeError> {
+    if let Some(SealEnd::Failed(error)) = progress.end {
+        let alert = progress.unsent;
+        return Err(HandshakeError::Tls { error, alert });
+    }
+    if !progress.unsent.is_empty() {
+        leg.socket
+            .write_all(&progress.unsent)
+            .await
+            .map_err(HandshakeError::Socket)?;
+    }
+    if !progress.ready && progress.end.is_some() {
+        return Err(HandshakeError::Ended);
+    }
+    Ok(progress.ready)
 }
 
 enum Input<'a> {
     /// What has already been read, to be answered with the caller's consent.
-    First(&'a [u8], &'a dyn Fn(&CommonState) -> bool),
+    First(&'a [u8], Consent<'a>),
+    /// What has already been read.
+    Read(&'a [u8]),
     Socket,
 }
 
@@ -99,6 +129,7 @@ fn advance(
     leg: &mut Leg,
     seal: &mut Seal,
     input: Input<'_>,
+    early_data: &mut EarlyData,
     shown: &mut Shown,
 ) -> Result<Progress, HandshakeError> {
     let Leg { socket, unread, .. } = leg;
@@ -110,7 +141,7 @@ fn advance(
         let start = seal.restore(&mut scratch.input).ok_or_else(overlong)?;
         let room = scratch.input.get_mut(start..).unwrap_or_default();
         let len = match input {
-            Input::First(bytes, _) => {
+            Input::First(bytes, _) | Input::Read(bytes) => {
                 room.get_mut(..bytes.len())
                     .ok_or_else(overlong)?
                     .copy_from_slice(bytes);
@@ -124,16 +155,13 @@ fn advance(
             },
         };
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
-        let opened = seal.open(
-            filled,
-            |plain| unread.extend_from_slice(plain),
-            &mut scratch.output,
-        );
+        let plain = |plain: &[u8]| unread.extend_from_slice(plain);
+        let opened = early_data.open(seal, filled, plain, &mut scratch.output);
         shown.take_notes();
         if let Input::First(_, consent) = input
             && !consent(seal.facts())
         {
-            return Err(HandshakeError::Withheld);
+            return Err(HandshakeError::Withheld(seal.facts().handshake_kind()));
         }
         let failed = matches!(opened.end, Some(SealEnd::Failed(_)));
         let unsent = if failed {

@@ -13,10 +13,12 @@ pub mod client_side;
 mod der;
 mod digest;
 pub mod directory;
+mod early_data;
 pub mod facts;
 pub mod file;
 pub mod handshake;
 pub mod hello;
+mod hello_message;
 mod limits;
 pub mod material;
 mod names;
@@ -27,11 +29,13 @@ pub mod pem;
 pub mod resumption;
 pub mod revocation;
 pub mod rules;
+mod second_hello;
 pub mod server_side;
 pub mod shown;
 pub mod trust;
 mod verdicts;
 pub mod words;
+mod wrapped_suites;
 
 use std::sync::{Arc, LazyLock};
 

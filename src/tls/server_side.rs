@@ -10,10 +10,14 @@ use rustls::{
 
 use super::certificates::CertificateChoice;
 use super::client_auth::{ClientAuth, Judge};
-use super::handshake::{AwaitPeer, HandshakeError, drive};
+use super::early_data::{CIPHERTEXT_MAX, EarlyData};
+use super::handshake::{AwaitPeer, HandshakeError, begin, finish};
 use super::hello::Hello;
+use super::hello_message::{HelloMessage, in_records};
 use super::resumption::{ConnectionSessions, Scoped};
+use super::second_hello;
 use super::shown::Shown;
+use super::wrapped_suites::{StandIn, Wanted, wrapped};
 use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites, words};
 use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Farewell, Reason};
@@ -64,7 +68,8 @@ impl ServerSide {
         let choice = Arc::new(policy.certificate);
         let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
         let build = |suites: &[SupportedCipherSuite]| {
-            let builder = ServerConfig::builder_with_provider(provider_of(suites, &policy.groups))
+            let suites: Vec<_> = suites.iter().map(wrapped).collect();
+            let builder = ServerConfig::builder_with_provider(provider_of(&suites, &policy.groups))
                 .with_protocol_versions(policy.versions.supported())?;
             let builder = match judge.verifier() {
                 Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -125,15 +130,7 @@ impl ServerSide {
         shown: &mut Shown,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), Failure> {
-        let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
-        let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
-        let seal = self.seal(hello, sessions.clone())?;
-        let mut done = drive(leg, seal, &hello.bytes, shown, &consent, peer).await;
-        if matches!(done, Err(HandshakeError::Withheld)) {
-            // Nothing was answered yet: the same hello begins a full handshake.
-            let seal = self.seal(hello, None)?;
-            done = drive(leg, seal, &hello.bytes, shown, &|_| true, peer).await;
-        }
+        let done = self.shake_hands(leg, hello, shown, peer).await;
         done.map_err(refusal)?;
         if shown.peer.is_none() {
             // In a resumption no certificate is shown; it is the session's.
@@ -146,28 +143,101 @@ impl ServerSide {
         Ok(())
     }
 
+    async fn shake_hands(
+        &self,
+        leg: &mut Leg,
+        hello: &Hello,
+        shown: &mut Shown,
+        peer: &mut impl AwaitPeer,
+    ) -> Result<(), HandshakeError> {
+        // The parser has found it whole.
+        let broken = || general("the ClientHello is not whole");
+        let message = HelloMessage::read(&hello.bytes).ok_or_else(broken)?;
+        let (first, rest) = hello.bytes.split_at(message.wire);
+        let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
+        let consent = |conn: &CommonState| {
+            !(is_retry(conn) && message.offers_psk()) && self.consents(conn, sessions.as_deref())
+        };
+        let wanted = Wanted {
+            stand_in: None,
+            watches: message.announces_early_data(),
+        };
+        let mut seal = self.seal(hello, &message, sessions.clone())?;
+        let begun = begin(leg, &mut seal, first, &wanted, shown, &consent).await;
+        match begun {
+            // Nothing was answered yet: the same hello begins another handshake.
+            Err(HandshakeError::Withheld(Some(HandshakeKind::FullWithHelloRetryRequest))) => {
+                seal = self.retry(leg, hello, &message, sessions, shown).await?;
+            }
+            Err(HandshakeError::Withheld(_)) => {
+                seal = self.seal(hello, &message, None)?;
+                begin(leg, &mut seal, first, &wanted, shown, &|_| true).await?;
+            }
+            begun => begun?,
+        }
+        let early_data = EarlyData::announced(message.announces_early_data());
+        if !is_retry(seal.facts()) {
+            return finish(leg, seal, rest, early_data, shown, peer).await;
+        }
+        let second = second_hello::read(leg, hello, early_data, rest, peer).await?;
+        let nothing_early = EarlyData::announced(false);
+        finish(leg, seal, &second, nothing_early, shown, peer).await
+    }
+
+    /// Answers a client that offers a pre-shared key with a HelloRetryRequest. Where that names a suite
+    /// whose hash is not the key's, the client leaves the key out of its second hello (RFC 8446 section
+    /// 4.1.4), and rustls 0.23.46 refuses a second hello without what the first one had. So it is given
+    /// the first one as if it offered nothing: what only the second one offers may be taken.
+    async fn retry(
+        &self,
+        leg: &mut Leg,
+        hello: &Hello,
+        message: &HelloMessage,
+        sessions: Option<Arc<ConnectionSessions>>,
+        shown: &mut Shown,
+    ) -> Result<Box<Seal>, HandshakeError> {
+        let broken = || general("the ClientHello cannot be read");
+        let given = message.without_session().ok_or_else(broken)?;
+        let records = in_records(&given);
+        let wanted = Wanted {
+            stand_in: Some(Arc::new(StandIn {
+                given,
+                sent: message.bytes.clone(),
+            })),
+            watches: false,
+        };
+        let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
+        let mut seal = self.seal(hello, message, sessions.clone())?;
+        begin(leg, &mut seal, &records, &wanted, shown, &consent).await?;
+        Ok(seal)
+    }
+
     fn seal(
         &self,
         hello: &Hello,
+        message: &HelloMessage,
         sessions: Option<Arc<ConnectionSessions>>,
-    ) -> Result<Box<Seal>, Failure> {
-        let config = if hello.prefers_chacha {
-            &self.chacha_first
-        } else {
-            &self.aes_first
+    ) -> Result<Box<Seal>, HandshakeError> {
+        let mut config = match hello.prefers_chacha {
+            true => Arc::clone(&self.chacha_first),
+            false => Arc::clone(&self.aes_first),
         };
-        let config = match (sessions, &self.resumption) {
-            (Some(sessions), Some(resumption)) => {
-                let mut config = ServerConfig::clone(config);
-                config.ticketer = Arc::clone(&sessions) as _;
-                config.session_storage = sessions;
-                config.send_tls13_tickets = resumption.tickets;
-                Arc::new(config)
-            }
-            _ => Arc::clone(config),
-        };
-        let conn = UnbufferedServerConnection::new(config)
-            .map_err(|e| Failure::new(Reason::ClientTlsError).detail(words::tls(&e)))?;
+        if let (Some(sessions), Some(resumption)) = (sessions, &self.resumption) {
+            let config = Arc::make_mut(&mut config);
+            config.ticketer = Arc::clone(&sessions) as _;
+            config.session_storage = sessions;
+            config.send_tls13_tickets = resumption.tickets;
+        }
+        if message.announces_early_data() {
+            // How much is skipped; we count. It is accepted for sessions of a store alone, and with
+            // TLS 1.3 there are none: rustls asks the ticketer, or a store that has nothing.
+            Arc::make_mut(&mut config).max_early_data_size = CIPHERTEXT_MAX;
+        }
+        let conn =
+            UnbufferedServerConnection::new(config).map_err(|error| HandshakeError::Tls {
+                error,
+                alert: Vec::new(),
+            })?;
         Ok(Box::new(Seal::new(Conn::Server(conn))))
     }
 
@@ -196,6 +266,18 @@ impl ServerSide {
     }
 }
 
+/// Whether a HelloRetryRequest is the answer.
+fn is_retry(conn: &CommonState) -> bool {
+    conn.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+}
+
+fn general(what: &str) -> HandshakeError {
+    HandshakeError::Tls {
+        error: Error::General(what.into()),
+        alert: Vec::new(),
+    }
+}
+
 fn refusal(error: HandshakeError) -> Failure {
     match error {
         HandshakeError::Tls { error, alert } => {
@@ -208,7 +290,7 @@ fn refusal(error: HandshakeError) -> Failure {
                 .detail(words::tls(&error))
                 .farewell(farewell)
         }
-        HandshakeError::Ended | HandshakeError::Withheld => Reason::ClientClosed.into(),
+        HandshakeError::Ended | HandshakeError::Withheld(_) => Reason::ClientClosed.into(),
         HandshakeError::Socket(error) => {
             Failure::new(Reason::ClientReset).detail(error.to_string())
         }

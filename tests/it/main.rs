@@ -34,6 +34,7 @@ mod ctl;
 mod cut_faults;
 mod cuts;
 mod descriptors;
+mod early_data;
 mod ends;
 mod explain;
 mod half_close;
