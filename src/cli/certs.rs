@@ -165,8 +165,9 @@ impl Authority {
 
 fn params(common_name: &str, names: &[&str]) -> io::Result<CertificateParams> {
     let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-    let mut params = CertificateParams::new(names).map_err(|e| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("`{common_name}`: {e}"))
+    let mut params = CertificateParams::new(names).map_err(|_| {
+        let why = format!("`{common_name}`: a certificate cannot hold this name");
+        io::Error::new(io::ErrorKind::InvalidInput, why)
     })?;
     let now = OffsetDateTime::now_utc();
     // A clock that is a little behind must not refuse a fresh certificate.

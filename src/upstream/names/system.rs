@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::{Answer, Found, Question};
@@ -59,7 +59,7 @@ impl System {
         if let Some(made) = made.as_ref().filter(|made| made.of == of) {
             return Ok(made.resolver.clone());
         }
-        let resolver = make().map_err(|error| Arc::from(error.to_string()))?;
+        let resolver = make().map_err(|error| why(&error))?;
         let new = made.insert(Made { of, resolver });
         Ok(new.resolver.clone())
     }
@@ -100,7 +100,8 @@ async fn of_host(resolver: &TokioResolver, host: &str, port: u16) -> Result<Answ
 /// The addresses of every host of a service. Those whose names cannot be resolved are left out, as
 /// long as there are others.
 async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, Arc<str>> {
-    let name = Name::from_utf8(service).map_err(|error| Arc::from(error.to_string()))?;
+    let name =
+        Name::from_utf8(service).map_err(|_| Arc::from("this is no name that DNS can hold"))?;
     let records = resolver.lookup(name, RecordType::SRV).await;
     let records = records.map_err(|error| why(&error))?;
     let mut answer = Answer {
@@ -142,11 +143,21 @@ async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, A
 /// Why there is no answer, in words for whoever does not know the resolver's.
 fn why(error: &NetError) -> Arc<str> {
     if error.is_nx_domain() {
-        "there is no such name".into()
-    } else if error.is_no_records_found() {
-        "the name has no such records".into()
-    } else {
-        error.to_string().into()
+        return "there is no such name".into();
+    }
+    if error.is_no_records_found() {
+        return "the name has no such records".into();
+    }
+    match error {
+        NetError::Timeout => "the resolver has not answered in time".into(),
+        NetError::Busy => "the resolver is busy".into(),
+        NetError::NoConnections => "no resolver can be reached".into(),
+        NetError::Io(error) => format!("the resolver cannot be reached: {error}").into(),
+        NetError::Dns(DnsError::ResponseCode(code)) => {
+            format!("the resolver refuses: {code}").into()
+        }
+        // What the library says of these has debug forms of its types in it.
+        _ => "the name, or the resolver's answer, breaks the rules of DNS".into(),
     }
 }
 
@@ -167,5 +178,37 @@ fn prefer_reachable(found: &mut Vec<Found>) {
     let reachable: Vec<_> = found.iter().copied().filter(is_reachable).collect();
     if !reachable.is_empty() {
         *found = reachable;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use hickory_resolver::proto::ProtoError;
+    use hickory_resolver::proto::op::ResponseCode;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_the_resolver_come_out_in_words() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        for (error, words) in [
+            (NetError::Timeout, "not answered in time"),
+            (NetError::NoConnections, "no resolver"),
+            (NetError::Io(refused.into()), "connection refused"),
+            (
+                NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)),
+                "Server Failure",
+            ),
+            (
+                NetError::Proto(ProtoError::from("Label: Err(Errors { [1, 2] })")),
+                "the rules of DNS",
+            ),
+        ] {
+            let said = why(&error);
+            assert!(said.contains(words), "{said}");
+            assert!(!said.contains(['{', '[', '(']), "{said}");
+        }
     }
 }
