@@ -106,6 +106,7 @@ struct Scope {
 }
 
 const AUTHORITY_KEY_ID: &str = "2.5.29.35";
+const DISTRIBUTION_POINTS: &str = "2.5.29.31";
 
 impl RevocationList {
     /// Reads a list from DER; the error says what is wrong with it.
@@ -192,21 +193,23 @@ impl RevocationList {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
             return false;
         };
-        let mut points = parsed
-            .extensions()
-            .iter()
-            .filter_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::CRLDistributionPoints(points) => Some(points),
-                _ => None,
-            })
-            .flat_map(|points| points.iter())
+        let extensions = parsed.extensions().iter();
+        let mut points = extensions
+            .filter(|extension| extension.oid.to_id_string() == DISTRIBUTION_POINTS)
+            .map(|extension| extension.parsed_extension())
             .peekable();
-        // One without distribution points is meant by any list of its issuer.
+        // One without distribution points is meant by any list of its issuer; of one whose points cannot
+        // be read it is not known.
         points.peek().is_none()
-            || points.any(|point| {
-                let is_plain = point.crl_issuer.is_none() && point.reasons.is_none();
-                let own = uris(point.distribution_point.as_ref());
-                is_plain && own.iter().any(|uri| scope.uris.contains(uri))
+            || points.any(|points| {
+                let ParsedExtension::CRLDistributionPoints(points) = points else {
+                    return false;
+                };
+                points.iter().any(|point| {
+                    let is_plain = point.crl_issuer.is_none() && point.reasons.is_none();
+                    let own = uris(point.distribution_point.as_ref());
+                    is_plain && own.iter().any(|uri| scope.uris.contains(uri))
+                })
             })
     }
 
@@ -482,4 +485,84 @@ fn may_sign_lists(authority: &CertificateDer<'_>) -> bool {
 
 fn seconds(now: UnixTime) -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, CustomExtension, IsCa,
+        KeyIdMethod, KeyPair,
+    };
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    const HERE: &str = "http://a.test/1.crl";
+
+    fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// A list of one distribution point.
+    fn partial(
+        issuer: &CertifiedIssuer<'static, KeyPair>,
+        scope: Option<CrlScope>,
+    ) -> RevocationList {
+        let uris = vec![HERE.to_owned()];
+        let params = CertificateRevocationListParams {
+            this_update: OffsetDateTime::now_utc(),
+            next_update: OffsetDateTime::now_utc() + time::Duration::days(1),
+            crl_number: 1.into(),
+            issuing_distribution_point: Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris },
+                scope,
+            }),
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(issuer).unwrap();
+        RevocationList::read(list.der().clone(), &"a.crl".into()).unwrap()
+    }
+
+    #[test]
+    fn a_partial_list_covers_what_it_is_about_and_nothing_in_doubt() {
+        let issuer = issuer();
+        let certificate = |shape: fn(&mut CertificateParams)| {
+            let mut params = CertificateParams::default();
+            shape(&mut params);
+            let key = KeyPair::generate().unwrap();
+            params.signed_by(&key, &issuer).unwrap().der().clone()
+        };
+        let plain = certificate(|_| {});
+        let here = certificate(|params| {
+            params.crl_distribution_points = vec![CrlDistributionPoint {
+                uris: vec![HERE.to_owned()],
+            }];
+        });
+        let elsewhere = certificate(|params| {
+            params.crl_distribution_points = vec![CrlDistributionPoint {
+                uris: vec!["http://a.test/2.crl".to_owned()],
+            }];
+        });
+        let broken = certificate(|params| {
+            let junk = CustomExtension::from_oid_content(&[2, 5, 29, 31], vec![0x30, 2, 5]);
+            params.custom_extensions.push(junk);
+        });
+        for (what, scope, is_leaf, covered) in [
+            (&plain, None, true, true),
+            (&here, None, true, true),
+            (&elsewhere, None, true, false),
+            (&broken, None, true, false),
+            (&here, Some(CrlScope::UserCertsOnly), true, true),
+            (&here, Some(CrlScope::UserCertsOnly), false, false),
+            (&here, Some(CrlScope::CaCertsOnly), true, false),
+            (&plain, Some(CrlScope::CaCertsOnly), false, true),
+        ] {
+            let list = partial(&issuer, scope);
+            assert_eq!(list.covers(what, is_leaf), covered, "{scope:?} {is_leaf}");
+        }
+    }
 }
