@@ -59,6 +59,14 @@ pub(super) fn from_webpki(error: webpki::Error) -> Error {
         W::IssuerNotCrlSigner => {
             return Error::InvalidCertRevocationList(CertRevocationListError::IssuerInvalidForCrl);
         }
+        W::UnsupportedCrlSignatureAlgorithmContext(context) => {
+            return Error::InvalidCertRevocationList(
+                CertRevocationListError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: context.signature_algorithm_id,
+                    supported_algorithms: context.supported_algorithms,
+                },
+            );
+        }
         W::InvalidCrlSignatureForPublicKey => {
             return Error::InvalidCertRevocationList(CertRevocationListError::BadSignature);
         }

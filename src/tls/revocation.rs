@@ -11,7 +11,10 @@ use std::time::Duration;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
 };
-use webpki::{BorrowedCertRevocationList, Cert, EndEntityCert, Error, RawPublicKeyEntity};
+use webpki::{
+    BorrowedCertRevocationList, Cert, EndEntityCert, Error, RawPublicKeyEntity,
+    UnsupportedSignatureAlgorithmContext,
+};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
@@ -213,18 +216,33 @@ impl RevocationList {
             })
     }
 
+    /// What is signed, with what algorithm, and the signature.
+    fn signed(&self) -> Option<(&[u8], &[u8], &[u8])> {
+        let mut parts = Elements(der::only(&self.der, der::SEQUENCE)?);
+        let signed = parts.next()?.whole;
+        let algorithm = parts.expect(der::SEQUENCE)?;
+        // Behind a count of unused bits, of which there are none.
+        let signature = parts.expect(der::BIT_STRING)?.strip_prefix(&[0])?;
+        Some((signed, algorithm, signature))
+    }
+
+    /// The algorithm that it is signed with, where that is none that is accepted.
+    fn strange_algorithm(&self) -> Option<&[u8]> {
+        let (_, algorithm, _) = self.signed()?;
+        let mut known = super::SIGNATURES.all.iter();
+        let is_known = known.any(|known| known.signature_alg_id().as_ref() == algorithm);
+        (!is_known).then_some(algorithm)
+    }
+
+    /// Why it counts for nobody, where that is not its issuer's doing.
+    pub fn unusable_signature(&self) -> Option<String> {
+        self.strange_algorithm().map(words::algorithm)
+    }
+
     /// Whether this key signed it.
     fn is_signed_by(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
-        let parts = der::only(&self.der, der::SEQUENCE).and_then(|list| {
-            let mut parts = Elements(list);
-            let signed = parts.next()?.whole;
-            let algorithm = parts.expect(der::SEQUENCE)?;
-            // Behind a count of unused bits, of which there are none.
-            let signature = parts.expect(der::BIT_STRING)?.strip_prefix(&[0])?;
-            Some((signed, algorithm, signature))
-        });
         let (Some((signed, algorithm, signature)), Ok(key)) =
-            (parts, RawPublicKeyEntity::try_from(key))
+            (self.signed(), RawPublicKeyEntity::try_from(key))
         else {
             return false;
         };
@@ -430,6 +448,13 @@ impl Revocation {
                 is_early = true;
                 continue;
             }
+            if let Some(algorithm) = list.strange_algorithm() {
+                let context = UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: algorithm.to_vec(),
+                    supported_algorithms: Vec::new(),
+                };
+                return Err(Error::UnsupportedCrlSignatureAlgorithmContext(context));
+            }
             if !self.lists.is_signed_by(n, list, issuer_key) {
                 // One of another authority of this name says nothing here; a forged one hides what
                 // older ones say, and is not passed over.
@@ -525,6 +550,25 @@ mod tests {
         };
         let list = params.signed_by(issuer).unwrap();
         RevocationList::read(list.der().clone(), &"a.crl".into()).unwrap()
+    }
+
+    #[test]
+    fn a_list_that_is_signed_in_a_strange_way_says_how() {
+        const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+        let list = partial(&issuer(), None);
+        assert_eq!(list.unusable_signature(), None);
+        let mut der = list.der.to_vec();
+        for at in 0..der.len() - ECDSA_SHA256.len() {
+            if der[at..].starts_with(ECDSA_SHA256) {
+                der[at + ECDSA_SHA256.len() - 1] = 1;
+            }
+        }
+        let list = RevocationList::read(der.into(), &"a.crl".into()).unwrap();
+        let said = list.unusable_signature().unwrap();
+        assert!(
+            said.to_lowercase().contains("sha224") || said.contains("1.2.840"),
+            "{said}"
+        );
     }
 
     #[test]

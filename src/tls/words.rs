@@ -352,7 +352,7 @@ pub fn webpki(error: &webpki::Error) -> String {
 }
 
 /// An algorithm by its name, or its number with dots, from an AlgorithmIdentifier's content.
-fn algorithm(id: &[u8]) -> String {
+pub(super) fn algorithm(id: &[u8]) -> String {
     let Ok((rest, oid)) = Oid::from_der(id) else {
         return "an unknown one".to_owned();
     };

@@ -174,10 +174,16 @@ impl Compiler<'_> {
         }
         for list in unsigned {
             let (source, issuer) = (&list.source, &list.issuer);
-            let message =
-                format!("{source}: the CA {issuer} in `ca` has not signed this revocation list");
+            let message = match list.unusable_signature() {
+                Some(how) => format!(
+                    "{source}: the revocation list of {issuer} is signed in a way that is not accepted ({how}): it denies everybody"
+                ),
+                None => {
+                    format!("{source}: the CA {issuer} in `ca` has not signed this revocation list")
+                }
+            };
             self.problems.warning(at, message).help(
-                "there may be another CA of that name; as it is, it denies whoever it could be on",
+                "it denies whoever it could be on: there may be another CA of that name, or the CA has to sign with SHA-256 or better",
             );
         }
     }
