@@ -145,7 +145,13 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         }
         Err(failure) => {
             journey.record.end(failure.reason, failure.detail);
-            Box::pin(client.socket.refuse(failure.farewell)).await;
+            // It has had its answer: what is left of it makes room like a client that says nothing.
+            let place = around.pending.enter(at);
+            tokio::select! {
+                biased;
+                () = place.evicted() => {}
+                () = Box::pin(client.socket.refuse(failure.farewell)) => {}
+            }
         }
     }
 }

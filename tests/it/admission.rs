@@ -1,6 +1,7 @@
 //! Clients that say nothing, or half of what they have to say, keep nobody out.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -268,4 +269,27 @@ fn who_waits_in_vain_for_a_handshake_is_told_apart_from_who_is_slow() {
     // What is not ours to do needs no permit.
     let passed = Client::new(proxy.place("other"), "a.test").connect();
     passed.must_echo(b"at once");
+}
+
+#[test]
+fn refused_clients_that_linger_make_room_too() {
+    const REFUSED: usize = 20;
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1, limits: { connections: 1 } }")
+        .terminate("a.test", &origin)
+        .start();
+    let start = Instant::now();
+    let lingering: Vec<_> = (0..REFUSED)
+        .map(|_| {
+            let stream = proxy.dial("edge");
+            stream.write_raw(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+            proxy.outcome_of(&stream).must_be("not_tls");
+            stream
+        })
+        .collect();
+    // Each of them may take a second to read why.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(REFUSED as u64 / 2), "{took:?}");
+    drop(lingering);
 }
