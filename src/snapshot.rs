@@ -20,6 +20,7 @@ use crate::relay::OnTruncation;
 use crate::route::RouteTable;
 use crate::tls::certificates::Certificate;
 use crate::tls::client_side::ClientSide;
+use crate::tls::pair::Pair;
 use crate::tls::server_side::ServerSide;
 use crate::upstream::Origins;
 
@@ -338,6 +339,14 @@ pub struct Upstream {
     pub health: Option<Arc<HealthPolicy>>,
     /// What the client sees of an origin that ends without close_notify.
     pub on_truncation: OnTruncation,
+}
+
+impl Upstream {
+    /// The certificate that origins are presented, by connections or by checks alone.
+    pub fn certificate(&self) -> Option<&Arc<Pair>> {
+        let checks = self.health.as_ref().and_then(|health| health.tls.as_ref());
+        self.tls.as_ref().or(checks)?.certificate()
+    }
 }
 
 /// The snapshot that new connections get.

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, ctl, print, run, start, table};
 use crate::admin::settings::AdminListen;
-use crate::config::compile::{Circumstances, Files, Purpose};
+use crate::config::compile::{Circumstances, Files, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
+use crate::name::Pattern;
+use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
+use crate::tls::pair::stem;
 use crate::tls::resumption::Sessions;
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub(super) fn main(args: &Args) -> Exit {
             routes(spec)
         )),
         (Some(spec), Some(snapshot)) => {
-            let certificates = certificates(snapshot);
+            let certificates = certificates(snapshot, &loaded.materials);
             print(&format!(
                 "{}: good\n{}{certificates}",
                 path.display(),
@@ -136,12 +139,16 @@ fn routes(spec: &Spec) -> String {
     table(&rows)
 }
 
-fn certificates(snapshot: &Snapshot) -> String {
-    let mut rows = vec![["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"].map(str::to_owned)];
+/// What is presented, and whom it is believed from, one table for each kind that there is.
+fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
+    let texts = |names: &[Pattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut presented = Vec::new();
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {
-            let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-            rows.push([
+            let addresses = certificate.pair.addresses.iter().map(ToString::to_string);
+            let mut names = texts(&certificate.names);
+            names.extend(addresses);
+            presented.push([
                 certificate.name.clone(),
                 endpoint.name.to_string(),
                 names.join(" "),
@@ -149,9 +156,45 @@ fn certificates(snapshot: &Snapshot) -> String {
             ]);
         }
     }
-    if rows.len() == 1 {
-        String::new()
-    } else {
-        format!("\n{}", table(&rows))
+    let to_origins = snapshot.upstreams.iter().filter_map(|upstream| {
+        let pair = upstream.certificate()?;
+        let subject = pair.chain.first().map(|leaf| escape::text(&leaf.subject));
+        Some([
+            stem(pair.source.as_ref()),
+            upstream.origins.name.to_string(),
+            subject.unwrap_or_default(),
+            unix_timestamp(pair.not_after),
+        ])
+    });
+    let authorities = materials.authority_ends().into_iter();
+    let authorities = authorities.map(|((file, subject), validity)| {
+        let end = unix_timestamp(validity.not_after);
+        [escape::text(&subject), file, end]
+    });
+    let lists = materials.list_ends().into_iter();
+    let lists =
+        lists.map(|((file, issuer), end)| [escape::text(&issuer), file, unix_timestamp(end)]);
+    [
+        titled(["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"], presented),
+        titled(
+            ["CERTIFICATE", "UPSTREAM", "SUBJECT", "EXPIRES"],
+            to_origins,
+        ),
+        titled(["CA", "FILE", "EXPIRES"], authorities),
+        titled(["REVOCATION LIST OF", "FILE", "NEXT UPDATE"], lists),
+    ]
+    .concat()
+}
+
+/// A table behind an empty line; nothing without rows.
+fn titled<const N: usize>(
+    titles: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut all = vec![titles.map(str::to_owned)];
+    all.extend(rows);
+    if all.len() == 1 {
+        return String::new();
     }
+    format!("\n{}", table(&all))
 }

@@ -9,19 +9,16 @@ use tracing::info;
 use tracing::level_filters::LevelFilter;
 
 use super::control::Control;
+use super::ends;
 use super::plan::Change;
 use super::reloads::{Report, Waiting};
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
-use crate::config::compile::Materials;
 use crate::connection::Facts;
 use crate::lifecycle::{Entry, Order};
 use crate::observe::escape;
-use crate::observe::format::{timestamp, unix_timestamp};
-use crate::observe::metrics::{CertificateEnd, Inventory, ListEnd};
+use crate::observe::format::timestamp;
 use crate::outcome::Reason;
-use crate::snapshot::Snapshot;
-use crate::tls::unix_now;
 
 impl Control {
     pub(super) fn status(&self) -> Value {
@@ -107,23 +104,7 @@ impl Control {
     }
 
     pub(super) fn certificates(&self) -> Value {
-        let snapshot = self.live.load();
-        let now = unix_now();
-        let certificates = snapshot.endpoints.iter().flat_map(|endpoint| {
-            endpoint.certificates.iter().map(move |certificate| {
-                let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
-                let pair = &certificate.pair;
-                json!({
-                    "endpoint": &*endpoint.name,
-                    "name": certificate.name,
-                    "names": names,
-                    "not_before": unix_timestamp(pair.not_before),
-                    "not_after": unix_timestamp(pair.not_after),
-                    "seconds_left": pair.not_after.saturating_sub(now),
-                })
-            })
-        });
-        json!({ "certificates": certificates.collect::<Vec<_>>() })
+        ends::listed(&self.live.load(), &self.running.loaded.materials)
     }
 
     /// The configuration in force as YAML; secrets are in files and not in it.
@@ -204,35 +185,4 @@ fn describe(connection: &Entry<Facts>) -> Value {
     });
     add("leaving", order);
     shown
-}
-
-/// What of a snapshot has series of its own.
-pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
-    let endpoints = snapshot.endpoints.iter();
-    let certificates = endpoints.clone().flat_map(|endpoint| {
-        endpoint
-            .certificates
-            .iter()
-            .map(|certificate| CertificateEnd {
-                endpoint: Arc::clone(&endpoint.name),
-                certificate: certificate.name.clone(),
-                not_after: certificate.pair.not_after,
-            })
-    });
-    let ends = materials.list_ends().into_iter();
-    let lists = ends.map(|((file, issuer), next_update)| ListEnd {
-        file,
-        issuer,
-        next_update,
-    });
-    Inventory {
-        certificates: certificates.collect(),
-        lists: lists.collect(),
-        endpoints: endpoints
-            .map(|endpoint| {
-                let routes = endpoint.routes.iter().map(|route| Arc::clone(&route.name));
-                (Arc::clone(&endpoint.name), routes.collect())
-            })
-            .collect(),
-    }
 }

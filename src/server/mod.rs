@@ -4,6 +4,7 @@ mod answers;
 mod census;
 mod control;
 mod doors;
+mod ends;
 mod files;
 mod limits;
 mod origins;
@@ -145,7 +146,7 @@ impl Server {
         let load = handshakes.load();
         let handshaking = vec![("admitted", load.held), ("waiting", load.waiting)];
         let metrics = Metrics::new(workers, logs, handshaking);
-        metrics.adopt(&answers::inventory(&snapshot, &boot.loaded.materials));
+        metrics.adopt(&ends::inventory(&snapshot, &boot.loaded.materials));
         Ok(Self {
             running: Running {
                 fixed: Arc::new(Fixed::of(&snapshot, &boot.loaded)),

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::answers;
 use super::control::Control;
 use super::doors::NewDoors;
+use super::ends;
 use super::files::Followed;
 use super::plan::{self, Change};
 use super::reload::{Prepared, Refused, Running, Scope};
@@ -215,7 +216,7 @@ impl Control {
         }
         let changes = self.running.changes(&old, &prepared, &self.around.register);
         let materials = &prepared.loaded.materials;
-        let inventory = answers::inventory(&prepared.snapshot, materials);
+        let inventory = ends::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
         self.origins.apply(&prepared.snapshot);
         self.count_origins();

@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::ends::{self, Presented};
 use crate::config::compile::Materials;
+use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
-use crate::tls::{certificates, revocation, unix_now};
+use crate::tls::{revocation, unix_now, validity};
 
 /// How often. What is doubtful at a start or reload is told then.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -30,21 +32,189 @@ impl Reminders {
             return;
         }
         self.0 = Instant::now() + EVERY;
-        let now = unix_now();
-        for ((file, issuer), end) in materials.list_ends() {
-            if end - now < revocation::ENDS_SOON {
-                let until = unix_timestamp(end);
-                warn!(file, issuer, until, "a revocation list has to be replaced");
-            }
+        for due in due(snapshot, materials, unix_now()) {
+            due.warn();
         }
-        for endpoint in &snapshot.endpoints {
-            for certificate in &endpoint.certificates {
-                let end = certificate.pair.not_after;
-                if end - now < certificates::ENDS_SOON {
-                    let (name, until) = (&certificate.name, unix_timestamp(end));
-                    warn!(endpoint = %endpoint.name, name, until, "a certificate has to be replaced");
-                }
-            }
+    }
+}
+
+/// What has to be replaced, where that is named, and until when, in seconds of unix time.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Due {
+    what: &'static str,
+    endpoint: Option<String>,
+    upstream: Option<String>,
+    name: Option<String>,
+    file: Option<String>,
+    issuer: Option<String>,
+    ca: Option<String>,
+    until: i64,
+}
+
+impl Due {
+    fn warn(&self) {
+        warn!(
+            endpoint = self.endpoint,
+            upstream = self.upstream,
+            name = self.name,
+            file = self.file,
+            issuer = self.issuer,
+            ca = self.ca,
+            until = unix_timestamp(self.until),
+            "{} has to be replaced",
+            self.what
+        );
+    }
+}
+
+/// All that has ended, or soon will.
+fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
+    let mut due = Vec::new();
+    for ((file, issuer), until) in materials.list_ends() {
+        if until - now < revocation::ENDS_SOON {
+            due.push(Due {
+                what: "a revocation list",
+                file: Some(file),
+                issuer: Some(escape::text(&issuer)),
+                until,
+                ..Due::default()
+            });
         }
+    }
+    for ((file, subject), validity) in materials.authority_ends() {
+        if validity.not_after - now < validity::ENDS_SOON {
+            due.push(Due {
+                what: "a CA",
+                file: Some(file),
+                ca: Some(escape::text(&subject)),
+                until: validity.not_after,
+                ..Due::default()
+            });
+        }
+    }
+    for certificate in ends::to_clients(snapshot) {
+        let endpoint = Some(certificate.owner.to_string());
+        let stapled = certificate.pair.stapled.as_ref();
+        if let Some(stapled) = stapled.filter(|stapled| stapled.until <= now) {
+            due.push(Due {
+                what: "an OCSP response",
+                endpoint: endpoint.clone(),
+                name: Some(certificate.name.clone()),
+                until: stapled.until,
+                ..Due::default()
+            });
+        }
+        due.extend(chain(&certificate, now).map(|due| Due {
+            endpoint: endpoint.clone(),
+            ..due
+        }));
+    }
+    for certificate in ends::to_origins(snapshot) {
+        due.extend(chain(&certificate, now).map(|due| Due {
+            upstream: Some(certificate.owner.to_string()),
+            ..due
+        }));
+    }
+    due
+}
+
+/// What of a chain has ended, or soon will.
+fn chain(certificate: &Presented<'_>, now: i64) -> impl Iterator<Item = Due> {
+    let chain = certificate.pair.chain.iter().enumerate();
+    let ends = chain.filter(move |(_, validity)| validity.not_after - now < validity::ENDS_SOON);
+    ends.map(|(n, validity)| Due {
+        what: if n == 0 {
+            "a certificate"
+        } else {
+            "a certificate of a chain"
+        },
+        name: Some(certificate.name.clone()),
+        ca: (n > 0).then(|| escape::text(&validity.subject)),
+        until: validity.not_after,
+        ..Due::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::config::compile::{Circumstances, Files, Purpose};
+    use crate::config::load;
+    use crate::tls::resumption::Sessions;
+
+    const TEXT: &str = "
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls:
+      certificates: [{ cert: a.pem, key: a.key }]
+      client_auth: { mode: required, ca: ca.pem }
+    routes: [{ name: a, mode: reencrypt, upstream: up, match: { sni: a.test } }]
+upstreams:
+  up:
+    origins: [\"127.0.0.1:9\"]
+    tls: { ca: ca.pem, server_name: a.test, client_certificate: { cert: a.pem, key: a.key } }
+";
+
+    fn params(name: &str, days: i64) -> CertificateParams {
+        let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+        params
+    }
+
+    #[test]
+    fn all_that_ends_is_due_in_time_and_only_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ca = params("CA", 40);
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = params("leaf", 20).signed_by(&key, &ca).unwrap();
+        let write = |name: &str, text: String| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(path, mode).unwrap();
+        };
+        write("ca.pem", ca.as_ref().pem());
+        write("a.pem", leaf.pem() + &ca.as_ref().pem());
+        write("a.key", key.serialize_pem());
+        write("config.yaml", TEXT.to_owned());
+        let sessions = Sessions::default();
+        let circumstances = Circumstances::first(Files::Read, Purpose::Look, &sessions);
+        let loaded = load::file(&dir.path().join("config.yaml"), circumstances).unwrap();
+        let snapshot = loaded.snapshot.as_ref().unwrap();
+        let after = |days: i64| {
+            let due = due(snapshot, &loaded.materials, unix_now() + days * 24 * 3600);
+            let shown = due.into_iter().map(|due| {
+                let place = due.endpoint.or(due.upstream).or(due.file);
+                let place = place.unwrap_or_default();
+                let place = place.rsplit('/').next().unwrap_or_default().to_owned();
+                (due.what, place)
+            });
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(after(0), []);
+        let leaf = "a certificate";
+        let leaves = [(leaf, "edge".to_owned()), (leaf, "up".to_owned())];
+        assert_eq!(after(7), leaves);
+        assert_eq!(after(19), leaves);
+        assert_eq!(after(21), leaves, "what has ended, too");
+        let issuer = "a certificate of a chain";
+        assert_eq!(
+            after(30),
+            [
+                ("a CA", "ca.pem".to_owned()),
+                (leaf, "edge".to_owned()),
+                (issuer, "edge".to_owned()),
+                (leaf, "up".to_owned()),
+                (issuer, "up".to_owned()),
+            ]
+        );
     }
 }

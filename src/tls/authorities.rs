@@ -1,12 +1,14 @@
 //! Whom a policy trusts to sign certificates.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::{Error, RootCertStore};
 
 use super::der::Outline;
 use super::digest::sha256;
+use super::validity::Validity;
 
 /// Trust anchors; and of those that came as certificates and signed themselves, which certificates
 /// these were: a peer that presents one of them is believed to be exactly that.
@@ -14,6 +16,7 @@ use super::digest::sha256;
 pub struct Authorities {
     anchors: RootCertStore,
     selfsigned: HashSet<[u8; 32]>,
+    validities: Vec<(Arc<str>, Validity)>,
 }
 
 impl Authorities {
@@ -22,6 +25,7 @@ impl Authorities {
         Self {
             anchors,
             selfsigned: HashSet::new(),
+            validities: Vec::new(),
         }
     }
 
@@ -33,6 +37,17 @@ impl Authorities {
         self.anchors.add(certificate)?;
         self.selfsigned.extend(hash);
         Ok(())
+    }
+
+    /// Notes when an authority of a file is valid.
+    pub(super) fn note(&mut self, file: &Arc<str>, validity: Validity) {
+        self.validities.push((Arc::clone(file), validity));
+    }
+
+    /// When the authorities of files are valid, with the file of each. Nobody looks at that when they
+    /// are used.
+    pub fn validities(&self) -> &[(Arc<str>, Validity)] {
+        &self.validities
     }
 
     /// The trust anchors.

@@ -6,12 +6,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::material::Pair;
+use super::pair::Pair;
 use super::{shown, unix_now};
 use crate::name::{Name, NameTable, Pattern};
-
-/// A certificate ends soon when it does within so many seconds.
-pub const ENDS_SOON: i64 = 14 * 24 * 3600;
 
 /// A chain, its key, and the names it is for.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ impl Certificate {
     /// Chain and key, with what is stapled to them while that is in force.
     fn key_at(&self, now: i64) -> Arc<CertifiedKey> {
         match &self.pair.stapled {
-            Some((stapled, until)) if now < *until => Arc::clone(stapled),
+            Some(stapled) if stapled.holds(now) => Arc::clone(&stapled.key),
             _ => Arc::clone(&self.pair.key),
         }
     }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::early_data::EarlyData;
 use super::handshake::{HandshakeError, Patiently, begin, finish};
 use super::origin_sessions::OriginSessions;
+use super::pair::Pair;
 use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
 use super::wrapped_suites::Wanted;
@@ -62,7 +63,7 @@ pub struct ClientPolicy {
     /// The name to send.
     pub sni: Sni,
     /// Our certificate, for origins that ask for one.
-    pub certificate: Option<Arc<CertifiedKey>>,
+    pub certificate: Option<Arc<Pair>>,
     /// The application protocols to offer.
     pub alpn: OriginAlpn,
     /// How old a session may get that is resumed; `None` resumes nothing.
@@ -76,6 +77,7 @@ pub struct ClientSide {
     max_age: Option<Duration>,
     sni: Sni,
     alpn: OriginAlpn,
+    certificate: Option<Arc<Pair>>,
 }
 
 /// Whether a handshake may offer the origin a session to resume.
@@ -176,8 +178,11 @@ impl ClientSide {
         let builder = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(OriginJudge::new(policy.trust)));
-        let mut config = match policy.certificate {
-            Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+        let mut config = match &policy.certificate {
+            Some(pair) => {
+                let key = SingleCertAndKey::from(Arc::clone(&pair.key));
+                builder.with_client_cert_resolver(Arc::new(key))
+            }
             None => builder.with_no_client_auth(),
         };
         config.enable_sni = policy.sni != Sni::Absent;
@@ -190,6 +195,7 @@ impl ClientSide {
             max_age: policy.resumption,
             sni: policy.sni,
             alpn: policy.alpn,
+            certificate: policy.certificate,
         })
     }
 
@@ -202,7 +208,13 @@ impl ClientSide {
             max_age: self.max_age,
             sni: self.sni,
             alpn: self.alpn.clone(),
+            certificate: self.certificate.clone(),
         }
+    }
+
+    /// Our certificate, for origins that ask for one.
+    pub const fn certificate(&self) -> Option<&Arc<Pair>> {
+        self.certificate.as_ref()
     }
 
     /// Whether clients have a say in the name that origins are asked for.

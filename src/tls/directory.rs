@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file::{MaterialError, cannot_read};
-use super::material::PairFiles;
+use super::pair::PairFiles;
 
 /// Every pair in a directory, by name: NAME.pem with NAME.key, and NAME/fullchain.pem with
 /// NAME/privkey.pem.

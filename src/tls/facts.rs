@@ -164,7 +164,7 @@ pub fn authority_name(anchor: &TrustAnchor<'_>) -> String {
 }
 
 /// A name as RFC 4514 writes it, but in the order of the certificate.
-fn distinguished_name(name: &X509Name<'_>) -> String {
+pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
     let relative: Vec<_> = name
         .iter_rdn()
         .map(|rdn| {

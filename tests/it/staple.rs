@@ -6,7 +6,8 @@ use rcgen::SerialNumber;
 use time::OffsetDateTime;
 
 use crate::harness::{
-    Checked, Directory, Identity, Leaf, Origin, Proxy, command, eventually, finish, output, pki,
+    Authority, Checked, Directory, Identity, Leaf, Origin, Proxy, command, eventually, finish,
+    output, pki,
 };
 
 const SERIAL: u64 = 0x4d;
@@ -17,9 +18,14 @@ fn identity() -> Identity {
 
 /// What a responder of our authority says of a certificate with this serial number, for an hour.
 fn response(serial: u64, state: &str) -> Vec<u8> {
+    response_of(&pki().edge, serial, state)
+}
+
+/// The same of another authority.
+fn response_of(authority: &Authority, serial: u64, state: &str) -> Vec<u8> {
     let directory = Directory::new();
-    directory.write("ca.pem", pki().edge.pem());
-    directory.write("ca.key", pki().edge.key_pem());
+    directory.write("ca.pem", authority.pem());
+    directory.write("ca.key", authority.key_pem());
     let hex: String = SerialNumber::from(serial)
         .to_bytes()
         .iter()
@@ -66,13 +72,26 @@ fn response(serial: u64, state: &str) -> Vec<u8> {
 }
 
 /// The same response with another end. The signature breaks, which is the clients' to find out.
-fn ending_at(mut response: Vec<u8>, end: OffsetDateTime) -> Vec<u8> {
+fn ending_at(response: Vec<u8>, end: OffsetDateTime) -> Vec<u8> {
     const NEXT_UPDATE: [u8; 4] = [0xa0, 0x11, 0x18, 0x0f];
     let at = response
         .windows(4)
         .position(|window| window == NEXT_UPDATE)
-        .unwrap()
-        + 4;
+        .unwrap();
+    with_time(response, at + 4, end)
+}
+
+/// The same response with another beginning, which is right before its end.
+fn beginning_at(response: Vec<u8>, start: OffsetDateTime) -> Vec<u8> {
+    const NEXT_UPDATE: [u8; 4] = [0xa0, 0x11, 0x18, 0x0f];
+    let at = response
+        .windows(4)
+        .position(|window| window == NEXT_UPDATE)
+        .unwrap();
+    with_time(response, at - 15, start)
+}
+
+fn with_time(mut response: Vec<u8>, at: usize, end: OffsetDateTime) -> Vec<u8> {
     let text = format!(
         "{:04}{:02}{:02}{:02}{:02}{:02}Z",
         end.year(),
@@ -142,10 +161,16 @@ fn a_response_is_stapled_until_its_next_update() {
 fn a_response_that_clients_should_not_see_is_told_and_left_out() {
     let good = response(SERIAL, "V");
     let hour_ago = OffsetDateTime::now_utc() - time::Duration::hours(1);
+    let soon = OffsetDateTime::now_utc() + time::Duration::minutes(30);
     for (response, words) in [
         (response(SERIAL, "R"), "revoked"),
         (response(SERIAL + 1, "V"), "another certificate"),
+        (
+            response_of(&pki().stranger, SERIAL, "V"),
+            "a certificate of another issuer",
+        ),
         (ending_at(good.clone(), hour_ago), "ended"),
+        (beginning_at(good.clone(), soon), "not stapled before"),
     ] {
         let proxy = start(&Origin::echo(), &response);
         assert!(
@@ -155,6 +180,16 @@ fn a_response_that_clients_should_not_see_is_told_and_left_out() {
         checked(&response).must_warn("a.pem", &["a.ocsp", words]);
     }
     checked(&good).must_be_good();
+}
+
+#[test]
+fn an_issuer_that_is_there_has_to_be_the_responders_by_its_key() {
+    let response_of_namesake = response_of(&Authority::new("Edge CA"), SERIAL, "V");
+    let with_issuer =
+        |response: &[u8]| checked(response).with_identity("a", &identity().below(&[&pki().edge]));
+    with_issuer(&response_of_namesake)
+        .must_warn("a.pem", &["a.ocsp", "a certificate of another issuer"]);
+    with_issuer(&response(SERIAL, "V")).must_be_good();
 }
 
 fn checked(response: &[u8]) -> Checked {

@@ -136,7 +136,7 @@ impl Command {
     fn show(&self, answer: &Value) -> String {
         match self {
             Self::Connections => show::table(answer, "connections", &show::CONNECTIONS),
-            Self::Certificates => show::table(answer, "certificates", &show::CERTIFICATES),
+            Self::Certificates => show::certificates(answer),
             Self::Origins | Self::Origin { .. } => show::table(answer, "origins", &show::ORIGINS),
             Self::Config => show::text(answer, "yaml"),
             Self::LogLevel { .. } => format!("{}\n", show::text(answer, "level")),

@@ -19,12 +19,56 @@ pub(super) const CONNECTIONS: [Column; 9] = [
     ("DOWN", "bytes_down"),
 ];
 
-pub(super) const CERTIFICATES: [Column; 4] = [
+const CERTIFICATES: [Column; 4] = [
     ("CERTIFICATE", "name"),
     ("ENDPOINT", "endpoint"),
     ("NAMES", "names"),
     ("EXPIRES", "not_after"),
 ];
+
+const CLIENT_CERTIFICATES: [Column; 4] = [
+    ("CERTIFICATE", "name"),
+    ("UPSTREAM", "upstream"),
+    ("SUBJECT", "subject"),
+    ("EXPIRES", "not_after"),
+];
+
+const AUTHORITIES: [Column; 3] = [
+    ("CA", "subject"),
+    ("FILE", "file"),
+    ("EXPIRES", "not_after"),
+];
+
+const LISTS: [Column; 3] = [
+    ("REVOCATION LIST OF", "issuer"),
+    ("FILE", "file"),
+    ("NEXT UPDATE", "next_update"),
+];
+
+/// What is presented, and whom it is believed from, one table for each kind.
+pub(super) fn certificates(answer: &Value) -> String {
+    let is_there = |key: &str| {
+        let rows = answer.get(key).and_then(Value::as_array);
+        rows.is_some_and(|rows| !rows.is_empty())
+    };
+    let mut tables = vec![table(answer, "certificates", &CERTIFICATES)];
+    for (key, shown) in [
+        (
+            "client_certificates",
+            table(answer, "client_certificates", &CLIENT_CERTIFICATES),
+        ),
+        ("authorities", table(answer, "authorities", &AUTHORITIES)),
+        (
+            "revocation_lists",
+            table(answer, "revocation_lists", &LISTS),
+        ),
+    ] {
+        if is_there(key) {
+            tables.push(shown);
+        }
+    }
+    tables.join("\n")
+}
 
 const CHANGES: [Column; 5] = [
     ("WHAT", "what"),

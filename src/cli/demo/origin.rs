@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::facts::TlsFacts;
-use crate::tls::material::{self, PairContents, PairFiles};
+use crate::tls::pair::{self, PairContents, PairFiles};
 
 /// A request's head is no longer than this, and comes within this time.
 const HEAD_MAX: u64 = 16 * 1024;
@@ -40,7 +40,7 @@ pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<So
             ocsp: None,
         };
         let (pair, _) = PairContents::read(&files)
-            .and_then(|contents| material::pair(&files, &contents))
+            .and_then(|contents| pair::pair(&files, &contents))
             .map_err(|e| io::Error::other(e.message))?;
         by_name.insert((*name).to_owned(), pair.key);
     }

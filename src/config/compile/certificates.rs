@@ -11,11 +11,10 @@ use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
-use crate::name::Pattern;
-use crate::observe::format::unix_timestamp;
-use crate::tls::certificates::{Certificate, Certificates, ENDS_SOON};
-use crate::tls::material::{Pair, PairFiles, stem};
-use crate::tls::unix_now;
+use crate::name::{NameError, Pattern};
+use crate::tls::certificates::{Certificate, Certificates};
+use crate::tls::pair::{Pair, PairFiles, stem};
+use crate::tls::usage::Presented;
 
 /// The certificates of one endpoint: for routes by the name that a client sends, for the default
 /// route by their own.
@@ -27,6 +26,9 @@ pub(super) struct Store {
     /// In file order.
     pub(super) all: Vec<Arc<Certificate>>,
 }
+
+/// A problem was told.
+struct Told;
 
 /// One certificate to read.
 struct Source {
@@ -44,9 +46,14 @@ impl Compiler<'_> {
         let mut complete = true;
         let mut all = Vec::new();
         let mut names = HashSet::new();
-        for source in self.sources(specs, &mut complete) {
+        let sources = self.sources(specs, &mut complete);
+        let count = sources.len();
+        for source in sources {
             let taken = names.contains(&source.name);
-            if source.found && self.is_new_and_useless(source.places.cert, &source.files, taken) {
+            let by_default = is_default(endpoint, &source.name, count);
+            if source.found
+                && self.is_new_and_useless(source.places.cert, &source.files, taken, !by_default)
+            {
                 continue;
             }
             if !names.insert(source.name.clone()) {
@@ -55,9 +62,10 @@ impl Compiler<'_> {
                     .error(source.places.cert, message)
                     .help("give one of them a `name`");
             }
-            match self.certificate(source) {
-                Some(certificate) => all.push(Arc::new(certificate)),
-                None => complete = false,
+            match self.certificate(endpoint, source, by_default) {
+                Ok(Some(certificate)) => all.push(Arc::new(certificate)),
+                Ok(None) => {}
+                Err(Told) => complete = false,
             }
         }
         self.keep_needed(endpoint, &mut all);
@@ -192,62 +200,108 @@ impl Compiler<'_> {
                 .help("leave `names` out to take them from the certificate");
             return None;
         }
-        names.iter().map(|name| self.pattern(name)).collect()
+        names
+            .iter()
+            .map(|name| self.certificate_name(name))
+            .collect()
     }
 
-    /// The certificate of a source; `None` after its problem was told.
-    fn certificate(&mut self, source: Source) -> Option<Certificate> {
+    fn certificate_name(&mut self, name: &Located<values::Text>) -> Option<Pattern> {
+        if let Err(error @ NameError::Address) = Pattern::parse(&name.value.0) {
+            self.problems
+                .error(name.at, format!("this is {error}"))
+                .help("leave it out: a default route presents the certificate to clients without a name");
+            return None;
+        }
+        self.pattern(name)
+    }
+
+    /// The certificate of a source; `None` for one of a directory that nobody could be presented.
+    fn certificate(
+        &mut self,
+        endpoint: &spec::Endpoint,
+        source: Source,
+        by_default: bool,
+    ) -> Result<Option<Certificate>, Told> {
         let at = source.places.cert;
-        let mut pair = self.certified(source.places, source.files.clone())?;
-        let named = source.names.is_some();
-        if pair.names.is_empty() && !named {
-            let why = format!("{}: the certificate names no host", pair.source);
+        let pair = self.certified(source.places, source.files.clone());
+        let mut pair = pair.ok_or(Told)?;
+        let has_names = !pair.names.is_empty() || source.names.is_some();
+        // Clients that dial an address send no name: the default route presents it to them.
+        if !has_names && !by_default {
             let before = self.pair_before(&source.files);
-            let Some(before) = before.filter(|before| !before.names.is_empty()) else {
-                self.problems
-                    .error(at, why)
-                    .help("give the names it is for: names: [host.example.com]");
-                return None;
-            };
-            self.kept(at, why);
-            pair = before;
+            match before.filter(|before| !before.names.is_empty()) {
+                Some(before) => {
+                    self.kept(
+                        at,
+                        format!("{}: the certificate names no host", pair.source),
+                    );
+                    self.pair_stays(&source.files, &before);
+                    pair = before;
+                }
+                None => {
+                    self.names_nobody(&source, &pair);
+                    return if source.found { Ok(None) } else { Err(Told) };
+                }
+            }
         }
         let names = source.names.unwrap_or_else(|| pair.names.clone());
         for name in names.iter().filter(|name| !pair.covers(name)) {
-            self.problems.warning(
-                at,
-                format!(
-                    "{}: the certificate is not for `{name}`: clients will refuse it",
-                    pair.source
-                ),
-            );
+            if by_default && !is_routed(endpoint, name) {
+                continue;
+            }
+            self.not_for(at, &pair, name);
         }
-        self.validity(at, &pair);
-        Some(Certificate {
+        self.presented(at, &pair, Presented::ToClients);
+        Ok(Some(Certificate {
             name: source.name,
             pair,
             names,
-        })
+        }))
     }
 
-    fn validity(&mut self, at: Span, pair: &Pair) {
-        let now = unix_now();
-        let (start, end) = (pair.not_before, pair.not_after);
+    /// Tells of a certificate without a host name that no default route presents.
+    fn names_nobody(&mut self, source: &Source, pair: &Pair) {
+        let (path, name) = (&pair.source, &source.name);
+        let what = if pair.addresses.is_empty() {
+            "the certificate names no host"
+        } else {
+            "the certificate names addresses and no host"
+        };
+        let by_default = format!(
+            "a default route presents it to clients without a name: default_route: {{ route: ROUTE, certificate: {name} }}"
+        );
+        if source.found {
+            self.problems
+                .warning(
+                    source.places.cert,
+                    format!("{path}: {what}, and no default route presents it; it is left out"),
+                )
+                .help(format!("{by_default}; else take it out of the directory"));
+        } else {
+            self.problems
+                .error(source.places.cert, format!("{path}: {what}"))
+                .help(format!(
+                    "give the names it is for: names: [host.example.com]; or {by_default}"
+                ));
+        }
+    }
+
+    /// Tells of a name that a certificate is presented for and does not have.
+    fn not_for(&mut self, at: Span, pair: &Pair, name: &Pattern) {
         let path = &pair.source;
-        if end < now {
-            let message = format!("{path}: the certificate expired on {}", unix_timestamp(end));
-            self.problems.warning(at, message);
-        } else if start > now {
+        let common_name = pair.common_name.as_deref().map(Pattern::parse);
+        if pair.names.is_empty() && common_name == Some(Ok(name.clone())) {
+            // What OpenSSL falls back to, and browsers, Go and rustls do not.
             let message = format!(
-                "{path}: the certificate is not valid before {}",
-                unix_timestamp(start)
+                "{path}: the certificate has `{name}` as its common name alone: many clients will refuse it"
             );
-            self.problems.warning(at, message);
-        } else if end - now < ENDS_SOON {
-            let message = format!(
-                "{path}: the certificate expires soon, on {}",
-                unix_timestamp(end)
-            );
+            self.problems
+                .warning(at, message)
+                .help(format!("have it issued with subjectAltName = DNS:{name}"));
+        } else {
+            let message =
+                format!("{path}: the certificate is not for `{name}`: clients will refuse it");
             self.problems.warning(at, message);
         }
     }
@@ -275,4 +329,25 @@ fn by_name(all: &[Arc<Certificate>]) -> Certificates {
         certificates.add(certificate);
     }
     certificates
+}
+
+/// Whether the default route of an endpoint presents its certificate of this name, of so many.
+fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
+    endpoint.default_route.as_ref().is_some_and(|default| {
+        let mut routes = endpoint.routes.iter();
+        let opens =
+            routes.any(|route| route.name.as_str() == default.route.as_str() && opens_tls(route));
+        let chosen = match &default.certificate {
+            Some(chosen) => chosen.as_str() == name,
+            None => count == 1,
+        };
+        opens && chosen
+    })
+}
+
+/// Whether a route of an endpoint presents a certificate to clients that send a name of this pattern.
+fn is_routed(endpoint: &spec::Endpoint, name: &Pattern) -> bool {
+    let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
+    let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
+    served.any(|served| Pattern::parse(&served.value.0).is_ok_and(|served| served.meets(name)))
 }

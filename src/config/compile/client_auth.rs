@@ -1,5 +1,7 @@
 //! Who may come in: client auth, revocation and allow rules, each value understood or refused.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
@@ -18,6 +20,25 @@ use crate::tls::client_auth::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
 use crate::tls::facts::authority_name;
 use crate::tls::revocation::{Depth, Doubt, Revocation, RevocationLists};
 use crate::tls::rules::{Email, Rule, Rules, UriPattern};
+
+/// The room for the names of CAs in a CertificateRequest, in bytes. Their length has two bytes in TLS 1.2
+/// and 1.3, and all of the extensions of TLS 1.3 together have no more; rustls and Go read no message
+/// above 64 KiB. So that what else is in it (signature algorithms, types, lengths) fits as well, it is
+/// less by a kibibyte.
+const NAMES_MAX: usize = 0xffff - 1024;
+
+/// Above this Java clients refuse the request (`jdk.tls.maxHandshakeMessageSize`), in bytes.
+const NAMES_SMALL: usize = 32 * 1024 - 1024;
+
+/// The way out where there are too many names.
+const WITHOUT_NAMES: &str =
+    "set `send_ca_names: false`, so that clients are not told them; or name fewer CAs";
+
+/// What the names of these CAs take in a CertificateRequest: each has two bytes before it.
+fn names_len(roots: &Authorities) -> usize {
+    let names = roots.store().subjects();
+    names.iter().map(|name| 2 + name.as_ref().len()).sum()
+}
 
 /// Keys about revocation lists, which clients' and origins' policies have alike.
 pub(super) struct RevocationKeys<'a> {
@@ -40,6 +61,7 @@ impl Compiler<'_> {
             return None;
         };
         let roots = self.bundle(ca.at, ca);
+        let roots = roots.and_then(|roots| self.sendable(ca, spec, roots));
         let keys = RevocationKeys {
             scope: &spec.crl_scope,
             unknown: &spec.crl_unknown,
@@ -94,6 +116,41 @@ impl Compiler<'_> {
             ClientAuthMode::Required => ClientAuth::Required(authority),
             _ => ClientAuth::Optional(authority),
         })
+    }
+
+    /// The authorities, if their names can be sent to clients, or are not to be.
+    fn sendable(
+        &mut self,
+        files: &Located<OneOrMany<Path>>,
+        spec: &Located<spec::ClientAuth>,
+        roots: Arc<Authorities>,
+    ) -> Option<Arc<Authorities>> {
+        let len = names_len(&roots);
+        if !spec.send_ca_names.value || len <= NAMES_SMALL {
+            return Some(roots);
+        }
+        let count = roots.anchors().len();
+        let paths = files.iter().map(|file| file.value.display().to_string());
+        let paths = paths.collect::<Vec<_>>().join(", ");
+        let what = format!(
+            "{paths}: the names of {count} CAs take {len} bytes of the request for a client certificate"
+        );
+        if len <= NAMES_MAX {
+            let what = format!("{what}: Java takes no more than 32 KiB of it");
+            self.problems.warning(files.at, what).help(WITHOUT_NAMES);
+            return Some(roots);
+        }
+        let why = format!("{what}, which has room for {NAMES_MAX}");
+        let before = self.bundle_before(files);
+        let before = before.filter(|before| names_len(before) <= NAMES_MAX);
+        let problem = if before.is_some() {
+            self.bundle_stays(files);
+            self.kept(files.at, why)
+        } else {
+            self.problems.error(files.at, why)
+        };
+        problem.help(WITHOUT_NAMES);
+        before
     }
 
     /// Tells of demands on client certificates where none is asked for.

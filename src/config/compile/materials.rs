@@ -20,10 +20,12 @@ use crate::tls::authorities::Authorities;
 use crate::tls::certificates::Certificate;
 use crate::tls::directory;
 use crate::tls::file::{Contents, Exposed, MaterialError};
-use crate::tls::material::{self, Pair, PairContents, PairFiles};
+use crate::tls::material;
+use crate::tls::pair::{self, Pair, PairContents, PairFiles};
 use crate::tls::resumption::TicketSecret;
 use crate::tls::revocation::{self, RevocationList, RevocationLists};
 use crate::tls::unix_now;
+use crate::tls::validity::Validity;
 
 /// The contents of files, by their paths; `None` for one whose problem was told.
 type Shelf<K, V> = HashMap<K, Option<V>>;
@@ -147,6 +149,21 @@ impl Materials {
         &self.stale
     }
 
+    /// When the CAs of files end, in seconds of unix time, by file and subject. Of several that have
+    /// both in common, the first end.
+    pub fn authority_ends(&self) -> BTreeMap<(String, String), Validity> {
+        let authorities = self.roots.values().flatten();
+        let mut ends = BTreeMap::new();
+        for (file, validity) in authorities.flat_map(|authorities| authorities.validities()) {
+            let key = (file.to_string(), validity.subject.clone());
+            let first: &mut Validity = ends.entry(key).or_insert_with(|| validity.clone());
+            if validity.not_after < first.not_after {
+                first.clone_from(validity);
+            }
+        }
+        ends
+    }
+
     /// When the revocation lists in use end, in seconds of unix time, by file and issuer. Of several
     /// that have both in common, the first end.
     pub fn list_ends(&self) -> BTreeMap<(String, String), i64> {
@@ -239,12 +256,30 @@ impl Compiler<'_> {
                 let (roots, doubts) = material::roots(&paths, unix_now())
                     .map_err(|e| misread_of(files, &paths, e))?;
                 for doubt in doubts {
-                    let problem = problems.warning(at, doubt.message);
-                    problem.help(doubt.help.unwrap_or_default());
+                    let Misread { at: own, error } = misread_of(files, &paths, doubt);
+                    let problem = problems.warning(own.unwrap_or(at), error.message);
+                    problem.help(error.help.unwrap_or_default());
                 }
                 Ok(Arc::new(roots))
             },
         )
+    }
+
+    /// The trust anchors that CA files held before, when materials are renewed.
+    pub(super) fn bundle_before(
+        &self,
+        files: &[Located<values::Path>],
+    ) -> Option<Arc<Authorities>> {
+        self.kept.as_ref()?.roots.get(&self.paths(files))?.clone()
+    }
+
+    /// Puts back what CA files held before: what they hold now is not used.
+    pub(super) fn bundle_stays(&mut self, files: &[Located<values::Path>]) {
+        let paths = self.paths(files);
+        let before = self.kept.as_ref().and_then(|kept| kept.roots.get(&paths));
+        if let Some(before) = before.cloned() {
+            self.materials.roots.insert(paths, before);
+        }
     }
 
     /// Whom an upstream trusts.
@@ -305,6 +340,12 @@ impl Compiler<'_> {
     /// What a pair of files held before, when materials are renewed.
     pub(super) fn pair_before(&self, files: &PairFiles) -> Option<Arc<Pair>> {
         self.kept.as_ref()?.pairs.get(files)?.clone()
+    }
+
+    /// Puts back what a pair of files held before: what they hold now is not used.
+    pub(super) fn pair_stays(&mut self, files: &PairFiles, before: &Arc<Pair>) {
+        let before = Some(Arc::clone(before));
+        self.materials.pairs.insert(files.clone(), before);
     }
 
     /// What an endpoint presented before, when materials are renewed.
@@ -375,16 +416,22 @@ impl Compiler<'_> {
                     secrecy(policy, at, Some(exposed), problems)?;
                 }
                 let (pair, weaknesses) =
-                    material::pair(&files, &contents).map_err(|e| places.misread(&files, e))?;
+                    pair::pair(&files, &contents).map_err(|e| places.misread(&files, e))?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
-                if let (Some((_, until)), Some(path)) = (&pair.stapled, &files.ocsp)
-                    && *until <= unix_now()
+                if let (Some(stapled), Some(path)) = (&pair.stapled, &files.ocsp)
+                    && !stapled.holds(unix_now())
                 {
-                    let (path, date) = (path.display(), unix_timestamp(*until));
-                    let message =
-                        format!("{path}: the OCSP response ended on {date}, and is not stapled");
+                    let (from, until) = (stapled.from, stapled.until);
+                    let path = path.display();
+                    let message = if from > unix_now() {
+                        let date = unix_timestamp(from);
+                        format!("{path}: the OCSP response holds from {date} on, and is not stapled before")
+                    } else {
+                        let date = unix_timestamp(until);
+                        format!("{path}: the OCSP response ended on {date}, and is not stapled")
+                    };
                     problems.warning(at, message);
                 }
                 Ok(Arc::new(pair))
@@ -394,7 +441,13 @@ impl Compiler<'_> {
 
     /// Whether a pair that has come into a directory since the last reading is of no use: that is a
     /// matter of this pair alone, and no reason to leave the others as they were.
-    pub(super) fn is_new_and_useless(&mut self, at: Span, files: &PairFiles, taken: bool) -> bool {
+    pub(super) fn is_new_and_useless(
+        &mut self,
+        at: Span,
+        files: &PairFiles,
+        taken: bool,
+        needs_name: bool,
+    ) -> bool {
         let Some(kept) = &self.kept else {
             return false;
         };
@@ -409,11 +462,11 @@ impl Compiler<'_> {
             .and_then(|()| PairContents::read(files))
             .and_then(|contents| {
                 let exposed = contents.exposed().filter(|_| refuses);
-                Ok((material::pair(files, &contents)?, exposed))
+                Ok((pair::pair(files, &contents)?, exposed))
             });
         let why = match found {
             Err(error) | Ok((_, Some(Exposed(error)))) => error.message,
-            Ok(((pair, _), None)) if pair.names.is_empty() => {
+            Ok(((pair, _), None)) if pair.names.is_empty() && needs_name => {
                 format!("{place}: the certificate names no host")
             }
             Ok(_) if taken => format!("{place}: there is a certificate of that name"),

@@ -13,6 +13,7 @@ mod matches;
 mod materials;
 mod overlaps;
 pub(super) mod permissions;
+mod presented;
 mod process;
 mod proxy_protocol;
 mod routes;

@@ -89,7 +89,7 @@ impl Compiler<'_> {
         let client_auth = self.client_auth(client_auth)?;
         let policy = ServerPolicy {
             versions: around.versions,
-            cipher_suites: tls.cipher_suites.iter().map(|s| suite(s.value)).collect(),
+            cipher_suites: once(tls.cipher_suites.iter().map(|s| suite(s.value))),
             groups: groups(&tls.groups),
             alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
             resumption: self.resumption(around, spec, &client_auth, &certificate),
@@ -226,5 +226,17 @@ pub(super) fn groups(list: &OneOrMany<Group>) -> Vec<NamedGroup> {
         Group::Secp256r1 => NamedGroup::secp256r1,
         Group::Secp384r1 => NamedGroup::secp384r1,
     };
-    list.iter().map(|item| group(item.value)).collect()
+    once(list.iter().map(|item| group(item.value)))
+}
+
+/// Each of these once: a list of a ClientHello has two bytes for its length, and repetitions could
+/// exceed them.
+pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for item in items {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all
 }

@@ -1,10 +1,12 @@
 //! Settings that nothing comes of beside the others: whoever wrote them believes that something does.
 
+use std::collections::HashSet;
+
 use crate::config::reader::address::OriginAddress;
-use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OffOr;
-use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope};
+use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope, UpstreamAlpn};
 use crate::config::upkeep::{Balance, CheckHeader, Health, OnDown, OnGone};
 use crate::tls::resumption::AGE_MAX;
 
@@ -21,6 +23,11 @@ pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
         queue(upstream, problems);
         names(upstream, problems);
         lists(&upstream.tls, problems);
+        repeated(&upstream.tls.groups, problems);
+        if let UpstreamAlpn::List(protocols) = &upstream.tls.alpn.value {
+            let names = protocols.iter().map(|p| (p.at, p.value.0.clone()));
+            twice(names, problems);
+        }
         if let OffOr::On(resumption) = &upstream.tls.resumption.value {
             age(resumption.max_age.at, resumption.max_age.0, problems);
         }
@@ -29,6 +36,8 @@ pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
 
 fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
     let tls = &endpoint.tls;
+    repeated(&tls.groups, problems);
+    repeated(&tls.cipher_suites, problems);
     if endpoint.protocol.value == ClientProtocol::Tcp && !tls.alpn.is_empty() {
         problems
             .warning(
@@ -39,6 +48,23 @@ fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
     }
     if let OffOr::On(resumption) = &tls.resumption.value {
         age(resumption.max_age.at, resumption.max_age.0, problems);
+    }
+}
+
+/// What is listed twice counts once.
+fn repeated<T: ToString>(list: &[Located<T>], problems: &mut Problems) {
+    let names = list.iter().map(|item| (item.at, item.value.to_string()));
+    twice(names, problems);
+}
+
+fn twice(names: impl Iterator<Item = (Span, String)>, problems: &mut Problems) {
+    let mut seen = HashSet::new();
+    for (at, name) in names {
+        if seen.contains(&name) {
+            let message = format!("{} is in this list already", quoted(&name));
+            problems.warning(at, message);
+        }
+        seen.insert(name);
     }
 }
 

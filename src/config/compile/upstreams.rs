@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
-use rustls::sign::CertifiedKey;
 
 use super::Compiler;
 use super::client_auth::RevocationKeys;
 use super::health::{balance, connect, health, on_gone, passable, passive, seals_checks};
 use super::materials::PairPlaces;
-use super::serving::groups;
+use super::serving::{groups, once};
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -23,11 +22,16 @@ use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
 use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni};
-use crate::tls::material::PairFiles;
+use crate::tls::pair::{Pair, PairFiles};
 use crate::tls::revocation::Revocation;
 use crate::tls::rules::Rules;
 use crate::tls::trust::{Authority, Trust};
+use crate::tls::usage::Presented;
 use crate::upstream::{Address, Origin, Origins};
+
+/// The most that the protocols for origins may take of a ClientHello, in bytes. Its extensions have room
+/// for 64 KiB together, and few servers take a hello above 16.
+const ALPN_MAX: usize = 8 * 1024;
 
 /// How the routes use an upstream: the first of each kind, where there is one.
 #[derive(Clone, Copy, Default)]
@@ -283,11 +287,18 @@ impl Compiler<'_> {
         let alpn = match &spec.alpn.value {
             UpstreamAlpn::Forward => OriginAlpn::Forward,
             UpstreamAlpn::None => OriginAlpn::Absent,
-            UpstreamAlpn::List(list) => OriginAlpn::Fixed(
-                list.iter()
-                    .map(|p| p.value.0.clone().into_bytes())
-                    .collect(),
-            ),
+            UpstreamAlpn::List(list) => {
+                let names = list.iter().map(|p| p.value.0.as_bytes());
+                let len: usize = names.clone().map(|name| 1 + name.len()).sum();
+                if len > ALPN_MAX {
+                    let message = format!(
+                        "these protocols take {len} bytes of the ClientHello, and {ALPN_MAX} are the most"
+                    );
+                    self.problems.error(spec.alpn.at, message);
+                    return None;
+                }
+                OriginAlpn::Fixed(once(names.map(<[u8]>::to_vec)))
+            }
         };
         let sni = match spec.sni.value {
             spec::Sni::Configured => Sni::Configured,
@@ -371,25 +382,22 @@ impl Compiler<'_> {
         ))
     }
 
-    fn client_certificate(
-        &mut self,
-        spec: &Located<spec::ClientCertificate>,
-    ) -> Option<Arc<CertifiedKey>> {
+    fn client_certificate(&mut self, spec: &Located<spec::ClientCertificate>) -> Option<Arc<Pair>> {
         let cert = self.resolve(&spec.cert);
+        let (at, key) = (spec.cert.at, spec.key.as_ref());
+        let key_at = key.map_or(at, |key| key.at);
         let files = PairFiles {
-            key: spec
-                .key
-                .as_ref()
-                .map_or_else(|| cert.clone(), |key| self.resolve(key)),
+            key: key.map_or_else(|| cert.clone(), |key| self.resolve(key)),
             ocsp: None,
             cert,
         };
         let places = PairPlaces {
-            key: spec.key.as_ref().map_or(spec.cert.at, |key| key.at),
-            ..PairPlaces::all(spec.cert.at)
+            key: key_at,
+            ..PairPlaces::all(at)
         };
-        self.certified(places, files)
-            .map(|pair| Arc::clone(&pair.key))
+        let pair = self.certified(places, files)?;
+        self.presented(at, &pair, Presented::ToOrigins);
+        Some(pair)
     }
 }
 

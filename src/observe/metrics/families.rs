@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use super::counts::HANDSHAKES;
 use super::page::{Family, Kind, Page};
-use super::{Metrics, ReloadResult};
+use super::{Inventory, Metrics, ReloadResult};
 
 macro_rules! families {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
@@ -36,6 +36,11 @@ families! {
     ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or unresolved, or ejected while others are not.";
     ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to the present addresses of an origin, those that are being made included.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
+    CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"] "When the first certificate of a chain for clients expires, in seconds of unix time.";
+    STAPLES "reseal_ocsp_next_update_seconds" Gauge ["endpoint", "certificate"] "When a stapled OCSP response has to be replaced by a newer one, in seconds of unix time.";
+    CLIENT_CERTIFICATES "reseal_client_certificate_expiry_seconds" Gauge ["upstream", "certificate"] "When a certificate for origins expires, in seconds of unix time.";
+    CLIENT_CHAINS "reseal_client_certificate_chain_expiry_seconds" Gauge ["upstream", "certificate"] "When the first certificate of a chain for origins expires, in seconds of unix time.";
+    AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"] "When a CA of a file expires, in seconds of unix time.";
     LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, where a file could not be used and what it held stays.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
@@ -57,14 +62,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     for origin in origins.iter() {
         connected.add(&[&origin.upstream, &origin.origin], origin.connections);
     }
-    let mut ends = page.family(&CERTIFICATES);
-    for end in metrics.certificates.load().iter() {
-        ends.add(&[&end.endpoint, &end.certificate], end.not_after);
-    }
-    let mut lists = page.family(&LISTS);
-    for list in metrics.lists.load().iter() {
-        lists.add(&[&list.file, &list.issuer], list.next_update);
-    }
+    ends(&mut page, &metrics.inventory.load());
     let mut reloads = page.family(&RELOADS);
     for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
         reloads.add(&[result.word()], count.load(Ordering::Relaxed));
@@ -74,6 +72,40 @@ pub(super) fn render(metrics: &Metrics) -> String {
         dropped.add(&[log], sink.dropped());
     }
     page.finish()
+}
+
+/// When the materials of the present generation end.
+fn ends(page: &mut Page, inventory: &Inventory) {
+    let mut certificates = page.family(&CERTIFICATES);
+    for end in &inventory.certificates {
+        certificates.add(&[&end.owner, &end.certificate], end.not_after);
+    }
+    let mut chains = page.family(&CHAINS);
+    for end in &inventory.certificates {
+        chains.add(&[&end.owner, &end.certificate], end.chain_end);
+    }
+    let mut staples = page.family(&STAPLES);
+    for end in &inventory.certificates {
+        if let Some(staple_end) = end.staple_end {
+            staples.add(&[&end.owner, &end.certificate], staple_end);
+        }
+    }
+    let mut certificates = page.family(&CLIENT_CERTIFICATES);
+    for end in &inventory.client_certificates {
+        certificates.add(&[&end.owner, &end.certificate], end.not_after);
+    }
+    let mut chains = page.family(&CLIENT_CHAINS);
+    for end in &inventory.client_certificates {
+        chains.add(&[&end.owner, &end.certificate], end.chain_end);
+    }
+    let mut authorities = page.family(&AUTHORITIES);
+    for end in &inventory.authorities {
+        authorities.add(&[&end.file, &end.subject], end.not_after);
+    }
+    let mut lists = page.family(&LISTS);
+    for list in &inventory.lists {
+        lists.add(&[&list.file, &list.issuer], list.next_update);
+    }
 }
 
 /// What connections count.

@@ -24,8 +24,12 @@ use super::sink::Sink;
 pub struct Inventory {
     /// The endpoints and the names of their routes.
     pub endpoints: Vec<(Arc<str>, Vec<Arc<str>>)>,
-    /// The certificates that are presented.
+    /// The certificates that are presented to clients.
     pub certificates: Vec<CertificateEnd>,
+    /// The certificates that are presented to origins.
+    pub client_certificates: Vec<CertificateEnd>,
+    /// The CAs of files.
+    pub authorities: Vec<AuthorityEnd>,
     /// The revocation lists that are used.
     pub lists: Vec<ListEnd>,
 }
@@ -41,13 +45,28 @@ pub struct ListEnd {
     pub next_update: i64,
 }
 
-/// When a certificate ends.
+/// When a certificate ends, and what is behind it.
 #[derive(Clone, Debug)]
 pub struct CertificateEnd {
-    /// The endpoint that presents it.
-    pub endpoint: Arc<str>,
+    /// The endpoint or upstream that presents it.
+    pub owner: Arc<str>,
     /// Its name there.
     pub certificate: String,
+    /// End of validity, in seconds of unix time.
+    pub not_after: i64,
+    /// When the first certificate of its chain ends, in seconds of unix time.
+    pub chain_end: i64,
+    /// When the OCSP response ends that is stapled to it, in seconds of unix time.
+    pub staple_end: Option<i64>,
+}
+
+/// When a CA of a file ends.
+#[derive(Clone, Debug)]
+pub struct AuthorityEnd {
+    /// The file.
+    pub file: String,
+    /// Its subject.
+    pub subject: String,
     /// End of validity, in seconds of unix time.
     pub not_after: i64,
 }
@@ -95,8 +114,8 @@ pub struct Metrics {
     start: SystemTime,
     shards: Vec<Arc<Shard>>,
     reloads: [AtomicU64; ReloadResult::ALL.len()],
-    certificates: ArcSwap<Vec<CertificateEnd>>,
-    lists: ArcSwap<Vec<ListEnd>>,
+    /// Of the present generation: what it counts is with the shards.
+    inventory: ArcSwap<Inventory>,
     origins: ArcSwap<Vec<OriginStanding>>,
     logs: Vec<(&'static str, Sink)>,
     handshakes: Handshakes,
@@ -113,8 +132,7 @@ impl Metrics {
             start: SystemTime::now(),
             shards: (0..workers).map(|_| Arc::default()).collect(),
             reloads: Default::default(),
-            certificates: ArcSwap::default(),
-            lists: ArcSwap::default(),
+            inventory: ArcSwap::default(),
             origins: ArcSwap::default(),
             logs,
             handshakes,
@@ -138,9 +156,7 @@ impl Metrics {
         for shard in &self.shards {
             shard.adopt(&inventory.endpoints);
         }
-        let ends = inventory.certificates.clone();
-        self.certificates.store(Arc::new(ends));
-        self.lists.store(Arc::new(inventory.lists.clone()));
+        self.inventory.store(Arc::new(inventory.clone()));
     }
 
     /// How the origins stand now.
@@ -182,8 +198,7 @@ mod tests {
                 endpoint.into(),
                 routes.iter().map(|r| (*r).into()).collect(),
             )],
-            certificates: Vec::new(),
-            lists: Vec::new(),
+            ..Inventory::default()
         }
     }
 

@@ -175,8 +175,17 @@ impl Authority {
 
     /// An authority that this one has signed, with this serial number.
     pub fn subordinate(&self, name: &str, serial: u64) -> Self {
+        self.subordinate_shaped(name, |params| params.serial_number = Some(serial.into()))
+    }
+
+    /// An authority that this one has signed, with whatever else its certificate says.
+    pub fn subordinate_shaped(
+        &self,
+        name: &str,
+        shape: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let mut params = Self::params(name);
-        params.serial_number = Some(serial.into());
+        shape(&mut params);
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
     }
@@ -188,6 +197,22 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::from_pem(&self.key_pem()).unwrap();
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    /// Another certificate for the key of this authority, of this name, signed by another one.
+    pub fn cross_signed(&self, name: &str, by: &Self) -> String {
+        let params = Self::params(name);
+        params.signed_by(self.0.key(), &by.0).unwrap().pem()
+    }
+
+    /// Certificates of so many authorities of one key, with names of 200 characters.
+    pub fn crowd(count: usize) -> String {
+        let key = KeyPair::generate().unwrap();
+        let certificates = (0..count).map(|n| {
+            let params = Self::params(&format!("{n:0>200}"));
+            params.self_signed(&key).unwrap().pem()
+        });
+        certificates.collect()
     }
 
     /// Its own key in PEM.

@@ -1,0 +1,45 @@
+//! What is doubtful about a certificate for those that it is presented to: its dates, those of its
+//! chain, and its usage. Looked at for each use, as one pair may have several.
+
+use super::Compiler;
+use crate::config::reader::problem::Span;
+use crate::observe::format::unix_timestamp;
+use crate::tls::pair::Pair;
+use crate::tls::unix_now;
+use crate::tls::usage::Presented;
+use crate::tls::validity::DateFault;
+
+impl Compiler<'_> {
+    /// Tells of it at this place.
+    pub(super) fn presented(&mut self, at: Span, pair: &Pair, to: Presented) {
+        let path = &pair.source;
+        for (n, validity) in pair.chain.iter().enumerate() {
+            let Some(fault) = validity.fault(unix_now()) else {
+                continue;
+            };
+            let (verb, moment) = match fault {
+                DateFault::Expired => ("expired on", validity.not_after),
+                DateFault::Early => ("is not valid before", validity.not_before),
+                DateFault::EndsSoon => ("expires soon, on", validity.not_after),
+            };
+            let date = unix_timestamp(moment);
+            if n == 0 {
+                self.problems
+                    .warning(at, format!("{path}: the certificate {verb} {date}"));
+            } else {
+                let (n, subject) = (n + 1, &validity.subject);
+                self.problems
+                    .warning(
+                        at,
+                        format!("{path}: certificate {n} of the chain {verb} {date} ({subject})"),
+                    )
+                    .help("fetch the chain of today from the CA; one that clients do not need can be taken out");
+            }
+        }
+        for (fault, help) in pair.usage.faults(to) {
+            self.problems
+                .warning(at, format!("{path}: {fault}"))
+                .help(help);
+        }
+    }
+}

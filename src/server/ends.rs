@@ -1,0 +1,150 @@
+//! When certificates, CAs, revocation lists and stapled responses end: as metrics, and in the answer of
+//! the admin socket.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::config::compile::Materials;
+use crate::observe::escape;
+use crate::observe::format::unix_timestamp;
+use crate::observe::metrics::{AuthorityEnd, CertificateEnd, Inventory, ListEnd};
+use crate::snapshot::Snapshot;
+use crate::tls::pair::{Pair, stem};
+use crate::tls::unix_now;
+use crate::tls::validity::Validity;
+
+/// A pair, who presents it, under which name and for which ones.
+pub(super) struct Presented<'a> {
+    pub(super) owner: &'a Arc<str>,
+    pub(super) name: String,
+    pub(super) names: Vec<String>,
+    pub(super) pair: &'a Pair,
+}
+
+/// What endpoints present to clients.
+pub(super) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
+    snapshot.endpoints.iter().flat_map(|endpoint| {
+        let certificates = endpoint.certificates.iter();
+        certificates.map(|certificate| Presented {
+            owner: &endpoint.name,
+            name: certificate.name.clone(),
+            names: certificate.names.iter().map(ToString::to_string).collect(),
+            pair: &certificate.pair,
+        })
+    })
+}
+
+/// What is presented to the origins of upstreams.
+pub(super) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
+    snapshot.upstreams.iter().filter_map(|upstream| {
+        let pair = upstream.certificate()?;
+        Some(Presented {
+            owner: &upstream.origins.name,
+            name: stem(pair.source.as_ref()),
+            names: pair.names.iter().map(ToString::to_string).collect(),
+            pair,
+        })
+    })
+}
+
+/// What of a snapshot has series of its own.
+pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
+    let end = |presented: Presented<'_>| CertificateEnd {
+        owner: Arc::clone(presented.owner),
+        certificate: presented.name,
+        not_after: presented.pair.not_after,
+        chain_end: presented.pair.chain_end(),
+        staple_end: presented.pair.stapled.as_ref().map(|staple| staple.until),
+    };
+    let authorities = materials.authority_ends().into_iter();
+    let lists = materials.list_ends().into_iter();
+    Inventory {
+        certificates: to_clients(snapshot).map(end).collect(),
+        client_certificates: to_origins(snapshot).map(end).collect(),
+        authorities: authorities
+            .map(|((file, subject), validity)| AuthorityEnd {
+                file,
+                subject: escape::text(&subject),
+                not_after: validity.not_after,
+            })
+            .collect(),
+        lists: lists
+            .map(|((file, issuer), next_update)| ListEnd {
+                file,
+                issuer,
+                next_update,
+            })
+            .collect(),
+        endpoints: snapshot
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let routes = endpoint.routes.iter().map(|route| Arc::clone(&route.name));
+                (Arc::clone(&endpoint.name), routes.collect())
+            })
+            .collect(),
+    }
+}
+
+/// All of them, for those who ask.
+pub(super) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
+    let now = unix_now();
+    let certificates = to_clients(snapshot).map(|certificate| {
+        let mut shown = presented(&certificate, now);
+        shown["endpoint"] = json!(&**certificate.owner);
+        if let Some(stapled) = &certificate.pair.stapled {
+            shown["ocsp_next_update"] = json!(unix_timestamp(stapled.until));
+        }
+        shown
+    });
+    let client_certificates = to_origins(snapshot).map(|certificate| {
+        let mut shown = presented(&certificate, now);
+        shown["upstream"] = json!(&**certificate.owner);
+        shown
+    });
+    let authorities = materials.authority_ends().into_iter();
+    let authorities = authorities.map(|((file, _), validity)| {
+        let mut shown = dates(&validity, now);
+        shown["file"] = json!(file);
+        shown
+    });
+    let lists = materials.list_ends().into_iter();
+    let lists = lists.map(|((file, issuer), end)| {
+        json!({
+            "file": file,
+            "issuer": escape::text(&issuer),
+            "next_update": unix_timestamp(end),
+            "seconds_left": end.saturating_sub(now),
+        })
+    });
+    json!({
+        "certificates": certificates.collect::<Vec<_>>(),
+        "client_certificates": client_certificates.collect::<Vec<_>>(),
+        "authorities": authorities.collect::<Vec<_>>(),
+        "revocation_lists": lists.collect::<Vec<_>>(),
+    })
+}
+
+fn presented(certificate: &Presented<'_>, now: i64) -> Value {
+    let Presented {
+        name, names, pair, ..
+    } = certificate;
+    let (leaf, issuers) = pair.chain.split_first().unzip();
+    let mut shown = leaf.map_or_else(|| json!({}), |leaf| dates(leaf, now));
+    let issuers = issuers.unwrap_or_default().iter();
+    shown["name"] = json!(name);
+    shown["names"] = json!(names);
+    shown["addresses"] = json!(pair.addresses);
+    shown["chain"] = json!(issuers.map(|issuer| dates(issuer, now)).collect::<Vec<_>>());
+    shown
+}
+
+fn dates(validity: &Validity, now: i64) -> Value {
+    json!({
+        "subject": escape::text(&validity.subject),
+        "not_before": unix_timestamp(validity.not_before),
+        "not_after": unix_timestamp(validity.not_after),
+        "seconds_left": validity.not_after.saturating_sub(now),
+    })
+}
