@@ -159,10 +159,7 @@ pub fn pair(
     let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
         .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
-    let mut doubts: Vec<_> = chain::faults(&key.cert)
-        .into_iter()
-        .map(|fault| format!("{}: {fault}", cert.display()))
-        .collect();
+    let mut doubts = Vec::new();
     let mut stapled = None;
     if let Some(path) = &files.ocsp {
         let (answer, response) = response(path, &key.cert, &parsed)?;
@@ -183,6 +180,13 @@ pub fn pair(
         .as_ref()
         .and_then(|stapled| stapled.key.ocsp.as_ref());
     doubts.extend(message_size(cert, &key.cert, staple.map(Vec::len))?);
+    // After the length was bounded: each certificate is held against all of those before it.
+    let faults = chain::faults(&key.cert);
+    doubts.extend(
+        faults
+            .into_iter()
+            .map(|fault| format!("{}: {fault}", cert.display())),
+    );
     let pair = Pair {
         source: cert.display().to_string(),
         names: dns_names(&parsed),
