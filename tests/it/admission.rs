@@ -293,3 +293,25 @@ fn refused_clients_that_linger_make_room_too() {
     assert!(took < Duration::from_secs(REFUSED as u64 / 2), "{took:?}");
     drop(lingering);
 }
+
+#[test]
+fn a_client_that_trickles_in_its_handshake_makes_way_too() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 60s }")
+        .admin()
+        .start();
+    let stream = proxy.dial("edge");
+    stream.write_raw(&recorded_hello("a.test")).unwrap();
+    eventually("it has the only permit", || {
+        active(&proxy, "admitted") == 1.0
+    });
+    stream.write_raw(&[23, 3, 3, 15, 160]).unwrap();
+    eventually("it has given it back", || {
+        stream.write_raw(&[0]).unwrap();
+        active(&proxy, "admitted") == 0.0
+    });
+    has_no_records(&proxy);
+}
