@@ -17,8 +17,9 @@ use crate::name::Name;
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::route::{Arrival, Match};
-use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot};
+use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Upstream};
 use crate::tls::client_auth::Admitted;
+use crate::tls::client_side::{ClientSide, OriginAlpn};
 use crate::tls::facts::CertificateFacts;
 use crate::tls::hello::{self, Hello};
 use crate::tls::resumption::Sessions;
@@ -179,7 +180,7 @@ fn decide(
     match route.mode.server_side() {
         Some(side) => {
             let client_cert = args.client_cert.as_deref();
-            reason = said.client_tls(side, name.as_ref(), hello, client_cert)?;
+            reason = said.client_tls(side, &route.upstream, name.as_ref(), hello, client_cert)?;
         }
         None if args.client_cert.is_some() => {
             said.line("client auth", "none: no TLS of the client is opened here");
@@ -244,6 +245,7 @@ impl Explanation {
     fn client_tls(
         &mut self,
         side: &ServerSide,
+        upstream: &Upstream,
         name: Option<&Name>,
         hello: &Hello,
         client_cert: Option<&Path>,
@@ -271,6 +273,9 @@ impl Explanation {
             Err(reason) => reason.to_string(),
         };
         self.line("protocol", &protocol);
+        if let Ok(Some(negotiated)) = &alpn {
+            self.origin_protocol(upstream, negotiated);
+        }
         let chain = client_cert
             .map(material::certificates)
             .transpose()
@@ -280,6 +285,32 @@ impl Explanation {
             })?;
         let verdict = self.client_auth(side, chain.as_deref(), now);
         Ok(alpn.err().or(verdict))
+    }
+
+    /// How the origin comes to speak what the client has negotiated.
+    fn origin_protocol(&mut self, upstream: &Upstream, negotiated: &[u8]) {
+        let list = |list: &[Vec<u8>]| {
+            let words: Vec<_> = list.iter().map(|p| String::from_utf8_lossy(p)).collect();
+            words.join(", ")
+        };
+        let protocol = String::from_utf8_lossy(negotiated);
+        let text = match upstream.tls.as_ref().map(ClientSide::alpn) {
+            None => format!("is not told: it has to speak {protocol} without TLS"),
+            Some(OriginAlpn::Forward) => {
+                format!("is offered {protocol}, and has to select it (else origin_alpn)")
+            }
+            Some(OriginAlpn::Fixed(offered)) if offered.iter().any(|p| p == negotiated) => {
+                format!("is offered {}, and may select any or none", list(offered))
+            }
+            Some(OriginAlpn::Fixed(offered)) => format!(
+                "is offered {}, and not {protocol}, which the client speaks",
+                list(offered)
+            ),
+            Some(OriginAlpn::Absent) => {
+                format!("is offered nothing, and has to speak {protocol} all the same")
+            }
+        };
+        self.line("origin ALPN", &text);
     }
 
     fn client_auth(

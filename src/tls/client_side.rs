@@ -78,6 +78,8 @@ pub struct ClientSide {
     sni: Sni,
     alpn: OriginAlpn,
     certificate: Option<Arc<Pair>>,
+    /// Whether an origin has to select one of what it is offered, whatever a client has negotiated.
+    selects: bool,
 }
 
 /// Whether a handshake may offer the origin a session to resume.
@@ -166,6 +168,7 @@ pub struct Handshake {
     seal: Box<Seal>,
     name: ServerName<'static>,
     forwarded: Option<Vec<u8>>,
+    selects: bool,
     /// Those that the session is of that is offered, if one is.
     sessions: Option<Arc<OriginSessions>>,
 }
@@ -196,15 +199,27 @@ impl ClientSide {
             sni: policy.sni,
             alpn: policy.alpn,
             certificate: policy.certificate,
+            selects: false,
         })
     }
 
     /// The same policy for health checks: they send the configured name, and share no session with
-    /// connections.
+    /// connections. Where connections offer what their clients have negotiated, checks offer all that
+    /// may be, which is `negotiated`, and as for connections one has to be selected. Of any list they
+    /// offer what `speaks` accepts.
     #[must_use]
-    pub fn for_checks(&self) -> Self {
+    pub fn for_checks(&self, negotiated: &[Vec<u8>], speaks: impl Fn(&[u8]) -> bool) -> Self {
+        let offered: &[Vec<u8>] = match &self.alpn {
+            OriginAlpn::Forward => negotiated,
+            OriginAlpn::Fixed(list) => list,
+            OriginAlpn::Absent => &[],
+        };
+        let offered = offered.iter().filter(|protocol| speaks(protocol));
+        let mut config = ClientConfig::clone(&self.generation().config);
+        config.alpn_protocols = offered.cloned().collect();
         Self {
-            generation: Mutex::new(Generation::new(Arc::clone(&self.generation().config))),
+            selects: self.alpn == OriginAlpn::Forward && !config.alpn_protocols.is_empty(),
+            generation: Mutex::new(Generation::new(Arc::new(config))),
             max_age: self.max_age,
             sni: self.sni,
             alpn: self.alpn.clone(),
@@ -215,6 +230,11 @@ impl ClientSide {
     /// Our certificate, for origins that ask for one.
     pub const fn certificate(&self) -> Option<&Arc<Pair>> {
         self.certificate.as_ref()
+    }
+
+    /// What origins are offered.
+    pub const fn alpn(&self) -> &OriginAlpn {
+        &self.alpn
     }
 
     /// Whether clients have a say in the name that origins are asked for.
@@ -248,6 +268,7 @@ impl ClientSide {
             seal: Box::new(Seal::new(Conn::Client(conn))),
             name,
             forwarded,
+            selects: self.selects,
             sessions: sessions.filter(|_| offers),
         })
     }
@@ -302,7 +323,8 @@ impl Handshake {
             .seal
             .as_ref()
             .and_then(|seal| seal.facts().alpn_protocol());
-        if self.forwarded.is_some() && selected != self.forwarded.as_deref() {
+        let unselected = self.selects && selected.is_none();
+        if unselected || self.forwarded.is_some() && selected != self.forwarded.as_deref() {
             // An h2 client must not be joined to an origin that will speak HTTP/1.1.
             return Err(OriginRefusal {
                 failure: Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),

@@ -429,6 +429,45 @@ fn a_route_chosen_by_an_offer_that_is_never_accepted_is_warned_about() {
 }
 
 #[test]
+fn a_protocol_that_looks_like_a_registered_one_and_is_none_is_warned_about() {
+    let with = |tls: &str, route: &str, upstream: &str| {
+        let route =
+            format!("name: a, mode: reencrypt, upstream: up, match: {{ sni: a.test }}{route}");
+        let upstream = format!("  up: {{ origins: [\"up.test:9\"]{upstream} }}\n");
+        file(tls, &[&route], &upstream)
+    };
+    with(", alpn: http2", "", "").must_warn("http2", &["did you mean `h2`?"]);
+    with("", ", alpn: [h2, HTTP/1.1]", "").must_warn("HTTP/1.1", &["did you mean `http/1.1`?"]);
+    with("", "", ", tls: { alpn: [h2c] }").must_warn("h2c", &["did you mean `h2`?"]);
+    // Private protocols are nobody's business.
+    with(", alpn: [istio, our-own/2, mqtt, postgresql]", "", "").must_be_good();
+}
+
+#[test]
+fn clients_that_may_choose_what_origins_are_never_offered_are_warned_about() {
+    let with = |alpn: &str, origin: &str| {
+        file(
+            "",
+            &[&format!(
+                "name: a, mode: reencrypt, upstream: up, match: {{ sni: a.test }}, alpn: {alpn}"
+            )],
+            &format!("  up: {{ origins: [\"up.test:9\"], tls: {{ alpn: {origin} }} }}\n"),
+        )
+    };
+    with("[h2, http/1.1]", "[http/1.1]").must_warn("[http/1.1]", &["may choose h2"]);
+    with("[h2, http/1.1]", "none").must_warn("none", &["may choose h2"]);
+    with("[h2, http/1.1]", "[h2]").must_warn("[h2]", &["may choose http/1.1"]);
+    for (alpn, origin) in [
+        ("[h2, http/1.1]", "forward"),
+        ("[http/1.1]", "none"),
+        ("[h2]", "[h2]"),
+        ("[mqtt]", "none"),
+    ] {
+        with(alpn, origin).must_be_good();
+    }
+}
+
+#[test]
 fn the_value_of_a_variable_is_not_told_where_nothing_has_that_name() {
     const SECRET: &str = "correct-horse-battery-staple";
     let route = "match: { sni: a.test }, mode: terminate";

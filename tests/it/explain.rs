@@ -187,3 +187,33 @@ fn explain_does_not_guess_where_a_client_is() {
         .must_exit_with(1)
         .must_say("no_route");
 }
+
+#[test]
+fn explain_tells_how_the_origin_comes_to_speak_what_the_client_chose() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("t.test", &origin)
+        .on_tls("alpn: [h2, http/1.1]")
+        .reencrypt("f.test", &origin)
+        .reencrypt("l.test", &origin)
+        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, alpn: [http/1.1] }")
+        .reencrypt("n.test", &origin)
+        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, alpn: none }")
+        .start();
+    for (sni, said) in [
+        ("t.test", "has to speak h2 without TLS"),
+        ("f.test", "is offered h2, and has to select it"),
+        ("l.test", "is offered http/1.1, and not h2"),
+        ("n.test", "is offered nothing, and has to speak h2"),
+    ] {
+        explain(&proxy, &["--sni", sni, "--alpn", "h2"])
+            .must_exit_with(0)
+            .must_say(said);
+    }
+    let without = explain(&proxy, &["--sni", "f.test"]);
+    assert!(
+        !without.text().contains("origin ALPN"),
+        "{}",
+        without.text()
+    );
+}

@@ -200,6 +200,45 @@ fn a_check_of_tls_verifies_and_leaves_no_trace_of_an_error() {
     assert_eq!(good.bytes(), 0);
 }
 
+/// Where clients of every connection negotiate h2 or HTTP/1.1, an origin that selects neither serves
+/// none of them.
+#[test]
+fn checks_over_tls_offer_what_connections_do() {
+    for check in ["tls", "{ http: { path: / } }"] {
+        let answer = |stream: Stream| {
+            let protocol = stream.alpn();
+            if stream.read().is_ok() {
+                assert_eq!(protocol.as_deref(), Some("http/1.1"));
+                let _ = stream.try_send(b"HTTP/1.1 200 Good\r\nContent-Length: 0\r\n\r\n");
+            }
+            stream.end();
+            let _ = stream.receive_to_end();
+        };
+        let good = Origin::sealed().alpn(&["h2", "http/1.1"]).serve(answer);
+        let mute = Origin::sealed().serve(|stream| drop(stream.receive_to_end()));
+        let foreign = Origin::sealed().alpn(&["mqtt"]).echo();
+        let proxy = Proxy::builder()
+            .reencrypt("a.test", &good)
+            .on_tls("alpn: [h2, http/1.1]")
+            .origins(&format!("[\"{good}\", \"{mute}\", \"{foreign}\"]"))
+            .on_upstream(&format!(
+                "health: {{ check: {check}, interval: 60ms, fall: 1 }}"
+            ))
+            .start();
+        for origin in [&mute, &foreign] {
+            let name = origin.to_string();
+            let line =
+                proxy.log_line(|line| line.contains("an origin is down") && line.contains(&name));
+            assert!(line.contains("origin_alpn"), "{line}");
+        }
+        let before = good.accepts();
+        eventually("more checks", || good.accepts() > before + 3);
+        let name = format!("\"{good}\"");
+        let down = |line: &String| line.contains("is down") && line.contains(&name);
+        assert!(!proxy.log().iter().any(down), "{:?}", proxy.log());
+    }
+}
+
 #[test]
 fn plain_origins_are_asked_plainly_and_at_another_port() {
     let a = Node::new(Origin::plain(), "a", 204, false);

@@ -88,7 +88,8 @@ pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
 /// How the origins are checked, if they are.
 pub(super) fn health(
     spec: &spec::Upstream,
-    tls: Option<ClientSide>,
+    tls: Option<&ClientSide>,
+    negotiated: &[Vec<u8>],
     origins: &Origins,
 ) -> Option<Arc<HealthPolicy>> {
     let spec = spec.health.as_ref()?;
@@ -98,9 +99,12 @@ pub(super) fn health(
         Check::Preset(Preset::VaultActive) => health::Check::Http(Request::vault(Role::Active)),
         Check::Preset(Preset::VaultAny) => health::Check::Http(Request::vault(Role::Any)),
     };
+    // Requests are HTTP/1.1, whatever else connections speak.
+    let asks = matches!(check, health::Check::Http(_));
+    let speaks = |protocol: &[u8]| !asks || protocol == b"http/1.1";
     Some(Arc::new(HealthPolicy {
+        tls: tls.map(|side| side.for_checks(negotiated, speaks)),
         check,
-        tls,
         opening: match spec.send_proxy_protocol.value {
             CheckHeader::Off => &[],
             CheckHeader::V1 => proxy_protocol::OWN_V1,

@@ -4,6 +4,7 @@
 //! wrong. What comes out holds no text that still has to be understood.
 
 mod admin;
+mod alpn;
 mod certificates;
 mod client_auth;
 mod cycles;
@@ -103,6 +104,8 @@ pub fn compile(
     overlaps::vaults(spec, compiler.problems);
     unused::settings(spec, compiler.problems);
     compiler.socket_directories();
+    alpn::unregistered(spec, compiler.problems);
+    alpn::unforwarded(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

@@ -169,7 +169,7 @@ impl Compiler<'_> {
             .endpoint
             .routes
             .iter()
-            .filter(|route| opens_tls(route) && speaks_h2(around.endpoint, route))
+            .filter(|route| opens_tls(route) && speaks(around.endpoint, route, "h2"))
             .map(|route| (route, patterns(route)))
             .collect();
         for (n, (route, own)) in routes.iter().enumerate() {
@@ -202,9 +202,10 @@ impl Compiler<'_> {
     }
 }
 
-fn speaks_h2(endpoint: &spec::Endpoint, route: &spec::Route) -> bool {
+/// Whether a client may choose this protocol of ALPN on a route.
+pub(super) fn speaks(endpoint: &spec::Endpoint, route: &spec::Route, protocol: &str) -> bool {
     let alpn = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
-    alpn.iter().any(|protocol| protocol.value.0 == "h2")
+    alpn.iter().any(|item| item.value.0 == protocol)
 }
 
 fn patterns(route: &spec::Route) -> Vec<Pattern> {

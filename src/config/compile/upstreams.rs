@@ -10,7 +10,7 @@ use super::Compiler;
 use super::client_auth::RevocationKeys;
 use super::health::{balance, connect, health, on_gone, passable, passive, seals_checks};
 use super::materials::PairPlaces;
-use super::serving::{groups, once};
+use super::serving::{groups, once, protocols};
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -136,7 +136,7 @@ impl Compiler<'_> {
         };
         let check_tls = tls.as_ref().filter(|_| checks_seal);
         Some(Upstream {
-            health: health(spec, check_tls.map(ClientSide::for_checks), &origins),
+            health: health(spec, check_tls, &negotiated(self.spec, name), &origins),
             origins,
             tls: tls.filter(|_| sealed),
             send_proxy_protocol,
@@ -444,6 +444,27 @@ pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
             .then_some(tls.on_truncation.at),
     ];
     optional.into_iter().chain(defaulted).flatten().min()
+}
+
+/// The protocols that clients may have negotiated when they come to the origins of an upstream, unless
+/// some come who negotiate none.
+fn negotiated(spec: &spec::Spec, upstream: &str) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for endpoint in spec.endpoints.iter() {
+        let routes = endpoint.routes.iter();
+        for route in routes.filter(|route| route.upstream.as_str() == upstream) {
+            let list = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
+            if route.mode.value != Mode::Reencrypt || list.is_empty() {
+                return Vec::new();
+            }
+            for protocol in protocols(list) {
+                if !all.contains(&protocol) {
+                    all.push(protocol);
+                }
+            }
+        }
+    }
+    all
 }
 
 fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
