@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use reseal::leg::{Conn, OutBuf, Seal, TcpOptions};
+use reseal::leg::{Budget, Conn, OutBuf, Seal, TcpOptions};
 use reseal::name::{Name, Pattern};
 use reseal::observe::escape;
 use reseal::route::{Arrival, Match, RouteTable};
@@ -168,6 +168,11 @@ fn feed(seal: &mut Seal, bytes: &[u8], plain: impl FnMut(&[u8])) -> OutBuf {
     let start = seal.restore(&mut input).unwrap();
     input[start..start + bytes.len()].copy_from_slice(bytes);
     let mut out = OutBuf::default();
-    seal.open(&mut input[..start + bytes.len()], plain, &mut out);
+    seal.open(
+        &mut input[..start + bytes.len()],
+        plain,
+        &mut out,
+        &mut Budget::unbounded(),
+    );
     out
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::leg::{Leg, SealEnd, with_scratch};
+use crate::leg::{Budget, FLIGHT_CHUNK, Leg, SealEnd, with_scratch};
 
 /// How long an origin may take to end its side, and how much it may still say.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
@@ -56,7 +56,8 @@ fn read(leg: &mut Leg) -> io::Result<(bool, Vec<u8>)> {
             None => Some(0),
         };
         let start = start.ok_or(io::ErrorKind::InvalidData)?;
-        let room = scratch.input.get_mut(start..).unwrap_or_default();
+        let room = scratch.input.get_mut(start..start + FLIGHT_CHUNK);
+        let room = room.unwrap_or_default();
         let len = match socket.try_read(room) {
             Ok(0) => return Ok((true, Vec::new())),
             Ok(len) => len,
@@ -69,7 +70,8 @@ fn read(leg: &mut Leg) -> io::Result<(bool, Vec<u8>)> {
             return Ok((false, Vec::new()));
         };
         let hear = |plain: &[u8]| unread.extend_from_slice(plain);
-        let opened = seal.open(filled, hear, &mut scratch.output);
+        let mut budget = Budget::unbounded();
+        let opened = seal.open(filled, hear, &mut scratch.output, &mut budget);
         match opened.end {
             Some(SealEnd::Failed(error)) => Err(io::Error::other(error)),
             end => Ok((end.is_some(), scratch.output.filled().to_vec())),

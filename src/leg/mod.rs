@@ -3,15 +3,17 @@
 //! Handshakes (`tls`) make legs, the relay moves bytes between two of them. A leg knows nothing of
 //! routes, certificates, deadlines or logs.
 
+mod budget;
 mod options;
 mod pipe;
 mod scratch;
 mod seal;
 mod socket;
 
+pub use budget::Budget;
 pub use options::{KEEPALIVE_MAX, TcpOptions};
 pub use pipe::{PIPES_PER_WORKER, Pipe};
-pub use scratch::{OutBuf, READ_CHUNK, Scratch, with_scratch};
+pub use scratch::{FLIGHT_CHUNK, OutBuf, READ_CHUNK, Scratch, with_scratch};
 pub use seal::{Conn, Opened, Seal, SealEnd};
 pub use socket::Socket;
 

@@ -10,6 +10,10 @@ use std::cell::RefCell;
 /// for a peer that does not read.
 pub const READ_CHUNK: usize = 256 * 1024;
 
+/// How much one read asks for, in bytes, outside of the relay: what it gives is processed whole, so it
+/// bounds the turn.
+pub const FLIGHT_CHUNK: usize = 16 * 1024;
+
 /// Room in front of a read for what a TLS connection kept from the last one: at most one partial
 /// record, or one handshake message that is split over records.
 pub(super) const RETAINED_MAX: usize = 96 * 1024;

@@ -4,8 +4,8 @@
 //! unbuffered interface must be called:
 //! - bytes of an unfinished record or handshake message are retained and passed again on **every**
 //!   call, also when we only want to write, since rustls keeps offsets into them;
-//! - all complete records are drained before anything else is asked, so that a call made in order to
-//!   write never finds something to read;
+//! - a call made in order to write must never find something to read: it is passed the bytes of an
+//!   unfinished record alone, and not the records that a turn has not come to;
 //! - after an error further calls may yield the alert that tells the peer, and once that is taken there
 //!   are no further calls: each would process the input that failed again.
 
@@ -16,6 +16,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, Error, HandshakeKind};
 
+use super::budget::Budget;
 use super::scratch::{OutBuf, RETAINED_MAX};
 
 /// The side of TLS that we play on this leg.
@@ -29,7 +30,11 @@ pub enum Conn {
 /// TLS state of one leg.
 pub struct Seal {
     conn: Conn,
+    /// Input that is not used up: what rustls has been shown of it, then what it has not.
     retained: Vec<u8>,
+    /// How much of `retained` rustls has been shown. It has found no complete record in that, but may
+    /// hold offsets into it.
+    seen: usize,
     closed: bool,
     failed: bool,
 }
@@ -59,12 +64,35 @@ pub struct Opened {
     pub end: Option<SealEnd>,
 }
 
+impl Opened {
+    /// The turn is over, and the stream goes on.
+    const fn so_far() -> Self {
+        Self {
+            ready: true,
+            end: None,
+        }
+    }
+}
+
+/// How much rustls is shown at a time, in bytes, unless the first record is longer: few enough records
+/// without data for a turn, and few enough calls for a small handshake.
+const WINDOW: usize = 2 * 1024;
+
+/// The length of the record at the front of `input`, in bytes, as its header says (RFC 8446, 5.1).
+fn first_record(input: &[u8]) -> usize {
+    match input {
+        [_, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => input.len(),
+    }
+}
+
 impl Seal {
     /// Wraps a fresh connection.
     pub const fn new(conn: Conn) -> Self {
         Self {
             conn,
             retained: Vec::new(),
+            seen: 0,
             closed: false,
             failed: false,
         }
@@ -96,6 +124,13 @@ impl Seal {
     /// Forgets what is retained: a record that the connection has dropped.
     pub fn discard_retained(&mut self) {
         self.retained = Vec::new();
+        self.seen = 0;
+    }
+
+    /// Whether a turn ended before all that had been read was opened. Nothing more is to be read before
+    /// [`Seal::open`] has gone on with it.
+    pub const fn has_backlog(&self) -> bool {
+        self.retained.len() > self.seen
     }
 
     /// Puts what was retained at the front of `input` and says how much that is; bytes read next
@@ -103,36 +138,63 @@ impl Seal {
     /// honest one does.
     pub fn restore(&self, input: &mut [u8]) -> Option<usize> {
         let len = self.retained.len();
-        if len >= RETAINED_MAX {
+        if self.seen >= RETAINED_MAX {
             return None;
         }
         input.get_mut(..len)?.copy_from_slice(&self.retained);
         Some(len)
     }
 
-    /// Processes everything in `input`, which begins with what [`Seal::restore`] put there:
-    /// plaintext goes to `plain`, bytes for the peer are appended to `out`, the rest is retained.
+    /// Processes what is in `input`, which begins with what [`Seal::restore`] put there: plaintext goes
+    /// to `plain`, bytes for the peer are appended to `out`, the rest is retained. When `budget` is
+    /// spent, complete records may be among the rest ([`Seal::has_backlog`]).
+    ///
+    /// Under a bounded budget rustls is shown little more than a record at a time: it goes through all
+    /// that it is shown of records without data (key updates) in one call, which can be ten thousand in
+    /// one read.
     pub fn open(
         &mut self,
         input: &mut [u8],
         mut plain: impl FnMut(&[u8]),
         out: &mut OutBuf,
+        budget: &mut Budget,
     ) -> Opened {
         if self.failed {
             let end = Some(SealEnd::Failed(failed_before()));
             return Opened { ready: false, end };
         }
         let mut used = 0;
+        let mut seen = self.seen;
         let opened = loop {
             let rest = input.get_mut(used..).unwrap_or_default();
+            let left = rest.len();
+            let least = if budget.is_bounded() { WINDOW } else { left };
+            let shown = first_record(rest).max(least).max(seen).min(left);
+            let window = rest.get_mut(..shown).unwrap_or_default();
             let turn = match &mut self.conn {
-                Conn::Server(conn) => read_turn(conn.process_tls_records(rest), &mut plain, out),
-                Conn::Client(conn) => read_turn(conn.process_tls_records(rest), &mut plain, out),
+                Conn::Server(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
+                Conn::Client(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
             };
             used += turn.discard;
+            seen = shown.saturating_sub(turn.discard);
             match turn.next {
                 Next::Again => {}
+                Next::Data => {
+                    // A record of data is never within a message that is split over others.
+                    seen = 0;
+                    if budget.spend_record() {
+                        break Opened::so_far();
+                    }
+                }
                 Next::PeerClosed => self.closed = true,
+                Next::Idle { .. } if shown < left && !self.closed => {
+                    if turn.discard == 0 {
+                        // The first message is longer than what was shown of it.
+                        seen = shown.saturating_add(WINDOW);
+                    } else if budget.is_spent() {
+                        break Opened::so_far();
+                    }
+                }
                 Next::Idle { ready } => {
                     let end = self.closed.then_some(SealEnd::Closed);
                     break Opened { ready, end };
@@ -141,12 +203,13 @@ impl Seal {
                     self.push_alert(input.get_mut(used..).unwrap_or_default(), out);
                     self.failed = true;
                     self.retained = Vec::new();
+                    self.seen = 0;
                     let end = Some(SealEnd::Failed(error));
                     return Opened { ready: false, end };
                 }
             }
         };
-        self.retain(input.get(used..).unwrap_or_default());
+        self.retain(input.get(used..).unwrap_or_default(), seen);
         opened
     }
 
@@ -168,12 +231,13 @@ impl Seal {
             return Err(failed_before());
         }
         loop {
-            let retained = &mut self.retained;
+            let retained = self.retained.get_mut(..self.seen).unwrap_or_default();
             let (discard, done) = match &mut self.conn {
                 Conn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
                 Conn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
             };
             self.retained.drain(..discard);
+            self.seen = self.seen.saturating_sub(discard);
             if done {
                 return Ok(());
             }
@@ -194,7 +258,8 @@ impl Seal {
         }
     }
 
-    fn retain(&mut self, rest: &[u8]) {
+    fn retain(&mut self, rest: &[u8], seen: usize) {
+        self.seen = seen.min(rest.len());
         if rest.is_empty() {
             // An idle connection must not keep the memory of its last partial record.
             self.retained = Vec::new();
@@ -211,8 +276,12 @@ fn failed_before() -> Error {
 
 enum Next {
     Again,
+    /// A record of data was opened.
+    Data,
     PeerClosed,
-    Idle { ready: bool },
+    Idle {
+        ready: bool,
+    },
     Failed(Error),
 }
 
@@ -235,7 +304,7 @@ fn read_turn<D>(
                     plain(record.payload);
                 }
                 Some(Err(error)) => break Next::Failed(error),
-                None => break Next::Again,
+                None => break Next::Data,
             }
         },
         Ok(ConnectionState::EncodeTlsData(mut data)) => {

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
+use super::busy::Busy;
 use super::census::Census;
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, Surroundings};
@@ -65,14 +67,20 @@ pub(super) struct Arrival {
 /// more than the process's cap on connections lets in.
 pub(super) struct Workers {
     loads: Vec<AtomicUsize>,
+    busy: Busy,
     inboxes: Vec<mpsc::UnboundedSender<Message>>,
 }
 
 impl Workers {
-    pub(super) fn new(count: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
-        let (inboxes, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let loads = (0..count).map(|_| AtomicUsize::new(0)).collect();
-        (Arc::new(Self { loads, inboxes }), receivers)
+    /// One worker for each of these runtimes.
+    pub(super) fn new(runtimes: &[Runtime]) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
+        let (inboxes, receivers) = runtimes.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let crew = Self {
+            loads: runtimes.iter().map(|_| AtomicUsize::new(0)).collect(),
+            busy: Busy::new(runtimes.iter().map(|r| r.metrics()).collect()),
+            inboxes,
+        };
+        (Arc::new(crew), receivers)
     }
 
     /// Sends something to a worker; it can fail only while the process ends.
@@ -95,12 +103,22 @@ impl Workers {
 
     /// The worker that a connection accepted by `index` should live on.
     fn choose(&self, index: usize) -> usize {
-        let own = self.load(index);
-        (0..self.loads.len())
-            .min_by_key(|other| self.load(*other))
-            .filter(|least| self.load(*least) + UNEVEN < own)
-            .unwrap_or(index)
+        self.busy.refresh();
+        let all = (0..self.loads.len()).map(|worker| (self.busy.is(worker), self.load(worker)));
+        choose(all, index)
     }
+}
+
+/// The worker for a connection that worker `index` has accepted, of those that are so busy and have so
+/// many: from a busy one to one that is not, and among equals where the numbers are uneven.
+fn choose(workers: impl Iterator<Item = (bool, usize)> + Clone, index: usize) -> usize {
+    let Some((busy, own)) = workers.clone().nth(index) else {
+        return index;
+    };
+    let least = workers.enumerate().min_by_key(|(_, standing)| *standing);
+    least
+        .filter(|(_, (other, load))| (busy && !other) || (*other == busy && load + UNEVEN < own))
+        .map_or(index, |(least, _)| least)
 }
 
 /// A connection's seat on a worker and in the census, given up on drop.
@@ -316,5 +334,29 @@ fn register(socket: OwnedFd, client: Option<SocketAddr>) -> std::io::Result<Sock
     match client {
         Some(_) => TcpStream::from_std(socket.into()).map(Socket::from),
         None => UnixStream::from_std(socket.into()).map(Socket::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(workers: &[(bool, usize)], index: usize) -> usize {
+        choose(workers.iter().copied(), index)
+    }
+
+    #[test]
+    fn connections_stay_where_they_come_in_while_the_workers_are_even() {
+        assert_eq!(chosen(&[(false, 8), (false, 0)], 0), 0);
+        assert_eq!(chosen(&[(true, 8), (true, 0)], 0), 0);
+        assert_eq!(chosen(&[(false, 9), (false, 0)], 0), 1);
+        assert_eq!(chosen(&[(true, 9), (true, 0)], 0), 1);
+    }
+
+    #[test]
+    fn a_busy_worker_gets_no_connection_that_an_idle_one_can_have() {
+        assert_eq!(chosen(&[(true, 1), (false, 5_000)], 0), 1);
+        assert_eq!(chosen(&[(true, 1), (false, 5_000)], 1), 1);
+        assert_eq!(chosen(&[(true, 1), (false, 50), (false, 5_000)], 2), 1);
     }
 }

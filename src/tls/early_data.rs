@@ -10,7 +10,7 @@
 use rustls::Error;
 
 use super::wrapped_suites::opened;
-use crate::leg::{Opened, OutBuf, Seal, SealEnd};
+use crate::leg::{Budget, Opened, OutBuf, Seal, SealEnd};
 
 /// How many bytes of early data are skipped: what RFC 8446 lets a server assume that does not know what
 /// the ticket allows, and what OpenSSL, GnuTLS and BoringSSL skip.
@@ -87,7 +87,7 @@ impl EarlyData {
         {
             let is_data = record.first() == Some(&APPLICATION_DATA);
             let before = opened();
-            let result = seal.open(record, &mut plain, out);
+            let result = seal.open(record, &mut plain, out, &mut Budget::unbounded());
             if result.end.is_some() {
                 return result;
             }
@@ -110,7 +110,12 @@ impl EarlyData {
                 break;
             }
         }
-        seal.open(input.get_mut(at..).unwrap_or_default(), plain, out)
+        seal.open(
+            input.get_mut(at..).unwrap_or_default(),
+            plain,
+            out,
+            &mut Budget::unbounded(),
+        )
     }
 }
 
@@ -118,7 +123,7 @@ impl EarlyData {
 /// handshake only rustls can say so, and it does at a broken ChangeCipherSpec.
 fn refuse(seal: &mut Seal, error: Error, out: &mut OutBuf) -> Opened {
     let mut broken = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 2];
-    seal.open(&mut broken, |_| {}, out);
+    seal.open(&mut broken, |_| {}, out, &mut Budget::unbounded());
     Opened {
         ready: false,
         end: Some(SealEnd::Failed(error)),

@@ -7,7 +7,7 @@ use rustls::{CommonState, Error, HandshakeKind};
 use super::early_data::EarlyData;
 use super::shown::Shown;
 use super::wrapped_suites::Wanted;
-use crate::leg::{Leg, Seal, SealEnd, Socket, with_scratch};
+use crate::leg::{FLIGHT_CHUNK, Leg, Seal, SealEnd, Socket, with_scratch};
 
 /// How a handshake failed.
 #[derive(Debug)]
@@ -147,12 +147,14 @@ fn advance(
                     .copy_from_slice(bytes);
                 bytes.len()
             }
-            Input::Socket => match socket.try_read(room) {
-                Ok(0) => return Err(HandshakeError::Ended),
-                Ok(len) => len,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(e) => return Err(HandshakeError::Socket(e)),
-            },
+            Input::Socket => {
+                match socket.try_read(room.get_mut(..FLIGHT_CHUNK).unwrap_or_default()) {
+                    Ok(0) => return Err(HandshakeError::Ended),
+                    Ok(len) => len,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                    Err(e) => return Err(HandshakeError::Socket(e)),
+                }
+            }
         };
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
         let plain = |plain: &[u8]| unread.extend_from_slice(plain);

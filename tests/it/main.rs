@@ -82,5 +82,6 @@ mod stop;
 mod stubborn;
 mod suites;
 mod trust_files;
+mod turns;
 mod version_1;
 mod wire_limits;

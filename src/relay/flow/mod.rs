@@ -6,10 +6,14 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::OnTruncation;
-use crate::leg::{Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
+use crate::leg::{Budget, Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
 
 /// How many reads one turn may take before the other connections of the worker get theirs.
 const ROUNDS: usize = 2;
+
+/// How much is read at a time, in bytes, from a source of many small records: what a turn does not open
+/// is copied twice.
+const READ_LITTLE: usize = READ_CHUNK / 8;
 
 /// How a source stopped.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub(super) struct Flow {
     /// A write to the source's socket saw this error. The kernel reports a reset once, and to
     /// whoever asks first: the source's bytes are still read, but its end is then a cut.
     source_error: Option<io::Error>,
+    /// How much a read asks for, in bytes.
+    read_max: usize,
     /// Large reads in a row.
     bulk_reads: u8,
     /// The source has ended cleanly, whatever became of that.
@@ -76,6 +82,7 @@ impl Flow {
             pending: Vec::new(),
             sent: 0,
             source_error: None,
+            read_max: READ_CHUNK,
             bulk_reads: 0,
             ended_well: closed,
             dropped: 0,
@@ -187,12 +194,16 @@ impl Flow {
         back: &mut Self,
     ) {
         self.nudged = false;
+        let mut budget = Budget::of_turn();
         for _ in 0..ROUNDS {
-            if self.turn(cx, from, to, back).is_pending() {
+            if self.turn(cx, from, to, back, &mut budget).is_pending() {
                 return;
             }
             if self.is_done() || matches!(self.state, State::Cut(_)) {
                 return;
+            }
+            if budget.is_spent() {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -204,6 +215,7 @@ impl Flow {
         from: &mut Leg,
         to: &mut Leg,
         back: &mut Self,
+        budget: &mut Budget,
     ) -> Poll<()> {
         if let Err(error) = ready!(self.deliver(cx, to)) {
             self.lose_sink(error, back);
@@ -214,7 +226,7 @@ impl Flow {
                 if self.splices(from, to) {
                     return self.splice(cx, from);
                 }
-                let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch));
+                let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch, budget));
                 if let Err(error) = ready!(output) {
                     self.lose_sink(error, back);
                 }
@@ -258,7 +270,8 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once and passes on what that gave. An error is the sink's.
+    /// Reads once, unless a turn has left something to open, and passes on what that gave. An error is
+    /// the sink's.
     fn fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -266,6 +279,7 @@ impl Flow {
         to: &mut Leg,
         back: &mut Self,
         scratch: &mut Scratch,
+        budget: &mut Budget,
     ) -> Poll<io::Result<()>> {
         let Scratch { input, output } = scratch;
         let start = match &from.seal {
@@ -276,23 +290,33 @@ impl Flow {
             self.state = State::Cut(Cut::Failed(rustls::Error::PeerSentOversizedRecord));
             return Poll::Ready(Ok(()));
         };
-        let room = input.get_mut(start..start + READ_CHUNK).unwrap_or_default();
-        let len = match ready!(from.socket.poll_read(cx, room)) {
-            Ok(0) => {
-                self.source_ended(from);
-                return Poll::Ready(Ok(()));
-            }
-            Ok(len) => len,
-            Err(error) => {
-                self.state = State::Cut(Cut::Reset(error));
-                return Poll::Ready(Ok(()));
+        let backlog = from.seal.as_ref().is_some_and(|seal| seal.has_backlog());
+        let room = input
+            .get_mut(start..start + self.read_max)
+            .unwrap_or_default();
+        let len = if backlog {
+            0
+        } else {
+            match ready!(from.socket.poll_read(cx, room)) {
+                Ok(0) => {
+                    self.source_ended(from);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(len) => len,
+                Err(error) => {
+                    self.state = State::Cut(Cut::Reset(error));
+                    return Poll::Ready(Ok(()));
+                }
             }
         };
-        self.count_read(len);
+        if !backlog {
+            self.count_read(len);
+        }
         let filled = input.get_mut(..start + len).unwrap_or_default();
         match &mut from.seal {
             Some(seal) => {
-                self.open(seal, filled, to, back, output);
+                self.open(seal, filled, to, back, output, budget);
+                self.adapt(len, seal.has_backlog());
                 self.send(cx, to, output.filled())
             }
             None => {
@@ -310,6 +334,16 @@ impl Flow {
         }
     }
 
+    /// Reads less from a source whose records are so small that a turn does not open all of a read, and
+    /// more again when it does.
+    const fn adapt(&mut self, read: usize, backlog: bool) {
+        if backlog {
+            self.read_max = READ_LITTLE;
+        } else if read == self.read_max && read < READ_CHUNK {
+            self.read_max = read * 2;
+        }
+    }
+
     /// Opens what was read; plaintext goes to `output`, sealed again where the sink is.
     fn open(
         &mut self,
@@ -318,6 +352,7 @@ impl Flow {
         to: &mut Leg,
         back: &mut Self,
         output: &mut OutBuf,
+        budget: &mut Budget,
     ) {
         let mut replies = OutBuf::default();
         let mut sealing = Ok(());
@@ -329,7 +364,7 @@ impl Flow {
                 Some(_) => {}
             }
         };
-        let opened = seal.open(filled, pass_on, &mut replies);
+        let opened = seal.open(filled, pass_on, &mut replies, budget);
         back.reply(replies.filled());
         match (sealing, opened.end) {
             (Err(error), _) | (_, Some(SealEnd::Failed(error))) => {

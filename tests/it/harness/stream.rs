@@ -230,6 +230,38 @@ impl Stream {
         Ok(())
     }
 
+    /// `data` in records of `len` bytes each, to be written in the order in which they were made.
+    pub fn records(&self, data: &[u8], len: usize) -> Vec<u8> {
+        let mut records = Vec::new();
+        self.tls(|tls| {
+            for part in data.chunks(len) {
+                tls.conn.writer().write_all(part).unwrap();
+                take_records(&mut tls.conn, &mut records);
+            }
+        });
+        records
+    }
+
+    /// So many requests for new keys, to be written in the order in which they were made.
+    pub fn key_updates(&self, count: usize) -> Vec<u8> {
+        let mut records = Vec::new();
+        self.tls(|tls| {
+            for _ in 0..count {
+                tls.conn.refresh_traffic_keys().unwrap();
+                take_records(&mut tls.conn, &mut records);
+            }
+        });
+        records
+    }
+
+    /// Sends all of it in records of `len` bytes each, and then asks for new keys, so often.
+    pub fn send_in_records(&self, data: &[u8], len: usize, key_updates: usize) {
+        let _turn = self.0.writing.lock().unwrap();
+        let mut records = self.records(data, len);
+        records.extend(self.key_updates(key_updates));
+        self.write_raw(&records).unwrap();
+    }
+
     /// Puts bytes on the wire as they are, whatever TLS would say.
     pub fn write_raw(&self, data: &[u8]) -> io::Result<()> {
         match &self.0.socket {
