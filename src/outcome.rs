@@ -200,6 +200,7 @@ reasons! {
     QueueFull "queue_full" POLICY, "Every origin had as many connections as it may, and `queue` was full.";
     QueueTimeout "queue_timeout" POLICY, "No origin had room for the connection within `queue_timeout`.";
     OriginResolve "origin_resolve" ORIGIN, "The origin's name could not be resolved.";
+    OriginLoop "origin_loop" PROXY, "The origin's address is one that this process listens at itself: the connection would come back to it.";
     OriginRefused "origin_refused" ORIGIN, "The origin refused the connection.";
     OriginUnreachable "origin_unreachable" ORIGIN, "No way to the origin.";
     OriginConnectTimeout "origin_connect_timeout" ORIGIN, "The origin did not answer in time.";

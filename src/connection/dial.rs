@@ -15,7 +15,9 @@ use crate::leg::Leg;
 use crate::outcome::{Failure, Fault, Reason, Stage};
 use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
 use crate::tls::facts::TlsFacts;
-use crate::upstream::{self, Address, Ask, Group, Held, Origins, Picked, Unpicked};
+use crate::upstream::{
+    self, Address, Ask, Group, Held, Listeners, Origin, Origins, Picked, Unpicked,
+};
 
 /// How long one address has before another one of the same name is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -23,6 +25,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// What is to be reached, and how.
 pub(super) struct Call<'a> {
     pub(super) origins: &'a Origins,
+    /// Where this process listens.
+    pub(super) listeners: &'a Listeners,
     /// The PROXY header that comes before all else, if one is sent.
     pub(super) header: Option<&'a [u8]>,
     pub(super) tls: Option<&'a ClientSide>,
@@ -174,7 +178,9 @@ impl Call<'_> {
             .min(Instant::now() + self.origins.connect.timeout);
         let sealed = async {
             record.enter(Stage::Connect);
-            let mut leg = self.connect(&picked.address, deadline).await?;
+            let mut leg = self
+                .connect(&picked.origin, &picked.address, deadline)
+                .await?;
             self.greet(&mut leg, picked, deadline, record).await?;
             record.enter(Stage::OriginTls);
             let sealed = self.seal(tls, picked, &mut leg, deadline, Offer::Nothing);
@@ -210,8 +216,8 @@ impl Call<'_> {
         picked: &mut Picked,
         deadline: Instant,
     ) -> Result<Leg, OriginRefusal> {
-        let address = picked.address.clone();
-        let mut first = pin!(self.connect(&address, deadline));
+        let (origin, address) = (Arc::clone(&picked.origin), picked.address.clone());
+        let mut first = pin!(self.connect(&origin, &address, deadline));
         if let Ok(connected) = timeout(HEAD_START, &mut first).await {
             return connected;
         }
@@ -219,7 +225,7 @@ impl Call<'_> {
             return first.await;
         };
         let address = other.address.clone();
-        let mut second = pin!(self.connect(&address, deadline));
+        let mut second = pin!(self.connect(&origin, &address, deadline));
         let (connected, is_first) = tokio::select! {
             connected = &mut first => (connected, true),
             connected = &mut second => (connected, false),
@@ -261,7 +267,18 @@ impl Call<'_> {
         sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
     }
 
-    async fn connect(&self, address: &Address, deadline: Instant) -> Result<Leg, OriginRefusal> {
+    async fn connect(
+        &self,
+        origin: &Origin,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Leg, OriginRefusal> {
+        if self.listeners.lead_back(&origin.address, address) {
+            let failure = Failure::new(Reason::OriginLoop);
+            return Err(retry(
+                failure.detail(format!("this process listens at {address}")),
+            ));
+        }
         let connect = &self.origins.connect;
         let connecting = upstream::connect(address, &self.origins.tcp, &connect.sources);
         match timeout_at(deadline, connecting).await {

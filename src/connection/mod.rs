@@ -38,7 +38,7 @@ use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
 use crate::tls::shown::Shown;
 use crate::tls::{blame, words};
-use crate::upstream::Held;
+use crate::upstream::{Held, Listeners};
 
 /// What every connection of a worker shares.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct Surroundings {
     pub handshakes: Gate,
     /// The permits for large ClientHellos.
     pub large_hellos: Gate,
+    /// Where this process listens: nobody is connected to that by a name.
+    pub listeners: Arc<Listeners>,
 }
 
 impl Surroundings {
@@ -400,6 +402,7 @@ impl Journey<'_> {
         };
         let call = dial::Call {
             origins: &route.upstream.origins,
+            listeners: &self.around.listeners,
             header,
             tls,
             source: self.source.map(|address| address.ip()),

@@ -57,6 +57,17 @@ impl Bound {
         Ok(())
     }
 
+    /// The address that TCP clients reach it at; absent for a unix socket.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        let socket = SockRef::from(self.sockets.first()?);
+        socket.local_addr().ok()?.as_socket()
+    }
+
+    /// The path of a unix socket of ours, and its device and inode.
+    pub fn unix(&self) -> Option<(&Path, (u64, u64))> {
+        self.file.as_ref()?.identity()
+    }
+
     /// Gives a socket that stays the options that its endpoint has now.
     pub fn retune(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
         if let Listen::Unix {

@@ -103,6 +103,12 @@ impl SocketFile {
         Ok(file)
     }
 
+    /// Its path, and its device and inode.
+    pub(super) fn identity(&self) -> Option<(&Path, (u64, u64))> {
+        let stat = rustix::fs::fstat(&self.file).ok()?;
+        Some((&self.path, (stat.st_dev, stat.st_ino)))
+    }
+
     /// Gives the file another owner or other permissions, if they are others. Only the file that was
     /// made by [`SocketFile::bind`] is touched; it is an error if its path no longer leads to it.
     pub(super) fn change(&mut self, ownership: Ownership) -> io::Result<()> {

@@ -13,11 +13,14 @@ use tracing::warn;
 use super::worker::{Message, NewDoor, Workers};
 use crate::endpoint::{self, Beside, BindError, Bound, DoorState};
 use crate::snapshot::{Endpoint, Listen, Place, Snapshot};
+use crate::upstream::{Listener, Listeners};
 
 /// The doors that are open.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     open: HashMap<Place, Door>,
+    /// Told to the connections, which are not to dial them.
+    listeners: Arc<Listeners>,
     /// Endpoints that were closed by hand, until a reload of the configuration.
     pub(super) closed: HashSet<Arc<str>>,
 }
@@ -35,6 +38,14 @@ struct Door {
 pub(super) struct NewDoors(Vec<(Place, Door)>);
 
 impl Doors {
+    /// None yet; `listeners` is told of all that are opened and closed by a configuration.
+    pub(super) fn telling(listeners: Arc<Listeners>) -> Self {
+        Self {
+            listeners,
+            ..Self::default()
+        }
+    }
+
     /// Binds the places of the first snapshot; all of them, or none.
     pub(super) fn first(snapshot: &Snapshot, workers: usize) -> Result<NewDoors, Vec<BindError>> {
         Self::default().bind_beside(snapshot, workers, Beside::Nothing)
@@ -102,7 +113,21 @@ impl Doors {
             door.state.send_replace(DoorState::Open);
             self.open.insert(place, door);
         }
+        self.listeners.set(self.listeners());
         closed
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let bound = self.open.values().flat_map(|door| &door.bound);
+        let listeners = bound.filter_map(|bound| match (bound.tcp(), bound.unix()) {
+            (Some(address), _) => Some(Listener::Tcp(address)),
+            (None, Some((path, file))) => Some(Listener::Unix {
+                path: path.to_owned(),
+                file,
+            }),
+            (None, None) => None,
+        });
+        listeners.collect()
     }
 
     fn retune(&mut self, snapshot: &Snapshot) {

@@ -203,6 +203,7 @@ impl Server {
             pending: self.pending.shard(0),
             handshakes: self.handshakes.clone(),
             large_hellos: Gate::new(Surroundings::LARGE_HELLOS),
+            listeners: Arc::default(),
         });
         let census = Arc::new(Census::default());
         let (crew, threads) = self.spawn_workers(&around, &census).map_err(system)?;
@@ -255,7 +256,7 @@ impl Server {
             _admin: admin,
             running: self.running,
             live: self.live,
-            doors: Doors::default(),
+            doors: Doors::telling(Arc::clone(&hands.around.listeners)),
             crew: hands.crew,
             around: hands.around,
             census: hands.census,

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Directory, End, Lettered, NameServer, Proxy, Says, blackhole, eventually};
+use crate::harness::{
+    Directory, End, Lettered, NameServer, Origin, Port, Proxy, Says, blackhole, eventually,
+};
 
 fn addresses(origins: &[Lettered]) -> Vec<SocketAddr> {
     origins.iter().map(Lettered::address).collect()
@@ -189,4 +191,50 @@ fn addresses_of_this_machine_s_own_list_need_no_server() {
         .resolving_by(&NameServer::new(), &Directory::new())
         .start();
     assert_eq!(proxy.letters(2), "aa");
+}
+
+#[test]
+fn a_name_that_stands_for_an_endpoint_of_ours_is_not_dialled() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let port = Port::reserve();
+    server.addresses("app.test", &[port.address()]);
+    let proxy = hosted(&server, &directory, port.number())
+        .listen(&port.address().to_string())
+        .start();
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    proxy
+        .outcome_of(&client)
+        .must_be("origin_loop")
+        .must_have("fault", "proxy")
+        .must_have("stage", "connect");
+    assert_eq!(proxy.records_left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_link_to_a_unix_endpoint_of_ours_is_not_dialled() {
+    let draft = Proxy::builder();
+    let (socket, alias) = (draft.path("edge.sock"), draft.path("alias.sock"));
+    std::os::unix::fs::symlink(&socket, &alias).unwrap();
+    let proxy = draft
+        .forward(&format!("unix:{alias}"))
+        .listen(&format!("unix:{socket}"))
+        .start();
+    let client = proxy.dial("forward");
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+    proxy.outcome().must_be("origin_loop");
+    assert_eq!(proxy.records_left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_chain_of_endpoints_that_is_written_with_addresses_is_dialled() {
+    let origin = Origin::echo();
+    let port = Port::reserve();
+    let proxy = Proxy::builder()
+        .endpoint("last", "tcp")
+        .listen(&port.address().to_string())
+        .route("forward", "", &origin)
+        .forward(&port.address())
+        .start();
+    proxy.dial("forward").must_echo(b"x");
 }

@@ -1,0 +1,144 @@
+//! The places that this process listens at. An origin that is one of them leads back to us, and with a
+//! route that leads there again one client becomes as many connections as there can be.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::Address;
+
+/// A place that is listened at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// An address of this machine, or all of one or both families.
+    Tcp(SocketAddr),
+    /// The file of a unix socket.
+    Unix {
+        /// Its path, as configured.
+        path: PathBuf,
+        /// Its device and inode.
+        file: (u64, u64),
+    },
+}
+
+/// What this process listens at now. Cheap to look at.
+#[derive(Debug, Default)]
+pub struct Listeners(ArcSwap<Vec<Listener>>);
+
+impl Listeners {
+    /// Puts these in the place of the present ones.
+    pub fn set(&self, listeners: Vec<Listener>) {
+        self.0.store(Arc::new(listeners));
+    }
+
+    /// Whether `address`, which the origin configured as `origin` is at, is a place that we listen at,
+    /// and is not known from the configuration to be one: a chain of endpoints that is written with
+    /// addresses has been found to have an end when the configuration was compiled.
+    pub fn lead_back(&self, origin: &Address, address: &Address) -> bool {
+        let listeners = self.0.load();
+        match address {
+            Address::Ip(address) => {
+                let address = canonical(*address);
+                let is_literal = match origin {
+                    Address::Ip(_) => true,
+                    Address::Host(host, _) => host.eq_ignore_ascii_case("localhost"),
+                    Address::Srv(_) | Address::Unix(_) => false,
+                };
+                listeners.iter().any(|listener| match listener {
+                    Listener::Tcp(at) => {
+                        let at = canonical(*at);
+                        let known = is_literal && (at.ip() == address.ip() || is_loopback(address));
+                        !known && answers(at, address)
+                    }
+                    Listener::Unix { .. } => false,
+                })
+            }
+            Address::Unix(path) => listeners.iter().any(|listener| match listener {
+                Listener::Unix { path: known, file } => known != path && is_file(path, *file),
+                Listener::Tcp(_) => false,
+            }),
+            Address::Host(..) | Address::Srv(_) => false,
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Connecting to the unspecified address reaches loopback.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().is_loopback() || address.ip().is_unspecified()
+}
+
+/// Whether who listens at `at` is reached by `address`.
+fn answers(at: SocketAddr, address: SocketAddr) -> bool {
+    at.port() == address.port()
+        && (at.ip() == address.ip() || (at.ip().is_unspecified() && is_here(address)))
+}
+
+/// Whether an address is one of this machine: one that it would dial it from. Nothing is sent for this.
+fn is_here(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(address)?;
+        socket.local_addr()
+    };
+    is_loopback(address) || source().is_ok_and(|source| source.ip() == address.ip())
+}
+
+fn is_file(path: &Path, file: (u64, u64)) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| (meta.dev(), meta.ino()) == file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Address {
+        Address::Ip(text.parse().unwrap())
+    }
+
+    fn leads_back(listener: &str, origin: &Address, address: &str) -> bool {
+        let listeners = Listeners::default();
+        listeners.set(vec![Listener::Tcp(listener.parse().unwrap())]);
+        listeners.lead_back(origin, &ip(address))
+    }
+
+    #[test]
+    fn a_name_that_stands_for_a_place_of_ours_leads_back() {
+        let name = Address::Host("app.test".into(), 443);
+        for (listener, address, ours) in [
+            ("127.0.0.1:443", "127.0.0.1:443", true),
+            ("127.0.0.1:443", "[::ffff:127.0.0.1]:443", true),
+            ("127.0.0.1:443", "127.0.0.1:444", false),
+            ("127.0.0.1:443", "127.0.0.2:443", false),
+            ("0.0.0.0:443", "127.0.0.2:443", true),
+            ("[::]:443", "127.0.0.1:443", true),
+            ("[::]:443", "192.0.2.1:443", false),
+        ] {
+            assert_eq!(
+                leads_back(listener, &name, address),
+                ours,
+                "{listener} {address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_chain_that_the_configuration_spells_out_does_not() {
+        let literal = ip("127.0.0.1:443");
+        assert!(!leads_back("127.0.0.1:443", &literal, "127.0.0.1:443"));
+        assert!(!leads_back("[::]:443", &literal, "127.0.0.1:443"));
+        let localhost = Address::Host("localhost".into(), 443);
+        assert!(!leads_back("0.0.0.0:443", &localhost, "127.0.0.1:443"));
+    }
+}
