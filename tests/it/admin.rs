@@ -439,3 +439,24 @@ fn it_answers_while_connections_have_all_descriptors_that_there_are_for_them() {
     let complaints = proxy.log();
     assert!(!complaints.iter().any(|line| line.contains("ran out")));
 }
+
+#[test]
+fn a_body_of_two_lengths_is_refused() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let socket = proxy.admin_socket();
+    for lengths in [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 2",
+        "Transfer-Encoding: chunked",
+    ] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request =
+            format!("POST /reload HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 411 "), "{lengths}: {answer}");
+    }
+}
