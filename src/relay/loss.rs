@@ -69,15 +69,22 @@ impl Exchange {
         if self.down == 0 {
             self.up > 0 && !self.origin.ended
         } else {
-            self.up_since_down > LAST_WORDS
+            !self.client.ended && self.up_since_down > LAST_WORDS
         }
     }
 
     /// An origin that leaves a client who is still there may have been in the middle of an answer, or
     /// somebody else has cut it off. After the client's end it is done, unless it has not answered at
-    /// all, or was answering.
+    /// all, or was answering. After its own end its answer is whole, and a client who sends more than a
+    /// last word is in the middle.
     const fn origin_left_in_the_middle(&self) -> bool {
-        !self.client.ended || (self.down == 0 && self.up > 0) || self.down_since_end > LAST_WORDS
+        if self.origin.ended {
+            !self.client.ended && self.up_since_down > LAST_WORDS
+        } else {
+            !self.client.ended
+                || (self.down == 0 && self.up > 0)
+                || self.down_since_end > LAST_WORDS
+        }
     }
 }
 
@@ -156,6 +163,7 @@ mod tests {
             ("it says as much as a goodbye may be", Exchange { up_since_down: LAST_WORDS, ..answered }, Loss::None),
             ("it was uploading", Exchange { up_since_down: LAST_WORDS + 1, ..answered }, Loss::Possible),
             ("it was uploading to an origin that has ended", Exchange { up_since_down: 1 << 20, origin: ENDED, ..answered }, Loss::Possible),
+            ("it had uploaded, ended, and declines the answer", Exchange { up_since_down: 1 << 20, client: ENDED, ..answered }, Loss::None),
             ("it came and said nothing (a probe)", Exchange::default(), Loss::None),
             ("it was greeted and said nothing (a probe)", Exchange { down: 80, ..Exchange::default() }, Loss::None),
             ("it gave up waiting for its first answer", Exchange { up: 1, up_since_down: 1, ..Exchange::default() }, Loss::Possible),
@@ -186,6 +194,9 @@ mod tests {
             ("nobody has said anything", Exchange { up: 0, down: 0, ..answered }, Loss::None),
             ("a byte for it was still with us", Exchange { origin: holding(1), ..answered }, Loss::Possible),
             ("an upload was still coming for it", Exchange { origin: late(16 << 10), ..answered }, Loss::Possible),
+            ("it had ended before, and a last word met nobody", Exchange { origin: ENDED, up_since_down: 31, ..ANSWERED }, Loss::None),
+            ("it had ended before, in the middle of an upload that we have sent", Exchange { origin: ENDED, up_since_down: 64 << 10, ..ANSWERED }, Loss::Possible),
+            ("both had ended", Exchange { origin: ENDED, up_since_down: 64 << 10, ..answered }, Loss::None),
             ("it had ended before, and declines a last word", Exchange { origin: Peer { held: 24, ..ENDED }, ..answered }, Loss::None),
             ("it had ended before, in the middle of an upload", Exchange { origin: Peer { held: 64 << 10, ..ENDED }, ..answered }, Loss::Possible),
             ("much of an upload has not reached it", Exchange { origin: unacknowledged(UNACKNOWLEDGED + 1), ..answered }, Loss::Possible),

@@ -216,3 +216,17 @@ fn a_client_that_resets_after_the_origins_end_is_no_fault() {
     assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
     is_no_fault(&proxy.outcome_from(address), "client_reset");
 }
+
+#[test]
+fn an_origin_that_ends_and_closes_in_the_middle_of_an_upload_is_a_fault() {
+    let origin = Origin::plain().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.end();
+    });
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
+    while client.try_send(noise(64 << 10, 7)).is_ok() {}
+    is_fault_of(&proxy.outcome_of(&client), "origin_reset", "origin");
+}
