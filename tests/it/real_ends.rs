@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::harness::{
-    Directory, Exposition, Finished, Origin, Proxy, Service, eventually, finish, firing, output,
+    Directory, Exposition, Finished, Origin, Proxy, Service, command, eventually, finish, firing,
+    output,
 };
 use crate::real_services::{mosquitto, postgres, redis, with_certificate};
 use crate::real_web::{curl, nginx};
@@ -23,15 +24,28 @@ fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished) {
         page
     };
     let mut scrapes: Vec<Exposition> = vec![scrape()];
+    let mut overtaken = 0;
     for _ in 0..2 {
         for _ in 0..TIMES {
             run().must_exit_with(0);
             let record = proxy.outcome();
             let reason = record.reason();
             assert!(reasons.contains(&reason), "{reasons:?}: {record:?}");
-            record.must_have("after", "relay").must_have("fault", "");
+            record.must_have("after", "relay");
+            // Where the client's TLS does not end with us, its last word is not known as one, and the
+            // origin's answer to it, a reset, may overtake its end.
+            let opaque = ["forward", "passthrough"].contains(&record.text("mode"));
+            if opaque && reason == "origin_reset" && record.has("fault") {
+                overtaken += 1;
+                continue;
+            }
+            record.must_have("fault", "");
         }
         scrapes.push(scrape());
+    }
+    assert!(overtaken <= 1, "{overtaken} of {}", 2 * TIMES);
+    if overtaken > 0 {
+        return;
     }
     let fired = firing(&scrapes);
     assert!(fired.is_empty(), "{fired:?}");
@@ -250,6 +264,55 @@ fn s_client_ends_without_a_fault() {
         ];
         ends_well(&proxy, &["ok"], || output("openssl", &arguments, "hello\n"));
     }
+}
+
+/// HAProxy resets its checks: some before our handshake is done, which is told but fires nothing.
+#[test]
+fn haproxys_checks_fire_no_alert() {
+    let directory = with_certificate();
+    let (plain, sealed) = (nginx(&directory, false), nginx(&directory, true));
+    let proxy = Proxy::builder()
+        .terminate("a.test", &plain)
+        .passthrough("origin.test", &sealed)
+        .forward(&plain)
+        .admin()
+        .start();
+    let before = proxy.metrics();
+    let (edge, forward) = (proxy.place("edge"), proxy.place("forward"));
+    let by_tls = |name: &str| {
+        format!("  server {name} {edge} check inter 100ms check-ssl verify none check-sni {name}\n")
+    };
+    let connects = format!("  server forward {forward} check inter 100ms\n");
+    let asks = connects.clone() + &by_tls("a.test");
+    let connects = asks.clone() + &by_tls("origin.test");
+    let _haproxy = Service::start(|port| {
+        let text = format!(
+            "defaults\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n\
+             listen own\n  bind 127.0.0.1:{port}\n\
+             backend connects\n{connects}\
+             backend asks\n  mode http\n  option httpchk GET /\n{asks}"
+        );
+        let file = directory.write("haproxy.cfg", text);
+        let mut haproxy = command("haproxy");
+        haproxy.arg("-db").arg("-f").arg(file);
+        haproxy
+    });
+    let mut scrapes = vec![before];
+    for _ in 0..3 {
+        for record in proxy.outcomes(20) {
+            let reasons: &[&str] = match record.text("after") {
+                "relay" => {
+                    record.must_have("fault", "");
+                    &["ok", "client_reset", "client_truncated"]
+                }
+                _ => &["client_reset"],
+            };
+            assert!(reasons.contains(&record.reason()), "{record:?}");
+        }
+        scrapes.push(proxy.metrics());
+    }
+    let fired = firing(&scrapes);
+    assert!(fired.is_empty(), "{fired:?}");
 }
 
 /// Where `scripts/test.sh` puts a Python with grpcio, if it can be had.

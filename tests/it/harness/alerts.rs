@@ -236,13 +236,13 @@ impl<'a> Query<'a> {
         Value::Vector(samples.map(|(l, number)| (l.clone(), number)).collect())
     }
 
-    /// `{LABEL="VALUE", …}`, with `=`, `!=` or `=~` over alternatives.
+    /// `{LABEL="VALUE", …}`, with `=`, `!=`, or `=~` and `!~` over alternatives.
     fn matchers(&mut self) -> impl Fn(&Labels) -> bool + use<> {
         let mut all: Vec<(String, &str, Vec<String>)> = Vec::new();
         if self.takes("{") {
             while !self.takes("}") {
                 let label = self.word().to_owned();
-                let operator = ["!=", "=~", "="].into_iter().find(|o| self.takes(o));
+                let operator = ["!=", "!~", "=~", "="].into_iter().find(|o| self.takes(o));
                 self.must_take("\"");
                 let (text, rest) = self.rest.split_once('"').unwrap();
                 self.rest = rest;
@@ -254,7 +254,7 @@ impl<'a> Query<'a> {
         move |labels| {
             all.iter().all(|(label, operator, values)| {
                 let own = labels.get(label).map_or("", String::as_str);
-                values.iter().any(|value| value == own) == (*operator != "!=")
+                values.iter().any(|value| value == own) != operator.starts_with('!')
             })
         }
     }
