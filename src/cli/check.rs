@@ -53,7 +53,7 @@ pub(super) fn main(args: &Args) -> Exit {
     if !problems.is_empty() {
         complain(&loaded.report());
     }
-    if problems.has_errors() || (args.strict && !problems.is_empty()) {
+    if problems.has_errors() || (args.strict && problems.has_warnings()) {
         return Exit::Bad;
     }
     if args.against_running {

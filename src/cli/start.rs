@@ -40,6 +40,9 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
     for doubt in loaded.told(Severity::Warning) {
         warn!("{doubt}");
     }
+    for notice in loaded.told(Severity::Notice) {
+        info!("{notice}");
+    }
     let boot = Boot {
         source,
         loaded,

@@ -1,48 +1,198 @@
-//! Directories of certificates with their keys.
+//! Directories of certificates with their keys: which pairs are there, what is only half there, and what
+//! is no certificate for an endpoint.
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::file::{MaterialError, cannot_read};
-use super::pair::PairFiles;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Every pair in a directory, by name: NAME.pem with NAME.key, and NAME/fullchain.pem with
-/// NAME/privkey.pem.
-pub fn pairs(dir: &Path) -> Result<Vec<(String, PairFiles)>, MaterialError> {
-    let entries = fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))?;
-    let mut entries: Vec<_> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
-    entries.sort();
-    let pair = |path: &PathBuf| {
-        let (cert, key) = if path.is_dir() {
-            (path.join("fullchain.pem"), path.join("privkey.pem"))
-        } else if path.extension().is_some_and(|extension| extension == "pem") {
-            (path.clone(), path.with_extension("key"))
-        } else {
-            return None;
-        };
-        let files = PairFiles {
-            cert,
-            key,
-            ocsp: None,
-        };
-        // A directory's name is a host's, dots and all.
-        let name = if path.is_dir() {
-            path.file_name()
-        } else {
-            path.file_stem()
-        };
-        (files.cert.exists() && files.key.exists()).then(|| (text(name), files))
-    };
-    let found: Vec<_> = entries.iter().filter_map(pair).collect();
-    if found.is_empty() {
-        return Err(
-            MaterialError::new(dir, "holds no pair of certificate and key").help(
-                "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem",
-            ),
-        );
+use super::file::{Contents, MaterialError, cannot_read};
+use super::pair::PairFiles;
+use super::pem;
+
+/// A pair and the name it goes by.
+pub type Named = (String, PairFiles);
+
+/// What a directory holds.
+#[derive(Default)]
+pub struct Directory {
+    /// The pairs.
+    pub pairs: Vec<Named>,
+    /// Those of which a part is missing or cannot be looked at, and why.
+    pub halves: Vec<(Named, MaterialError)>,
+    /// What is whole, and not for an endpoint: CAs, and certificates of clients.
+    pub others: Vec<MaterialError>,
+}
+
+/// What is told when there is none.
+const A_PAIR_IS: &str =
+    "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
+
+/// Reads a directory: NAME.pem with NAME.key, and NAME/fullchain.pem with NAME/privkey.pem. Names that
+/// begin with a dot are passed over: Kubernetes keeps the content of a volume in `..data`, and editors
+/// keep their own files so.
+///
+/// # Errors
+///
+/// When it cannot be read, or holds nothing at all of a pair.
+pub fn read(dir: &Path) -> Result<Directory, MaterialError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))? {
+        paths.push(entry.map_err(|e| cannot_read(dir, &e))?.path());
+    }
+    paths.retain(|path| !text(path.file_name()).starts_with('.'));
+    paths.sort();
+    let mut found = Directory::default();
+    for path in &paths {
+        found.add(path);
+    }
+    if found.pairs.is_empty() && found.halves.is_empty() {
+        return Err(match found.others.pop() {
+            Some(other) => other,
+            None => MaterialError::new(dir, "holds no pair of certificate and key").help(A_PAIR_IS),
+        });
     }
     Ok(found)
+}
+
+impl Directory {
+    fn add(&mut self, path: &Path) {
+        let extension = path.extension().and_then(OsStr::to_str);
+        let (name, cert, key) = match (fs::metadata(path), extension) {
+            (Ok(meta), _) if meta.is_dir() => (
+                path.file_name(),
+                path.join("fullchain.pem"),
+                path.join("privkey.pem"),
+            ),
+            (_, Some("pem")) if is_mkcert_key(path) => return,
+            (_, Some("pem")) => (path.file_stem(), path.into(), path.with_extension("key")),
+            // With its certificate beside it, it has its turn there.
+            (_, Some("key")) if look(&path.with_extension("pem")).is_ok_and(|there| !there) => {
+                (path.file_stem(), path.with_extension("pem"), path.into())
+            }
+            // A link to a directory that is not there, or not for us to see.
+            (Err(error), _) if extension != Some("key") => {
+                let whole = (path.join("fullchain.pem"), path.join("privkey.pem"));
+                let named = named(path.file_name(), whole.0, whole.1);
+                return self.halves.push((named, unseen(path, &error)));
+            }
+            _ => return,
+        };
+        let named = named(name, cert, key);
+        let (cert, key) = (&named.1.cert, &named.1.key);
+        let missing = match (look(cert), look(key)) {
+            (Ok(true), Ok(true)) => return self.add_pair(named),
+            // A directory of other things.
+            (Ok(false), Ok(false)) => return,
+            (Err(error), _) | (_, Err(error)) => error,
+            (Ok(true), Ok(false)) => match foreign(cert) {
+                Some(why) => return self.add_other(cert, why),
+                None => is_missing(key, cert),
+            },
+            (Ok(false), Ok(true)) => is_missing(cert, key),
+        };
+        self.halves.push((named, missing));
+    }
+
+    fn add_pair(&mut self, named: Named) {
+        match foreign(&named.1.cert) {
+            Some(why) => self.add_other(&named.1.cert, why),
+            None => self.pairs.push(named),
+        }
+    }
+
+    fn add_other(&mut self, cert: &Path, why: &str) {
+        let help = "name it by `cert` and `key` if it is to be presented all the same";
+        self.others.push(MaterialError::new(cert, why).help(help));
+    }
+}
+
+fn named(name: Option<&OsStr>, cert: PathBuf, key: PathBuf) -> Named {
+    let files = PairFiles {
+        cert,
+        key,
+        ocsp: None,
+    };
+    (text(name), files)
+}
+
+/// Why a certificate that is whole is not for an endpoint. One that cannot be read is another matter,
+/// which is told when its pair is.
+fn foreign(cert: &Path) -> Option<&'static str> {
+    let contents = Contents::read(cert).ok()?;
+    let chain = pem::chain(&contents.bytes).ok()?;
+    let (_, leaf) = X509Certificate::from_der(&chain.first()?.value).ok()?;
+    let is_host = |name: &GeneralName<'_>| {
+        matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_))
+    };
+    let sans = leaf.subject_alternative_name().ok().flatten();
+    let names_host = sans.is_some_and(|sans| sans.value.general_names.iter().any(is_host));
+    let is_for_clients = leaf
+        .extended_key_usage()
+        .ok()
+        .flatten()
+        .is_some_and(|usage| {
+            usage.value.client_auth && !usage.value.server_auth && !usage.value.any
+        });
+    if leaf.is_ca() && !names_host {
+        Some("is a CA's certificate, and not presented to clients")
+    } else if is_for_clients {
+        Some("is a certificate for clients alone, and not presented to any")
+    } else {
+        None
+    }
+}
+
+/// Whether a file is there; the error, if that cannot be known, or it is a link that leads nowhere.
+fn look(path: &Path) -> Result<bool, MaterialError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unseen(path, &error)),
+        Ok(_) => match fs::metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) => Err(unseen(path, &error)),
+        },
+    }
+}
+
+fn unseen(path: &Path, error: &io::Error) -> MaterialError {
+    if error.kind() == ErrorKind::NotFound {
+        let found = MaterialError::new(path, "is a link to something that is not there");
+        return found.help("renew the certificate, or remove the link");
+    }
+    cannot_read(path, error).help(
+        "let the user that Reseal runs as look into every directory on the way, and read the file: chmod and chgrp, or setfacl",
+    )
+}
+
+fn is_missing(absent: &Path, there: &Path) -> MaterialError {
+    let error = MaterialError::new(
+        there,
+        format_args!("there is no {} beside it", text(absent.file_name())),
+    );
+    let mkcert = mkcert_key(there);
+    match mkcert.file_name().filter(|_| mkcert.exists()) {
+        Some(key) => error.help(format!(
+            "rename {} to {}",
+            text(Some(key)),
+            text(absent.file_name())
+        )),
+        None => error.help(A_PAIR_IS),
+    }
+}
+
+/// What mkcert calls the key of a certificate.
+fn mkcert_key(cert: &Path) -> PathBuf {
+    cert.with_file_name(format!("{}-key.pem", text(cert.file_stem())))
+}
+
+/// Whether mkcert has made this key for a certificate beside it, where it is told of.
+fn is_mkcert_key(path: &Path) -> bool {
+    let stem = text(path.file_stem());
+    stem.strip_suffix("-key")
+        .is_some_and(|cert| path.with_file_name(format!("{cert}.pem")).exists())
 }
 
 fn text(name: Option<&OsStr>) -> String {

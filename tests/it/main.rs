@@ -34,6 +34,7 @@ mod ctl;
 mod cut_faults;
 mod cuts;
 mod descriptors;
+mod directories;
 mod early_data;
 mod ends;
 mod explain;

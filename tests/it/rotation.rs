@@ -247,6 +247,29 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
 }
 
 #[test]
+fn a_renewal_of_which_half_is_there_or_not_understood_keeps_the_old_certificate() {
+    let origin = Origin::echo();
+    let old = pki().edge(&["a.test"]);
+    let proxy = proxy(&origin, "{ dir: live }", |directory, _| {
+        put_pair(&directory.join("live"), &old);
+    });
+    let directory = proxy.directory();
+    let live = directory.join("live");
+    fs::remove_file(live.join("pair.key")).unwrap();
+    proxy.log_line(|line| line.contains("pair.key") && line.contains("stays in use"));
+    assert!(serves(&proxy, &old));
+    // Two certificates that were joined on one line: a part would be lost.
+    let next = pki().edge(&["a.test"]);
+    let joined = format!("{}{}", next.cert.trim_end(), pki().edge.pem());
+    put(&live.join("pair.key"), &next.key);
+    put(&live.join("pair.pem"), &joined);
+    proxy.log_line(|line| line.contains("glued") && line.contains("stays in use"));
+    assert!(serves(&proxy, &old));
+    put_pair(&live, &next);
+    must_come_to_serve(&proxy, &next);
+}
+
+#[test]
 fn a_default_route_keeps_its_certificate_whatever_comes_to_the_directory() {
     let origin = Origin::echo();
     let draft = Proxy::builder();

@@ -1,7 +1,7 @@
 //! What the files of a configuration hold: each read once however often it is named, and kept for
 //! the case that a later reading of it fails.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Materials {
     lists: Shelf<Vec<PathBuf>, Arc<RevocationLists>>,
     pairs: Shelf<PairFiles, Arc<Pair>>,
     secrets: Shelf<PathBuf, TicketSecret>,
-    directories: Shelf<PathBuf, Vec<(String, PairFiles)>>,
+    directories: Shelf<PathBuf, Vec<directory::Named>>,
     tokens: Shelf<PathBuf, Token>,
     system: Option<Option<Arc<Authorities>>>,
     /// What each endpoint has presented.
@@ -477,13 +477,44 @@ impl Compiler<'_> {
         true
     }
 
-    /// The pairs in a directory, by name.
-    pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<(String, PairFiles)>> {
+    /// The pairs in a directory, by name. Half a pair is told and left out; when materials are renewed
+    /// and it was whole before, it is read as it is, so that what it held before stays.
+    pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
+        let kept = self.kept.iter();
+        let known: HashSet<_> = kept.flat_map(|kept| kept.pairs.keys().cloned()).collect();
         self.material(
             at,
             |m| &mut m.directories,
             dir.clone(),
-            |_| Ok(directory::pairs(&dir)?),
+            |problems| {
+                let directory::Directory {
+                    mut pairs,
+                    halves,
+                    others,
+                } = directory::read(&dir)?;
+                let mut unknown = Vec::new();
+                for (named, why) in halves {
+                    if known.contains(&named.1) {
+                        pairs.push(named);
+                    } else {
+                        unknown.push(why);
+                    }
+                }
+                pairs.sort_by(|(_, a), (_, b)| a.cert.cmp(&b.cert));
+                if pairs.is_empty() && !unknown.is_empty() {
+                    return Err(unknown.remove(0).into());
+                }
+                for why in unknown {
+                    let message = format!("{}; it is left out", why.message);
+                    let problem = problems.warning(at, message);
+                    problem.help(why.help.unwrap_or_default());
+                }
+                for other in others {
+                    let problem = problems.notice(at, other.message);
+                    problem.help(other.help.unwrap_or_default());
+                }
+                Ok(pairs)
+            },
         )
     }
 

@@ -87,7 +87,7 @@ impl Compiler<'_> {
         };
         match severity(self.spec.process.key_permissions.value) {
             Severity::Error => Err(error),
-            Severity::Warning => {
+            Severity::Warning | Severity::Notice => {
                 let problem = self.problems.warning(at, error.message);
                 problem.help(error.help.unwrap_or_default());
                 Ok(())

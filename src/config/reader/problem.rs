@@ -26,6 +26,8 @@ pub enum Severity {
     Error,
     /// The configuration is used all the same.
     Warning,
+    /// Nothing is wrong; somebody may want to know.
+    Notice,
 }
 
 impl Severity {
@@ -34,6 +36,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Notice => "notice",
         }
     }
 }
@@ -138,6 +141,18 @@ impl Problems {
         })
     }
 
+    /// Adds a notice.
+    pub fn notice(
+        &mut self,
+        at: impl Into<Option<Span>>,
+        message: impl Into<String>,
+    ) -> &mut Problem {
+        self.push(Problem {
+            severity: Severity::Notice,
+            ..Problem::error(at, message)
+        })
+    }
+
     /// Adds a problem. The same message at the same place counts once: an
     /// aliased block is read once for each of its uses.
     pub fn push(&mut self, problem: Problem) -> &mut Problem {
@@ -161,7 +176,7 @@ impl Problems {
             return self.kept.len() - 1;
         }
         self.left_out += 1;
-        let is_warning = |kept: &Problem| kept.severity == Severity::Warning;
+        let is_warning = |kept: &Problem| kept.severity != Severity::Error;
         let warning = self.kept.iter().rposition(is_warning);
         let warning = warning.filter(|_| problem.severity == Severity::Error);
         if let Some(kept) = warning.and_then(|place| self.kept.get_mut(place)) {
@@ -173,6 +188,12 @@ impl Problems {
     /// Whether any of them stops the configuration from being used.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Whether any of them is an error or a warning.
+    pub fn has_warnings(&self) -> bool {
+        let is_notice = |kept: &Problem| kept.severity == Severity::Notice;
+        self.left_out > 0 || !self.kept.iter().all(is_notice)
     }
 
     /// Whether there is a key that nothing knows at this place or behind it.

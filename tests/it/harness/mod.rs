@@ -38,7 +38,7 @@ pub use lists::List;
 pub use origin::{Draft as OriginDraft, Origin, Report, Welcome, blackhole, dead_address, echo};
 pub use place::{Directory, Place, Port};
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
-pub use programs::{Service, command, command_as, give_to, output};
+pub use programs::{Service, command, command_as, give_to, is_root, output};
 pub use proxy::{Proxy, Record};
 pub use resumption::{FrozenSessions, NamelessSessions};
 pub use stream::{End, Stream};
