@@ -58,6 +58,7 @@ mod origins;
 mod overlaps;
 mod own_files;
 mod pairs;
+mod pem_corpus;
 mod presented;
 mod promises;
 mod proxy_protocol_config;
