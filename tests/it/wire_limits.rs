@@ -123,3 +123,26 @@ fn what_is_listed_twice_is_told_and_protocols_have_to_fit() {
         .must_exit_with(1)
         .must_say("these protocols take 10040 bytes of the ClientHello");
 }
+
+#[test]
+fn names_that_outgrow_the_request_in_a_renewal_leave_the_cas_as_they_were() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { reload: { debounce: 50ms } }")
+        .terminate("a.test", &origin)
+        .on_route("client_auth: { mode: required, ca: many.pem }")
+        .file("many.pem", pki().clients.pem())
+        .start();
+    let alice = pki().client("alice");
+    // The second one, too, is held against what is in use, and not against the first.
+    for more in [MOST + 1, MOST + 2] {
+        let many = pki().clients.pem() + &Authority::crowd(more);
+        proxy.directory().write("many.pem", many);
+        let count = format!("the names of {} CAs", more + 1);
+        proxy.log_line(|line| {
+            line.contains(&count) && line.contains("what it held before stays in use")
+        });
+        let client = proxy.client("a.test").certificate(&alice);
+        client.connect().must_echo(b"as before");
+    }
+}
