@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use reseal::leg::{Budget, Conn, OutBuf, Seal, TcpOptions};
 use reseal::name::{Name, Pattern};
 use reseal::observe::escape;
 use reseal::route::{Arrival, Match, RouteTable};
+use reseal::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
 use reseal::upstream::{Address, Ask, Balance, ConnectPolicy, OnGone, Origin, Origins, Roster};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -104,7 +104,7 @@ fn seal_and_open(bencher: Bencher<'_, '_>, size: usize) {
     let mut wire = OutBuf::default();
     bencher.counter(BytesCount::new(size)).bench_local(|| {
         wire.clear();
-        client.seal(black_box(&data), &mut wire).unwrap();
+        client.encrypt(black_box(&data), &mut wire).unwrap();
         let mut opened = 0;
         feed(&mut server, wire.filled(), |plain| opened += plain.len());
         assert_eq!(opened, size);
@@ -140,17 +140,17 @@ fn configs() -> Configs {
     (Arc::new(client), Arc::new(server))
 }
 
-fn connected() -> (Seal, Seal) {
+fn connected() -> (TlsState, TlsState) {
     connect(&configs())
 }
 
-fn connect((client, server): &Configs) -> (Seal, Seal) {
+fn connect((client, server): &Configs) -> (TlsState, TlsState) {
     let name = ServerName::try_from("bench.test").unwrap();
     let client = UnbufferedClientConnection::new(Arc::clone(client), name).unwrap();
     let server = UnbufferedServerConnection::new(Arc::clone(server)).unwrap();
     let (mut client, mut server) = (
-        Seal::new(Conn::Client(client)),
-        Seal::new(Conn::Server(server)),
+        TlsState::new(Conn::Client(client)),
+        TlsState::new(Conn::Server(server)),
     );
     let mut to_server = feed(&mut client, &[], |_| {});
     loop {
@@ -162,13 +162,13 @@ fn connect((client, server): &Configs) -> (Seal, Seal) {
     }
 }
 
-/// Gives `seal` bytes of its peer, and returns its answer.
-fn feed(seal: &mut Seal, bytes: &[u8], plain: impl FnMut(&[u8])) -> OutBuf {
+/// Gives `tls` bytes of its peer, and returns its answer.
+fn feed(tls: &mut TlsState, bytes: &[u8], plain: impl FnMut(&[u8])) -> OutBuf {
     let mut input = vec![0; 128 * 1024 + bytes.len()];
-    let start = seal.restore(&mut input).unwrap();
+    let start = tls.restore(&mut input).unwrap();
     input[start..start + bytes.len()].copy_from_slice(bytes);
     let mut out = OutBuf::default();
-    seal.open(
+    tls.decrypt(
         &mut input[..start + bytes.len()],
         plain,
         &mut out,

@@ -34,7 +34,7 @@
 //! - The origin is not dialled before the client has passed TLS and client auth.
 //! - Every await before the relay is under an absolute deadline; every await in it under idle,
 //!   half-close, lifetime or drain.
-//! - A connection holds no buffer while it waits: [`leg`] lends the worker's.
+//! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
 //! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
 //! - Only `server` starts tasks and threads for connections, and `admin` for those of its own;
 //!   `upstream` and `health` start some that outlive connections.
@@ -54,7 +54,7 @@ pub mod connection;
 
 pub mod admission;
 
-pub mod leg;
+pub mod transport;
 
 pub mod tls;
 

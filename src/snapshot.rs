@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 
 use crate::admin::settings::AdminSettings;
 use crate::health::HealthPolicy;
-use crate::leg::TcpOptions;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, Announce};
@@ -22,6 +21,7 @@ use crate::tls::certificates::Certificate;
 use crate::tls::client_side::ClientSide;
 use crate::tls::pair::Pair;
 use crate::tls::server_side::ServerSide;
+use crate::transport::TcpOptions;
 use crate::upstream::Origins;
 
 /// A whole valid configuration.

@@ -11,10 +11,10 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::record::Recorder;
-use crate::leg::Leg;
 use crate::outcome::{Failure, Fault, Reason, Stage};
 use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
 use crate::tls::facts::TlsFacts;
+use crate::transport::Transport;
 use crate::upstream::{
     self, Address, Ask, Group, Held, Listeners, Origin, Origins, Picked, Unpicked,
 };
@@ -45,7 +45,7 @@ pub(super) struct Call<'a> {
 pub(super) async fn dial(
     call: Call<'_>,
     record: &mut Recorder<'_>,
-) -> Result<(Leg, Held), Failure> {
+) -> Result<(Transport, Held), Failure> {
     // A connection is born with a configuration only after its origins were taken in.
     let Some(group) = call.origins.group.get() else {
         return Err(Reason::NoOrigin.into());
@@ -72,9 +72,9 @@ pub(super) async fn dial(
             break;
         }
         match call.attempt(group, &mut ask, &mut picked, record).await {
-            Ok(leg) => {
+            Ok(transport) => {
                 group.succeeded(&picked.held, call.asked_name());
-                return Ok((leg, picked.held));
+                return Ok((transport, picked.held));
             }
             Err(refusal) => {
                 call.blame(group, &picked, &refusal, record.stage());
@@ -124,7 +124,7 @@ impl Call<'_> {
         ask: &mut Ask,
         picked: &mut Picked,
         record: &mut Recorder<'_>,
-    ) -> Result<Leg, OriginRefusal> {
+    ) -> Result<Transport, OriginRefusal> {
         record.enter(Stage::Connect);
         record.origin(&picked.origin, Some(&picked.address));
         if picked.again {
@@ -135,14 +135,14 @@ impl Call<'_> {
             .min(Instant::now() + self.origins.connect.timeout);
         let connected = self.race(group, ask, picked, deadline).await;
         record.origin(&picked.origin, Some(&picked.address));
-        let mut leg = connected?;
-        self.greet(&mut leg, picked, deadline, record).await?;
+        let mut transport = connected?;
+        self.greet(&mut transport, picked, deadline, record).await?;
         let Some(tls) = self.tls else {
-            return Ok(leg);
+            return Ok(transport);
         };
         record.enter(Stage::OriginTls);
         match self
-            .seal(tls, picked, &mut leg, deadline, Offer::Session)
+            .handshake(tls, picked, &mut transport, deadline, Offer::Session)
             .await
         {
             Ok(()) => {}
@@ -151,16 +151,16 @@ impl Call<'_> {
                 offered: false,
             }) => return Err(refusal),
             Err(Unsealed { refusal: first, .. }) => {
-                drop(leg);
-                leg = self
+                drop(transport);
+                transport = self
                     .seal_in_full(tls, picked, record, &first.failure)
                     .await?;
             }
         }
-        if let Some(seal) = &leg.seal {
-            record.origin_tls(TlsFacts::of(seal.facts()));
+        if let Some(tls) = &transport.tls {
+            record.origin_tls(TlsFacts::of(tls.facts()));
         }
-        Ok(leg)
+        Ok(transport)
     }
 
     /// Connects once more and does a full handshake, within the same attempt: an origin may be well and
@@ -172,20 +172,20 @@ impl Call<'_> {
         picked: &Picked,
         record: &mut Recorder<'_>,
         first: &Failure,
-    ) -> Result<Leg, OriginRefusal> {
+    ) -> Result<Transport, OriginRefusal> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.origins.connect.timeout);
         let sealed = async {
             record.enter(Stage::Connect);
-            let mut leg = self
+            let mut transport = self
                 .connect(&picked.origin, &picked.address, deadline)
                 .await?;
-            self.greet(&mut leg, picked, deadline, record).await?;
+            self.greet(&mut transport, picked, deadline, record).await?;
             record.enter(Stage::OriginTls);
-            let sealed = self.seal(tls, picked, &mut leg, deadline, Offer::Nothing);
+            let sealed = self.handshake(tls, picked, &mut transport, deadline, Offer::Nothing);
             sealed.await.map_err(|unsealed| unsealed.refusal)?;
-            Ok(leg)
+            Ok(transport)
         };
         sealed
             .await
@@ -195,14 +195,14 @@ impl Call<'_> {
     /// Notes where a connection comes from, and sends the PROXY header if there is one.
     async fn greet(
         &self,
-        leg: &mut Leg,
+        transport: &mut Transport,
         picked: &Picked,
         deadline: Instant,
         record: &mut Recorder<'_>,
     ) -> Result<(), OriginRefusal> {
-        record.origin_local(&leg.socket);
+        record.origin_local(&transport.socket);
         match self.header {
-            Some(header) => introduce(leg, header, &picked.address, deadline).await,
+            Some(header) => introduce(transport, header, &picked.address, deadline).await,
             None => Ok(()),
         }
     }
@@ -215,7 +215,7 @@ impl Call<'_> {
         ask: &mut Ask,
         picked: &mut Picked,
         deadline: Instant,
-    ) -> Result<Leg, OriginRefusal> {
+    ) -> Result<Transport, OriginRefusal> {
         let (origin, address) = (Arc::clone(&picked.origin), picked.address.clone());
         let mut first = pin!(self.connect(&origin, &address, deadline));
         if let Ok(connected) = timeout(HEAD_START, &mut first).await {
@@ -272,7 +272,7 @@ impl Call<'_> {
         origin: &Origin,
         address: &Address,
         deadline: Instant,
-    ) -> Result<Leg, OriginRefusal> {
+    ) -> Result<Transport, OriginRefusal> {
         if self.listeners.lead_back(&origin.address, address) {
             let failure = Failure::new(Reason::OriginLoop);
             return Err(retry(
@@ -282,7 +282,7 @@ impl Call<'_> {
         let connect = &self.origins.connect;
         let connecting = upstream::connect(address, &self.origins.tcp, &connect.sources);
         match timeout_at(deadline, connecting).await {
-            Ok(Ok(socket)) => Ok(Leg::plain(socket)),
+            Ok(Ok(socket)) => Ok(Transport::plain(socket)),
             Ok(Err(error)) => {
                 let reason = upstream::reason_for(&error);
                 Err(OriginRefusal {
@@ -298,11 +298,11 @@ impl Call<'_> {
         }
     }
 
-    async fn seal(
+    async fn handshake(
         &self,
         tls: &ClientSide,
         picked: &Picked,
-        leg: &mut Leg,
+        transport: &mut Transport,
         deadline: Instant,
         offer: Offer,
     ) -> Result<(), Unsealed> {
@@ -329,7 +329,7 @@ impl Call<'_> {
         };
         let handshake = tls.begin(about, offer).map_err(give_up)?;
         let offered = handshake.offers_session();
-        timeout_at(deadline, handshake.drive(leg))
+        timeout_at(deadline, handshake.drive(transport))
             .await
             .unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
             .map_err(|refusal| Unsealed { refusal, offered })
@@ -345,12 +345,12 @@ struct Unsealed {
 
 /// Sends the PROXY header. An origin that does not take it is like one that is not there.
 async fn introduce(
-    leg: &mut Leg,
+    transport: &mut Transport,
     header: &[u8],
     address: &Address,
     deadline: Instant,
 ) -> Result<(), OriginRefusal> {
-    let sent = timeout_at(deadline, leg.socket.write_all(header)).await;
+    let sent = timeout_at(deadline, transport.socket.write_all(header)).await;
     sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|e| retry(Failure::new(Reason::ProxyHeaderOut).detail(format!("{address}: {e}"))))
 }
@@ -394,11 +394,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let place = listener.local_addr().unwrap();
         let stream = TcpStream::connect(place).await.unwrap();
-        let mut leg = Leg::plain(stream.into());
-        leg.socket.end_writing();
+        let mut transport = Transport::plain(stream.into());
+        transport.socket.end_writing();
         let deadline = Instant::now() + Duration::from_secs(10);
         let refusal = introduce(
-            &mut leg,
+            &mut transport,
             b"PROXY UNKNOWN\r\n",
             &Address::Ip(place),
             deadline,

@@ -25,7 +25,6 @@ use self::proxied::Subject;
 pub use self::record::Facts;
 use self::record::Recorder;
 use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
-use crate::leg::{Leg, Socket};
 use crate::lifecycle::{self, Entry, Phases, Register};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
@@ -38,6 +37,7 @@ use crate::tls::facts::{CertificateFacts, TlsFacts};
 use crate::tls::hello::{self, Hello};
 use crate::tls::shown::Shown;
 use crate::tls::{blame, words};
+use crate::transport::{Socket, Transport};
 use crate::upstream::{Held, Listeners};
 
 /// What every connection of a worker shares.
@@ -112,7 +112,7 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         .is_open()
         .then(|| socket.local())
         .flatten();
-    let mut client = Leg::plain(socket);
+    let mut client = Transport::plain(socket);
     let mut journey = Journey {
         _permit: permit,
         around: &around,
@@ -194,7 +194,10 @@ struct Journey<'a> {
 
 impl Journey<'_> {
     /// The stages before the relay, in order. Every wait is under an absolute deadline.
-    async fn establish(&mut self, client: &mut Leg) -> Result<(Arc<Route>, Leg, Held), Failure> {
+    async fn establish(
+        &mut self,
+        client: &mut Transport,
+    ) -> Result<(Arc<Route>, Transport, Held), Failure> {
         let place = self.around.pending.enter(self.at);
         let admitted = tokio::select! {
             biased;
@@ -220,7 +223,7 @@ impl Journey<'_> {
     /// What the client says, up to the end of its handshake.
     async fn client(
         &mut self,
-        client: &mut Leg,
+        client: &mut Transport,
         place: &PendingPlace,
     ) -> Result<Admitted, Failure> {
         let begun = self.proxy_header(client).await?;
@@ -239,7 +242,7 @@ impl Journey<'_> {
 
     /// The header of a peer that has to send one: the client is who it says, from here on. Returns
     /// what has come along behind the header.
-    async fn proxy_header(&mut self, client: &mut Leg) -> Result<Vec<u8>, Failure> {
+    async fn proxy_header(&mut self, client: &mut Transport) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         let Some(accept) = &self.endpoint.accept_proxy_protocol else {
             return Ok(bytes);
@@ -259,7 +262,11 @@ impl Journey<'_> {
     }
 
     /// The ClientHello, of which `bytes` were read before.
-    async fn hello(&mut self, client: &mut Leg, mut bytes: Vec<u8>) -> Result<Hello, Failure> {
+    async fn hello(
+        &mut self,
+        client: &mut Transport,
+        mut bytes: Vec<u8>,
+    ) -> Result<Hello, Failure> {
         if self.endpoint.protocol == Protocol::Tcp {
             return Ok(Hello {
                 bytes,
@@ -284,7 +291,11 @@ impl Journey<'_> {
 
     /// Reads the ClientHello. A large one needs a permit for its second part, and a client that has not
     /// sent the whole of a small one holds no more than that.
-    async fn hello_bytes(&self, client: &mut Leg, bytes: &mut Vec<u8>) -> Result<Hello, Failure> {
+    async fn hello_bytes(
+        &self,
+        client: &mut Transport,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Hello, Failure> {
         let (at, limit) = (self.at, self.endpoint.hello_timeout);
         let mut parser = hello::Parser::default();
         let socket = &mut client.socket;
@@ -326,13 +337,13 @@ impl Journey<'_> {
     /// they are. Returns what was shown in the handshake.
     async fn client_tls(
         &mut self,
-        client: &mut Leg,
+        client: &mut Transport,
         hello: &mut Hello,
         route: &Route,
     ) -> Result<Shown, Failure> {
         let mut shown = Shown::default();
         let Some(side) = route.mode.server_side() else {
-            client.unread = std::mem::take(&mut hello.bytes);
+            client.prefetched = std::mem::take(&mut hello.bytes);
             return Ok(shown);
         };
         self.record.enter(Stage::ClientTls);
@@ -352,8 +363,8 @@ impl Journey<'_> {
         }
         self.record
             .client_cert(shown.peer.as_ref().map(CertificateFacts::of));
-        if let Some(seal) = &client.seal {
-            self.record.client_tls(TlsFacts::of(seal.facts()));
+        if let Some(tls) = &client.tls {
+            self.record.client_tls(TlsFacts::of(tls.facts()));
         }
         hello.bytes = Vec::new();
         done.map(|()| shown)
@@ -364,7 +375,7 @@ impl Journey<'_> {
         &mut self,
         route: &Route,
         name: Option<&Name>,
-        client: &Leg,
+        client: &Transport,
         offered: &[Vec<u8>],
         shown: &Shown,
     ) -> Result<Option<Vec<u8>>, Failure> {
@@ -393,9 +404,9 @@ impl Journey<'_> {
         &mut self,
         route: &Route,
         name: Option<&Name>,
-        client: &Leg,
+        client: &Transport,
         header: Option<&[u8]>,
-    ) -> Result<(Leg, Held), Failure> {
+    ) -> Result<(Transport, Held), Failure> {
         let tls = match route.mode {
             Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
             Mode::Passthrough | Mode::Terminate(_) | Mode::Forward => None,
@@ -410,9 +421,9 @@ impl Journey<'_> {
                 .filter(|_| route.named)
                 .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
             client_alpn: client
-                .seal
+                .tls
                 .as_ref()
-                .and_then(|seal| seal.facts().alpn_protocol().map(<[u8]>::to_vec)),
+                .and_then(|tls| tls.facts().alpn_protocol().map(<[u8]>::to_vec)),
             deadline: Instant::now() + route.origin_timeout,
         };
         // The client may believe that it is connected: what it began must not look finished. rustls
@@ -429,14 +440,14 @@ impl Journey<'_> {
     /// Everything is known of the connection now: it is entered among those that are established.
     fn opened(
         &mut self,
-        client: &Leg,
+        client: &Transport,
         route: &Route,
         register: &Arc<Register<Facts>>,
         generation: u64,
     ) -> Option<Arc<Entry<Facts>>> {
         self.record.enter(Stage::Relay);
         let chain = client
-            .seal
+            .tls
             .as_ref()
             .and_then(|s| s.facts().peer_certificates());
         let identity = route
@@ -447,7 +458,7 @@ impl Journey<'_> {
         self.record.opened(register, identity, generation)
     }
 
-    fn relay(&self, client: Leg, origin: Leg, route: &Route) -> Box<Relay> {
+    fn relay(&self, client: Transport, origin: Transport, route: &Route) -> Box<Relay> {
         let limits = Limits {
             idle: route.idle,
             half_close: route.half_close,

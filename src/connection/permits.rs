@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{Gate, GatePermit, Source};
-use crate::leg::Socket;
 use crate::outcome::{Failure, Reason};
 use crate::tls::handshake::AwaitPeer;
 use crate::tls::hello::HELLO_SMALL;
+use crate::transport::Socket;
 
 /// How long a handshake keeps its permit while it waits for the client. More than its round trips and a
 /// lost packet take, so that few clients have to ask twice; it is no longer for one that trickles.

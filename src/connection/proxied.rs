@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::leg::{Leg, Socket};
 use crate::name::Name;
 use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
@@ -15,6 +14,7 @@ use crate::proxy_protocol::{
 use crate::tls::facts::{self, TlsFacts};
 use crate::tls::openssl_names;
 use crate::tls::shown::Shown;
+use crate::transport::{Socket, Transport};
 
 /// How much one read may take. A header is shorter; what comes along behind it is the client's.
 const READ: usize = 4 * 1024;
@@ -70,7 +70,7 @@ pub(super) async fn is_header(socket: &mut Socket, bytes: &mut Vec<u8>) -> bool 
 /// What an origin may be told of a connection: nothing that a header from outside has said of it but
 /// the addresses.
 pub(super) struct Subject<'a> {
-    pub(super) client: &'a Leg,
+    pub(super) client: &'a Transport,
     /// The client's address; a unix client has none.
     pub(super) source: Option<SocketAddr>,
     /// What the client has dialled, where that is not our socket's own address.
@@ -129,8 +129,8 @@ impl Subject<'_> {
     /// The protocol that was negotiated. Where the client negotiates with the origin, its offer, as
     /// its ALPN extension has it: a list with lengths, which no protocol's name can be taken for.
     fn alpn(&self) -> Option<Vec<u8>> {
-        if let Some(seal) = &self.client.seal {
-            return seal.facts().alpn_protocol().map(<[u8]>::to_vec);
+        if let Some(tls) = &self.client.tls {
+            return tls.facts().alpn_protocol().map(<[u8]>::to_vec);
         }
         let mut list = Vec::new();
         for protocol in self.offered {
@@ -143,13 +143,13 @@ impl Subject<'_> {
 
     /// The certificate that the client is known by, which was verified.
     fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.client.seal.as_ref()?;
+        self.client.tls.as_ref()?;
         self.shown.peer.as_ref()
     }
 
     /// The client's TLS where it ends here, and whether it was resumed.
     fn ssl(&self) -> Option<(Ssl<'_>, bool)> {
-        let conn = self.client.seal.as_ref()?.facts();
+        let conn = self.client.tls.as_ref()?.facts();
         let TlsFacts {
             version,
             group,

@@ -9,7 +9,6 @@ use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
 
 use super::identity::Identity;
-use crate::leg::Socket;
 use crate::lifecycle::{Entry, Register, Registered};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
@@ -17,6 +16,7 @@ use crate::outcome::{Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::blame;
 use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::transport::Socket;
 use crate::upstream::{Address, Origin};
 
 /// What is known of an established connection.
@@ -310,12 +310,12 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::leg::TcpOptions;
     use crate::observe::access_log::AccessLogSettings;
     use crate::observe::format::Format;
     use crate::observe::sink::Output;
     use crate::route::RouteTable;
     use crate::snapshot::Protocol;
+    use crate::transport::TcpOptions;
 
     fn endpoint() -> Endpoint {
         Endpoint {

@@ -6,9 +6,9 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Check, HealthPolicy, http, talk};
-use crate::leg::Leg;
 use crate::outcome::{Failure, Fault, Reason};
 use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
+use crate::transport::Transport;
 use crate::upstream::{self, Address, Member, Verdict};
 
 /// Why a check came to no good end.
@@ -28,43 +28,43 @@ pub(super) async fn run(
     tell: impl Fn(Verdict),
 ) {
     let deadline = Instant::now() + policy.timeout;
-    let mut leg = match reach(policy, member, deadline, offer).await {
-        Ok(leg) => leg,
+    let mut transport = match reach(policy, member, deadline, offer).await {
+        Ok(transport) => transport,
         Err(Trouble::Origin(why)) => return tell(Verdict::Unwell(why)),
         Err(Trouble::Local) => return,
     };
     match &policy.check {
         Check::Connect => tell(Verdict::Well),
         Check::Http(request) => {
-            let asked = timeout_at(deadline, ask(&mut leg, request, member)).await;
+            let asked = timeout_at(deadline, ask(&mut transport, request, member)).await;
             tell(asked.unwrap_or_else(|_| Verdict::Unwell("no answer in time".into())));
-            talk::hear_out(&mut leg).await;
+            talk::hear_out(&mut transport).await;
         }
     }
-    talk::say_farewell(leg).await;
+    talk::say_farewell(transport).await;
 }
 
-/// A connection, sealed where checks are. As for a client's connection, a handshake that fails while a
+/// A connection, over TLS where checks are. As for a client's connection, a handshake that fails while a
 /// session is offered is followed by a full one over a connection of its own.
 async fn reach(
     policy: &HealthPolicy,
     member: &Member,
     deadline: Instant,
     offer: Offer,
-) -> Result<Leg, Trouble> {
-    let mut leg = connect(policy, member, deadline).await?;
+) -> Result<Transport, Trouble> {
+    let mut transport = connect(policy, member, deadline).await?;
     let Some(tls) = &policy.tls else {
-        return Ok(leg);
+        return Ok(transport);
     };
-    match seal(tls, member, &mut leg, deadline, offer).await {
-        Ok(()) => Ok(leg),
+    match handshake(tls, member, &mut transport, deadline, offer).await {
+        Ok(()) => Ok(transport),
         Err((refusal, false)) => Err(refusal.into()),
         Err((first, true)) => {
-            let mut leg = connect(policy, member, deadline).await?;
-            let sealed = seal(tls, member, &mut leg, deadline, Offer::Nothing).await;
+            let mut transport = connect(policy, member, deadline).await?;
+            let sealed = handshake(tls, member, &mut transport, deadline, Offer::Nothing).await;
             let unsealed = |(refusal, _)| after_resumption(refusal, &first.failure);
             sealed.map_err(unsealed)?;
-            Ok(leg)
+            Ok(transport)
         }
     }
 }
@@ -73,14 +73,14 @@ async fn connect(
     policy: &HealthPolicy,
     member: &Member,
     deadline: Instant,
-) -> Result<Leg, Trouble> {
+) -> Result<Transport, Trouble> {
     let address = match (&member.address, policy.port) {
         (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
         (address, _) => address.clone(),
     };
     let connecting = upstream::connect(&address, &policy.tcp, &policy.sources);
-    let mut leg = match timeout_at(deadline, connecting).await {
-        Ok(Ok(socket)) => Leg::plain(socket),
+    let mut transport = match timeout_at(deadline, connecting).await {
+        Ok(Ok(socket)) => Transport::plain(socket),
         Ok(Err(error)) => {
             let reason = upstream::reason_for(&error);
             return Err(match reason.fault() {
@@ -92,20 +92,20 @@ async fn connect(
     };
     // A fresh socket takes these few bytes at once.
     if !policy.opening.is_empty()
-        && let Err(error) = leg.socket.write_all(policy.opening).await
+        && let Err(error) = transport.socket.write_all(policy.opening).await
     {
         return Err(Trouble::Origin(
             format!("{}: {error}", Reason::OriginReset).into(),
         ));
     }
-    Ok(leg)
+    Ok(transport)
 }
 
 /// Does the handshake. Beside a failure is whether a session was offered, and may be why.
-async fn seal(
+async fn handshake(
     tls: &ClientSide,
     member: &Member,
-    leg: &mut Leg,
+    transport: &mut Transport,
     deadline: Instant,
     offer: Offer,
 ) -> Result<(), (OriginRefusal, bool)> {
@@ -124,7 +124,7 @@ async fn seal(
     };
     let handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
     let offered = handshake.offers_session();
-    timeout_at(deadline, handshake.drive(leg))
+    timeout_at(deadline, handshake.drive(transport))
         .await
         .unwrap_or_else(|_| Err(refuse(Reason::OriginTlsTimeout.into())))
         .map_err(|refusal| (refusal, offered))
@@ -145,14 +145,14 @@ fn trouble(reason: Reason) -> Trouble {
 }
 
 /// Sends the request and judges the status of its answer.
-async fn ask(leg: &mut Leg, request: &http::Request, member: &Member) -> Verdict {
+async fn ask(transport: &mut Transport, request: &http::Request, member: &Member) -> Verdict {
     let cut = |error: std::io::Error| Verdict::Unwell(format!("no answer: {error}").into());
-    if let Err(error) = talk::say(leg, &request.head(&name_of(member))).await {
+    if let Err(error) = talk::say(transport, &request.head(&name_of(member))).await {
         return cut(error);
     }
     let mut answer = Vec::new();
     loop {
-        match talk::hear(leg).await {
+        match talk::hear(transport).await {
             Ok(words) if words.is_empty() => {
                 return Verdict::Unwell("the answer ended before its status".into());
             }

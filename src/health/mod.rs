@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::http::{Expect, Request, Role};
-use crate::leg::TcpOptions;
 use crate::tls::client_side::{ClientSide, Offer};
+use crate::transport::TcpOptions;
 use crate::upstream::{Group, Member, Order, Threshold};
 
 /// The first checks come soon, as origins are taken for well until then, but not all at once.

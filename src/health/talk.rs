@@ -1,58 +1,60 @@
-//! A few words with an origin over a leg, plain or sealed, and a polite end.
+//! A few words with an origin over a transport, plain or sealed, and a polite end.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::leg::{Budget, FLIGHT_CHUNK, Leg, SealEnd, with_scratch};
+use crate::transport::{Budget, FLIGHT_CHUNK, TlsEnd, Transport, with_scratch};
 
 /// How long an origin may take to end its side, and how much it may still say.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// Sends all of `words`.
-pub(super) async fn say(leg: &mut Leg, words: &[u8]) -> io::Result<()> {
-    let Leg { socket, seal, .. } = leg;
-    let Some(seal) = seal else {
+pub(super) async fn say(transport: &mut Transport, words: &[u8]) -> io::Result<()> {
+    let Transport { socket, tls, .. } = transport;
+    let Some(tls) = tls else {
         return socket.write_all(words).await;
     };
-    let sealed = with_scratch(|scratch| {
-        let sealed = seal.seal(words, &mut scratch.output);
-        sealed.map(|()| scratch.output.filled().to_vec())
+    let encrypted = with_scratch(|scratch| {
+        let encrypted = tls.encrypt(words, &mut scratch.output);
+        encrypted.map(|()| scratch.output.filled().to_vec())
     });
-    socket.write_all(&sealed.map_err(io::Error::other)?).await
+    socket
+        .write_all(&encrypted.map_err(io::Error::other)?)
+        .await
 }
 
 /// What the origin says next; empty at its end.
-pub(super) async fn hear(leg: &mut Leg) -> io::Result<Vec<u8>> {
+pub(super) async fn hear(transport: &mut Transport) -> io::Result<Vec<u8>> {
     loop {
-        if !leg.unread.is_empty() {
-            return Ok(std::mem::take(&mut leg.unread));
+        if !transport.prefetched.is_empty() {
+            return Ok(std::mem::take(&mut transport.prefetched));
         }
-        if leg.seal.as_ref().is_some_and(|seal| seal.is_closed()) {
+        if transport.tls.as_ref().is_some_and(|tls| tls.is_closed()) {
             return Ok(Vec::new());
         }
-        leg.socket.readable().await?;
-        let (ended, replies) = read(leg)?;
+        transport.socket.readable().await?;
+        let (ended, replies) = read(transport)?;
         // Such as the answer to a key update.
-        leg.socket.write_all(&replies).await?;
-        if ended && leg.unread.is_empty() {
+        transport.socket.write_all(&replies).await?;
+        if ended && transport.prefetched.is_empty() {
             return Ok(Vec::new());
         }
     }
 }
 
-/// Reads what is there into `unread`: whether that was the end, and what is to be replied.
-fn read(leg: &mut Leg) -> io::Result<(bool, Vec<u8>)> {
-    let Leg {
+/// Reads what is there into `prefetched`: whether that was the end, and what is to be replied.
+fn read(transport: &mut Transport) -> io::Result<(bool, Vec<u8>)> {
+    let Transport {
         socket,
-        seal,
-        unread,
-    } = leg;
+        tls,
+        prefetched,
+    } = transport;
     with_scratch(|scratch| {
-        let start = match seal {
-            Some(seal) => seal.restore(&mut scratch.input),
+        let start = match tls {
+            Some(tls) => tls.restore(&mut scratch.input),
             None => Some(0),
         };
         let start = start.ok_or(io::ErrorKind::InvalidData)?;
@@ -65,47 +67,51 @@ fn read(leg: &mut Leg) -> io::Result<(bool, Vec<u8>)> {
             Err(e) => return Err(e),
         };
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
-        let Some(seal) = seal else {
-            unread.extend_from_slice(filled);
+        let Some(tls) = tls else {
+            prefetched.extend_from_slice(filled);
             return Ok((false, Vec::new()));
         };
-        let hear = |plain: &[u8]| unread.extend_from_slice(plain);
+        let hear = |plain: &[u8]| prefetched.extend_from_slice(plain);
         let mut budget = Budget::unbounded();
-        let opened = seal.open(filled, hear, &mut scratch.output, &mut budget);
-        match opened.end {
-            Some(SealEnd::Failed(error)) => Err(io::Error::other(error)),
+        let decrypted = tls.decrypt(filled, hear, &mut scratch.output, &mut budget);
+        match decrypted.end {
+            Some(TlsEnd::Failed(error)) => Err(io::Error::other(error)),
             end => Ok((end.is_some(), scratch.output.filled().to_vec())),
         }
     })
 }
 
 /// Hears the origin out, for as long as `say_farewell` does.
-pub(super) async fn hear_out(leg: &mut Leg) {
-    let _ = timeout(FAREWELL_TIME, until_end(leg)).await;
+pub(super) async fn hear_out(transport: &mut Transport) {
+    let _ = timeout(FAREWELL_TIME, until_end(transport)).await;
 }
 
 /// Ends a conversation as the protocols want it: close_notify and FIN, and whatever the origin still
 /// says is taken, so that it sees no reset.
-pub(super) async fn say_farewell(mut leg: Leg) {
+pub(super) async fn say_farewell(mut transport: Transport) {
     let farewell = async {
-        if let Some(seal) = &mut leg.seal {
+        if let Some(tls) = &mut transport.tls {
             let close = with_scratch(|scratch| {
-                let sealed = seal.close(&mut scratch.output);
-                sealed.map(|()| scratch.output.filled().to_vec())
+                let encrypted = tls.close(&mut scratch.output);
+                encrypted.map(|()| scratch.output.filled().to_vec())
             });
-            leg.socket.write_all(&close.unwrap_or_default()).await.ok();
+            transport
+                .socket
+                .write_all(&close.unwrap_or_default())
+                .await
+                .ok();
         }
-        leg.socket.end_writing();
-        until_end(&mut leg).await;
+        transport.socket.end_writing();
+        until_end(&mut transport).await;
     };
     let _ = timeout(FAREWELL_TIME, farewell).await;
-    leg.socket.close();
+    transport.socket.close();
 }
 
-async fn until_end(leg: &mut Leg) {
+async fn until_end(transport: &mut Transport) {
     let mut heard = 0;
     while heard < FAREWELL_BYTES {
-        match hear(leg).await {
+        match hear(transport).await {
             Ok(words) if !words.is_empty() => heard += words.len(),
             _ => return,
         }

@@ -1,4 +1,4 @@
-//! The relay: bytes between two legs, both ways at once, until both directions have ended or a limit
+//! The relay: bytes between two transports, both ways at once, until both directions have ended or a limit
 //! says stop.
 //!
 //! What the relay promises:
@@ -27,9 +27,9 @@ use self::flow::{Cut, Flow};
 pub use self::loss::Loss;
 use self::loss::{Exchange, Peer};
 pub use self::teardown::Teardown;
-use crate::leg::Leg;
 use crate::lifecycle::Leash;
 use crate::outcome::Reason;
+use crate::transport::Transport;
 
 /// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +87,10 @@ pub enum RelayEnd {
     Failed(Side, rustls::Error),
 }
 
-/// Two legs and what is between them.
+/// Two transports and what is between them.
 pub struct Relay {
-    client: Leg,
-    origin: Leg,
+    client: Transport,
+    origin: Transport,
     up: Flow,
     down: Flow,
     clock: Clock,
@@ -104,8 +104,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay between two legs, with what came along with their handshakes to be passed on first.
-    pub fn new(mut client: Leg, mut origin: Leg, limits: Limits) -> Self {
+    /// A relay between two transports, with what came along with their handshakes to be passed on first.
+    pub fn new(mut client: Transport, mut origin: Transport, limits: Limits) -> Self {
         let up = Flow::new(&mut client, &mut origin, limits.client_truncation);
         let down = Flow::new(&mut origin, &mut client, limits.origin_truncation);
         Self {
@@ -221,12 +221,12 @@ impl Relay {
 
     /// How far the two sides have come, of which `gone` was cut.
     fn exchange(&self, gone: Side) -> Exchange {
-        let peer = |side, leg: &Leg, from: &Flow, to: &Flow, other: &Leg| Peer {
+        let peer = |side, transport: &Transport, from: &Flow, to: &Flow, other: &Transport| Peer {
             // The end of the one that is still there may be in the kernel, and not read yet.
-            ended: from.ended_well() || (side != gone && leg.socket.peer_has_ended()),
+            ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
             held: to.held(),
-            late: to.late() + other.socket.unread(),
-            unacknowledged: leg.socket.unacknowledged(),
+            late: to.late() + other.socket.prefetched(),
+            unacknowledged: transport.socket.unacknowledged(),
         };
         let (client, origin) = (&self.client, &self.origin);
         let (up, down) = (self.up.moved(), self.down.moved());

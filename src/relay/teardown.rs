@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Relay, RelayEnd, Side};
-use crate::leg::Leg;
 use crate::lifecycle::{self, Phases};
+use crate::transport::Transport;
 
 /// How long what was already read may take to be sent before a reset that we decide.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -80,16 +80,16 @@ impl Teardown {
 
 /// One side, with what it is still to be sent. It is reset when this is dropped.
 struct Parting {
-    leg: Leg,
+    transport: Transport,
     pending: Vec<u8>,
     sent: usize,
     deadline: Instant,
 }
 
 impl Parting {
-    fn new(leg: Leg, pending: Vec<u8>, patience: Duration) -> Self {
+    fn new(transport: Transport, pending: Vec<u8>, patience: Duration) -> Self {
         Self {
-            leg,
+            transport,
             pending,
             sent: 0,
             deadline: Instant::now() + patience,
@@ -107,11 +107,11 @@ impl Parting {
             .get(self.sent..)
             .filter(|rest| !rest.is_empty())
         {
-            match timeout_at(self.deadline, self.leg.socket.write(rest)).await {
+            match timeout_at(self.deadline, self.transport.socket.write(rest)).await {
                 Ok(Ok(sent)) if sent > 0 => self.sent += sent,
                 _ => return,
             }
         }
-        self.leg.socket.delivered(self.deadline).await;
+        self.transport.socket.delivered(self.deadline).await;
     }
 }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, UdpSocket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::leg::PIPES_PER_WORKER;
 use crate::snapshot::Snapshot;
+use crate::transport::PIPES_PER_WORKER;
 
 /// Descriptors that a process has whatever it does: standard streams, logs, signals, the control
 /// runtime, and some to read certificates and look up names with.

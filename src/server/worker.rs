@@ -19,10 +19,10 @@ use super::census::Census;
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, Surroundings};
 use crate::endpoint::{DoorState, Intake, accept_loop};
-use crate::leg::Socket;
 use crate::lifecycle;
 use crate::snapshot::{Endpoint, Live, Place};
 use crate::sys;
+use crate::transport::Socket;
 
 /// A connection is handed to another worker when this one has so many more than that one: the
 /// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.

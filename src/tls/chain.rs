@@ -222,7 +222,7 @@ impl ChainVerifier {
                 return Err(CertificateError::Other(OtherError(Arc::new(TooLong))).into());
             }
             // One that webpki cannot take may have been the missing one.
-            let unread = intermediates.iter().find_map(|der| {
+            let prefetched = intermediates.iter().find_map(|der| {
                 EndEntityCert::try_from(der).err().filter(|error| {
                     use webpki::Error as E;
                     matches!(
@@ -231,7 +231,7 @@ impl ChainVerifier {
                     )
                 })
             });
-            if let Some(error) = unread {
+            if let Some(error) = prefetched {
                 return Err(blame::from_webpki(error));
             }
             // Leads nowhere, but webpki has more to say about the certificate itself.

@@ -18,8 +18,8 @@ use super::shown::Shown;
 use super::trust::{OriginJudge, Trust};
 use super::wrapped_suites::Wanted;
 use super::{AES_FIRST, Versions, blame, provider_of, words};
-use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Reason};
+use crate::transport::{Conn, TlsState, Transport};
 
 /// How many origins of an upstream keep sessions to resume.
 const ORIGINS_MAX: usize = 256;
@@ -165,7 +165,7 @@ pub struct OriginRefusal {
 /// A handshake with an origin that is about to begin.
 #[derive(Debug)]
 pub struct Handshake {
-    seal: Box<Seal>,
+    tls: Box<TlsState>,
     name: ServerName<'static>,
     forwarded: Option<Vec<u8>>,
     selects: bool,
@@ -265,7 +265,7 @@ impl ClientSide {
         };
         let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(words::tls(&e)))?;
         Ok(Handshake {
-            seal: Box::new(Seal::new(Conn::Client(conn))),
+            tls: Box::new(TlsState::new(Conn::Client(conn))),
             name,
             forwarded,
             selects: self.selects,
@@ -304,25 +304,25 @@ impl Handshake {
         self.sessions.is_some()
     }
 
-    /// Does it. On success the leg is sealed. If it does not come to that, also when the caller gives
+    /// Does it. On success the transport is sealed. If it does not come to that, also when the caller gives
     /// it up, and a session was offered, no session of that name is offered again.
-    pub async fn drive(self, leg: &mut Leg) -> Result<(), OriginRefusal> {
+    pub async fn drive(self, transport: &mut Transport) -> Result<(), OriginRefusal> {
         let mut distrust = Distrust(self.sessions.map(|sessions| (sessions, self.name)));
-        if let Err(error) = shake_hands(leg, self.seal).await {
+        if let Err(error) = shake_hands(transport, self.tls).await {
             if let HandshakeError::Tls { alert, .. } = &error {
-                leg.socket.leave(alert);
+                transport.socket.leave(alert);
             }
             return Err(refusal(error));
         }
         if let Some((sessions, _)) = distrust.0.take()
-            && leg.seal.as_ref().is_some_and(|seal| seal.is_resumed())
+            && transport.tls.as_ref().is_some_and(|tls| tls.is_resumed())
         {
             sessions.prove();
         }
-        let selected = leg
-            .seal
+        let selected = transport
+            .tls
             .as_ref()
-            .and_then(|seal| seal.facts().alpn_protocol());
+            .and_then(|tls| tls.facts().alpn_protocol());
         let unselected = self.selects && selected.is_none();
         if unselected || self.forwarded.is_some() && selected != self.forwarded.as_deref() {
             // An h2 client must not be joined to an origin that will speak HTTP/1.1.
@@ -335,11 +335,17 @@ impl Handshake {
     }
 }
 
-async fn shake_hands(leg: &mut Leg, mut seal: Box<Seal>) -> Result<(), HandshakeError> {
+async fn shake_hands(
+    transport: &mut Transport,
+    mut tls: Box<TlsState>,
+) -> Result<(), HandshakeError> {
     let shown = &mut Shown::default();
-    begin(leg, &mut seal, &[], &Wanted::default(), shown, &|_| true).await?;
+    begin(transport, &mut tls, &[], &Wanted::default(), shown, &|_| {
+        true
+    })
+    .await?;
     let nothing_early = EarlyData::announced(false);
-    finish(leg, seal, &[], nothing_early, shown, &mut Patiently).await
+    finish(transport, tls, &[], nothing_early, shown, &mut Patiently).await
 }
 
 /// Forgets the sessions of a name on drop, unless they are taken out of it before.

@@ -10,7 +10,7 @@
 use rustls::Error;
 
 use super::wrapped_suites::opened;
-use crate::leg::{Budget, Opened, OutBuf, Seal, SealEnd};
+use crate::transport::{Budget, Decrypted, OutBuf, TlsEnd, TlsState};
 
 /// How many bytes of early data are skipped: what RFC 8446 lets a server assume that does not know what
 /// the ticket allows, and what OpenSSL, GnuTLS and BoringSSL skip.
@@ -72,14 +72,14 @@ impl EarlyData {
         }
     }
 
-    /// As [`Seal::open`], with early data skipped.
-    pub(super) fn open(
+    /// As [`TlsState::open`], with early data skipped.
+    pub(super) fn decrypt(
         &mut self,
-        seal: &mut Seal,
+        tls: &mut TlsState,
         input: &mut [u8],
         mut plain: impl FnMut(&[u8]),
         out: &mut OutBuf,
-    ) -> Opened {
+    ) -> Decrypted {
         let mut at = 0;
         while self.is_expected()
             && let Some(len) = input.get(at..).and_then(record_len)
@@ -87,14 +87,14 @@ impl EarlyData {
         {
             let is_data = record.first() == Some(&APPLICATION_DATA);
             let before = opened();
-            let result = seal.open(record, &mut plain, out, &mut Budget::unbounded());
+            let result = tls.decrypt(record, &mut plain, out, &mut Budget::unbounded());
             if result.end.is_some() {
                 return result;
             }
             if is_data && opened() == before {
-                seal.discard_retained();
+                tls.discard_retained();
                 if let Err(error) = self.skip(len) {
-                    return refuse(seal, error, out);
+                    return refuse(tls, error, out);
                 }
                 at += len;
                 continue;
@@ -104,13 +104,13 @@ impl EarlyData {
                 self.left = None;
             }
             // What is kept is the beginning of a message, and has to be given again.
-            let used = len - seal.retained().min(len);
+            let used = len - tls.retained().min(len);
             at += used;
             if used == 0 {
                 break;
             }
         }
-        seal.open(
+        tls.decrypt(
             input.get_mut(at..).unwrap_or_default(),
             plain,
             out,
@@ -121,11 +121,11 @@ impl EarlyData {
 
 /// Ends the handshake with `unexpected_message`, as RFC 8446 section 4.2.10 has it. Under the keys of the
 /// handshake only rustls can say so, and it does at a broken ChangeCipherSpec.
-fn refuse(seal: &mut Seal, error: Error, out: &mut OutBuf) -> Opened {
+fn refuse(tls: &mut TlsState, error: Error, out: &mut OutBuf) -> Decrypted {
     let mut broken = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 2];
-    seal.open(&mut broken, |_| {}, out, &mut Budget::unbounded());
-    Opened {
+    tls.decrypt(&mut broken, |_| {}, out, &mut Budget::unbounded());
+    Decrypted {
         ready: false,
-        end: Some(SealEnd::Failed(error)),
+        end: Some(TlsEnd::Failed(error)),
     }
 }

@@ -7,7 +7,7 @@ use rustls::{CommonState, Error, HandshakeKind};
 use super::early_data::EarlyData;
 use super::shown::Shown;
 use super::wrapped_suites::Wanted;
-use crate::leg::{FLIGHT_CHUNK, Leg, Seal, SealEnd, Socket, with_scratch};
+use crate::transport::{FLIGHT_CHUNK, Socket, TlsEnd, TlsState, Transport, with_scratch};
 
 /// How a handshake failed.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl AwaitPeer for Patiently {
 /// What one synchronous step leaves to do.
 struct Progress {
     ready: bool,
-    end: Option<SealEnd>,
+    end: Option<TlsEnd>,
     /// What the socket did not take at once.
     unsent: Vec<u8>,
 }
@@ -54,11 +54,11 @@ struct Progress {
 /// Whether the answer to what the peer said first may be sent; asked once it is known.
 pub(super) type Consent<'a> = &'a (dyn Fn(&CommonState) -> bool + Sync);
 
-/// Gives `seal` what the peer has said first, or nothing where we begin, and sends what it answers, if
+/// Gives `tls` what the peer has said first, or nothing where we begin, and sends what it answers, if
 /// `consent` is given. What rustls forgets is left in `shown`.
 pub(super) async fn begin(
-    leg: &mut Leg,
-    seal: &mut Seal,
+    transport: &mut Transport,
+    tls: &mut TlsState,
     first: &[u8],
     wanted: &Wanted,
     shown: &mut Shown,
@@ -66,17 +66,17 @@ pub(super) async fn begin(
 ) -> Result<(), HandshakeError> {
     let input = Input::First(first, consent);
     let mut early_data = EarlyData::announced(false);
-    let progress = wanted.during(|| advance(leg, seal, input, &mut early_data, shown))?;
-    settle(leg, progress).await.map(|_| ())
+    let progress = wanted.during(|| advance(transport, tls, input, &mut early_data, shown))?;
+    settle(transport, progress).await.map(|_| ())
 }
 
-/// Drives a handshake that has begun over the leg's socket until application data may be written.
+/// Drives a handshake that has begun over the transport's socket until application data may be written.
 ///
 /// `read` is what has already been read. Application data that comes along with the last flight is
-/// left in the leg's `unread`. Between flights `peer` waits.
+/// left in the transport's `prefetched`. Between flights `peer` waits.
 pub(super) async fn finish(
-    leg: &mut Leg,
-    mut seal: Box<Seal>,
+    transport: &mut Transport,
+    mut tls: Box<TlsState>,
     read: &[u8],
     mut early_data: EarlyData,
     shown: &mut Shown,
@@ -84,28 +84,35 @@ pub(super) async fn finish(
 ) -> Result<(), HandshakeError> {
     let mut ready = false;
     if !read.is_empty() {
-        let progress = advance(leg, &mut seal, Input::Read(read), &mut early_data, shown)?;
-        ready = settle(leg, progress).await?;
+        let progress = advance(
+            transport,
+            &mut tls,
+            Input::Read(read),
+            &mut early_data,
+            shown,
+        )?;
+        ready = settle(transport, progress).await?;
     }
     while !ready {
-        peer.readable(&leg.socket, seal.retained())
+        peer.readable(&transport.socket, tls.retained())
             .await
             .map_err(HandshakeError::Socket)?;
-        let progress = advance(leg, &mut seal, Input::Socket, &mut early_data, shown)?;
-        ready = settle(leg, progress).await?;
+        let progress = advance(transport, &mut tls, Input::Socket, &mut early_data, shown)?;
+        ready = settle(transport, progress).await?;
     }
-    leg.seal = Some(seal);
+    transport.tls = Some(tls);
     Ok(())
 }
 
 /// Does what a step has left to do. Whether application data may be written.
-async fn settle(leg: &mut Leg, progress: Progress) -> Result<bool, HandshakeError> {
-    if let Some(SealEnd::Failed(error)) = progress.end {
+async fn settle(transport: &mut Transport, progress: Progress) -> Result<bool, HandshakeError> {
+    if let Some(TlsEnd::Failed(error)) = progress.end {
         let alert = progress.unsent;
         return Err(HandshakeError::Tls { error, alert });
     }
     if !progress.unsent.is_empty() {
-        leg.socket
+        transport
+            .socket
             .write_all(&progress.unsent)
             .await
             .map_err(HandshakeError::Socket)?;
@@ -126,19 +133,21 @@ enum Input<'a> {
 
 /// Processes what is there and sends what rustls wants sent, without waiting for anything.
 fn advance(
-    leg: &mut Leg,
-    seal: &mut Seal,
+    transport: &mut Transport,
+    tls: &mut TlsState,
     input: Input<'_>,
     early_data: &mut EarlyData,
     shown: &mut Shown,
 ) -> Result<Progress, HandshakeError> {
-    let Leg { socket, unread, .. } = leg;
+    let Transport {
+        socket, prefetched, ..
+    } = transport;
     with_scratch(|scratch| {
         let overlong = || HandshakeError::Tls {
             error: Error::PeerSentOversizedRecord,
             alert: Vec::new(),
         };
-        let start = seal.restore(&mut scratch.input).ok_or_else(overlong)?;
+        let start = tls.restore(&mut scratch.input).ok_or_else(overlong)?;
         let room = scratch.input.get_mut(start..).unwrap_or_default();
         let len = match input {
             Input::First(bytes, _) | Input::Read(bytes) => {
@@ -157,15 +166,15 @@ fn advance(
             }
         };
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
-        let plain = |plain: &[u8]| unread.extend_from_slice(plain);
-        let opened = early_data.open(seal, filled, plain, &mut scratch.output);
+        let plain = |plain: &[u8]| prefetched.extend_from_slice(plain);
+        let decrypted = early_data.decrypt(tls, filled, plain, &mut scratch.output);
         shown.take_notes();
         if let Input::First(_, consent) = input
-            && !consent(seal.facts())
+            && !consent(tls.facts())
         {
-            return Err(HandshakeError::Withheld(seal.facts().handshake_kind()));
+            return Err(HandshakeError::Withheld(tls.facts().handshake_kind()));
         }
-        let failed = matches!(opened.end, Some(SealEnd::Failed(_)));
+        let failed = matches!(decrypted.end, Some(TlsEnd::Failed(_)));
         let unsent = if failed {
             // The alert is the farewell, which is sent with more care than a flight.
             scratch.output.filled().to_vec()
@@ -173,8 +182,8 @@ fn advance(
             send(socket, scratch.output.filled())?
         };
         Ok(Progress {
-            ready: opened.ready,
-            end: opened.end,
+            ready: decrypted.ready,
+            end: decrypted.end,
             unsent,
         })
     })

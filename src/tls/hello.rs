@@ -13,8 +13,8 @@ use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompati
 
 use super::blame::alert_record;
 use super::words;
-use crate::leg::Socket;
 use crate::outcome::{Failure, Farewell, Reason};
+use crate::transport::Socket;
 
 /// The most bytes that a ClientHello may take on the wire, record headers included. What rustls'
 /// parser buffers at most.

@@ -1,6 +1,6 @@
-//! TLS on both legs: reading the ClientHello, the two handshakes, and the policy they apply.
+//! TLS on both transports: reading the ClientHello, the two handshakes, and the policy they apply.
 //!
-//! Works on a [`Leg`](crate::leg::Leg)'s socket and yields its seal. Knows nothing of routes, of the
+//! Works on a [`Transport`](crate::transport::Transport)'s socket and yields its seal. Knows nothing of routes, of the
 //! configuration file or of deadlines: names and policies come in as finished values, a caller bounds
 //! the time.
 

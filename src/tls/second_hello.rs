@@ -9,15 +9,15 @@ use super::blame::alert_record;
 use super::early_data::{APPLICATION_DATA, CHANGE_CIPHER_SPEC, EarlyData, HANDSHAKE, record_len};
 use super::handshake::{AwaitPeer, HandshakeError};
 use super::hello::{HELLO_MAX, Hello, Parser};
-use crate::leg::{Leg, with_scratch};
+use crate::transport::{Transport, with_scratch};
 
 /// How much one read may take.
 const READ: usize = 16 * 1024;
 
-/// Reads the second hello from the leg's socket, `read` being what has come of it already. What is
+/// Reads the second hello from the transport's socket, `read` being what has come of it already. What is
 /// returned is to be given to rustls: it holds the hello, and all that came with it but for early data.
 pub(super) async fn read(
-    leg: &mut Leg,
+    transport: &mut Transport,
     first: &Hello,
     early_data: EarlyData,
     read: &[u8],
@@ -34,12 +34,12 @@ pub(super) async fn read(
     let mut whole = second.feed(read)?;
     while !whole {
         let held = second.wire.len() + second.rest.len();
-        peer.readable(&leg.socket, held)
+        peer.readable(&transport.socket, held)
             .await
             .map_err(HandshakeError::Socket)?;
         whole = with_scratch(|scratch| {
             let room = scratch.input.get_mut(..READ).unwrap_or_default();
-            match leg.socket.try_read(room) {
+            match transport.socket.try_read(room) {
                 Ok(0) => Err(HandshakeError::Ended),
                 Ok(len) => second.feed(room.get(..len).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),

@@ -19,8 +19,8 @@ use super::second_hello;
 use super::shown::Shown;
 use super::wrapped_suites::{StandIn, Wanted, wrapped};
 use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites, words};
-use crate::leg::{Conn, Leg, Seal};
 use crate::outcome::{Failure, Farewell, Reason};
+use crate::transport::{Conn, TlsState, Transport};
 
 /// What a terminating route does with a client, as finished policy.
 #[derive(Debug)]
@@ -121,21 +121,21 @@ impl ServerSide {
         &self.judge
     }
 
-    /// Does the client's handshake. On success the leg is sealed; what both sides have
+    /// Does the client's handshake. On success the transport is sealed; what both sides have
     /// shown is left in `shown`, if it fails, too. `peer` waits for the client.
     pub async fn accept(
         &self,
-        leg: &mut Leg,
+        transport: &mut Transport,
         hello: &Hello,
         shown: &mut Shown,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), Failure> {
-        let done = self.shake_hands(leg, hello, shown, peer).await;
+        let done = self.shake_hands(transport, hello, shown, peer).await;
         done.map_err(refusal)?;
         if shown.peer.is_none() {
             // In a resumption no certificate is shown; it is the session's.
-            let chain = leg
-                .seal
+            let chain = transport
+                .tls
                 .as_ref()
                 .and_then(|s| s.facts().peer_certificates());
             shown.peer = chain.and_then(<[_]>::first).cloned();
@@ -145,7 +145,7 @@ impl ServerSide {
 
     async fn shake_hands(
         &self,
-        leg: &mut Leg,
+        transport: &mut Transport,
         hello: &Hello,
         shown: &mut Shown,
         peer: &mut impl AwaitPeer,
@@ -162,26 +162,28 @@ impl ServerSide {
             stand_in: None,
             watches: message.announces_early_data(),
         };
-        let mut seal = self.seal(hello, &message, sessions.clone())?;
-        let begun = begin(leg, &mut seal, first, &wanted, shown, &consent).await;
+        let mut tls = self.tls_state(hello, &message, sessions.clone())?;
+        let begun = begin(transport, &mut tls, first, &wanted, shown, &consent).await;
         match begun {
             // Nothing was answered yet: the same hello begins another handshake.
             Err(HandshakeError::Withheld(Some(HandshakeKind::FullWithHelloRetryRequest))) => {
-                seal = self.retry(leg, hello, &message, sessions, shown).await?;
+                tls = self
+                    .retry(transport, hello, &message, sessions, shown)
+                    .await?;
             }
             Err(HandshakeError::Withheld(_)) => {
-                seal = self.seal(hello, &message, None)?;
-                begin(leg, &mut seal, first, &wanted, shown, &|_| true).await?;
+                tls = self.tls_state(hello, &message, None)?;
+                begin(transport, &mut tls, first, &wanted, shown, &|_| true).await?;
             }
             begun => begun?,
         }
         let early_data = EarlyData::announced(message.announces_early_data());
-        if !is_retry(seal.facts()) {
-            return finish(leg, seal, rest, early_data, shown, peer).await;
+        if !is_retry(tls.facts()) {
+            return finish(transport, tls, rest, early_data, shown, peer).await;
         }
-        let second = second_hello::read(leg, hello, early_data, rest, peer).await?;
+        let second = second_hello::read(transport, hello, early_data, rest, peer).await?;
         let nothing_early = EarlyData::announced(false);
-        finish(leg, seal, &second, nothing_early, shown, peer).await
+        finish(transport, tls, &second, nothing_early, shown, peer).await
     }
 
     /// Answers a client that offers a pre-shared key with a HelloRetryRequest. Where that names a suite
@@ -190,12 +192,12 @@ impl ServerSide {
     /// the first one as if it offered nothing: what only the second one offers may be taken.
     async fn retry(
         &self,
-        leg: &mut Leg,
+        transport: &mut Transport,
         hello: &Hello,
         message: &HelloMessage,
         sessions: Option<Arc<ConnectionSessions>>,
         shown: &mut Shown,
-    ) -> Result<Box<Seal>, HandshakeError> {
+    ) -> Result<Box<TlsState>, HandshakeError> {
         let broken = || general("the ClientHello cannot be read");
         let given = message.without_session().ok_or_else(broken)?;
         let records = in_records(&given);
@@ -207,17 +209,17 @@ impl ServerSide {
             watches: false,
         };
         let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
-        let mut seal = self.seal(hello, message, sessions.clone())?;
-        begin(leg, &mut seal, &records, &wanted, shown, &consent).await?;
-        Ok(seal)
+        let mut tls = self.tls_state(hello, message, sessions.clone())?;
+        begin(transport, &mut tls, &records, &wanted, shown, &consent).await?;
+        Ok(tls)
     }
 
-    fn seal(
+    fn tls_state(
         &self,
         hello: &Hello,
         message: &HelloMessage,
         sessions: Option<Arc<ConnectionSessions>>,
-    ) -> Result<Box<Seal>, HandshakeError> {
+    ) -> Result<Box<TlsState>, HandshakeError> {
         let mut config = match hello.prefers_chacha {
             true => Arc::clone(&self.chacha_first),
             false => Arc::clone(&self.aes_first),
@@ -238,7 +240,7 @@ impl ServerSide {
                 error,
                 alert: Vec::new(),
             })?;
-        Ok(Box::new(Seal::new(Conn::Server(conn))))
+        Ok(Box::new(TlsState::new(Conn::Server(conn))))
     }
 
     /// Whether a connection that has taken in the hello may answer it. A resumed client is asked

@@ -11,9 +11,9 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::Address;
-use crate::leg::{Socket, TcpOptions};
 use crate::outcome::Reason;
 use crate::sys;
+use crate::transport::{Socket, TcpOptions};
 
 /// How long to wait before a unix socket whose queue is full is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);

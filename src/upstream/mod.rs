@@ -37,7 +37,7 @@ pub use passive::PassivePolicy;
 pub use roster::{OriginStatus, Roster};
 pub use state::{CheckNote, Held, Order, OriginState, Threshold, Verdict};
 
-use crate::leg::TcpOptions;
+use crate::transport::TcpOptions;
 
 /// How long to wait before an address is tried again that has just failed.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(250);

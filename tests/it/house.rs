@@ -13,20 +13,20 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("lifecycle", &["outcome"]),
     ("sys", &[]),
     ("admission", &[]),
-    ("leg", &["outcome", "sys"]),
+    ("transport", &["outcome", "sys"]),
     ("route", &["name"]),
-    ("upstream", &["leg", "outcome", "sys"]),
-    ("health", &["leg", "outcome", "tls", "upstream"]),
-    ("tls", &["leg", "name", "outcome"]),
+    ("upstream", &["transport", "outcome", "sys"]),
+    ("health", &["transport", "outcome", "tls", "upstream"]),
+    ("tls", &["transport", "name", "outcome"]),
     ("proxy_protocol", &[]),
-    ("relay", &["leg", "lifecycle", "outcome"]),
+    ("relay", &["transport", "lifecycle", "outcome"]),
     ("observe", &["outcome", "tls::facts"]),
     (
         "snapshot",
         &[
             "admin::settings",
             "health",
-            "leg",
+            "transport",
             "observe",
             "proxy_protocol",
             "relay",
@@ -39,7 +39,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         "connection",
         &[
             "admission",
-            "leg",
+            "transport",
             "lifecycle",
             "name",
             "observe",
@@ -63,7 +63,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "connection",
             "endpoint",
             "health",
-            "leg",
+            "transport",
             "lifecycle",
             "observe",
             "outcome",
@@ -78,7 +78,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         &[
             "admin::settings",
             "health",
-            "leg",
+            "transport",
             "name",
             "observe",
             "proxy_protocol",
@@ -275,7 +275,7 @@ fn modules_name_only_those_that_they_may_know() {
 fn the_reader_of_imports_reads_them() {
     let tls = imports(&root().join("src/tls/hello.rs"));
     assert!(
-        ["leg::Socket", "outcome", "tls"]
+        ["transport::Socket", "outcome", "tls"]
             .iter()
             .all(|name| tls.contains(*name)),
         "{tls:?}"

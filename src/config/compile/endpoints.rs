@@ -16,11 +16,11 @@ use crate::config::reader::read::Located;
 use crate::config::reader::shapes::{Limit, OneOrMany};
 use crate::config::reader::values;
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
-use crate::leg::{KEEPALIVE_MAX, TcpOptions};
 use crate::proxy_protocol::Accept;
 use crate::route::RouteTable;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route};
 use crate::tls::Versions;
+use crate::transport::{KEEPALIVE_MAX, TcpOptions};
 
 impl Compiler<'_> {
     pub(super) fn endpoints(&mut self, upstreams: &Upstreams) -> Option<Vec<Arc<Endpoint>>> {

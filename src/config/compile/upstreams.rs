@@ -16,7 +16,6 @@ use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OffOr;
 use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
-use crate::leg::TcpOptions;
 use crate::name::Name;
 use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
@@ -27,6 +26,7 @@ use crate::tls::revocation::Revocation;
 use crate::tls::rules::Rules;
 use crate::tls::trust::{Authority, Trust};
 use crate::tls::usage::Presented;
+use crate::transport::TcpOptions;
 use crate::upstream::{Address, Origin, Origins};
 
 /// The most that the protocols for origins may take of a ClientHello, in bytes. Its extensions have room

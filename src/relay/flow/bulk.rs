@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::{Cut, Flow, State};
-use crate::leg::{Leg, Pipe};
+use crate::transport::{Pipe, Transport};
 
 /// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
 /// are plain. Splicing small amounts costs more than copying them.
@@ -23,8 +23,8 @@ impl Flow {
     }
 
     /// Whether the next bytes are to be spliced; there may be no pipe for them.
-    pub(super) fn splices(&mut self, from: &Leg, to: &Leg) -> bool {
-        let plain = from.seal.is_none() && to.seal.is_none();
+    pub(super) fn splices(&mut self, from: &Transport, to: &Transport) -> bool {
+        let plain = from.tls.is_none() && to.tls.is_none();
         if self.bulk_reads < BULK_READS {
             return false;
         }
@@ -35,7 +35,7 @@ impl Flow {
     }
 
     /// Takes in what the source has, by splicing. The pipe is empty.
-    pub(super) fn splice(&mut self, cx: &mut Context<'_>, from: &mut Leg) -> Poll<()> {
+    pub(super) fn splice(&mut self, cx: &mut Context<'_>, from: &mut Transport) -> Poll<()> {
         let Some(pipe) = &mut self.pipe else {
             return Poll::Ready(());
         };

@@ -1,4 +1,4 @@
-//! One direction of a relay: read, open, seal, write. The hot loop.
+//! One direction of a relay: read, decrypt, encrypt, write. The hot loop.
 
 mod bulk;
 
@@ -6,7 +6,9 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::OnTruncation;
-use crate::leg::{Budget, Leg, OutBuf, Pipe, READ_CHUNK, Scratch, Seal, SealEnd, with_scratch};
+use crate::transport::{
+    Budget, OutBuf, Pipe, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport, with_scratch,
+};
 
 /// How many reads one turn may take before the other connections of the worker get theirs.
 const ROUNDS: usize = 2;
@@ -39,7 +41,7 @@ enum State {
     Deaf,
 }
 
-/// One direction: from a source leg to a sink leg, which the relay lends for each turn.
+/// One direction: from a source transport to a sink transport, which the relay lends for each turn.
 pub(super) struct Flow {
     state: State,
     /// Wire bytes that the sink has not taken, from `sent` on. Empty while nothing is in flight.
@@ -68,9 +70,13 @@ pub(super) struct Flow {
 
 impl Flow {
     /// The direction out of `from`. What came along with its handshake goes to `to` first.
-    pub(super) fn new(from: &mut Leg, to: &mut Leg, on_truncation: OnTruncation) -> Self {
-        let unread = std::mem::take(&mut from.unread);
-        let closed = from.seal.as_ref().is_some_and(|seal| seal.is_closed());
+    pub(super) fn new(
+        from: &mut Transport,
+        to: &mut Transport,
+        on_truncation: OnTruncation,
+    ) -> Self {
+        let prefetched = std::mem::take(&mut from.prefetched);
+        let closed = from.tls.as_ref().is_some_and(|tls| tls.is_closed());
         let mut flow = Self {
             state: if closed {
                 State::Ending {
@@ -89,15 +95,15 @@ impl Flow {
             late: 0,
             pipe: None,
             on_truncation,
-            moved: unread.len() as u64,
+            moved: prefetched.len() as u64,
             written: 0,
             nudged: false,
         };
-        match &mut to.seal {
-            None => flow.pending = unread,
-            Some(seal) => {
+        match &mut to.tls {
+            None => flow.pending = prefetched,
+            Some(tls) => {
                 let mut out = OutBuf::default();
-                match seal.seal(&unread, &mut out) {
+                match tls.encrypt(&prefetched, &mut out) {
                     Ok(()) => flow.pending = out.filled().to_vec(),
                     Err(error) => flow.state = State::Cut(Cut::Failed(error)),
                 }
@@ -189,8 +195,8 @@ impl Flow {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Leg,
-        to: &mut Leg,
+        from: &mut Transport,
+        to: &mut Transport,
         back: &mut Self,
     ) {
         self.nudged = false;
@@ -212,8 +218,8 @@ impl Flow {
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Leg,
-        to: &mut Leg,
+        from: &mut Transport,
+        to: &mut Transport,
         back: &mut Self,
         budget: &mut Budget,
     ) -> Poll<()> {
@@ -247,7 +253,7 @@ impl Flow {
     }
 
     /// Sends what is pending.
-    fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Leg) -> Poll<io::Result<()>> {
+    fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Transport) -> Poll<io::Result<()>> {
         while let Some(rest) = self
             .pending
             .get(self.sent..)
@@ -275,22 +281,22 @@ impl Flow {
     fn fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Leg,
-        to: &mut Leg,
+        from: &mut Transport,
+        to: &mut Transport,
         back: &mut Self,
         scratch: &mut Scratch,
         budget: &mut Budget,
     ) -> Poll<io::Result<()>> {
         let Scratch { input, output } = scratch;
-        let start = match &from.seal {
-            Some(seal) => seal.restore(input),
+        let start = match &from.tls {
+            Some(tls) => tls.restore(input),
             None => Some(0),
         };
         let Some(start) = start else {
             self.state = State::Cut(Cut::Failed(rustls::Error::PeerSentOversizedRecord));
             return Poll::Ready(Ok(()));
         };
-        let backlog = from.seal.as_ref().is_some_and(|seal| seal.has_backlog());
+        let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
         let room = input
             .get_mut(start..start + self.read_max)
             .unwrap_or_default();
@@ -313,18 +319,18 @@ impl Flow {
             self.count_read(len);
         }
         let filled = input.get_mut(..start + len).unwrap_or_default();
-        match &mut from.seal {
-            Some(seal) => {
-                self.open(seal, filled, to, back, output, budget);
-                self.adapt(len, seal.has_backlog());
+        match &mut from.tls {
+            Some(tls) => {
+                self.decrypt(tls, filled, to, back, output, budget);
+                self.adapt(len, tls.has_backlog());
                 self.send(cx, to, output.filled())
             }
             None => {
                 self.moved += len as u64;
-                match &mut to.seal {
+                match &mut to.tls {
                     None => self.send(cx, to, filled),
-                    Some(seal) => {
-                        if let Err(error) = seal.seal(filled, output) {
+                    Some(tls) => {
+                        if let Err(error) = tls.encrypt(filled, output) {
                             self.state = State::Cut(Cut::Failed(error));
                         }
                         self.send(cx, to, output.filled())
@@ -345,32 +351,32 @@ impl Flow {
     }
 
     /// Opens what was read; plaintext goes to `output`, sealed again where the sink is.
-    fn open(
+    fn decrypt(
         &mut self,
-        seal: &mut Seal,
+        tls: &mut TlsState,
         filled: &mut [u8],
-        to: &mut Leg,
+        to: &mut Transport,
         back: &mut Self,
         output: &mut OutBuf,
         budget: &mut Budget,
     ) {
         let mut replies = OutBuf::default();
-        let mut sealing = Ok(());
+        let mut encrypted = Ok(());
         let pass_on = |plain: &[u8]| {
             self.moved += plain.len() as u64;
-            match &mut to.seal {
+            match &mut to.tls {
                 None => output.push(plain),
-                Some(seal) if sealing.is_ok() => sealing = seal.seal(plain, output),
+                Some(tls) if encrypted.is_ok() => encrypted = tls.encrypt(plain, output),
                 Some(_) => {}
             }
         };
-        let opened = seal.open(filled, pass_on, &mut replies, budget);
+        let decrypted = tls.decrypt(filled, pass_on, &mut replies, budget);
         back.reply(replies.filled());
-        match (sealing, opened.end) {
-            (Err(error), _) | (_, Some(SealEnd::Failed(error))) => {
+        match (encrypted, decrypted.end) {
+            (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => {
                 self.state = State::Cut(Cut::Failed(error))
             }
-            (_, Some(SealEnd::Closed)) => self.end_well(),
+            (_, Some(TlsEnd::Closed)) => self.end_well(),
             (_, None) => {}
         }
     }
@@ -379,7 +385,7 @@ impl Flow {
     fn send(
         &mut self,
         cx: &mut Context<'_>,
-        to: &mut Leg,
+        to: &mut Transport,
         mut bytes: &[u8],
     ) -> Poll<io::Result<()>> {
         while !bytes.is_empty() {
@@ -402,8 +408,8 @@ impl Flow {
     }
 
     /// The source's socket is at its end.
-    fn source_ended(&mut self, from: &Leg) {
-        let closed = from.seal.as_ref().is_none_or(|seal| seal.is_closed());
+    fn source_ended(&mut self, from: &Transport) {
+        let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
         match self.source_error.take() {
             Some(error) => self.state = State::Cut(Cut::Reset(error)),
             None if !closed && self.on_truncation == OnTruncation::Reset => {
@@ -422,11 +428,11 @@ impl Flow {
     }
 
     /// Queues close_notify where the sink is sealed.
-    fn queue_close(&mut self, to: &mut Leg) {
+    fn queue_close(&mut self, to: &mut Transport) {
         self.state = State::Ending { close_queued: true };
-        if let Some(seal) = &mut to.seal {
+        if let Some(tls) = &mut to.tls {
             let mut out = OutBuf::default();
-            match seal.close(&mut out) {
+            match tls.close(&mut out) {
                 Ok(()) => self.pending = out.filled().to_vec(),
                 Err(error) => self.state = State::Cut(Cut::Failed(error)),
             }

@@ -287,12 +287,12 @@ impl Socket {
     }
 
     /// How many bytes have come from the peer and were not read yet.
-    pub fn unread(&self) -> usize {
-        let unread = rustix::io::ioctl_fionread(self).unwrap_or(0);
-        usize::try_from(unread).unwrap_or(usize::MAX)
+    pub fn prefetched(&self) -> usize {
+        let prefetched = rustix::io::ioctl_fionread(self).unwrap_or(0);
+        usize::try_from(prefetched).unwrap_or(usize::MAX)
     }
 
-    /// Whether the peer's end has arrived, though what it had sent before may be unread; unknown of a unix
+    /// Whether the peer's end has arrived, though what it had sent before may be prefetched; unknown of a unix
     /// socket.
     pub fn peer_has_ended(&self) -> bool {
         match &self.stream {

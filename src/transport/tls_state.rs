@@ -1,4 +1,4 @@
-//! TLS over a leg: rustls' unbuffered connections, driven over borrowed buffers.
+//! TLS over a transport: rustls' unbuffered connections, driven over borrowed buffers.
 //!
 //! rustls does all of the protocol and the record protection; this file owns the rules of how its
 //! unbuffered interface must be called:
@@ -19,16 +19,16 @@ use rustls::{CommonState, Error, HandshakeKind};
 use super::budget::Budget;
 use super::scratch::{OutBuf, RETAINED_MAX};
 
-/// The side of TLS that we play on this leg.
+/// The side of TLS that we play on this transport.
 pub enum Conn {
-    /// We are the server: this leg is the client's.
+    /// We are the server: this transport is the client's.
     Server(UnbufferedServerConnection),
-    /// We are the client: this leg is the origin's.
+    /// We are the client: this transport is the origin's.
     Client(UnbufferedClientConnection),
 }
 
-/// TLS state of one leg.
-pub struct Seal {
+/// TLS state of one transport.
+pub struct TlsState {
     conn: Conn,
     /// Input that is not used up: what rustls has been shown of it, then what it has not.
     retained: Vec<u8>,
@@ -39,32 +39,32 @@ pub struct Seal {
     failed: bool,
 }
 
-// Keys and plaintext are nobody's business.
-impl fmt::Debug for Seal {
+// Never print keys or plaintext.
+impl fmt::Debug for TlsState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seal").finish_non_exhaustive()
+        f.debug_struct("TlsState").finish_non_exhaustive()
     }
 }
 
 /// How a TLS stream stopped being readable.
 #[derive(Debug)]
-pub enum SealEnd {
+pub enum TlsEnd {
     /// The peer sent close_notify.
     Closed,
     /// The peer broke the protocol or sent an alert.
     Failed(Error),
 }
 
-/// What one call of [`Seal::open`] found.
+/// What one call of [`TlsState::decrypt`] found.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Decrypted {
     /// Whether application data may be written: the handshake is done.
     pub ready: bool,
     /// The end of the stream, once it is known.
-    pub end: Option<SealEnd>,
+    pub end: Option<TlsEnd>,
 }
 
-impl Opened {
+impl Decrypted {
     /// The turn is over, and the stream goes on.
     const fn so_far() -> Self {
         Self {
@@ -86,7 +86,7 @@ fn first_record(input: &[u8]) -> usize {
     }
 }
 
-impl Seal {
+impl TlsState {
     /// Wraps a fresh connection.
     pub const fn new(conn: Conn) -> Self {
         Self {
@@ -127,8 +127,8 @@ impl Seal {
         self.seen = 0;
     }
 
-    /// Whether a turn ended before all that had been read was opened. Nothing more is to be read before
-    /// [`Seal::open`] has gone on with it.
+    /// Whether a turn ended before all that had been read was decrypted. Nothing more is to be read before
+    /// [`TlsState::decrypt`] has gone on with it.
     pub const fn has_backlog(&self) -> bool {
         self.retained.len() > self.seen
     }
@@ -145,27 +145,27 @@ impl Seal {
         Some(len)
     }
 
-    /// Processes what is in `input`, which begins with what [`Seal::restore`] put there: plaintext goes
+    /// Processes what is in `input`, which begins with what [`TlsState::restore`] put there: plaintext goes
     /// to `plain`, bytes for the peer are appended to `out`, the rest is retained. When `budget` is
-    /// spent, complete records may be among the rest ([`Seal::has_backlog`]).
+    /// spent, complete records may be among the rest ([`TlsState::has_backlog`]).
     ///
     /// Under a bounded budget rustls is shown little more than a record at a time: it goes through all
     /// that it is shown of records without data (key updates) in one call, which can be ten thousand in
     /// one read.
-    pub fn open(
+    pub fn decrypt(
         &mut self,
         input: &mut [u8],
         mut plain: impl FnMut(&[u8]),
         out: &mut OutBuf,
         budget: &mut Budget,
-    ) -> Opened {
+    ) -> Decrypted {
         if self.failed {
-            let end = Some(SealEnd::Failed(failed_before()));
-            return Opened { ready: false, end };
+            let end = Some(TlsEnd::Failed(failed_before()));
+            return Decrypted { ready: false, end };
         }
         let mut used = 0;
         let mut seen = self.seen;
-        let opened = loop {
+        let decrypted = loop {
             let rest = input.get_mut(used..).unwrap_or_default();
             let left = rest.len();
             let least = if budget.is_bounded() { WINDOW } else { left };
@@ -183,7 +183,7 @@ impl Seal {
                     // A record of data is never within a message that is split over others.
                     seen = 0;
                     if budget.spend_record() {
-                        break Opened::so_far();
+                        break Decrypted::so_far();
                     }
                 }
                 Next::PeerClosed => self.closed = true,
@@ -192,29 +192,29 @@ impl Seal {
                         // The first message is longer than what was shown of it.
                         seen = shown.saturating_add(WINDOW);
                     } else if budget.is_spent() {
-                        break Opened::so_far();
+                        break Decrypted::so_far();
                     }
                 }
                 Next::Idle { ready } => {
-                    let end = self.closed.then_some(SealEnd::Closed);
-                    break Opened { ready, end };
+                    let end = self.closed.then_some(TlsEnd::Closed);
+                    break Decrypted { ready, end };
                 }
                 Next::Failed(error) => {
                     self.push_alert(input.get_mut(used..).unwrap_or_default(), out);
                     self.failed = true;
                     self.retained = Vec::new();
                     self.seen = 0;
-                    let end = Some(SealEnd::Failed(error));
-                    return Opened { ready: false, end };
+                    let end = Some(TlsEnd::Failed(error));
+                    return Decrypted { ready: false, end };
                 }
             }
         };
         self.retain(input.get(used..).unwrap_or_default(), seen);
-        opened
+        decrypted
     }
 
     /// Encrypts `plain` onto the end of `out`.
-    pub fn seal(&mut self, plain: &[u8], out: &mut OutBuf) -> Result<(), Error> {
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut OutBuf) -> Result<(), Error> {
         if plain.is_empty() {
             return Ok(());
         }
@@ -276,7 +276,7 @@ fn failed_before() -> Error {
 
 enum Next {
     Again,
-    /// A record of data was opened.
+    /// A record of data was decrypted.
     Data,
     PeerClosed,
     Idle {
@@ -361,7 +361,7 @@ fn write_turn<D>(
             false
         }
         ConnectionState::PeerClosed => false,
-        // `open` has drained all that was readable, and is never followed by bytes it has not seen.
+        // `decrypt` has drained all that was readable, and is never followed by bytes it has not seen.
         _ => return Err(Error::General("cannot write in this state".into())),
     };
     Ok((status.discard, done))
