@@ -395,7 +395,7 @@ mod tests {
         let place = listener.local_addr().unwrap();
         let stream = TcpStream::connect(place).await.unwrap();
         let mut transport = Transport::plain(stream.into());
-        transport.socket.end_writing();
+        transport.socket.shutdown_write();
         let deadline = Instant::now() + Duration::from_secs(10);
         let refusal = introduce(
             &mut transport,

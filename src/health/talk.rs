@@ -101,7 +101,7 @@ pub(super) async fn say_farewell(mut transport: Transport) {
                 .await
                 .ok();
         }
-        transport.socket.end_writing();
+        transport.socket.shutdown_write();
         until_end(&mut transport).await;
     };
     let _ = timeout(FAREWELL_TIME, farewell).await;

@@ -10,8 +10,8 @@
 //!
 //! It knows no configuration and no log; it returns how it ended.
 
-mod clock;
-mod flow;
+mod deadlines;
+mod direction;
 mod loss;
 mod teardown;
 
@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::clock::Clock;
-use self::flow::{Cut, Flow};
+use self::deadlines::Deadlines;
+use self::direction::{Abort, Direction};
 pub use self::loss::Loss;
 use self::loss::{Exchange, Peer};
 pub use self::teardown::Teardown;
@@ -91,9 +91,9 @@ pub enum RelayEnd {
 pub struct Relay {
     client: Transport,
     origin: Transport,
-    up: Flow,
-    down: Flow,
-    clock: Clock,
+    up: Direction,
+    down: Direction,
+    deadlines: Deadlines,
     limits: Limits,
     /// What the peers had not taken when nothing had moved for as long as may be.
     undelivered: Option<usize>,
@@ -106,14 +106,14 @@ pub struct Relay {
 impl Relay {
     /// A relay between two transports, with what came along with their handshakes to be passed on first.
     pub fn new(mut client: Transport, mut origin: Transport, limits: Limits) -> Self {
-        let up = Flow::new(&mut client, &mut origin, limits.client_truncation);
-        let down = Flow::new(&mut origin, &mut client, limits.origin_truncation);
+        let up = Direction::new(&mut client, &mut origin, limits.client_truncation);
+        let down = Direction::new(&mut origin, &mut client, limits.origin_truncation);
         Self {
             client,
             origin,
             up,
             down,
-            clock: Clock::new(limits),
+            deadlines: Deadlines::new(limits),
             limits,
             undelivered: None,
             up_at_last_down: 0,
@@ -126,15 +126,15 @@ impl Relay {
     pub async fn run(mut self: Box<Self>, leash: &Leash) -> (RelayEnd, Option<Teardown>) {
         // What came along with the handshakes.
         leash.progress(self.up.moved(), self.down.moved());
-        self.clock.obey(leash.order());
-        let mut timer = std::pin::pin!(sleep_until(self.clock.deadline()));
+        self.deadlines.set_command(leash.order());
+        let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline()));
         let end = loop {
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx, timer.as_mut(), leash)) => break end,
                 () = leash.told() => {
-                    self.clock.obey(leash.order());
-                    timer.as_mut().reset(self.clock.deadline());
+                    self.deadlines.set_command(leash.order());
+                    timer.as_mut().reset(self.deadlines.deadline());
                 }
             }
         };
@@ -163,29 +163,29 @@ impl Relay {
         if self.down.moved() != down {
             self.up_at_last_down = self.up.moved();
         }
-        if self.up.is_nudged() {
+        if self.up.is_dirty() {
             cx.waker().wake_by_ref();
         }
         if self.up.progress() + self.down.progress() != before {
-            self.clock.progress();
+            self.deadlines.progress();
             self.undelivered = None;
             leash.progress(self.up.moved(), self.down.moved());
         }
         if let Some(end) = self.end() {
             return Poll::Ready(end);
         }
-        if (self.up.has_ended() || self.down.has_ended()) && self.clock.first_end() {
-            timer.as_mut().reset(self.clock.deadline());
+        if (self.up.has_ended() || self.down.has_ended()) && self.deadlines.first_end() {
+            timer.as_mut().reset(self.deadlines.deadline());
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match self.clock.expired() {
+            match self.deadlines.expired() {
                 Some(limit) if limit.is_about_progress() && self.is_being_taken() => {
-                    self.clock.progress();
+                    self.deadlines.progress();
                 }
                 Some(limit) => return Poll::Ready(self.expiry(limit)),
                 None => {}
             }
-            timer.as_mut().reset(self.clock.deadline());
+            timer.as_mut().reset(self.deadlines.deadline());
         }
         Poll::Pending
     }
@@ -202,32 +202,35 @@ impl Relay {
 
     /// The end of the relay, once one direction was cut or both are done.
     fn end(&mut self) -> Option<RelayEnd> {
-        if let Some(cut) = self.up.take_cut() {
+        if let Some(cut) = self.up.take_abort() {
             return Some(self.cut(Side::Client, cut));
         }
-        if let Some(cut) = self.down.take_cut() {
+        if let Some(cut) = self.down.take_abort() {
             return Some(self.cut(Side::Origin, cut));
         }
         (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean)
     }
 
-    fn cut(&self, side: Side, cut: Cut) -> RelayEnd {
+    fn cut(&self, side: Side, cut: Abort) -> RelayEnd {
         match cut {
-            Cut::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).cut_by(side)),
-            Cut::Truncated => RelayEnd::Truncated(side, self.exchange(side).cut_by(side)),
-            Cut::Failed(error) => RelayEnd::Failed(side, error),
+            Abort::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).cut_by(side)),
+            Abort::Truncated => RelayEnd::Truncated(side, self.exchange(side).cut_by(side)),
+            Abort::Failed(error) => RelayEnd::Failed(side, error),
         }
     }
 
     /// How far the two sides have come, of which `gone` was cut.
     fn exchange(&self, gone: Side) -> Exchange {
-        let peer = |side, transport: &Transport, from: &Flow, to: &Flow, other: &Transport| Peer {
-            // The end of the one that is still there may be in the kernel, and not read yet.
-            ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
-            held: to.held(),
-            late: to.late() + other.socket.prefetched(),
-            unacknowledged: transport.socket.unacknowledged(),
-        };
+        let peer =
+            |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
+                Peer {
+                    // The end of the one that is still there may be in the kernel, and not read yet.
+                    ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
+                    held: to.held(),
+                    late: to.late() + other.socket.prefetched(),
+                    unacknowledged: transport.socket.unacknowledged(),
+                }
+            };
         let (client, origin) = (&self.client, &self.origin);
         let (up, down) = (self.up.moved(), self.down.moved());
         Exchange {
@@ -242,19 +245,21 @@ impl Relay {
 
     /// Whether a peer has not taken everything, be it from us or from the kernel.
     fn is_undelivered(&self) -> bool {
-        let stuck = self.up.is_stuck() || self.down.is_stuck();
+        let stuck = self.up.has_pending() || self.down.has_pending();
         stuck || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
     }
 
-    fn expiry(&self, limit: clock::Limit) -> RelayEnd {
+    fn expiry(&self, limit: deadlines::Limit) -> RelayEnd {
         match limit {
-            clock::Limit::Idle => RelayEnd::Idle,
-            clock::Limit::Lifetime => RelayEnd::Lifetime,
-            clock::Limit::Drain => RelayEnd::Ordered(Reason::Drain),
-            clock::Limit::Ordered(reason) => RelayEnd::Ordered(reason),
-            clock::Limit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
-            clock::Limit::HalfClose if self.up.has_ended() => RelayEnd::EndedAlone(Side::Client),
-            clock::Limit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
+            deadlines::Limit::Idle => RelayEnd::Idle,
+            deadlines::Limit::Lifetime => RelayEnd::Lifetime,
+            deadlines::Limit::Drain => RelayEnd::Ordered(Reason::Drain),
+            deadlines::Limit::Ordered(reason) => RelayEnd::Ordered(reason),
+            deadlines::Limit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
+            deadlines::Limit::HalfClose if self.up.has_ended() => {
+                RelayEnd::EndedAlone(Side::Client)
+            }
+            deadlines::Limit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Teardown {
             .limits
             .lifetime
             .map(|at| at.saturating_duration_since(Instant::now()));
-        let patient = relay
+        let longest = relay
             .limits
             .half_close
             .unwrap_or(UNLIMITED)
@@ -44,8 +44,8 @@ impl Teardown {
             RelayEnd::Reset(side, ..)
             | RelayEnd::Truncated(side, _)
             | RelayEnd::Failed(side, _) => match side {
-                Side::Client => (LAST_BYTES, patient),
-                Side::Origin => (patient, LAST_BYTES),
+                Side::Client => (LAST_BYTES, longest),
+                Side::Origin => (longest, LAST_BYTES),
             },
             _ => (LAST_BYTES, LAST_BYTES),
         };
@@ -56,7 +56,7 @@ impl Teardown {
         })
     }
 
-    /// Does it. When connections are to be cut meanwhile, the patience is that of a cut.
+    /// Does it. When connections are to be cut meanwhile, the limit is that of a cut.
     pub async fn run(self, phases: &mut Phases) {
         let Relay {
             client,
@@ -65,38 +65,38 @@ impl Teardown {
             down,
             ..
         } = *self.relay;
-        let mut to_client = Parting::new(client, down.into_pending(), self.to_client);
-        let mut to_origin = Parting::new(origin, up.into_pending(), self.to_origin);
+        let mut to_client = FinalFlush::new(client, down.into_pending(), self.to_client);
+        let mut to_origin = FinalFlush::new(origin, up.into_pending(), self.to_origin);
         tokio::select! {
             biased;
             () = async { tokio::join!(to_client.deliver(), to_origin.deliver()); } => return,
             () = lifecycle::cut(phases) => {}
         }
-        to_client.hurry();
-        to_origin.hurry();
+        to_client.shorten();
+        to_origin.shorten();
         tokio::join!(to_client.deliver(), to_origin.deliver());
     }
 }
 
 /// One side, with what it is still to be sent. It is reset when this is dropped.
-struct Parting {
+struct FinalFlush {
     transport: Transport,
     pending: Vec<u8>,
     sent: usize,
     deadline: Instant,
 }
 
-impl Parting {
-    fn new(transport: Transport, pending: Vec<u8>, patience: Duration) -> Self {
+impl FinalFlush {
+    fn new(transport: Transport, pending: Vec<u8>, limit: Duration) -> Self {
         Self {
             transport,
             pending,
             sent: 0,
-            deadline: Instant::now() + patience,
+            deadline: Instant::now() + limit,
         }
     }
 
-    fn hurry(&mut self) {
+    fn shorten(&mut self) {
         self.deadline = self.deadline.min(Instant::now() + LAST_BYTES);
     }
 

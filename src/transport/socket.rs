@@ -193,7 +193,7 @@ impl Socket {
     }
 
     /// Sends FIN: we write no more. That the peer is gone already is no error.
-    pub fn end_writing(&self) {
+    pub fn shutdown_write(&self) {
         let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 
@@ -230,7 +230,7 @@ impl Socket {
     /// then be dropped.
     pub fn leave(&mut self, alert: &[u8]) {
         let _ = self.try_write(alert);
-        self.end_writing();
+        self.shutdown_write();
         self.closed_well = true;
     }
 
@@ -247,7 +247,7 @@ impl Socket {
             Farewell::Alert(alert) => {
                 let _ = timeout_at(deadline, async {
                     self.write_all(&alert).await?;
-                    self.end_writing();
+                    self.shutdown_write();
                     self.discard(FAREWELL_BYTES).await
                 })
                 .await;

@@ -1,6 +1,6 @@
 //! One direction of a relay: read, decrypt, encrypt, write. The hot loop.
 
-mod bulk;
+mod splice;
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -19,7 +19,7 @@ const READ_LITTLE: usize = READ_CHUNK / 8;
 
 /// How a source stopped.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum Abort {
     /// It reset its connection.
     Reset(io::Error),
     /// Its TLS stream ended without close_notify.
@@ -36,13 +36,13 @@ enum State {
     /// The end has been passed on.
     Done,
     /// The source was cut. The relay ends for it.
-    Cut(Cut),
+    Abort(Abort),
     /// The sink is gone, so the source is not read any more.
-    Deaf,
+    SinkGone,
 }
 
 /// One direction: from a source transport to a sink transport, which the relay lends for each turn.
-pub(super) struct Flow {
+pub(super) struct Direction {
     state: State,
     /// Wire bytes that the sink has not taken, from `sent` on. Empty while nothing is in flight.
     pending: Vec<u8>,
@@ -65,10 +65,10 @@ pub(super) struct Flow {
     on_truncation: OnTruncation,
     moved: u64,
     written: u64,
-    nudged: bool,
+    dirty: bool,
 }
 
-impl Flow {
+impl Direction {
     /// The direction out of `from`. What came along with its handshake goes to `to` first.
     pub(super) fn new(
         from: &mut Transport,
@@ -77,7 +77,7 @@ impl Flow {
     ) -> Self {
         let prefetched = std::mem::take(&mut from.prefetched);
         let closed = from.tls.as_ref().is_some_and(|tls| tls.is_closed());
-        let mut flow = Self {
+        let mut direction = Self {
             state: if closed {
                 State::Ending {
                     close_queued: false,
@@ -97,19 +97,19 @@ impl Flow {
             on_truncation,
             moved: prefetched.len() as u64,
             written: 0,
-            nudged: false,
+            dirty: false,
         };
         match &mut to.tls {
-            None => flow.pending = prefetched,
+            None => direction.pending = prefetched,
             Some(tls) => {
                 let mut out = OutBuf::default();
                 match tls.encrypt(&prefetched, &mut out) {
-                    Ok(()) => flow.pending = out.filled().to_vec(),
-                    Err(error) => flow.state = State::Cut(Cut::Failed(error)),
+                    Ok(()) => direction.pending = out.filled().to_vec(),
+                    Err(error) => direction.state = State::Abort(Abort::Failed(error)),
                 }
             }
         }
-        flow
+        direction
     }
 
     /// Application bytes read from the source.
@@ -149,22 +149,22 @@ impl Flow {
 
     /// Whether the source's TLS has failed, which ends the relay.
     pub(super) const fn has_failed(&self) -> bool {
-        matches!(self.state, State::Cut(Cut::Failed(_)))
+        matches!(self.state, State::Abort(Abort::Failed(_)))
     }
 
     /// Whether the end has been passed on, or there is nobody to pass it on to.
     pub(super) const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done | State::Deaf)
+        matches!(self.state, State::Done | State::SinkGone)
     }
 
     /// Whether the sink has not taken everything.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 
     /// Whether the other direction has given this one something to do since its last turn.
-    pub(super) const fn is_nudged(&self) -> bool {
-        self.nudged
+    pub(super) const fn is_dirty(&self) -> bool {
+        self.dirty
     }
 
     /// What the sink has not taken yet.
@@ -177,12 +177,12 @@ impl Flow {
     }
 
     /// How the source was cut, if it was.
-    pub(super) fn take_cut(&mut self) -> Option<Cut> {
-        match std::mem::replace(&mut self.state, State::Deaf) {
-            State::Cut(cut) => Some(cut),
+    pub(super) fn take_abort(&mut self) -> Option<Abort> {
+        match std::mem::replace(&mut self.state, State::SinkGone) {
+            State::Abort(cut) => Some(cut),
             // It says no more, and then did not take what we sent: it is gone altogether.
-            State::Ending { .. } | State::Done | State::Deaf if self.source_error.is_some() => {
-                self.source_error.take().map(Cut::Reset)
+            State::Ending { .. } | State::Done | State::SinkGone if self.source_error.is_some() => {
+                self.source_error.take().map(Abort::Reset)
             }
             state => {
                 self.state = state;
@@ -199,13 +199,13 @@ impl Flow {
         to: &mut Transport,
         back: &mut Self,
     ) {
-        self.nudged = false;
+        self.dirty = false;
         let mut budget = Budget::of_turn();
         for _ in 0..ROUNDS {
             if self.turn(cx, from, to, back, &mut budget).is_pending() {
                 return;
             }
-            if self.is_done() || matches!(self.state, State::Cut(_)) {
+            if self.is_done() || matches!(self.state, State::Abort(_)) {
                 return;
             }
             if budget.is_spent() {
@@ -243,11 +243,11 @@ impl Flow {
             State::Ending { close_queued: true } => {
                 // When the other direction is done, too, closing the socket says the same.
                 if !back.is_done() {
-                    to.socket.end_writing();
+                    to.socket.shutdown_write();
                 }
                 self.state = State::Done;
             }
-            State::Done | State::Cut(_) | State::Deaf => {}
+            State::Done | State::Abort(_) | State::SinkGone => {}
         }
         Poll::Ready(())
     }
@@ -293,7 +293,7 @@ impl Flow {
             None => Some(0),
         };
         let Some(start) = start else {
-            self.state = State::Cut(Cut::Failed(rustls::Error::PeerSentOversizedRecord));
+            self.state = State::Abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
             return Poll::Ready(Ok(()));
         };
         let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
@@ -310,7 +310,7 @@ impl Flow {
                 }
                 Ok(len) => len,
                 Err(error) => {
-                    self.state = State::Cut(Cut::Reset(error));
+                    self.state = State::Abort(Abort::Reset(error));
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -331,7 +331,7 @@ impl Flow {
                     None => self.send(cx, to, filled),
                     Some(tls) => {
                         if let Err(error) = tls.encrypt(filled, output) {
-                            self.state = State::Cut(Cut::Failed(error));
+                            self.state = State::Abort(Abort::Failed(error));
                         }
                         self.send(cx, to, output.filled())
                     }
@@ -374,7 +374,7 @@ impl Flow {
         back.reply(replies.filled());
         match (encrypted, decrypted.end) {
             (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => {
-                self.state = State::Cut(Cut::Failed(error))
+                self.state = State::Abort(Abort::Failed(error))
             }
             (_, Some(TlsEnd::Closed)) => self.end_well(),
             (_, None) => {}
@@ -411,9 +411,9 @@ impl Flow {
     fn source_ended(&mut self, from: &Transport) {
         let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
         match self.source_error.take() {
-            Some(error) => self.state = State::Cut(Cut::Reset(error)),
+            Some(error) => self.state = State::Abort(Abort::Reset(error)),
             None if !closed && self.on_truncation == OnTruncation::Reset => {
-                self.state = State::Cut(Cut::Truncated);
+                self.state = State::Abort(Abort::Truncated);
             }
             None => self.end_well(),
         }
@@ -434,7 +434,7 @@ impl Flow {
             let mut out = OutBuf::default();
             match tls.close(&mut out) {
                 Ok(()) => self.pending = out.filled().to_vec(),
-                Err(error) => self.state = State::Cut(Cut::Failed(error)),
+                Err(error) => self.state = State::Abort(Abort::Failed(error)),
             }
         }
     }
@@ -444,26 +444,26 @@ impl Flow {
         if bytes.is_empty()
             || matches!(
                 self.state,
-                State::Ending { close_queued: true } | State::Done | State::Deaf
+                State::Ending { close_queued: true } | State::Done | State::SinkGone
             )
         {
             return;
         }
         self.pending.extend_from_slice(bytes);
-        self.nudged = true;
+        self.dirty = true;
     }
 
     fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
         let held = u32::try_from(self.held()).unwrap_or(u32::MAX);
         match back.state {
-            State::Cut(_) => (self.dropped, self.late) = (0, held),
+            State::Abort(_) => (self.dropped, self.late) = (0, held),
             _ => self.dropped = held,
         }
-        self.state = State::Deaf;
+        self.state = State::SinkGone;
         self.pending = Vec::new();
         self.sent = 0;
         self.pipe = None;
         back.source_error = Some(error);
-        back.nudged = true;
+        back.dirty = true;
     }
 }

@@ -28,7 +28,7 @@ impl Limit {
     }
 }
 
-pub(super) struct Clock {
+pub(super) struct Deadlines {
     limits: Limits,
     /// In a box, as hardly any connection has one.
     order: Option<Box<Order>>,
@@ -36,7 +36,7 @@ pub(super) struct Clock {
     last_progress: Instant,
 }
 
-impl Clock {
+impl Deadlines {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -62,7 +62,7 @@ impl Clock {
     }
 
     /// Takes note of the order in force. The deadline may be another one now.
-    pub(super) fn obey(&mut self, order: Option<Order>) {
+    pub(super) fn set_command(&mut self, order: Option<Order>) {
         self.order = order.map(Box::new);
     }
 

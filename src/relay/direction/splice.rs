@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Cut, Flow, State};
+use super::{Abort, Direction, State};
 use crate::transport::{Pipe, Transport};
 
 /// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
@@ -12,7 +12,7 @@ const BULK_READS: u8 = 4;
 /// What a read or a splice moves at least while a stream is in bulk.
 const BULK: usize = 16 * 1024;
 
-impl Flow {
+impl Direction {
     /// Takes note of how much a read gave.
     pub(super) const fn count_read(&mut self, len: usize) {
         self.bulk_reads = if len >= BULK {
@@ -52,7 +52,7 @@ impl Flow {
                     self.bulk_reads = 0;
                 }
             }
-            Poll::Ready(Err(error)) => self.state = State::Cut(Cut::Reset(error)),
+            Poll::Ready(Err(error)) => self.state = State::Abort(Abort::Reset(error)),
         }
         Poll::Ready(())
     }
