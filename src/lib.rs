@@ -46,7 +46,7 @@ pub mod outcome;
 
 pub mod name;
 
-pub mod lifecycle;
+pub mod phase;
 
 pub mod snapshot;
 

@@ -20,8 +20,8 @@ use super::gate::Gate;
 use super::paths::{self, Ask, Command};
 use super::places::Place;
 use super::{Handle, Refusal, RefusalKind};
-use crate::lifecycle::{Phase, Phases};
 use crate::observe::metrics::Metrics;
+use crate::phase::{Phase, PhaseRx};
 
 /// From accept to the whole request.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub struct Probes {
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// The phases of the process.
-    pub phases: Phases,
+    pub phases: PhaseRx,
 }
 
 /// A listener's rules, and who answers.

@@ -10,6 +10,7 @@ mod identity;
 mod permits;
 mod proxied;
 mod record;
+pub mod table;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,12 +25,13 @@ use self::permits::Handshaking;
 use self::proxied::Subject;
 pub use self::record::Facts;
 use self::record::Recorder;
+use self::table::{Conn, ConnTable};
 use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
-use crate::lifecycle::{self, Entry, Phases, Register};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
 use crate::outcome::{Failure, Farewell, Reason, Stage};
+use crate::phase::{self, PhaseRx};
 use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
 use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
@@ -48,9 +50,9 @@ pub struct Surroundings {
     /// Where this worker counts.
     pub counters: Arc<Shard>,
     /// The phases of the process.
-    pub phases: Phases,
+    pub phases: PhaseRx,
     /// Where established connections are entered.
-    pub register: Arc<Register<Facts>>,
+    pub table: Arc<ConnTable<Facts>>,
     /// Where those are entered that are not.
     pub pending: PendingShard,
     /// The permits for handshakes with clients.
@@ -124,21 +126,21 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     let established = tokio::select! {
         biased;
-        () = lifecycle::cut(&mut phases) => Err(Failure::new(Reason::Drain).farewell(Farewell::Reset)),
+        () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).farewell(Farewell::Reset)),
         // In a box of its own, which an established connection does not carry along.
         established = Box::pin(journey.establish(&mut client)) => established,
     };
     match established {
         Ok((route, origin, _held)) => {
             // A record is opened once, and this is where.
-            let Some(entry) = journey.opened(&client, &route, &around.register, generation) else {
+            let Some(entry) = journey.opened(&client, &route, &around.table, generation) else {
                 return;
             };
             let relay = journey.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
-            let (end, teardown) = relay.run(&entry.leash).await;
-            let (_, down) = entry.leash.traffic();
+            let (end, teardown) = relay.run(&entry.handle).await;
+            let (_, down) = entry.handle.traffic();
             drop(entry);
             journey.end_relay(&end, down);
             if let Some(teardown) = teardown {
@@ -442,9 +444,9 @@ impl Journey<'_> {
         &mut self,
         client: &Transport,
         route: &Route,
-        register: &Arc<Register<Facts>>,
+        table: &Arc<ConnTable<Facts>>,
         generation: u64,
-    ) -> Option<Arc<Entry<Facts>>> {
+    ) -> Option<Arc<Conn<Facts>>> {
         self.record.enter(Stage::Relay);
         let chain = client
             .tls
@@ -455,7 +457,7 @@ impl Journey<'_> {
             .server_side()
             .zip(chain)
             .and_then(|(side, chain)| Identity::of(chain, side));
-        self.record.opened(register, identity, generation)
+        self.record.opened(table, identity, generation)
     }
 
     fn relay(&self, client: Transport, origin: Transport, route: &Route) -> Box<Relay> {
@@ -501,7 +503,7 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Undelivered => (Reason::HalfCloseTimeout, None),
         RelayEnd::Idle => (Reason::IdleTimeout, None),
         RelayEnd::Lifetime => (Reason::Lifetime, None),
-        RelayEnd::Ordered(reason) => (*reason, None),
+        RelayEnd::Commanded(reason) => (*reason, None),
         RelayEnd::Reset(Side::Client, error, _) => (Reason::ClientReset, Some(error.to_string())),
         RelayEnd::Reset(Side::Origin, error, _) => (Reason::OriginReset, Some(error.to_string())),
         RelayEnd::Truncated(Side::Client, _) => (Reason::ClientTruncated, None),

@@ -9,7 +9,7 @@ use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
 
 use super::identity::Identity;
-use crate::lifecycle::{Entry, Register, Registered};
+use super::table::{Conn, ConnGuard, ConnTable};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Fault, Outcome, Reason, Stage};
@@ -74,7 +74,7 @@ pub(super) struct Recorder<'a> {
 /// The record, in the hands of the connection until it is established, then for others to read.
 enum Page {
     Draft(Box<AccessRecord>),
-    Entered(Registered<Facts>),
+    Entered(ConnGuard<Facts>),
 }
 
 impl<'a> Recorder<'a> {
@@ -215,19 +215,19 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The connection is established: it is entered in `register`, to be led by its leash.
+    /// The connection is established: it is entered in `register`, to be led by its handle.
     pub(super) fn opened(
         &mut self,
-        register: &Arc<Register<Facts>>,
+        table: &Arc<ConnTable<Facts>>,
         identity: Option<Box<Identity>>,
         generation: u64,
-    ) -> Option<Arc<Entry<Facts>>> {
+    ) -> Option<Arc<Conn<Facts>>> {
         let Some(Page::Draft(mut record)) = self.page.take() else {
             return None;
         };
         record.total = self.start.elapsed();
         self.log.opened(&record);
-        let entered = register.enter(Facts {
+        let entered = table.enter(Facts {
             record: *record,
             identity,
             generation,
@@ -269,8 +269,8 @@ impl<'a> Recorder<'a> {
 }
 
 /// The record of an entry that was given up, with what it has moved.
-fn last_state(entry: Arc<Entry<Facts>>) -> AccessRecord {
-    let (up, down) = entry.leash.traffic();
+fn last_state(entry: Arc<Conn<Facts>>) -> AccessRecord {
+    let (up, down) = entry.handle.traffic();
     let mut record = match Arc::try_unwrap(entry) {
         Ok(entry) => entry.facts.record,
         // Somebody looks at it just now.

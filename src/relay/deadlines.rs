@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Command;
 use super::Limits;
-use crate::lifecycle::Order;
 use crate::outcome::Reason;
 
 /// With no limit at all the timer still has to be set to something.
@@ -18,7 +18,7 @@ pub(super) enum Limit {
     HalfClose,
     Lifetime,
     Drain,
-    Ordered(Reason),
+    Commanded(Reason),
 }
 
 impl Limit {
@@ -31,7 +31,7 @@ impl Limit {
 pub(super) struct Deadlines {
     limits: Limits,
     /// In a box, as hardly any connection has one.
-    order: Option<Box<Order>>,
+    command: Option<Box<Command>>,
     ended: bool,
     last_progress: Instant,
 }
@@ -40,7 +40,7 @@ impl Deadlines {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            order: None,
+            command: None,
             ended: false,
             last_progress: Instant::now(),
         }
@@ -61,25 +61,25 @@ impl Deadlines {
         true
     }
 
-    /// Takes note of the order in force. The deadline may be another one now.
-    pub(super) fn set_command(&mut self, order: Option<Order>) {
-        self.order = order.map(Box::new);
+    /// Takes note of the command in force. The deadline may be another one now.
+    pub(super) fn set_command(&mut self, command: Option<Command>) {
+        self.command = command.map(Box::new);
     }
 
-    /// The moment that the order sets.
-    fn ordered(&self) -> Option<(Instant, Limit)> {
-        Some(match **self.order.as_ref()? {
-            Order::Drain {
+    /// The moment that the command sets.
+    fn commanded(&self) -> Option<(Instant, Limit)> {
+        Some(match **self.command.as_ref()? {
+            Command::Drain {
                 idle_after,
                 from,
                 until,
             } => {
                 let idle = self.last_progress.checked_add(idle_after);
                 let idle = idle.map(|idle| (idle.max(from), Limit::Drain));
-                let until = until.map(|until| (until, Limit::Ordered(Reason::Drain)));
+                let until = until.map(|until| (until, Limit::Commanded(Reason::Drain)));
                 idle.into_iter().chain(until).min_by_key(|(at, _)| *at)?
             }
-            Order::End { reason, at } => (at, Limit::Ordered(reason)),
+            Command::End { reason, at } => (at, Limit::Commanded(reason)),
         })
     }
 
@@ -112,7 +112,7 @@ impl Deadlines {
                 self.limits.half_close.filter(|_| self.ended),
                 Limit::HalfClose,
             ),
-            self.ordered(),
+            self.commanded(),
             self.limits.lifetime.map(|at| (at, Limit::Lifetime)),
         ]
         .into_iter()

@@ -12,6 +12,7 @@
 
 mod deadlines;
 mod direction;
+mod handle;
 mod loss;
 mod teardown;
 
@@ -24,10 +25,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::deadlines::Deadlines;
 use self::direction::{Abort, Direction};
+pub use self::handle::{Command, ConnHandle};
 pub use self::loss::Loss;
 use self::loss::{Exchange, Peer};
 pub use self::teardown::Teardown;
-use crate::lifecycle::Leash;
 use crate::outcome::Reason;
 use crate::transport::Transport;
 
@@ -78,7 +79,7 @@ pub enum RelayEnd {
     /// The connection reached `lifetime`.
     Lifetime,
     /// It was ended from outside.
-    Ordered(Reason),
+    Commanded(Reason),
     /// This side reset its connection.
     Reset(Side, std::io::Error, Loss),
     /// This side's TLS stream ended without close_notify.
@@ -122,18 +123,18 @@ impl Relay {
     }
 
     /// Moves bytes until the end, and says how it ended. What is then left to do, if anything is, is
-    /// in the [`Teardown`]. What has moved is told to the leash all along, and orders come from it.
-    pub async fn run(mut self: Box<Self>, leash: &Leash) -> (RelayEnd, Option<Teardown>) {
+    /// in the [`Teardown`]. What has moved is told to the handle all along, and orders come from it.
+    pub async fn run(mut self: Box<Self>, handle: &ConnHandle) -> (RelayEnd, Option<Teardown>) {
         // What came along with the handshakes.
-        leash.progress(self.up.moved(), self.down.moved());
-        self.deadlines.set_command(leash.order());
+        handle.progress(self.up.moved(), self.down.moved());
+        self.deadlines.set_command(handle.command());
         let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline()));
         let end = loop {
             tokio::select! {
                 biased;
-                end = poll_fn(|cx| self.poll(cx, timer.as_mut(), leash)) => break end,
-                () = leash.told() => {
-                    self.deadlines.set_command(leash.order());
+                end = poll_fn(|cx| self.poll(cx, timer.as_mut(), handle)) => break end,
+                () = handle.changed() => {
+                    self.deadlines.set_command(handle.command());
                     timer.as_mut().reset(self.deadlines.deadline());
                 }
             }
@@ -146,7 +147,7 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
-        leash: &Leash,
+        handle: &ConnHandle,
     ) -> Poll<RelayEnd> {
         let before = self.up.progress() + self.down.progress();
         self.up
@@ -169,7 +170,7 @@ impl Relay {
         if self.up.progress() + self.down.progress() != before {
             self.deadlines.progress();
             self.undelivered = None;
-            leash.progress(self.up.moved(), self.down.moved());
+            handle.progress(self.up.moved(), self.down.moved());
         }
         if let Some(end) = self.end() {
             return Poll::Ready(end);
@@ -253,8 +254,8 @@ impl Relay {
         match limit {
             deadlines::Limit::Idle => RelayEnd::Idle,
             deadlines::Limit::Lifetime => RelayEnd::Lifetime,
-            deadlines::Limit::Drain => RelayEnd::Ordered(Reason::Drain),
-            deadlines::Limit::Ordered(reason) => RelayEnd::Ordered(reason),
+            deadlines::Limit::Drain => RelayEnd::Commanded(Reason::Drain),
+            deadlines::Limit::Commanded(reason) => RelayEnd::Commanded(reason),
             deadlines::Limit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
             deadlines::Limit::HalfClose if self.up.has_ended() => {
                 RelayEnd::EndedAlone(Side::Client)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Relay, RelayEnd, Side};
-use crate::lifecycle::{self, Phases};
+use crate::phase::{self, PhaseRx};
 use crate::transport::Transport;
 
 /// How long what was already read may take to be sent before a reset that we decide.
@@ -57,7 +57,7 @@ impl Teardown {
     }
 
     /// Does it. When connections are to be cut meanwhile, the limit is that of a cut.
-    pub async fn run(self, phases: &mut Phases) {
+    pub async fn run(self, phases: &mut PhaseRx) {
         let Relay {
             client,
             origin,
@@ -70,7 +70,7 @@ impl Teardown {
         tokio::select! {
             biased;
             () = async { tokio::join!(to_client.deliver(), to_origin.deliver()); } => return,
-            () = lifecycle::cut(phases) => {}
+            () = phase::aborted(phases) => {}
         }
         to_client.shorten();
         to_origin.shorten();

@@ -15,10 +15,11 @@ use super::reloads::{Report, Waiting};
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
 use crate::connection::Facts;
-use crate::lifecycle::{Entry, Order};
+use crate::connection::table::Conn;
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::outcome::Reason;
+use crate::relay::Command;
 
 impl Control {
     pub(super) fn status(&self) -> Value {
@@ -62,17 +63,17 @@ impl Control {
     /// Connections that were told to end.
     fn leaving(&self) -> usize {
         let mut leaving = 0;
-        self.around.register.each(|connection| {
-            leaving += usize::from(connection.leash.order().is_some());
+        self.around.table.each(|connection| {
+            leaving += usize::from(connection.handle.command().is_some());
         });
         leaving
     }
 
     /// Lists the connections, on a thread of its own: there may be very many.
     pub(super) fn connections(&self, reply: Waiting) {
-        let register = Arc::clone(&self.around.register);
+        let table = Arc::clone(&self.around.table);
         tokio::task::spawn_blocking(move || {
-            let connections = register.all();
+            let connections = table.all();
             let shown: Vec<_> = connections.iter().map(|c| describe(c)).collect();
             let _ = reply.send(Ok(json!({ "connections": shown })));
         });
@@ -81,10 +82,10 @@ impl Control {
     /// Ends one connection.
     pub(super) fn kill(&self, id: u64) -> Answer {
         let mut killed = false;
-        self.around.register.each(|connection| {
+        self.around.table.each(|connection| {
             if connection.facts.record.id == id {
                 killed = true;
-                connection.leash.tell(Order::End {
+                connection.handle.send(Command::End {
                     reason: Reason::Killed,
                     at: Instant::now(),
                 });
@@ -150,16 +151,16 @@ pub(super) fn report(report: &Report) -> Value {
 }
 
 /// One connection, for people and programs. What came over the wire is escaped.
-fn describe(connection: &Entry<Facts>) -> Value {
+fn describe(connection: &Conn<Facts>) -> Value {
     let record = &connection.facts.record;
-    let (up, down) = connection.leash.traffic();
+    let (up, down) = connection.handle.traffic();
     let age = record.time.elapsed().unwrap_or(Duration::ZERO);
     let mut shown = json!({
         "id": format!("{:016x}", record.id),
         "endpoint": &*record.endpoint,
         "client": record.client.to_string(),
         "seconds": age.as_secs(),
-        "idle_seconds": connection.leash.idle().as_secs(),
+        "idle_seconds": connection.handle.idle().as_secs(),
         "bytes_up": up,
         "bytes_down": down,
         "generation": connection.facts.generation,
@@ -179,9 +180,9 @@ fn describe(connection: &Entry<Facts>) -> Value {
         .as_ref()
         .map(|cert| escape::text(&cert.subject));
     add("client_cert", subject);
-    let order = connection.leash.order().map(|order| match order {
-        Order::Drain { .. } => "drain".to_owned(),
-        Order::End { reason, .. } => reason.to_string(),
+    let order = connection.handle.command().map(|order| match order {
+        Command::Drain { .. } => "drain".to_owned(),
+        Command::End { reason, .. } => reason.to_string(),
     });
     add("leaving", order);
     shown

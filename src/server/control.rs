@@ -22,9 +22,9 @@ use super::{Ending, Patience};
 use crate::admin::{Answer, Call, Refusal, RefusalKind, Request};
 use crate::connection::Surroundings;
 use crate::endpoint::unix::SocketFile;
-use crate::lifecycle::Phase;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
+use crate::phase::Phase;
 use crate::snapshot::{Live, Snapshot};
 
 /// How often older connections are looked after.
@@ -158,9 +158,9 @@ impl Control {
             return 0;
         }
         let mut connections = Vec::new();
-        self.around.register.each(|connection| {
+        self.around.table.each(|connection| {
             let endpoint = &connection.facts.record.endpoint;
-            if self.doors.closed.contains(endpoint) && connection.leash.order().is_none() {
+            if self.doors.closed.contains(endpoint) && connection.handle.command().is_none() {
                 connections.push(Arc::clone(connection));
             }
         });
@@ -171,11 +171,11 @@ impl Control {
     /// What time does to connections: those that left the configuration, and certificates that end.
     pub(super) fn look_after(&mut self) {
         let snapshot = self.live.load();
-        let register = &self.around.register;
+        let table = &self.around.table;
         // Those that were not established yet when the policy changed, or their endpoint was drained.
-        retire::settle(register, &snapshot);
+        retire::settle(table, &snapshot);
         self.drain_closed_endpoints(&snapshot);
-        retire::expire(register);
+        retire::expire(table);
         self.see_off();
         self.count_origins();
         let materials = &self.running.loaded.materials;

@@ -43,11 +43,11 @@ use crate::config::load::{Loaded, Source};
 use crate::connection::Surroundings;
 use crate::endpoint::BindError;
 use crate::health::Checks;
-use crate::lifecycle::{Phase, Phases};
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::observe::sink::Output;
+use crate::phase::{Phase, PhaseRx};
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::resumption::Sessions;
@@ -199,7 +199,7 @@ impl Server {
             access_log: self.access_log.clone(),
             counters: self.metrics.shard(0),
             phases: phases.clone(),
-            register: Arc::default(),
+            table: Arc::default(),
             pending: self.pending.shard(0),
             handshakes: self.handshakes.clone(),
             large_hellos: Gate::new(Surroundings::LARGE_HELLOS),
@@ -337,7 +337,7 @@ struct Hands {
     census: Arc<Census>,
     crew: Arc<Workers>,
     phase: watch::Sender<Phase>,
-    phases: Phases,
+    phases: PhaseRx,
     signals: Signals,
     origins: Origins,
     news: origins::News,

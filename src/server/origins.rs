@@ -13,12 +13,12 @@ use super::control::Control;
 use super::retire::Window;
 use crate::admin::{Answer, OriginAction, Refusal, RefusalKind};
 use crate::health::Checks;
-use crate::lifecycle;
 use crate::observe::access_log::{AccessRecord, Place};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::OriginStanding;
 use crate::outcome::Reason;
+use crate::relay::Command;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
 
@@ -111,9 +111,9 @@ impl Control {
             return;
         }
         let mut draining = Vec::new();
-        self.around.register.each(|connection| {
-            let order = connection.leash.order();
-            if matches!(order, Some(lifecycle::Order::End { .. })) {
+        self.around.table.each(|connection| {
+            let order = connection.handle.command();
+            if matches!(order, Some(Command::End { .. })) {
                 return;
             }
             let reason = match partings.about(&connection.facts.record) {
@@ -125,7 +125,7 @@ impl Control {
                 }
                 Some(Why::Gone) | None => return,
             };
-            connection.leash.tell(lifecycle::Order::End {
+            connection.handle.send(Command::End {
                 reason,
                 at: Instant::now(),
             });

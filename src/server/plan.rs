@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::config::Spec;
 use crate::connection::Facts;
-use crate::lifecycle::Register;
+use crate::connection::table::ConnTable;
 use crate::snapshot::Snapshot;
 
 /// One difference between two configurations.
@@ -67,14 +67,14 @@ type Things = BTreeMap<String, String>;
 pub(super) fn changes(
     (old_spec, old): (&Spec, &Snapshot),
     (new_spec, new): (&Spec, &Snapshot),
-    register: &Register<Facts>,
+    table: &ConnTable<Facts>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let (before, after) = (things(old_spec, old), things(new_spec, new));
     for ((what, before), (_, after)) in before.iter().zip(&after) {
         compare(what, before, after, &mut changes);
     }
-    register.each(|connection| {
+    table.each(|connection| {
         let names = names(&connection.facts);
         for change in &mut changes {
             let is_of =

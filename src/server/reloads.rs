@@ -21,8 +21,8 @@ use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config::Severity;
 use crate::config::load::{Loaded, Source};
 use crate::connection::Facts;
+use crate::connection::table::ConnTable;
 use crate::endpoint::BindError;
-use crate::lifecycle::Register;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::ReloadResult;
 use crate::snapshot::Snapshot;
@@ -214,7 +214,7 @@ impl Control {
         if self.doors.needs_restart(&prepared.snapshot) {
             prepared.restart.push("a socket of systemd");
         }
-        let changes = self.running.changes(&old, &prepared, &self.around.register);
+        let changes = self.running.changes(&old, &prepared, &self.around.table);
         let materials = &prepared.loaded.materials;
         let inventory = ends::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
@@ -235,8 +235,8 @@ impl Control {
         let followed = self.running.followed(&snapshot);
         self.followed.send_replace(followed);
         // On a thread that may take its time over chains and lists.
-        let (register, today) = (Arc::clone(&self.around.register), Arc::clone(&snapshot));
-        tokio::task::spawn_blocking(move || retire::settle(&register, &today));
+        let (table, today) = (Arc::clone(&self.around.table), Arc::clone(&snapshot));
+        tokio::task::spawn_blocking(move || retire::settle(&table, &today));
         Ok(Report {
             generation: snapshot.generation,
             changes,
@@ -263,12 +263,12 @@ impl Control {
     pub(super) fn plan(&self, reply: Waiting) {
         let running = self.running.clone();
         let old = Arc::clone(&self.live.load());
-        let register = Arc::clone(&self.around.register);
+        let table = Arc::clone(&self.around.table);
         tokio::task::spawn_blocking(move || {
             let report = running.prepare(Scope::All).map(|prepared| Report {
                 generation: old.generation,
-                changes: running.changes(&old, &prepared, &register),
-                disallowed: Some(retire::disallowed(&register, &prepared.snapshot)),
+                changes: running.changes(&old, &prepared, &table),
+                disallowed: Some(retire::disallowed(&table, &prepared.snapshot)),
                 warnings: prepared.warnings,
                 restart: prepared.restart,
             });
@@ -293,11 +293,11 @@ impl Running {
         &self,
         old: &Snapshot,
         prepared: &Prepared,
-        register: &Register<Facts>,
+        table: &ConnTable<Facts>,
     ) -> Vec<Change> {
         match (&self.loaded.spec, &prepared.loaded.spec) {
             (Some(old_spec), Some(new_spec)) => {
-                plan::changes((old_spec, old), (new_spec, &prepared.snapshot), register)
+                plan::changes((old_spec, old), (new_spec, &prepared.snapshot), table)
             }
             // What was compiled had a spec.
             _ => Vec::new(),

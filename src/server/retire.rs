@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::connection::Facts;
-use crate::lifecycle::{Entry, Order, Register};
+use crate::connection::table::{Conn, ConnTable};
 use crate::outcome::Reason;
+use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Route, Snapshot};
 use crate::tls::client_auth::{AtExpiry, Recheck};
 
@@ -26,7 +27,7 @@ const HANDFUL: usize = 16;
 /// Idle connections end no slower than this one after the other, where the window has room.
 const PACE: Duration = Duration::from_millis(20);
 
-type Connection = Arc<Entry<Facts>>;
+type Connection = Arc<Conn<Facts>>;
 
 /// How connections drain that nothing waits for any more.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +64,12 @@ impl Window {
     pub(super) fn drain(self, connections: &[Connection]) {
         let now = Instant::now();
         let until = now.checked_add(self.length).filter(|_| self.cuts);
-        let is_idle = |c: &&Connection| c.leash.idle() >= self.idle_after;
+        let is_idle = |c: &&Connection| c.handle.idle() >= self.idle_after;
         let idle = connections.iter().filter(is_idle).count();
         let pace = self.length.mul_f32(0.75) / u32::try_from(idle.max(1)).unwrap_or(u32::MAX);
         let mut from = now;
         for connection in connections {
-            connection.leash.tell(Order::Drain {
+            connection.handle.send(Command::Drain {
                 idle_after: self.idle_after,
                 from: if is_idle(&connection) { from } else { now },
                 until,
@@ -83,9 +84,9 @@ impl Window {
 /// Looks at the connections that are older than a snapshot, each once: what left the configuration
 /// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
 /// that were not established yet are found by a later call.
-pub(super) fn settle(register: &Register<Facts>, snapshot: &Snapshot) {
+pub(super) fn settle(table: &ConnTable<Facts>, snapshot: &Snapshot) {
     let mut older = Vec::new();
-    register.each(|connection| {
+    table.each(|connection| {
         let checked = &connection.facts.checked;
         if checked.fetch_max(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
             older.push(Arc::clone(connection));
@@ -96,7 +97,7 @@ pub(super) fn settle(register: &Register<Facts>, snapshot: &Snapshot) {
     }
     let stays = |c: &Connection| is_kept(&c.facts, snapshot);
     let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(stays);
-    leave.retain(|connection| connection.leash.order().is_none());
+    leave.retain(|connection| connection.handle.command().is_none());
     Window::removed(&snapshot.process.drain).drain(&leave);
     let now = UnixTime::now();
     let mut closing = Closing::default();
@@ -147,17 +148,17 @@ fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
 }
 
 /// How many connections [`settle`] would close because of their certificates.
-pub(super) fn disallowed(register: &Register<Facts>, snapshot: &Snapshot) -> usize {
+pub(super) fn disallowed(table: &ConnTable<Facts>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
     let closed = |c: &&Connection| matches!(judge(&c.facts, snapshot, now), Verdict::Closed(_));
-    register.all().iter().filter(closed).count()
+    table.all().iter().filter(closed).count()
 }
 
 /// Ends connections whose certificates have expired, where their policy says so.
-pub(super) fn expire(register: &Register<Facts>) {
+pub(super) fn expire(table: &ConnTable<Facts>) {
     let now = UnixTime::now();
     let mut closing = Closing::default();
-    register.each(|connection| {
+    table.each(|connection| {
         let Some(identity) = &connection.facts.identity else {
             return;
         };
@@ -181,7 +182,7 @@ impl Closing {
         let behind = u32::try_from(self.count.saturating_sub(HANDFUL)).unwrap_or(u32::MAX);
         self.count += 1;
         let wait = PACE.saturating_mul(behind).min(RECHECK_SPREAD);
-        connection.leash.tell(Order::End {
+        connection.handle.send(Command::End {
             reason,
             at: Instant::now() + wait,
         });

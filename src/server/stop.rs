@@ -9,8 +9,9 @@ use super::control::{Asked, Control, ROUND};
 use super::retire::Window;
 use super::signals::Signal;
 use super::{CUT, Ending, Patience};
-use crate::lifecycle::{Order, Phase};
 use crate::outcome::Reason;
+use crate::phase::Phase;
+use crate::relay::Command;
 
 impl Control {
     /// Lets the connections finish, as long as patience and policy last.
@@ -38,13 +39,13 @@ impl Control {
         self.phase.send_replace(Phase::Drain);
         // The accept loops close their sockets; a unix socket's file goes with them.
         self.doors.close();
-        let register = &self.around.register;
-        register.from_now_on(Order::Drain {
+        let table = &self.around.table;
+        table.apply_to_new(Command::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
             until: None,
         });
-        Window::stop(&policy).drain(&register.all());
+        Window::stop(&policy).drain(&table.all());
         let drained = !cut_short && self.drained(&mut asked, deadline).await;
         if drained {
             self.phase.send_replace(Phase::Cut);
@@ -64,13 +65,13 @@ impl Control {
     pub(super) async fn cut(&mut self) {
         self.doors.close();
         self.phase.send_replace(Phase::Cut);
-        let end = Order::End {
+        let end = Command::End {
             reason: Reason::Drain,
             at: Instant::now(),
         };
-        self.around.register.from_now_on(end);
-        for connection in self.around.register.all() {
-            connection.leash.tell(end);
+        self.around.table.apply_to_new(end);
+        for connection in self.around.table.all() {
+            connection.handle.send(end);
         }
         let _ = timeout(CUT, self.census.emptied()).await;
     }

@@ -19,7 +19,7 @@ use super::census::Census;
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, Surroundings};
 use crate::endpoint::{DoorState, Intake, accept_loop};
-use crate::lifecycle;
+use crate::phase;
 use crate::snapshot::{Endpoint, Live, Place};
 use crate::sys;
 use crate::transport::Socket;
@@ -183,7 +183,7 @@ impl Worker {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
         let mut phases = self.around.phases.clone();
-        let cut = lifecycle::cut(&mut phases);
+        let cut = phase::aborted(&mut phases);
         tokio::pin!(cut);
         loop {
             tokio::select! {

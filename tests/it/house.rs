@@ -10,7 +10,7 @@ use crate::harness::reseal;
 const ALLOWED: [(&str, &[&str]); 20] = [
     ("outcome", &[]),
     ("name", &[]),
-    ("lifecycle", &["outcome"]),
+    ("phase", &["outcome"]),
     ("sys", &[]),
     ("admission", &[]),
     ("transport", &["outcome", "sys"]),
@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("health", &["transport", "outcome", "tls", "upstream"]),
     ("tls", &["transport", "name", "outcome"]),
     ("proxy_protocol", &[]),
-    ("relay", &["transport", "lifecycle", "outcome"]),
+    ("relay", &["transport", "phase", "outcome"]),
     ("observe", &["outcome", "tls::facts"]),
     (
         "snapshot",
@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         &[
             "admission",
             "transport",
-            "lifecycle",
+            "phase",
             "name",
             "observe",
             "outcome",
@@ -53,7 +53,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         ],
     ),
     ("endpoint", &["admission", "snapshot", "sys"]),
-    ("admin", &["admission", "endpoint", "lifecycle", "observe"]),
+    ("admin", &["admission", "endpoint", "phase", "observe"]),
     (
         "server",
         &[
@@ -64,7 +64,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "endpoint",
             "health",
             "transport",
-            "lifecycle",
+            "phase",
             "observe",
             "outcome",
             "snapshot",

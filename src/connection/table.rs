@@ -1,84 +1,90 @@
-//! The connections that are established, each with its leash.
+//! The connections that are established, each with its handle.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::leash::{Leash, Order};
+use crate::relay::{Command, ConnHandle};
 
-/// Workers come and go at different places of the register.
+/// Workers come and go at different places of the table.
 const SHARDS: usize = 16;
 
 /// All established connections; what is known of each is a `T`.
 #[derive(Debug)]
-pub struct Register<T> {
-    shards: [Mutex<HashMap<u64, Arc<Entry<T>>>>; SHARDS],
+pub struct ConnTable<T> {
+    shards: [Mutex<HashMap<u64, Arc<Conn<T>>>>; SHARDS],
     next: AtomicU64,
     /// What connections are told that come in from now on.
-    standing: Mutex<Option<Order>>,
+    default_command: Mutex<Option<Command>>,
 }
 
 /// One connection.
 #[derive(Debug)]
-pub struct Entry<T> {
-    /// Its leash.
-    pub leash: Leash,
+pub struct Conn<T> {
+    /// Its handle.
+    pub handle: ConnHandle,
     /// What is known of it.
     pub facts: T,
 }
 
-impl<T> Default for Register<T> {
+impl<T> Default for ConnTable<T> {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             next: AtomicU64::new(0),
-            standing: Mutex::default(),
+            default_command: Mutex::default(),
         }
     }
 }
 
-impl<T> Register<T> {
+impl<T> ConnTable<T> {
     /// Enters a connection, until what is returned is dropped.
-    pub fn enter(self: &Arc<Self>, facts: T) -> Registered<T> {
-        let entry = Arc::new(Entry {
-            leash: Leash::new(),
+    pub fn enter(self: &Arc<Self>, facts: T) -> ConnGuard<T> {
+        let entry = Arc::new(Conn {
+            handle: ConnHandle::new(),
             facts,
         });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.shard(key).insert(key, Arc::clone(&entry));
         // Looked at after it was entered: an order to all reaches it by one way or the other.
-        let standing = *self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(order) = standing {
-            entry.leash.tell(order);
+        let default_command = *self
+            .default_command
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(order) = default_command {
+            entry.handle.send(order);
         }
-        Registered {
-            register: Arc::clone(self),
+        ConnGuard {
+            table: Arc::clone(self),
             key,
             entry,
         }
     }
 
     /// Shows every connection of this moment to `look`, which must not wait for anything.
-    pub fn each(&self, mut look: impl FnMut(&Arc<Entry<T>>)) {
+    pub fn each(&self, mut look: impl FnMut(&Arc<Conn<T>>)) {
         for shard in &self.shards {
             locked(shard).values().for_each(&mut look);
         }
     }
 
     /// The connections of this moment.
-    pub fn all(&self) -> Vec<Arc<Entry<T>>> {
+    pub fn all(&self) -> Vec<Arc<Conn<T>>> {
         let mut all = Vec::new();
         self.each(|entry| all.push(Arc::clone(entry)));
         all
     }
 
     /// Tells every connection that is entered from now on. One that is being entered hears it, or is
-    /// among [`Register::all`] afterwards.
-    pub fn from_now_on(&self, order: Order) {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Some(order);
+    /// among [`ConnTable::all`] afterwards.
+    pub fn apply_to_new(&self, order: Command) {
+        *self
+            .default_command
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(order);
     }
 
-    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Arc<Entry<T>>>> {
+    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Arc<Conn<T>>>> {
         let index = usize::try_from(key).unwrap_or_default() % SHARDS;
         // There is a shard for every remainder.
         locked(self.shards.get(index).unwrap_or(&self.shards[0]))
@@ -89,29 +95,29 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection's place in the register, given up on drop.
+/// A connection's place in the table, given up on drop.
 #[derive(Debug)]
-pub struct Registered<T> {
-    register: Arc<Register<T>>,
+pub struct ConnGuard<T> {
+    table: Arc<ConnTable<T>>,
     key: u64,
-    entry: Arc<Entry<T>>,
+    entry: Arc<Conn<T>>,
 }
 
-impl<T> Registered<T> {
+impl<T> ConnGuard<T> {
     /// The connection.
-    pub fn entry(&self) -> Arc<Entry<T>> {
+    pub fn entry(&self) -> Arc<Conn<T>> {
         Arc::clone(&self.entry)
     }
 
     /// Gives the place up. The entry is nobody else's, unless somebody looks at it just now.
-    pub fn leave(self) -> Arc<Entry<T>> {
+    pub fn leave(self) -> Arc<Conn<T>> {
         self.entry()
     }
 }
 
-impl<T> Drop for Registered<T> {
+impl<T> Drop for ConnGuard<T> {
     fn drop(&mut self) {
-        self.register.shard(self.key).remove(&self.key);
+        self.table.shard(self.key).remove(&self.key);
     }
 }
 
@@ -120,8 +126,8 @@ mod tests {
     use super::*;
     use crate::outcome::Reason;
 
-    fn end() -> Order {
-        Order::End {
+    fn end() -> Command {
+        Command::End {
             reason: Reason::Drain,
             at: tokio::time::Instant::now(),
         }
@@ -129,46 +135,46 @@ mod tests {
 
     #[test]
     fn an_order_to_all_reaches_those_who_come_later_too() {
-        let register = Arc::new(Register::default());
-        let early = register.enter("early");
+        let table = Arc::new(ConnTable::default());
+        let early = table.enter("early");
         let end = end();
-        register.from_now_on(end);
-        for entry in register.all() {
-            entry.leash.tell(end);
+        table.apply_to_new(end);
+        for entry in table.all() {
+            entry.handle.send(end);
         }
-        let late = register.enter("late");
-        assert_eq!(early.entry().leash.order(), Some(end));
-        assert_eq!(late.entry().leash.order(), Some(end));
+        let late = table.enter("late");
+        assert_eq!(early.entry().handle.command(), Some(end));
+        assert_eq!(late.entry().handle.command(), Some(end));
     }
 
     #[test]
     fn who_leaves_is_forgotten() {
-        let register = Arc::new(Register::default());
-        let one = register.enter(1);
-        let other = register.enter(2);
-        assert_eq!(register.all().len(), 2);
+        let table = Arc::new(ConnTable::default());
+        let one = table.enter(1);
+        let other = table.enter(2);
+        assert_eq!(table.all().len(), 2);
         let left = Arc::try_unwrap(one.leave()).unwrap();
         assert_eq!(left.facts, 1);
         drop(other);
-        assert!(register.all().is_empty());
+        assert!(table.all().is_empty());
     }
 
     #[test]
     fn the_end_is_final() {
-        let leash = Leash::new();
+        let handle = ConnHandle::new();
         let end = end();
-        leash.tell(end);
-        leash.tell(Order::Drain {
+        handle.send(end);
+        handle.send(Command::Drain {
             idle_after: std::time::Duration::ZERO,
             from: tokio::time::Instant::now(),
             until: Some(tokio::time::Instant::now()),
         });
-        assert_eq!(leash.order(), Some(end));
-        let later = Order::End {
+        assert_eq!(handle.command(), Some(end));
+        let later = Command::End {
             reason: Reason::Killed,
             at: tokio::time::Instant::now() + std::time::Duration::from_secs(1),
         };
-        leash.tell(later);
-        assert_eq!(leash.order(), Some(end), "the earlier end counts");
+        handle.send(later);
+        assert_eq!(handle.command(), Some(end), "the earlier end counts");
     }
 }

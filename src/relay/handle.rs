@@ -11,7 +11,7 @@ use crate::outcome::Reason;
 
 /// What a connection is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Command {
     /// End as soon as no byte has moved for `idle_after`, but not before `from`.
     Drain {
         /// How long nothing must have moved.
@@ -30,49 +30,49 @@ pub enum Order {
     },
 }
 
-/// One connection's leash. Kept small, as every live connection has one.
+/// One connection's handle. Kept small, as every live connection has one.
 #[derive(Debug, Default)]
-pub struct Leash {
-    order: Mutex<Option<Box<Order>>>,
-    told: Notify,
+pub struct ConnHandle {
+    command: Mutex<Option<Box<Command>>>,
+    changed: Notify,
     up: AtomicU64,
     down: AtomicU64,
     /// Seconds since the process began to count.
     moved: AtomicU32,
 }
 
-impl Leash {
-    /// A leash on a connection that begins now.
+impl ConnHandle {
+    /// A handle on a connection that begins now.
     pub fn new() -> Self {
-        let leash = Self::default();
-        leash.moved.store(seconds(), Ordering::Relaxed);
-        leash
+        let handle = Self::default();
+        handle.moved.store(seconds(), Ordering::Relaxed);
+        handle
     }
 
     /// Gives an order. To end is final, and the earlier end counts; a later drain takes the place of an
     /// earlier one.
-    pub fn tell(&self, order: Order) {
-        let mut given = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = match (given.as_deref(), order) {
-            (Some(Order::End { at, .. }), Order::End { at: new, .. }) => new < *at,
-            (Some(Order::End { .. }), Order::Drain { .. }) => false,
+    pub fn send(&self, command: Command) {
+        let mut given = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = match (given.as_deref(), command) {
+            (Some(Command::End { at, .. }), Command::End { at: new, .. }) => new < *at,
+            (Some(Command::End { .. }), Command::Drain { .. }) => false,
             _ => true,
         };
         if counts {
-            *given = Some(Box::new(order));
-            self.told.notify_one();
+            *given = Some(Box::new(command));
+            self.changed.notify_one();
         }
     }
 
     /// The order in force.
-    pub fn order(&self) -> Option<Order> {
-        let given = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn command(&self) -> Option<Command> {
+        let given = self.command.lock().unwrap_or_else(PoisonError::into_inner);
         given.as_deref().copied()
     }
 
     /// Waits until there may be another order.
-    pub async fn told(&self) {
-        self.told.notified().await;
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Application bytes have moved: so many in all from the client, and from the origin.

@@ -1,13 +1,6 @@
-//! What the process tells its connections: the phases that all of them watch until they are
-//! established, and the leash by which each one is led from then on.
-
-mod leash;
-mod register;
+//! The phases of the process, which every connection that is not established yet watches.
 
 use tokio::sync::watch;
-
-pub use self::leash::{Leash, Order};
-pub use self::register::{Entry, Register, Registered};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +26,11 @@ impl Phase {
     }
 }
 
-/// A view of the phases.
-pub type Phases = watch::Receiver<Phase>;
+/// Receives the phases.
+pub type PhaseRx = watch::Receiver<Phase>;
 
 /// Waits until connections are to be cut. Never ends when the process has no such moment any more.
-pub async fn cut(phases: &mut Phases) {
+pub async fn aborted(phases: &mut PhaseRx) {
     if phases.wait_for(|phase| *phase == Phase::Cut).await.is_err() {
         std::future::pending::<()>().await;
     }
