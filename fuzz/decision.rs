@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use reseal::name::{Name, NameError, Pattern};
-use reseal::outcome::Farewell;
+use reseal::outcome::CloseWith;
 use reseal::route::{Arrival, Match, RouteTable};
 use reseal::tls::hello::{HELLO_MAX, Hello, Parser};
 
@@ -52,8 +52,8 @@ pub fn decide<'a>(portions: impl IntoIterator<Item = &'a [u8]>) -> Decision {
             Ok(None) => {}
             Ok(Some(hello)) => return route(hello),
             Err(failure) => {
-                let alert = match failure.farewell {
-                    Farewell::Alert(alert) => alert,
+                let alert = match failure.close_with {
+                    CloseWith::Alert(alert) => alert,
                     _ => Vec::new(),
                 };
                 return Decision::Refused(failure.reason.code(), alert);

@@ -1,4 +1,4 @@
-//! The `reseal` program: a shell around the library.
+//! The `reseal` program: a shell context the library.
 
 use std::process::ExitCode;
 

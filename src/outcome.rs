@@ -228,7 +228,7 @@ impl fmt::Display for Reason {
 
 /// What a client is told when its connection is refused or given up.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum CloseWith {
     /// Nothing but the end: there is no one to tell, or no way to say it.
     Close,
     /// These bytes (a TLS alert record), then an orderly end.
@@ -247,7 +247,7 @@ pub struct Failure {
     /// Free text; may hold bytes from the wire, so it is escaped and capped where it is written.
     pub detail: Option<String>,
     /// What the client is told before its socket is closed.
-    pub farewell: Farewell,
+    pub close_with: CloseWith,
 }
 
 impl Failure {
@@ -256,7 +256,7 @@ impl Failure {
         Self {
             reason,
             detail: None,
-            farewell: Farewell::Close,
+            close_with: CloseWith::Close,
         }
     }
 
@@ -269,8 +269,8 @@ impl Failure {
 
     /// Sets what the client is told.
     #[must_use]
-    pub fn farewell(mut self, farewell: Farewell) -> Self {
-        self.farewell = farewell;
+    pub fn close_with(mut self, close_with: CloseWith) -> Self {
+        self.close_with = close_with;
         self
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Gate {
     Open,
     /// Nothing: the permissions of the socket's file decide.
     File,
-    /// The token, and to be asked by address. A name in `Host` is a page's way around the rule that
+    /// The token, and to be asked by address. A name in `Host` is a page's way context the rule that
     /// it may only talk to where it came from (DNS rebinding).
     Token(Token),
 }

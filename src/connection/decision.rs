@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::name::{Name, NameError};
-use crate::outcome::{Failure, Farewell, Reason};
+use crate::outcome::{CloseWith, Failure, Reason};
 use crate::route::{Arrival, Unrouted};
 use crate::snapshot::{Endpoint, Protocol, Route};
 use crate::tls::{self, blame};
@@ -27,7 +27,7 @@ pub fn route<'a>(endpoint: &'a Endpoint, arrival: &Arrival<'_>) -> Result<&'a Ar
         };
         match endpoint.protocol {
             Protocol::Tls => unrecognized(reason),
-            Protocol::Tcp => Failure::new(reason).farewell(Farewell::Reset),
+            Protocol::Tcp => Failure::new(reason).close_with(CloseWith::Reset),
         }
     })
 }
@@ -35,5 +35,5 @@ pub fn route<'a>(endpoint: &'a Endpoint, arrival: &Arrival<'_>) -> Result<&'a Ar
 /// A refusal for a name that is not served (RFC 6066 section 3).
 fn unrecognized(reason: Reason) -> Failure {
     let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
-    Failure::new(reason).farewell(Farewell::Alert(alert))
+    Failure::new(reason).close_with(CloseWith::Alert(alert))
 }

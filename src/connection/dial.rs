@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::record::Recorder;
 use crate::outcome::{Failure, Fault, Reason, Stage};
-use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
+use crate::tls::client_side::{
+    ClientSide, HandshakeParams, Offer, OriginRefusal, after_resumption,
+};
 use crate::tls::facts::TlsFacts;
 use crate::transport::Transport;
 use crate::upstream::{
@@ -20,10 +22,10 @@ use crate::upstream::{
 };
 
 /// How long one address has before another one of the same name is tried beside it (RFC 8305).
-const HEAD_START: Duration = Duration::from_millis(250);
+const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// What is to be reached, and how.
-pub(super) struct Call<'a> {
+pub(super) struct Dial<'a> {
     pub(super) origins: &'a Origins,
     /// Where this process listens.
     pub(super) listeners: &'a Listeners,
@@ -43,17 +45,17 @@ pub(super) struct Call<'a> {
 /// and a failure of trust or name, is final. Each failure that is the origin's fault is told of it. No
 /// byte of the client has been sent yet.
 pub(super) async fn dial(
-    call: Call<'_>,
+    dial: Dial<'_>,
     record: &mut Recorder<'_>,
 ) -> Result<(Transport, Held), Failure> {
     // A connection is born with a configuration only after its origins were taken in.
-    let Some(group) = call.origins.group.get() else {
+    let Some(group) = dial.origins.group.get() else {
         return Err(Reason::NoOrigin.into());
     };
-    let mut ask = Ask::new(call.source);
+    let mut ask = Ask::new(dial.source);
     let mut last: Option<(Stage, u64, Failure)> = None;
-    for _ in 0..call.origins.connect.attempts {
-        let mut picked = match call.pick(group, &ask, record).await {
+    for _ in 0..dial.origins.connect.attempts {
+        let mut picked = match dial.pick(group, &ask, record).await {
             Ok(picked) => picked,
             Err((stage, failure)) => {
                 // What became of the origins that there were says more.
@@ -71,14 +73,14 @@ pub(super) async fn dial(
             record.enter(*stage);
             break;
         }
-        match call.attempt(group, &mut ask, &mut picked, record).await {
+        match dial.attempt(group, &mut ask, &mut picked, record).await {
             Ok(transport) => {
-                group.succeeded(&picked.held, call.asked_name());
+                group.succeeded(&picked.held, dial.asked_name());
                 return Ok((transport, picked.held));
             }
             Err(refusal) => {
-                call.blame(group, &picked, &refusal, record.stage());
-                if !refusal.may_retry || Instant::now() >= call.deadline {
+                dial.note_failure(group, &picked, &refusal, record.stage());
+                if !refusal.may_retry || Instant::now() >= dial.deadline {
                     return Err(refusal.failure);
                 }
                 let state = picked.held.state();
@@ -93,7 +95,7 @@ pub(super) async fn dial(
     ))
 }
 
-impl Call<'_> {
+impl Dial<'_> {
     /// The origin of the next attempt, at once unless a name has no answer yet, or all are full.
     async fn pick(
         &self,
@@ -133,7 +135,7 @@ impl Call<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.origins.connect.timeout);
-        let connected = self.race(group, ask, picked, deadline).await;
+        let connected = self.happy_eyeballs(group, ask, picked, deadline).await;
         record.origin(&picked.origin, Some(&picked.address));
         let mut transport = connected?;
         self.greet(&mut transport, picked, deadline, record).await?;
@@ -202,14 +204,14 @@ impl Call<'_> {
     ) -> Result<(), OriginRefusal> {
         record.origin_local(&transport.socket);
         match self.header {
-            Some(header) => introduce(transport, header, &picked.address, deadline).await,
+            Some(header) => send_proxy_header(transport, header, &picked.address, deadline).await,
             None => Ok(()),
         }
     }
 
     /// Connects to `picked`, and when that takes long and its name has another address, to that one as
     /// well: whichever is connected first (RFC 8305), and it is in `picked` then.
-    async fn race(
+    async fn happy_eyeballs(
         &self,
         group: &Arc<Group>,
         ask: &mut Ask,
@@ -218,7 +220,7 @@ impl Call<'_> {
     ) -> Result<Transport, OriginRefusal> {
         let (origin, address) = (Arc::clone(&picked.origin), picked.address.clone());
         let mut first = pin!(self.connect(&origin, &address, deadline));
-        if let Ok(connected) = timeout(HEAD_START, &mut first).await {
+        if let Ok(connected) = timeout(CONNECTION_ATTEMPT_DELAY, &mut first).await {
             return connected;
         }
         let Some(mut other) = group.sibling(ask, picked) else {
@@ -236,7 +238,7 @@ impl Call<'_> {
         let Err(refusal) = connected else {
             return connected;
         };
-        self.blame(group, picked, &refusal, Stage::Connect);
+        self.note_failure(group, picked, &refusal, Stage::Connect);
         ask.tried(picked.held.state());
         std::mem::swap(picked, &mut other);
         if is_first { second.await } else { first.await }
@@ -252,7 +254,7 @@ impl Call<'_> {
     /// about: nobody may have origins ejected by what they ask for.
     /// What an origin does once it was asked for a name of the client's may be its answer to that
     /// name: an alert, and for a name that it has never served an end, a reset or silence as well.
-    fn blame(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal, stage: Stage) {
+    fn note_failure(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal, stage: Stage) {
         let reason = refusal.failure.reason;
         let asked = self.asked_name().filter(|_| stage == Stage::OriginTls);
         let by_client =
@@ -321,7 +323,7 @@ impl Call<'_> {
         let Some(name) = &picked.origin.server_name else {
             return Err(give_up(Reason::OriginTlsName.into()));
         };
-        let about = Introduction {
+        let about = HandshakeParams {
             origin: picked.held.state().id(),
             name,
             client_sni: self.client_sni.clone(),
@@ -344,7 +346,7 @@ struct Unsealed {
 }
 
 /// Sends the PROXY header. An origin that does not take it is like one that is not there.
-async fn introduce(
+async fn send_proxy_header(
     transport: &mut Transport,
     header: &[u8],
     address: &Address,
@@ -397,7 +399,7 @@ mod tests {
         let mut transport = Transport::plain(stream.into());
         transport.socket.shutdown_write();
         let deadline = Instant::now() + Duration::from_secs(10);
-        let refusal = introduce(
+        let refusal = send_proxy_header(
             &mut transport,
             b"PROXY UNKNOWN\r\n",
             &Address::Ip(place),

@@ -1,14 +1,14 @@
 //! One connection, from accept to its one outcome.
 //!
 //! [`run`] is the whole life and the only place where an ending is logged and counted;
-//! `Journey::establish` is the straight line of stages. Stages return values and know nothing of each
+//! `Establish::establish` is the straight line of stages. Stages return values and know nothing of each
 //! other; what one needs of another passes through here.
 
 pub mod decision;
 mod dial;
 mod identity;
 mod permits;
-mod proxied;
+mod proxy_header;
 mod record;
 pub mod table;
 
@@ -22,15 +22,15 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::identity::Identity;
 use self::permits::Handshaking;
-use self::proxied::Subject;
-pub use self::record::Facts;
+use self::proxy_header::HeaderFacts;
+pub use self::record::ConnInfo;
 use self::record::Recorder;
 use self::table::{Conn, ConnTable};
 use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
 use crate::name::Name;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
-use crate::outcome::{Failure, Farewell, Reason, Stage};
+use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::phase::{self, PhaseRx};
 use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
 use crate::route::Arrival;
@@ -44,7 +44,7 @@ use crate::upstream::{Held, Listeners};
 
 /// What every connection of a worker shares.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct WorkerContext {
     /// Takes the records.
     pub access_log: AccessLog,
     /// Where this worker counts.
@@ -52,7 +52,7 @@ pub struct Surroundings {
     /// The phases of the process.
     pub phases: PhaseRx,
     /// Where established connections are entered.
-    pub table: Arc<ConnTable<Facts>>,
+    pub table: Arc<ConnTable<ConnInfo>>,
     /// Where those are entered that are not.
     pub pending: PendingShard,
     /// The permits for handshakes with clients.
@@ -63,7 +63,7 @@ pub struct Surroundings {
     pub listeners: Arc<Listeners>,
 }
 
-impl Surroundings {
+impl WorkerContext {
     /// Large ClientHellos that may be read at a time.
     pub const LARGE_HELLOS: usize = permits::LARGE_HELLOS;
 
@@ -96,9 +96,9 @@ pub struct Accepted {
     pub at: Instant,
 }
 
-/// Serves one connection to its end and records its outcome, exactly once. `_place` is held for as
+/// Serves one connection to its end and records its outcome, exactly once. `_guard` is held for as
 /// long as that takes.
-pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Send) {
+pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl Send) {
     let Accepted {
         socket,
         client: source,
@@ -107,18 +107,18 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
         permit,
         at,
     } = accepted;
-    let mut phases = around.phases.clone();
+    let mut phases = context.phases.clone();
     let who = source.map_or_else(|| Client::Unix(socket.peer_user()), Client::Ip);
-    let local = around
+    let local = context
         .access_log
         .is_open()
         .then(|| socket.local())
         .flatten();
     let mut client = Transport::plain(socket);
-    let mut journey = Journey {
+    let mut establishing = Establish {
         _permit: permit,
-        around: &around,
-        record: around.recorder(who, local, &endpoint, at),
+        context: &context,
+        record: context.recorder(who, local, &endpoint, at),
         endpoint: &endpoint,
         source,
         dialled: None,
@@ -126,50 +126,51 @@ pub async fn run(accepted: Accepted, around: Arc<Surroundings>, _place: impl Sen
     };
     let established = tokio::select! {
         biased;
-        () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).farewell(Farewell::Reset)),
+        () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).close_with(CloseWith::Reset)),
         // In a box of its own, which an established connection does not carry along.
-        established = Box::pin(journey.establish(&mut client)) => established,
+        established = Box::pin(establishing.establish(&mut client)) => established,
     };
     match established {
         Ok((route, origin, _held)) => {
             // A record is opened once, and this is where.
-            let Some(entry) = journey.opened(&client, &route, &around.table, generation) else {
+            let Some(entry) = establishing.opened(&client, &route, &context.table, generation)
+            else {
                 return;
             };
-            let relay = journey.relay(client, origin, &route);
+            let relay = establishing.relay(client, origin, &route);
             // Its limits are all that the relay needs of the route.
             drop(route);
             let (end, teardown) = relay.run(&entry.handle).await;
             let (_, down) = entry.handle.traffic();
             drop(entry);
-            journey.end_relay(&end, down);
+            establishing.end_relay(&end, down);
             if let Some(teardown) = teardown {
                 Box::pin(teardown.run(&mut phases)).await;
             }
         }
         Err(failure) => {
-            journey.record.end(failure.reason, failure.detail);
+            establishing.record.end(failure.reason, failure.detail);
             // It has had its answer: what is left of it makes room like a client that says nothing.
-            let place = around.pending.enter(at);
+            let place = context.pending.enter(at);
             tokio::select! {
                 biased;
                 () = place.evicted() => {}
-                () = Box::pin(client.socket.refuse(failure.farewell)) => {}
+                () = Box::pin(client.socket.refuse(failure.close_with)) => {}
             }
         }
     }
 }
 
 /// Records a connection whose socket was lost right after it was accepted.
-pub fn lost(
+pub fn rejected_at_accept(
     client: Option<SocketAddr>,
     endpoint: &Endpoint,
     at: Instant,
     error: &std::io::Error,
-    around: &Surroundings,
+    context: &WorkerContext,
 ) {
     let client = client.map_or(Client::Unix(None), Client::Ip);
-    let mut record = around.recorder(client, None, endpoint, at);
+    let mut record = context.recorder(client, None, endpoint, at);
     record.end(Reason::LocalDescriptors, Some(error.to_string()));
 }
 
@@ -182,9 +183,9 @@ struct Admitted {
     shown: Shown,
 }
 
-struct Journey<'a> {
+struct Establish<'a> {
     _permit: Permit,
-    around: &'a Surroundings,
+    context: &'a WorkerContext,
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
     /// The client's address, which rules, limits and logs go by.
@@ -194,17 +195,17 @@ struct Journey<'a> {
     at: Instant,
 }
 
-impl Journey<'_> {
+impl Establish<'_> {
     /// The stages before the relay, in order. Every wait is under an absolute deadline.
     async fn establish(
         &mut self,
         client: &mut Transport,
     ) -> Result<(Arc<Route>, Transport, Held), Failure> {
-        let place = self.around.pending.enter(self.at);
+        let place = self.context.pending.enter(self.at);
         let admitted = tokio::select! {
             biased;
             () = place.evicted() => {
-                Err(Failure::new(Reason::ProbeDropped).farewell(Farewell::Abort))
+                Err(Failure::new(Reason::ProbeDropped).close_with(CloseWith::Abort))
             }
             admitted = self.client(client, &place) => admitted,
         };
@@ -254,7 +255,7 @@ impl Journey<'_> {
         }
         self.record.enter(Stage::ProxyHeader);
         let limit = accept.timeout.min(self.endpoint.hello_timeout);
-        let reading = proxied::read(&mut client.socket, &mut bytes);
+        let reading = proxy_header::read(&mut client.socket, &mut bytes);
         if let Some(flow) = before(self.at, limit, Reason::ProxyHeaderTimeout, reading).await? {
             self.source = Some(flow.source);
             self.dialled = Some(flow.destination);
@@ -281,7 +282,7 @@ impl Journey<'_> {
             Err(failure) if failure.reason == Reason::NotTls => failure,
             read => return read,
         };
-        let telling = proxied::is_header(&mut client.socket, &mut bytes);
+        let telling = proxy_header::is_header(&mut client.socket, &mut bytes);
         match timeout_at(self.at + limit, telling).await {
             Ok(true) => Err(Failure {
                 reason: Reason::ProxyHeaderUnexpected,
@@ -305,7 +306,7 @@ impl Journey<'_> {
         if let Some(hello) = before(at, limit, Reason::HelloTimeout, reading).await? {
             return Ok(hello);
         }
-        let gate = &self.around.large_hellos;
+        let gate = &self.context.large_hellos;
         let _permit = permits::enter(gate, self.source.into(), at + limit).await?;
         let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_MAX);
         let hello = before(at, limit, Reason::HelloTimeout, reading).await?;
@@ -349,7 +350,7 @@ impl Journey<'_> {
             return Ok(shown);
         };
         self.record.enter(Stage::ClientTls);
-        let (gate, source) = (&self.around.handshakes, Source::from(self.source));
+        let (gate, source) = (&self.context.handshakes, Source::from(self.source));
         let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
         let mut peer = Handshaking::new(gate, source, permit);
         let handshake = side.accept(client, hello, &mut shown, &mut peer);
@@ -384,7 +385,7 @@ impl Journey<'_> {
         let Some(announce) = route.upstream.send_proxy_protocol else {
             return Ok(None);
         };
-        let subject = Subject {
+        let subject = HeaderFacts {
             client,
             source: self.source,
             dialled: self.dialled,
@@ -397,7 +398,7 @@ impl Journey<'_> {
         // The stage in which it would have been sent.
         header.map(Some).map_err(|failure| {
             self.record.enter(Stage::Connect);
-            failure.farewell(Farewell::Reset)
+            failure.close_with(CloseWith::Reset)
         })
     }
 
@@ -413,9 +414,9 @@ impl Journey<'_> {
             Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
             Mode::Passthrough | Mode::Terminate(_) | Mode::Forward => None,
         };
-        let call = dial::Call {
+        let dial = dial::Dial {
             origins: &route.upstream.origins,
-            listeners: &self.around.listeners,
+            listeners: &self.context.listeners,
             header,
             tls,
             source: self.source.map(|address| address.ip()),
@@ -432,11 +433,11 @@ impl Journey<'_> {
         // offers no alert of our choice here, and a close_notify would be a lie, so it is a reset.
         let dialled = tokio::select! {
             biased;
-            dialled = dial::dial(call, &mut self.record) => dialled,
+            dialled = dial::dial(dial, &mut self.record) => dialled,
             // Nobody waits for it any more, in the queue as little as at the origin.
             () = client.socket.was_reset() => Err(Reason::ClientReset.into()),
         };
-        dialled.map_err(|failure| failure.farewell(Farewell::Reset))
+        dialled.map_err(|failure| failure.close_with(CloseWith::Reset))
     }
 
     /// Everything is known of the connection now: it is entered among those that are established.
@@ -444,9 +445,9 @@ impl Journey<'_> {
         &mut self,
         client: &Transport,
         route: &Route,
-        table: &Arc<ConnTable<Facts>>,
+        table: &Arc<ConnTable<ConnInfo>>,
         generation: u64,
-    ) -> Option<Arc<Conn<Facts>>> {
+    ) -> Option<Arc<Conn<ConnInfo>>> {
         self.record.enter(Stage::Relay);
         let chain = client
             .tls

@@ -21,7 +21,7 @@ use crate::upstream::{Address, Origin};
 
 /// What is known of an established connection.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ConnInfo {
     /// Its record, without what only the end brings.
     pub record: AccessRecord,
     /// Who the client has proven to be.
@@ -32,7 +32,7 @@ pub struct Facts {
     pub checked: AtomicU64,
 }
 
-impl Facts {
+impl ConnInfo {
     /// Whether a route would admit this client at this moment; the reason, if it would not.
     pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
         let Some(side) = route.mode.server_side() else {
@@ -65,16 +65,16 @@ pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
     counts: Arc<EndpointCounts>,
     /// Absent once the record was written.
-    page: Option<Page>,
+    record: Option<Record>,
     start: Instant,
     stage: Stage,
     entered: Instant,
 }
 
 /// The record, in the hands of the connection until it is established, then for others to read.
-enum Page {
-    Draft(Box<AccessRecord>),
-    Entered(ConnGuard<Facts>),
+enum Record {
+    Open(Box<AccessRecord>),
+    Tabled(ConnGuard<ConnInfo>),
 }
 
 impl<'a> Recorder<'a> {
@@ -112,7 +112,7 @@ impl<'a> Recorder<'a> {
         Self {
             log,
             counts,
-            page: Some(Page::Draft(Box::new(record))),
+            record: Some(Record::Open(Box::new(record))),
             start: at,
             stage: Stage::Admit,
             entered: at,
@@ -121,9 +121,9 @@ impl<'a> Recorder<'a> {
 
     /// The record, as long as it can be written on.
     fn draft(&mut self) -> Option<&mut AccessRecord> {
-        match &mut self.page {
-            Some(Page::Draft(record)) => Some(record),
-            Some(Page::Entered(_)) | None => None,
+        match &mut self.record {
+            Some(Record::Open(record)) => Some(record),
+            Some(Record::Tabled(_)) | None => None,
         }
     }
 
@@ -218,23 +218,23 @@ impl<'a> Recorder<'a> {
     /// The connection is established: it is entered in `register`, to be led by its handle.
     pub(super) fn opened(
         &mut self,
-        table: &Arc<ConnTable<Facts>>,
+        table: &Arc<ConnTable<ConnInfo>>,
         identity: Option<Box<Identity>>,
         generation: u64,
-    ) -> Option<Arc<Conn<Facts>>> {
-        let Some(Page::Draft(mut record)) = self.page.take() else {
+    ) -> Option<Arc<Conn<ConnInfo>>> {
+        let Some(Record::Open(mut record)) = self.record.take() else {
             return None;
         };
         record.total = self.start.elapsed();
         self.log.opened(&record);
-        let entered = table.enter(Facts {
+        let entered = table.enter(ConnInfo {
             record: *record,
             identity,
             generation,
             checked: AtomicU64::new(generation),
         });
-        let entry = entered.entry();
-        self.page = Some(Page::Entered(entered));
+        let entry = entered.conn();
+        self.record = Some(Record::Tabled(entered));
         Some(entry)
     }
 
@@ -245,9 +245,9 @@ impl<'a> Recorder<'a> {
 
     /// The same, by this fault or by none.
     pub(super) fn end_by(&mut self, fault: Option<Fault>, reason: Reason, detail: Option<String>) {
-        let mut record = match self.page.take() {
-            Some(Page::Draft(record)) => *record,
-            Some(Page::Entered(entry)) => last_state(entry.leave()),
+        let mut record = match self.record.take() {
+            Some(Record::Open(record)) => *record,
+            Some(Record::Tabled(entry)) => last_state(entry.leave()),
             None => return,
         };
         record.stages.spend(self.stage, self.entered.elapsed());
@@ -269,12 +269,12 @@ impl<'a> Recorder<'a> {
 }
 
 /// The record of an entry that was given up, with what it has moved.
-fn last_state(entry: Arc<Conn<Facts>>) -> AccessRecord {
+fn last_state(entry: Arc<Conn<ConnInfo>>) -> AccessRecord {
     let (up, down) = entry.handle.traffic();
     let mut record = match Arc::try_unwrap(entry) {
-        Ok(entry) => entry.facts.record,
+        Ok(entry) => entry.info.record,
         // Somebody looks at it just now.
-        Err(entry) => entry.facts.record.clone(),
+        Err(entry) => entry.info.record.clone(),
     };
     record.bytes_up = up;
     record.bytes_down = down;

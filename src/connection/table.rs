@@ -24,7 +24,7 @@ pub struct Conn<T> {
     /// Its handle.
     pub handle: ConnHandle,
     /// What is known of it.
-    pub facts: T,
+    pub info: T,
 }
 
 impl<T> Default for ConnTable<T> {
@@ -39,25 +39,25 @@ impl<T> Default for ConnTable<T> {
 
 impl<T> ConnTable<T> {
     /// Enters a connection, until what is returned is dropped.
-    pub fn enter(self: &Arc<Self>, facts: T) -> ConnGuard<T> {
-        let entry = Arc::new(Conn {
+    pub fn enter(self: &Arc<Self>, info: T) -> ConnGuard<T> {
+        let conn = Arc::new(Conn {
             handle: ConnHandle::new(),
-            facts,
+            info,
         });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        self.shard(key).insert(key, Arc::clone(&entry));
+        self.shard(key).insert(key, Arc::clone(&conn));
         // Looked at after it was entered: an order to all reaches it by one way or the other.
         let default_command = *self
             .default_command
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(order) = default_command {
-            entry.handle.send(order);
+            conn.handle.send(order);
         }
         ConnGuard {
             table: Arc::clone(self),
             key,
-            entry,
+            conn,
         }
     }
 
@@ -71,7 +71,7 @@ impl<T> ConnTable<T> {
     /// The connections of this moment.
     pub fn all(&self) -> Vec<Arc<Conn<T>>> {
         let mut all = Vec::new();
-        self.each(|entry| all.push(Arc::clone(entry)));
+        self.each(|conn| all.push(Arc::clone(conn)));
         all
     }
 
@@ -100,18 +100,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct ConnGuard<T> {
     table: Arc<ConnTable<T>>,
     key: u64,
-    entry: Arc<Conn<T>>,
+    conn: Arc<Conn<T>>,
 }
 
 impl<T> ConnGuard<T> {
     /// The connection.
-    pub fn entry(&self) -> Arc<Conn<T>> {
-        Arc::clone(&self.entry)
+    pub fn conn(&self) -> Arc<Conn<T>> {
+        Arc::clone(&self.conn)
     }
 
-    /// Gives the place up. The entry is nobody else's, unless somebody looks at it just now.
+    /// Gives the place up. The conn is nobody else's, unless somebody looks at it just now.
     pub fn leave(self) -> Arc<Conn<T>> {
-        self.entry()
+        self.conn()
     }
 }
 
@@ -139,12 +139,12 @@ mod tests {
         let early = table.enter("early");
         let end = end();
         table.apply_to_new(end);
-        for entry in table.all() {
-            entry.handle.send(end);
+        for conn in table.all() {
+            conn.handle.send(end);
         }
         let late = table.enter("late");
-        assert_eq!(early.entry().handle.command(), Some(end));
-        assert_eq!(late.entry().handle.command(), Some(end));
+        assert_eq!(early.conn().handle.command(), Some(end));
+        assert_eq!(late.conn().handle.command(), Some(end));
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         let other = table.enter(2);
         assert_eq!(table.all().len(), 2);
         let left = Arc::try_unwrap(one.leave()).unwrap();
-        assert_eq!(left.facts, 1);
+        assert_eq!(left.info, 1);
         drop(other);
         assert!(table.all().is_empty());
     }

@@ -7,7 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Check, HealthPolicy, http, talk};
 use crate::outcome::{Failure, Fault, Reason};
-use crate::tls::client_side::{ClientSide, Introduction, Offer, OriginRefusal, after_resumption};
+use crate::tls::client_side::{
+    ClientSide, HandshakeParams, Offer, OriginRefusal, after_resumption,
+};
 use crate::transport::Transport;
 use crate::upstream::{self, Address, Member, Verdict};
 
@@ -116,7 +118,7 @@ async fn handshake(
     let Some(name) = &member.origin.server_name else {
         return Err((refuse(Reason::OriginTlsName.into()), false));
     };
-    let about = Introduction {
+    let about = HandshakeParams {
         origin: member.state.id(),
         name,
         client_sni: None,

@@ -89,7 +89,7 @@ pub(super) async fn hear_out(transport: &mut Transport) {
 /// Ends a conversation as the protocols want it: close_notify and FIN, and whatever the origin still
 /// says is taken, so that it sees no reset.
 pub(super) async fn say_farewell(mut transport: Transport) {
-    let farewell = async {
+    let close_with = async {
         if let Some(tls) = &mut transport.tls {
             let close = with_scratch(|scratch| {
                 let encrypted = tls.close(&mut scratch.output);
@@ -104,7 +104,7 @@ pub(super) async fn say_farewell(mut transport: Transport) {
         transport.socket.shutdown_write();
         until_end(&mut transport).await;
     };
-    let _ = timeout(FAREWELL_TIME, farewell).await;
+    let _ = timeout(FAREWELL_TIME, close_with).await;
     transport.socket.close();
 }
 

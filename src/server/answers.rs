@@ -14,7 +14,7 @@ use super::plan::Change;
 use super::reloads::{Report, Waiting};
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
-use crate::connection::Facts;
+use crate::connection::ConnInfo;
 use crate::connection::table::Conn;
 use crate::observe::escape;
 use crate::observe::format::timestamp;
@@ -63,7 +63,7 @@ impl Control {
     /// Connections that were told to end.
     fn leaving(&self) -> usize {
         let mut leaving = 0;
-        self.around.table.each(|connection| {
+        self.context.table.each(|connection| {
             leaving += usize::from(connection.handle.command().is_some());
         });
         leaving
@@ -71,7 +71,7 @@ impl Control {
 
     /// Lists the connections, on a thread of its own: there may be very many.
     pub(super) fn connections(&self, reply: Waiting) {
-        let table = Arc::clone(&self.around.table);
+        let table = Arc::clone(&self.context.table);
         tokio::task::spawn_blocking(move || {
             let connections = table.all();
             let shown: Vec<_> = connections.iter().map(|c| describe(c)).collect();
@@ -82,8 +82,8 @@ impl Control {
     /// Ends one connection.
     pub(super) fn kill(&self, id: u64) -> Answer {
         let mut killed = false;
-        self.around.table.each(|connection| {
-            if connection.facts.record.id == id {
+        self.context.table.each(|connection| {
+            if connection.info.record.id == id {
                 killed = true;
                 connection.handle.send(Command::End {
                     reason: Reason::Killed,
@@ -151,8 +151,8 @@ pub(super) fn report(report: &Report) -> Value {
 }
 
 /// One connection, for people and programs. What came over the wire is escaped.
-fn describe(connection: &Conn<Facts>) -> Value {
-    let record = &connection.facts.record;
+fn describe(connection: &Conn<ConnInfo>) -> Value {
+    let record = &connection.info.record;
     let (up, down) = connection.handle.traffic();
     let age = record.time.elapsed().unwrap_or(Duration::ZERO);
     let mut shown = json!({
@@ -163,7 +163,7 @@ fn describe(connection: &Conn<Facts>) -> Value {
         "idle_seconds": connection.handle.idle().as_secs(),
         "bytes_up": up,
         "bytes_down": down,
-        "generation": connection.facts.generation,
+        "generation": connection.info.generation,
     });
     let mut add = |key: &str, value: Option<String>| {
         if let Some(value) = value {

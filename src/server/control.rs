@@ -20,7 +20,7 @@ use super::signals::{Signal, Signals};
 use super::worker::Workers;
 use super::{Ending, Patience};
 use crate::admin::{Answer, Call, Refusal, RefusalKind, Request};
-use crate::connection::Surroundings;
+use crate::connection::WorkerContext;
 use crate::endpoint::unix::SocketFile;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
@@ -36,7 +36,7 @@ pub(super) struct Control {
     pub(super) live: Arc<Live>,
     pub(super) doors: Doors,
     pub(super) crew: Arc<Workers>,
-    pub(super) around: Arc<Surroundings>,
+    pub(super) context: Arc<WorkerContext>,
     pub(super) census: Arc<Census>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) log: LogHandle,
@@ -158,8 +158,8 @@ impl Control {
             return 0;
         }
         let mut connections = Vec::new();
-        self.around.table.each(|connection| {
-            let endpoint = &connection.facts.record.endpoint;
+        self.context.table.each(|connection| {
+            let endpoint = &connection.info.record.endpoint;
             if self.doors.closed.contains(endpoint) && connection.handle.command().is_none() {
                 connections.push(Arc::clone(connection));
             }
@@ -171,7 +171,7 @@ impl Control {
     /// What time does to connections: those that left the configuration, and certificates that end.
     pub(super) fn look_after(&mut self) {
         let snapshot = self.live.load();
-        let table = &self.around.table;
+        let table = &self.context.table;
         // Those that were not established yet when the policy changed, or their endpoint was drained.
         retire::settle(table, &snapshot);
         self.drain_closed_endpoints(&snapshot);
@@ -183,7 +183,7 @@ impl Control {
     }
 
     pub(super) fn reopen(&self) {
-        self.around.access_log.sink().reopen();
+        self.context.access_log.sink().reopen();
         self.log.sink().reopen();
     }
 }

@@ -40,7 +40,7 @@ use self::worker::{Worker, Workers};
 use crate::admin::{self, Probes};
 use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
-use crate::connection::Surroundings;
+use crate::connection::WorkerContext;
 use crate::endpoint::BindError;
 use crate::health::Checks;
 use crate::observe::access_log::AccessLog;
@@ -195,21 +195,21 @@ impl Server {
         let (roster, news) = Roster::new(control.handle().clone());
         let origins = Origins::new(roster, Checks::new(control.handle().clone()));
         origins.apply(&self.live.load());
-        let around = Arc::new(Surroundings {
+        let context = Arc::new(WorkerContext {
             access_log: self.access_log.clone(),
             counters: self.metrics.shard(0),
             phases: phases.clone(),
             table: Arc::default(),
             pending: self.pending.shard(0),
             handshakes: self.handshakes.clone(),
-            large_hellos: Gate::new(Surroundings::LARGE_HELLOS),
+            large_hellos: Gate::new(WorkerContext::LARGE_HELLOS),
             listeners: Arc::default(),
         });
         let census = Arc::new(Census::default());
-        let (crew, threads) = self.spawn_workers(&around, &census).map_err(system)?;
+        let (crew, threads) = self.spawn_workers(&context, &census).map_err(system)?;
         let (access_log, log) = (self.access_log.clone(), self.log.clone());
         let ending = control.block_on(self.serve(Hands {
-            around,
+            context,
             census,
             crew,
             phase,
@@ -256,9 +256,9 @@ impl Server {
             _admin: admin,
             running: self.running,
             live: self.live,
-            doors: Doors::telling(Arc::clone(&hands.around.listeners)),
+            doors: Doors::telling(Arc::clone(&hands.context.listeners)),
             crew: hands.crew,
-            around: hands.around,
+            context: hands.context,
             census: hands.census,
             phase: hands.phase,
             log: self.log,
@@ -292,7 +292,7 @@ impl Server {
     /// Starts the workers. All that can fail is done before a thread is begun.
     fn spawn_workers(
         &self,
-        around: &Arc<Surroundings>,
+        context: &Arc<WorkerContext>,
         census: &Arc<Census>,
     ) -> io::Result<(Arc<Workers>, Vec<thread::JoinHandle<()>>)> {
         let runtimes: Vec<_> = (0..self.workers)
@@ -310,10 +310,10 @@ impl Server {
                 inbox,
                 live: Arc::clone(&self.live),
                 admission: self.admission.clone(),
-                around: Arc::new(Surroundings {
+                context: Arc::new(WorkerContext {
                     counters: self.metrics.shard(index),
                     pending: self.pending.shard(index),
-                    ..Surroundings::clone(around)
+                    ..WorkerContext::clone(context)
                 }),
                 census: Arc::clone(census),
             };
@@ -333,7 +333,7 @@ impl Server {
 
 /// What the control loop is given besides the server itself.
 struct Hands {
-    around: Arc<Surroundings>,
+    context: Arc<WorkerContext>,
     census: Arc<Census>,
     crew: Arc<Workers>,
     phase: watch::Sender<Phase>,

@@ -111,12 +111,12 @@ impl Control {
             return;
         }
         let mut draining = Vec::new();
-        self.around.table.each(|connection| {
+        self.context.table.each(|connection| {
             let order = connection.handle.command();
             if matches!(order, Some(Command::End { .. })) {
                 return;
             }
-            let reason = match partings.about(&connection.facts.record) {
+            let reason = match partings.about(&connection.info.record) {
                 Some(Why::Down) => Reason::OriginDown,
                 Some(Why::Disabled) => Reason::Killed,
                 Some(Why::Gone) if order.is_none() => {

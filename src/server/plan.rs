@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::Spec;
-use crate::connection::Facts;
+use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::snapshot::Snapshot;
 
@@ -67,7 +67,7 @@ type Things = BTreeMap<String, String>;
 pub(super) fn changes(
     (old_spec, old): (&Spec, &Snapshot),
     (new_spec, new): (&Spec, &Snapshot),
-    table: &ConnTable<Facts>,
+    table: &ConnTable<ConnInfo>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let (before, after) = (things(old_spec, old), things(new_spec, new));
@@ -75,7 +75,7 @@ pub(super) fn changes(
         compare(what, before, after, &mut changes);
     }
     table.each(|connection| {
-        let names = names(&connection.facts);
+        let names = names(&connection.info);
         for change in &mut changes {
             let is_of =
                 |(what, name): &(&str, String)| *what == change.what && *name == change.name;
@@ -107,8 +107,8 @@ fn compare(what: &'static str, before: &Things, after: &Things, changes: &mut Ve
 }
 
 /// The things that a connection has to do with.
-fn names(facts: &Facts) -> Vec<(&'static str, String)> {
-    let record = &facts.record;
+fn names(info: &ConnInfo) -> Vec<(&'static str, String)> {
+    let record = &info.record;
     let mut names = vec![("endpoint", record.endpoint.to_string())];
     if let Some(route) = &record.route {
         names.push(("route", format!("{}/{route}", record.endpoint)));

@@ -20,7 +20,7 @@ use super::retire;
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config::Severity;
 use crate::config::load::{Loaded, Source};
-use crate::connection::Facts;
+use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::endpoint::BindError;
 use crate::observe::format::timestamp;
@@ -214,7 +214,7 @@ impl Control {
         if self.doors.needs_restart(&prepared.snapshot) {
             prepared.restart.push("a socket of systemd");
         }
-        let changes = self.running.changes(&old, &prepared, &self.around.table);
+        let changes = self.running.changes(&old, &prepared, &self.context.table);
         let materials = &prepared.loaded.materials;
         let inventory = ends::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
@@ -235,7 +235,7 @@ impl Control {
         let followed = self.running.followed(&snapshot);
         self.followed.send_replace(followed);
         // On a thread that may take its time over chains and lists.
-        let (table, today) = (Arc::clone(&self.around.table), Arc::clone(&snapshot));
+        let (table, today) = (Arc::clone(&self.context.table), Arc::clone(&snapshot));
         tokio::task::spawn_blocking(move || retire::settle(&table, &today));
         Ok(Report {
             generation: snapshot.generation,
@@ -263,7 +263,7 @@ impl Control {
     pub(super) fn plan(&self, reply: Waiting) {
         let running = self.running.clone();
         let old = Arc::clone(&self.live.load());
-        let table = Arc::clone(&self.around.table);
+        let table = Arc::clone(&self.context.table);
         tokio::task::spawn_blocking(move || {
             let report = running.prepare(Scope::All).map(|prepared| Report {
                 generation: old.generation,
@@ -293,7 +293,7 @@ impl Running {
         &self,
         old: &Snapshot,
         prepared: &Prepared,
-        table: &ConnTable<Facts>,
+        table: &ConnTable<ConnInfo>,
     ) -> Vec<Change> {
         match (&self.loaded.spec, &prepared.loaded.spec) {
             (Some(old_spec), Some(new_spec)) => {

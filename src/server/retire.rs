@@ -11,7 +11,7 @@ use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::connection::Facts;
+use crate::connection::ConnInfo;
 use crate::connection::table::{Conn, ConnTable};
 use crate::outcome::Reason;
 use crate::relay::Command;
@@ -27,7 +27,7 @@ const HANDFUL: usize = 16;
 /// Idle connections end no slower than this one after the other, where the window has room.
 const PACE: Duration = Duration::from_millis(20);
 
-type Connection = Arc<Conn<Facts>>;
+type Connection = Arc<Conn<ConnInfo>>;
 
 /// How connections drain that nothing waits for any more.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +84,10 @@ impl Window {
 /// Looks at the connections that are older than a snapshot, each once: what left the configuration
 /// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
 /// that were not established yet are found by a later call.
-pub(super) fn settle(table: &ConnTable<Facts>, snapshot: &Snapshot) {
+pub(super) fn settle(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     let mut older = Vec::new();
     table.each(|connection| {
-        let checked = &connection.facts.checked;
+        let checked = &connection.info.checked;
         if checked.fetch_max(snapshot.generation, Ordering::Relaxed) < snapshot.generation {
             older.push(Arc::clone(connection));
         }
@@ -95,14 +95,14 @@ pub(super) fn settle(table: &ConnTable<Facts>, snapshot: &Snapshot) {
     if older.is_empty() {
         return;
     }
-    let stays = |c: &Connection| is_kept(&c.facts, snapshot);
+    let stays = |c: &Connection| is_kept(&c.info, snapshot);
     let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(stays);
     leave.retain(|connection| connection.handle.command().is_none());
     Window::removed(&snapshot.process.drain).drain(&leave);
     let now = UnixTime::now();
     let mut closing = Closing::default();
     for connection in stay {
-        match judge(&connection.facts, snapshot, now) {
+        match judge(&connection.info, snapshot, now) {
             Verdict::Stays => {}
             Verdict::Noted(reason) => note(&connection, reason),
             Verdict::Closed(reason) => closing.close(&connection, reason),
@@ -123,8 +123,8 @@ enum Verdict {
     Closed(Reason),
 }
 
-fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
-    let route = route_of(facts, snapshot);
+fn judge(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
+    let route = route_of(info, snapshot);
     let side = route.and_then(|route| Some((route, route.mode.server_side()?)));
     let Some((route, side)) = side else {
         return Verdict::Stays;
@@ -133,10 +133,10 @@ fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
     if policy.recheck() == Recheck::Off {
         return Verdict::Stays;
     }
-    let verdict = match facts.admitted_by(route, now) {
+    let verdict = match info.admitted_by(route, now) {
         // What becomes of it then is said by a policy of its own; all else counts as before.
         Err(Reason::ClientCertExpired) if policy.at_expiry() == AtExpiry::Log => {
-            facts.admitted_but_for_expiry(route, now)
+            info.admitted_but_for_expiry(route, now)
         }
         verdict => verdict,
     };
@@ -148,18 +148,18 @@ fn judge(facts: &Facts, snapshot: &Snapshot, now: UnixTime) -> Verdict {
 }
 
 /// How many connections [`settle`] would close because of their certificates.
-pub(super) fn disallowed(table: &ConnTable<Facts>, snapshot: &Snapshot) -> usize {
+pub(super) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
-    let closed = |c: &&Connection| matches!(judge(&c.facts, snapshot, now), Verdict::Closed(_));
+    let closed = |c: &&Connection| matches!(judge(&c.info, snapshot, now), Verdict::Closed(_));
     table.all().iter().filter(closed).count()
 }
 
 /// Ends connections whose certificates have expired, where their policy says so.
-pub(super) fn expire(table: &ConnTable<Facts>) {
+pub(super) fn expire(table: &ConnTable<ConnInfo>) {
     let now = UnixTime::now();
     let mut closing = Closing::default();
     table.each(|connection| {
-        let Some(identity) = &connection.facts.identity else {
+        let Some(identity) = &connection.info.identity else {
             return;
         };
         if identity.has_expired(now) && identity.note() {
@@ -190,20 +190,20 @@ impl Closing {
 }
 
 /// Whether endpoint, route and origin of a connection are still there.
-fn is_kept(facts: &Facts, snapshot: &Snapshot) -> bool {
-    let record = &facts.record;
+fn is_kept(info: &ConnInfo, snapshot: &Snapshot) -> bool {
+    let record = &info.record;
     let origin = record.upstream.as_deref().zip(record.origin.as_deref());
-    route_of(facts, snapshot).is_some()
+    route_of(info, snapshot).is_some()
         && origin.is_none_or(|(upstream, origin)| snapshot.has_origin(upstream, origin))
 }
 
-fn route_of<'a>(facts: &Facts, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>> {
-    let endpoint = snapshot.endpoint(&facts.record.endpoint)?;
-    endpoint.route(facts.record.route.as_deref()?)
+fn route_of<'a>(info: &ConnInfo, snapshot: &'a Snapshot) -> Option<&'a Arc<Route>> {
+    let endpoint = snapshot.endpoint(&info.record.endpoint)?;
+    endpoint.route(info.record.route.as_deref()?)
 }
 
 fn note(connection: &Connection, reason: Reason) {
-    let record = &connection.facts.record;
+    let record = &connection.info.record;
     warn!(
         id = format_args!("{:016x}", record.id),
         endpoint = %record.endpoint,

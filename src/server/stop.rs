@@ -39,7 +39,7 @@ impl Control {
         self.phase.send_replace(Phase::Drain);
         // The accept loops close their sockets; a unix socket's file goes with them.
         self.doors.close();
-        let table = &self.around.table;
+        let table = &self.context.table;
         table.apply_to_new(Command::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
@@ -69,8 +69,8 @@ impl Control {
             reason: Reason::Drain,
             at: Instant::now(),
         };
-        self.around.table.apply_to_new(end);
-        for connection in self.around.table.all() {
+        self.context.table.apply_to_new(end);
+        for connection in self.context.table.all() {
             connection.handle.send(end);
         }
         let _ = timeout(CUT, self.census.emptied()).await;

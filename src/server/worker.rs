@@ -17,7 +17,7 @@ use tracing::error;
 use super::busy::Busy;
 use super::census::Census;
 use crate::admission::{Admission, Permit};
-use crate::connection::{self, Accepted, Surroundings};
+use crate::connection::{self, Accepted, WorkerContext};
 use crate::endpoint::{DoorState, Intake, accept_loop};
 use crate::phase;
 use crate::snapshot::{Endpoint, Live, Place};
@@ -173,7 +173,7 @@ pub(super) struct Worker {
     pub(super) inbox: mpsc::UnboundedReceiver<Message>,
     pub(super) live: Arc<Live>,
     pub(super) admission: Admission,
-    pub(super) around: Arc<Surroundings>,
+    pub(super) context: Arc<WorkerContext>,
     pub(super) census: Arc<Census>,
 }
 
@@ -182,7 +182,7 @@ impl Worker {
     pub(super) async fn work(mut self) {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
-        let mut phases = self.around.phases.clone();
+        let mut phases = self.context.phases.clone();
         let cut = phase::aborted(&mut phases);
         tokio::pin!(cut);
         loop {
@@ -190,7 +190,7 @@ impl Worker {
                 biased;
                 () = &mut cut => break,
                 Some(message) = self.inbox.recv() => match message {
-                    Message::Arrival(arrival) => spawn(arrival, &self.around),
+                    Message::Arrival(arrival) => spawn(arrival, &self.context),
                     Message::Door(door) => self.open(door, &mut accepting),
                 },
                 Some(ended) = accepting.join_next() => if ended.is_err() {
@@ -201,7 +201,7 @@ impl Worker {
         // What was handed over but not begun would otherwise end without a record.
         while let Ok(message) = self.inbox.try_recv() {
             if let Message::Arrival(arrival) = message {
-                spawn(arrival, &self.around);
+                spawn(arrival, &self.context);
             }
         }
         let _ = timeout(super::CUT, self.census.emptied()).await;
@@ -238,7 +238,7 @@ impl Worker {
             index: self.index,
             crew: Arc::clone(&self.crew),
             live: Arc::clone(&self.live),
-            around: Arc::clone(&self.around),
+            context: Arc::clone(&self.context),
             census: Arc::clone(&self.census),
         }
     }
@@ -253,7 +253,7 @@ struct Reception {
     index: usize,
     crew: Arc<Workers>,
     live: Arc<Live>,
-    around: Arc<Surroundings>,
+    context: Arc<WorkerContext>,
     census: Arc<Census>,
 }
 
@@ -286,7 +286,7 @@ impl Intake for Reception {
             seat: Seat::take(&self.crew, &self.census, chosen),
         };
         if chosen == self.index {
-            spawn(arrival, &self.around);
+            spawn(arrival, &self.context);
         } else {
             self.crew.send(chosen, Message::Arrival(arrival));
         }
@@ -304,7 +304,7 @@ async fn heartbeat() {
 }
 
 /// Registers a socket with this worker's runtime and starts its connection.
-fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
+fn spawn(arrival: Arrival, context: &Arc<WorkerContext>) {
     let Arrival {
         socket,
         client,
@@ -324,9 +324,9 @@ fn spawn(arrival: Arrival, around: &Arc<Surroundings>) {
                 permit,
                 at,
             };
-            tokio::spawn(connection::run(accepted, Arc::clone(around), seat));
+            tokio::spawn(connection::run(accepted, Arc::clone(context), seat));
         }
-        Err(error) => connection::lost(client, &endpoint, at, &error, around),
+        Err(error) => connection::rejected_at_accept(client, &endpoint, at, &error, context),
     }
 }
 

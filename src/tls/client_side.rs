@@ -140,9 +140,9 @@ impl Generation {
     }
 }
 
-/// What one handshake with an origin is about.
+/// What one handshake with an origin is params.
 #[derive(Debug)]
-pub struct Introduction<'a> {
+pub struct HandshakeParams<'a> {
     /// The number of the origin's state, which tells it from every other.
     pub origin: u64,
     /// The origin's configured name or address.
@@ -243,16 +243,16 @@ impl ClientSide {
     }
 
     /// Prepares a handshake with an origin.
-    pub fn begin(&self, about: Introduction<'_>, offer: Offer) -> Result<Handshake, Failure> {
-        let name = match (self.sni, about.client_sni) {
+    pub fn begin(&self, params: HandshakeParams<'_>, offer: Offer) -> Result<Handshake, Failure> {
+        let name = match (self.sni, params.client_sni) {
             (Sni::Client, Some(name)) => name,
-            _ => about.name.clone(),
+            _ => params.name.clone(),
         };
         let forwarded = match self.alpn {
-            OriginAlpn::Forward => about.client_alpn,
+            OriginAlpn::Forward => params.client_alpn,
             OriginAlpn::Fixed(_) | OriginAlpn::Absent => None,
         };
-        let (mut config, sessions) = self.current(about.origin);
+        let (mut config, sessions) = self.current(params.origin);
         if let Some(protocol) = &forwarded {
             let mut own = ClientConfig::clone(&config);
             own.alpn_protocols = vec![protocol.clone()];

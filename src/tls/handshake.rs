@@ -176,7 +176,7 @@ fn advance(
         }
         let failed = matches!(decrypted.end, Some(TlsEnd::Failed(_)));
         let unsent = if failed {
-            // The alert is the farewell, which is sent with more care than a flight.
+            // The alert is the close_with, which is sent with more care than a flight.
             scratch.output.filled().to_vec()
         } else {
             send(socket, scratch.output.filled())?

@@ -13,7 +13,7 @@ use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompati
 
 use super::blame::alert_record;
 use super::words;
-use crate::outcome::{Failure, Farewell, Reason};
+use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::Socket;
 
 /// The most bytes that a ClientHello may take on the wire, record headers included. What rustls'
@@ -175,5 +175,5 @@ fn blame(error: &Error) -> Failure {
 }
 
 fn refusal(reason: Reason, alert: AlertDescription) -> Failure {
-    Failure::new(reason).farewell(Farewell::Alert(alert_record(alert)))
+    Failure::new(reason).close_with(CloseWith::Alert(alert_record(alert)))
 }

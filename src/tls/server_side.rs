@@ -19,7 +19,7 @@ use super::second_hello;
 use super::shown::Shown;
 use super::wrapped_suites::{StandIn, Wanted, wrapped};
 use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites, words};
-use crate::outcome::{Failure, Farewell, Reason};
+use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
 /// What a terminating route does with a client, as finished policy.
@@ -283,14 +283,14 @@ fn general(what: &str) -> HandshakeError {
 fn refusal(error: HandshakeError) -> Failure {
     match error {
         HandshakeError::Tls { error, alert } => {
-            let farewell = if alert.is_empty() {
-                Farewell::Close
+            let close_with = if alert.is_empty() {
+                CloseWith::Close
             } else {
-                Farewell::Alert(alert)
+                CloseWith::Alert(alert)
             };
             Failure::new(blame::client(&error))
                 .detail(words::tls(&error))
-                .farewell(farewell)
+                .close_with(close_with)
         }
         HandshakeError::Ended | HandshakeError::Withheld(_) => Reason::ClientClosed.into(),
         HandshakeError::Socket(error) => {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::pipe::Pipe;
 use super::scratch::with_scratch;
-use crate::outcome::Farewell;
+use crate::outcome::CloseWith;
 use crate::sys;
 
 /// How long a refused client may take to read why, and how much it may still send meanwhile.
@@ -237,14 +237,14 @@ impl Socket {
     /// Tells a client that is refused why, and closes. The words are written, the stream is ended,
     /// and what the client still sends is discarded for a moment: closing over unread bytes would
     /// make the kernel reset the connection, and the alert could be lost with it.
-    pub async fn refuse(mut self, farewell: Farewell) {
+    pub async fn refuse(mut self, close_with: CloseWith) {
         let deadline = Instant::now() + FAREWELL_TIME;
-        match farewell {
-            Farewell::Close => self.close(),
-            Farewell::Reset => self.delivered(deadline).await,
+        match close_with {
+            CloseWith::Close => self.close(),
+            CloseWith::Reset => self.delivered(deadline).await,
             // It is reset when it is dropped.
-            Farewell::Abort => {}
-            Farewell::Alert(alert) => {
+            CloseWith::Abort => {}
+            CloseWith::Alert(alert) => {
                 let _ = timeout_at(deadline, async {
                     self.write_all(&alert).await?;
                     self.shutdown_write();

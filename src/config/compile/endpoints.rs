@@ -87,15 +87,15 @@ impl Compiler<'_> {
                 .error(spec.routes.at, "an endpoint needs at least one route");
         }
         self.endpoint_tls(spec);
-        let around = Around {
+        let context = Around {
             endpoint: spec,
             upstreams,
             store: &store,
             versions: self.versions(&spec.tls),
         };
         self.suites(&spec.tls);
-        self.coalescing(&around);
-        let routes = self.routes(&around);
+        self.coalescing(&context);
+        let routes = self.routes(&context);
         let listen = self.listen(&spec.listen);
         let keepalive = self.keepalive(&spec.tcp.keepalive);
         let accept = self.accept_proxy_protocol(spec);

@@ -12,10 +12,10 @@ use crate::name::Pattern;
 use crate::route::Match;
 
 impl Compiler<'_> {
-    pub(super) fn fits_protocol(&mut self, around: &Around<'_>, spec: &spec::Route) -> bool {
+    pub(super) fn fits_protocol(&mut self, context: &Around<'_>, spec: &spec::Route) -> bool {
         let mode = spec.mode.value;
         let plain = matches!(mode, Mode::Forward | Mode::Originate);
-        let (protocol, help) = match around.endpoint.protocol.value {
+        let (protocol, help) = match context.endpoint.protocol.value {
             ClientProtocol::Tls if plain => (
                 "tls",
                 "use `passthrough`, `terminate` or `reencrypt`, or set `protocol: tcp` on the endpoint",
@@ -73,11 +73,11 @@ impl Compiler<'_> {
     /// The names that lead to a route; `None` after their problems were told.
     pub(super) fn patterns(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         spec: &Located<spec::Route>,
     ) -> Option<Vec<(Span, Pattern)>> {
         let matches = &spec.matches;
-        if around.endpoint.protocol.value == ClientProtocol::Tcp {
+        if context.endpoint.protocol.value == ClientProtocol::Tcp {
             for (at, what) in [
                 matches.sni.as_ref().map(|sni| (sni.at, "sni")),
                 matches.alpn.as_ref().map(|alpn| (alpn.at, "alpn")),
@@ -91,7 +91,7 @@ impl Compiler<'_> {
             return Some(Vec::new());
         }
         let Some(sni) = &matches.sni else {
-            let is_default = around
+            let is_default = context
                 .endpoint
                 .default_route
                 .as_ref()
@@ -115,12 +115,12 @@ impl Compiler<'_> {
     }
 
     /// Keys of a route that its mode makes meaningless.
-    pub(super) fn without_effect(&mut self, around: &Around<'_>, spec: &spec::Route) {
+    pub(super) fn without_effect(&mut self, context: &Around<'_>, spec: &spec::Route) {
         let mode = spec.mode.value;
         if matches!(mode, Mode::Terminate | Mode::Reencrypt) {
-            return self.alpn_without_effect(around, spec);
+            return self.alpn_without_effect(context, spec);
         }
-        let inherited = &around.endpoint.tls.client_auth;
+        let inherited = &context.endpoint.tls.client_auth;
         match &spec.client_auth {
             Some(auth) if auth.mode.value != ClientAuthMode::Off => {
                 self.problems
@@ -145,11 +145,11 @@ impl Compiler<'_> {
     }
 
     /// A route that is chosen by what a client offers, and then negotiates nothing.
-    fn alpn_without_effect(&mut self, around: &Around<'_>, spec: &spec::Route) {
+    fn alpn_without_effect(&mut self, context: &Around<'_>, spec: &spec::Route) {
         let negotiates = !spec
             .alpn
             .as_ref()
-            .unwrap_or(&around.endpoint.tls.alpn)
+            .unwrap_or(&context.endpoint.tls.alpn)
             .is_empty();
         if let Some(alpn) = spec.matches.alpn.as_ref().filter(|_| !negotiates) {
             self.problems

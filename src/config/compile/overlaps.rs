@@ -164,23 +164,23 @@ pub(super) const fn opens_tls(route: &spec::Route) -> bool {
 impl Compiler<'_> {
     /// Tells of routes that browsers may mix up: with HTTP/2 they send requests for every name of a
     /// certificate down one connection (RFC 9113 section 9.1.1).
-    pub(super) fn coalescing(&mut self, around: &Around<'_>) {
-        let routes: Vec<_> = around
+    pub(super) fn coalescing(&mut self, context: &Around<'_>) {
+        let routes: Vec<_> = context
             .endpoint
             .routes
             .iter()
-            .filter(|route| opens_tls(route) && speaks(around.endpoint, route, "h2"))
+            .filter(|route| opens_tls(route) && speaks(context.endpoint, route, "h2"))
             .map(|route| (route, patterns(route)))
             .collect();
         for (n, (route, own)) in routes.iter().enumerate() {
             for (other, others) in routes.iter().take(n) {
                 let same = route.upstream == other.upstream
-                    && Demands::of(around.endpoint, route) == Demands::of(around.endpoint, other);
+                    && Demands::of(context.endpoint, route) == Demands::of(context.endpoint, other);
                 if same || apart(route, other) {
                     continue;
                 }
                 let shared =
-                    around.store.all.iter().find(|certificate| {
+                    context.store.all.iter().find(|certificate| {
                         serves(certificate, own) && serves(certificate, others)
                     });
                 if let Some(certificate) = shared {

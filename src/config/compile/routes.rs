@@ -35,12 +35,12 @@ struct Seen<'a> {
 type SeenRoutes<'a> = HashMap<Option<Pattern>, Vec<Seen<'a>>>;
 
 impl Compiler<'_> {
-    pub(super) fn routes(&mut self, around: &Around<'_>) -> Option<RouteTable<Arc<Route>>> {
+    pub(super) fn routes(&mut self, context: &Around<'_>) -> Option<RouteTable<Arc<Route>>> {
         let mut table = RouteTable::default();
         let mut seen = SeenRoutes::new();
         let mut names = HashMap::new();
         let mut complete = true;
-        for spec in around.endpoint.routes.iter() {
+        for spec in context.endpoint.routes.iter() {
             if names.insert(spec.name.as_str(), ()).is_some() {
                 let message = format!(
                     "two routes of this endpoint are called {}",
@@ -48,10 +48,10 @@ impl Compiler<'_> {
                 );
                 self.problems.error(spec.name.at, message);
             }
-            complete &= self.route(around, spec, &mut table, &mut seen).is_some();
+            complete &= self.route(context, spec, &mut table, &mut seen).is_some();
         }
-        if let Some(default) = &around.endpoint.default_route {
-            complete &= self.default_route(around, default, &mut table).is_some();
+        if let Some(default) = &context.endpoint.default_route {
+            complete &= self.default_route(context, default, &mut table).is_some();
         }
         complete.then_some(table)
     }
@@ -59,16 +59,16 @@ impl Compiler<'_> {
     /// Adds one route to the table; `None` after its problems were told.
     fn route<'s>(
         &mut self,
-        around: &Around<'s>,
+        context: &Around<'s>,
         spec: &'s Located<spec::Route>,
         table: &mut RouteTable<Arc<Route>>,
         seen: &mut SeenRoutes<'s>,
     ) -> Option<()> {
-        let fits = self.fits_protocol(around, spec);
-        let upstream = self.route_upstream(around, spec);
+        let fits = self.fits_protocol(context, spec);
+        let upstream = self.route_upstream(context, spec);
         let when = self.route_match(&spec.matches);
-        let patterns = self.patterns(around, spec);
-        self.without_effect(around, spec);
+        let patterns = self.patterns(context, spec);
+        self.without_effect(context, spec);
         let places: Vec<_> = match &patterns {
             Some(patterns) => patterns
                 .iter()
@@ -76,24 +76,24 @@ impl Compiler<'_> {
                 .collect(),
             None => Vec::new(),
         };
-        let tcp = around.endpoint.protocol.value == ClientProtocol::Tcp;
+        let tcp = context.endpoint.protocol.value == ClientProtocol::Tcp;
         let places = if tcp {
             vec![(spec.matches.at, None)]
         } else {
             places
         };
         for (at, pattern) in &places {
-            self.reachable(around, *at, pattern.as_ref(), spec, when.as_ref()?, seen);
-            self.covered(around, *at, pattern.as_ref(), spec);
+            self.reachable(context, *at, pattern.as_ref(), spec, when.as_ref()?, seen);
+            self.covered(context, *at, pattern.as_ref(), spec);
         }
-        let by_name = CertificateChoice::ByName(Arc::clone(&around.store.by_name));
-        let mode = self.mode(around, spec, by_name);
+        let by_name = CertificateChoice::ByName(Arc::clone(&context.store.by_name));
+        let mode = self.mode(context, spec, by_name);
         let (patterns, when, upstream) = (patterns?, when?, upstream?);
         if !fits {
             return None;
         }
         let route = Arc::new(serving::route(
-            around,
+            context,
             spec,
             upstream,
             mode?,
@@ -109,12 +109,16 @@ impl Compiler<'_> {
         Some(())
     }
 
-    fn route_upstream(&mut self, around: &Around<'_>, spec: &spec::Route) -> Option<Arc<Upstream>> {
+    fn route_upstream(
+        &mut self,
+        context: &Around<'_>,
+        spec: &spec::Route,
+    ) -> Option<Arc<Upstream>> {
         let name = spec.upstream.as_str();
-        if let Some(upstream) = around.upstreams.get(name) {
+        if let Some(upstream) = context.upstreams.get(name) {
             return upstream.clone();
         }
-        let known: Vec<_> = around.upstreams.keys().map(String::as_str).collect();
+        let known: Vec<_> = context.upstreams.keys().map(String::as_str).collect();
         self.unknown(spec.upstream.at, "upstream", name, &known);
         None
     }
@@ -123,7 +127,7 @@ impl Compiler<'_> {
     /// could choose among.
     fn reachable<'s>(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         at: Span,
         pattern: Option<&Pattern>,
         spec: &'s spec::Route,
@@ -150,7 +154,7 @@ impl Compiler<'_> {
                     .help("put the narrower match first");
                 break;
             }
-            if can_choose(&other.when, when) && differ(around.endpoint, other.spec, spec) {
+            if can_choose(&other.when, when) && differ(context.endpoint, other.spec, spec) {
                 self.problems
                     .error(at, format!("this route and {name} differ in client auth, but a client can choose between them by ALPN"))
                     .help("use the same `client_auth`, or tell them apart by `source` alone");
@@ -165,7 +169,7 @@ impl Compiler<'_> {
     /// Tells of a terminating route whose name has no certificate.
     fn covered(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         at: Span,
         pattern: Option<&Pattern>,
         spec: &spec::Route,
@@ -173,13 +177,13 @@ impl Compiler<'_> {
         let Some(pattern) = pattern.filter(|_| opens_tls(spec)) else {
             return;
         };
-        if !around.store.complete
+        if !context.store.complete
             || self.files == Files::Skip
-            || around.store.by_name.cover(pattern)
+            || context.store.by_name.cover(pattern)
         {
             return;
         }
-        let names: Vec<_> = around
+        let names: Vec<_> = context
             .store
             .all
             .iter()
@@ -216,25 +220,25 @@ impl Compiler<'_> {
     /// The route for absent and unknown names: a route of its own, with its own certificate.
     fn default_route(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         default: &Located<spec::DefaultRoute>,
         table: &mut RouteTable<Arc<Route>>,
     ) -> Option<()> {
         let name = default.route.as_str();
-        let routes = &around.endpoint.routes;
+        let routes = &context.endpoint.routes;
         let Some(spec) = routes.iter().find(|route| route.name.as_str() == name) else {
             let known: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
             self.unknown(default.route.at, "route", name, &known);
             return None;
         };
         let certificate = match spec.mode.value {
-            Mode::Terminate | Mode::Reencrypt => self.default_certificate(around, default)?,
-            _ => CertificateChoice::ByName(Arc::clone(&around.store.by_name)),
+            Mode::Terminate | Mode::Reencrypt => self.default_certificate(context, default)?,
+            _ => CertificateChoice::ByName(Arc::clone(&context.store.by_name)),
         };
         let when = self.route_match(&spec.matches)?;
-        let upstream = around.upstreams.get(spec.upstream.as_str())?.clone()?;
-        let mode = self.mode(around, spec, certificate)?;
-        let route = serving::route(around, spec, upstream, mode, Reached::ByDefault);
+        let upstream = context.upstreams.get(spec.upstream.as_str())?.clone()?;
+        let mode = self.mode(context, spec, certificate)?;
+        let route = serving::route(context, spec, upstream, mode, Reached::ByDefault);
         table.add_default(when, Arc::new(route));
         Some(())
     }

@@ -31,13 +31,13 @@ pub(super) enum Reached {
 
 /// A route of finished parts.
 pub(super) fn route(
-    around: &Around<'_>,
+    context: &Around<'_>,
     spec: &spec::Route,
     upstream: Arc<Upstream>,
     mode: snapshot::Mode,
     reached: Reached,
 ) -> Route {
-    let (own, general) = (&spec.timeouts, &around.endpoint.timeouts);
+    let (own, general) = (&spec.timeouts, &context.endpoint.timeouts);
     let limit = |own: &Option<Located<Limit<values::Duration>>>, general| {
         let limit: &Located<Limit<values::Duration>> = own.as_ref().unwrap_or(general);
         limit.get().map(|duration| duration.0)
@@ -52,7 +52,7 @@ pub(super) fn route(
         idle: limit(&own.idle, &general.idle),
         half_close: limit(&own.half_close, &general.half_close),
         lifetime: limit(&own.lifetime, &general.lifetime),
-        on_truncation: on_truncation(around.endpoint.tls.on_truncation.value),
+        on_truncation: on_truncation(context.endpoint.tls.on_truncation.value),
     }
 }
 
@@ -60,7 +60,7 @@ impl Compiler<'_> {
     /// The mode of a route, with all that TLS needs where it ends here.
     pub(super) fn mode(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         spec: &Located<spec::Route>,
         certificate: CertificateChoice,
     ) -> Option<snapshot::Mode> {
@@ -69,30 +69,30 @@ impl Compiler<'_> {
             Mode::Forward => snapshot::Mode::Forward,
             Mode::Originate => snapshot::Mode::Originate,
             Mode::Terminate => {
-                snapshot::Mode::Terminate(self.server_side(around, spec, certificate)?)
+                snapshot::Mode::Terminate(self.server_side(context, spec, certificate)?)
             }
             Mode::Reencrypt => {
-                snapshot::Mode::Reencrypt(self.server_side(around, spec, certificate)?)
+                snapshot::Mode::Reencrypt(self.server_side(context, spec, certificate)?)
             }
         })
     }
 
     fn server_side(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         spec: &Located<spec::Route>,
         certificate: CertificateChoice,
     ) -> Option<ServerSide> {
-        let tls = &around.endpoint.tls;
+        let tls = &context.endpoint.tls;
         // A route's own block replaces the endpoint's whole.
         let client_auth = spec.client_auth.as_ref().unwrap_or(&tls.client_auth);
         let client_auth = self.client_auth(client_auth)?;
         let policy = ServerPolicy {
-            versions: around.versions,
+            versions: context.versions,
             cipher_suites: once(tls.cipher_suites.iter().map(|s| suite(s.value))),
             groups: groups(&tls.groups),
             alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
-            resumption: self.resumption(around, spec, &client_auth, &certificate),
+            resumption: self.resumption(context, spec, &client_auth, &certificate),
             client_auth,
             certificate,
         };
@@ -112,17 +112,17 @@ impl Compiler<'_> {
     /// certificate.
     fn resumption(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         spec: &Located<spec::Route>,
         client_auth: &ClientAuth,
         certificate: &CertificateChoice,
     ) -> Option<Resumption> {
-        let OffOr::On(resumption) = &around.endpoint.tls.resumption.value else {
+        let OffOr::On(resumption) = &context.endpoint.tls.resumption.value else {
             return None;
         };
         let auth = client_auth.fingerprint();
         let certificates = certificate.fingerprints(&self.served(spec));
-        let names = [around.endpoint.name.as_str(), spec.name.as_str()];
+        let names = [context.endpoint.name.as_str(), spec.name.as_str()];
         let parts = names.iter().map(|name| name.as_bytes());
         let parts = parts
             .chain([&auth[..]])
@@ -146,15 +146,15 @@ impl Compiler<'_> {
     /// The certificate of a terminating default route.
     pub(super) fn default_certificate(
         &mut self,
-        around: &Around<'_>,
+        context: &Around<'_>,
         default: &Located<spec::DefaultRoute>,
     ) -> Option<CertificateChoice> {
-        let all = &around.store.all;
+        let all = &context.store.all;
         let names = || quoted_list(all.iter().map(|c| c.name.as_str()));
-        if !around.store.complete {
+        if !context.store.complete {
             return None;
         }
-        let endpoint = around.endpoint.name.as_str();
+        let endpoint = context.endpoint.name.as_str();
         let before = self.default_before(endpoint);
         let found = match (&default.certificate, all.as_slice()) {
             (Some(name), _) => all.iter().find(|c| c.name == name.as_str()),

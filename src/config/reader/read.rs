@@ -17,15 +17,15 @@ use std::ops::Deref;
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Its place; for a default that of the map around it.
+    /// Its place; for a default that of the map context it.
     pub at: Span,
 }
 
 impl<T> Located<T> {
-    /// Whether the file gives this value of the map `around` it, rather than
+    /// Whether the file gives this value of the map `context` it, rather than
     /// it being a default.
-    pub fn given_in<U>(&self, around: &Located<U>) -> bool {
-        self.at != around.at
+    pub fn given_in<U>(&self, context: &Located<U>) -> bool {
+        self.at != context.at
     }
 }
 

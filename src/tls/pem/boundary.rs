@@ -1,6 +1,6 @@
 //! What a line of PEM is: a boundary, something that resembles one, or neither.
 
-/// A line, without the spaces around it.
+/// A line, without the spaces context it.
 pub(super) enum Line<'a> {
     /// A BEGIN line with this label.
     Begin(&'a str),

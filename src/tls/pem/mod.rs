@@ -124,7 +124,7 @@ impl<'a> Open<'a> {
         Refusal::new(self.line, reason, DAMAGED)
     }
 
-    /// One line of base64. Blank lines and spaces around it carry nothing.
+    /// One line of base64. Blank lines and spaces context it carry nothing.
     fn add(&mut self, line: usize, text: &[u8]) -> Result<(), Refusal> {
         if text.contains(&b':') {
             return Err(self.header(line, text));

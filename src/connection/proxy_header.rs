@@ -69,7 +69,7 @@ pub(super) async fn is_header(socket: &mut Socket, bytes: &mut Vec<u8>) -> bool 
 
 /// What an origin may be told of a connection: nothing that a header from outside has said of it but
 /// the addresses.
-pub(super) struct Subject<'a> {
+pub(super) struct HeaderFacts<'a> {
     pub(super) client: &'a Transport,
     /// The client's address; a unix client has none.
     pub(super) source: Option<SocketAddr>,
@@ -83,7 +83,7 @@ pub(super) struct Subject<'a> {
     pub(super) id: &'a str,
 }
 
-impl Subject<'_> {
+impl HeaderFacts<'_> {
     /// The header for the origin.
     pub(super) fn header(&self, announce: Announce) -> Result<Vec<u8>, Failure> {
         let path = self.client.socket.local_path().unwrap_or_default();
