@@ -17,10 +17,10 @@ use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, Announce};
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
+use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::certificates::Certificate;
-use crate::tls::client_side::ClientSide;
+use crate::tls::connector::TlsConnector;
 use crate::tls::pair::Pair;
-use crate::tls::server_side::ServerSide;
 use crate::transport::TcpOptions;
 use crate::upstream::Origins;
 
@@ -296,9 +296,9 @@ pub enum Mode {
     /// The client's TLS goes to the origin unopened.
     Passthrough,
     /// The client's TLS ends here, the origin gets plaintext.
-    Terminate(ServerSide),
+    Terminate(TlsAcceptor),
     /// The client's TLS ends here, another begins.
-    Reencrypt(ServerSide),
+    Reencrypt(TlsAcceptor),
     /// Plain on both sides.
     Forward,
     /// Plain from the client, TLS to the origin.
@@ -318,7 +318,7 @@ impl Mode {
     }
 
     /// Our side of the client's TLS, where it ends here.
-    pub const fn server_side(&self) -> Option<&ServerSide> {
+    pub const fn acceptor(&self) -> Option<&TlsAcceptor> {
         match self {
             Self::Terminate(side) | Self::Reencrypt(side) => Some(side),
             Self::Passthrough | Self::Forward | Self::Originate => None,
@@ -332,7 +332,7 @@ pub struct Upstream {
     /// The origins.
     pub origins: Origins,
     /// TLS towards them; absent where the upstream is used plain.
-    pub tls: Option<ClientSide>,
+    pub tls: Option<TlsConnector>,
     /// The PROXY header that origins are sent, if they are sent one.
     pub send_proxy_protocol: Option<Announce>,
     /// How they are checked, if they are.

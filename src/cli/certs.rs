@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Exit, complain, print};
 use crate::name::Pattern;
-use crate::tls::facts::hex;
+use crate::tls::info::hex;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

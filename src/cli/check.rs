@@ -12,7 +12,7 @@ use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
 use crate::tls::pair::stem;
-use crate::tls::resumption::Sessions;
+use crate::tls::sessions::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

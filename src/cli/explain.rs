@@ -18,13 +18,13 @@ use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::route::{Arrival, Match};
 use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Upstream};
-use crate::tls::client_auth::Admitted;
-use crate::tls::client_side::{ClientSide, OriginAlpn};
-use crate::tls::facts::CertificateFacts;
+use crate::tls::acceptor::TlsAcceptor;
+use crate::tls::connector::{OriginAlpn, TlsConnector};
 use crate::tls::hello::{self, Hello};
-use crate::tls::resumption::Sessions;
-use crate::tls::server_side::ServerSide;
-use crate::tls::{blame, material, unix_now, words};
+use crate::tls::info::CertificateFacts;
+use crate::tls::sessions::Sessions;
+use crate::tls::verify::client::Admitted;
+use crate::tls::{classify, material, unix_now, words};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -177,7 +177,7 @@ fn decide(
     };
     said.line("mode", route.mode.word());
     let mut reason = None;
-    match route.mode.server_side() {
+    match route.mode.acceptor() {
         Some(side) => {
             let client_cert = args.client_cert.as_deref();
             reason = said.client_tls(side, &route.upstream, name.as_ref(), hello, client_cert)?;
@@ -244,7 +244,7 @@ impl Explanation {
     /// What is presented to the client, what is negotiated, and whether it may come in.
     fn client_tls(
         &mut self,
-        side: &ServerSide,
+        side: &TlsAcceptor,
         upstream: &Upstream,
         name: Option<&Name>,
         hello: &Hello,
@@ -294,7 +294,7 @@ impl Explanation {
             words.join(", ")
         };
         let protocol = String::from_utf8_lossy(negotiated);
-        let text = match upstream.tls.as_ref().map(ClientSide::alpn) {
+        let text = match upstream.tls.as_ref().map(TlsConnector::alpn) {
             None => format!("is not told: it has to speak {protocol} without TLS"),
             Some(OriginAlpn::Forward) => {
                 format!("is offered {protocol}, and has to select it (else origin_alpn)")
@@ -315,22 +315,22 @@ impl Explanation {
 
     fn client_auth(
         &mut self,
-        side: &ServerSide,
+        side: &TlsAcceptor,
         chain: Option<&[CertificateDer<'_>]>,
         now: UnixTime,
     ) -> Option<Reason> {
-        let judge = side.judge();
-        let (text, reason) = match judge.admit(chain, now) {
-            Ok(Admitted::Anybody) => ("off: no certificate is asked for".to_owned(), None),
-            Ok(Admitted::Nameless) => ("admitted without a certificate".to_owned(), None),
-            Ok(Admitted::Signed) => ("admitted: a trusted CA signed it".to_owned(), None),
+        let verifier = side.verifier();
+        let (text, reason) = match verifier.admit(chain, now) {
+            Ok(Admitted::NoAuth) => ("off: no certificate is asked for".to_owned(), None),
+            Ok(Admitted::NoCert) => ("admitted without a certificate".to_owned(), None),
+            Ok(Admitted::TrustedCa) => ("admitted: a trusted CA signed it".to_owned(), None),
             Ok(Admitted::ByRule(n)) => {
-                let rule = judge.rules().and_then(|rules| rules.0.get(n));
+                let rule = verifier.rules().and_then(|rules| rules.0.get(n));
                 let rule = rule.map_or_else(String::new, ToString::to_string);
                 (format!("admitted by rule {}: {rule}", n + 1), None)
             }
             Err(error) => {
-                let reason = blame::client(&error);
+                let reason = classify::client(&error);
                 (
                     format!("refused: {reason}: {}", words::tls(&error)),
                     Some(reason),
@@ -339,7 +339,7 @@ impl Explanation {
         };
         self.line("client auth", &text);
         if let (Some(Reason::ClientCertNotAllowed), Some(rules), Some(leaf)) =
-            (reason, judge.rules(), chain.and_then(<[_]>::first))
+            (reason, verifier.rules(), chain.and_then(<[_]>::first))
         {
             let facts = CertificateFacts::of(leaf);
             let names = format!("{}; {}", facts.subject, facts.sans.join(" "));

@@ -11,7 +11,7 @@ use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
 use crate::server::{Boot, Ending, Patience, Server, StartError};
-use crate::tls::resumption::Sessions;
+use crate::tls::sessions::Sessions;
 
 /// Loads a configuration, or tells all that is wrong with it; opens the log and the sockets, and
 /// tells of what is doubtful.

@@ -6,7 +6,7 @@ use crate::name::{Name, NameError};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::route::{Arrival, Unrouted};
 use crate::snapshot::{Endpoint, Protocol, Route};
-use crate::tls::{self, blame};
+use crate::tls::{self, classify};
 
 /// The normalised server name. An address counts as none (RFC 6066 section 3).
 pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
@@ -34,6 +34,6 @@ pub fn route<'a>(endpoint: &'a Endpoint, arrival: &Arrival<'_>) -> Result<&'a Ar
 
 /// A refusal for a name that is not served (RFC 6066 section 3).
 fn unrecognized(reason: Reason) -> Failure {
-    let alert = blame::alert_record(tls::UNRECOGNIZED_NAME);
+    let alert = classify::alert_record(tls::UNRECOGNIZED_NAME);
     Failure::new(reason).close_with(CloseWith::Alert(alert))
 }

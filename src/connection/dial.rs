@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::record::Recorder;
 use crate::outcome::{Failure, Fault, Reason, Stage};
-use crate::tls::client_side::{
-    ClientSide, HandshakeParams, Offer, OriginRefusal, after_resumption,
+use crate::tls::connector::{
+    HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
 };
-use crate::tls::facts::TlsFacts;
+use crate::tls::info::TlsFacts;
 use crate::transport::Transport;
 use crate::upstream::{
     self, Address, Ask, Group, Held, Listeners, Origin, Origins, Picked, Unpicked,
@@ -31,7 +31,7 @@ pub(super) struct Dial<'a> {
     pub(super) listeners: &'a Listeners,
     /// The PROXY header that comes before all else, if one is sent.
     pub(super) header: Option<&'a [u8]>,
-    pub(super) tls: Option<&'a ClientSide>,
+    pub(super) tls: Option<&'a TlsConnector>,
     /// The client's address, if it has one.
     pub(super) source: Option<IpAddr>,
     pub(super) client_sni: Option<ServerName<'static>>,
@@ -170,7 +170,7 @@ impl Dial<'_> {
     /// certificates and set no session id context.
     async fn seal_in_full(
         &self,
-        tls: &ClientSide,
+        tls: &TlsConnector,
         picked: &Picked,
         record: &mut Recorder<'_>,
         first: &Failure,
@@ -246,7 +246,7 @@ impl Dial<'_> {
 
     /// The name that origins are asked for, where it is the client's.
     fn asked_name(&self) -> Option<&ServerName<'static>> {
-        let by_name = self.tls.is_some_and(ClientSide::asks_by_client_name);
+        let by_name = self.tls.is_some_and(TlsConnector::asks_by_client_name);
         self.client_sni.as_ref().filter(|_| by_name)
     }
 
@@ -302,7 +302,7 @@ impl Dial<'_> {
 
     async fn handshake(
         &self,
-        tls: &ClientSide,
+        tls: &TlsConnector,
         picked: &Picked,
         transport: &mut Transport,
         deadline: Instant,

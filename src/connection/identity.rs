@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::tls::client_auth::AtExpiry;
-use crate::tls::facts::not_after;
-use crate::tls::server_side::ServerSide;
+use crate::tls::acceptor::TlsAcceptor;
+use crate::tls::info::not_after;
+use crate::tls::verify::client::AtExpiry;
 
 /// The certificate that the client has shown, and proven to hold the key of, and the way from it to an
 /// authority. What else the client sent is not kept here.
@@ -22,12 +22,12 @@ pub struct Identity {
 
 impl Identity {
     /// The identity behind a chain, under the policy of the connection's route; none without one.
-    pub(super) fn of(chain: &[CertificateDer<'static>], side: &ServerSide) -> Option<Box<Self>> {
-        let path = side.judge().path(chain, UnixTime::now());
+    pub(super) fn of(chain: &[CertificateDer<'static>], side: &TlsAcceptor) -> Option<Box<Self>> {
+        let path = side.verifier().path(chain, UnixTime::now());
         Some(Box::new(Self {
             not_after: not_after(path.first()?).unwrap_or_default(),
             path: path.into_iter().cloned().collect(),
-            at_expiry: side.judge().at_expiry(),
+            at_expiry: side.verifier().at_expiry(),
             noted: AtomicBool::new(false),
         }))
     }

@@ -35,10 +35,10 @@ use crate::phase::{self, PhaseRx};
 use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
 use crate::route::Arrival;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
-use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
-use crate::tls::shown::Shown;
-use crate::tls::{blame, words};
+use crate::tls::info::{CertificateFacts, TlsFacts};
+use crate::tls::{classify, words};
 use crate::transport::{Socket, Transport};
 use crate::upstream::{Held, Listeners};
 
@@ -180,7 +180,7 @@ struct Admitted {
     name: Option<Name>,
     /// The application protocols that it offers.
     offered: Vec<Vec<u8>>,
-    shown: Shown,
+    notes: HandshakeNotes,
 }
 
 struct Establish<'a> {
@@ -214,9 +214,9 @@ impl Establish<'_> {
             route,
             name,
             offered,
-            shown,
+            notes,
         } = admitted?;
-        let header = self.header_out(&route, name.as_ref(), client, &offered, &shown)?;
+        let header = self.header_out(&route, name.as_ref(), client, &offered, &notes)?;
         let (origin, held) = self
             .origin(&route, name.as_ref(), client, header.as_deref())
             .await?;
@@ -234,12 +234,12 @@ impl Establish<'_> {
         place.hello_done();
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
-        let shown = self.client_tls(client, &mut hello, &route).await?;
+        let notes = self.client_tls(client, &mut hello, &route).await?;
         Ok(Admitted {
             route,
             name,
             offered: hello.alpn,
-            shown,
+            notes,
         })
     }
 
@@ -343,17 +343,17 @@ impl Establish<'_> {
         client: &mut Transport,
         hello: &mut Hello,
         route: &Route,
-    ) -> Result<Shown, Failure> {
-        let mut shown = Shown::default();
-        let Some(side) = route.mode.server_side() else {
+    ) -> Result<HandshakeNotes, Failure> {
+        let mut notes = HandshakeNotes::default();
+        let Some(side) = route.mode.acceptor() else {
             client.prefetched = std::mem::take(&mut hello.bytes);
-            return Ok(shown);
+            return Ok(notes);
         };
         self.record.enter(Stage::ClientTls);
         let (gate, source) = (&self.context.handshakes, Source::from(self.source));
         let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
         let mut peer = Handshaking::new(gate, source, permit);
-        let handshake = side.accept(client, hello, &mut shown, &mut peer);
+        let handshake = side.accept(client, hello, &mut notes, &mut peer);
         let mut done = before(
             self.at,
             route.client_timeout,
@@ -365,12 +365,12 @@ impl Establish<'_> {
             done = Err(Reason::LimitHandshakes.into());
         }
         self.record
-            .client_cert(shown.peer.as_ref().map(CertificateFacts::of));
+            .client_cert(notes.peer.as_ref().map(CertificateFacts::of));
         if let Some(tls) = &client.tls {
             self.record.client_tls(TlsFacts::of(tls.facts()));
         }
         hello.bytes = Vec::new();
-        done.map(|()| shown)
+        done.map(|()| notes)
     }
 
     /// The header that the origins of this route are sent, if they are sent one.
@@ -380,7 +380,7 @@ impl Establish<'_> {
         name: Option<&Name>,
         client: &Transport,
         offered: &[Vec<u8>],
-        shown: &Shown,
+        notes: &HandshakeNotes,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(announce) = route.upstream.send_proxy_protocol else {
             return Ok(None);
@@ -391,7 +391,7 @@ impl Establish<'_> {
             dialled: self.dialled,
             name,
             offered,
-            shown,
+            notes,
             id: &self.record.id(),
         };
         let header = subject.header(announce);
@@ -455,7 +455,7 @@ impl Establish<'_> {
             .and_then(|s| s.facts().peer_certificates());
         let identity = route
             .mode
-            .server_side()
+            .acceptor()
             .zip(chain)
             .and_then(|(side, chain)| Identity::of(chain, side));
         self.record.opened(table, identity, generation)
@@ -509,8 +509,8 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
         RelayEnd::Reset(Side::Origin, error, _) => (Reason::OriginReset, Some(error.to_string())),
         RelayEnd::Truncated(Side::Client, _) => (Reason::ClientTruncated, None),
         RelayEnd::Truncated(Side::Origin, _) => (Reason::OriginTruncated, None),
-        RelayEnd::Failed(Side::Client, error) => (blame::client(error), Some(words::tls(error))),
-        RelayEnd::Failed(Side::Origin, error) => (blame::origin(error), Some(words::tls(error))),
+        RelayEnd::Failed(Side::Client, error) => (classify::client(error), Some(words::tls(error))),
+        RelayEnd::Failed(Side::Origin, error) => (classify::origin(error), Some(words::tls(error))),
     }
 }
 

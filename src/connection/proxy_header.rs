@@ -11,9 +11,9 @@ use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
     self, Announce, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, Ssl, Told,
 };
-use crate::tls::facts::{self, TlsFacts};
+use crate::tls::handshake_notes::HandshakeNotes;
+use crate::tls::info::{self, TlsFacts};
 use crate::tls::openssl_names;
-use crate::tls::shown::Shown;
 use crate::transport::{Socket, Transport};
 
 /// How much one read may take. A header is shorter; what comes along behind it is the client's.
@@ -78,7 +78,7 @@ pub(super) struct HeaderFacts<'a> {
     pub(super) name: Option<&'a Name>,
     /// The application protocols that the client offers.
     pub(super) offered: &'a [Vec<u8>],
-    pub(super) shown: &'a Shown,
+    pub(super) notes: &'a HandshakeNotes,
     /// As the access log has it.
     pub(super) id: &'a str,
 }
@@ -106,7 +106,7 @@ impl HeaderFacts<'_> {
     fn version_2(&self, parties: &Parties<'_>, told: Told) -> Result<Vec<u8>, Failure> {
         let alpn = self.alpn();
         let certificate = self.certificate().filter(|_| told.client_cert);
-        let common_name = certificate.and_then(facts::common_name);
+        let common_name = certificate.and_then(info::common_name);
         let ssl = self.ssl().filter(|_| told.ssl).map(|(ssl, resumed)| Ssl {
             client: certificate.map(|der| ClientCertificate {
                 common_name: common_name.as_deref(),
@@ -144,7 +144,7 @@ impl HeaderFacts<'_> {
     /// The certificate that the client is known by, which was verified.
     fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.client.tls.as_ref()?;
-        self.shown.peer.as_ref()
+        self.notes.peer.as_ref()
     }
 
     /// The client's TLS where it ends here, and whether it was resumed.
@@ -157,14 +157,14 @@ impl HeaderFacts<'_> {
             ..
         } = TlsFacts::of(conn);
         let suite = conn.negotiated_cipher_suite();
-        let own = self.shown.own.as_deref();
+        let own = self.notes.own.as_deref();
         let ssl = Ssl {
             version,
             cipher: suite.and_then(|suite| openssl_names::cipher(suite.suite())),
             group,
             signature_algorithm: own.and_then(|own| own.signature),
             key_algorithm: own.and_then(|own| own.key.as_deref()),
-            signature_scheme: self.shown.scheme.and_then(openssl_names::signature_scheme),
+            signature_scheme: self.notes.scheme.and_then(openssl_names::signature_scheme),
             client: None,
         };
         Some((ssl, resumed))

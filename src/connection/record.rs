@@ -14,8 +14,8 @@ use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
-use crate::tls::blame;
-use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::tls::classify;
+use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::transport::Socket;
 use crate::upstream::{Address, Origin};
 
@@ -35,13 +35,13 @@ pub struct ConnInfo {
 impl ConnInfo {
     /// Whether a route would admit this client at this moment; the reason, if it would not.
     pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
-        let Some(side) = route.mode.server_side() else {
+        let Some(side) = route.mode.acceptor() else {
             return Ok(());
         };
         let chain = self.identity.as_ref().map(|identity| identity.chain());
-        match side.judge().admit(chain, now) {
+        match side.verifier().admit(chain, now) {
             Ok(_) => Ok(()),
-            Err(error) => Err(blame::client(&error)),
+            Err(error) => Err(classify::client(&error)),
         }
     }
 

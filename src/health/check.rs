@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Check, HealthPolicy, http, talk};
 use crate::outcome::{Failure, Fault, Reason};
-use crate::tls::client_side::{
-    ClientSide, HandshakeParams, Offer, OriginRefusal, after_resumption,
+use crate::tls::connector::{
+    HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
 };
 use crate::transport::Transport;
 use crate::upstream::{self, Address, Member, Verdict};
@@ -105,7 +105,7 @@ async fn connect(
 
 /// Does the handshake. Beside a failure is whether a session was offered, and may be why.
 async fn handshake(
-    tls: &ClientSide,
+    tls: &TlsConnector,
     member: &Member,
     transport: &mut Transport,
     deadline: Instant,

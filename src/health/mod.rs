@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::http::{Expect, Request, Role};
-use crate::tls::client_side::{ClientSide, Offer};
+use crate::tls::connector::{Offer, TlsConnector};
 use crate::transport::TcpOptions;
 use crate::upstream::{Group, Member, Order, Threshold};
 
@@ -36,7 +36,7 @@ pub struct HealthPolicy {
     pub check: Check,
     /// The TLS of the checks; absent where they are plain. It is theirs alone: no session of a check is
     /// ever resumed by a client's connection, nor the other way round.
-    pub tls: Option<ClientSide>,
+    pub tls: Option<TlsConnector>,
     /// What is sent before all else: a PROXY header, or nothing.
     pub opening: &'static [u8],
     /// The port, where it is not the origin's own.

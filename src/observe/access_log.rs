@@ -9,7 +9,7 @@ use super::escape;
 use super::format::{Format, Line, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
 use crate::outcome::{Outcome, Stage};
-use crate::tls::facts::{CertificateFacts, TlsFacts};
+use crate::tls::info::{CertificateFacts, TlsFacts};
 
 /// What the configuration says about the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -50,7 +50,7 @@ use crate::observe::sink::Output;
 use crate::phase::{Phase, PhaseRx};
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
-use crate::tls::resumption::Sessions;
+use crate::tls::sessions::Sessions;
 use crate::upstream::Roster;
 
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.

@@ -152,7 +152,7 @@ fn things(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Things); 5] {
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {
             let place = format!("{}/{}", endpoint.name, certificate.name);
-            let content = crate::tls::facts::hex(&certificate.pair.sha256);
+            let content = crate::tls::info::hex(&certificate.pair.sha256);
             certificates.insert(place, content);
         }
     }

@@ -12,7 +12,7 @@ use crate::config::spec::Spec;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
-use crate::tls::resumption::Sessions;
+use crate::tls::sessions::Sessions;
 
 /// What is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use crate::config::compile::Materials;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
-use crate::tls::{revocation, unix_now, validity};
+use crate::tls::{unix_now, validity, verify::crl};
 
 /// How often. What is doubtful at a start or reload is told then.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -71,7 +71,7 @@ impl Due {
 fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
     let mut due = Vec::new();
     for ((file, issuer), until) in materials.list_ends() {
-        if until - now < revocation::ENDS_SOON {
+        if until - now < crl::ENDS_SOON {
             due.push(Due {
                 what: "a revocation list",
                 file: Some(file),
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::config::compile::{Circumstances, Files, Purpose};
     use crate::config::load;
-    use crate::tls::resumption::Sessions;
+    use crate::tls::sessions::Sessions;
 
     const TEXT: &str = "
 endpoints:

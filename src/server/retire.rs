@@ -16,7 +16,7 @@ use crate::connection::table::{Conn, ConnTable};
 use crate::outcome::Reason;
 use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Route, Snapshot};
-use crate::tls::client_auth::{AtExpiry, Recheck};
+use crate::tls::verify::client::{AtExpiry, Recheck};
 
 /// Closing because of a certificate takes no longer than this, for all connections together.
 const RECHECK_SPREAD: Duration = Duration::from_secs(10);
@@ -125,11 +125,11 @@ enum Verdict {
 
 fn judge(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
     let route = route_of(info, snapshot);
-    let side = route.and_then(|route| Some((route, route.mode.server_side()?)));
+    let side = route.and_then(|route| Some((route, route.mode.acceptor()?)));
     let Some((route, side)) = side else {
         return Verdict::Stays;
     };
-    let policy = side.judge();
+    let policy = side.verifier();
     if policy.recheck() == Recheck::Off {
         return Verdict::Stays;
     }

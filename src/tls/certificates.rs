@@ -7,7 +7,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::pair::Pair;
-use super::{shown, unix_now};
+use super::{handshake_notes, unix_now};
 use crate::name::{Name, NameTable, Pattern};
 
 /// A chain, its key, and the names it is for.
@@ -120,7 +120,7 @@ impl ResolvesServerCert for CertificateChoice {
         };
         let now = unix_now();
         let chosen = choose(candidates, hello.signature_schemes(), now)?;
-        shown::chosen(&chosen.pair.algorithms);
+        handshake_notes::chosen(&chosen.pair.algorithms);
         Some(chosen.key_at(now))
     }
 }

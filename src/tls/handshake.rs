@@ -5,7 +5,7 @@ use std::io;
 use rustls::{CommonState, Error, HandshakeKind};
 
 use super::early_data::EarlyData;
-use super::shown::Shown;
+use super::handshake_notes::HandshakeNotes;
 use super::wrapped_suites::Wanted;
 use crate::transport::{FLIGHT_CHUNK, Socket, TlsEnd, TlsState, Transport, with_scratch};
 
@@ -61,12 +61,12 @@ pub(super) async fn begin(
     tls: &mut TlsState,
     first: &[u8],
     wanted: &Wanted,
-    shown: &mut Shown,
+    notes: &mut HandshakeNotes,
     consent: Consent<'_>,
 ) -> Result<(), HandshakeError> {
     let input = Input::First(first, consent);
     let mut early_data = EarlyData::announced(false);
-    let progress = wanted.during(|| advance(transport, tls, input, &mut early_data, shown))?;
+    let progress = wanted.during(|| advance(transport, tls, input, &mut early_data, notes))?;
     settle(transport, progress).await.map(|_| ())
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn finish(
     mut tls: Box<TlsState>,
     read: &[u8],
     mut early_data: EarlyData,
-    shown: &mut Shown,
+    notes: &mut HandshakeNotes,
     peer: &mut impl AwaitPeer,
 ) -> Result<(), HandshakeError> {
     let mut ready = false;
@@ -89,7 +89,7 @@ pub(super) async fn finish(
             &mut tls,
             Input::Read(read),
             &mut early_data,
-            shown,
+            notes,
         )?;
         ready = settle(transport, progress).await?;
     }
@@ -97,7 +97,7 @@ pub(super) async fn finish(
         peer.readable(&transport.socket, tls.retained())
             .await
             .map_err(HandshakeError::Socket)?;
-        let progress = advance(transport, &mut tls, Input::Socket, &mut early_data, shown)?;
+        let progress = advance(transport, &mut tls, Input::Socket, &mut early_data, notes)?;
         ready = settle(transport, progress).await?;
     }
     transport.tls = Some(tls);
@@ -137,7 +137,7 @@ fn advance(
     tls: &mut TlsState,
     input: Input<'_>,
     early_data: &mut EarlyData,
-    shown: &mut Shown,
+    notes: &mut HandshakeNotes,
 ) -> Result<Progress, HandshakeError> {
     let Transport {
         socket, prefetched, ..
@@ -168,7 +168,7 @@ fn advance(
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
         let plain = |plain: &[u8]| prefetched.extend_from_slice(plain);
         let decrypted = early_data.decrypt(tls, filled, plain, &mut scratch.output);
-        shown.take_notes();
+        notes.take_notes();
         if let Input::First(_, consent) = input
             && !consent(tls.facts())
         {

@@ -11,7 +11,7 @@
 use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
 
-use super::blame::alert_record;
+use super::classify::alert_record;
 use super::words;
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::Socket;

@@ -4,40 +4,29 @@
 //! configuration file or of deadlines: names and policies come in as finished values, a caller bounds
 //! the time.
 
-pub mod authorities;
-pub mod blame;
+pub mod acceptor;
 pub mod certificates;
-mod chain;
-pub mod client_auth;
-pub mod client_side;
+pub mod classify;
+pub mod connector;
 mod der;
 mod digest;
-pub mod directory;
 mod early_data;
-pub mod facts;
-pub mod file;
 pub mod handshake;
+pub mod handshake_notes;
 pub mod hello;
 mod hello_message;
-mod limits;
+pub mod info;
 pub mod material;
-mod names;
 mod ocsp;
 pub mod openssl_names;
 mod origin_sessions;
 pub mod pair;
-pub mod pem;
 mod presented_chain;
-pub mod resumption;
-pub mod revocation;
-pub mod rules;
 mod second_hello;
-pub mod server_side;
-pub mod shown;
-pub mod trust;
+pub mod sessions;
 pub mod usage;
 pub mod validity;
-mod verdicts;
+pub mod verify;
 pub mod words;
 mod wrapped_suites;
 

@@ -8,14 +8,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::file::{Contents, Exposed, MaterialError};
+use super::handshake_notes::{Algorithms, RecordingKey};
+use super::material::file::{Contents, Exposed, MaterialError};
+use super::material::pem::{self, Item};
 use super::material::{certificates_in, refused};
-use super::pem::{self, Item};
 use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL, RSA_BITS_MIN};
-use super::shown::{Algorithms, NotingKey};
 use super::usage::Usage;
 use super::validity::Validity;
-use super::{AES_FIRST, digest, facts, ocsp, provider};
+use super::{AES_FIRST, digest, info, ocsp, provider};
 use crate::name::{NameTable, Pattern};
 
 /// What the first line of a private key in PEM says.
@@ -191,7 +191,7 @@ pub fn pair(
         source: cert.display().to_string(),
         names: dns_names(&parsed),
         addresses: addresses(&parsed),
-        common_name: facts::common_name(&CertificateDer::from(leaf)),
+        common_name: info::common_name(&CertificateDer::from(leaf)),
         not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
         chain: chain::validities(&key.cert),
@@ -262,7 +262,7 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
             .error(format_args!("the certificate does not match the key in {other}"))
             .help("the first certificate of the file must be the one that the key belongs to, its issuers after it"));
     }
-    Ok(CertifiedKey::new(chain, Arc::new(NotingKey(key))))
+    Ok(CertifiedKey::new(chain, Arc::new(RecordingKey(key))))
 }
 
 /// The private key of a file. `bits` is the size of its certificate's key, where that is RSA.

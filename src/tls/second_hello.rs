@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error};
 
-use super::blame::alert_record;
+use super::classify::alert_record;
 use super::early_data::{APPLICATION_DATA, CHANGE_CIPHER_SPEC, EarlyData, HANDSHAKE, record_len};
 use super::handshake::{AwaitPeer, HandshakeError};
 use super::hello::{HELLO_MAX, Hello, Parser};

@@ -2,7 +2,7 @@
 
 use x509_parser::prelude::X509Certificate;
 
-use super::facts::distinguished_name;
+use super::info::distinguished_name;
 
 /// A certificate ends soon when it does within so many seconds.
 pub const ENDS_SOON: i64 = 14 * 24 * 3600;

@@ -10,8 +10,8 @@ use x509_parser::asn1_rs::{FromDer, Oid};
 use x509_parser::objects::{oid_registry, oid2sn};
 use x509_parser::time::ASN1Time;
 
-use super::chain::TooLong;
-use super::trust::NotPinned;
+use super::verify::chain::TooLong;
+use super::verify::origin::NotPinned;
 
 /// An error of rustls.
 pub fn tls(error: &Error) -> String {

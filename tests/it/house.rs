@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("tls", &["transport", "name", "outcome"]),
     ("proxy_protocol", &[]),
     ("relay", &["transport", "phase", "outcome"]),
-    ("observe", &["outcome", "tls::facts"]),
+    ("observe", &["outcome", "tls::info"]),
     (
         "snapshot",
         &[

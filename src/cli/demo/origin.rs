@@ -12,7 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::tls::facts::TlsFacts;
+use crate::tls::info::TlsFacts;
 use crate::tls::pair::{self, PairContents, PairFiles};
 
 /// A request's head is no longer than this, and comes within this time.

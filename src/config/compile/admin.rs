@@ -8,7 +8,7 @@ use crate::admin::settings::{self, AdminListen, AdminSettings, Token};
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
-use crate::tls::file::{Contents, Exposed, MaterialError};
+use crate::tls::material::file::{Contents, Exposed, MaterialError};
 
 impl Compiler<'_> {
     /// `None` after problems were told, or when the token was not read.

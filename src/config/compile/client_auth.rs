@@ -15,11 +15,11 @@ use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::{Path, Text};
 use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
 use crate::name::Pattern;
-use crate::tls::authorities::Authorities;
-use crate::tls::client_auth::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
-use crate::tls::facts::authority_name;
-use crate::tls::revocation::{Depth, Doubt, Revocation, RevocationLists};
-use crate::tls::rules::{Email, Rule, Rules, UriPattern};
+use crate::tls::info::authority_name;
+use crate::tls::verify::allow::{Email, Rule, Rules, UriPattern};
+use crate::tls::verify::authorities::Authorities;
+use crate::tls::verify::client::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
+use crate::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationLists};
 
 /// The room for the names of CAs in a CertificateRequest, in bytes. Their length has two bytes in TLS 1.2
 /// and 1.3, and all of the extensions of TLS 1.3 together have no more; rustls and Go read no message
@@ -92,7 +92,7 @@ impl Compiler<'_> {
         };
         let (roots, revocation, rules) = (roots?, revocation?, rules?);
         if let (Some(revocation), Some(files)) = (&revocation, &spec.crl) {
-            if revocation.unknown == Doubt::Deny {
+            if revocation.unknown == OnUnknown::Deny {
                 self.unlisted(ca.at, &roots, &revocation.lists);
             }
             self.strange_lists(files.at, &roots, revocation);
@@ -218,7 +218,7 @@ impl Compiler<'_> {
         let anchors = roots.anchors();
         let (strange, unsigned) = lists.strangers(anchors);
         let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
-        if revocation.unknown == Doubt::Allow || !anchors.iter().all(is_listed) {
+        if revocation.unknown == OnUnknown::Allow || !anchors.iter().all(is_listed) {
             for list in strange {
                 let (source, issuer) = (&list.source, &list.issuer);
                 let message = format!(
@@ -404,9 +404,9 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn doubt(spec: &Located<CrlDoubt>) -> Doubt {
+fn doubt(spec: &Located<CrlDoubt>) -> OnUnknown {
     match spec.value {
-        CrlDoubt::Deny => Doubt::Deny,
-        CrlDoubt::Allow => Doubt::Allow,
+        CrlDoubt::Deny => OnUnknown::Deny,
+        CrlDoubt::Allow => OnUnknown::Allow,
     }
 }

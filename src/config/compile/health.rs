@@ -8,7 +8,7 @@ use crate::config::spec;
 use crate::config::upkeep::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
 use crate::health::{self, Expect, HealthPolicy, Request, Role};
 use crate::proxy_protocol;
-use crate::tls::client_side::ClientSide;
+use crate::tls::connector::TlsConnector;
 use crate::upstream::{Balance, ConnectPolicy, OnGone, Origins, PassivePolicy, Threshold};
 
 pub(super) fn balance(spec: &spec::Upstream) -> Balance {
@@ -88,7 +88,7 @@ pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
 /// How the origins are checked, if they are.
 pub(super) fn health(
     spec: &spec::Upstream,
-    tls: Option<&ClientSide>,
+    tls: Option<&TlsConnector>,
     negotiated: &[Vec<u8>],
     origins: &Origins,
 ) -> Option<Arc<HealthPolicy>> {

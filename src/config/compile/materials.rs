@@ -16,16 +16,16 @@ use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
-use crate::tls::authorities::Authorities;
 use crate::tls::certificates::Certificate;
-use crate::tls::directory;
-use crate::tls::file::{Contents, Exposed, MaterialError};
 use crate::tls::material;
+use crate::tls::material::directory;
+use crate::tls::material::file::{Contents, Exposed, MaterialError};
 use crate::tls::pair::{self, Pair, PairContents, PairFiles};
-use crate::tls::resumption::TicketSecret;
-use crate::tls::revocation::{self, RevocationList, RevocationLists};
+use crate::tls::sessions::TicketSecret;
 use crate::tls::unix_now;
 use crate::tls::validity::Validity;
+use crate::tls::verify::authorities::Authorities;
+use crate::tls::verify::crl::{self, RevocationList, RevocationLists};
 
 /// The contents of files, by their paths; `None` for one whose problem was told.
 type Shelf<K, V> = HashMap<K, Option<V>>;
@@ -592,7 +592,7 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
                 format!("{source}: the revocation list of {issuer} was to be replaced by {date}"),
             )
             .help("fetch a newer one: unless `crl_expired: allow` is set, it denies everybody");
-    } else if next - unix_now() < revocation::ENDS_SOON {
+    } else if next - unix_now() < crl::ENDS_SOON {
         let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
         problems.warning(at, message);
     }

@@ -30,7 +30,7 @@ use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
 use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
-use crate::tls::resumption::{Sessions, TicketSecret};
+use crate::tls::sessions::{Sessions, TicketSecret};
 
 pub use self::materials::Materials;
 

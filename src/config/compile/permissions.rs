@@ -11,7 +11,7 @@ use crate::config::reader::address;
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::{Problem, Problems, Severity, Span};
 use crate::config::spec::KeyPermissions;
-use crate::tls::file::MaterialError;
+use crate::tls::material::file::MaterialError;
 
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;

@@ -15,10 +15,10 @@ use crate::config::reader::values;
 use crate::config::spec::{self, Group, Mode};
 use crate::name::Pattern;
 use crate::snapshot::{self, Route, Upstream};
+use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
-use crate::tls::client_auth::ClientAuth;
-use crate::tls::resumption::Scope;
-use crate::tls::server_side::{Resumption, ServerPolicy, ServerSide};
+use crate::tls::sessions::Scope;
+use crate::tls::verify::client::ClientAuth;
 
 /// How clients come to a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,25 +69,25 @@ impl Compiler<'_> {
             Mode::Forward => snapshot::Mode::Forward,
             Mode::Originate => snapshot::Mode::Originate,
             Mode::Terminate => {
-                snapshot::Mode::Terminate(self.server_side(context, spec, certificate)?)
+                snapshot::Mode::Terminate(self.acceptor(context, spec, certificate)?)
             }
             Mode::Reencrypt => {
-                snapshot::Mode::Reencrypt(self.server_side(context, spec, certificate)?)
+                snapshot::Mode::Reencrypt(self.acceptor(context, spec, certificate)?)
             }
         })
     }
 
-    fn server_side(
+    fn acceptor(
         &mut self,
         context: &Around<'_>,
         spec: &Located<spec::Route>,
         certificate: CertificateChoice,
-    ) -> Option<ServerSide> {
+    ) -> Option<TlsAcceptor> {
         let tls = &context.endpoint.tls;
         // A route's own block replaces the endpoint's whole.
         let client_auth = spec.client_auth.as_ref().unwrap_or(&tls.client_auth);
         let client_auth = self.client_auth(client_auth)?;
-        let policy = ServerPolicy {
+        let policy = AcceptorPolicy {
             versions: context.versions,
             cipher_suites: once(tls.cipher_suites.iter().map(|s| suite(s.value))),
             groups: groups(&tls.groups),
@@ -96,7 +96,7 @@ impl Compiler<'_> {
             client_auth,
             certificate,
         };
-        match ServerSide::new(policy) {
+        match TlsAcceptor::new(policy) {
             Ok(side) => Some(side),
             Err(error) => {
                 self.problems.error(

@@ -8,7 +8,7 @@ use crate::config::reader::read::Located;
 use crate::config::reader::shapes::OffOr;
 use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope, UpstreamAlpn};
 use crate::config::upkeep::{Balance, CheckHeader, Health, OnDown, OnGone};
-use crate::tls::resumption::AGE_MAX;
+use crate::tls::sessions::AGE_MAX;
 
 /// Tells of each of them.
 pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {

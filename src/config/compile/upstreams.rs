@@ -20,12 +20,12 @@ use crate::name::Name;
 use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
-use crate::tls::client_side::{ClientPolicy, ClientSide, OriginAlpn, Sni};
+use crate::tls::connector::{ConnectorPolicy, OriginAlpn, Sni, TlsConnector};
 use crate::tls::pair::{Pair, PairFiles};
-use crate::tls::revocation::Revocation;
-use crate::tls::rules::Rules;
-use crate::tls::trust::{Authority, Trust};
 use crate::tls::usage::Presented;
+use crate::tls::verify::allow::Rules;
+use crate::tls::verify::crl::Revocation;
+use crate::tls::verify::origin::{Authority, Trust};
 use crate::transport::TcpOptions;
 use crate::upstream::{Address, Origin, Origins};
 
@@ -109,7 +109,7 @@ impl Compiler<'_> {
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
         let members = self.origins(spec, sealed || checks_seal);
         let tls = if sealed || checks_seal {
-            Some(self.client_side(&spec.tls))
+            Some(self.connector(&spec.tls))
         } else {
             None
         };
@@ -249,7 +249,7 @@ impl Compiler<'_> {
         name
     }
 
-    fn client_side(&mut self, spec: &Located<UpstreamTls>) -> Option<ClientSide> {
+    fn connector(&mut self, spec: &Located<UpstreamTls>) -> Option<TlsConnector> {
         let authority = match spec.verify.value {
             Verify::Full => self.authorities(&spec.ca).map(Authority::Roots),
             // A pinned key is all the verification that there needs to be.
@@ -305,7 +305,7 @@ impl Compiler<'_> {
             spec::Sni::Client => Sni::Client,
             spec::Sni::None => Sni::Absent,
         };
-        let policy = ClientPolicy {
+        let policy = ConnectorPolicy {
             versions: match spec.min_version.value {
                 TlsVersion::V1_2 => Versions::Both,
                 TlsVersion::V1_3 => Versions::Tls13,
@@ -333,7 +333,7 @@ impl Compiler<'_> {
                 OffOr::On(resumption) => Some(resumption.max_age.0),
             },
         };
-        match ClientSide::new(policy) {
+        match TlsConnector::new(policy) {
             Ok(side) => Some(side),
             Err(error) => {
                 self.problems.error(

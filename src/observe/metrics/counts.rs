@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::outcome::{After, Fault, Outcome, Reason};
-use crate::tls::facts::TlsFacts;
+use crate::tls::info::TlsFacts;
 
 pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
 

@@ -413,7 +413,7 @@ fn of_certificates() -> Vec<Error> {
     );
     for error in of_webpki() {
         all.push(C::Other(other(error.clone())).into());
-        all.push(super::super::blame::from_webpki(error));
+        all.push(super::super::classify::from_webpki(error));
     }
     all
 }
@@ -512,7 +512,7 @@ fn what_matters_in_an_error_is_in_its_words() {
             "not for a.test, but for b.test",
         ),
         (
-            super::super::blame::from_webpki(::webpki::Error::RequiredEkuNotFoundContext(
+            super::super::classify::from_webpki(::webpki::Error::RequiredEkuNotFoundContext(
                 ::webpki::RequiredEkuNotFoundContext {
                     required: ::webpki::KeyUsage::client_auth(),
                     present: vec![vec![1, 3, 6, 1, 5, 5, 7, 3, 1]],

@@ -9,11 +9,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::allow::{Rules, spki_sha256};
 use super::authorities::Authorities;
 use super::chain::ChainVerifier;
-use super::revocation::Revocation;
-use super::rules::{Rules, spki_sha256};
-use super::{SIGNATURES, blame};
+use super::crl::Revocation;
+use crate::tls::{SIGNATURES, classify};
 
 /// Which certificates of origins an upstream believes. What is absent is not asked for.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Authority {
 
 /// The key of an origin's certificate is none of those pinned.
 #[derive(Debug)]
-pub(super) struct NotPinned;
+pub(in crate::tls) struct NotPinned;
 
 impl fmt::Display for NotPinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,14 +53,14 @@ impl std::error::Error for NotPinned {}
 
 impl NotPinned {
     /// Whether this error is that.
-    pub(super) fn is(error: &CertificateError) -> bool {
+    pub(in crate::tls) fn is(error: &CertificateError) -> bool {
         matches!(error, CertificateError::Other(OtherError(other)) if other.is::<Self>())
     }
 }
 
 /// Asks everything that a trust asks of a certificate.
 #[derive(Debug)]
-pub(super) struct OriginJudge {
+pub(in crate::tls) struct OriginVerifier {
     /// Absent where anybody is believed.
     chain: Option<ChainVerifier>,
     verify_name: Option<ServerName<'static>>,
@@ -68,8 +68,8 @@ pub(super) struct OriginJudge {
     rules: Option<Rules>,
 }
 
-impl OriginJudge {
-    pub(super) fn new(trust: Trust) -> Self {
+impl OriginVerifier {
+    pub(in crate::tls) fn new(trust: Trust) -> Self {
         let chain = match trust.authority {
             Authority::DangerNone => None,
             Authority::Roots(roots) => Some(ChainVerifier::new(
@@ -87,7 +87,7 @@ impl OriginJudge {
     }
 }
 
-impl ServerCertVerifier for OriginJudge {
+impl ServerCertVerifier for OriginVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -101,7 +101,7 @@ impl ServerCertVerifier for OriginJudge {
             chain.verify(end_entity, intermediates, now)?;
             EndEntityCert::try_from(end_entity)
                 .and_then(|parsed| parsed.verify_is_valid_for_subject_name(name))
-                .map_err(blame::from_webpki)?;
+                .map_err(classify::from_webpki)?;
         }
         let pinned = || spki_sha256(end_entity).is_some_and(|key| self.pins.contains(&key));
         if !self.pins.is_empty() && !pinned() {

@@ -14,9 +14,9 @@ use x509_parser::asn1_rs::{Oid, Tag};
 use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATIONAL_UNIT};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::digest::sha256;
-use super::facts::hex;
 use crate::name::{Name, Pattern};
+use crate::tls::digest::sha256;
+use crate::tls::info::hex;
 
 /// The rules of a policy; any one admits. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Email {
 impl Rules {
     /// The place of the first rule that admits the holder of this certificate, counted from 0.
     pub fn admitting(&self, certificate: &CertificateDer<'_>) -> Option<usize> {
-        let holder = Holder::of(certificate)?;
+        let holder = PeerNames::of(certificate)?;
         self.0.iter().position(|rule| rule.admits(&holder))
     }
 }
@@ -128,17 +128,17 @@ impl Rule {
     /// The keys of which a certificate has none of the values; of one that cannot be read, nothing is
     /// known.
     pub fn unmet(&self, certificate: &CertificateDer<'_>) -> Vec<&'static str> {
-        let holder = Holder::of(certificate);
+        let holder = PeerNames::of(certificate);
         let keys = holder.as_ref().map(|holder| self.keys(holder));
         let unmet = keys.into_iter().flatten().filter(|(_, is_met)| !is_met);
         unmet.map(|(key, _)| key).collect()
     }
 
-    fn admits(&self, holder: &Holder<'_>) -> bool {
+    fn admits(&self, holder: &PeerNames<'_>) -> bool {
         !self.is_empty() && self.keys(holder).iter().all(|(_, is_met)| *is_met)
     }
 
-    fn keys(&self, holder: &Holder<'_>) -> [(&'static str, bool); 8] {
+    fn keys(&self, holder: &PeerNames<'_>) -> [(&'static str, bool); 8] {
         [
             ("dns", met(&self.dns, |pattern| holder.has_dns(pattern))),
             ("uri", met(&self.uri, |pattern| holder.has_uri(pattern))),
@@ -176,7 +176,7 @@ pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 }
 
 /// What a certificate says of its holder, each kind of name apart.
-struct Holder<'a> {
+struct PeerNames<'a> {
     dns: Vec<Name>,
     uris: Vec<&'a str>,
     emails: Vec<Email>,
@@ -187,7 +187,7 @@ struct Holder<'a> {
     spki: [u8; 32],
 }
 
-impl<'a> Holder<'a> {
+impl<'a> PeerNames<'a> {
     /// `None` for a certificate that cannot be read to its end.
     fn of(certificate: &'a CertificateDer<'_>) -> Option<Self> {
         let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;

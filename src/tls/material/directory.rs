@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::file::{Contents, MaterialError, cannot_read};
-use super::pair::PairFiles;
 use super::pem;
+use crate::tls::pair::PairFiles;
 
 /// A pair and the name it goes by.
 pub type Named = (String, PairFiles);

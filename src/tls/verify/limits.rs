@@ -10,7 +10,9 @@ const ED25519: &str = "1.3.101.112";
 
 /// Why certificates that this authority signed are refused, all of them or those with such names; and
 /// the way out.
-pub(super) fn of_authority(certificate: &X509Certificate<'_>) -> Vec<(String, &'static str)> {
+pub(in crate::tls) fn of_authority(
+    certificate: &X509Certificate<'_>,
+) -> Vec<(String, &'static str)> {
     let mut limits = Vec::new();
     if let Some(kind) = unusable_key(certificate) {
         limits.push((

@@ -12,11 +12,11 @@ use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use x509_parser::prelude::X509Certificate;
 
-use super::{client_auth, openssl_names};
+use super::{openssl_names, verify::client};
 
 /// What was shown in one handshake.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct HandshakeNotes {
     /// The leaf that the client presented, accepted or not; in a resumption, its session's.
     pub peer: Option<CertificateDer<'static>>,
     /// Of what kind the certificate is that we present, resumption or not.
@@ -54,11 +54,11 @@ pub(super) fn chosen(algorithms: &Arc<Algorithms>) {
     CHOSEN.set(Some(Arc::clone(algorithms)));
 }
 
-impl Shown {
+impl HandshakeNotes {
     /// Takes what was noted on this thread since the last call. To be called right after the
     /// synchronous call that may have noted it.
     pub(super) fn take_notes(&mut self) {
-        if let Some(leaf) = client_auth::take_presented() {
+        if let Some(leaf) = client::take_presented() {
             self.peer = Some(leaf);
         }
         if let Some(own) = CHOSEN.take() {
@@ -72,12 +72,12 @@ impl Shown {
 
 /// A key that notes how it signs.
 #[derive(Debug)]
-pub(super) struct NotingKey(pub(super) Arc<dyn SigningKey>);
+pub(super) struct RecordingKey(pub(super) Arc<dyn SigningKey>);
 
-impl SigningKey for NotingKey {
+impl SigningKey for RecordingKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let signer = self.0.choose_scheme(offered)?;
-        Some(Box::new(NotingSigner(signer)))
+        Some(Box::new(RecordingSigner(signer)))
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -90,9 +90,9 @@ impl SigningKey for NotingKey {
 }
 
 #[derive(Debug)]
-struct NotingSigner(Box<dyn Signer>);
+struct RecordingSigner(Box<dyn Signer>);
 
-impl Signer for NotingSigner {
+impl Signer for RecordingSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         SIGNED.set(Some(self.0.scheme()));
         self.0.sign(message)

@@ -13,11 +13,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::KeyUsage;
 
+use super::allow::Rules;
 use super::authorities::Authorities;
 use super::chain::ChainVerifier;
-use super::revocation::Revocation;
-use super::rules::Rules;
-use super::{SIGNATURES, digest};
+use super::crl::Revocation;
+use crate::tls::{SIGNATURES, digest};
 
 /// The policy of a route on its clients' certificates.
 #[derive(Debug)]
@@ -93,21 +93,21 @@ impl ClientAuth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// Anybody: no certificate is asked for.
-    Anybody,
+    NoAuth,
     /// A client without a certificate, which is optional.
-    Nameless,
+    NoCert,
     /// The holder of any certificate that the CAs signed.
-    Signed,
+    TrustedCa,
     /// The holder of a certificate that this rule admits, counted from 0.
     ByRule(usize),
 }
 
 /// A policy that judges.
 #[derive(Debug)]
-pub struct Judge(Option<Arc<Gate>>);
+pub struct ClientVerifier(Option<Arc<HandshakeVerifier>>);
 
-impl Judge {
-    pub(super) fn new(policy: ClientAuth) -> Self {
+impl ClientVerifier {
+    pub(in crate::tls) fn new(policy: ClientAuth) -> Self {
         let (authority, is_required) = match policy {
             ClientAuth::Off => return Self(None),
             ClientAuth::Optional(authority) => (authority, false),
@@ -119,7 +119,7 @@ impl Judge {
             Vec::new()
         };
         let usage = KeyUsage::client_auth();
-        Self(Some(Arc::new(Gate {
+        Self(Some(Arc::new(HandshakeVerifier {
             chain: ChainVerifier::new(authority.roots, authority.revocation, usage),
             is_required,
             named,
@@ -130,7 +130,7 @@ impl Judge {
     }
 
     /// What rustls asks, if it is to ask for a certificate.
-    pub(super) fn verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
+    pub(in crate::tls) fn rustls(&self) -> Option<Arc<dyn ClientCertVerifier>> {
         let gate = self.0.as_ref()?;
         Some(Arc::clone(gate) as Arc<dyn ClientCertVerifier>)
     }
@@ -147,12 +147,12 @@ impl Judge {
         now: UnixTime,
     ) -> Result<Admitted, Error> {
         let Some(gate) = &self.0 else {
-            return Ok(Admitted::Anybody);
+            return Ok(Admitted::NoAuth);
         };
         match chain.and_then(<[_]>::split_first) {
             Some((leaf, intermediates)) => gate.judge(leaf, intermediates, now),
             None if gate.is_required => Err(Error::NoCertificatesPresented),
-            None => Ok(Admitted::Nameless),
+            None => Ok(Admitted::NoCert),
         }
     }
 
@@ -179,7 +179,7 @@ impl Judge {
         self.0.as_ref()?.rules.as_ref()
     }
 
-    /// What becomes of a live connection that [`Judge::admit`] no longer admits.
+    /// What becomes of a live connection that [`ClientVerifier::admit`] no longer admits.
     pub fn recheck(&self) -> Recheck {
         self.0.as_ref().map_or(Recheck::Off, |gate| gate.recheck)
     }
@@ -197,13 +197,13 @@ thread_local! {
 /// The leaf that a verifier on this thread saw since the last call. rustls forgets a certificate
 /// that is refused, and its errors cannot carry one, but the log must say whose it was. To be called
 /// right after the synchronous call that may have verified.
-pub(super) fn take_presented() -> Option<CertificateDer<'static>> {
+pub(in crate::tls) fn take_presented() -> Option<CertificateDer<'static>> {
     PRESENTED.take()
 }
 
 /// Chain, revocation and rules. Each leaf is remembered for [`take_presented`].
 #[derive(Debug)]
-struct Gate {
+struct HandshakeVerifier {
     chain: ChainVerifier,
     is_required: bool,
     /// The subjects that the request for a certificate names.
@@ -213,7 +213,7 @@ struct Gate {
     at_expiry: AtExpiry,
 }
 
-impl Gate {
+impl HandshakeVerifier {
     fn judge(
         &self,
         leaf: &CertificateDer<'_>,
@@ -222,7 +222,7 @@ impl Gate {
     ) -> Result<Admitted, Error> {
         self.chain.verify(leaf, intermediates, now)?;
         match &self.rules {
-            None => Ok(Admitted::Signed),
+            None => Ok(Admitted::TrustedCa),
             // Ours alone: webpki never says it.
             Some(rules) => rules
                 .admitting(leaf)
@@ -232,7 +232,7 @@ impl Gate {
     }
 }
 
-impl ClientCertVerifier for Gate {
+impl ClientCertVerifier for HandshakeVerifier {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -1,6 +1,6 @@
 //! Distinguished names as they are compared: RFC 5280 section 7.1.
 
-use super::der::{Element, Elements, OID, SEQUENCE, SET};
+use crate::tls::der::{Element, Elements, OID, SEQUENCE, SET};
 
 const UTF8: u8 = 0x0c;
 const NUMERIC: u8 = 0x12;
@@ -15,11 +15,11 @@ const BMP: u8 = 0x1e;
 /// string type, their case and the number of their spaces; the order of attributes kept, but within
 /// a set, which has none. A name that cannot be read equals the same bytes alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ComparableName(Vec<u8>);
+pub(in crate::tls) struct ComparableName(Vec<u8>);
 
 impl ComparableName {
     /// The name of this content: without its outermost tag and length, as trust anchors hold it.
-    pub(super) fn of(content: &[u8]) -> Self {
+    pub(in crate::tls) fn of(content: &[u8]) -> Self {
         let mut form = Vec::with_capacity(content.len());
         Self(match read(content, &mut form) {
             Some(()) => form,
@@ -98,8 +98,8 @@ fn text(value: Element<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::der::sequence;
     use super::*;
+    use crate::tls::der::sequence;
 
     const ORGANIZATION: &[u8] = &[0x55, 4, 10];
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];

@@ -10,15 +10,15 @@ use std::sync::{Mutex, PoisonError};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::der::Outline;
-use super::digest::sha256;
+use crate::tls::der::Outline;
+use crate::tls::digest::sha256;
 
 /// How many certificates are remembered; when there are more, all are forgotten.
 const CERTIFICATES: usize = 4096;
 
 /// The verdicts of one verifier. A new policy has a new verifier, which remembers nothing.
 #[derive(Debug, Default)]
-pub(super) struct Verdicts(Mutex<HashMap<[u8; 32], Known>>);
+pub(in crate::tls) struct VerdictCache(Mutex<HashMap<[u8; 32], Known>>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -29,10 +29,10 @@ struct Known {
     until: i64,
 }
 
-impl Verdicts {
+impl VerdictCache {
     /// The way that leads from this certificate to an authority, as far as one is known that the peer
     /// has sent in full: the places in `intermediates`.
-    pub(super) fn recall(
+    pub(in crate::tls) fn recall(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -56,7 +56,7 @@ impl Verdicts {
 
     /// Remembers a way that was found good at `now`, for as long as all on it are valid, but not
     /// after `until`.
-    pub(super) fn remember<'a>(
+    pub(in crate::tls) fn remember<'a>(
         &self,
         leaf: &CertificateDer<'_>,
         way: impl Iterator<Item = &'a CertificateDer<'a>> + Clone,
@@ -116,7 +116,7 @@ mod tests {
         let leaf = certificate(2_000_000_000);
         let issuer = [certificate(1_990_000_000)];
         for (lists, last) in [(FOREVER, 1_989_999_999), (1_950_000_000, 1_949_999_999)] {
-            let verdicts = Verdicts::default();
+            let verdicts = VerdictCache::default();
             verdicts.remember(&leaf, issuer.iter(), at(1_900_000_000), lists);
             let recall = |now| verdicts.recall(&leaf, &issuer, at(now));
             assert_eq!(recall(1_900_000_000), Some(vec![0]));
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_else_a_peer_sends_makes_no_difference_and_what_is_missing_does() {
         let [leaf, one, two, junk] = [(); 4].map(|()| certificate(2_000_000_000));
-        let verdicts = Verdicts::default();
+        let verdicts = VerdictCache::default();
         let now = at(1_900_000_000);
         verdicts.remember(&leaf, [&one, &two].into_iter(), now, FOREVER);
         let recall = |leaf, sent: &[&CertificateDer<'static>]| {

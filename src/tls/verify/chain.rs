@@ -12,12 +12,12 @@ use rustls::{CertificateError, Error, OtherError};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::SIGNATURES;
 use super::authorities::Authorities;
-use super::blame;
-use super::der::{self, Outline};
-use super::revocation::Revocation;
-use super::verdicts::Verdicts;
+use super::cache::VerdictCache;
+use super::crl::Revocation;
+use crate::tls::SIGNATURES;
+use crate::tls::classify;
+use crate::tls::der::{self, Outline};
 
 /// How many intermediates may stand between a certificate and an authority. webpki follows no more.
 const INTERMEDIATES_MAX: usize = 6;
@@ -37,7 +37,7 @@ const KEY_ID: u8 = 0x80;
 
 /// Every way to an authority is longer than [`INTERMEDIATES_MAX`].
 #[derive(Debug)]
-pub(super) struct TooLong;
+pub(in crate::tls) struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,16 +52,16 @@ impl std::error::Error for TooLong {}
 
 /// Verifies chains for one policy, and remembers those that it found good.
 #[derive(Debug)]
-pub(super) struct ChainVerifier {
+pub(in crate::tls) struct ChainVerifier {
     authorities: Arc<Authorities>,
     subjects: HashSet<Vec<u8>>,
     revocation: Option<Revocation>,
     usage: KeyUsage,
-    verdicts: Verdicts,
+    verdicts: VerdictCache,
 }
 
 impl ChainVerifier {
-    pub(super) fn new(
+    pub(in crate::tls) fn new(
         authorities: Arc<Authorities>,
         revocation: Option<Revocation>,
         usage: KeyUsage,
@@ -75,13 +75,13 @@ impl ChainVerifier {
             authorities,
             revocation,
             usage,
-            verdicts: Verdicts::default(),
+            verdicts: VerdictCache::default(),
         }
     }
 
     /// Whether a way leads from a certificate to an authority: the places in `intermediates` of those
     /// on it, the certificate's issuer first.
-    pub(super) fn verify(
+    pub(in crate::tls) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -103,7 +103,7 @@ impl ChainVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Vec<usize>, Error> {
-        let end_entity = EndEntityCert::try_from(leaf).map_err(blame::from_webpki)?;
+        let end_entity = EndEntityCert::try_from(leaf).map_err(classify::from_webpki)?;
         let ways = self.ways(&end_entity, leaf, intermediates, now)?;
         let mut refusal = None;
         for way in ways {
@@ -116,7 +116,10 @@ impl ChainVerifier {
                 Err(error) => refusal = Some(more_telling(refusal, error)),
             }
         }
-        Err(refusal.map_or(CertificateError::UnknownIssuer.into(), blame::from_webpki))
+        Err(refusal.map_or(
+            CertificateError::UnknownIssuer.into(),
+            classify::from_webpki,
+        ))
     }
 
     /// What webpki says of one way.
@@ -232,7 +235,7 @@ impl ChainVerifier {
                 })
             });
             if let Some(error) = prefetched {
-                return Err(blame::from_webpki(error));
+                return Err(classify::from_webpki(error));
             }
             // Leads nowhere, but webpki has more to say about the certificate itself.
             return Ok(vec![Vec::new()]);
@@ -325,8 +328,8 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     use rustls::RootCertStore;
 
-    use super::super::words;
     use super::*;
+    use crate::tls::words;
 
     type Ca = CertifiedIssuer<'static, KeyPair>;
 

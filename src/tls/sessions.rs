@@ -75,13 +75,18 @@ impl fmt::Debug for TicketSecret {
 /// scope finds its keys again.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    scopes: Mutex<HashMap<[u8; 32], Weak<Scoped>>>,
+    scopes: Mutex<HashMap<[u8; 32], Weak<ScopedSessions>>>,
 }
 
 impl Sessions {
     /// The sessions of one scope, which end `max_age` after their full handshake, at most seven days.
     /// With `secrets` tickets are issued under the first and accepted under all of them.
-    pub fn scope(&self, scope: Scope, max_age: Duration, secrets: &[TicketSecret]) -> Arc<Scoped> {
+    pub fn scope(
+        &self,
+        scope: Scope,
+        max_age: Duration,
+        secrets: &[TicketSecret],
+    ) -> Arc<ScopedSessions> {
         let max_age = max_age.clamp(Duration::from_secs(1), AGE_MAX);
         let age = max_age.as_secs().to_le_bytes();
         let parts = [&scope.0[..], &age].into_iter();
@@ -91,11 +96,11 @@ impl Sessions {
             return known;
         }
         scopes.retain(|_, sessions| sessions.strong_count() > 0);
-        let made = Arc::new(Scoped {
+        let made = Arc::new(ScopedSessions {
             max_age: max_age.as_secs(),
             began: Instant::now(),
             keys: if secrets.is_empty() {
-                Keys::Own(Mutex::default())
+                Keys::LocalKeys(Mutex::default())
             } else {
                 Keys::Shared(Shared {
                     scope,
@@ -112,7 +117,7 @@ impl Sessions {
 
 /// The sessions of one scope.
 #[derive(Debug)]
-pub struct Scoped {
+pub struct ScopedSessions {
     /// In seconds.
     max_age: u64,
     began: Instant,
@@ -122,15 +127,15 @@ pub struct Scoped {
 
 #[derive(Debug)]
 enum Keys {
-    Own(Mutex<Own>),
+    LocalKeys(Mutex<LocalKeys>),
     Shared(Shared),
 }
 
-impl Scoped {
+impl ScopedSessions {
     /// What one connection may resume and issue.
     pub(super) fn connection(self: &Arc<Self>) -> Arc<ConnectionSessions> {
         Arc::new(ConnectionSessions {
-            scoped: Arc::clone(self),
+            sessions: Arc::clone(self),
             since: AtomicU64::new(NONE),
             closed: AtomicBool::new(false),
         })
@@ -140,7 +145,7 @@ impl Scoped {
     /// to agree.
     fn now(&self) -> u64 {
         match self.keys {
-            Keys::Own(_) => self.began.elapsed().as_secs(),
+            Keys::LocalKeys(_) => self.began.elapsed().as_secs(),
             Keys::Shared(_) => UnixTime::now().as_secs(),
         }
     }
@@ -152,14 +157,14 @@ impl Scoped {
 
     fn issuing(&self) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::Own(own) => locked(own).issuing(self.max_age),
+            Keys::LocalKeys(own) => locked(own).issuing(self.max_age),
             Keys::Shared(shared) => shared.key(0, self.now() / self.max_age),
         }
     }
 
     fn accepting(&self, name: &KeyName) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::Own(own) => locked(own).accepting(name, self.max_age),
+            Keys::LocalKeys(own) => locked(own).accepting(name, self.max_age),
             Keys::Shared(shared) => shared.accepting(name, self.now() / self.max_age),
         }
     }
@@ -168,12 +173,12 @@ impl Scoped {
 /// Random keys of this process, in memory alone, each used to issue for `max_age` and kept for as long
 /// again.
 #[derive(Debug, Default)]
-struct Own {
+struct LocalKeys {
     current: Option<(Instant, Arc<Key>)>,
     previous: Option<(Instant, Arc<Key>)>,
 }
 
-impl Own {
+impl LocalKeys {
     fn rotate(&mut self, max_age: u64) {
         let age = |(since, _): &(Instant, _)| since.elapsed().as_secs();
         if self.current.as_ref().is_some_and(|key| age(key) >= max_age) {
@@ -316,7 +321,7 @@ const NONE: u64 = u64::MAX;
 /// as the one that it issues descends from that.
 #[derive(Debug)]
 pub(super) struct ConnectionSessions {
-    scoped: Arc<Scoped>,
+    sessions: Arc<ScopedSessions>,
     since: AtomicU64,
     closed: AtomicBool,
 }
@@ -336,7 +341,7 @@ impl ConnectionSessions {
     /// A session with the time of its full handshake before it.
     fn wrap(&self, session: &[u8]) -> Vec<u8> {
         let since = match self.since.load(Ordering::Relaxed) {
-            NONE => self.scoped.now(),
+            NONE => self.sessions.now(),
             since => since,
         };
         [&since.to_le_bytes(), session].concat()
@@ -346,7 +351,7 @@ impl ConnectionSessions {
     fn unwrap(&self, wrapped: &[u8]) -> Option<Vec<u8>> {
         let (since, session) = wrapped.split_first_chunk()?;
         let since = u64::from_le_bytes(*since);
-        if self.closed.load(Ordering::Relaxed) || !self.scoped.is_young(since) {
+        if self.closed.load(Ordering::Relaxed) || !self.sessions.is_young(since) {
             return None;
         }
         self.since.store(since, Ordering::Relaxed);
@@ -360,7 +365,7 @@ impl ProducesTickets for ConnectionSessions {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(self.scoped.max_age).unwrap_or(u32::MAX)
+        u32::try_from(self.sessions.max_age).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
@@ -368,27 +373,27 @@ impl ProducesTickets for ConnectionSessions {
         if wrapped.len() > SESSION_MAX {
             return None;
         }
-        self.scoped.issuing()?.seal(&wrapped)
+        self.sessions.issuing()?.seal(&wrapped)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, sealed) = ticket.split_first_chunk()?;
-        self.unwrap(&self.scoped.accepting(name)?.open(sealed)?)
+        self.unwrap(&self.sessions.accepting(name)?.open(sealed)?)
     }
 }
 
 impl StoresServerSessions for ConnectionSessions {
     fn put(&self, id: Vec<u8>, session: Vec<u8>) -> bool {
         let wrapped = self.wrap(&session);
-        wrapped.len() <= SESSION_MAX && self.scoped.stored.put(id, wrapped)
+        wrapped.len() <= SESSION_MAX && self.sessions.stored.put(id, wrapped)
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.unwrap(&self.scoped.stored.get(id)?)
+        self.unwrap(&self.sessions.stored.get(id)?)
     }
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.unwrap(&self.scoped.stored.take(id)?)
+        self.unwrap(&self.sessions.stored.take(id)?)
     }
 
     fn can_cache(&self) -> bool {
@@ -410,8 +415,8 @@ mod tests {
         Scope::of([name.as_bytes()])
     }
 
-    fn ticket(scoped: &Arc<Scoped>) -> Vec<u8> {
-        scoped.connection().encrypt(b"a session").unwrap()
+    fn ticket(sessions: &Arc<ScopedSessions>) -> Vec<u8> {
+        sessions.connection().encrypt(b"a session").unwrap()
     }
 
     #[test]
@@ -462,62 +467,62 @@ mod tests {
     #[test]
     fn a_session_ends_at_its_age_however_often_it_was_renewed() {
         let sessions = Sessions::default();
-        let scoped = sessions.scope(scope("a"), HOUR, &[]);
-        let renewed = scoped.connection();
+        let sessions = sessions.scope(scope("a"), HOUR, &[]);
+        let renewed = sessions.connection();
         // As if it descended from a handshake before the process began to count.
         let first = Key::seal(
-            &scoped.issuing().unwrap(),
+            &sessions.issuing().unwrap(),
             &[&0u64.to_le_bytes()[..], b"a session"].concat(),
         );
         assert!(renewed.decrypt(&first.unwrap()).is_some());
         let second = renewed.encrypt(b"a session").unwrap();
-        let opened = scoped.issuing().unwrap().open(&second[16..]).unwrap();
+        let opened = sessions.issuing().unwrap().open(&second[16..]).unwrap();
         assert_eq!(opened[..8], [0; 8], "the age is the first handshake's");
-        assert!(scoped.is_young(0) && !scoped.is_young(CLOCKS_APART + 1 + scoped.now()));
+        assert!(sessions.is_young(0) && !sessions.is_young(CLOCKS_APART + 1 + sessions.now()));
     }
 
     #[test]
     fn a_closed_connection_resumes_nothing() {
         let sessions = Sessions::default();
-        let scoped = sessions.scope(scope("a"), HOUR, &[]);
-        let connection = scoped.connection();
+        let sessions = sessions.scope(scope("a"), HOUR, &[]);
+        let connection = sessions.connection();
         connection.put(vec![1], b"stored".to_vec());
         connection.close();
-        assert_eq!(connection.decrypt(&ticket(&scoped)), None);
+        assert_eq!(connection.decrypt(&ticket(&sessions)), None);
         assert_eq!(connection.get(&[1]), None);
-        assert_eq!(scoped.connection().get(&[1]).unwrap(), b"stored");
+        assert_eq!(sessions.connection().get(&[1]).unwrap(), b"stored");
     }
 
     #[test]
     fn broken_tickets_are_worth_nothing() {
         let sessions = Sessions::default();
-        let scoped = sessions.scope(scope("a"), HOUR, &[]);
-        let issued = ticket(&scoped);
+        let sessions = sessions.scope(scope("a"), HOUR, &[]);
+        let issued = ticket(&sessions);
         for cut in 0..issued.len() {
-            assert_eq!(scoped.connection().decrypt(&issued[..cut]), None);
+            assert_eq!(sessions.connection().decrypt(&issued[..cut]), None);
             let mut bent = issued.clone();
             bent[cut] ^= 1;
-            assert_eq!(scoped.connection().decrypt(&bent), None);
+            assert_eq!(sessions.connection().decrypt(&bent), None);
         }
     }
 
     #[test]
     fn a_session_with_a_long_chain_is_neither_sealed_nor_kept() {
         let sessions = Sessions::default();
-        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let long = vec![0; SESSION_MAX];
-        assert_eq!(scoped.connection().encrypt(&long), None);
-        assert!(!scoped.connection().put(vec![1], long));
-        assert_eq!(scoped.connection().get(&[1]), None);
+        assert_eq!(sessions.connection().encrypt(&long), None);
+        assert!(!sessions.connection().put(vec![1], long));
+        assert_eq!(sessions.connection().get(&[1]), None);
     }
 
     #[test]
     fn a_full_handshake_does_not_inherit_the_age_of_a_session_that_was_not_resumed() {
         let sessions = Sessions::default();
-        let scoped = sessions.scope(scope("a"), HOUR, &[]);
+        let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let offered = [&0u64.to_le_bytes()[..], b"a session"].concat();
-        let offered = scoped.issuing().unwrap().seal(&offered).unwrap();
-        let connection = scoped.connection();
+        let offered = sessions.issuing().unwrap().seal(&offered).unwrap();
+        let connection = sessions.connection();
         assert!(connection.decrypt(&offered).is_some());
         connection.begin();
         assert_eq!(connection.since.load(Ordering::Relaxed), NONE);
@@ -525,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_key_is_forgotten_when_nothing_that_it_sealed_can_be_young() {
-        let mut own = Own::default();
+        let mut own = LocalKeys::default();
         let key = own.issuing(1).unwrap();
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
         own.current = ago(1).map(|since| (since, Arc::clone(&key)));

@@ -9,22 +9,22 @@ use rustls::{
 };
 
 use super::certificates::CertificateChoice;
-use super::client_auth::{ClientAuth, Judge};
 use super::early_data::{CIPHERTEXT_MAX, EarlyData};
 use super::handshake::{AwaitPeer, HandshakeError, begin, finish};
+use super::handshake_notes::HandshakeNotes;
 use super::hello::Hello;
 use super::hello_message::{HelloMessage, in_records};
-use super::resumption::{ConnectionSessions, Scoped};
 use super::second_hello;
-use super::shown::Shown;
+use super::sessions::{ConnectionSessions, ScopedSessions};
+use super::verify::client::{ClientAuth, ClientVerifier};
 use super::wrapped_suites::{StandIn, Wanted, wrapped};
-use super::{AES_FIRST, CHACHA_FIRST, Versions, blame, provider_of, suites, words};
+use super::{AES_FIRST, CHACHA_FIRST, Versions, classify, provider_of, suites, words};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
 /// What a terminating route does with a client, as finished policy.
 #[derive(Debug)]
-pub struct ServerPolicy {
+pub struct AcceptorPolicy {
     /// The TLS versions spoken.
     pub versions: Versions,
     /// The cipher suites, in our order; empty means the defaults.
@@ -45,33 +45,33 @@ pub struct ServerPolicy {
 #[derive(Clone, Debug)]
 pub struct Resumption {
     /// The sessions of the route's scope.
-    pub sessions: Arc<Scoped>,
+    pub sessions: Arc<ScopedSessions>,
     /// How many tickets a TLS 1.3 client gets; at least 1.
     pub tickets: usize,
 }
 
 /// A route's side of TLS towards its clients.
 #[derive(Debug)]
-pub struct ServerSide {
+pub struct TlsAcceptor {
     aes_first: Arc<ServerConfig>,
     chacha_first: Arc<ServerConfig>,
-    judge: Judge,
+    verifier: ClientVerifier,
     certificate: Arc<CertificateChoice>,
     resumption: Option<Resumption>,
 }
 
-impl ServerSide {
+impl TlsAcceptor {
     /// Builds the two configurations of a policy, which differ in the order of suites alone. Neither
     /// resumes anything; each connection gets a copy that knows its own sessions.
-    pub fn new(policy: ServerPolicy) -> Result<Self, Error> {
-        let judge = Judge::new(policy.client_auth);
+    pub fn new(policy: AcceptorPolicy) -> Result<Self, Error> {
+        let verifier = ClientVerifier::new(policy.client_auth);
         let choice = Arc::new(policy.certificate);
         let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
         let build = |suites: &[SupportedCipherSuite]| {
             let suites: Vec<_> = suites.iter().map(wrapped).collect();
             let builder = ServerConfig::builder_with_provider(provider_of(&suites, &policy.groups))
                 .with_protocol_versions(policy.versions.supported())?;
-            let builder = match judge.verifier() {
+            let builder = match verifier.rustls() {
                 Some(verifier) => builder.with_client_cert_verifier(verifier),
                 None => builder.with_no_client_auth(),
             };
@@ -94,7 +94,7 @@ impl ServerSide {
         Ok(Self {
             aes_first,
             chacha_first,
-            judge,
+            verifier,
             certificate: choice,
             resumption: policy.resumption,
         })
@@ -117,8 +117,8 @@ impl ServerSide {
     }
 
     /// The policy on client certificates.
-    pub const fn judge(&self) -> &Judge {
-        &self.judge
+    pub const fn verifier(&self) -> &ClientVerifier {
+        &self.verifier
     }
 
     /// Does the client's handshake. On success the transport is sealed; what both sides have
@@ -127,18 +127,18 @@ impl ServerSide {
         &self,
         transport: &mut Transport,
         hello: &Hello,
-        shown: &mut Shown,
+        notes: &mut HandshakeNotes,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), Failure> {
-        let done = self.shake_hands(transport, hello, shown, peer).await;
+        let done = self.shake_hands(transport, hello, notes, peer).await;
         done.map_err(refusal)?;
-        if shown.peer.is_none() {
+        if notes.peer.is_none() {
             // In a resumption no certificate is shown; it is the session's.
             let chain = transport
                 .tls
                 .as_ref()
                 .and_then(|s| s.facts().peer_certificates());
-            shown.peer = chain.and_then(<[_]>::first).cloned();
+            notes.peer = chain.and_then(<[_]>::first).cloned();
         }
         Ok(())
     }
@@ -147,7 +147,7 @@ impl ServerSide {
         &self,
         transport: &mut Transport,
         hello: &Hello,
-        shown: &mut Shown,
+        notes: &mut HandshakeNotes,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), HandshakeError> {
         // The parser has found it whole.
@@ -163,27 +163,27 @@ impl ServerSide {
             watches: message.announces_early_data(),
         };
         let mut tls = self.tls_state(hello, &message, sessions.clone())?;
-        let begun = begin(transport, &mut tls, first, &wanted, shown, &consent).await;
+        let begun = begin(transport, &mut tls, first, &wanted, notes, &consent).await;
         match begun {
             // Nothing was answered yet: the same hello begins another handshake.
             Err(HandshakeError::Withheld(Some(HandshakeKind::FullWithHelloRetryRequest))) => {
                 tls = self
-                    .retry(transport, hello, &message, sessions, shown)
+                    .retry(transport, hello, &message, sessions, notes)
                     .await?;
             }
             Err(HandshakeError::Withheld(_)) => {
                 tls = self.tls_state(hello, &message, None)?;
-                begin(transport, &mut tls, first, &wanted, shown, &|_| true).await?;
+                begin(transport, &mut tls, first, &wanted, notes, &|_| true).await?;
             }
             begun => begun?,
         }
         let early_data = EarlyData::announced(message.announces_early_data());
         if !is_retry(tls.facts()) {
-            return finish(transport, tls, rest, early_data, shown, peer).await;
+            return finish(transport, tls, rest, early_data, notes, peer).await;
         }
         let second = second_hello::read(transport, hello, early_data, rest, peer).await?;
         let nothing_early = EarlyData::announced(false);
-        finish(transport, tls, &second, nothing_early, shown, peer).await
+        finish(transport, tls, &second, nothing_early, notes, peer).await
     }
 
     /// Answers a client that offers a pre-shared key with a HelloRetryRequest. Where that names a suite
@@ -196,7 +196,7 @@ impl ServerSide {
         hello: &Hello,
         message: &HelloMessage,
         sessions: Option<Arc<ConnectionSessions>>,
-        shown: &mut Shown,
+        notes: &mut HandshakeNotes,
     ) -> Result<Box<TlsState>, HandshakeError> {
         let broken = || general("the ClientHello cannot be read");
         let given = message.without_session().ok_or_else(broken)?;
@@ -210,7 +210,7 @@ impl ServerSide {
         };
         let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
         let mut tls = self.tls_state(hello, message, sessions.clone())?;
-        begin(transport, &mut tls, &records, &wanted, shown, &consent).await?;
+        begin(transport, &mut tls, &records, &wanted, notes, &consent).await?;
         Ok(tls)
     }
 
@@ -249,9 +249,9 @@ impl ServerSide {
         match conn.handshake_kind() {
             Some(HandshakeKind::Resumed) => {
                 let chain = conn.peer_certificates();
-                self.judge.admit(chain, UnixTime::now()).is_ok()
+                self.verifier.admit(chain, UnixTime::now()).is_ok()
             }
-            Some(HandshakeKind::FullWithHelloRetryRequest) if self.judge.asks() => {
+            Some(HandshakeKind::FullWithHelloRetryRequest) if self.verifier.asks() => {
                 // What the second hello resumes would not be seen here before it is answered.
                 if let Some(sessions) = sessions {
                     sessions.close();
@@ -288,7 +288,7 @@ fn refusal(error: HandshakeError) -> Failure {
             } else {
                 CloseWith::Alert(alert)
             };
-            Failure::new(blame::client(&error))
+            Failure::new(classify::client(&error))
                 .detail(words::tls(&error))
                 .close_with(close_with)
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::{Error, RootCertStore};
 
-use super::der::Outline;
-use super::digest::sha256;
-use super::validity::Validity;
+use crate::tls::der::Outline;
+use crate::tls::digest::sha256;
+use crate::tls::validity::Validity;
 
 /// Trust anchors; and of those that came as certificates and signed themselves, which certificates
 /// these were: a peer that presents one of them is believed to be exactly that.
@@ -40,7 +40,7 @@ impl Authorities {
     }
 
     /// Notes when an authority of a file is valid.
-    pub(super) fn note(&mut self, file: &Arc<str>, validity: Validity) {
+    pub(in crate::tls) fn note(&mut self, file: &Arc<str>, validity: Validity) {
         self.validities.push((Arc::clone(file), validity));
     }
 
@@ -61,7 +61,7 @@ impl Authorities {
     }
 
     /// Whether this certificate is, byte by byte, one of the authorities and signed itself.
-    pub(super) fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
+    pub(in crate::tls) fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
         !self.selfsigned.is_empty() && self.selfsigned.contains(&sha256(certificate))
     }
 }

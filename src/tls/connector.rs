@@ -12,12 +12,12 @@ use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::early_data::EarlyData;
 use super::handshake::{HandshakeError, Patiently, begin, finish};
+use super::handshake_notes::HandshakeNotes;
 use super::origin_sessions::OriginSessions;
 use super::pair::Pair;
-use super::shown::Shown;
-use super::trust::{OriginJudge, Trust};
+use super::verify::origin::{OriginVerifier, Trust};
 use super::wrapped_suites::Wanted;
-use super::{AES_FIRST, Versions, blame, provider_of, words};
+use super::{AES_FIRST, Versions, classify, provider_of, words};
 use crate::outcome::{Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
@@ -53,7 +53,7 @@ pub enum OriginAlpn {
 
 /// How an upstream's origins are spoken to, as finished policy.
 #[derive(Debug)]
-pub struct ClientPolicy {
+pub struct ConnectorPolicy {
     /// The TLS versions spoken.
     pub versions: Versions,
     /// The key exchange groups, in the order offered; empty means the defaults.
@@ -72,7 +72,7 @@ pub struct ClientPolicy {
 
 /// An upstream's side of TLS towards its origins.
 #[derive(Debug)]
-pub struct ClientSide {
+pub struct TlsConnector {
     generation: Mutex<Generation>,
     max_age: Option<Duration>,
     sni: Sni,
@@ -173,14 +173,14 @@ pub struct Handshake {
     sessions: Option<Arc<OriginSessions>>,
 }
 
-impl ClientSide {
+impl TlsConnector {
     /// Builds the configuration of a policy.
-    pub fn new(policy: ClientPolicy) -> Result<Self, Error> {
+    pub fn new(policy: ConnectorPolicy) -> Result<Self, Error> {
         let builder = ClientConfig::builder_with_provider(provider_of(&AES_FIRST, &policy.groups))
             .with_protocol_versions(policy.versions.supported())?;
         let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OriginJudge::new(policy.trust)));
+            .with_custom_certificate_verifier(Arc::new(OriginVerifier::new(policy.trust)));
         let mut config = match &policy.certificate {
             Some(pair) => {
                 let key = SingleCertAndKey::from(Arc::clone(&pair.key));
@@ -339,13 +339,13 @@ async fn shake_hands(
     transport: &mut Transport,
     mut tls: Box<TlsState>,
 ) -> Result<(), HandshakeError> {
-    let shown = &mut Shown::default();
-    begin(transport, &mut tls, &[], &Wanted::default(), shown, &|_| {
+    let notes = &mut HandshakeNotes::default();
+    begin(transport, &mut tls, &[], &Wanted::default(), notes, &|_| {
         true
     })
     .await?;
     let nothing_early = EarlyData::announced(false);
-    finish(transport, tls, &[], nothing_early, shown, &mut Patiently).await
+    finish(transport, tls, &[], nothing_early, notes, &mut Patiently).await
 }
 
 /// Forgets the sessions of a name on drop, unless they are taken out of it before.
@@ -377,7 +377,7 @@ pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRe
 fn refusal(error: HandshakeError) -> OriginRefusal {
     match error {
         HandshakeError::Tls { error, .. } => OriginRefusal {
-            failure: Failure::new(blame::origin(&error)).detail(words::tls(&error)),
+            failure: Failure::new(classify::origin(&error)).detail(words::tls(&error)),
             may_retry: false,
         },
         HandshakeError::Ended | HandshakeError::Withheld(_) => OriginRefusal {

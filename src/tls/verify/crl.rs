@@ -18,10 +18,10 @@ use webpki::{
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::der::{self, Elements};
-use super::digest::sha256;
 use super::names::ComparableName;
-use super::words;
+use crate::tls::der::{self, Elements};
+use crate::tls::digest::sha256;
+use crate::tls::words;
 
 /// A list ends soon when it does within so many seconds.
 pub const ENDS_SOON: i64 = 24 * 3600;
@@ -37,7 +37,7 @@ pub enum Depth {
 
 /// What to do where no list can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum OnUnknown {
     /// Refuse.
     Deny,
     /// Go on as if the certificate were not revoked.
@@ -52,9 +52,9 @@ pub struct Revocation {
     /// How far up.
     pub depth: Depth,
     /// Where no list is of the certificate's issuer.
-    pub unknown: Doubt,
+    pub unknown: OnUnknown,
     /// Where the list should have been replaced by a newer one.
-    pub expired: Doubt,
+    pub expired: OnUnknown,
 }
 
 /// Lists, newest first: of those that are in force the newest of each issuer, key and distribution
@@ -229,7 +229,7 @@ impl RevocationList {
     /// The algorithm that it is signed with, where that is none that is accepted.
     fn strange_algorithm(&self) -> Option<&[u8]> {
         let (_, algorithm, _) = self.signed()?;
-        let mut known = super::SIGNATURES.all.iter();
+        let mut known = crate::tls::SIGNATURES.all.iter();
         let is_known = known.any(|known| known.signature_alg_id().as_ref() == algorithm);
         (!is_known).then_some(algorithm)
     }
@@ -246,7 +246,7 @@ impl RevocationList {
         else {
             return false;
         };
-        super::SIGNATURES
+        crate::tls::SIGNATURES
             .all
             .iter()
             .filter(|known| known.signature_alg_id().as_ref() == algorithm)
@@ -307,7 +307,7 @@ impl RevocationLists {
     }
 
     /// Checks the signatures of the lists of these authorities, so that no handshake has to.
-    pub(super) fn check_signatures(&self, anchors: &[TrustAnchor<'_>]) {
+    pub(in crate::tls) fn check_signatures(&self, anchors: &[TrustAnchor<'_>]) {
         for anchor in anchors {
             let name = ComparableName::of(&anchor.subject);
             let key = der::sequence(&anchor.subject_public_key_info).into();
@@ -380,17 +380,17 @@ impl RevocationLists {
 impl Revocation {
     /// Until when what is found at `now` holds as far as the lists are concerned, in seconds of unix
     /// time: one ends, or one begins.
-    pub(super) fn until(&self, now: UnixTime) -> i64 {
+    pub(in crate::tls) fn until(&self, now: UnixTime) -> i64 {
         let now = seconds(now);
         let ends = self.lists.iter().filter_map(|list| list.next_update);
-        let ends = ends.filter(|_| self.expired == Doubt::Deny);
+        let ends = ends.filter(|_| self.expired == OnUnknown::Deny);
         let begins = self.lists.iter().map(|list| list.this_update);
         let changes = ends.chain(begins).filter(|change| *change > now);
         changes.min().unwrap_or(i64::MAX)
     }
 
     /// Whether nothing on a path that was found good is revoked, as far as the policy asks.
-    pub(super) fn check(
+    pub(in crate::tls) fn check(
         &self,
         path: &webpki::VerifiedPath<'_>,
         now: UnixTime,
@@ -420,7 +420,7 @@ impl Revocation {
     }
 
     /// The same for a certificate that is its own issuer.
-    pub(super) fn check_selfsigned(
+    pub(in crate::tls) fn check_selfsigned(
         &self,
         certificate: &EndEntityCert<'_>,
         now: UnixTime,
@@ -465,8 +465,8 @@ impl Revocation {
             }
             return self.answer(list, certificate, issuer_may_sign, now);
         }
-        let is_out_of_time = is_early && self.expired == Doubt::Deny;
-        if self.unknown == Doubt::Allow && !is_out_of_time {
+        let is_out_of_time = is_early && self.expired == OnUnknown::Deny;
+        if self.unknown == OnUnknown::Allow && !is_out_of_time {
             return Ok(());
         }
         Err(Error::UnknownRevocationStatus)
@@ -480,7 +480,7 @@ impl Revocation {
         issuer_may_sign: impl FnOnce() -> bool,
         now: UnixTime,
     ) -> Result<(), Error> {
-        if let (Some(next), Doubt::Deny) = (list.next_update, self.expired)
+        if let (Some(next), OnUnknown::Deny) = (list.next_update, self.expired)
             && seconds(now) >= next
         {
             let next = Duration::from_secs(u64::try_from(next).unwrap_or_default());

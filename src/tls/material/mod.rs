@@ -1,5 +1,9 @@
 //! Certificates, keys and CA bundles from files. Every error names the file and the way out.
 
+pub mod directory;
+pub mod file;
+pub mod pem;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,13 +11,14 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::authorities::Authorities;
-use super::file::{Contents, MaterialError};
-use super::pem::{self, Item, Refusal};
-use super::resumption::TicketSecret;
-use super::revocation::RevocationList;
-use super::validity::{DateFault, Validity};
-use super::{limits, words};
+use self::file::{Contents, MaterialError};
+use self::pem::{Item, Refusal};
+use crate::tls::sessions::TicketSecret;
+use crate::tls::validity::{DateFault, Validity};
+use crate::tls::verify::authorities::Authorities;
+use crate::tls::verify::crl::RevocationList;
+use crate::tls::verify::limits;
+use crate::tls::words;
 
 /// What a reader of PEM says of a file, with the file's name.
 pub(super) fn refused(path: &Path, refusal: Refusal) -> MaterialError {
