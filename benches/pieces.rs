@@ -7,7 +7,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box, counter::BytesCount};
 use reseal::name::{Name, Pattern};
 use reseal::observe::escape;
-use reseal::route::{Arrival, Match, RouteTable};
+use reseal::route::{Match, Query, RouteTable};
 use reseal::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
 use reseal::upstream::{Address, Ask, Balance, ConnectPolicy, OnGone, Origin, Origins, Roster};
 use rustls::client::UnbufferedClientConnection;
@@ -35,12 +35,12 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
     let name = Name::from_wire("host-0.example.com").unwrap();
     let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
     bencher.bench(|| {
-        let arrival = Arrival {
+        let query = Query {
             name: Some(&name),
             alpn: &alpn,
             source: None,
         };
-        *table.choose(black_box(&arrival)).unwrap()
+        *table.choose(black_box(&query)).unwrap()
     });
 }
 

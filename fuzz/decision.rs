@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use reseal::name::{Name, NameError, Pattern};
 use reseal::outcome::CloseWith;
-use reseal::route::{Arrival, Match, RouteTable};
+use reseal::route::{Match, Query, RouteTable};
 use reseal::tls::hello::{HELLO_MAX, Hello, Parser};
 
 /// Everything that follows from a hello.
@@ -71,12 +71,12 @@ fn route(hello: Hello) -> Decision {
             return Decision::Refused("hello_malformed", Vec::new());
         }
     };
-    let arrival = Arrival {
+    let query = Query {
         name: name.as_ref(),
         alpn: &hello.alpn,
         source: None,
     };
-    let route = ROUTES.choose(&arrival).copied();
+    let route = ROUTES.choose(&query).copied();
     let route = route.map_err(|unrouted| format!("{unrouted:?}"));
     let name = name.map(|name| name.as_str().to_owned());
     Decision::Routed(route, name, hello.alpn, hello.prefers_chacha)

@@ -70,7 +70,11 @@ pub mod relay;
 
 pub mod observe;
 
-pub mod endpoint;
+pub mod listener;
+
+pub mod worker;
+
+pub mod control;
 
 pub mod admin;
 

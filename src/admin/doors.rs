@@ -17,8 +17,8 @@ use super::gate::Gate;
 use super::places::{self, Places};
 use super::serve::{Door, Probes};
 use super::settings::{AdminListen, AdminSettings, Token};
-use crate::endpoint::cannot_listen;
-use crate::endpoint::unix::{self, Access, SocketFile};
+use crate::listener::cannot_listen;
+use crate::listener::unix::{self, Access, SocketFile};
 
 const BACKLOG: i32 = 128;
 
@@ -27,24 +27,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The admin side's sockets, which listen but are not served yet.
 #[derive(Debug, Default)]
-pub struct Doors {
-    admin: Option<AdminDoor>,
+pub struct AdminListeners {
+    admin: Option<AdminListener>,
     metrics: Option<StdTcpListener>,
 }
 
 #[derive(Debug)]
-enum AdminDoor {
+enum AdminListener {
     Unix(StdUnixListener, SocketFile, String),
     Tcp(StdTcpListener, Token),
 }
 
-impl Doors {
+impl AdminListeners {
     /// Listens where the settings say; else one sentence, with the way out where there is one.
     pub fn bind(settings: &AdminSettings) -> Result<Self, String> {
         let admin = match &settings.listen {
             None => None,
             Some(AdminListen::Tcp { address, token }) => {
-                Some(AdminDoor::Tcp(tcp(*address)?, token.clone()))
+                Some(AdminListener::Tcp(tcp(*address)?, token.clone()))
             }
             Some(AdminListen::Unix {
                 path,
@@ -60,7 +60,7 @@ impl Doors {
                 let place = format!("unix:{}", path.display());
                 let (listener, file) = unix::listen(path, access, BACKLOG)
                     .map_err(|error| cannot_listen(&place, &error))?;
-                Some(AdminDoor::Unix(listener, file, place))
+                Some(AdminListener::Unix(listener, file, place))
             }
         };
         Ok(Self {
@@ -73,8 +73,8 @@ impl Doors {
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let local = |listener: &StdTcpListener| listener.local_addr().map(|a| a.to_string()).ok();
         let admin = self.admin.as_ref().and_then(|door| match door {
-            AdminDoor::Unix(.., place) => Some(place.clone()),
-            AdminDoor::Tcp(listener, _) => local(listener),
+            AdminListener::Unix(.., place) => Some(place.clone()),
+            AdminListener::Tcp(listener, _) => local(listener),
         });
         let metrics = self.metrics.as_ref().and_then(local);
         let admin = admin.map(|address| ("admin", address));
@@ -105,11 +105,11 @@ impl Doors {
         }
         let (listener, gate, file) = match self.admin {
             None => return Ok(None),
-            Some(AdminDoor::Unix(listener, file, _)) => {
+            Some(AdminListener::Unix(listener, file, _)) => {
                 let listener = Listener::Unix(UnixListener::from_std(listener)?);
                 (listener, Gate::File, Some(file))
             }
-            Some(AdminDoor::Tcp(listener, token)) => {
+            Some(AdminListener::Tcp(listener, token)) => {
                 let listener = Listener::Tcp(TcpListener::from_std(listener)?);
                 (listener, Gate::Token(token), None)
             }

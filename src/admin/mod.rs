@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
-pub use self::doors::Doors;
+pub use self::doors::AdminListeners;
 pub use self::serve::Probes;
 
 /// How many requests may wait for the control loop.

@@ -16,7 +16,7 @@ use crate::connection::decision;
 use crate::name::Name;
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
-use crate::route::{Arrival, Match};
+use crate::route::{Match, Query};
 use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Upstream};
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::connector::{OriginAlpn, TlsConnector};
@@ -119,7 +119,7 @@ fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
             Ok(hello::captured(bytes).map_err(|failure| failure.reason))
         }
         None => Ok(Ok(Hello {
-            // rustls hands names out in lower case.
+            // rustls parts names out in lower case.
             server_name: args.sni.as_ref().map(|name| name.to_ascii_lowercase()),
             alpn: args.alpn.iter().map(|p| p.clone().into_bytes()).collect(),
             ..Hello::default()
@@ -156,21 +156,21 @@ fn decide(
         };
         said.line("server name", &format!("{used}{note}"));
     }
-    let arrival = Arrival {
+    let query = Query {
         name: name.as_ref(),
         alpn: &hello.alpn,
         source: args.source,
     };
     if args.source.is_none()
-        && let Some(route) = depends_on_source(endpoint, &arrival)
+        && let Some(route) = depends_on_source(endpoint, &query)
     {
         return Err(format!(
             "whether the route `{route}` takes it depends on the client's address: add --source IP"
         ));
     }
-    let chosen = decision::route(endpoint, &arrival);
+    let chosen = decision::route(endpoint, &query);
     let winner = chosen.as_ref().ok().copied();
-    said.routes(spec, endpoint, &arrival, winner.map(|route| &**route));
+    said.routes(spec, endpoint, &query, winner.map(|route| &**route));
     let route = match chosen {
         Ok(route) => route,
         Err(failure) => return Ok(Some(failure.reason)),
@@ -193,14 +193,14 @@ fn decide(
 }
 
 /// The first route that an address could make the winner, or keep from being it.
-fn depends_on_source(endpoint: &Endpoint, arrival: &Arrival<'_>) -> Option<Arc<str>> {
+fn depends_on_source(endpoint: &Endpoint, query: &Query<'_>) -> Option<Arc<str>> {
     // A client of a unix socket has none.
     let is_unix = |listen: &Listen| matches!(listen, Listen::Unix { .. });
     if endpoint.listen.iter().all(is_unix) {
         return None;
     }
-    for (when, route) in endpoint.routes.candidates(arrival.name) {
-        if when.is_offered(arrival) {
+    for (when, route) in endpoint.routes.candidates(query.name) {
+        if when.is_offered(query) {
             return (!when.sources.is_empty()).then(|| Arc::clone(&route.name));
         }
     }
@@ -221,10 +221,10 @@ impl Explanation {
         &mut self,
         spec: &Spec,
         endpoint: &Endpoint,
-        arrival: &Arrival<'_>,
+        query: &Query<'_>,
         winner: Option<&Route>,
     ) {
-        let candidates = endpoint.routes.candidates(arrival.name);
+        let candidates = endpoint.routes.candidates(query.name);
         let listed = spec
             .endpoints
             .iter()
@@ -234,7 +234,7 @@ impl Explanation {
             let found = candidates.iter().find(|(_, route)| *route.name == *name);
             let why = match found {
                 _ if winner.is_some_and(|winner| *winner.name == *name) => "wins".to_owned(),
-                Some((when, _)) => loses(when, arrival),
+                Some((when, _)) => loses(when, query),
                 None => "is not for this server name".to_owned(),
             };
             self.line("route", &format!("{name}: {why}"));
@@ -392,10 +392,10 @@ impl Explanation {
 }
 
 /// Why a route loses that is tried for the name.
-fn loses(when: &Match, arrival: &Arrival<'_>) -> String {
-    match (when.is_offered(arrival), when.is_from(arrival)) {
+fn loses(when: &Match, query: &Query<'_>) -> String {
+    match (when.is_offered(query), when.is_from(query)) {
         (false, _) => "the client offers none of its protocols (match.alpn)",
-        (_, false) if arrival.source.is_none() => "its match.source needs an address: --source IP",
+        (_, false) if query.source.is_none() => "its match.source needs an address: --source IP",
         (_, false) => "the client's address is not in its match.source",
         (true, true) => "a route before it wins",
     }

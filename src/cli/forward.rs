@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
 use crate::config::load::Source;
-use crate::server::Patience;
+use crate::server::StopMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -53,7 +53,7 @@ pub(super) fn main(args: &Args) -> Exit {
         dir: PathBuf::new(),
     };
     match start::server(source) {
-        Ok(server) => start::serve(server, Patience::None),
+        Ok(server) => start::serve(server, StopMode::None),
         Err(exit) => exit,
     }
 }

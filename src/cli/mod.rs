@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::server::signals;
+use crate::control::signals;
 
 /// How the process ends (the numbers are part of the interface).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

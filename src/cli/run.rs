@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, start};
 use crate::config::load::Source;
-use crate::server::Patience;
+use crate::server::StopMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,7 +21,7 @@ pub(super) fn main(args: &Args) -> Exit {
         return Exit::Refused;
     };
     match start::server(Source::File(path)) {
-        Ok(server) => start::serve(server, Patience::Drain),
+        Ok(server) => start::serve(server, StopMode::Drain),
         Err(exit) => exit,
     }
 }

@@ -10,7 +10,7 @@ use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
-use crate::server::{Boot, Ending, Patience, Server, StartError};
+use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
 /// Loads a configuration, or tells all that is wrong with it; opens the log and the sockets, and
@@ -43,21 +43,21 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
     for notice in loaded.told(Severity::Notice) {
         info!("{notice}");
     }
-    let boot = Boot {
+    let config = StartConfig {
         source,
         loaded,
         snapshot,
         sessions,
     };
-    Server::start(boot, log.clone()).map_err(|error| {
+    Server::start(config, log.clone()).map_err(|error| {
         log.sink().flush();
         refuse(error)
     })
 }
 
 /// Serves until the end.
-pub(super) fn serve(server: Server, patience: Patience) -> Exit {
-    match server.run(patience) {
+pub(super) fn serve(server: Server, mode: StopMode) -> Exit {
+    match server.run(mode) {
         Ok(Ending::Drained) => Exit::Good,
         Ok(Ending::Cut) => Exit::Bad,
         Err(error) => refuse(error),

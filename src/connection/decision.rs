@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::name::{Name, NameError};
 use crate::outcome::{CloseWith, Failure, Reason};
-use crate::route::{Arrival, Unrouted};
+use crate::route::{Query, Unrouted};
 use crate::snapshot::{Endpoint, Protocol, Route};
 use crate::tls::{self, classify};
 
@@ -17,9 +17,9 @@ pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
     }
 }
 
-/// The route that an arrival takes at an endpoint.
-pub fn route<'a>(endpoint: &'a Endpoint, arrival: &Arrival<'_>) -> Result<&'a Arc<Route>, Failure> {
-    endpoint.routes.choose(arrival).map_err(|unrouted| {
+/// The route that an query takes at an endpoint.
+pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Route>, Failure> {
+    endpoint.routes.choose(query).map_err(|unrouted| {
         let reason = match unrouted {
             Unrouted::NoName => Reason::NoSni,
             Unrouted::UnknownName => Reason::UnknownSni,

@@ -18,7 +18,7 @@ use crate::tls::connector::{
 use crate::tls::info::TlsFacts;
 use crate::transport::Transport;
 use crate::upstream::{
-    self, Address, Ask, Group, Held, Listeners, Origin, Origins, Picked, Unpicked,
+    self, Address, Ask, Group, Held, Origin, Origins, OwnListeners, Picked, Unpicked,
 };
 
 /// How long one address has before another one of the same name is tried beside it (RFC 8305).
@@ -28,7 +28,7 @@ const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) struct Dial<'a> {
     pub(super) origins: &'a Origins,
     /// Where this process listens.
-    pub(super) listeners: &'a Listeners,
+    pub(super) listeners: &'a OwnListeners,
     /// The PROXY header that comes before all else, if one is sent.
     pub(super) header: Option<&'a [u8]>,
     pub(super) tls: Option<&'a TlsConnector>,

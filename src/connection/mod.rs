@@ -33,14 +33,14 @@ use crate::observe::metrics::Shard;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::phase::{self, PhaseRx};
 use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
-use crate::route::Arrival;
+use crate::route::Query;
 use crate::snapshot::{Endpoint, Mode, Protocol, Route};
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::tls::{classify, words};
 use crate::transport::{Socket, Transport};
-use crate::upstream::{Held, Listeners};
+use crate::upstream::{Held, OwnListeners};
 
 /// What every connection of a worker shares.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub struct WorkerContext {
     /// The permits for large ClientHellos.
     pub large_hellos: Gate,
     /// Where this process listens: nobody is connected to that by a name.
-    pub listeners: Arc<Listeners>,
+    pub listeners: Arc<OwnListeners>,
 }
 
 impl WorkerContext {
@@ -326,12 +326,12 @@ impl Establish<'_> {
 
     fn route(&mut self, hello: &Hello, name: Option<&Name>) -> Result<Arc<Route>, Failure> {
         self.record.enter(Stage::Route);
-        let arrival = Arrival {
+        let query = Query {
             name,
             alpn: &hello.alpn,
             source: self.source.map(|address| address.ip()),
         };
-        let route = decision::route(self.endpoint, &arrival)?;
+        let route = decision::route(self.endpoint, &query)?;
         self.record.route(route);
         Ok(Arc::clone(route))
     }

@@ -21,7 +21,7 @@ pub struct Match {
 
 /// What is known of a connection when it is routed.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub struct Query<'a> {
     /// The normalised server name, if there is one.
     pub name: Option<&'a Name>,
     /// The application protocols that the client offers.
@@ -31,26 +31,26 @@ pub struct Arrival<'a> {
 }
 
 impl Match {
-    /// Whether an arrival fulfils it.
-    pub fn holds(&self, arrival: &Arrival<'_>) -> bool {
-        self.is_offered(arrival) && self.is_from(arrival)
+    /// Whether an query fulfils it.
+    pub fn holds(&self, query: &Query<'_>) -> bool {
+        self.is_offered(query) && self.is_from(query)
     }
 
     /// Whether the client offers one of the protocols.
-    pub fn is_offered(&self, arrival: &Arrival<'_>) -> bool {
-        self.alpn.is_empty() || self.alpn.iter().any(|p| arrival.alpn.contains(p))
+    pub fn is_offered(&self, query: &Query<'_>) -> bool {
+        self.alpn.is_empty() || self.alpn.iter().any(|p| query.alpn.contains(p))
     }
 
     /// Whether the client is in one of the networks.
-    pub fn is_from(&self, arrival: &Arrival<'_>) -> bool {
+    pub fn is_from(&self, query: &Query<'_>) -> bool {
         self.sources.is_empty()
-            || arrival.source.is_some_and(|ip| {
+            || query.source.is_some_and(|ip| {
                 let ip = ip.to_canonical();
                 self.sources.iter().any(|net| net.contains(&ip))
             })
     }
 
-    /// Whether every arrival that fulfils `other` fulfils this one, too.
+    /// Whether every query that fulfils `other` fulfils this one, too.
     pub fn includes(&self, other: &Self) -> bool {
         let alpn = self.alpn.is_empty()
             || (!other.alpn.is_empty() && other.alpn.iter().all(|p| self.alpn.contains(p)));
@@ -115,18 +115,18 @@ impl<T> RouteTable<T> {
             .map_or(&self.default, |owned| owned)
     }
 
-    /// The route that an arrival takes.
-    pub fn choose(&self, arrival: &Arrival<'_>) -> Result<&T, Unrouted> {
-        let owned = arrival.name.and_then(|name| self.owners.owner(name));
+    /// The route that an query takes.
+    pub fn choose(&self, query: &Query<'_>) -> Result<&T, Unrouted> {
+        let owned = query.name.and_then(|name| self.owners.owner(name));
         let candidates = match owned {
             Some(routes) => routes,
             None if !self.default.is_empty() => &self.default,
-            None if arrival.name.is_some() => return Err(Unrouted::UnknownName),
+            None if query.name.is_some() => return Err(Unrouted::UnknownName),
             None => return Err(Unrouted::NoName),
         };
         candidates
             .iter()
-            .find(|(when, _)| when.holds(arrival))
+            .find(|(when, _)| when.holds(query))
             .map(|(_, route)| route)
             .ok_or(Unrouted::NoMatch)
     }
@@ -164,7 +164,7 @@ mod tests {
     ) -> Result<&'a &'static str, Unrouted> {
         let name = Name::from_wire(name).ok();
         let alpn: Vec<_> = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        table.choose(&Arrival {
+        table.choose(&Query {
             name: name.as_ref(),
             alpn: &alpn,
             source: source.parse().ok(),

@@ -31,7 +31,7 @@ pub use connect::{connect, reason_for};
 pub use group::{Ask, Group, Picked, Unpicked};
 pub use ledger::{Change, OriginEvent};
 pub use member::Member;
-pub use own::{Listener, Listeners};
+pub use own::{OwnListener, OwnListeners};
 pub use parting::{Parting, Why};
 pub use passive::PassivePolicy;
 pub use roster::{OriginStatus, Roster};

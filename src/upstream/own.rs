@@ -12,7 +12,7 @@ use super::Address;
 
 /// A place that is listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listener {
+pub enum OwnListener {
     /// An address of this machine, or all of one or both families.
     Tcp(SocketAddr),
     /// The file of a unix socket.
@@ -26,11 +26,11 @@ pub enum Listener {
 
 /// What this process listens at now. Cheap to look at.
 #[derive(Debug, Default)]
-pub struct Listeners(ArcSwap<Vec<Listener>>);
+pub struct OwnListeners(ArcSwap<Vec<OwnListener>>);
 
-impl Listeners {
+impl OwnListeners {
     /// Puts these in the place of the present ones.
-    pub fn set(&self, listeners: Vec<Listener>) {
+    pub fn set(&self, listeners: Vec<OwnListener>) {
         self.0.store(Arc::new(listeners));
     }
 
@@ -48,17 +48,17 @@ impl Listeners {
                     Address::Srv(_) | Address::Unix(_) => false,
                 };
                 listeners.iter().any(|listener| match listener {
-                    Listener::Tcp(at) => {
+                    OwnListener::Tcp(at) => {
                         let at = canonical(*at);
                         let known = is_literal && (at.ip() == address.ip() || is_loopback(address));
                         !known && answers(at, address)
                     }
-                    Listener::Unix { .. } => false,
+                    OwnListener::Unix { .. } => false,
                 })
             }
             Address::Unix(path) => listeners.iter().any(|listener| match listener {
-                Listener::Unix { path: known, file } => known != path && is_file(path, *file),
-                Listener::Tcp(_) => false,
+                OwnListener::Unix { path: known, file } => known != path && is_file(path, *file),
+                OwnListener::Tcp(_) => false,
             }),
             Address::Host(..) | Address::Srv(_) => false,
         }
@@ -108,8 +108,8 @@ mod tests {
     }
 
     fn leads_back(listener: &str, origin: &Address, address: &str) -> bool {
-        let listeners = Listeners::default();
-        listeners.set(vec![Listener::Tcp(listener.parse().unwrap())]);
+        let listeners = OwnListeners::default();
+        listeners.set(vec![OwnListener::Tcp(listener.parse().unwrap())]);
         listeners.lead_back(origin, &ip(address))
     }
 

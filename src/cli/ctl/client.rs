@@ -81,7 +81,7 @@ impl Place {
             };
             format!("nobody answers at {self}: {error}\n{hint}")
         };
-        let asked = match self {
+        let inputs = match self {
             Self::Unix(socket) => {
                 let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
                 let patient = stream.set_read_timeout(Some(PATIENCE));
@@ -98,7 +98,7 @@ impl Place {
                 })
             }
         };
-        asked.map_err(|error| format!("{self}: {error}"))
+        inputs.map_err(|error| format!("{self}: {error}"))
     }
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::certs::Authority;
 use super::{Exit, complain, print, start};
 use crate::config::load::Source;
-use crate::server::{Patience, Server};
+use crate::server::{Server, StopMode};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,7 +43,7 @@ pub(super) fn main(args: &Args) -> Exit {
     match scene.open(args.port) {
         Ok(server) => {
             let _ = print(&scene.tour(&server));
-            start::serve(server, Patience::None)
+            start::serve(server, StopMode::None)
         }
         Err(exit) => exit,
     }

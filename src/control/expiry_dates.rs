@@ -15,15 +15,15 @@ use crate::tls::unix_now;
 use crate::tls::validity::Validity;
 
 /// A pair, who presents it, under which name and for which ones.
-pub(super) struct Presented<'a> {
-    pub(super) owner: &'a Arc<str>,
-    pub(super) name: String,
-    pub(super) names: Vec<String>,
-    pub(super) pair: &'a Pair,
+pub(crate) struct Presented<'a> {
+    pub(crate) owner: &'a Arc<str>,
+    pub(crate) name: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) pair: &'a Pair,
 }
 
 /// What endpoints present to clients.
-pub(super) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
+pub(crate) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
     snapshot.endpoints.iter().flat_map(|endpoint| {
         let certificates = endpoint.certificates.iter();
         certificates.map(|certificate| Presented {
@@ -36,7 +36,7 @@ pub(super) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
 }
 
 /// What is presented to the origins of upstreams.
-pub(super) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
+pub(crate) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
     snapshot.upstreams.iter().filter_map(|upstream| {
         let pair = upstream.certificate()?;
         Some(Presented {
@@ -49,7 +49,7 @@ pub(super) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
 }
 
 /// What of a snapshot has series of its own.
-pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
+pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
     let end = |presented: Presented<'_>| CertificateEnd {
         owner: Arc::clone(presented.owner),
         certificate: presented.name,
@@ -88,7 +88,7 @@ pub(super) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
 }
 
 /// All of them, for those who ask.
-pub(super) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
+pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
     let now = unix_now();
     let certificates = to_clients(snapshot).map(|certificate| {
         let mut shown = presented(&certificate, now);

@@ -1,4 +1,4 @@
-//! The origins of a configuration at work: the news of them, what connections it costs, and what an
+//! The origins of a configuration at work: the origin_events of them, what connections it costs, and what an
 //! operator says about them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::control::Control;
-use super::retire::Window;
 use crate::admin::{Answer, OriginAction, Refusal, RefusalKind};
+use crate::control::Control;
+use crate::control::recheck::DrainSchedule;
 use crate::health::Checks;
 use crate::observe::access_log::{AccessRecord, Place};
 use crate::observe::escape;
@@ -22,27 +22,27 @@ use crate::relay::Command;
 use crate::snapshot::Snapshot;
 use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
 
-/// Where the news of origins come from.
-pub(super) type News = mpsc::UnboundedReceiver<OriginEvent>;
+/// Where the origin_events of origins come from.
+pub(crate) type OriginEvents = mpsc::UnboundedReceiver<OriginEvent>;
 
 /// What an operator's weight may be.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// The origins of the process.
 #[derive(Debug)]
-pub(super) struct Origins {
+pub(crate) struct Origins {
     roster: Roster,
     checks: Checks,
 }
 
 impl Origins {
-    pub(super) const fn new(roster: Roster, checks: Checks) -> Self {
+    pub(crate) const fn new(roster: Roster, checks: Checks) -> Self {
         Self { roster, checks }
     }
 
     /// Takes in the origins of a snapshot and has them checked. It cannot fail, and must be done before
     /// connections get the snapshot.
-    pub(super) fn apply(&self, snapshot: &Snapshot) {
+    pub(crate) fn apply(&self, snapshot: &Snapshot) {
         let upstreams = snapshot.upstreams.iter();
         self.roster
             .apply(upstreams.map(|upstream| &upstream.origins));
@@ -56,13 +56,13 @@ impl Origins {
 
 /// The origins whose connections do not stay, by upstream, and by address or else by name.
 #[derive(Default)]
-struct Partings(HashMap<Whose, Why>);
+struct Evictions(HashMap<Whose, Why>);
 
 type Whose = (Arc<str>, Option<Place>, Option<Arc<str>>);
 
-impl Partings {
+impl Evictions {
     fn of(snapshot: &Snapshot) -> Self {
-        let mut partings = HashMap::new();
+        let mut evictions = HashMap::new();
         for upstream in &snapshot.upstreams {
             let closes = upstream.health.as_ref().is_some_and(|health| health.close);
             let group = upstream.origins.group.get();
@@ -77,10 +77,10 @@ impl Partings {
                     }
                 };
                 let upstream = Arc::clone(&upstream.origins.name);
-                partings.insert((upstream, address, name), parting.why);
+                evictions.insert((upstream, address, name), parting.why);
             }
         }
-        Self(partings)
+        Self(evictions)
     }
 
     fn about(&self, record: &AccessRecord) -> Option<Why> {
@@ -93,21 +93,21 @@ impl Partings {
 
 impl Control {
     /// Something has happened to an origin; whatever else has, waits in `more`.
-    pub(super) fn origin_news(&self, event: &OriginEvent, more: &mut News) {
+    pub(crate) fn on_origin_event(&self, event: &OriginEvent, more: &mut OriginEvents) {
         write_down(event);
         while let Ok(event) = more.try_recv() {
             write_down(&event);
         }
-        self.see_off();
+        self.evict();
         self.count_origins();
     }
 
     /// Ends or drains the connections to origins that are to have none, also those that were only just
     /// established.
-    pub(super) fn see_off(&self) {
+    pub(crate) fn evict(&self) {
         let snapshot = self.live.load();
-        let partings = Partings::of(&snapshot);
-        if partings.0.is_empty() {
+        let evictions = Evictions::of(&snapshot);
+        if evictions.0.is_empty() {
             return;
         }
         let mut draining = Vec::new();
@@ -116,7 +116,7 @@ impl Control {
             if matches!(order, Some(Command::End { .. })) {
                 return;
             }
-            let reason = match partings.about(&connection.info.record) {
+            let reason = match evictions.about(&connection.info.record) {
                 Some(Why::Down) => Reason::OriginDown,
                 Some(Why::Disabled) => Reason::Killed,
                 Some(Why::Gone) if order.is_none() => {
@@ -130,11 +130,11 @@ impl Control {
                 at: Instant::now(),
             });
         });
-        Window::removed(&snapshot.process.drain).drain(&draining);
+        DrainSchedule::removed(&snapshot.process.drain).drain(&draining);
     }
 
     /// Shows how the origins stand to whoever counts.
-    pub(super) fn count_origins(&self) {
+    pub(crate) fn count_origins(&self) {
         let snapshot = self.live.load();
         let mut standings = BTreeMap::new();
         for upstream in &snapshot.upstreams {
@@ -169,13 +169,13 @@ impl Control {
     }
 
     /// How the origins are.
-    pub(super) fn list_origins(&self) -> Value {
+    pub(crate) fn list_origins(&self) -> Value {
         let origins = self.origins.roster.list();
         json!({ "origins": origins.iter().map(describe).collect::<Vec<_>>() })
     }
 
     /// Does what an operator says about an origin. It holds until its line of the configuration changes.
-    pub(super) fn order_origin(
+    pub(crate) fn order_origin(
         &self,
         upstream: &str,
         origin: &str,
@@ -210,7 +210,7 @@ impl Control {
             let is_named = *status.origin == *origin || status.address.to_string() == origin;
             *status.upstream == *upstream && is_named
         });
-        self.see_off();
+        self.evict();
         self.count_origins();
         Ok(json!({ "origins": meant.map(describe).collect::<Vec<_>>() }))
     }

@@ -20,7 +20,7 @@ const PER_WORKER: usize = 4;
 const PER_CONNECTION: usize = 2;
 
 /// Raises the soft descriptor limit to the hard one.
-pub(super) fn raise() -> io::Result<()> {
+pub(crate) fn raise() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -31,7 +31,7 @@ pub(super) fn raise() -> io::Result<()> {
 
 /// How many connections fit beside `sockets` listening ones: the configured number, clamped with a
 /// warning, or all that there is room for.
-pub(super) fn connections(
+pub(crate) fn connections(
     configured: Option<usize>,
     workers: usize,
     sockets: usize,
@@ -68,12 +68,12 @@ pub(super) fn connections(
 }
 
 /// The cores that this process may use; affinity and cgroup quota are counted by the standard library.
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// What a configuration asks of this machine and does not get, as of now: a sentence for each.
-pub(super) fn doubts(snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn doubts(snapshot: &Snapshot) -> Vec<String> {
     let mut told = foreign_sources(snapshot);
     told.extend(clamped_buffers(snapshot));
     told

@@ -7,40 +7,40 @@ use tokio::sync::Notify;
 /// The connections of the process, and the accept loops that may still bring some, counted so that
 /// their end can be waited for.
 #[derive(Debug, Default)]
-pub(super) struct Census {
+pub(crate) struct ActiveCount {
     live: AtomicUsize,
-    doors: AtomicUsize,
+    listeners: AtomicUsize,
     empty: Notify,
 }
 
-impl Census {
-    pub(super) fn enter(&self) {
+impl ActiveCount {
+    pub(crate) fn enter(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.empty.notify_waiters();
         }
     }
 
-    pub(super) fn open_door(&self) {
-        self.doors.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn open_door(&self) {
+        self.listeners.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn close_door(&self) {
-        self.doors.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn close_door(&self) {
+        self.listeners.fetch_sub(1, Ordering::AcqRel);
         self.empty.notify_waiters();
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
 
-    pub(super) async fn emptied(&self) {
+    pub(crate) async fn idle(&self) {
         loop {
             let notified = self.empty.notified();
-            if self.count() == 0 && self.doors.load(Ordering::Acquire) == 0 {
+            if self.count() == 0 && self.listeners.load(Ordering::Acquire) == 0 {
                 return;
             }
             notified.await;

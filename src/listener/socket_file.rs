@@ -39,13 +39,13 @@ impl Location {
         Ok(Self { directory, name })
     }
 
-    /// What is there. Links are not followed.
+    /// What is there. Links are not watch_set.
     pub(super) fn stat(&self) -> io::Result<Stat> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::statat(&self.directory, &self.name, flags)?)
     }
 
-    /// Removes what is there. Links are not followed.
+    /// Removes what is there. Links are not watch_set.
     pub(super) fn remove(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.directory,

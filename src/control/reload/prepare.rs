@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::limits;
 use crate::admin::settings::AdminSettings;
 use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
+use crate::control::rlimit;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
@@ -16,7 +16,7 @@ use crate::tls::sessions::Sessions;
 
 /// What is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// What files hold, under the text that is running. One that cannot be read keeps what it held.
     Materials,
     /// The text, and what files hold. Whatever is wrong refuses all of it.
@@ -25,29 +25,29 @@ pub(super) enum Scope {
 
 /// The configuration that is running, and where it came from.
 #[derive(Clone, Debug)]
-pub(super) struct Running {
-    pub(super) source: Source,
-    pub(super) loaded: Arc<Loaded>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) fixed: Arc<Fixed>,
+pub(crate) struct ActiveConfig {
+    pub(crate) source: Source,
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) fixed: Arc<StartupSettings>,
 }
 
 /// A configuration that can take the place of the running one.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) loaded: Loaded,
-    pub(super) snapshot: Snapshot,
+pub(crate) struct Prepared {
+    pub(crate) loaded: Loaded,
+    pub(crate) snapshot: Snapshot,
     /// What is doubtful in it.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
-    pub(super) restart: Vec<&'static str>,
+    pub(crate) restart: Vec<&'static str>,
 }
 
 /// Why nothing was changed.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// One sentence for each reason, with its place in the file.
-    pub(super) reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl fmt::Display for Refused {
@@ -56,9 +56,9 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Running {
+impl ActiveConfig {
     /// Reads and compiles. Takes as long as files take: not for a worker, nor for the control loop.
-    pub(super) fn prepare(&self, scope: Scope) -> Result<Prepared, Refused> {
+    pub(crate) fn prepare(&self, scope: Scope) -> Result<Prepared, Refused> {
         let (source, kept) = match scope {
             Scope::All => (self.source.clone(), None),
             Scope::Materials => (
@@ -82,7 +82,7 @@ impl Running {
         let mut warnings: Vec<_> = loaded.told(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(snapshot) => {
-                warnings.extend(limits::doubts(&snapshot));
+                warnings.extend(rlimit::doubts(&snapshot));
                 if scope == Scope::Materials {
                     loaded.look = self.loaded.look.clone();
                 }
@@ -106,7 +106,7 @@ impl Running {
 
 /// What of a configuration is fixed when the process starts.
 #[derive(Debug)]
-pub(super) struct Fixed {
+pub(crate) struct StartupSettings {
     process: ProcessSettings,
     log: LogSettings,
     access_log: AccessLogSettings,
@@ -114,8 +114,8 @@ pub(super) struct Fixed {
     spec: Option<Spec>,
 }
 
-impl Fixed {
-    pub(super) fn of(snapshot: &Snapshot, loaded: &Loaded) -> Self {
+impl StartupSettings {
+    pub(crate) fn of(snapshot: &Snapshot, loaded: &Loaded) -> Self {
         Self {
             process: snapshot.process.clone(),
             log: snapshot.log.clone(),
@@ -141,7 +141,7 @@ impl Fixed {
     }
 
     /// A configuration with the values that are in force.
-    pub(super) fn in_force(&self, spec: &Spec) -> Spec {
+    pub(crate) fn in_force(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
         if let Some(fixed) = &self.spec {
             spec.process.value.workers = fixed.process.workers.clone();

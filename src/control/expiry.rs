@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::ends::{self, Presented};
 use crate::config::compile::Materials;
+use crate::control::expiry_dates::{self, Presented};
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
@@ -17,17 +17,17 @@ const EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// When the next warnings are due.
 #[derive(Debug)]
-pub(super) struct Reminders(Instant);
+pub(crate) struct ExpiryWarnings(Instant);
 
-impl Default for Reminders {
+impl Default for ExpiryWarnings {
     fn default() -> Self {
         Self(Instant::now() + EVERY)
     }
 }
 
-impl Reminders {
+impl ExpiryWarnings {
     /// Warns, if it is time.
-    pub(super) fn proceed(&mut self, snapshot: &Snapshot, materials: &Materials) {
+    pub(crate) fn proceed(&mut self, snapshot: &Snapshot, materials: &Materials) {
         if Instant::now() < self.0 {
             return;
         }
@@ -92,7 +92,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             });
         }
     }
-    for certificate in ends::to_clients(snapshot) {
+    for certificate in expiry_dates::to_clients(snapshot) {
         let endpoint = Some(certificate.owner.to_string());
         let stapled = certificate.pair.stapled.as_ref();
         if let Some(stapled) = stapled.filter(|stapled| stapled.until <= now) {
@@ -109,7 +109,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             ..due
         }));
     }
-    for certificate in ends::to_origins(snapshot) {
+    for certificate in expiry_dates::to_origins(snapshot) {
         due.extend(chain(&certificate, now).map(|due| Due {
             upstream: Some(certificate.owner.to_string()),
             ..due

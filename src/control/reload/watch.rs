@@ -17,30 +17,30 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::reload::Scope;
 use crate::config::looks::Looks;
+use crate::control::reload::prepare::Scope;
 use crate::snapshot::{WatchPolicy, Watched};
 use crate::sys;
 
 /// How often files are looked at that the kernel tells nothing about.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Links that lead to links are followed no further.
+/// Links that lead to links are watch_set no further.
 const LINKS_MAX: usize = 8;
 
 /// What is to be watched, and how it looked when it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Followed {
-    pub(super) policy: WatchPolicy,
+pub(crate) struct WatchSet {
+    pub(crate) policy: WatchPolicy,
     /// The configuration file, if it is one.
-    pub(super) file: Option<PathBuf>,
-    pub(super) file_look: Looks,
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) file_look: Looks,
     /// What it names.
-    pub(super) materials: Vec<PathBuf>,
-    pub(super) materials_look: Looks,
+    pub(crate) materials: Vec<PathBuf>,
+    pub(crate) materials_look: Looks,
 }
 
-impl Followed {
+impl WatchSet {
     /// How all of it looks now: the materials, and the file where that is watched.
     fn look(&self) -> (Looks, Looks) {
         let file = match self.policy.what {
@@ -54,9 +54,9 @@ impl Followed {
 }
 
 /// Watches until the receiver of changes is gone.
-pub(super) async fn watch(mut followed: watch::Receiver<Followed>, changes: mpsc::Sender<Scope>) {
+pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mpsc::Sender<Scope>) {
     loop {
-        let now = followed.borrow_and_update().clone();
+        let now = watch_set.borrow_and_update().clone();
         let watching = async {
             match now.policy.what {
                 Watched::Nothing => std::future::pending().await,
@@ -65,31 +65,34 @@ pub(super) async fn watch(mut followed: watch::Receiver<Followed>, changes: mpsc
         };
         tokio::select! {
             () = watching => return,
-            changed = followed.changed() => if changed.is_err() {
+            changed = watch_set.changed() => if changed.is_err() {
                 return;
             },
         }
     }
 }
 
-async fn follow(followed: Followed, changes: &mpsc::Sender<Scope>) {
-    let all: Vec<_> = followed
+async fn follow(watch_set: WatchSet, changes: &mpsc::Sender<Scope>) {
+    let all: Vec<_> = watch_set
         .materials
         .iter()
-        .chain(&followed.file)
+        .chain(&watch_set.file)
         .cloned()
         .collect();
-    let mut seen = (followed.materials_look.clone(), followed.file_look.clone());
+    let mut seen = (
+        watch_set.materials_look.clone(),
+        watch_set.file_look.clone(),
+    );
     loop {
         let mut events = Events::new(&all);
-        let mut now = followed.look();
+        let mut now = watch_set.look();
         while now == seen {
             events.next().await;
-            now = followed.look();
+            now = watch_set.look();
         }
         loop {
-            sleep(followed.policy.debounce).await;
-            let later = followed.look();
+            sleep(watch_set.policy.debounce).await;
+            let later = watch_set.look();
             if later == now {
                 break;
             }

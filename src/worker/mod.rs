@@ -1,5 +1,9 @@
 //! A worker: one thread, one runtime, its own accept sockets and its own connections.
 
+mod accept;
+pub(crate) mod active;
+mod busy;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -14,58 +18,59 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
-use super::busy::Busy;
-use super::census::Census;
+pub(crate) use self::accept::ListenerState;
+use self::accept::{Intake, accept_loop};
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, WorkerContext};
-use crate::endpoint::{DoorState, Intake, accept_loop};
 use crate::phase;
 use crate::snapshot::{Endpoint, Live, Place};
 use crate::sys;
 use crate::transport::Socket;
+use crate::worker::active::ActiveCount;
+use crate::worker::busy::Busy;
 
 /// A connection is handed to another worker when this one has so many more than that one: the
 /// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
 const UNEVEN: usize = 8;
 
 /// What a worker is sent.
-pub(super) enum Message {
+pub(crate) enum Message {
     /// A connection that another worker has accepted.
-    Arrival(Arrival),
+    Handover(Handover),
     /// A socket to accept from.
-    Door(NewDoor),
+    Listener(RegisterListener),
 }
 
 /// A bound socket, to be registered with a worker's runtime.
-pub(super) struct NewDoor {
+pub(crate) struct RegisterListener {
     /// Where it listens, for people.
-    pub(super) address: String,
+    pub(crate) address: String,
     /// Where it listens.
-    pub(super) place: Place,
+    pub(crate) place: Place,
     /// The endpoint that it is opened for.
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Endpoint>,
     /// The socket.
-    pub(super) socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     /// When it opens and closes.
-    pub(super) state: watch::Receiver<DoorState>,
+    pub(crate) state: watch::Receiver<ListenerState>,
     /// To be told whether it could be registered.
-    pub(super) registered: oneshot::Sender<io::Result<()>>,
+    pub(crate) registered: oneshot::Sender<io::Result<()>>,
 }
 
 /// A connection that was accepted but belongs to no runtime yet.
-pub(super) struct Arrival {
+pub(crate) struct Handover {
     socket: OwnedFd,
     client: Option<SocketAddr>,
     endpoint: Arc<Endpoint>,
     generation: u64,
     permit: Permit,
     at: Instant,
-    seat: Seat,
+    guard: ActiveGuard,
 }
 
 /// The workers, as they see each other: how much each has, and how to reach it. The channels hold no
 /// more than the process's cap on connections lets in.
-pub(super) struct Workers {
+pub(crate) struct Workers {
     loads: Vec<AtomicUsize>,
     busy: Busy,
     inboxes: Vec<mpsc::UnboundedSender<Message>>,
@@ -73,25 +78,25 @@ pub(super) struct Workers {
 
 impl Workers {
     /// One worker for each of these runtimes.
-    pub(super) fn new(runtimes: &[Runtime]) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
+    pub(crate) fn new(runtimes: &[Runtime]) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
         let (inboxes, receivers) = runtimes.iter().map(|_| mpsc::unbounded_channel()).unzip();
-        let crew = Self {
+        let workers = Self {
             loads: runtimes.iter().map(|_| AtomicUsize::new(0)).collect(),
             busy: Busy::new(runtimes.iter().map(|r| r.metrics()).collect()),
             inboxes,
         };
-        (Arc::new(crew), receivers)
+        (Arc::new(workers), receivers)
     }
 
     /// Sends something to a worker; it can fail only while the process ends.
-    pub(super) fn send(&self, index: usize, message: Message) -> bool {
+    pub(crate) fn send(&self, index: usize, message: Message) -> bool {
         self.inboxes
             .get(index)
             .is_some_and(|inbox| inbox.send(message).is_ok())
     }
 
     /// How many there are.
-    pub(super) const fn count(&self) -> usize {
+    pub(crate) const fn count(&self) -> usize {
         self.inboxes.len()
     }
 
@@ -121,65 +126,65 @@ fn choose(workers: impl Iterator<Item = (bool, usize)> + Clone, index: usize) ->
         .map_or(index, |(least, _)| least)
 }
 
-/// A connection's seat on a worker and in the census, given up on drop.
-struct Seat {
-    crew: Arc<Workers>,
-    census: Arc<Census>,
+/// A connection's guard on a worker and in the active, given up on drop.
+struct ActiveGuard {
+    workers: Arc<Workers>,
+    active: Arc<ActiveCount>,
     index: usize,
 }
 
-impl Seat {
-    fn take(crew: &Arc<Workers>, census: &Arc<Census>, index: usize) -> Self {
-        if let Some(load) = crew.loads.get(index) {
+impl ActiveGuard {
+    fn take(workers: &Arc<Workers>, active: &Arc<ActiveCount>, index: usize) -> Self {
+        if let Some(load) = workers.loads.get(index) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        census.enter();
+        active.enter();
         Self {
-            crew: Arc::clone(crew),
-            census: Arc::clone(census),
+            workers: Arc::clone(workers),
+            active: Arc::clone(active),
             index,
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        if let Some(load) = self.crew.loads.get(self.index) {
+        if let Some(load) = self.workers.loads.get(self.index) {
             load.fetch_sub(1, Ordering::Relaxed);
         }
-        self.census.leave();
+        self.active.leave();
     }
 }
 
-/// An accept loop's place in the census, given up on drop.
-struct DoorKeeper(Arc<Census>);
+/// An accept loop's place in the active, given up on drop.
+struct AcceptGuard(Arc<ActiveCount>);
 
-impl DoorKeeper {
-    fn new(census: &Arc<Census>) -> Self {
-        census.open_door();
-        Self(Arc::clone(census))
+impl AcceptGuard {
+    fn new(active: &Arc<ActiveCount>) -> Self {
+        active.open_door();
+        Self(Arc::clone(active))
     }
 }
 
-impl Drop for DoorKeeper {
+impl Drop for AcceptGuard {
     fn drop(&mut self) {
         self.0.close_door();
     }
 }
 
-pub(super) struct Worker {
-    pub(super) index: usize,
-    pub(super) crew: Arc<Workers>,
-    pub(super) inbox: mpsc::UnboundedReceiver<Message>,
-    pub(super) live: Arc<Live>,
-    pub(super) admission: Admission,
-    pub(super) context: Arc<WorkerContext>,
-    pub(super) census: Arc<Census>,
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Message>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) admission: Admission,
+    pub(crate) context: Arc<WorkerContext>,
+    pub(crate) active: Arc<ActiveCount>,
 }
 
 impl Worker {
     /// Runs until connections are to be cut, and for their last words.
-    pub(super) async fn work(mut self) {
+    pub(crate) async fn work(mut self) {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
         let mut phases = self.context.phases.clone();
@@ -190,8 +195,8 @@ impl Worker {
                 biased;
                 () = &mut cut => break,
                 Some(message) = self.inbox.recv() => match message {
-                    Message::Arrival(arrival) => spawn(arrival, &self.context),
-                    Message::Door(door) => self.open(door, &mut accepting),
+                    Message::Handover(handover) => spawn(handover, &self.context),
+                    Message::Listener(listener) => self.open(listener, &mut accepting),
                 },
                 Some(ended) = accepting.join_next() => if ended.is_err() {
                     error!("an accept loop has panicked");
@@ -200,16 +205,16 @@ impl Worker {
         }
         // What was handed over but not begun would otherwise end without a record.
         while let Ok(message) = self.inbox.try_recv() {
-            if let Message::Arrival(arrival) = message {
-                spawn(arrival, &self.context);
+            if let Message::Handover(handover) = message {
+                spawn(handover, &self.context);
             }
         }
-        let _ = timeout(super::CUT, self.census.emptied()).await;
+        let _ = timeout(crate::server::CUT, self.active.idle()).await;
         heartbeat.abort();
     }
 
-    /// Registers a socket with this worker's runtime; its accept loop begins when the door opens.
-    fn open(&self, new: NewDoor, accepting: &mut JoinSet<()>) {
+    /// Registers a socket with this worker's runtime; its accept loop begins when the listener opens.
+    fn open(&self, new: RegisterListener, accepting: &mut JoinSet<()>) {
         let listener = match sys::watch(new.socket) {
             Ok(listener) => listener,
             Err(error) => {
@@ -217,13 +222,18 @@ impl Worker {
                 return;
             }
         };
-        let mut reception = self.reception(new.place, new.endpoint);
+        let mut dispatcher = self.dispatcher(new.place, new.endpoint);
         let admission = self.admission.clone();
-        let door_keeper = DoorKeeper::new(&self.census);
+        let accept_guard = AcceptGuard::new(&self.active);
         accepting.spawn(async move {
-            let _door_keeper = door_keeper;
-            let accepting =
-                accept_loop(&new.address, listener, admission, new.state, &mut reception);
+            let _door_keeper = accept_guard;
+            let accepting = accept_loop(
+                &new.address,
+                listener,
+                admission,
+                new.state,
+                &mut dispatcher,
+            );
             if let Err(error) = accepting.await {
                 error!(address = %new.address, %error, "the accept loop has ended");
             }
@@ -231,33 +241,33 @@ impl Worker {
         let _ = new.registered.send(Ok(()));
     }
 
-    fn reception(&self, place: Place, endpoint: Arc<Endpoint>) -> Reception {
-        Reception {
+    fn dispatcher(&self, place: Place, endpoint: Arc<Endpoint>) -> Dispatcher {
+        Dispatcher {
             last: (endpoint, 0),
             place,
             index: self.index,
-            crew: Arc::clone(&self.crew),
+            workers: Arc::clone(&self.workers),
             live: Arc::clone(&self.live),
             context: Arc::clone(&self.context),
-            census: Arc::clone(&self.census),
+            active: Arc::clone(&self.active),
         }
     }
 }
 
 /// Where a worker's accepted sockets go in: onto this worker, or a less loaded one.
-struct Reception {
+struct Dispatcher {
     place: Place,
     /// The endpoint that last listened here: clients that were queued when it left the configuration
     /// are still its own.
     last: (Arc<Endpoint>, u64),
     index: usize,
-    crew: Arc<Workers>,
+    workers: Arc<Workers>,
     live: Arc<Live>,
     context: Arc<WorkerContext>,
-    census: Arc<Census>,
+    active: Arc<ActiveCount>,
 }
 
-impl Reception {
+impl Dispatcher {
     /// The endpoint of today, and the generation of its snapshot.
     fn refresh(&mut self) -> &(Arc<Endpoint>, u64) {
         let snapshot = self.live.load();
@@ -270,25 +280,25 @@ impl Reception {
     }
 }
 
-impl Intake for Reception {
+impl Intake for Dispatcher {
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot it is born with.
         let (endpoint, generation) = self.refresh();
         let (endpoint, generation) = (Arc::clone(endpoint), *generation);
-        let chosen = self.crew.choose(self.index);
-        let arrival = Arrival {
+        let chosen = self.workers.choose(self.index);
+        let handover = Handover {
             socket,
             client,
             endpoint,
             generation,
             permit,
             at: Instant::now(),
-            seat: Seat::take(&self.crew, &self.census, chosen),
+            guard: ActiveGuard::take(&self.workers, &self.active, chosen),
         };
         if chosen == self.index {
-            spawn(arrival, &self.context);
+            spawn(handover, &self.context);
         } else {
-            self.crew.send(chosen, Message::Arrival(arrival));
+            self.workers.send(chosen, Message::Handover(handover));
         }
     }
 }
@@ -304,16 +314,16 @@ async fn heartbeat() {
 }
 
 /// Registers a socket with this worker's runtime and starts its connection.
-fn spawn(arrival: Arrival, context: &Arc<WorkerContext>) {
-    let Arrival {
+fn spawn(handover: Handover, context: &Arc<WorkerContext>) {
+    let Handover {
         socket,
         client,
         endpoint,
         generation,
         permit,
         at,
-        seat,
-    } = arrival;
+        guard,
+    } = handover;
     match register(socket, client) {
         Ok(socket) => {
             let accepted = Accepted {
@@ -324,7 +334,7 @@ fn spawn(arrival: Arrival, context: &Arc<WorkerContext>) {
                 permit,
                 at,
             };
-            tokio::spawn(connection::run(accepted, Arc::clone(context), seat));
+            tokio::spawn(connection::run(accepted, Arc::clone(context), guard));
         }
         Err(error) => connection::rejected_at_accept(client, &endpoint, at, &error, context),
     }

@@ -18,20 +18,20 @@ use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Route, Snapshot};
 use crate::tls::verify::client::{AtExpiry, Recheck};
 
-/// Closing because of a certificate takes no longer than this, for all connections together.
+/// StaggeredClose because of a certificate takes no longer than this, for all connections together.
 const RECHECK_SPREAD: Duration = Duration::from_secs(10);
 
 /// So many connections are closed at once.
-const HANDFUL: usize = 16;
+const BURST: usize = 16;
 
 /// Idle connections end no slower than this one after the other, where the window has room.
-const PACE: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 type Connection = Arc<Conn<ConnInfo>>;
 
 /// How connections drain that nothing waits for any more.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct DrainSchedule {
     /// How long it takes at most.
     length: Duration,
     /// A connection without a byte for so long ends first.
@@ -40,9 +40,9 @@ pub(super) struct Window {
     cuts: bool,
 }
 
-impl Window {
+impl DrainSchedule {
     /// The window of what left the configuration.
-    pub(super) const fn removed(policy: &DrainPolicy) -> Self {
+    pub(crate) const fn removed(policy: &DrainPolicy) -> Self {
         Self {
             length: policy.removed,
             idle_after: policy.idle_after,
@@ -51,7 +51,7 @@ impl Window {
     }
 
     /// The window of a stop. What is left at its end is cut by the one who stops, and counted.
-    pub(super) const fn stop(policy: &DrainPolicy) -> Self {
+    pub(crate) const fn stop(policy: &DrainPolicy) -> Self {
         Self {
             length: policy.stop,
             idle_after: policy.idle_after,
@@ -61,7 +61,7 @@ impl Window {
 
     /// Tells connections to end when they are idle, those that are already one after the other, and
     /// all of them when the window is over, where it cuts.
-    pub(super) fn drain(self, connections: &[Connection]) {
+    pub(crate) fn drain(self, connections: &[Connection]) {
         let now = Instant::now();
         let until = now.checked_add(self.length).filter(|_| self.cuts);
         let is_idle = |c: &&Connection| c.handle.idle() >= self.idle_after;
@@ -75,7 +75,7 @@ impl Window {
                 until,
             });
             if is_idle(&connection) {
-                from += pace.min(PACE);
+                from += pace.min(INTERVAL);
             }
         }
     }
@@ -84,7 +84,7 @@ impl Window {
 /// Looks at the connections that are older than a snapshot, each once: what left the configuration
 /// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
 /// that were not established yet are found by a later call.
-pub(super) fn settle(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
+pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     let mut older = Vec::new();
     table.each(|connection| {
         let checked = &connection.info.checked;
@@ -98,9 +98,9 @@ pub(super) fn settle(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     let stays = |c: &Connection| is_kept(&c.info, snapshot);
     let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(stays);
     leave.retain(|connection| connection.handle.command().is_none());
-    Window::removed(&snapshot.process.drain).drain(&leave);
+    DrainSchedule::removed(&snapshot.process.drain).drain(&leave);
     let now = UnixTime::now();
-    let mut closing = Closing::default();
+    let mut closing = StaggeredClose::default();
     for connection in stay {
         match judge(&connection.info, snapshot, now) {
             Verdict::Stays => {}
@@ -147,17 +147,17 @@ fn judge(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
     }
 }
 
-/// How many connections [`settle`] would close because of their certificates.
-pub(super) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
+/// How many connections [`recheck_all`] would close because of their certificates.
+pub(crate) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
     let closed = |c: &&Connection| matches!(judge(&c.info, snapshot, now), Verdict::Closed(_));
     table.all().iter().filter(closed).count()
 }
 
 /// Ends connections whose certificates have expired, where their policy says so.
-pub(super) fn expire(table: &ConnTable<ConnInfo>) {
+pub(crate) fn expire(table: &ConnTable<ConnInfo>) {
     let now = UnixTime::now();
-    let mut closing = Closing::default();
+    let mut closing = StaggeredClose::default();
     table.each(|connection| {
         let Some(identity) = &connection.info.identity else {
             return;
@@ -173,15 +173,15 @@ pub(super) fn expire(table: &ConnTable<ConnInfo>) {
 
 /// Closes a handful of connections at once, and the others one after the other.
 #[derive(Default)]
-struct Closing {
+struct StaggeredClose {
     count: usize,
 }
 
-impl Closing {
+impl StaggeredClose {
     fn close(&mut self, connection: &Connection, reason: Reason) {
-        let behind = u32::try_from(self.count.saturating_sub(HANDFUL)).unwrap_or(u32::MAX);
+        let behind = u32::try_from(self.count.saturating_sub(BURST)).unwrap_or(u32::MAX);
         self.count += 1;
-        let wait = PACE.saturating_mul(behind).min(RECHECK_SPREAD);
+        let wait = INTERVAL.saturating_mul(behind).min(RECHECK_SPREAD);
         connection.handle.send(Command::End {
             reason,
             at: Instant::now() + wait,

@@ -10,26 +10,26 @@ use crate::snapshot::Snapshot;
 
 /// One difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) kind: Kind,
+pub(crate) struct Change {
+    pub(crate) kind: Kind,
     /// `endpoint`, `route`, `certificate`, `upstream` or `origin`.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// Its name; those of routes, certificates and origins with what they belong to before it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Live connections that it is about.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
 }
 
 /// What happened to a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Added,
     Removed,
     Changed,
 }
 
 impl Kind {
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
@@ -40,7 +40,7 @@ impl Kind {
 
 impl Change {
     /// What becomes of the live connections.
-    pub(super) fn fate(&self) -> &'static str {
+    pub(crate) fn fate(&self) -> &'static str {
         match (self.kind, self.what) {
             (Kind::Added, _) => "",
             (Kind::Removed, _) => "drain",
@@ -64,7 +64,7 @@ impl fmt::Display for Change {
 type Things = BTreeMap<String, String>;
 
 /// The differences between two configurations, and how many live connections each is about.
-pub(super) fn changes(
+pub(crate) fn changes(
     (old_spec, old): (&Spec, &Snapshot),
     (new_spec, new): (&Spec, &Snapshot),
     table: &ConnTable<ConnInfo>,

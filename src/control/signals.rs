@@ -26,7 +26,7 @@ pub fn let_in() -> io::Result<()> {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// TERM, INT, QUIT.
     Stop,
     /// HUP.
@@ -35,7 +35,7 @@ pub(super) enum Signal {
     Reopen,
 }
 
-pub(super) struct Signals {
+pub(crate) struct Signals {
     term: unix::Signal,
     int: unix::Signal,
     quit: unix::Signal,
@@ -45,7 +45,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Installs the handlers. What was held back during the start comes then.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let signals = Self {
             term: unix::signal(SignalKind::terminate())?,
             int: unix::signal(SignalKind::interrupt())?,
@@ -57,7 +57,7 @@ impl Signals {
         Ok(signals)
     }
 
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,

@@ -23,7 +23,7 @@ const BATCH: usize = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Trouble is logged once in this time.
+/// AcceptBackoff is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Where accepted sockets go.
@@ -33,9 +33,9 @@ pub trait Intake {
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
 }
 
-/// Whether a door is open.
+/// Whether a listener is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DoorState {
+pub enum ListenerState {
     /// Clients wait in the queue of its socket.
     Shut,
     /// It is.
@@ -44,18 +44,18 @@ pub enum DoorState {
     Closing,
 }
 
-/// Accepts from when the door opens until it closes, then takes what is already queued and closes the
-/// socket. A door that is given up before it opens never does.
+/// Accepts from when the listener opens until it closes, then takes what is already queued and closes the
+/// socket. A listener that is given up before it opens never does.
 pub async fn accept_loop(
     address: &str,
     listener: AsyncFd<OwnedFd>,
     admission: Admission,
-    mut door: watch::Receiver<DoorState>,
+    mut state: watch::Receiver<ListenerState>,
     intake: &mut impl Intake,
 ) -> io::Result<()> {
-    let mut trouble = Trouble::new(address);
-    if door
-        .wait_for(|door| *door != DoorState::Shut)
+    let mut backoff = AcceptBackoff::new(address);
+    if state
+        .wait_for(|state| *state != ListenerState::Shut)
         .await
         .is_err()
     {
@@ -64,7 +64,7 @@ pub async fn accept_loop(
     loop {
         let mut ready = tokio::select! {
             biased;
-            _ = door.wait_for(|door| *door == DoorState::Closing) => break,
+            _ = state.wait_for(|state| *state == ListenerState::Closing) => break,
             ready = listener.readable() => ready?,
         };
         for _ in 0..BATCH {
@@ -78,12 +78,12 @@ pub async fn accept_loop(
                 None => tokio::select! {
                     biased;
                     permit = admission.admit() => permit,
-                    _ = door.wait_for(|door| *door == DoorState::Closing) => return Ok(()),
+                    _ = state.wait_for(|state| *state == ListenerState::Closing) => return Ok(()),
                 },
             };
             match accept(&listener) {
                 Ok((socket, client)) => {
-                    trouble.over();
+                    backoff.over();
                     intake.take(socket, client, permit);
                 }
                 Err(Errno::AGAIN) => {
@@ -93,8 +93,8 @@ pub async fn accept_loop(
                 Err(error) => {
                     drop(permit);
                     tokio::select! {
-                        () = trouble.wait_out(error) => break,
-                        _ = door.wait_for(|door| *door == DoorState::Closing) => break,
+                        () = backoff.wait_out(error) => break,
+                        _ = state.wait_for(|state| *state == ListenerState::Closing) => break,
                     }
                 }
             }
@@ -134,13 +134,13 @@ fn accept(listener: &AsyncFd<OwnedFd>) -> Result<(OwnedFd, Option<SocketAddr>), 
 }
 
 /// What to do about an accept that fails.
-struct Trouble<'a> {
+struct AcceptBackoff<'a> {
     address: &'a str,
     pause: Duration,
     last_word: Option<Instant>,
 }
 
-impl<'a> Trouble<'a> {
+impl<'a> AcceptBackoff<'a> {
     const fn new(address: &'a str) -> Self {
         Self {
             address,

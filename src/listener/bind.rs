@@ -30,7 +30,7 @@ pub struct BindError {
 
 /// The sockets of one listening address.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundSocket {
     /// The address as it is, the kernel's choice of port included.
     pub address: String,
     /// One socket for each worker; of a unix socket, descriptors of the same.
@@ -41,7 +41,7 @@ pub struct Bound {
     file: Option<SocketFile>,
 }
 
-impl Bound {
+impl BoundSocket {
     /// Begins to listen, or changes the length of the queue. Only then clients are answered.
     pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
         if self.inherited {
@@ -69,7 +69,7 @@ impl Bound {
     }
 
     /// Gives a socket that stays the options that its endpoint has now.
-    pub fn retune(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
+    pub fn reapply_options(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
         if let Listen::Unix {
             permissions,
             owner,
@@ -105,7 +105,7 @@ impl Bound {
 
 /// What else this process listens on while it binds.
 #[derive(Clone, Copy, Debug)]
-pub enum Beside<'a> {
+pub enum ProbePolicy<'a> {
     /// Nothing: it starts.
     Nothing,
     /// These ports: it reloads.
@@ -117,9 +117,9 @@ pub fn bind(
     endpoint: &Endpoint,
     listen: &Listen,
     workers: usize,
-    beside: Beside<'_>,
-) -> Result<Vec<Bound>, BindError> {
-    bind_one(endpoint, listen, workers, beside).map_err(|error| BindError {
+    probe: ProbePolicy<'_>,
+) -> Result<Vec<BoundSocket>, BindError> {
+    bind_one(endpoint, listen, workers, probe).map_err(|error| BindError {
         endpoint: endpoint.name.to_string(),
         message: explain(listen, &error),
     })
@@ -129,12 +129,12 @@ fn bind_one(
     endpoint: &Endpoint,
     listen: &Listen,
     workers: usize,
-    beside: Beside<'_>,
-) -> io::Result<Vec<Bound>> {
-    let probes = |port| match beside {
-        Beside::Nothing => true,
+    probe: ProbePolicy<'_>,
+) -> io::Result<Vec<BoundSocket>> {
+    let probes = |port| match probe {
+        ProbePolicy::Nothing => true,
         // Our own socket of this port answers the probe, though both can listen.
-        Beside::Ports(ports) => !ports.contains(&port),
+        ProbePolicy::Ports(ports) => !ports.contains(&port),
     };
     let bound = match listen {
         Listen::Address(address) => bind_tcp(endpoint, *address, workers, probes(address.port()))?,
@@ -145,9 +145,9 @@ fn bind_one(
             owner,
             group,
         } => bind_unix(path, access(*permissions, owner, group), workers)?,
-        Listen::Systemd(name) => match beside {
-            Beside::Nothing => return take_systemd(endpoint, name, workers),
-            Beside::Ports(_) => {
+        Listen::Systemd(name) => match probe {
+            ProbePolicy::Nothing => return take_systemd(endpoint, name, workers),
+            ProbePolicy::Ports(_) => {
                 return Err(io::Error::other(
                     "sockets of systemd are taken at a start only: restart",
                 ));
@@ -202,7 +202,7 @@ fn bind_tcp(
     address: SocketAddr,
     workers: usize,
     probes: bool,
-) -> io::Result<Bound> {
+) -> io::Result<BoundSocket> {
     let bound = if probes {
         let probe = tcp_socket(endpoint, address)?;
         probe.bind(&address.into())?;
@@ -219,7 +219,7 @@ fn bind_tcp(
             Ok(socket.into())
         })
         .collect::<io::Result<_>>()?;
-    Ok(Bound {
+    Ok(BoundSocket {
         address: bound.to_string(),
         sockets,
         inherited: false,
@@ -233,7 +233,7 @@ fn bind_everywhere(
     port: u16,
     workers: usize,
     probes: bool,
-) -> io::Result<Bound> {
+) -> io::Result<BoundSocket> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match bind_dual(endpoint, both, workers, probes) {
         Ok(mut bound) => {
@@ -260,7 +260,7 @@ fn bind_dual(
     both: SocketAddr,
     workers: usize,
     probes: bool,
-) -> io::Result<Bound> {
+) -> io::Result<BoundSocket> {
     let make = |address: SocketAddr, reuse_port: bool| -> io::Result<Socket> {
         let socket = tcp_socket(endpoint, address)?;
         socket.set_only_v6(false)?;
@@ -280,7 +280,7 @@ fn bind_dual(
     let sockets = (0..workers)
         .map(|_| make(bound, true).map(OwnedFd::from))
         .collect::<io::Result<_>>()?;
-    Ok(Bound {
+    Ok(BoundSocket {
         address: bound.to_string(),
         sockets,
         inherited: false,
@@ -312,9 +312,9 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 /// A unix socket is one queue, of which every worker has a descriptor.
-fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Bound> {
+fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<BoundSocket> {
     let (listener, file) = unix::bind(path, access)?;
-    Ok(Bound {
+    Ok(BoundSocket {
         address: format!("unix:{}", path.display()),
         sockets: duplicates(&listener, workers)?,
         inherited: false,
@@ -323,7 +323,7 @@ fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Boun
 }
 
 /// The sockets that systemd hands over under `name` (sd_listen_fds(3)): a unit may have several.
-fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Vec<Bound>> {
+fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Vec<BoundSocket>> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let ours = variable("LISTEN_PID") == std::process::id().to_string();
     let count = variable("LISTEN_FDS").parse().unwrap_or(0);
@@ -345,14 +345,19 @@ fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<V
     Ok(found)
 }
 
-fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32, workers: usize) -> io::Result<Bound> {
+fn take_inherited(
+    endpoint: &Endpoint,
+    name: &str,
+    fd: i32,
+    workers: usize,
+) -> io::Result<BoundSocket> {
     let socket = Socket::from(sys::inherited(fd)?);
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?.as_socket();
     if address.is_some() {
         endpoint.tcp.apply(&SockRef::from(&socket))?;
     }
-    Ok(Bound {
+    Ok(BoundSocket {
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
         sockets: duplicates(&socket, workers)?,
         inherited: true,

@@ -1,4 +1,4 @@
-//! What the running process answers when it is asked.
+//! What the running process answers when it is inputs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use tokio::time::Instant;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use super::control::Control;
-use super::ends;
-use super::plan::Change;
-use super::reloads::{Report, Waiting};
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config;
 use crate::connection::ConnInfo;
 use crate::connection::table::Conn;
+use crate::control::Control;
+use crate::control::expiry_dates;
+use crate::control::reload::plan::Change;
+use crate::control::reload::queue::{Report, Waiting};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::outcome::Reason;
 use crate::relay::Command;
 
 impl Control {
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let start = self.metrics.start();
         let uptime = start.elapsed().unwrap_or_default();
         let listening: Vec<_> = self
-            .doors
+            .listeners
             .addresses()
             .iter()
             .map(|(endpoint, address)| json!({ "endpoint": &**endpoint, "address": address }))
@@ -40,7 +40,7 @@ impl Control {
             "uptime_seconds": uptime.as_secs(),
             "config": std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string(),
             "generation": self.live.load().generation,
-            "connections": self.census.count(),
+            "connections": self.active.count(),
             "listening": listening,
         });
         if let Some(last) = &self.reloads.last {
@@ -70,7 +70,7 @@ impl Control {
     }
 
     /// Lists the connections, on a thread of its own: there may be very many.
-    pub(super) fn connections(&self, reply: Waiting) {
+    pub(crate) fn connections(&self, reply: Waiting) {
         let table = Arc::clone(&self.context.table);
         tokio::task::spawn_blocking(move || {
             let connections = table.all();
@@ -80,7 +80,7 @@ impl Control {
     }
 
     /// Ends one connection.
-    pub(super) fn kill(&self, id: u64) -> Answer {
+    pub(crate) fn kill(&self, id: u64) -> Answer {
         let mut killed = false;
         self.context.table.each(|connection| {
             if connection.info.record.id == id {
@@ -104,18 +104,18 @@ impl Control {
         ))
     }
 
-    pub(super) fn certificates(&self) -> Value {
-        ends::listed(&self.live.load(), &self.running.loaded.materials)
+    pub(crate) fn certificates(&self) -> Value {
+        expiry_dates::listed(&self.live.load(), &self.running.loaded.materials)
     }
 
     /// The configuration in force as YAML; secrets are in files and not in it.
-    pub(super) fn configuration(&self) -> Value {
+    pub(crate) fn configuration(&self) -> Value {
         let spec = self.running.loaded.spec.as_ref();
         let spec = spec.map(|spec| self.running.fixed.in_force(spec));
         json!({ "yaml": spec.as_ref().map(config::print).unwrap_or_default() })
     }
 
-    pub(super) fn log_level(&self, new: Option<LevelFilter>) -> Value {
+    pub(crate) fn log_level(&self, new: Option<LevelFilter>) -> Value {
         if let Some(level) = new {
             self.log.set_level(level);
             info!(%level, "the log's level was changed");
@@ -125,7 +125,7 @@ impl Control {
 }
 
 /// What a reload has changed, or would change.
-pub(super) fn report(report: &Report) -> Value {
+pub(crate) fn report(report: &Report) -> Value {
     let change = |change: &Change| {
         let mut shown = json!({
             "what": change.what,

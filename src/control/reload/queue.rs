@@ -1,4 +1,4 @@
-//! Reloads as the control loop sees them: one under way, one to follow, all or nothing.
+//! ReloadQueue as the control loop sees them: one under way, one to follow, all or nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,42 +9,42 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::answers;
-use super::control::Control;
-use super::doors::NewDoors;
-use super::ends;
-use super::files::Followed;
-use super::plan::{self, Change};
-use super::reload::{Prepared, Refused, Running, Scope};
-use super::retire;
 use crate::admin::{Answer, Refusal, RefusalKind};
 use crate::config::Severity;
 use crate::config::load::{Loaded, Source};
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
-use crate::endpoint::BindError;
+use crate::control::Control;
+use crate::control::expiry_dates;
+use crate::control::listeners::PendingListeners;
+use crate::control::recheck;
+use crate::control::reload::plan::{self, Change};
+use crate::control::reload::prepare::{ActiveConfig, Prepared, Refused, Scope};
+use crate::control::reload::watch::WatchSet;
+use crate::control::status;
+use crate::listener::BindError;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::ReloadResult;
 use crate::snapshot::Snapshot;
 
 /// Takes the answer to a request.
-pub(super) type Waiting = oneshot::Sender<Answer>;
+pub(crate) type Waiting = oneshot::Sender<Answer>;
 
 /// The reloads that were asked for.
 #[derive(Default)]
-pub(super) struct Reloads {
-    pub(super) under_way: Option<UnderWay>,
+pub(crate) struct ReloadQueue {
+    pub(crate) under_way: Option<UnderWay>,
     /// How the last one went, for those who ask.
-    pub(super) last: Option<Value>,
+    pub(crate) last: Option<Value>,
     /// Keys whose new value needs a restart.
-    pub(super) restart: Vec<&'static str>,
+    pub(crate) restart: Vec<&'static str>,
     /// What was told of the running configuration already.
     told: HashSet<String>,
     pending: Pending,
 }
 
 /// A reload whose files are being read.
-pub(super) struct UnderWay {
+pub(crate) struct UnderWay {
     scope: Scope,
     materials: bool,
     reading: JoinHandle<Result<Prepared, Refused>>,
@@ -61,7 +61,7 @@ struct Pending {
 }
 
 /// A reload whose files were read.
-pub(super) struct Read {
+pub(crate) struct Read {
     scope: Scope,
     materials: bool,
     prepared: Result<Prepared, Refused>,
@@ -69,7 +69,7 @@ pub(super) struct Read {
 }
 
 /// Waits until the files of the reload that is under way were read.
-pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
+pub(crate) async fn read(under_way: &mut Option<UnderWay>) -> Read {
     let Some(reload) = under_way else {
         return std::future::pending().await;
     };
@@ -91,19 +91,19 @@ pub(super) async fn read(under_way: &mut Option<UnderWay>) -> Read {
 
 /// What a reload has changed, or would change.
 #[derive(Clone, Debug)]
-pub(super) struct Report {
-    pub(super) generation: u64,
-    pub(super) changes: Vec<Change>,
+pub(crate) struct Report {
+    pub(crate) generation: u64,
+    pub(crate) changes: Vec<Change>,
     /// Of a plan: live connections that would be closed, as their certificates would not be admitted.
-    pub(super) disallowed: Option<usize>,
-    pub(super) warnings: Vec<String>,
+    pub(crate) disallowed: Option<usize>,
+    pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
-    pub(super) restart: Vec<&'static str>,
+    pub(crate) restart: Vec<&'static str>,
 }
 
-impl Reloads {
+impl ReloadQueue {
     /// Those of a process whose configuration has been told about.
-    pub(super) fn after_start(loaded: &Loaded) -> Self {
+    pub(crate) fn after_start(loaded: &Loaded) -> Self {
         Self {
             told: loaded.told(Severity::Warning).collect(),
             ..Self::default()
@@ -113,7 +113,7 @@ impl Reloads {
 
 impl Control {
     /// Begins a reload, or notes that another one is to follow that which is under way.
-    pub(super) fn reload(&mut self, scope: Scope, waiting: Option<Waiting>) {
+    pub(crate) fn reload(&mut self, scope: Scope, waiting: Option<Waiting>) {
         let pending = &mut self.reloads.pending;
         pending.scope = pending.scope.max(Some(scope));
         pending.materials |= scope == Scope::Materials;
@@ -122,7 +122,7 @@ impl Control {
     }
 
     /// No reload is done any more: the process stops.
-    pub(super) fn give_reloads_up(&mut self) {
+    pub(crate) fn give_reloads_up(&mut self) {
         let under_way = self.reloads.under_way.take();
         let waiting = under_way
             .into_iter()
@@ -133,7 +133,7 @@ impl Control {
     }
 
     fn next_reload(&mut self) {
-        let Reloads {
+        let ReloadQueue {
             under_way, pending, ..
         } = &mut self.reloads;
         if under_way.is_some() {
@@ -151,7 +151,7 @@ impl Control {
     }
 
     /// The files of a reload were read: it is committed, or refused.
-    pub(super) async fn reloaded(&mut self, read: Read) {
+    pub(crate) async fn reloaded(&mut self, read: Read) {
         let result = match read.prepared {
             Ok(prepared) => self.commit(prepared, read.scope).await,
             Err(refused) => Err(refused),
@@ -173,7 +173,7 @@ impl Control {
                 }
                 self.reloads.last = Some(last);
                 self.reloads.restart.clone_from(&report.restart);
-                Ok(answers::report(&report))
+                Ok(status::report(&report))
             }
             Err(refused) => {
                 if read.scope == Scope::All && read.materials {
@@ -209,34 +209,34 @@ impl Control {
         let new = match scope {
             Scope::All => self.open(&prepared.snapshot).await?,
             // What was closed by hand stays closed, and no address can refuse a certificate.
-            Scope::Materials => NewDoors::none(),
+            Scope::Materials => PendingListeners::none(),
         };
-        if self.doors.needs_restart(&prepared.snapshot) {
+        if self.listeners.needs_restart(&prepared.snapshot) {
             prepared.restart.push("a socket of systemd");
         }
         let changes = self.running.changes(&old, &prepared, &self.context.table);
         let materials = &prepared.loaded.materials;
-        let inventory = ends::inventory(&prepared.snapshot, materials);
+        let inventory = expiry_dates::inventory(&prepared.snapshot, materials);
         self.metrics.adopt(&inventory);
         self.origins.apply(&prepared.snapshot);
         self.count_origins();
         let snapshot = self.live.swap(prepared.snapshot);
         let opened = new.addresses();
-        for (endpoint, address) in self.doors.commit(new, &snapshot) {
+        for (endpoint, address) in self.listeners.commit(new, &snapshot) {
             info!(%endpoint, address, "no longer listening");
         }
         for (endpoint, address) in opened {
             info!(%endpoint, address, "listening");
         }
         if scope == Scope::All {
-            self.doors.closed.clear();
+            self.listeners.closed.clear();
         }
         self.running.loaded = Arc::new(prepared.loaded);
-        let followed = self.running.followed(&snapshot);
-        self.followed.send_replace(followed);
+        let watch_set = self.running.watch_set(&snapshot);
+        self.watch_set.send_replace(watch_set);
         // On a thread that may take its time over chains and lists.
         let (table, today) = (Arc::clone(&self.context.table), Arc::clone(&snapshot));
-        tokio::task::spawn_blocking(move || retire::settle(&table, &today));
+        tokio::task::spawn_blocking(move || recheck::recheck_all(&table, &today));
         Ok(Report {
             generation: snapshot.generation,
             changes,
@@ -246,21 +246,21 @@ impl Control {
         })
     }
 
-    async fn open(&self, snapshot: &Snapshot) -> Result<NewDoors, Refused> {
+    async fn open(&self, snapshot: &Snapshot) -> Result<PendingListeners, Refused> {
         let refused = |errors: Vec<BindError>| Refused {
             reasons: errors
                 .into_iter()
                 .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message))
                 .collect(),
         };
-        let new = self.doors.bind(snapshot, self.crew.count());
+        let new = self.listeners.bind(snapshot, self.workers.count());
         let new = new.map_err(refused)?;
-        new.prepare(&self.crew).await.map_err(refused)?;
+        new.prepare(&self.workers).await.map_err(refused)?;
         Ok(new)
     }
 
     /// Says what a reload would change, and changes nothing.
-    pub(super) fn plan(&self, reply: Waiting) {
+    pub(crate) fn plan(&self, reply: Waiting) {
         let running = self.running.clone();
         let old = Arc::clone(&self.live.load());
         let table = Arc::clone(&self.context.table);
@@ -268,18 +268,18 @@ impl Control {
             let report = running.prepare(Scope::All).map(|prepared| Report {
                 generation: old.generation,
                 changes: running.changes(&old, &prepared, &table),
-                disallowed: Some(retire::disallowed(&table, &prepared.snapshot)),
+                disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
                 warnings: prepared.warnings,
                 restart: prepared.restart,
             });
-            let answer = report.map(|report| answers::report(&report));
+            let answer = report.map(|report| status::report(&report));
             let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
         });
     }
 }
 
 /// The answer to whoever wants a reload of a process that stops.
-pub(super) fn not_while_stopping() -> Refusal {
+pub(crate) fn not_while_stopping() -> Refusal {
     Refusal::new(RefusalKind::Conflict, "not reloaded: the process stops")
 }
 
@@ -287,7 +287,7 @@ fn refusal(refused: &Refused) -> Refusal {
     Refusal::new(RefusalKind::Conflict, refused.to_string())
 }
 
-impl Running {
+impl ActiveConfig {
     /// What the prepared configuration changes, and how many live connections that is about.
     fn changes(
         &self,
@@ -305,8 +305,8 @@ impl Running {
     }
 
     /// What is to be watched for changes.
-    pub(super) fn followed(&self, snapshot: &Snapshot) -> Followed {
-        Followed {
+    pub(crate) fn watch_set(&self, snapshot: &Snapshot) -> WatchSet {
+        WatchSet {
             policy: snapshot.process.watch,
             file: match &self.source {
                 Source::File(path) => Some(path.clone()),
@@ -319,7 +319,7 @@ impl Running {
     }
 }
 
-impl Reloads {
+impl ReloadQueue {
     /// Writes down what a reload has changed. Where only files were read again, the doubts about a text
     /// that is the same are not repeated.
     fn tell(&mut self, report: &Report, scope: Scope) {

@@ -15,7 +15,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 const BUSY_PERCENT: u128 = 75;
 
 /// What the runtimes count, and what came of it at the last look.
-pub(super) struct Busy {
+pub(crate) struct Busy {
     runtimes: Vec<RuntimeMetrics>,
     last: Mutex<Look>,
     busy: Vec<AtomicBool>,
@@ -29,7 +29,7 @@ struct Look {
 
 impl Busy {
     /// That of workers with these runtimes, one each.
-    pub(super) fn new(runtimes: Vec<RuntimeMetrics>) -> Self {
+    pub(crate) fn new(runtimes: Vec<RuntimeMetrics>) -> Self {
         let look = Look {
             at: Instant::now(),
             totals: vec![Duration::ZERO; runtimes.len()],
@@ -42,13 +42,13 @@ impl Busy {
     }
 
     /// Whether a worker is busy.
-    pub(super) fn is(&self, index: usize) -> bool {
+    pub(crate) fn is(&self, index: usize) -> bool {
         let busy = self.busy.get(index);
         busy.is_some_and(|busy| busy.load(Ordering::Relaxed))
     }
 
     /// Looks at the workers again if it is time. Who finds another one looking goes by the last result.
-    pub(super) fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         let Ok(mut last) = self.last.try_lock() else {
             return;
         };

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::control::{Asked, Control, ROUND};
-use super::retire::Window;
-use super::signals::Signal;
-use super::{CUT, Ending, Patience};
+use crate::control::recheck::DrainSchedule;
+use crate::control::signals::Signal;
+use crate::control::{Control, Inputs, ROUND};
 use crate::outcome::Reason;
 use crate::phase::Phase;
 use crate::relay::Command;
+use crate::server::{CUT, Ending, StopMode};
 
 impl Control {
-    /// Lets the connections finish, as long as patience and policy last.
-    pub(super) async fn stop(mut self, mut asked: Asked, patience: Patience) -> Ending {
-        if patience == Patience::None {
+    /// Lets the connections finish, as long as mode and policy last.
+    pub(crate) async fn stop(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
+        if mode == StopMode::None {
             self.cut().await;
             return Ending::Drained;
         }
@@ -32,27 +32,27 @@ impl Control {
         }
         self.stopping = Some(duck + policy.stop);
         self.phase.send_replace(Phase::LameDuck);
-        let cut_short = self.still(&mut asked, duck).await;
+        let cut_short = self.still(&mut inputs, duck).await;
         let deadline = Instant::now() + policy.stop;
         self.stopping = Some(deadline);
-        info!(connections = self.census.count(), "draining");
+        info!(connections = self.active.count(), "draining");
         self.phase.send_replace(Phase::Drain);
         // The accept loops close their sockets; a unix socket's file goes with them.
-        self.doors.close();
+        self.listeners.close();
         let table = &self.context.table;
         table.apply_to_new(Command::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
             until: None,
         });
-        Window::stop(&policy).drain(&table.all());
-        let drained = !cut_short && self.drained(&mut asked, deadline).await;
+        DrainSchedule::stop(&policy).drain(&table.all());
+        let drained = !cut_short && self.drained(&mut inputs, deadline).await;
         if drained {
             self.phase.send_replace(Phase::Cut);
             info!("drained");
             return Ending::Drained;
         }
-        let left = self.census.count();
+        let left = self.active.count();
         self.cut().await;
         if left == 0 {
             return Ending::Drained;
@@ -62,8 +62,8 @@ impl Control {
     }
 
     /// Ends every connection now, and waits for their last words.
-    pub(super) async fn cut(&mut self) {
-        self.doors.close();
+    pub(crate) async fn cut(&mut self) {
+        self.listeners.close();
         self.phase.send_replace(Phase::Cut);
         let end = Command::End {
             reason: Reason::Drain,
@@ -73,35 +73,35 @@ impl Control {
         for connection in self.context.table.all() {
             connection.handle.send(end);
         }
-        let _ = timeout(CUT, self.census.emptied()).await;
+        let _ = timeout(CUT, self.active.idle()).await;
     }
 
-    /// Goes on as before until `end`. `true` when a second signal ends the patience.
-    async fn still(&mut self, asked: &mut Asked, end: Instant) -> bool {
+    /// Goes on as before until `end`. `true` when a second signal ends the mode.
+    async fn still(&mut self, inputs: &mut Inputs, end: Instant) -> bool {
         let mut rounds = interval(ROUND);
         loop {
             tokio::select! {
                 () = sleep_until(end) => return false,
-                signal = asked.signals.next() => match signal {
+                signal = inputs.signals.next() => match signal {
                     Signal::Stop => return true,
                     Signal::Reload => info!("not reloaded: the process stops"),
                     Signal::Reopen => self.reopen(),
                 },
-                Some(call) = asked.calls.recv() => {
+                Some(call) = inputs.calls.recv() => {
                     self.answer(call);
                 }
-                Some(event) = asked.news.recv() => self.origin_news(&event, &mut asked.news),
-                _ = rounds.tick() => self.look_after(),
+                Some(event) = inputs.origin_events.recv() => self.on_origin_event(&event, &mut inputs.origin_events),
+                _ = rounds.tick() => self.tick(),
             }
         }
     }
 
     /// Whether all connections finished before the deadline and before a second signal.
-    async fn drained(&mut self, asked: &mut Asked, deadline: Instant) -> bool {
-        let census = Arc::clone(&self.census);
+    async fn drained(&mut self, inputs: &mut Inputs, deadline: Instant) -> bool {
+        let active = Arc::clone(&self.active);
         tokio::select! {
-            () = census.emptied() => true,
-            _ = self.still(asked, deadline) => false,
+            () = active.idle() => true,
+            _ = self.still(inputs, deadline) => false,
         }
     }
 }

@@ -1,48 +1,31 @@
 //! The life of the process: sockets, workers, signals, and the end.
 
-mod answers;
-mod busy;
-mod census;
-mod control;
-mod doors;
-mod ends;
-mod files;
-mod limits;
-mod origins;
-mod plan;
-mod reload;
-mod reloads;
-mod reminders;
-mod retire;
-pub mod signals;
-mod stop;
-mod worker;
-
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as watched};
 use tracing::{error, info, warn};
 
-use self::census::Census;
-use self::control::{Asked, Control};
-use self::doors::{Doors, NewDoors};
-use self::origins::Origins;
-use self::reload::{Fixed, Running};
-use self::reloads::Reloads;
-use self::reminders::Reminders;
-use self::signals::Signals;
+use crate::control::expiry::ExpiryWarnings;
+use crate::control::listeners::{Listeners, PendingListeners};
+use crate::control::origins::Origins;
+use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
+use crate::control::reload::queue::ReloadQueue;
+use crate::control::signals::Signals;
+use crate::control::{Control, Inputs};
+use crate::worker::active::ActiveCount;
 
-use self::worker::{Worker, Workers};
 use crate::admin::{self, Probes};
 use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
 use crate::connection::WorkerContext;
-use crate::endpoint::BindError;
+use crate::control::reload::watch;
+use crate::control::{expiry_dates, rlimit, status};
 use crate::health::Checks;
+use crate::listener::BindError;
 use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
@@ -52,9 +35,10 @@ use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::sessions::Sessions;
 use crate::upstream::Roster;
+use crate::worker::{Worker, Workers};
 
 /// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
-const CUT: Duration = Duration::from_millis(1500);
+pub(crate) const CUT: Duration = Duration::from_millis(1500);
 
 /// Threads beside the control loop: they read the files of reloads and look through all connections.
 const HELPERS: usize = 16;
@@ -88,7 +72,7 @@ pub enum Ending {
 
 /// How patient a stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum StopMode {
     /// The first signal drains, a second one cuts.
     Drain,
     /// The first signal cuts: for commands that somebody watches at a terminal.
@@ -97,7 +81,7 @@ pub enum Patience {
 
 /// A configuration to be served, and the way to it.
 #[derive(Debug)]
-pub struct Boot {
+pub struct StartConfig {
     /// Where it came from, to be read again.
     pub source: Source,
     /// What was read; its snapshot was taken out of it.
@@ -111,9 +95,9 @@ pub struct Boot {
 /// A server whose sockets are bound.
 #[derive(Debug)]
 pub struct Server {
-    running: Running,
+    running: ActiveConfig,
     live: Arc<Live>,
-    bound: NewDoors,
+    bound: PendingListeners,
     workers: usize,
     admission: Admission,
     pending: PendingConnections,
@@ -121,27 +105,27 @@ pub struct Server {
     access_log: AccessLog,
     log: LogHandle,
     metrics: Arc<Metrics>,
-    admin: admin::Doors,
+    admin: admin::AdminListeners,
 }
 
 impl Server {
     /// Opens what the snapshot needs: descriptors, logs, sockets. Nothing is accepted yet.
-    pub fn start(boot: Boot, log: LogHandle) -> Result<Self, StartError> {
-        let snapshot = boot.snapshot;
+    pub fn start(config: StartConfig, log: LogHandle) -> Result<Self, StartError> {
+        let snapshot = config.snapshot;
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log)
             .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
-        for doubt in limits::doubts(&snapshot) {
+        for doubt in rlimit::doubts(&snapshot) {
             warn!("{doubt}");
         }
-        let workers = snapshot.process.workers.unwrap_or_else(limits::cores);
-        limits::raise().map_err(|e| StartError::System(e.to_string()))?;
-        let bound = Doors::first(&snapshot, workers).map_err(StartError::Bind)?;
-        let admin = admin::Doors::bind(&snapshot.admin).map_err(StartError::Admin)?;
+        let workers = snapshot.process.workers.unwrap_or_else(rlimit::cores);
+        rlimit::raise().map_err(|e| StartError::System(e.to_string()))?;
+        let bound = Listeners::first(&snapshot, workers).map_err(StartError::Bind)?;
+        let admin = admin::AdminListeners::bind(&snapshot.admin).map_err(StartError::Admin)?;
         // Each accept socket has a second descriptor, with its worker.
         let reserved = 2 * bound.sockets() + admin.descriptors();
-        let connections = limits::connections(snapshot.process.connections, workers, reserved)
+        let connections = rlimit::connections(snapshot.process.connections, workers, reserved)
             .map_err(StartError::System)?;
         let logs = vec![
             ("access", access_log.sink().clone()),
@@ -152,13 +136,16 @@ impl Server {
         let load = handshakes.load();
         let handshaking = vec![("admitted", load.held), ("waiting", load.waiting)];
         let metrics = Metrics::new(workers, logs, handshaking);
-        metrics.adopt(&ends::inventory(&snapshot, &boot.loaded.materials));
+        metrics.adopt(&expiry_dates::inventory(
+            &snapshot,
+            &config.loaded.materials,
+        ));
         Ok(Self {
-            running: Running {
-                fixed: Arc::new(Fixed::of(&snapshot, &boot.loaded)),
-                source: boot.source,
-                loaded: Arc::new(boot.loaded),
-                sessions: boot.sessions,
+            running: ActiveConfig {
+                fixed: Arc::new(StartupSettings::of(&snapshot, &config.loaded)),
+                source: config.source,
+                loaded: Arc::new(config.loaded),
+                sessions: config.sessions,
             },
             bound,
             workers,
@@ -179,7 +166,7 @@ impl Server {
     }
 
     /// Serves until a signal says stop, and to the end of its connections.
-    pub fn run(self, patience: Patience) -> Result<Ending, StartError> {
+    pub fn run(self, mode: StopMode) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
             .max_blocking_threads(HELPERS)
@@ -191,8 +178,8 @@ impl Server {
         let signals = control
             .block_on(async { Signals::listen() })
             .map_err(system)?;
-        let (phase, phases) = watch::channel(Phase::Run);
-        let (roster, news) = Roster::new(control.handle().clone());
+        let (phase, phases) = watched::channel(Phase::Run);
+        let (roster, origin_events) = Roster::new(control.handle().clone());
         let origins = Origins::new(roster, Checks::new(control.handle().clone()));
         origins.apply(&self.live.load());
         let context = Arc::new(WorkerContext {
@@ -205,19 +192,19 @@ impl Server {
             large_hellos: Gate::new(WorkerContext::LARGE_HELLOS),
             listeners: Arc::default(),
         });
-        let census = Arc::new(Census::default());
-        let (crew, threads) = self.spawn_workers(&context, &census).map_err(system)?;
+        let active = Arc::new(ActiveCount::default());
+        let (handles, threads) = self.spawn_workers(&context, &active).map_err(system)?;
         let (access_log, log) = (self.access_log.clone(), self.log.clone());
-        let ending = control.block_on(self.serve(Hands {
+        let ending = control.block_on(self.serve(ControlParts {
             context,
-            census,
-            crew,
+            active,
+            workers: handles,
             phase,
             phases,
             signals,
             origins,
-            news,
-            patience,
+            origin_events,
+            mode,
         }));
         for thread in threads {
             if thread.join().is_err() {
@@ -230,70 +217,70 @@ impl Server {
         ending
     }
 
-    /// Opens the doors, and gives everything into the hands of the control loop.
-    async fn serve(self, hands: Hands) -> Result<Ending, StartError> {
+    /// Opens the listeners, and gives everything into the parts of the control loop.
+    async fn serve(self, parts: ControlParts) -> Result<Ending, StartError> {
         let snapshot = Arc::clone(&self.live.load());
-        let followed = self.running.followed(&snapshot);
-        let (followed, follow) = watch::channel(followed);
+        let watch_set = self.running.watch_set(&snapshot);
+        let (watch_set, follow) = watched::channel(watch_set);
         let (changed, changes) = mpsc::channel(1);
         let (handle, calls) = admin::channel();
-        let reloads = Reloads::after_start(&self.running.loaded);
+        let reloads = ReloadQueue::after_start(&self.running.loaded);
         let probes = Probes {
             metrics: Arc::clone(&self.metrics),
-            phases: hands.phases,
+            phases: parts.phases,
         };
         let opened: Vec<_> = self.admin.addresses();
         let admin = self.admin.open(&handle, &probes);
         let admin = admin.map_err(|e| {
             // The workers are there already, and wait for this.
-            hands.phase.send_replace(Phase::Cut);
+            parts.phase.send_replace(Phase::Cut);
             StartError::System(e.to_string())
         })?;
         let mut control = Control {
             metrics: self.metrics,
-            reminders: Reminders::default(),
+            expiry: ExpiryWarnings::default(),
             stopping: None,
             _admin: admin,
             running: self.running,
             live: self.live,
-            doors: Doors::telling(Arc::clone(&hands.context.listeners)),
-            crew: hands.crew,
-            context: hands.context,
-            census: hands.census,
-            phase: hands.phase,
+            listeners: Listeners::telling(Arc::clone(&parts.context.listeners)),
+            workers: parts.workers,
+            context: parts.context,
+            active: parts.active,
+            phase: parts.phase,
             log: self.log,
             reloads,
-            followed,
-            origins: hands.origins,
+            watch_set,
+            origins: parts.origins,
         };
         control.count_origins();
-        if let Err(errors) = self.bound.prepare(&control.crew).await {
+        if let Err(errors) = self.bound.prepare(&control.workers).await {
             drop(self.bound);
             control.cut().await;
             return Err(StartError::Bind(errors));
         }
-        control.doors.commit(self.bound, &snapshot);
-        for (endpoint, address) in control.doors.addresses() {
+        control.listeners.commit(self.bound, &snapshot);
+        for (endpoint, address) in control.listeners.addresses() {
             info!(%endpoint, address, "listening");
         }
         for (door, address) in opened {
             info!(door, address, "listening");
         }
-        tokio::spawn(files::watch(follow, changed));
-        let asked = Asked {
-            signals: hands.signals,
+        tokio::spawn(watch::watch(follow, changed));
+        let inputs = Inputs {
+            signals: parts.signals,
             calls,
             changes,
-            news: hands.news,
+            origin_events: parts.origin_events,
         };
-        Ok(control.live_on(asked, hands.patience).await)
+        Ok(control.run(inputs, parts.mode).await)
     }
 
     /// Starts the workers. All that can fail is done before a thread is begun.
     fn spawn_workers(
         &self,
         context: &Arc<WorkerContext>,
-        census: &Arc<Census>,
+        active: &Arc<ActiveCount>,
     ) -> io::Result<(Arc<Workers>, Vec<thread::JoinHandle<()>>)> {
         let runtimes: Vec<_> = (0..self.workers)
             .map(|_| {
@@ -301,12 +288,12 @@ impl Server {
                 builder.enable_all().event_interval(EVENT_INTERVAL).build()
             })
             .collect::<io::Result<_>>()?;
-        let (crew, inboxes) = Workers::new(&runtimes);
+        let (handles, inboxes) = Workers::new(&runtimes);
         let mut workers = Vec::new();
         for (index, (runtime, inbox)) in runtimes.into_iter().zip(inboxes).enumerate() {
             let worker = Worker {
                 index,
-                crew: Arc::clone(&crew),
+                workers: Arc::clone(&handles),
                 inbox,
                 live: Arc::clone(&self.live),
                 admission: self.admission.clone(),
@@ -315,7 +302,7 @@ impl Server {
                     pending: self.pending.shard(index),
                     ..WorkerContext::clone(context)
                 }),
-                census: Arc::clone(census),
+                active: Arc::clone(active),
             };
             workers.push((index, runtime, worker));
         }
@@ -327,19 +314,19 @@ impl Server {
                     .spawn(move || runtime.block_on(worker.work()))
             })
             .collect::<io::Result<_>>()?;
-        Ok((crew, threads))
+        Ok((handles, threads))
     }
 }
 
 /// What the control loop is given besides the server itself.
-struct Hands {
+struct ControlParts {
     context: Arc<WorkerContext>,
-    census: Arc<Census>,
-    crew: Arc<Workers>,
-    phase: watch::Sender<Phase>,
+    active: Arc<ActiveCount>,
+    workers: Arc<Workers>,
+    phase: watched::Sender<Phase>,
     phases: PhaseRx,
     signals: Signals,
     origins: Origins,
-    news: origins::News,
-    patience: Patience,
+    origin_events: crate::control::origins::OriginEvents,
+    mode: StopMode,
 }

@@ -1,0 +1,289 @@
+//! The places that the process listens at, over reloads.
+//!
+//! A listener is bound and known to every worker before it opens. As long as its place stays in the
+//! configuration it is the same socket, so that no client in its queue is lost.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+use tracing::warn;
+
+use crate::listener::{self, BindError, BoundSocket, ProbePolicy};
+use crate::snapshot::{Endpoint, Listen, Place, Snapshot};
+use crate::upstream::{OwnListener, OwnListeners};
+use crate::worker::ListenerState;
+use crate::worker::{Message, RegisterListener, Workers};
+
+/// The listeners that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    open: HashMap<Place, Listener>,
+    /// Told to the connections, which are not to dial them.
+    listeners: Arc<OwnListeners>,
+    /// Endpoints that were closed by hand, until a reload of the configuration.
+    pub(crate) closed: HashSet<Arc<str>>,
+}
+
+/// The sockets of one place.
+#[derive(Debug)]
+struct Listener {
+    endpoint: Arc<Endpoint>,
+    bound: Vec<BoundSocket>,
+    state: watch::Sender<ListenerState>,
+}
+
+/// Listeners that are bound and not open; given up, they never open.
+#[derive(Debug)]
+pub(crate) struct PendingListeners(Vec<(Place, Listener)>);
+
+impl Listeners {
+    /// None yet; `listeners` is told of all that are opened and closed by a configuration.
+    pub(crate) fn telling(listeners: Arc<OwnListeners>) -> Self {
+        Self {
+            listeners,
+            ..Self::default()
+        }
+    }
+
+    /// Binds the places of the first snapshot; all of them, or none.
+    pub(crate) fn first(
+        snapshot: &Snapshot,
+        workers: usize,
+    ) -> Result<PendingListeners, Vec<BindError>> {
+        Self::default().bind_beside(snapshot, workers, ProbePolicy::Nothing)
+    }
+
+    /// Binds the places of a later snapshot that are not open yet; all of them, or none.
+    pub(crate) fn bind(
+        &self,
+        snapshot: &Snapshot,
+        workers: usize,
+    ) -> Result<PendingListeners, Vec<BindError>> {
+        let ports: HashSet<_> = self.open.keys().filter_map(Place::port).collect();
+        self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports))
+    }
+
+    fn bind_beside(
+        &self,
+        snapshot: &Snapshot,
+        workers: usize,
+        probe: ProbePolicy<'_>,
+    ) -> Result<PendingListeners, Vec<BindError>> {
+        let mut listeners = Vec::new();
+        let mut errors = Vec::new();
+        for endpoint in &snapshot.endpoints {
+            for (place, listen) in endpoint.places() {
+                // systemd hands its sockets over once, at the start.
+                let too_late =
+                    matches!((listen, probe), (Listen::Systemd(_), ProbePolicy::Ports(_)));
+                if too_late || self.open.contains_key(&place) {
+                    continue;
+                }
+                match listener::bind(endpoint, listen, workers, probe) {
+                    Ok(bound) => listeners.push((place, Listener::new(endpoint, bound))),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(PendingListeners(listeners))
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// Whether a snapshot listens where only a restart gets us: on a socket of systemd that is not open.
+    pub(crate) fn needs_restart(&self, snapshot: &Snapshot) -> bool {
+        let places = snapshot.endpoints.iter().flat_map(|e| e.places());
+        let mut closed = places.filter(|(place, _)| !self.open.contains_key(place));
+        closed.any(|(_, listen)| matches!(listen, Listen::Systemd(_)))
+    }
+
+    /// Opens new listeners, closes those whose place has left the configuration, and gives the others the
+    /// options of today. Nothing of it can fail. The addresses that were closed are returned.
+    pub(crate) fn commit(
+        &mut self,
+        new: PendingListeners,
+        snapshot: &Snapshot,
+    ) -> Vec<(Arc<str>, String)> {
+        let mut closed = Vec::new();
+        self.open.retain(|place, listener| {
+            let stays = snapshot.endpoint_at(place).is_some();
+            if !stays {
+                closed.extend(listener.addresses());
+                listener.state.send_replace(ListenerState::Closing);
+            }
+            stays
+        });
+        self.reapply_options(snapshot);
+        for (place, listener) in new.0 {
+            listener.state.send_replace(ListenerState::Open);
+            self.open.insert(place, listener);
+        }
+        self.listeners.set(self.listeners());
+        closed
+    }
+
+    fn listeners(&self) -> Vec<OwnListener> {
+        let bound = self.open.values().flat_map(|listener| &listener.bound);
+        let listeners = bound.filter_map(|bound| match (bound.tcp(), bound.unix()) {
+            (Some(address), _) => Some(OwnListener::Tcp(address)),
+            (None, Some((path, file))) => Some(OwnListener::Unix {
+                path: path.to_owned(),
+                file,
+            }),
+            (None, None) => None,
+        });
+        listeners.collect()
+    }
+
+    fn reapply_options(&mut self, snapshot: &Snapshot) {
+        for endpoint in &snapshot.endpoints {
+            for (place, listen) in endpoint.places() {
+                let Some(listener) = self.open.get_mut(&place) else {
+                    continue;
+                };
+                listener.endpoint = Arc::clone(endpoint);
+                for bound in &mut listener.bound {
+                    let reapplied = bound.reapply_options(endpoint, listen);
+                    if let Err(error) =
+                        reapplied.and_then(|()| bound.listen(endpoint).map_err(other))
+                    {
+                        warn!(address = bound.address, %error, "a socket keeps its old options");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes those of one endpoint and says which they were. A reload opens them again.
+    pub(crate) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
+        let mut closed = Vec::new();
+        self.closed.insert(name.into());
+        self.open.retain(|_, listener| {
+            let stays = *listener.endpoint.name != *name;
+            if !stays {
+                closed.extend(listener.addresses().map(|(_, address)| address));
+                listener.state.send_replace(ListenerState::Closing);
+            }
+            stays
+        });
+        closed
+    }
+
+    /// Closes all of them. The file of a unix socket goes with it.
+    pub(crate) fn close(&mut self) {
+        for (_, listener) in self.open.drain() {
+            listener.state.send_replace(ListenerState::Closing);
+        }
+    }
+
+    /// The addresses listened on, each with the name of its endpoint, in order.
+    pub(crate) fn addresses(&self) -> Vec<(Arc<str>, String)> {
+        let mut addresses: Vec<_> = self.open.values().flat_map(Listener::addresses).collect();
+        addresses.sort();
+        addresses
+    }
+}
+
+fn other(error: BindError) -> io::Error {
+    io::Error::other(error.message)
+}
+
+impl PendingListeners {
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// How many sockets there are.
+    pub(crate) fn sockets(&self) -> usize {
+        let bound = self.0.iter().flat_map(|(_, listener)| &listener.bound);
+        bound.map(|bound| bound.sockets.len()).sum()
+    }
+
+    /// The addresses that are bound, each with the name of its endpoint, in file order.
+    pub(crate) fn addresses(&self) -> Vec<(Arc<str>, String)> {
+        self.0
+            .iter()
+            .flat_map(|(_, listener)| listener.addresses())
+            .collect()
+    }
+
+    /// Listens, and makes the listeners known to the workers: after this nothing can fail. Who comes before
+    /// they open waits in the kernel's queue. A socket that does not listen yet must not be registered:
+    /// it hangs up, and for the runtime that is for ever.
+    pub(crate) async fn prepare(&self, workers: &Workers) -> Result<(), Vec<BindError>> {
+        let all = self.0.iter().map(|(_, listener)| listener);
+        let errors: Vec<_> = all
+            .flat_map(|listener| {
+                listener
+                    .bound
+                    .iter()
+                    .map(|bound| bound.listen(&listener.endpoint))
+            })
+            .filter_map(Result::err)
+            .collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for (place, listener) in &self.0 {
+            for bound in &listener.bound {
+                listener
+                    .register(place, bound, workers)
+                    .await
+                    .map_err(|error| {
+                        vec![BindError {
+                            endpoint: listener.endpoint.name.to_string(),
+                            message: format!("cannot accept on {}: {error}", bound.address),
+                        }]
+                    })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Listener {
+    fn new(endpoint: &Arc<Endpoint>, bound: Vec<BoundSocket>) -> Self {
+        Self {
+            endpoint: Arc::clone(endpoint),
+            bound,
+            state: watch::Sender::new(ListenerState::Shut),
+        }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = (Arc<str>, String)> {
+        let name = &self.endpoint.name;
+        self.bound
+            .iter()
+            .map(|bound| (Arc::clone(name), bound.address.clone()))
+    }
+
+    /// Gives each worker its socket.
+    async fn register(
+        &self,
+        place: &Place,
+        bound: &BoundSocket,
+        workers: &Workers,
+    ) -> io::Result<()> {
+        for (index, socket) in bound.sockets.iter().enumerate() {
+            let (registered, answer) = oneshot::channel();
+            let listener = RegisterListener {
+                address: bound.address.clone(),
+                place: place.clone(),
+                endpoint: Arc::clone(&self.endpoint),
+                socket: socket.try_clone()?,
+                state: self.state.subscribe(),
+                registered,
+            };
+            workers.send(index, Message::Listener(listener));
+            answer
+                .await
+                .map_err(|_| io::Error::other("a worker has ended"))??;
+        }
+        Ok(())
+    }
+}
