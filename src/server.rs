@@ -136,7 +136,7 @@ impl Server {
         let load = handshakes.load();
         let handshaking = vec![("admitted", load.held), ("waiting", load.waiting)];
         let metrics = Metrics::new(workers, logs, handshaking);
-        metrics.adopt(&expiry_dates::inventory(
+        metrics.register(&expiry_dates::inventory(
             &snapshot,
             &config.loaded.materials,
         ));

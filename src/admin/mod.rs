@@ -3,13 +3,12 @@
 //! Requests become values of [`Request`], which the process's control loop answers; this module knows
 //! HTTP, who may ask, and limits, and nothing of what it takes to do what is asked.
 
-mod answer;
-mod doors;
-mod gate;
-mod paths;
+mod auth;
+mod commands;
+mod listeners;
 mod places;
+mod response;
 mod serve;
-pub mod settings;
 
 use std::fmt;
 
@@ -17,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
-pub use self::doors::AdminListeners;
+pub use self::listeners::AdminListeners;
 pub use self::serve::Probes;
 
 /// How many requests may wait for the control loop.
@@ -122,7 +121,7 @@ pub type Answer = Result<Value, Refusal>;
 
 /// A request, and where its answer goes.
 #[derive(Debug)]
-pub struct Call {
+pub struct AdminCall {
     /// What is asked.
     pub request: Request,
     /// Takes the answer; whoever asked may have gone.
@@ -131,10 +130,10 @@ pub struct Call {
 
 /// Asks the control loop. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Call>);
+pub struct Handle(mpsc::Sender<AdminCall>);
 
 /// A way to ask, and the end at which the control loop takes the calls.
-pub fn channel() -> (Handle, mpsc::Receiver<Call>) {
+pub fn channel() -> (Handle, mpsc::Receiver<AdminCall>) {
     let (calls, receiver) = mpsc::channel(QUEUE);
     (Handle(calls), receiver)
 }
@@ -144,7 +143,7 @@ impl Handle {
     pub async fn ask(&self, request: Request) -> Answer {
         let ending = || Refusal::new(RefusalKind::Unavailable, "the process is ending");
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.send(Call { request, reply }).await;
+        let sent = self.0.send(AdminCall { request, reply }).await;
         sent.map_err(|_| ending())?;
         answer.await.map_err(|_| ending())?
     }

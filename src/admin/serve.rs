@@ -15,10 +15,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::answer::{self, Refused, Reply};
-use super::gate::Gate;
-use super::paths::{self, Ask, Command};
+use super::auth::Auth;
+use super::commands::{self, Command, Route};
 use super::places::Place;
+use super::response::{self, Refused, Reply};
 use super::{Handle, Refusal, RefusalKind};
 use crate::observe::metrics::Metrics;
 use crate::phase::{Phase, PhaseRx};
@@ -51,14 +51,14 @@ pub struct Probes {
 
 /// A listener's rules, and who answers.
 #[derive(Debug)]
-pub(super) struct Door {
-    pub(super) gate: Gate,
+pub(super) struct AdminService {
+    pub(super) auth: Auth,
     pub(super) probes: Probes,
     /// Absent where only metrics are shown.
     pub(super) control: Option<Handle>,
 }
 
-impl Door {
+impl AdminService {
     /// Serves one connection. What goes wrong on it is its peer's business alone.
     pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
         let deadline = Instant::now() + REQUEST;
@@ -96,23 +96,23 @@ impl Door {
             let message = "a body comes with Content-Length, and without Transfer-Encoding";
             return Err(Refused::new(StatusCode::LENGTH_REQUIRED, message));
         }
-        self.gate.admit(&head)?;
-        let ask = paths::find(&head.method, path(&head)?, self.control.is_some())?;
-        let is_probe = matches!(ask, Ask::Health | Ask::Ready);
+        self.auth.admit(&head)?;
+        let ask = commands::find(&head.method, path(&head)?, self.control.is_some())?;
+        let is_probe = matches!(ask, Route::Health | Route::Ready);
         if place.only_probes && !is_probe {
             return Err(Refused::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many requests at a time: only /healthz and /readyz are answered now",
             ));
         }
-        if !matches!(ask, Ask::Control(_)) {
+        if !matches!(ask, Route::Control(_)) {
             place.has_asked();
         }
         match ask {
-            Ask::Health => Ok(answer::text(StatusCode::OK, "alive")),
-            Ask::Ready => Ok(self.ready()),
-            Ask::Metrics => Ok(answer::metrics(self.probes.metrics.render())),
-            Ask::Control(command) => {
+            Route::Health => Ok(response::text(StatusCode::OK, "alive")),
+            Route::Ready => Ok(self.ready()),
+            Route::Metrics => Ok(response::metrics(self.probes.metrics.render())),
+            Route::Control(command) => {
                 let body = whole(body, deadline).await?;
                 place.has_asked();
                 self.ask(command, &body).await
@@ -126,7 +126,7 @@ impl Door {
             Phase::Run => StatusCode::OK,
             Phase::LameDuck | Phase::Drain | Phase::Cut => StatusCode::SERVICE_UNAVAILABLE,
         };
-        answer::text(status, phase.word())
+        response::text(status, phase.word())
     }
 
     async fn ask(&self, command: Command, body: &[u8]) -> Result<Reply, Refused> {
@@ -136,7 +136,7 @@ impl Door {
         };
         let late = || Err(Refusal::new(RefusalKind::Unavailable, "no answer in time"));
         let answer = timeout(ANSWER, control.ask(request)).await;
-        Ok(answer::control(answer.unwrap_or_else(|_| late())))
+        Ok(response::control(answer.unwrap_or_else(|_| late())))
     }
 }
 

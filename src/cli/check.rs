@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, complain, ctl, print, run, start, table};
-use crate::admin::settings::AdminListen;
 use crate::config::compile::{Circumstances, Files, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
@@ -11,6 +10,7 @@ use crate::name::Pattern;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
+use crate::snapshot::admin::AdminListen;
 use crate::tls::pair::stem;
 use crate::tls::sessions::Sessions;
 

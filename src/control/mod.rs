@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::info;
 
 use self::recheck::DrainSchedule;
-use crate::admin::{Answer, Call, Refusal, RefusalKind, Request};
+use crate::admin::{AdminCall, Answer, Refusal, RefusalKind, Request};
 use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
@@ -65,7 +65,7 @@ pub(crate) struct Control {
 /// Those who ask something of the process.
 pub(crate) struct Inputs {
     pub(crate) signals: Signals,
-    pub(crate) calls: mpsc::Receiver<Call>,
+    pub(crate) calls: mpsc::Receiver<AdminCall>,
     pub(crate) changes: mpsc::Receiver<Scope>,
     pub(crate) origin_events: OriginEvents,
 }
@@ -103,8 +103,8 @@ impl Control {
     }
 
     /// Does what is inputs, or sees to it that it is done and answered.
-    pub(crate) fn answer(&mut self, call: Call) -> Next {
-        let Call { request, reply } = call;
+    pub(crate) fn answer(&mut self, call: AdminCall) -> Next {
+        let AdminCall { request, reply } = call;
         if reply.is_closed() {
             // Whoever asked has given up, and was told that it is not done.
             return Next::GoOn;

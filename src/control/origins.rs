@@ -16,7 +16,7 @@ use crate::health::Checks;
 use crate::observe::access_log::{AccessRecord, Place};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
-use crate::observe::metrics::OriginStanding;
+use crate::observe::metrics::OriginGauge;
 use crate::outcome::Reason;
 use crate::relay::Command;
 use crate::snapshot::Snapshot;
@@ -136,24 +136,24 @@ impl Control {
     /// Shows how the origins stand to whoever counts.
     pub(crate) fn count_origins(&self) {
         let snapshot = self.live.load();
-        let mut standings = BTreeMap::new();
+        let mut gauges = BTreeMap::new();
         for upstream in &snapshot.upstreams {
             let upstream = &upstream.origins;
             for origin in &upstream.members {
-                let standing = OriginStanding {
+                let gauge = OriginGauge {
                     upstream: Arc::clone(&upstream.name),
                     origin: Arc::clone(&origin.name),
                     usable: 0,
                     connections: 0,
                 };
-                standings.insert((&*upstream.name, &*origin.name), standing);
+                gauges.insert((&*upstream.name, &*origin.name), gauge);
             }
         }
         let list = self.origins.roster.list();
         let is_up = |status: &&OriginStatus| state(status) == "up";
         let well: HashSet<_> = list.iter().filter(is_up).map(|s| &s.upstream).collect();
         for status in &list {
-            let Some(standing) = standings.get_mut(&(&*status.upstream, &*status.origin)) else {
+            let Some(gauge) = gauges.get_mut(&(&*status.upstream, &*status.origin)) else {
                 continue;
             };
             // Who is ejected is better than nobody.
@@ -162,10 +162,10 @@ impl Control {
                 "ejected" => !well.contains(&status.upstream),
                 _ => false,
             };
-            standing.usable += usize::from(usable);
-            standing.connections += status.live;
+            gauge.usable += usize::from(usable);
+            gauge.connections += status.live;
         }
-        self.metrics.stand(standings.into_values().collect());
+        self.metrics.set_origins(gauges.into_values().collect());
     }
 
     /// How the origins are.

@@ -24,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     (
         "snapshot",
         &[
-            "admin::settings",
+            "snapshot::admin",
             "health",
             "transport",
             "observe",
@@ -76,7 +76,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     (
         "config",
         &[
-            "admin::settings",
+            "snapshot::admin",
             "health",
             "transport",
             "name",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::admin::settings::socket_in;
+use crate::snapshot::admin::socket_in;
 
 /// Longer than the process takes to answer anything.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Compiler;
-use crate::admin::settings::{self, AdminListen, AdminSettings, Token};
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
+use crate::snapshot::admin::{self, AdminListen, AdminSettings, Token};
 use crate::tls::material::file::{Contents, Exposed, MaterialError};
 
 impl Compiler<'_> {
@@ -18,7 +18,7 @@ impl Compiler<'_> {
         let listen = match &spec.listen {
             None => std::env::var("RUNTIME_DIRECTORY")
                 .ok()
-                .and_then(|all| settings::socket_in(&all))
+                .and_then(|all| admin::socket_in(&all))
                 .map(|path| self.unix(path)),
             Some(listen) => Some(match &listen.value {
                 AdminAddress::Unix(path) => self.unix(self.resolve(path)),

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
-use crate::admin::settings::Token;
 use crate::config::looks::Looks;
 use crate::config::reader::problem::{Problem, Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
+use crate::snapshot::admin::Token;
 use crate::tls::certificates::Certificate;
 use crate::tls::material;
 use crate::tls::material::directory;

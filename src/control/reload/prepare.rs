@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::admin::settings::AdminSettings;
 use crate::config::Severity;
 use crate::config::compile::{Circumstances, Files, Purpose};
 use crate::config::load::{Loaded, Source};
@@ -11,6 +10,7 @@ use crate::config::spec::Spec;
 use crate::control::rlimit;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
+use crate::snapshot::admin::AdminSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
 use crate::tls::sessions::Sessions;
 

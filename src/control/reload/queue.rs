@@ -217,7 +217,7 @@ impl Control {
         let changes = self.running.changes(&old, &prepared, &self.context.table);
         let materials = &prepared.loaded.materials;
         let inventory = expiry_dates::inventory(&prepared.snapshot, materials);
-        self.metrics.adopt(&inventory);
+        self.metrics.register(&inventory);
         self.origins.apply(&prepared.snapshot);
         self.count_origins();
         let snapshot = self.live.swap(prepared.snapshot);

@@ -27,7 +27,7 @@ impl Shard {
         self.endpoints.load_full()
     }
 
-    pub(super) fn adopt(&self, endpoints: &[(Arc<str>, Vec<Arc<str>>)]) {
+    pub(super) fn register(&self, endpoints: &[(Arc<str>, Vec<Arc<str>>)]) {
         let mut next = Endpoints::clone(&self.endpoints.load());
         for (name, routes) in endpoints {
             let known = next.get(name);
@@ -44,7 +44,7 @@ impl Shard {
 /// What one worker counts of one endpoint. A clone counts in the same places.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointCounts {
-    door: Arc<DoorCounts>,
+    listener: Arc<ListenerCounts>,
     /// Of connections that reached no route.
     unrouted: Arc<RouteCounts>,
     routes: HashMap<Arc<str>, Arc<RouteCounts>>,
@@ -53,8 +53,8 @@ pub struct EndpointCounts {
 impl EndpointCounts {
     /// A connection was accepted.
     pub fn begin(&self) {
-        self.door.begun.fetch_add(1, Ordering::Relaxed);
-        self.door.live.fetch_add(1, Ordering::Relaxed);
+        self.listener.begun.fetch_add(1, Ordering::Relaxed);
+        self.listener.live.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A handshake with its client is done.
@@ -62,7 +62,7 @@ impl EndpointCounts {
         let handshake = HANDSHAKES
             .iter()
             .position(|known| Some(known.0) == facts.version && known.1 == facts.resumed);
-        if let Some(count) = handshake.and_then(|index| self.door.handshakes.get(index)) {
+        if let Some(count) = handshake.and_then(|index| self.listener.handshakes.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -82,7 +82,7 @@ impl EndpointCounts {
         if down > 0 {
             counts.down.fetch_add(down, Ordering::Relaxed);
         }
-        self.door.live.fetch_sub(1, Ordering::Relaxed);
+        self.listener.live.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) const HANDSHAKES: [(&str, bool); 4] = [
 ];
 
 #[derive(Debug, Default)]
-struct DoorCounts {
+struct ListenerCounts {
     begun: AtomicU64,
     live: AtomicU64,
     handshakes: [AtomicU64; HANDSHAKES.len()],
@@ -169,9 +169,9 @@ pub(super) struct EndpointTotals {
 
 impl EndpointTotals {
     pub(super) fn add(&mut self, counts: &EndpointCounts) {
-        self.begun += counts.door.begun.load(Ordering::Relaxed);
-        self.live += counts.door.live.load(Ordering::Relaxed);
-        for (total, count) in self.handshakes.iter_mut().zip(&counts.door.handshakes) {
+        self.begun += counts.listener.begun.load(Ordering::Relaxed);
+        self.live += counts.listener.live.load(Ordering::Relaxed);
+        for (total, count) in self.handshakes.iter_mut().zip(&counts.listener.handshakes) {
             *total += count.load(Ordering::Relaxed);
         }
         self.unrouted.add(&counts.unrouted);

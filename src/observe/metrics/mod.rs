@@ -73,7 +73,7 @@ pub struct AuthorityEnd {
 
 /// How an origin stands, all of its addresses together.
 #[derive(Clone, Debug)]
-pub struct OriginStanding {
+pub struct OriginGauge {
     /// The upstream's name.
     pub upstream: Arc<str>,
     /// The origin's name.
@@ -116,7 +116,7 @@ pub struct Metrics {
     reloads: [AtomicU64; ReloadResult::ALL.len()],
     /// Of the present generation: what it counts is with the shards.
     inventory: ArcSwap<Inventory>,
-    origins: ArcSwap<Vec<OriginStanding>>,
+    origins: ArcSwap<Vec<OriginGauge>>,
     logs: Vec<(&'static str, Sink)>,
     handshakes: Handshakes,
 }
@@ -152,15 +152,15 @@ impl Metrics {
     /// Makes room for what a generation of the configuration counts; to be called before it takes
     /// connections. What left the configuration stays, as a counter that vanishes is a hole in every
     /// sum.
-    pub fn adopt(&self, inventory: &Inventory) {
+    pub fn register(&self, inventory: &Inventory) {
         for shard in &self.shards {
-            shard.adopt(&inventory.endpoints);
+            shard.register(&inventory.endpoints);
         }
         self.inventory.store(Arc::new(inventory.clone()));
     }
 
     /// How the origins stand now.
-    pub fn stand(&self, origins: Vec<OriginStanding>) {
+    pub fn set_origins(&self, origins: Vec<OriginGauge>) {
         self.origins.store(Arc::new(origins));
     }
 
@@ -218,10 +218,10 @@ mod tests {
     #[test]
     fn a_connection_that_began_before_a_reload_is_counted_after_it() {
         let metrics = Metrics::new(2, Vec::new(), Vec::new());
-        metrics.adopt(&inventory("edge", &["a"]));
+        metrics.register(&inventory("edge", &["a"]));
         let before = metrics.shard(0).endpoint("edge");
         before.begin();
-        metrics.adopt(&inventory("edge", &["b"]));
+        metrics.register(&inventory("edge", &["b"]));
         let after = metrics.shard(1).endpoint("edge");
         after.begin();
         before.end(Some("a"), &ok(), 3, 4);
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn one_reason_is_counted_apart_by_how_far_it_came_and_whether_it_was_a_fault() {
         let metrics = Metrics::new(1, Vec::new(), Vec::new());
-        metrics.adopt(&inventory("edge", &["a"]));
+        metrics.register(&inventory("edge", &["a"]));
         let edge = metrics.shard(0).endpoint("edge");
         let reset = |stage, fault| {
             edge.begin();
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_name_that_the_configuration_does_not_have_makes_no_series() {
         let metrics = Metrics::new(1, Vec::new(), Vec::new());
-        metrics.adopt(&inventory("edge", &["a"]));
+        metrics.register(&inventory("edge", &["a"]));
         let stray = metrics.shard(0).endpoint("from the wire");
         stray.begin();
         stray.end(Some("also"), &ok(), 1, 1);

@@ -8,12 +8,12 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
-use super::answer::Refused;
-use super::settings::Token;
+use super::response::Refused;
+use crate::snapshot::admin::Token;
 
 /// What a listener demands of a request.
 #[derive(Debug)]
-pub(super) enum Gate {
+pub(super) enum Auth {
     /// Nothing: reading metrics harms nobody.
     Open,
     /// Nothing: the permissions of the socket's file decide.
@@ -23,7 +23,7 @@ pub(super) enum Gate {
     Token(Token),
 }
 
-impl Gate {
+impl Auth {
     pub(super) fn admit(&self, request: &Parts) -> Result<(), Refused> {
         let forbidden = |message| Err(Refused::new(StatusCode::FORBIDDEN, message));
         if request.headers.contains_key(ORIGIN) {

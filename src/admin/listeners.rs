@@ -13,12 +13,12 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use super::Handle;
-use super::gate::Gate;
+use super::auth::Auth;
 use super::places::{self, Places};
-use super::serve::{Door, Probes};
-use super::settings::{AdminListen, AdminSettings, Token};
+use super::serve::{AdminService, Probes};
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};
+use crate::snapshot::admin::{AdminListen, AdminSettings, Token};
 
 const BACKLOG: i32 = 128;
 
@@ -72,7 +72,7 @@ impl AdminListeners {
     /// The addresses listened on, each with a word for what is there.
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let local = |listener: &StdTcpListener| listener.local_addr().map(|a| a.to_string()).ok();
-        let admin = self.admin.as_ref().and_then(|door| match door {
+        let admin = self.admin.as_ref().and_then(|service| match service {
             AdminListener::Unix(.., place) => Some(place.clone()),
             AdminListener::Tcp(listener, _) => local(listener),
         });
@@ -92,29 +92,29 @@ impl AdminListeners {
 
     /// Serves on this thread's runtime, until it ends. A unix socket's file goes with what is returned.
     pub fn open(self, control: &Handle, probes: &Probes) -> io::Result<Option<SocketFile>> {
-        let door = |gate, control: Option<&Handle>| {
-            Arc::new(Door {
-                gate,
+        let service = |auth, control: Option<&Handle>| {
+            Arc::new(AdminService {
+                auth,
                 probes: probes.clone(),
                 control: control.cloned(),
             })
         };
         if let Some(listener) = self.metrics {
             let listener = Listener::Tcp(TcpListener::from_std(listener)?);
-            tokio::spawn(listener.accept_loop(door(Gate::Open, None)));
+            tokio::spawn(listener.accept_loop(service(Auth::Open, None)));
         }
-        let (listener, gate, file) = match self.admin {
+        let (listener, auth, file) = match self.admin {
             None => return Ok(None),
             Some(AdminListener::Unix(listener, file, _)) => {
                 let listener = Listener::Unix(UnixListener::from_std(listener)?);
-                (listener, Gate::File, Some(file))
+                (listener, Auth::File, Some(file))
             }
             Some(AdminListener::Tcp(listener, token)) => {
                 let listener = Listener::Tcp(TcpListener::from_std(listener)?);
-                (listener, Gate::Token(token), None)
+                (listener, Auth::Token(token), None)
             }
         };
-        tokio::spawn(listener.accept_loop(door(gate, Some(control))));
+        tokio::spawn(listener.accept_loop(service(auth, Some(control))));
         Ok(file)
     }
 }
@@ -134,7 +134,7 @@ enum Listener {
 }
 
 impl Listener {
-    async fn accept_loop(self, door: Arc<Door>) {
+    async fn accept_loop(self, service: Arc<AdminService>) {
         let places = Places::default();
         loop {
             let accepted = match &self {
@@ -146,21 +146,21 @@ impl Listener {
                 continue;
             };
             let place = places.take().await;
-            let door = Arc::clone(&door);
+            let service = Arc::clone(&service);
             tokio::spawn(async move {
                 match stream {
                     Stream::Unix(stream) => {
                         let peek = || first_byte(stream.as_fd());
                         let spoken = stream.async_io(Interest::READABLE, peek);
                         if place.has_spoken(spoken).await {
-                            door.serve(stream, &place).await;
+                            service.serve(stream, &place).await;
                         }
                     }
                     Stream::Tcp(stream) => {
                         let peek = || first_byte(stream.as_fd());
                         let spoken = stream.async_io(Interest::READABLE, peek);
                         if place.has_spoken(spoken).await {
-                            door.serve(stream, &place).await;
+                            service.serve(stream, &place).await;
                         }
                     }
                 }

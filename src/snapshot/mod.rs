@@ -3,6 +3,8 @@
 //!
 //! A snapshot holds no number that changes, and no text that still has to be understood.
 
+pub mod admin;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,13 +12,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::admin::settings::AdminSettings;
 use crate::health::HealthPolicy;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, Announce};
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
+use crate::snapshot::admin::AdminSettings;
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::certificates::Certificate;
 use crate::tls::connector::TlsConnector;

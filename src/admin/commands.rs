@@ -5,12 +5,12 @@ use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
-use super::answer::Refused;
+use super::response::Refused;
 use super::{OriginAction, Request};
 
 /// What is asked of a listener.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum Route {
     /// Whether the process lives.
     Health,
     /// Whether it should be sent clients.
@@ -57,12 +57,12 @@ const CHANGING: [(&str, Command); 5] = [
 ];
 
 /// What a request asks for. `control` is whether this listener does more than show metrics.
-pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Ask, Refused> {
+pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, Refused> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let open = match path {
-        "/healthz" => Some(Ask::Health),
-        "/readyz" => Some(Ask::Ready),
-        "/metrics" => Some(Ask::Metrics),
+        "/healthz" => Some(Route::Health),
+        "/readyz" => Some(Route::Ready),
+        "/metrics" => Some(Route::Metrics),
         _ => None,
     };
     if let Some(ask) = open {
@@ -77,8 +77,8 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Ask, Re
         found.map(|(_, command)| *command)
     };
     match (of(&READING), of(&CHANGING)) {
-        (Some(command), _) if reads => Ok(Ask::Control(command)),
-        (_, Some(command)) if *method == Method::POST => Ok(Ask::Control(command)),
+        (Some(command), _) if reads => Ok(Route::Control(command)),
+        (_, Some(command)) if *method == Method::POST => Ok(Route::Control(command)),
         (Some(_), Some(_)) => Err(wrong_method("GET and POST")),
         (Some(_), None) => Err(wrong_method("GET")),
         (None, Some(_)) => Err(wrong_method("POST")),
@@ -250,7 +250,10 @@ mod tests {
         }
         assert_eq!(status(Method::DELETE, "/log-level"), 405);
         assert_eq!(status(Method::POST, "/metrics"), 405);
-        assert_eq!(find(&Method::GET, "/metrics", false).unwrap(), Ask::Metrics);
+        assert_eq!(
+            find(&Method::GET, "/metrics", false).unwrap(),
+            Route::Metrics
+        );
         assert!(find(&Method::GET, "/config", false).is_err());
     }
 
