@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Check, HealthPolicy, http, talk};
+use super::{Check, HealthPolicy, io, request};
 use crate::outcome::{Failure, Fault, Reason};
 use crate::tls::connector::{
     HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
@@ -14,7 +14,7 @@ use crate::transport::Transport;
 use crate::upstream::{self, Address, Member, Verdict};
 
 /// Why a check came to no good end.
-enum Trouble {
+enum CheckError {
     /// The origin's fault, and what it is.
     Origin(Arc<str>),
     /// Ours: it says nothing about the origin.
@@ -32,18 +32,18 @@ pub(super) async fn run(
     let deadline = Instant::now() + policy.timeout;
     let mut transport = match reach(policy, member, deadline, offer).await {
         Ok(transport) => transport,
-        Err(Trouble::Origin(why)) => return tell(Verdict::Unwell(why)),
-        Err(Trouble::Local) => return,
+        Err(CheckError::Origin(why)) => return tell(Verdict::Unwell(why)),
+        Err(CheckError::Local) => return,
     };
     match &policy.check {
         Check::Connect => tell(Verdict::Well),
         Check::Http(request) => {
             let asked = timeout_at(deadline, ask(&mut transport, request, member)).await;
             tell(asked.unwrap_or_else(|_| Verdict::Unwell("no answer in time".into())));
-            talk::hear_out(&mut transport).await;
+            io::drain(&mut transport).await;
         }
     }
-    talk::say_farewell(transport).await;
+    io::say_farewell(transport).await;
 }
 
 /// A connection, over TLS where checks are. As for a client's connection, a handshake that fails while a
@@ -53,7 +53,7 @@ async fn reach(
     member: &Member,
     deadline: Instant,
     offer: Offer,
-) -> Result<Transport, Trouble> {
+) -> Result<Transport, CheckError> {
     let mut transport = connect(policy, member, deadline).await?;
     let Some(tls) = &policy.tls else {
         return Ok(transport);
@@ -75,7 +75,7 @@ async fn connect(
     policy: &HealthPolicy,
     member: &Member,
     deadline: Instant,
-) -> Result<Transport, Trouble> {
+) -> Result<Transport, CheckError> {
     let address = match (&member.address, policy.port) {
         (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
         (address, _) => address.clone(),
@@ -86,17 +86,17 @@ async fn connect(
         Ok(Err(error)) => {
             let reason = upstream::reason_for(&error);
             return Err(match reason.fault() {
-                Some(Fault::Proxy) => Trouble::Local,
-                _ => Trouble::Origin(format!("{reason}: {error}").into()),
+                Some(Fault::Proxy) => CheckError::Local,
+                _ => CheckError::Origin(format!("{reason}: {error}").into()),
             });
         }
-        Err(_) => return Err(trouble(Reason::OriginConnectTimeout)),
+        Err(_) => return Err(error(Reason::OriginConnectTimeout)),
     };
     // A fresh socket takes these few bytes at once.
     if !policy.opening.is_empty()
         && let Err(error) = transport.socket.write_all(policy.opening).await
     {
-        return Err(Trouble::Origin(
+        return Err(CheckError::Origin(
             format!("{}: {error}", Reason::OriginReset).into(),
         ));
     }
@@ -132,36 +132,36 @@ async fn handshake(
         .map_err(|refusal| (refusal, offered))
 }
 
-impl From<OriginRefusal> for Trouble {
+impl From<OriginRefusal> for CheckError {
     fn from(refusal: OriginRefusal) -> Self {
         let reason = refusal.failure.reason;
         match refusal.failure.detail {
             Some(detail) => Self::Origin(format!("{reason}: {detail}").into()),
-            None => trouble(reason),
+            None => error(reason),
         }
     }
 }
 
-fn trouble(reason: Reason) -> Trouble {
-    Trouble::Origin(reason.code().into())
+fn error(reason: Reason) -> CheckError {
+    CheckError::Origin(reason.code().into())
 }
 
 /// Sends the request and judges the status of its answer.
-async fn ask(transport: &mut Transport, request: &http::Request, member: &Member) -> Verdict {
+async fn ask(transport: &mut Transport, request: &request::Request, member: &Member) -> Verdict {
     let cut = |error: std::io::Error| Verdict::Unwell(format!("no answer: {error}").into());
-    if let Err(error) = talk::say(transport, &request.head(&name_of(member))).await {
+    if let Err(error) = io::write(transport, &request.head(&name_of(member))).await {
         return cut(error);
     }
     let mut answer = Vec::new();
     loop {
-        match talk::hear(transport).await {
+        match io::read(transport).await {
             Ok(words) if words.is_empty() => {
                 return Verdict::Unwell("the answer ended before its status".into());
             }
             Ok(words) => answer.extend_from_slice(&words),
             Err(error) => return cut(error),
         }
-        match http::status(&answer) {
+        match request::status(&answer) {
             Ok(Some(status)) => return request.judge(status),
             Ok(None) => {}
             Err(why) => return Verdict::Unwell(why),

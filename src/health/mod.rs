@@ -4,8 +4,8 @@
 //! Knows nothing of connections of clients, nor of the configuration file.
 
 mod check;
-mod http;
-mod talk;
+mod io;
+mod request;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-pub use self::http::{Expect, Request, Role};
+pub use self::request::{Expect, Request, Role};
 use crate::tls::connector::{Offer, TlsConnector};
 use crate::transport::TcpOptions;
 use crate::upstream::{Group, Member, Order, Threshold};
@@ -90,7 +90,7 @@ impl Checks {
         for (group, policy) in upstreams {
             match policy {
                 Some(policy) => {
-                    let round = Round {
+                    let round = Checker {
                         group: Arc::clone(group),
                         policy: Arc::clone(policy),
                         stop: stop.clone(),
@@ -107,13 +107,13 @@ impl Checks {
 
 /// The checks of one upstream.
 #[derive(Clone)]
-struct Round {
+struct Checker {
     group: Arc<Group>,
     policy: Arc<HealthPolicy>,
     stop: watch::Receiver<()>,
 }
 
-impl Round {
+impl Checker {
     /// Keeps one task for each origin, as long as it is one.
     async fn watch_over(mut self) {
         let mut changes = self.group.changes();
@@ -122,7 +122,7 @@ impl Round {
         loop {
             for member in self.group.members() {
                 if checked.insert(member.state.id()) {
-                    tasks.spawn(self.clone().visit(member));
+                    tasks.spawn(self.clone().check_loop(member));
                 }
             }
             tokio::select! {
@@ -145,7 +145,7 @@ impl Round {
     }
 
     /// Checks one origin again and again, one check at a time, until it is no origin any more.
-    async fn visit(mut self, member: Member) -> u64 {
+    async fn check_loop(mut self, member: Member) -> u64 {
         let mut due = Instant::now() + part(FIRST_MAX.min(self.policy.interval / 4), 256);
         let mut offer = Offer::Nothing;
         loop {

@@ -1,6 +1,5 @@
 //! A few words with an origin over a transport, plain or sealed, and a polite end.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -12,7 +11,7 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// Sends all of `words`.
-pub(super) async fn say(transport: &mut Transport, words: &[u8]) -> io::Result<()> {
+pub(super) async fn write(transport: &mut Transport, words: &[u8]) -> std::io::Result<()> {
     let Transport { socket, tls, .. } = transport;
     let Some(tls) = tls else {
         return socket.write_all(words).await;
@@ -22,12 +21,12 @@ pub(super) async fn say(transport: &mut Transport, words: &[u8]) -> io::Result<(
         encrypted.map(|()| scratch.output.filled().to_vec())
     });
     socket
-        .write_all(&encrypted.map_err(io::Error::other)?)
+        .write_all(&encrypted.map_err(std::io::Error::other)?)
         .await
 }
 
 /// What the origin says next; empty at its end.
-pub(super) async fn hear(transport: &mut Transport) -> io::Result<Vec<u8>> {
+pub(super) async fn read(transport: &mut Transport) -> std::io::Result<Vec<u8>> {
     loop {
         if !transport.prefetched.is_empty() {
             return Ok(std::mem::take(&mut transport.prefetched));
@@ -36,7 +35,7 @@ pub(super) async fn hear(transport: &mut Transport) -> io::Result<Vec<u8>> {
             return Ok(Vec::new());
         }
         transport.socket.readable().await?;
-        let (ended, replies) = read(transport)?;
+        let (ended, replies) = read_some(transport)?;
         // Such as the answer to a key update.
         transport.socket.write_all(&replies).await?;
         if ended && transport.prefetched.is_empty() {
@@ -46,7 +45,7 @@ pub(super) async fn hear(transport: &mut Transport) -> io::Result<Vec<u8>> {
 }
 
 /// Reads what is there into `prefetched`: whether that was the end, and what is to be replied.
-fn read(transport: &mut Transport) -> io::Result<(bool, Vec<u8>)> {
+fn read_some(transport: &mut Transport) -> std::io::Result<(bool, Vec<u8>)> {
     let Transport {
         socket,
         tls,
@@ -57,13 +56,13 @@ fn read(transport: &mut Transport) -> io::Result<(bool, Vec<u8>)> {
             Some(tls) => tls.restore(&mut scratch.input),
             None => Some(0),
         };
-        let start = start.ok_or(io::ErrorKind::InvalidData)?;
+        let start = start.ok_or(std::io::ErrorKind::InvalidData)?;
         let room = scratch.input.get_mut(start..start + FLIGHT_CHUNK);
         let room = room.unwrap_or_default();
         let len = match socket.try_read(room) {
             Ok(0) => return Ok((true, Vec::new())),
             Ok(len) => len,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((false, Vec::new())),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok((false, Vec::new())),
             Err(e) => return Err(e),
         };
         let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
@@ -75,14 +74,14 @@ fn read(transport: &mut Transport) -> io::Result<(bool, Vec<u8>)> {
         let mut budget = Budget::unbounded();
         let decrypted = tls.decrypt(filled, hear, &mut scratch.output, &mut budget);
         match decrypted.end {
-            Some(TlsEnd::Failed(error)) => Err(io::Error::other(error)),
+            Some(TlsEnd::Failed(error)) => Err(std::io::Error::other(error)),
             end => Ok((end.is_some(), scratch.output.filled().to_vec())),
         }
     })
 }
 
 /// Hears the origin out, for as long as `say_farewell` does.
-pub(super) async fn hear_out(transport: &mut Transport) {
+pub(super) async fn drain(transport: &mut Transport) {
     let _ = timeout(FAREWELL_TIME, until_end(transport)).await;
 }
 
@@ -111,7 +110,7 @@ pub(super) async fn say_farewell(mut transport: Transport) {
 async fn until_end(transport: &mut Transport) {
     let mut heard = 0;
     while heard < FAREWELL_BYTES {
-        match hear(transport).await {
+        match read(transport).await {
             Ok(words) if !words.is_empty() => heard += words.len(),
             _ => return,
         }
