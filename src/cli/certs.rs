@@ -12,7 +12,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Exit, complain, print};
+use super::{Exit, eprint_line, print};
 use crate::name::Pattern;
 use crate::tls::info::hex;
 
@@ -37,7 +37,7 @@ pub(super) fn main(args: &Args) -> Exit {
     match write_all(&args.out, &args.names) {
         Ok(report) => print(&report),
         Err(error) => {
-            complain(&format!("reseal: {error}"));
+            eprint_line(&format!("reseal: {error}"));
             Exit::Bad
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, complain, ctl, print, run, start, table};
-use crate::config::compile::{Circumstances, Files, Materials, Purpose};
+use super::{Exit, ctl, eprint_line, print, run, start, table};
+use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
 use crate::name::Pattern;
@@ -44,14 +44,14 @@ pub(super) fn main(args: &Args) -> Exit {
     };
     let loaded = match load::file(
         &path,
-        Circumstances::first(files, Purpose::Look, &Sessions::default()),
+        LoadOptions::first(files, Purpose::Look, &Sessions::default()),
     ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };
     let problems = &loaded.problems;
     if !problems.is_empty() {
-        complain(&loaded.report());
+        eprint_line(&loaded.report());
     }
     if problems.has_errors() || (args.strict && problems.has_warnings()) {
         return Exit::Bad;
@@ -95,8 +95,8 @@ fn against_running(path: &Path, loaded: &Loaded) -> Exit {
     let token = token.map(|file| path.with_file_name("").join(&***file));
     match ctl::plan(path, admin, token) {
         Ok(plan) => print(&plan),
-        Err(complaint) => {
-            complain(&format!("reseal: {complaint}"));
+        Err(invalid) => {
+            eprint_line(&format!("reseal: {invalid}"));
             Exit::Bad
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::{Exit, complain, print, run, start};
-use crate::config::compile::{Circumstances, Files, Purpose};
+use super::{Exit, eprint_line, print, run, start};
+use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{self, Spec, load};
 use crate::connection::decision;
 use crate::name::Name;
@@ -58,13 +58,13 @@ pub(super) fn main(args: &Args) -> Exit {
     let sessions = Sessions::default();
     let loaded = match load::file(
         &path,
-        Circumstances::first(Files::Read, Purpose::Look, &sessions),
+        LoadOptions::first(Files::Read, Purpose::Look, &sessions),
     ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };
     let (Some(spec), Some(snapshot)) = (&loaded.spec, &loaded.snapshot) else {
-        complain(&loaded.report());
+        eprint_line(&loaded.report());
         return Exit::Refused;
     };
     match explain(args, spec, snapshot) {
@@ -76,8 +76,8 @@ pub(super) fn main(args: &Args) -> Exit {
                 Exit::Bad
             }
         }
-        Err(complaint) => {
-            complain(&format!("reseal: {complaint}"));
+        Err(invalid) => {
+            eprint_line(&format!("reseal: {invalid}"));
             Exit::Refused
         }
     }

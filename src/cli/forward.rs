@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, complain, start};
+use super::{Exit, eprint_line, start};
 use crate::config::load::Source;
 use crate::server::StopMode;
 
@@ -42,8 +42,8 @@ pub(super) struct Args {
 pub(super) fn main(args: &Args) -> Exit {
     let text = match configuration(args) {
         Ok(text) => text,
-        Err(complaint) => {
-            complain(&format!("reseal: {complaint}"));
+        Err(invalid) => {
+            eprint_line(&format!("reseal: {invalid}"));
             return Exit::Refused;
         }
     };

@@ -123,7 +123,7 @@ fn print(text: &str) -> Exit {
 }
 
 /// Writes a line to standard error, whose loss nobody could be told of.
-fn complain(text: &str) {
+fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, complain, start};
+use super::{Exit, eprint_line, start};
 use crate::config::load::Source;
 use crate::server::StopMode;
 
@@ -38,7 +38,7 @@ pub(super) fn find(named: Option<&Path>) -> Option<PathBuf> {
     }
     let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     if found.is_none() {
-        complain(
+        eprint_line(
             "reseal: no configuration file: neither --config nor RESEAL_CONFIG names one, and there is no\n\
              ./config.yaml and no /etc/reseal/config.yaml\n\
              \n\

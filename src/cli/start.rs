@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{Exit, complain};
+use super::{Exit, eprint_line};
 use crate::config::Severity;
-use crate::config::compile::{Circumstances, Files, Purpose};
+use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
 use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
@@ -18,15 +18,15 @@ use crate::tls::sessions::Sessions;
 pub(super) fn server(source: Source) -> Result<Server, Exit> {
     let sessions = Arc::new(Sessions::default());
     let mut loaded = source
-        .load(Circumstances::first(Files::Read, Purpose::Serve, &sessions))
+        .load(LoadOptions::first(Files::Read, Purpose::Serve, &sessions))
         .map_err(|error| unreadable(source.path(), &error))?;
     let Some(snapshot) = loaded.snapshot.take() else {
-        complain(&loaded.report());
+        eprint_line(&loaded.report());
         return Err(Exit::Refused);
     };
     let log = logging::start(&snapshot.log).map_err(|error| {
         let output = &snapshot.log.output;
-        complain(&format!("reseal: log: {output} cannot be opened: {error}"));
+        eprint_line(&format!("reseal: log: {output} cannot be opened: {error}"));
         Exit::Internal
     })?;
     std::panic::set_hook(Box::new(|panic| {
@@ -68,7 +68,7 @@ fn refuse(error: StartError) -> Exit {
     match error {
         StartError::Bind(errors) => {
             for error in errors {
-                complain(&format!(
+                eprint_line(&format!(
                     "reseal: endpoint `{}`: {}",
                     error.endpoint, error.message
                 ));
@@ -76,17 +76,17 @@ fn refuse(error: StartError) -> Exit {
             Exit::CannotBind
         }
         StartError::Admin(message) => {
-            complain(&format!("reseal: admin: {message}"));
+            eprint_line(&format!("reseal: admin: {message}"));
             Exit::CannotBind
         }
         StartError::Log(output, error) => {
-            complain(&format!(
+            eprint_line(&format!(
                 "reseal: access_log: {output} cannot be opened: {error}"
             ));
             Exit::Internal
         }
         StartError::System(error) => {
-            complain(&format!("reseal: cannot start: {error}"));
+            eprint_line(&format!("reseal: cannot start: {error}"));
             Exit::Internal
         }
     }
@@ -94,7 +94,7 @@ fn refuse(error: StartError) -> Exit {
 
 /// The sentence for a configuration file that cannot be read.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Exit {
-    complain(&format!(
+    eprint_line(&format!(
         "reseal: {}: cannot be read: {error}",
         path.display()
     ));

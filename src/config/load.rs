@@ -4,8 +4,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::compile::{Circumstances, Materials, compile, permissions};
-use super::looks::Looks;
+use super::compile::{LoadOptions, Materials, compile, permissions};
+use super::file_stamps::FileStamps;
 use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
 
@@ -37,10 +37,10 @@ impl Source {
     }
 
     /// Loads what is there now.
-    pub fn load(&self, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
+    pub fn load(&self, options: LoadOptions<'_>) -> io::Result<Loaded> {
         match self {
-            Self::File(path) => file(path, circumstances),
-            Self::Text { text, path, dir } => Ok(text_in(text.clone(), path, dir, circumstances)),
+            Self::File(path) => file(path, options),
+            Self::Text { text, path, dir } => Ok(text_in(text.clone(), path, dir, options)),
         }
     }
 
@@ -73,7 +73,7 @@ pub struct Loaded {
     /// What the files that the snapshot is made of held.
     pub materials: Materials,
     /// How the file looked just before it was read.
-    pub look: Looks,
+    pub stamp: FileStamps,
     /// All that is wrong, and all that is doubtful.
     pub problems: Problems,
 }
@@ -97,8 +97,8 @@ impl Loaded {
 
 /// Loads a file; relative paths in it are relative to its directory. The error is that the file
 /// itself cannot be read.
-pub fn file(path: &Path, circumstances: Circumstances<'_>) -> io::Result<Loaded> {
-    let look = Looks::of([path]);
+pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
+    let stamp = FileStamps::of([path]);
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     let meta = file.metadata()?;
@@ -107,14 +107,14 @@ pub fn file(path: &Path, circumstances: Circumstances<'_>) -> io::Result<Loaded>
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     Ok(Loaded {
-        look,
-        ..understand(text, path, dir, circumstances, Some(&meta))
+        stamp,
+        ..understand(text, path, dir, options, Some(&meta))
     })
 }
 
 /// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
-pub fn text_in(text: String, path: &Path, dir: &Path, circumstances: Circumstances<'_>) -> Loaded {
-    understand(text, path, dir, circumstances, None)
+pub fn text_in(text: String, path: &Path, dir: &Path, options: LoadOptions<'_>) -> Loaded {
+    understand(text, path, dir, options, None)
 }
 
 /// `meta` is of the file that the text was read from, if it was.
@@ -122,7 +122,7 @@ fn understand(
     text: String,
     path: &Path,
     dir: &Path,
-    circumstances: Circumstances<'_>,
+    options: LoadOptions<'_>,
     meta: Option<&Metadata>,
 ) -> Loaded {
     let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
@@ -132,7 +132,7 @@ fn understand(
     }
     let compiled = spec
         .as_ref()
-        .and_then(|spec| compile(spec, dir, circumstances, &mut problems));
+        .and_then(|spec| compile(spec, dir, options, &mut problems));
     let (snapshot, materials) = compiled.unzip();
     Loaded {
         path: path.to_owned(),
@@ -140,7 +140,7 @@ fn understand(
         spec,
         snapshot,
         materials: materials.unwrap_or_default(),
-        look: Looks::default(),
+        stamp: FileStamps::default(),
         problems,
     }
 }

@@ -6,11 +6,10 @@
 //! machinery that it is declared with.
 
 pub mod compile;
+pub mod file_stamps;
 pub mod load;
-pub mod looks;
 pub mod reader;
 pub mod spec;
-pub mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -51,12 +50,12 @@ pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, 
 /// The effective configuration as YAML: every default filled in, variables
 /// expanded. It reads back as an equal [`Spec`].
 pub fn print(spec: &Spec) -> String {
-    print::print(&spec.show())
+    print::print(&spec.render())
 }
 
 /// One part of a configuration as YAML, defaults filled in.
 pub fn shown<T: Read>(part: &T) -> String {
-    print::print(&part.show())
+    print::print(&part.render())
 }
 
 /// The JSON Schema of a file.

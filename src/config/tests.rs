@@ -8,8 +8,8 @@ mod hostile;
 mod values;
 
 use super::reader::address::Listen;
+use super::reader::generic::{AutoOr, Limit};
 use super::reader::read::{Leaf, Read, Reader};
-use super::reader::shapes::{AutoOr, Limit};
 use super::reader::values::{Count, Output};
 use super::{Problems, Spec, print, read, schema, yaml};
 
@@ -176,8 +176,8 @@ fn said<T: Read>(value: &str) -> String {
 /// A value read as a `T` and shown again.
 fn shown<T: Leaf>(value: &str) -> String {
     match T::parse(value) {
-        Ok(parsed) => parsed.show(),
-        Err(complaint) => panic!("{value}: {complaint:?}"),
+        Ok(parsed) => parsed.render(),
+        Err(invalid) => panic!("{value}: {invalid:?}"),
     }
 }
 
@@ -366,8 +366,8 @@ fn anchors_and_merges_work_and_the_map_itself_wins() {
     );
     let tcp = &good(&text).endpoints[0].value.tcp.value.clone();
     assert!(!tcp.nodelay.value);
-    assert_eq!(Leaf::show(&tcp.keepalive.value), "6s");
-    assert_eq!(Leaf::show(&tcp.user_timeout.value), "9s");
+    assert_eq!(Leaf::render(&tcp.keepalive.value), "6s");
+    assert_eq!(Leaf::render(&tcp.user_timeout.value), "9s");
     assert_eq!(
         only(&format!("{SMALL}x-c: {{ <<: 5 }}\n")),
         "f:8:12: error: `<<` takes a map or a list of maps, found a single value"

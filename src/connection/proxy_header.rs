@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 use crate::name::Name;
 use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
-    self, Announce, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, Ssl, Told,
+    self, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, SendHeader, Ssl,
+    TlvSet,
 };
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::info::{self, TlsFacts};
@@ -85,7 +86,7 @@ pub(super) struct HeaderFacts<'a> {
 
 impl HeaderFacts<'_> {
     /// The header for the origin.
-    pub(super) fn header(&self, announce: Announce) -> Result<Vec<u8>, Failure> {
+    pub(super) fn header(&self, announce: SendHeader) -> Result<Vec<u8>, Failure> {
         let path = self.client.socket.local_path().unwrap_or_default();
         let parties = match self.source {
             None => Parties::Unix(path.as_os_str().as_bytes()),
@@ -98,12 +99,12 @@ impl HeaderFacts<'_> {
             }
         };
         match announce {
-            Announce::V1 => Ok(proxy_protocol::encode_v1(&parties)),
-            Announce::V2(told) => self.version_2(&parties, told),
+            SendHeader::V1 => Ok(proxy_protocol::encode_v1(&parties)),
+            SendHeader::V2(told) => self.version_2(&parties, told),
         }
     }
 
-    fn version_2(&self, parties: &Parties<'_>, told: Told) -> Result<Vec<u8>, Failure> {
+    fn version_2(&self, parties: &Parties<'_>, told: TlvSet) -> Result<Vec<u8>, Failure> {
         let alpn = self.alpn();
         let certificate = self.certificate().filter(|_| told.client_cert);
         let common_name = certificate.and_then(info::common_name);

@@ -141,7 +141,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::config::compile::{Circumstances, Files, Purpose};
+    use crate::config::compile::{Files, LoadOptions, Purpose};
     use crate::config::load;
     use crate::tls::sessions::Sessions;
 
@@ -186,8 +186,8 @@ upstreams:
         write("a.key", key.serialize_pem());
         write("config.yaml", TEXT.to_owned());
         let sessions = Sessions::default();
-        let circumstances = Circumstances::first(Files::Read, Purpose::Look, &sessions);
-        let loaded = load::file(&dir.path().join("config.yaml"), circumstances).unwrap();
+        let options = LoadOptions::first(Files::Read, Purpose::Look, &sessions);
+        let loaded = load::file(&dir.path().join("config.yaml"), options).unwrap();
         let snapshot = loaded.snapshot.as_ref().unwrap();
         let after = |days: i64| {
             let due = due(snapshot, &loaded.materials, unix_now() + days * 24 * 3600);

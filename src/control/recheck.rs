@@ -81,7 +81,7 @@ impl DrainSchedule {
     }
 }
 
-/// Looks at the connections that are older than a snapshot, each once: what left the configuration
+/// FileStamps at the connections that are older than a snapshot, each once: what left the configuration
 /// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
 /// that were not established yet are found by a later call.
 pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {

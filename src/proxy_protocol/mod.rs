@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 pub use encode::{ClientCertificate, Facts, Parties, Ssl, TooLong, encode_v2};
-pub use policy::{Accept, Announce, Told};
+pub use policy::{Accept, SendHeader, TlvSet};
 pub use tlv::{Tlv, Tlvs, kind};
 pub use v1::encode as encode_v1;
 

@@ -27,16 +27,16 @@ impl Accept {
 
 /// Which header an upstream's origins get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announce {
+pub enum SendHeader {
     /// Version 1: addresses.
     V1,
     /// Version 2: addresses and facts.
-    V2(Told),
+    V2(TlvSet),
 }
 
 /// Which facts a version 2 header tells, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct TlvSet {
     /// The application protocol.
     pub alpn: bool,
     /// The server name.

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use crate::health::HealthPolicy;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
-use crate::proxy_protocol::{Accept, Announce};
+use crate::proxy_protocol::{Accept, SendHeader};
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
 use crate::snapshot::admin::AdminSettings;
@@ -336,7 +336,7 @@ pub struct Upstream {
     /// TLS towards them; absent where the upstream is used plain.
     pub tls: Option<TlsConnector>,
     /// The PROXY header that origins are sent, if they are sent one.
-    pub send_proxy_protocol: Option<Announce>,
+    pub send_proxy_protocol: Option<SendHeader>,
     /// How they are checked, if they are.
     pub health: Option<Arc<HealthPolicy>>,
     /// What the client sees of an origin that ends without close_notify.

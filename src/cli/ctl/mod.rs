@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::client::{Place, Response};
-use super::{Exit, complain, print};
+use super::{Exit, eprint_line, print};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -153,8 +153,8 @@ impl Command {
 pub(super) fn main(args: &Args) -> Exit {
     match run(args) {
         Ok(text) => print(&text),
-        Err(complaint) => {
-            complain(&format!("reseal: {complaint}"));
+        Err(invalid) => {
+            eprint_line(&format!("reseal: {invalid}"));
             Exit::Bad
         }
     }

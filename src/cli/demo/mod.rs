@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use super::certs::Authority;
-use super::{Exit, complain, print, start};
+use super::{Exit, eprint_line, print, start};
 use crate::config::load::Source;
 use crate::server::{Server, StopMode};
 
@@ -33,16 +33,16 @@ const NAMES: [&str; 4] = [
 ];
 
 pub(super) fn main(args: &Args) -> Exit {
-    let scene = match Scene::set() {
+    let scene = match Setup::set() {
         Ok(scene) => scene,
         Err(error) => {
-            complain(&format!("reseal: the demo cannot be set up: {error}"));
+            eprint_line(&format!("reseal: the demo cannot be set up: {error}"));
             return Exit::Internal;
         }
     };
     match scene.open(args.port) {
         Ok(server) => {
-            let _ = print(&scene.tour(&server));
+            let _ = print(&scene.instructions(&server));
             start::serve(server, StopMode::None)
         }
         Err(exit) => exit,
@@ -50,7 +50,7 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 /// A directory with certificates, removed at the end, and the origins.
-struct Scene {
+struct Setup {
     dir: TempDir,
     plain: SocketAddr,
     /// Of the route that demands a certificate: nobody comes to it by another one.
@@ -58,7 +58,7 @@ struct Scene {
     sealed: SocketAddr,
 }
 
-impl Scene {
+impl Setup {
     fn set() -> io::Result<Self> {
         let mut scene = Self {
             dir: TempDir::with_prefix("reseal-demo-")?,
@@ -86,7 +86,7 @@ impl Scene {
         let path = self.dir.path().join("config.yaml");
         let text = self.configuration(port);
         if let Err(error) = fs::write(&path, &text) {
-            complain(&format!("reseal: {}: {error}", path.display()));
+            eprint_line(&format!("reseal: {}: {error}", path.display()));
             return Err(Exit::Internal);
         }
         start::server(Source::File(path))
@@ -139,7 +139,7 @@ upstreams:
     }
 
     /// What to try, as commands to paste.
-    fn tour(&self, server: &Server) -> String {
+    fn instructions(&self, server: &Server) -> String {
         let at = |name: &str| {
             server
                 .addresses()

@@ -1,6 +1,6 @@
 //! Traps of ALPN: protocols that nobody offers, and clients that are joined to origins of another one.
 
-use super::overlaps::{opens_tls, speaks};
+use super::security_lints::{opens_tls, speaks};
 use crate::config::reader::problem::{Problems, quoted};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::reader::values::Protocol;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Compiler;
 use super::materials::PairPlaces;
-use super::overlaps::opens_tls;
+use super::security_lints::opens_tls;
+use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
 use crate::name::{NameError, Pattern};
@@ -18,7 +18,7 @@ use crate::tls::usage::Presented;
 
 /// The certificates of one endpoint: for routes by the name that a client sends, for the default
 /// route by their own.
-pub(super) struct Store {
+pub(super) struct EndpointCertificates {
     /// Whether all of them were read: only then can it be said that one is missing.
     pub(super) complete: bool,
     /// By the names they cover.
@@ -41,7 +41,7 @@ struct Source {
 }
 
 impl Compiler<'_> {
-    pub(super) fn certificates(&mut self, endpoint: &spec::Endpoint) -> Store {
+    pub(super) fn certificates(&mut self, endpoint: &spec::Endpoint) -> EndpointCertificates {
         let specs = &endpoint.tls.certificates;
         let mut complete = true;
         let mut all = Vec::new();
@@ -70,7 +70,7 @@ impl Compiler<'_> {
         }
         self.keep_needed(endpoint, &mut all);
         self.serves(endpoint.name.as_str(), &all);
-        Store {
+        EndpointCertificates {
             complete,
             by_name: Arc::new(by_name(&all)),
             all,
@@ -80,7 +80,7 @@ impl Compiler<'_> {
     /// When materials are renewed, what a route needs and no certificate has any more stays as it was:
     /// a renewal that went wrong takes down neither its own name nor the other renewals.
     fn keep_needed(&mut self, endpoint: &spec::Endpoint, all: &mut Vec<Arc<Certificate>>) {
-        let before = self.served_before(endpoint.name.as_str()).to_vec();
+        let before = self.previous_served(endpoint.name.as_str()).to_vec();
         let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
         let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
         let needed = names.filter_map(|name| Some((name.at, Pattern::parse(&name.value.0).ok()?)));
@@ -101,7 +101,7 @@ impl Compiler<'_> {
             (Some(name), _) => Some(name.as_str().to_owned()),
             // There is one to take.
             (None, [_]) => None,
-            (None, _) => self.default_before(endpoint.name.as_str()),
+            (None, _) => self.previous_default(endpoint.name.as_str()),
         };
         if let Some(name) = name
             && !all.iter().any(|certificate| certificate.name == name)
@@ -229,7 +229,7 @@ impl Compiler<'_> {
         let has_names = !pair.names.is_empty() || source.names.is_some();
         // Clients that dial an address send no name: the default route presents it to them.
         if !has_names && !by_default {
-            let before = self.pair_before(&source.files);
+            let before = self.previous_pair(&source.files);
             match before.filter(|before| !before.names.is_empty()) {
                 Some(before) => {
                     self.kept(

@@ -9,9 +9,9 @@ use rustls::pki_types::TrustAnchor;
 
 use super::Compiler;
 use crate::config::reader::address::Cidr;
+use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::{Path, Text};
 use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
 use crate::name::Pattern;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Compiler;
-use super::certificates::Store;
-use super::routes::Around;
+use super::certificates::EndpointCertificates;
+use super::routes::EndpointContext;
 use super::upstreams::Upstreams;
 use crate::config::reader::address;
+use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::{Limit, OneOrMany};
 use crate::config::reader::values;
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
 use crate::proxy_protocol::Accept;
@@ -87,7 +87,7 @@ impl Compiler<'_> {
                 .error(spec.routes.at, "an endpoint needs at least one route");
         }
         self.endpoint_tls(spec);
-        let context = Around {
+        let context = EndpointContext {
             endpoint: spec,
             upstreams,
             store: &store,
@@ -238,7 +238,7 @@ fn assemble(
     listen: Vec<Listen>,
     accept: Option<Accept>,
     keepalive: Option<Duration>,
-    store: Store,
+    store: EndpointCertificates,
     routes: RouteTable<Arc<Route>>,
 ) -> Endpoint {
     Endpoint {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::upstreams::given;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
-use crate::config::upkeep::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
+use crate::config::spec::balancing::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
 use crate::health::{self, Expect, HealthPolicy, Request, Role};
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
@@ -13,18 +13,18 @@ use crate::upstream::{Balance, ConnectPolicy, OnGone, Origins, PassivePolicy, Th
 
 pub(super) fn balance(spec: &spec::Upstream) -> Balance {
     match spec.balance.value {
-        upkeep::Balance::RoundRobin => Balance::RoundRobin,
-        upkeep::Balance::LeastConnections => Balance::LeastConnections,
-        upkeep::Balance::RandomTwo => Balance::RandomTwo,
-        upkeep::Balance::SourceHash => Balance::SourceHash,
-        upkeep::Balance::First => Balance::First,
+        balancing::Balance::RoundRobin => Balance::RoundRobin,
+        balancing::Balance::LeastConnections => Balance::LeastConnections,
+        balancing::Balance::RandomTwo => Balance::RandomTwo,
+        balancing::Balance::SourceHash => Balance::SourceHash,
+        balancing::Balance::First => Balance::First,
     }
 }
 
 pub(super) fn on_gone(spec: &spec::Upstream) -> OnGone {
     match spec.resolve.on_gone.value {
-        upkeep::OnGone::Keep => OnGone::Keep,
-        upkeep::OnGone::Drain => OnGone::Drain,
+        balancing::OnGone::Keep => OnGone::Keep,
+        balancing::OnGone::Drain => OnGone::Drain,
     }
 }
 

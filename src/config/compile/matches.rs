@@ -3,7 +3,7 @@
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Compiler;
-use super::routes::Around;
+use super::routes::EndpointContext;
 use super::serving::protocols;
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
@@ -12,7 +12,11 @@ use crate::name::Pattern;
 use crate::route::Match;
 
 impl Compiler<'_> {
-    pub(super) fn fits_protocol(&mut self, context: &Around<'_>, spec: &spec::Route) -> bool {
+    pub(super) fn fits_protocol(
+        &mut self,
+        context: &EndpointContext<'_>,
+        spec: &spec::Route,
+    ) -> bool {
         let mode = spec.mode.value;
         let plain = matches!(mode, Mode::Forward | Mode::Originate);
         let (protocol, help) = match context.endpoint.protocol.value {
@@ -73,7 +77,7 @@ impl Compiler<'_> {
     /// The names that lead to a route; `None` after their problems were told.
     pub(super) fn patterns(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
     ) -> Option<Vec<(Span, Pattern)>> {
         let matches = &spec.matches;
@@ -115,7 +119,7 @@ impl Compiler<'_> {
     }
 
     /// Keys of a route that its mode makes meaningless.
-    pub(super) fn without_effect(&mut self, context: &Around<'_>, spec: &spec::Route) {
+    pub(super) fn without_effect(&mut self, context: &EndpointContext<'_>, spec: &spec::Route) {
         let mode = spec.mode.value;
         if matches!(mode, Mode::Terminate | Mode::Reencrypt) {
             return self.alpn_without_effect(context, spec);
@@ -145,7 +149,7 @@ impl Compiler<'_> {
     }
 
     /// A route that is chosen by what a client offers, and then negotiates nothing.
-    fn alpn_without_effect(&mut self, context: &Around<'_>, spec: &spec::Route) {
+    fn alpn_without_effect(&mut self, context: &EndpointContext<'_>, spec: &spec::Route) {
         let negotiates = !spec
             .alpn
             .as_ref()

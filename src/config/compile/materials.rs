@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 
 use super::{Compiler, Files};
-use crate::config::looks::Looks;
+use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::{Problem, Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
@@ -28,17 +28,17 @@ use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::crl::{self, RevocationList, RevocationLists};
 
 /// The contents of files, by their paths; `None` for one whose problem was told.
-type Shelf<K, V> = HashMap<K, Option<V>>;
+type Cache<K, V> = HashMap<K, Option<V>>;
 
 /// What the files of one configuration held.
 #[derive(Clone, Debug, Default)]
 pub struct Materials {
-    roots: Shelf<Vec<PathBuf>, Arc<Authorities>>,
-    lists: Shelf<Vec<PathBuf>, Arc<RevocationLists>>,
-    pairs: Shelf<PairFiles, Arc<Pair>>,
-    secrets: Shelf<PathBuf, TicketSecret>,
-    directories: Shelf<PathBuf, Vec<directory::Named>>,
-    tokens: Shelf<PathBuf, Token>,
+    roots: Cache<Vec<PathBuf>, Arc<Authorities>>,
+    lists: Cache<Vec<PathBuf>, Arc<RevocationLists>>,
+    pairs: Cache<PairFiles, Arc<Pair>>,
+    secrets: Cache<PathBuf, TicketSecret>,
+    directories: Cache<PathBuf, Vec<directory::Named>>,
+    tokens: Cache<PathBuf, Token>,
     system: Option<Option<Arc<Authorities>>>,
     /// What each endpoint has presented.
     served: HashMap<String, Vec<Arc<Certificate>>>,
@@ -46,7 +46,7 @@ pub struct Materials {
     defaults: HashMap<String, String>,
     /// What could not be used as it is now, so that what was there before stays.
     stale: Vec<String>,
-    looks: Looks,
+    stamps: FileStamps,
 }
 
 /// What is found by its path, or by several.
@@ -140,8 +140,8 @@ impl Materials {
     }
 
     /// How these looked just before they were read.
-    pub const fn looks(&self) -> &Looks {
-        &self.looks
+    pub const fn stamps(&self) -> &FileStamps {
+        &self.stamps
     }
 
     /// What of them could not be used as it is now, one sentence each: what was there before stays.
@@ -181,23 +181,23 @@ impl Materials {
 }
 
 impl Compiler<'_> {
-    /// The content of `key` on a shelf, read now unless it was read before. When materials are renewed
+    /// The content of `key` on a cache, read now unless it was read before. When materials are renewed
     /// and it cannot be read, the old content stays.
     fn material<K: Key, V: Clone>(
         &mut self,
         at: Span,
-        shelf: fn(&mut Materials) -> &mut Shelf<K, V>,
+        cache: fn(&mut Materials) -> &mut Cache<K, V>,
         key: K,
         read: impl FnOnce(&mut Problems) -> Result<V, Misread>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
         }
-        if let Some(known) = shelf(&mut self.materials).get(&key) {
+        if let Some(known) = cache(&mut self.materials).get(&key) {
             return known.clone();
         }
         for path in key.paths() {
-            self.materials.looks.at(path);
+            self.materials.stamps.at(path);
         }
         let guarded = |compiler: &mut Self| {
             let mut paths = key.paths();
@@ -207,7 +207,7 @@ impl Compiler<'_> {
             Ok(found) => Some(found),
             Err(Misread { at: own, error }) => {
                 let at = own.unwrap_or(at);
-                let kept = self.kept.as_mut().and_then(|kept| shelf(kept).remove(&key));
+                let kept = self.kept.as_mut().and_then(|kept| cache(kept).remove(&key));
                 let kept = kept.flatten();
                 let problem = if kept.is_some() {
                     self.kept(at, error.message)
@@ -220,7 +220,7 @@ impl Compiler<'_> {
                 kept
             }
         };
-        shelf(&mut self.materials).insert(key, found.clone());
+        cache(&mut self.materials).insert(key, found.clone());
         found
     }
 
@@ -338,7 +338,7 @@ impl Compiler<'_> {
     }
 
     /// What a pair of files held before, when materials are renewed.
-    pub(super) fn pair_before(&self, files: &PairFiles) -> Option<Arc<Pair>> {
+    pub(super) fn previous_pair(&self, files: &PairFiles) -> Option<Arc<Pair>> {
         self.kept.as_ref()?.pairs.get(files)?.clone()
     }
 
@@ -349,7 +349,7 @@ impl Compiler<'_> {
     }
 
     /// What an endpoint presented before, when materials are renewed.
-    pub(super) fn served_before(&self, endpoint: &str) -> &[Arc<Certificate>] {
+    pub(super) fn previous_served(&self, endpoint: &str) -> &[Arc<Certificate>] {
         let served = self
             .kept
             .as_ref()
@@ -358,7 +358,7 @@ impl Compiler<'_> {
     }
 
     /// The name of the certificate that an endpoint's default route had, when materials are renewed.
-    pub(super) fn default_before(&self, endpoint: &str) -> Option<String> {
+    pub(super) fn previous_default(&self, endpoint: &str) -> Option<String> {
         self.kept.as_ref()?.defaults.get(endpoint).cloned()
     }
 

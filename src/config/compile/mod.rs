@@ -12,14 +12,14 @@ mod endpoints;
 mod health;
 mod matches;
 mod materials;
-mod overlaps;
+mod no_effect_lints;
 pub(super) mod permissions;
 mod presented;
 mod process;
 mod proxy_protocol;
 mod routes;
+mod security_lints;
 mod serving;
-mod unused;
 mod upstreams;
 
 use std::collections::HashSet;
@@ -54,7 +54,7 @@ pub enum Purpose {
 
 /// What a configuration is compiled with, besides its text.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+pub struct LoadOptions<'a> {
     /// Whether files are read.
     pub files: Files,
     /// What it is compiled for.
@@ -66,7 +66,7 @@ pub struct Circumstances<'a> {
     pub sessions: &'a Sessions,
 }
 
-impl<'a> Circumstances<'a> {
+impl<'a> LoadOptions<'a> {
     /// Those of a first reading: nothing was there before.
     pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
         Self {
@@ -83,26 +83,26 @@ impl<'a> Circumstances<'a> {
 pub fn compile(
     spec: &Spec,
     dir: &Path,
-    circumstances: Circumstances<'_>,
+    options: LoadOptions<'_>,
     problems: &mut Problems,
 ) -> Option<(Snapshot, Materials)> {
     let mut compiler = Compiler {
         spec,
         dir,
-        files: circumstances.files,
-        purpose: circumstances.purpose,
+        files: options.files,
+        purpose: options.purpose,
         seen_directories: HashSet::new(),
-        sessions: circumstances.sessions,
+        sessions: options.sessions,
         ticket_secrets: Vec::new(),
-        kept: circumstances.kept.cloned(),
+        kept: options.kept.cloned(),
         materials: Materials::default(),
         problems,
     };
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     cycles::find(spec, compiler.problems);
-    overlaps::origins(spec, compiler.problems);
-    overlaps::vaults(spec, compiler.problems);
-    unused::settings(spec, compiler.problems);
+    security_lints::origins(spec, compiler.problems);
+    security_lints::vaults(spec, compiler.problems);
+    no_effect_lints::settings(spec, compiler.problems);
     compiler.socket_directories();
     alpn::unregistered(spec, compiler.problems);
     alpn::unforwarded(spec, compiler.problems);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::reader::shapes::AutoOr;
+use crate::config::reader::generic::AutoOr;
 use crate::config::reader::values;
 use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat, Watch};
 use crate::observe::access_log::AccessLogSettings;

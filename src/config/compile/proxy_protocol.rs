@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::config::reader::address::Listen;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, HeaderVersion, Told as Word};
-use crate::proxy_protocol::{Accept, Announce, Told};
+use crate::proxy_protocol::{Accept, SendHeader, TlvSet};
 
 impl Compiler<'_> {
     /// The peers of an endpoint that have to send a header.
@@ -38,7 +38,7 @@ impl Compiler<'_> {
     pub(super) fn send_proxy_protocol(
         &mut self,
         spec: &Located<spec::SendProxyProtocol>,
-    ) -> Option<Announce> {
+    ) -> Option<SendHeader> {
         let version = spec.version.value;
         if version != HeaderVersion::V2
             && let Some(first) = spec.tlvs.first()
@@ -48,7 +48,7 @@ impl Compiler<'_> {
                 .help("write `version: v2`");
         }
         let has = |word: Word| spec.tlvs.iter().any(|tlv| tlv.value == word);
-        let told = Told {
+        let told = TlvSet {
             alpn: has(Word::Alpn),
             authority: has(Word::Authority),
             ssl: has(Word::Ssl),
@@ -63,8 +63,8 @@ impl Compiler<'_> {
         }
         match version {
             HeaderVersion::Off => None,
-            HeaderVersion::V1 => Some(Announce::V1),
-            HeaderVersion::V2 => Some(Announce::V2(told)),
+            HeaderVersion::V1 => Some(SendHeader::V1),
+            HeaderVersion::V2 => Some(SendHeader::V2(told)),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::certificates::Store;
-use super::overlaps::{Demands, opens_tls};
-use super::serving::{self, Reached};
+use super::certificates::EndpointCertificates;
+use super::security_lints::{Demands, opens_tls};
+use super::serving::{self, RouteKind};
 use super::upstreams::Upstreams;
 use super::{Compiler, Files};
 use crate::config::reader::problem::{Span, quoted, quoted_list};
@@ -18,10 +18,10 @@ use crate::tls::Versions;
 use crate::tls::certificates::CertificateChoice;
 
 /// What a route is compiled within.
-pub(super) struct Around<'a> {
+pub(super) struct EndpointContext<'a> {
     pub(super) endpoint: &'a Located<spec::Endpoint>,
     pub(super) upstreams: &'a Upstreams,
-    pub(super) store: &'a Store,
+    pub(super) store: &'a EndpointCertificates,
     pub(super) versions: Versions,
 }
 
@@ -35,7 +35,10 @@ struct Seen<'a> {
 type SeenRoutes<'a> = HashMap<Option<Pattern>, Vec<Seen<'a>>>;
 
 impl Compiler<'_> {
-    pub(super) fn routes(&mut self, context: &Around<'_>) -> Option<RouteTable<Arc<Route>>> {
+    pub(super) fn routes(
+        &mut self,
+        context: &EndpointContext<'_>,
+    ) -> Option<RouteTable<Arc<Route>>> {
         let mut table = RouteTable::default();
         let mut seen = SeenRoutes::new();
         let mut names = HashMap::new();
@@ -59,7 +62,7 @@ impl Compiler<'_> {
     /// Adds one route to the table; `None` after its problems were told.
     fn route<'s>(
         &mut self,
-        context: &Around<'s>,
+        context: &EndpointContext<'s>,
         spec: &'s Located<spec::Route>,
         table: &mut RouteTable<Arc<Route>>,
         seen: &mut SeenRoutes<'s>,
@@ -97,7 +100,7 @@ impl Compiler<'_> {
             spec,
             upstream,
             mode?,
-            Reached::ByName,
+            RouteKind::ByName,
         ));
         if tcp {
             table.add_default(when, route);
@@ -111,7 +114,7 @@ impl Compiler<'_> {
 
     fn route_upstream(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         spec: &spec::Route,
     ) -> Option<Arc<Upstream>> {
         let name = spec.upstream.as_str();
@@ -127,7 +130,7 @@ impl Compiler<'_> {
     /// could choose among.
     fn reachable<'s>(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         at: Span,
         pattern: Option<&Pattern>,
         spec: &'s spec::Route,
@@ -169,7 +172,7 @@ impl Compiler<'_> {
     /// Tells of a terminating route whose name has no certificate.
     fn covered(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         at: Span,
         pattern: Option<&Pattern>,
         spec: &spec::Route,
@@ -220,7 +223,7 @@ impl Compiler<'_> {
     /// The route for absent and unknown names: a route of its own, with its own certificate.
     fn default_route(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         default: &Located<spec::DefaultRoute>,
         table: &mut RouteTable<Arc<Route>>,
     ) -> Option<()> {
@@ -238,7 +241,7 @@ impl Compiler<'_> {
         let when = self.route_match(&spec.matches)?;
         let upstream = context.upstreams.get(spec.upstream.as_str())?.clone()?;
         let mode = self.mode(context, spec, certificate)?;
-        let route = serving::route(context, spec, upstream, mode, Reached::ByDefault);
+        let route = serving::route(context, spec, upstream, mode, RouteKind::ByDefault);
         table.add_default(when, Arc::new(route));
         Some(())
     }

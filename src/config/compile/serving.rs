@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::{CipherSuite, NamedGroup};
 
 use super::Compiler;
-use super::routes::Around;
+use super::routes::EndpointContext;
 use super::upstreams::on_truncation;
+use crate::config::reader::generic::{Limit, OffOr, OneOrMany};
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::{Limit, OffOr, OneOrMany};
 use crate::config::reader::values;
 use crate::config::spec::{self, Group, Mode};
 use crate::name::Pattern;
@@ -22,7 +22,7 @@ use crate::tls::verify::client::ClientAuth;
 
 /// How clients come to a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reached {
+pub(super) enum RouteKind {
     /// By a name of its own; on `protocol: tcp`, where there are no names, too.
     ByName,
     /// Because no route owns their name.
@@ -31,11 +31,11 @@ pub(super) enum Reached {
 
 /// A route of finished parts.
 pub(super) fn route(
-    context: &Around<'_>,
+    context: &EndpointContext<'_>,
     spec: &spec::Route,
     upstream: Arc<Upstream>,
     mode: snapshot::Mode,
-    reached: Reached,
+    kind: RouteKind,
 ) -> Route {
     let (own, general) = (&spec.timeouts, &context.endpoint.timeouts);
     let limit = |own: &Option<Located<Limit<values::Duration>>>, general| {
@@ -46,7 +46,7 @@ pub(super) fn route(
         name: spec.name.as_str().into(),
         mode,
         upstream,
-        named: reached == Reached::ByName,
+        named: kind == RouteKind::ByName,
         client_timeout: own.client.as_ref().unwrap_or(&general.client).0,
         origin_timeout: own.origin.as_ref().unwrap_or(&general.origin).0,
         idle: limit(&own.idle, &general.idle),
@@ -60,7 +60,7 @@ impl Compiler<'_> {
     /// The mode of a route, with all that TLS needs where it ends here.
     pub(super) fn mode(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
         certificate: CertificateChoice,
     ) -> Option<snapshot::Mode> {
@@ -79,7 +79,7 @@ impl Compiler<'_> {
 
     fn acceptor(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
         certificate: CertificateChoice,
     ) -> Option<TlsAcceptor> {
@@ -112,7 +112,7 @@ impl Compiler<'_> {
     /// certificate.
     fn resumption(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
         client_auth: &ClientAuth,
         certificate: &CertificateChoice,
@@ -146,7 +146,7 @@ impl Compiler<'_> {
     /// The certificate of a terminating default route.
     pub(super) fn default_certificate(
         &mut self,
-        context: &Around<'_>,
+        context: &EndpointContext<'_>,
         default: &Located<spec::DefaultRoute>,
     ) -> Option<CertificateChoice> {
         let all = &context.store.all;
@@ -155,7 +155,7 @@ impl Compiler<'_> {
             return None;
         }
         let endpoint = context.endpoint.name.as_str();
-        let before = self.default_before(endpoint);
+        let before = self.previous_default(endpoint);
         let found = match (&default.certificate, all.as_slice()) {
             (Some(name), _) => all.iter().find(|c| c.name == name.as_str()),
             (None, [only]) => Some(only),

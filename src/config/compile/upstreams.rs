@@ -12,9 +12,9 @@ use super::health::{balance, connect, health, on_gone, passable, passive, seals_
 use super::materials::PairPlaces;
 use super::serving::{groups, once, protocols};
 use crate::config::reader::address::OriginAddress;
+use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::OffOr;
 use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
 use crate::name::Name;
 use crate::relay::OnTruncation;

@@ -2,8 +2,8 @@
 //! rule means. It must not resolve names nor touch a socket.
 
 use super::fields::{Field, Fields, spec};
-use super::print::Shown;
-use super::read::{Complaint, Leaf, Located, Read, Reader};
+use super::print::Rendered;
+use super::read::{Invalid, Leaf, Located, Read, Reader};
 use super::schema::Definitions;
 use super::values::{Name, Path, Permissions, Text, check_text};
 use super::yaml::{Kind, Node};
@@ -45,7 +45,7 @@ impl Listen {
     const WHAT: &str = "an address such as `0.0.0.0:443`";
     const HELP: &str = "`IP:PORT`, `[IPV6]:PORT`, `*:PORT`, `unix:PATH` or `systemd:NAME`";
 
-    fn parse(text: &str, node: &Node) -> Result<Self, Complaint> {
+    fn parse(text: &str, node: &Node) -> Result<Self, Invalid> {
         check_text(text)?;
         if let Some(path) = text.strip_prefix("unix:") {
             let unix = Located {
@@ -62,7 +62,7 @@ impl Listen {
         if let Some(name) = text.strip_prefix("systemd:") {
             return match Name::parse(name) {
                 Ok(name) => Ok(Self::Systemd(name)),
-                Err(_) => Err(Complaint::new("{} does not name a socket").help(Name::RULE)),
+                Err(_) => Err(Invalid::new("{} does not name a socket").help(Name::RULE)),
             };
         }
         if let Some(port) = text.strip_prefix("*:") {
@@ -71,20 +71,20 @@ impl Listen {
         if let Ok(address) = text.parse() {
             return Ok(Self::Ip(address));
         }
-        if let Some(complaint) = ip_without_port(text) {
-            return Err(complaint);
+        if let Some(invalid) = ip_without_port(text) {
+            return Err(invalid);
         }
         Err(match text.rsplit_once(':') {
-            None if parse_port(text).is_ok() => Complaint::new("{} is a port without an address")
+            None if parse_port(text).is_ok() => Invalid::new("{} is a port without an address")
                 .help("`*:PORT` listens on every address")
                 .fix(format!("`*:{text}` listens on every address")),
             Some((host, port)) if host.parse::<IpAddr>().is_ok() || is_bracketed(host) => {
                 parse_port(port)
                     .err()
-                    .unwrap_or_else(|| Complaint::new("{} is not an address"))
+                    .unwrap_or_else(|| Invalid::new("{} is not an address"))
             }
             _ if text == "*" => missing_port(text),
-            _ => Complaint::new("{} is not an address to listen on").help(Self::HELP),
+            _ => Invalid::new("{} is not an address to listen on").help(Self::HELP),
         })
     }
 }
@@ -102,16 +102,16 @@ impl Read for Listen {
         json!({ "anyOf": [text, UnixListen::schema(definitions)] })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
             Self::Unix(UnixListen {
                 unix,
                 permissions: None,
                 owner: None,
                 group: None,
-            }) => Shown::Text(format!("unix:{}", unix.0.to_string_lossy())),
-            Self::Unix(unix) => unix.show(),
-            other => Shown::Text(other.to_string()),
+            }) => Rendered::Text(format!("unix:{}", unix.0.to_string_lossy())),
+            Self::Unix(unix) => unix.render(),
+            other => Rendered::Text(other.to_string()),
         }
     }
 }
@@ -150,7 +150,7 @@ impl Leaf for OriginAddress {
         "an address such as `10.0.0.1:443`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         if let Some(path) = text.strip_prefix("unix:") {
             return unix_path(path).map(Self::Unix);
@@ -159,8 +159,8 @@ impl Leaf for OriginAddress {
             return srv_name(service);
         }
         let text = text.strip_prefix("dns:").unwrap_or(text);
-        if let Some(complaint) = ip_without_port(text) {
-            return Err(complaint);
+        if let Some(invalid) = ip_without_port(text) {
+            return Err(invalid);
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
             return match address.port() {
@@ -173,12 +173,12 @@ impl Leaf for OriginAddress {
         };
         if host.ends_with(['/', ':']) || host.contains("://") {
             return Err(
-                Complaint::new("{} is not an address").help("write `HOST:PORT`, without a scheme")
+                Invalid::new("{} is not an address").help("write `HOST:PORT`, without a scheme")
             );
         }
         if !is_host(host) && host.parse::<IpAddr>().is_err() && !is_bracketed(host) {
             return Err(
-                Complaint::new("{} does not begin with a host name or an IP address")
+                Invalid::new("{} does not begin with a host name or an IP address")
                     .help("`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`"),
             );
         }
@@ -195,7 +195,7 @@ impl Leaf for OriginAddress {
         json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.to_string()
     }
 }
@@ -220,10 +220,10 @@ impl Leaf for Ip {
         "an IP address".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match text.parse() {
             Ok(address) => Ok(Self(address)),
-            Err(_) => Err(Complaint::new("{} is not an IP address")),
+            Err(_) => Err(Invalid::new("{} is not an IP address")),
         }
     }
 
@@ -231,7 +231,7 @@ impl Leaf for Ip {
         json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.to_string()
     }
 }
@@ -245,16 +245,16 @@ impl Leaf for Cidr {
         "a network such as `10.0.0.0/8`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self(address.into()));
         }
         match text.parse::<IpNet>() {
             Ok(network) if network.addr() == network.network() => Ok(Self(network)),
-            Ok(network) => Err(Complaint::new("{} has bits set beyond its prefix")
+            Ok(network) => Err(Invalid::new("{} has bits set beyond its prefix")
                 .help("clear the bits that the prefix does not cover")
                 .fix(format!("did you mean `{}`?", network.trunc()))),
-            Err(_) => Err(Complaint::new("{} is not a network")
+            Err(_) => Err(Invalid::new("{} is not a network")
                 .help("an IP address, or one and a prefix, such as `10.0.0.0/8`")),
         }
     }
@@ -263,66 +263,65 @@ impl Leaf for Cidr {
         json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.to_string()
     }
 }
 
 /// The name of a service (RFC 2782), whose port is in its records.
-fn srv_name(service: &str) -> Result<OriginAddress, Complaint> {
+fn srv_name(service: &str) -> Result<OriginAddress, Invalid> {
     const HELP: &str = "such as `srv:_vault._tcp.example.com`";
     if service.contains(':') {
-        return Err(Complaint::new("{}: the records of a service have the port").help(HELP));
+        return Err(Invalid::new("{}: the records of a service have the port").help(HELP));
     }
     let mut labels = service.split('.');
     let is_marked = |label: Option<&str>| label.is_some_and(|label| label.starts_with('_'));
     if !is_host(service) || !is_marked(labels.next()) || !is_marked(labels.next()) {
-        return Err(Complaint::new("{} does not name a service").help(HELP));
+        return Err(Invalid::new("{} does not name a service").help(HELP));
     }
     Ok(OriginAddress::Srv(service.to_owned()))
 }
 
-pub(super) fn unix_path(path: &str) -> Result<Path, Complaint> {
+pub(super) fn unix_path(path: &str) -> Result<Path, Invalid> {
     if path.is_empty() {
-        return Err(Complaint::new("{} has no path"));
+        return Err(Invalid::new("{} has no path"));
     }
     Path::parse(path)
 }
 
-fn parse_port(text: &str) -> Result<u16, Complaint> {
+fn parse_port(text: &str) -> Result<u16, Invalid> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits => Ok(port),
         _ => {
-            Err(Complaint::new("{} does not end with a port")
-                .help("a port is a number up to 65535"))
+            Err(Invalid::new("{} does not end with a port").help("a port is a number up to 65535"))
         }
     }
 }
 
-fn port_zero() -> Complaint {
-    Complaint::new("{}: nothing can be reached at port 0")
+fn port_zero() -> Invalid {
+    Invalid::new("{}: nothing can be reached at port 0")
 }
 
-fn missing_port(text: &str) -> Complaint {
+fn missing_port(text: &str) -> Invalid {
     let fix = match text.parse::<Ipv6Addr>() {
         Ok(_) => format!("add one: `[{text}]:443`"),
         Err(_) => format!("add one: `{text}:443`"),
     };
-    Complaint::new("{} has no port")
+    Invalid::new("{} has no port")
         .help("add one, such as `:443`")
         .fix(fix)
 }
 
-pub(super) fn ip_without_port(text: &str) -> Option<Complaint> {
+pub(super) fn ip_without_port(text: &str) -> Option<Invalid> {
     if let Some((host, port)) = text.rsplit_once(':')
         && host.parse::<Ipv6Addr>().is_ok()
         && parse_port(port).is_ok()
     {
-        let complaint = Complaint::new("{} does not show where the IPv6 address ends")
+        let invalid = Invalid::new("{} does not show where the IPv6 address ends")
             .help("put the address in brackets: `[IPV6]:PORT`")
             .fix(format!("write `[{host}]:{port}`"));
-        return Some(complaint);
+        return Some(invalid);
     }
     let bare = text.parse::<IpAddr>().is_ok() || is_bracketed(text);
     bare.then(|| missing_port(text))

@@ -1,7 +1,7 @@
 //! Where a process can be asked: a unix socket or one IP address. It must not touch a socket.
 
 use super::address::{ip_without_port, unix_path};
-use super::read::{Complaint, Leaf};
+use super::read::{Invalid, Leaf};
 use super::values::{Path, check_text};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ impl Leaf for AdminAddress {
         "`unix:PATH` or an address such as `127.0.0.1:9090`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         match text.strip_prefix("unix:") {
             Some(path) => unix_path(path).map(Self::Unix),
@@ -33,7 +33,7 @@ impl Leaf for AdminAddress {
         json!({ "type": "string", "pattern": ":" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix:{}", path.0.to_string_lossy()),
             Self::Ip(address) => address.to_string(),
@@ -50,7 +50,7 @@ impl Leaf for IpPort {
         "an address such as `127.0.0.1:9091`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         ip_and_port(text, "`IP:PORT` or `[IPV6]:PORT`").map(Self)
     }
@@ -59,22 +59,22 @@ impl Leaf for IpPort {
         json!({ "type": "string", "pattern": ":" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.to_string()
     }
 }
 
-fn ip_and_port(text: &str, help: &'static str) -> Result<SocketAddr, Complaint> {
+fn ip_and_port(text: &str, help: &'static str) -> Result<SocketAddr, Invalid> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     if let Some(port) = text.strip_prefix("*:") {
-        return Err(Complaint::new("{} is no single address")
+        return Err(Invalid::new("{} is no single address")
             .help(help)
             .fix(format!(
                 "`0.0.0.0:{port}` is every IPv4 address, `[::]:{port}` every one of both families"
             )));
     }
-    let complaint = ip_without_port(text);
-    Err(complaint.unwrap_or_else(|| Complaint::new("{} is not an address to listen on").help(help)))
+    let invalid = ip_without_port(text);
+    Err(invalid.unwrap_or_else(|| Invalid::new("{} is not an address to listen on").help(help)))
 }

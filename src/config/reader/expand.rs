@@ -2,13 +2,10 @@
 //! `$$`. It must not know where variables come from.
 
 use super::problem::quoted;
-use super::read::Complaint;
+use super::read::Invalid;
 
 /// The text with its variables replaced, or what is wrong with it.
-pub(super) fn expand(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, Complaint> {
+pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Invalid> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -18,7 +15,7 @@ pub(super) fn expand(
             rest = after;
         } else if let Some(after) = after.strip_prefix('{') {
             let Some((inside, after)) = after.split_once('}') else {
-                return Err(Complaint::new("{} holds a `${` without its `}`")
+                return Err(Invalid::new("{} holds a `${` without its `}`")
                     .help("write `$$` for a `$` that begins no variable"));
             };
             out.push_str(&value(inside, env)?);
@@ -42,7 +39,7 @@ pub(super) fn has_variable(text: &str) -> bool {
     text.contains("${")
 }
 
-fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Complaint> {
+fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Invalid> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
@@ -53,11 +50,11 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, C
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_')
     {
-        return Err(Complaint::new("{} holds a variable without a proper name")
+        return Err(Invalid::new("{} holds a variable without a proper name")
             .help("write `${NAME}` or `${NAME:-default}`, and `$$` for a plain `$`"));
     }
     if default.is_some_and(has_variable) {
-        return Err(Complaint::new("{} holds a variable within a default"));
+        return Err(Invalid::new("{} holds a variable within a default"));
     }
     // As in a shell, `:-` also stands in for a variable that is set but empty.
     match (env(name), default) {
@@ -65,7 +62,7 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, C
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(
-            Complaint::new(format!("the variable {} is not set", quoted(name)))
+            Invalid::new(format!("the variable {} is not set", quoted(name)))
                 .help("set it, or give a default: `${NAME:-default}`"),
         ),
     }

@@ -2,7 +2,7 @@
 //! makes its reader, its schema and its printed form, and what is said about
 //! keys that are missing, unknown or not supported yet.
 
-use super::print::Shown;
+use super::print::Rendered;
 use super::problem::{Span, UNKNOWN_KEY, quoted, quoted_list};
 use super::read::{Located, Read, Reader, nearest};
 use super::yaml::{Kind, Node};
@@ -97,17 +97,17 @@ impl<'n> Fields<'n> {
 /// A field of a struct that `spec!` declares.
 pub trait Field {
     /// The printed form, unless the key is absent.
-    fn shown(&self) -> Option<Shown>;
+    fn shown(&self) -> Option<Rendered>;
 }
 
 impl<T: Read> Field for Located<T> {
-    fn shown(&self) -> Option<Shown> {
-        Some(self.value.show())
+    fn shown(&self) -> Option<Rendered> {
+        Some(self.value.render())
     }
 }
 
 impl<T: Read> Field for Option<Located<T>> {
-    fn shown(&self) -> Option<Shown> {
+    fn shown(&self) -> Option<Rendered> {
         self.as_ref().and_then(Field::shown)
     }
 }
@@ -177,14 +177,14 @@ macro_rules! spec {
                 })
             }
 
-            fn show(&self) -> Shown {
+            fn render(&self) -> Rendered {
                 let mut entries = Vec::new();
                 $(
                     if let Some(shown) = self.$field.shown() {
                         entries.push((spec!(@key $field $($key)?).to_owned(), shown));
                     }
                 )*
-                Shown::Map(entries)
+                Rendered::Map(entries)
             }
         }
     };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// A value on its way to text, in the order of its declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum Rendered {
     /// A single value.
     Text(String),
     /// A list.
@@ -16,7 +16,7 @@ pub enum Shown {
 }
 
 /// The YAML text of a value.
-pub fn print(shown: &Shown) -> String {
+pub fn print(shown: &Rendered) -> String {
     let mut out = String::new();
     match shown.inline() {
         Some(text) => {
@@ -28,7 +28,7 @@ pub fn print(shown: &Shown) -> String {
     out
 }
 
-impl Shown {
+impl Rendered {
     /// The form beside a key, for what needs no lines of its own.
     fn inline(&self) -> Option<String> {
         match self {
@@ -46,12 +46,12 @@ impl Shown {
     }
 }
 
-fn block(out: &mut String, shown: &Shown, indent: usize) {
+fn block(out: &mut String, shown: &Rendered, indent: usize) {
     match shown {
-        Shown::Text(text) => {
+        Rendered::Text(text) => {
             let _ = writeln!(out, "{:indent$}{}", "", scalar(text));
         }
-        Shown::Map(entries) => {
+        Rendered::Map(entries) => {
             for (key, value) in entries {
                 let key = quote_if_needed(key);
                 match value.inline() {
@@ -65,7 +65,7 @@ fn block(out: &mut String, shown: &Shown, indent: usize) {
                 }
             }
         }
-        Shown::List(items) => {
+        Rendered::List(items) => {
             for item in items {
                 match item.inline() {
                     Some(text) => {

@@ -1,8 +1,8 @@
 //! Values that count or measure: durations, sizes, counts, fractions. Owns
 //! their units and bounds. It must not know which key holds them.
 
-use super::read::{Complaint, Leaf};
-use super::shapes::Quantity;
+use super::generic::Quantity;
+use super::read::{Invalid, Leaf};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -48,20 +48,20 @@ impl Leaf for Duration {
         "a duration such as `5s`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let (digits, unit) = split_unit(text);
         if digits.is_empty() {
             return Err(
-                Complaint::new("{} is not a duration").help("such as `250ms`, `5s`, `2m`, `1h`")
+                Invalid::new("{} is not a duration").help("such as `250ms`, `5s`, `2m`, `1h`")
             );
         }
         if unit.is_empty() {
-            return Err(Complaint::new("the duration {} has no unit")
+            return Err(Invalid::new("the duration {} has no unit")
                 .help("add a unit: `ms`, `s`, `m` or `h`")
                 .fix(format!("add a unit: `{digits}s`")));
         }
         let Some((_, factor)) = Self::UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(Complaint::new("{} is not a whole number and one unit")
+            return Err(Invalid::new("{} is not a whole number and one unit")
                 .help("units are `ms`, `s`, `m` and `h`, such as `90m`"));
         };
         let milliseconds = number(digits).and_then(|number| number.checked_mul(*factor));
@@ -69,7 +69,7 @@ impl Leaf for Duration {
             Some(milliseconds) if milliseconds <= Self::MOST_MS => {
                 Ok(Self(StdDuration::from_millis(milliseconds)))
             }
-            _ => Err(Complaint::new("the duration {} is longer than ten years")),
+            _ => Err(Invalid::new("the duration {} is longer than ten years")),
         }
     }
 
@@ -77,7 +77,7 @@ impl Leaf for Duration {
         json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(Self::MOST_MS);
         let whole = |factor: u64| milliseconds > 0 && milliseconds.is_multiple_of(factor);
         let unit = Self::UNITS.iter().find(|(_, factor)| whole(*factor));
@@ -112,10 +112,10 @@ impl Leaf for Timeout {
         Duration::what()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match Duration::parse(text)? {
             zero if zero.is_zero() => {
-                Err(Complaint::new("the time {} is over before it begins")
+                Err(Invalid::new("the time {} is over before it begins")
                     .help("write at least `1ms`"))
             }
             Duration(time) => Ok(Self(time)),
@@ -126,8 +126,8 @@ impl Leaf for Timeout {
         Duration::schema()
     }
 
-    fn show(&self) -> String {
-        Duration(self.0).show()
+    fn render(&self) -> String {
+        Duration(self.0).render()
     }
 }
 
@@ -140,15 +140,15 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
         format!("a number from {LEAST} to {MOST}").into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(
-                Complaint::new("{} is not a whole number").help(format!("write {}", Self::what()))
+                Invalid::new("{} is not a whole number").help(format!("write {}", Self::what()))
             );
         }
         match number(text).and_then(|number| u32::try_from(number).ok()) {
             Some(count) if (LEAST..=MOST).contains(&count) => Ok(Self(count)),
-            _ => Err(Complaint::new("{} is out of bounds").help(format!("write {}", Self::what()))),
+            _ => Err(Invalid::new("{} is out of bounds").help(format!("write {}", Self::what()))),
         }
     }
 
@@ -156,7 +156,7 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
         json!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.to_string()
     }
 }
@@ -181,28 +181,28 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 
 impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
     fn what() -> Cow<'static, str> {
-        let (least, most) = (Self(LEAST).show(), Self(MOST).show());
+        let (least, most) = (Self(LEAST).render(), Self(MOST).render());
         format!("a size from `{least}` to `{most}`").into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let (digits, unit) = split_unit(text);
         if digits.is_empty() {
-            return Err(Complaint::new("{} is not a size").help("such as `64KiB` or `1MiB`"));
+            return Err(Invalid::new("{} is not a size").help("such as `64KiB` or `1MiB`"));
         }
         if unit.is_empty() {
-            return Err(Complaint::new("the size {} has no unit")
+            return Err(Invalid::new("the size {} has no unit")
                 .help("add a unit: `B`, `KiB`, `MiB` or `GiB`")
                 .fix(format!("add a unit: `{digits}B`")));
         }
         let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(Complaint::new("{} is not a whole number and one unit")
+            return Err(Invalid::new("{} is not a whole number and one unit")
                 .help("units are `B`, `KiB`, `MiB` and `GiB`, such as `64KiB`"));
         };
         let bytes = number(digits).and_then(|number| number.checked_mul(*factor));
         match bytes.and_then(|bytes| u32::try_from(bytes).ok()) {
             Some(bytes) if (LEAST..=MOST).contains(&bytes) => Ok(Self(bytes)),
-            _ => Err(Complaint::new("{} is out of bounds").help(format!("write {}", Self::what()))),
+            _ => Err(Invalid::new("{} is out of bounds").help(format!("write {}", Self::what()))),
         }
     }
 
@@ -210,7 +210,7 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
         json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         let bytes = u64::from(self.0);
         let fits = |(_, factor): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*factor);
         let unit = SIZE_UNITS.iter().find(fits);

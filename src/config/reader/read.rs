@@ -3,7 +3,7 @@
 //! what is said about a value that does not fit. It must not know any key.
 
 use super::expand::{expand, has_variable};
-use super::print::Shown;
+use super::print::Rendered;
 use super::problem::{Problem, Problems, Span, quoted};
 use super::schema::Definitions;
 use super::yaml::{self, Kind, Node};
@@ -55,7 +55,7 @@ pub trait Read: Sized {
     fn schema(definitions: &mut Definitions) -> Value;
 
     /// What reads back as the same value.
-    fn show(&self) -> Shown;
+    fn render(&self) -> Rendered;
 }
 
 /// A value that is one text of the file.
@@ -64,13 +64,13 @@ pub trait Leaf: Sized {
     fn what() -> Cow<'static, str>;
 
     /// Parses the text, its variables expanded.
-    fn parse(text: &str) -> Result<Self, Complaint>;
+    fn parse(text: &str) -> Result<Self, Invalid>;
 
     /// The JSON Schema of the text.
     fn schema() -> Value;
 
     /// The text that reads back as the same value.
-    fn show(&self) -> String;
+    fn render(&self) -> String;
 }
 
 impl<T: Leaf> Read for T {
@@ -82,23 +82,23 @@ impl<T: Leaf> Read for T {
         definitions.or_variable(T::schema())
     }
 
-    fn show(&self) -> Shown {
-        Shown::Text(Leaf::show(self))
+    fn render(&self) -> Rendered {
+        Rendered::Text(Leaf::render(self))
     }
 }
 
 /// Why a text does not fit. The text may be the value of a variable, so a
-/// complaint does not hold it: `{}` in the message stands for the text as it
+/// invalid does not hold it: `{}` in the message stands for the text as it
 /// is in the file, and a `fix` made from it is dropped if it held a variable.
 #[derive(Debug)]
-pub struct Complaint {
+pub struct Invalid {
     message: Cow<'static, str>,
     help: Option<Cow<'static, str>>,
     fix: Option<String>,
 }
 
-impl Complaint {
-    /// A complaint; `{}` stands for the text.
+impl Invalid {
+    /// A invalid; `{}` stands for the text.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
@@ -166,7 +166,7 @@ impl<'e> Reader<'e> {
         &mut self,
         node: &Node,
         what: &str,
-        parse: impl FnOnce(&str) -> Result<T, Complaint>,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let Kind::Scalar { text, .. } = &node.kind else {
             self.unexpected(node, what);
@@ -174,8 +174,8 @@ impl<'e> Reader<'e> {
         };
         match expand(text, self.env).and_then(|expanded| parse(&expanded)) {
             Ok(value) => Some(value),
-            Err(complaint) => {
-                self.problems.push(complaint.into_problem(node.at, text));
+            Err(invalid) => {
+                self.problems.push(invalid.into_problem(node.at, text));
                 None
             }
         }

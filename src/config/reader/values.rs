@@ -2,7 +2,7 @@
 //! Owns their bounds and what is said when they do not fit. It must not know
 //! which key holds them.
 
-use super::read::{Complaint, Leaf, nearest};
+use super::read::{Invalid, Leaf, nearest};
 use super::words::unknown_word;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -16,11 +16,11 @@ impl Leaf for bool {
         "`true` or `false`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "true" | "on" | "yes" => Ok(true),
             "false" | "off" | "no" => Ok(false),
-            _ => Err(Complaint::new("{} is neither `true` nor `false`")),
+            _ => Err(Invalid::new("{} is neither `true` nor `false`")),
         }
     }
 
@@ -28,7 +28,7 @@ impl Leaf for bool {
         json!({ "enum": [true, false, "on", "off", "yes", "no"] })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.to_string()
     }
 }
@@ -54,19 +54,19 @@ impl Leaf for Name {
         "a name".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
         if (1..=64).contains(&text.len()) && text.chars().all(fits) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Complaint::new("{} is not a name").help(Self::RULE))
+        Err(Invalid::new("{} is not a name").help(Self::RULE))
     }
 
     fn schema() -> Value {
         json!({ "type": "string", "pattern": Self::PATTERN })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.clone()
     }
 }
@@ -92,12 +92,12 @@ impl Deref for Text {
 }
 
 /// What every text must be, whatever it stands for.
-pub(super) fn check_text(text: &str) -> Result<(), Complaint> {
+pub(super) fn check_text(text: &str) -> Result<(), Invalid> {
     if text.is_empty() {
-        return Err(Complaint::new("this is empty"));
+        return Err(Invalid::new("this is empty"));
     }
     if text.chars().any(char::is_control) {
-        return Err(Complaint::new("{} holds a control character"));
+        return Err(Invalid::new("{} holds a control character"));
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ impl Leaf for Text {
         "a text".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         Ok(Self(text.to_owned()))
     }
@@ -117,7 +117,7 @@ impl Leaf for Text {
         json!({ "type": ["string", "integer"], "minLength": 1 })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.clone()
     }
 }
@@ -131,10 +131,10 @@ impl Leaf for Protocol {
         "a protocol such as `h2`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         if text.len() > 255 {
-            return Err(Complaint::new("the protocol {} is longer than 255 bytes"));
+            return Err(Invalid::new("the protocol {} is longer than 255 bytes"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -143,7 +143,7 @@ impl Leaf for Protocol {
         json!({ "type": "string", "minLength": 1, "maxLength": 255 })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.clone()
     }
 }
@@ -165,7 +165,7 @@ impl Leaf for Path {
         "a path".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         Ok(Self(PathBuf::from(text)))
     }
@@ -174,7 +174,7 @@ impl Leaf for Path {
         json!({ "type": "string", "minLength": 1 })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         self.0.to_string_lossy().into_owned()
     }
 }
@@ -188,12 +188,12 @@ impl Leaf for Permissions {
         "permissions such as `\"0660\"`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let digits = text.strip_prefix("0o").unwrap_or(text);
         let octal = digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         match u32::from_str_radix(digits, 8) {
             Ok(bits) if octal && (3..=4).contains(&digits.len()) && bits <= 0o777 => Ok(Self(bits)),
-            _ => Err(Complaint::new("{} is not a set of permissions")
+            _ => Err(Invalid::new("{} is not a set of permissions")
                 .help("three octal digits, such as `\"0660\"`")),
         }
     }
@@ -202,7 +202,7 @@ impl Leaf for Permissions {
         json!({ "type": ["string", "integer"], "pattern": "^(0|0o)?[0-7]{3}$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         format!("{:04o}", self.0)
     }
 }
@@ -225,7 +225,7 @@ impl Leaf for Output {
         "`stdout`, `stderr`, `none` or a path".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         const WORDS: [&str; 3] = ["stdout", "stderr", "none"];
         match text {
             "stdout" => Ok(Self::Stdout),
@@ -243,12 +243,12 @@ impl Leaf for Output {
         json!({ "type": "string", "minLength": 1 })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         match self {
             Self::Stdout => "stdout".to_owned(),
             Self::Stderr => "stderr".to_owned(),
             Self::None => "none".to_owned(),
-            Self::File(path) => path.show(),
+            Self::File(path) => path.render(),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Choices between a few words: owns the `words!` macro, and what is said
+//! Choices between a few words: owns the `keyword!` macro, and what is said
 //! about a word that is none of them. It must not know any key.
 
+use super::generic::is_off;
 use super::problem::quoted_list;
-use super::read::{Complaint, nearest};
-use super::shapes::is_off;
+use super::read::{Invalid, nearest};
 use serde_json::{Value, json};
 
 /// Declares an enum of words: each variant is one word of the file.
-macro_rules! words {
+macro_rules! keyword {
     (
         $(#[doc = $about:literal])+
         pub enum $name:ident($what:literal) {
@@ -43,7 +43,7 @@ macro_rules! words {
                 $crate::config::reader::words::one_of(Self::WORDS).into()
             }
 
-            fn parse(text: &str) -> Result<Self, $crate::config::reader::read::Complaint> {
+            fn parse(text: &str) -> Result<Self, $crate::config::reader::read::Invalid> {
                 match $crate::config::reader::words::canonical(text, Self::WORDS) {
                     $($word => Ok(Self::$variant),)+
                     _ => Err($crate::config::reader::words::unknown_word($what, text, Self::WORDS)),
@@ -54,13 +54,13 @@ macro_rules! words {
                 $crate::config::reader::words::schema(Self::WORDS)
             }
 
-            fn show(&self) -> String {
+            fn render(&self) -> String {
                 self.as_str().to_owned()
             }
         }
     };
 }
-pub(in crate::config) use words;
+pub(in crate::config) use keyword;
 
 /// The same word as this enum spells it: tools that follow YAML 1.1 turn
 /// `off` and `on` into booleans.
@@ -72,7 +72,7 @@ pub fn canonical<'t>(text: &'t str, words: &[&'static str]) -> &'t str {
     }
 }
 
-/// The words as a choice, for messages.
+/// The keyword as a choice, for messages.
 pub fn one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("`{only}`"),
@@ -81,9 +81,9 @@ pub fn one_of(words: &[&str]) -> String {
 }
 
 /// What is said about a word that none of them is.
-pub fn unknown_word(what: &str, text: &str, words: &[&'static str]) -> Complaint {
+pub fn unknown_word(what: &str, text: &str, words: &[&'static str]) -> Invalid {
     let near = nearest(text, words.iter().copied());
-    Complaint::new(format!("unknown {what} {{}}"))
+    Invalid::new(format!("unknown {what} {{}}"))
         .help(format!("write {}", one_of(words)))
         .fix(near.map(|near| format!("did you mean `{near}`?")))
 }

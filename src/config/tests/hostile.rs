@@ -2,7 +2,7 @@
 
 use super::super::{Problems, read, yaml};
 use super::{FULL, lines, no_variables, only, some_variables};
-use crate::config::reader::print::{self, Shown};
+use crate::config::reader::print::{self, Rendered};
 use crate::config::reader::read::Reader;
 use std::time::Instant;
 
@@ -32,9 +32,12 @@ fn any_text_survives_printing() {
         .filter_map(char::from_u32)
         .map(|char| format!("a{char}b"));
     for text in odd.chain(more.into_iter().map(str::to_owned)).chain(every) {
-        let shown = Shown::Map(vec![
-            ("a".to_owned(), Shown::Text(text.clone())),
-            ("b".to_owned(), Shown::List(vec![Shown::Text(text.clone())])),
+        let shown = Rendered::Map(vec![
+            ("a".to_owned(), Rendered::Text(text.clone())),
+            (
+                "b".to_owned(),
+                Rendered::List(vec![Rendered::Text(text.clone())]),
+            ),
         ]);
         let printed = print::print(&shown);
         let mut problems = Problems::default();

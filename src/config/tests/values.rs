@@ -5,8 +5,8 @@ use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumpti
 use super::super::{Problems, yaml};
 use super::{FULL, SMALL, good, only, said, shown, some_variables};
 use crate::config::reader::address::{Cidr, Listen, OriginAddress};
+use crate::config::reader::generic::{AutoOr, Limit, OffOr};
 use crate::config::reader::read::Reader;
-use crate::config::reader::shapes::{AutoOr, Limit, OffOr};
 use crate::config::reader::values::{Count, Duration, Name, Output, Path, Permissions, Size, Text};
 
 #[test]

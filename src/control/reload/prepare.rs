@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Severity;
-use crate::config::compile::{Circumstances, Files, Purpose};
+use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
 use crate::control::rlimit;
@@ -66,13 +66,13 @@ impl ActiveConfig {
                 Some(&self.loaded.materials),
             ),
         };
-        let circumstances = Circumstances {
+        let options = LoadOptions {
             files: Files::Read,
             purpose: Purpose::Serve,
             kept,
             sessions: &self.sessions,
         };
-        let mut loaded = source.load(circumstances).map_err(|error| Refused {
+        let mut loaded = source.load(options).map_err(|error| Refused {
             reasons: vec![format!(
                 "{}: cannot be read: {error}",
                 self.loaded.path.display()
@@ -84,7 +84,7 @@ impl ActiveConfig {
             Some(snapshot) => {
                 warnings.extend(rlimit::doubts(&snapshot));
                 if scope == Scope::Materials {
-                    loaded.look = self.loaded.look.clone();
+                    loaded.stamp = self.loaded.stamp.clone();
                 }
                 Ok(Prepared {
                     restart: self.fixed.differences(&snapshot),

@@ -312,9 +312,9 @@ impl ActiveConfig {
                 Source::File(path) => Some(path.clone()),
                 Source::Text { .. } => None,
             },
-            file_look: self.loaded.look.clone(),
+            file_stamp: self.loaded.stamp.clone(),
             materials: self.loaded.materials.paths().map(Into::into).collect(),
-            materials_look: self.loaded.materials.looks().clone(),
+            material_stamps: self.loaded.materials.stamps().clone(),
         }
     }
 }

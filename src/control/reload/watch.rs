@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::config::looks::Looks;
+use crate::config::file_stamps::FileStamps;
 use crate::control::reload::prepare::Scope;
 use crate::snapshot::{WatchPolicy, Watched};
 use crate::sys;
@@ -34,22 +34,22 @@ pub(crate) struct WatchSet {
     pub(crate) policy: WatchPolicy,
     /// The configuration file, if it is one.
     pub(crate) file: Option<PathBuf>,
-    pub(crate) file_look: Looks,
+    pub(crate) file_stamp: FileStamps,
     /// What it names.
     pub(crate) materials: Vec<PathBuf>,
-    pub(crate) materials_look: Looks,
+    pub(crate) material_stamps: FileStamps,
 }
 
 impl WatchSet {
     /// How all of it looks now: the materials, and the file where that is watched.
-    fn look(&self) -> (Looks, Looks) {
+    fn stamps(&self) -> (FileStamps, FileStamps) {
         let file = match self.policy.what {
             Watched::All => self.file.as_deref(),
             Watched::Nothing | Watched::Materials => None,
         };
         let materials = self.materials.iter().map(PathBuf::as_path);
-        let file = file.map_or_else(|| self.file_look.clone(), |file| Looks::of([file]));
-        (Looks::of(materials), file)
+        let file = file.map_or_else(|| self.file_stamp.clone(), |file| FileStamps::of([file]));
+        (FileStamps::of(materials), file)
     }
 }
 
@@ -80,19 +80,19 @@ async fn follow(watch_set: WatchSet, changes: &mpsc::Sender<Scope>) {
         .cloned()
         .collect();
     let mut seen = (
-        watch_set.materials_look.clone(),
-        watch_set.file_look.clone(),
+        watch_set.material_stamps.clone(),
+        watch_set.file_stamp.clone(),
     );
     loop {
         let mut events = Events::new(&all);
-        let mut now = watch_set.look();
+        let mut now = watch_set.stamps();
         while now == seen {
             events.next().await;
-            now = watch_set.look();
+            now = watch_set.stamps();
         }
         loop {
             sleep(watch_set.policy.debounce).await;
-            let later = watch_set.look();
+            let later = watch_set.stamps();
             if later == now {
                 break;
             }

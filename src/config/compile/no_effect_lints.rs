@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use crate::config::reader::address::OriginAddress;
+use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::OffOr;
+use crate::config::spec::balancing::{Balance, CheckHeader, Health, OnDown, OnGone};
 use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope, UpstreamAlpn};
-use crate::config::upkeep::{Balance, CheckHeader, Health, OnDown, OnGone};
 use crate::tls::sessions::AGE_MAX;
 
 /// Tells of each of them.

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use super::Compiler;
-use super::routes::Around;
+use super::routes::EndpointContext;
 use crate::config::reader::address::Listen;
+use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::shapes::OneOrMany;
 use crate::config::reader::values::Path;
+use crate::config::spec::balancing::Check;
 use crate::config::spec::{
     self, AtExpiry, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Recheck, Rule,
 };
-use crate::config::upkeep::Check;
 use crate::name::Pattern;
 use crate::tls::certificates::Certificate;
 
@@ -164,7 +164,7 @@ pub(super) const fn opens_tls(route: &spec::Route) -> bool {
 impl Compiler<'_> {
     /// Tells of routes that browsers may mix up: with HTTP/2 they send requests for every name of a
     /// certificate down one connection (RFC 9113 section 9.1.1).
-    pub(super) fn coalescing(&mut self, context: &Around<'_>) {
+    pub(super) fn coalescing(&mut self, context: &EndpointContext<'_>) {
         let routes: Vec<_> = context
             .endpoint
             .routes

@@ -1,18 +1,18 @@
 //! The keys about who gets the next connection and whether an origin is fit for it: a part of the
 //! table of [`spec`](super::spec). It must not know how any of it is used.
 
-use super::reader::fields::{Field, Fields, spec};
-use super::reader::print::Shown;
-use super::reader::read::{Complaint, Leaf, Located, Read, Reader};
-use super::reader::schema::Definitions;
-use super::reader::shapes::OneOrMany;
-use super::reader::values::{Count, Text, Timeout};
-use super::reader::words::words;
-use super::reader::yaml::{Kind, Node};
+use crate::config::reader::fields::{Field, Fields, spec};
+use crate::config::reader::generic::OneOrMany;
+use crate::config::reader::print::Rendered;
+use crate::config::reader::read::{Invalid, Leaf, Located, Read, Reader};
+use crate::config::reader::schema::Definitions;
+use crate::config::reader::values::{Count, Text, Timeout};
+use crate::config::reader::words::keyword;
+use crate::config::reader::yaml::{Kind, Node};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-words! {
+keyword! {
     /// Who gets the next connection.
     pub enum Balance("balance") {
         /// In turn, by weight.
@@ -37,7 +37,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// What becomes of the connections to an address that has left DNS.
     pub enum OnGone("choice") {
         /// They stay.
@@ -73,7 +73,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// The PROXY header of a check, which says that it is Reseal's own.
     pub enum CheckHeader("choice") {
         /// None.
@@ -85,7 +85,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What becomes of the connections to an origin that is down.
     pub enum OnDown("choice") {
         /// They stay.
@@ -123,7 +123,7 @@ pub enum Check {
     Preset(Preset),
 }
 
-words! {
+keyword! {
     /// A request and answers that are known.
     pub enum Preset("preset") {
         /// The active node of Vault or OpenBao.
@@ -171,7 +171,7 @@ impl Read for Check {
             return cx.parse(node, "a check", |text| match text {
                 "tcp" => Ok(Self::Tcp),
                 "tls" => Ok(Self::Tls),
-                _ => Err(Complaint::new("unknown check {}").help(format!("write {HELP}"))),
+                _ => Err(Invalid::new("unknown check {}").help(format!("write {HELP}"))),
             });
         };
         let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
@@ -191,12 +191,14 @@ impl Read for Check {
         json!({ "anyOf": [{ "enum": ["tcp", "tls"] }, http, preset] })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
-            Self::Tcp => Shown::Text("tcp".to_owned()),
-            Self::Tls => Shown::Text("tls".to_owned()),
-            Self::Http(http) => Shown::Map(vec![("http".to_owned(), http.show())]),
-            Self::Preset(preset) => Shown::Map(vec![("preset".to_owned(), Read::show(preset))]),
+            Self::Tcp => Rendered::Text("tcp".to_owned()),
+            Self::Tls => Rendered::Text("tls".to_owned()),
+            Self::Http(http) => Rendered::Map(vec![("http".to_owned(), http.render())]),
+            Self::Preset(preset) => {
+                Rendered::Map(vec![("preset".to_owned(), Read::render(preset))])
+            }
         }
     }
 }
@@ -213,11 +215,11 @@ macro_rules! request_part {
                 $what.into()
             }
 
-            fn parse(text: &str) -> Result<Self, Complaint> {
+            fn parse(text: &str) -> Result<Self, Invalid> {
                 let fits: fn(&str) -> bool = $fits;
                 let text = Text::parse(text)?;
                 if !text.bytes().all(|byte| byte.is_ascii_graphic()) || !fits(&text) {
-                    return Err(Complaint::new(concat!("{} is not ", $what)));
+                    return Err(Invalid::new(concat!("{} is not ", $what)));
                 }
                 Ok(Self(text))
             }
@@ -226,7 +228,7 @@ macro_rules! request_part {
                 json!({ "type": "string", "pattern": $pattern })
             }
 
-            fn show(&self) -> String {
+            fn render(&self) -> String {
                 self.0.0.clone()
             }
         }
@@ -263,7 +265,7 @@ impl Leaf for Statuses {
         "a status such as `200`, or a range such as `200-299`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let status = |text: &str| match Count::<100, 599>::parse(text) {
             Ok(count) => u16::try_from(count.0).ok(),
@@ -271,7 +273,7 @@ impl Leaf for Statuses {
         };
         match (status(first), status(last)) {
             (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
-            _ => Err(Complaint::new("{} is neither a status nor a range of them")
+            _ => Err(Invalid::new("{} is neither a status nor a range of them")
                 .help("from `100` to `599`, such as `200` or `200-299`")),
         }
     }
@@ -282,7 +284,7 @@ impl Leaf for Statuses {
         json!({ "anyOf": [number, range] })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         match (self.first, self.last) {
             (first, last) if first == last => first.to_string(),
             (first, last) => format!("{first}-{last}"),
@@ -299,11 +301,11 @@ impl Leaf for Percent {
         "a part such as `50%`".into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let number = text.strip_suffix('%').map(Count::<0, 100>::parse);
         match number {
             Some(Ok(number)) => Ok(Self(number.0)),
-            _ => Err(Complaint::new("{} is not a percentage").help("from `0%` to `100%`")),
+            _ => Err(Invalid::new("{} is not a percentage").help("from `0%` to `100%`")),
         }
     }
 
@@ -311,7 +313,7 @@ impl Leaf for Percent {
         json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         format!("{}%", self.0)
     }
 }

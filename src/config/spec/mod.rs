@@ -2,19 +2,21 @@
 //! reader, the JSON Schema and the printed form are made from. It must not
 //! know how any of it is used, nor which values fit together.
 
+pub mod balancing;
+
 use super::reader::address::{Cidr, Ip, Listen, OriginAddress};
 use super::reader::admin_address::{AdminAddress, IpPort};
 use super::reader::fields::{Field, Fields, spec};
-use super::reader::print::Shown;
-use super::reader::read::{Complaint, Located, Read, Reader};
+use super::reader::generic::{AutoOr, Limit, Names, OffOr, OneOrMany};
+use super::reader::print::Rendered;
+use super::reader::read::{Invalid, Located, Read, Reader};
 use super::reader::schema::Definitions;
-use super::reader::shapes::{AutoOr, Limit, Names, OffOr, OneOrMany};
 use super::reader::values::{
     Count, Duration, Name, Output, Path, Permissions, Protocol, Size, Text, Timeout,
 };
-use super::reader::words::words;
+use super::reader::words::keyword;
 use super::reader::yaml::{Kind, Node};
-use super::upkeep::{Balance, Health, Resolve};
+use super::spec::balancing::{Balance, Health, Resolve};
 use serde_json::{Value, json};
 
 spec! {
@@ -93,7 +95,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// What is watched for changes.
     pub enum Watch("choice") {
         /// Certificates, keys, CA bundles, revocation lists and secrets.
@@ -105,7 +107,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What to do about a private key that every user may read.
     pub enum KeyPermissions("policy") {
         /// Do not start.
@@ -127,7 +129,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// How severe an event is.
     pub enum Level("level") {
         /// Something does not work.
@@ -143,7 +145,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// The form of a line of the log.
     pub enum LogFormat("format") {
         /// `text` at a terminal, else `json`.
@@ -170,7 +172,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// The form of a line of the access log.
     pub enum AccessFormat("format") {
         /// One JSON object a line.
@@ -182,7 +184,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// When a line of the access log is written.
     pub enum AccessEvent("event") {
         /// When the relay begins.
@@ -252,7 +254,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// What clients of an endpoint speak.
     pub enum ClientProtocol("protocol") {
         /// TLS, from the first byte.
@@ -356,7 +358,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// A cipher suite, by its IANA name.
     pub enum CipherSuite("cipher suite") {
         /// TLS 1.3.
@@ -380,7 +382,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// A key exchange group, by its IANA name.
     pub enum Group("key exchange group") {
         /// X25519 together with ML-KEM-768, which withstands quantum computers.
@@ -394,7 +396,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// A version of TLS.
     pub enum TlsVersion("TLS version") {
         /// TLS 1.2.
@@ -404,7 +406,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What one side sees when the other ends without `close_notify`.
     pub enum OnTruncation("policy") {
         /// A reset: what was sent may not be all.
@@ -475,10 +477,10 @@ impl Read for Certificate {
         json!({ "anyOf": [pair, CertificateDirectory::schema(definitions)] })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
-            Self::Pair(pair) => pair.show(),
-            Self::Directory(directory) => directory.show(),
+            Self::Pair(pair) => pair.render(),
+            Self::Directory(directory) => directory.render(),
         }
     }
 }
@@ -511,7 +513,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// Which certificates of a chain are looked up in revocation lists.
     pub enum CrlScope("scope") {
         /// All but the trusted authority.
@@ -521,7 +523,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What to do where revocation lists do not answer.
     pub enum CrlDoubt("policy") {
         /// Refuse.
@@ -531,19 +533,19 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What becomes of live connections that a reload no longer admits.
     pub enum Recheck("policy") {
         /// They are closed, spread over ten seconds at most.
         Close = "close",
         /// They go on, and the log says so.
         Log = "log",
-        /// Nobody looks.
+        /// Nobody stamps.
         Off = "off",
     }
 }
 
-words! {
+keyword! {
     /// What becomes of a live connection whose certificate expires.
     pub enum AtExpiry("policy") {
         /// It goes on, and the log says so.
@@ -577,7 +579,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// Whether clients are asked for a certificate.
     pub enum ClientAuthMode("mode") {
         /// They are not asked.
@@ -633,7 +635,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// How a route treats TLS.
     pub enum Mode("mode") {
         /// TLS goes through untouched, routed by its ClientHello.
@@ -684,7 +686,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// Whether a PROXY header is sent, and of which version.
     pub enum HeaderVersion("version") {
         /// None is sent.
@@ -696,7 +698,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// What a PROXY header tells besides addresses.
     pub enum Told("TLV") {
         /// The application protocol.
@@ -825,7 +827,7 @@ spec! {
     }
 }
 
-words! {
+keyword! {
     /// The server name that is sent to origins.
     pub enum Sni("choice") {
         /// `server_name`, or the origin's host.
@@ -837,7 +839,7 @@ words! {
     }
 }
 
-words! {
+keyword! {
     /// Whether certificates of origins are verified.
     pub enum Verify("choice") {
         /// Chain, dates and name.
@@ -878,11 +880,11 @@ impl Read for Trust {
         OneOrMany::<Path>::schema(definitions)
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
-            Self::Webpki => Shown::Text("webpki".to_owned()),
-            Self::System => Shown::Text("system".to_owned()),
-            Self::Files(files) => files.show(),
+            Self::Webpki => Rendered::Text("webpki".to_owned()),
+            Self::System => Rendered::Text("system".to_owned()),
+            Self::Files(files) => files.render(),
         }
     }
 }
@@ -912,7 +914,7 @@ impl Read for UpstreamAlpn {
                 "forward" => Ok(Self::Forward),
                 "none" => Ok(Self::None),
                 _ => Err(
-                    Complaint::new("{} is neither `forward` nor `none` nor a list")
+                    Invalid::new("{} is neither `forward` nor `none` nor a list")
                         .help("put protocols in a list, such as `[h2]`"),
                 ),
             }),
@@ -924,11 +926,11 @@ impl Read for UpstreamAlpn {
         json!({ "anyOf": [{ "enum": ["forward", "none"] }, list] })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
-            Self::Forward => Shown::Text("forward".to_owned()),
-            Self::None => Shown::Text("none".to_owned()),
-            Self::List(protocols) => protocols.show(),
+            Self::Forward => Rendered::Text("forward".to_owned()),
+            Self::None => Rendered::Text("none".to_owned()),
+            Self::List(protocols) => protocols.render(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Shapes that any value can take: one or many, `none` or a limit, `auto`,
 //! `off`, names in a map. It must not know any key.
 
-use super::print::Shown;
+use super::print::Rendered;
 use super::problem::quoted;
-use super::read::{Complaint, Leaf, Located, Read, Reader};
+use super::read::{Invalid, Leaf, Located, Read, Reader};
 use super::schema::Definitions;
 use super::values::Name;
 use super::yaml::{Kind, Node};
@@ -25,8 +25,8 @@ impl<T: Read> Read for Vec<Located<T>> {
         json!({ "type": "array", "items": T::schema(definitions) })
     }
 
-    fn show(&self) -> Shown {
-        Shown::List(self.iter().map(|item| item.value.show()).collect())
+    fn render(&self) -> Rendered {
+        Rendered::List(self.iter().map(|item| item.value.render()).collect())
     }
 }
 
@@ -55,8 +55,8 @@ impl<T: Read> Read for OneOrMany<T> {
         json!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 
-    fn show(&self) -> Shown {
-        self.0.show()
+    fn render(&self) -> Rendered {
+        self.0.render()
     }
 }
 
@@ -87,8 +87,8 @@ impl<T> Limit<T> {
 }
 
 /// Other programs take it for "unlimited", so it must not be a guess here.
-fn refuse_zero() -> Complaint {
-    Complaint::new("the limit {} would let nothing through").help("write `none` for no limit")
+fn refuse_zero() -> Invalid {
+    Invalid::new("the limit {} would let nothing through").help("write `none` for no limit")
 }
 
 impl<T: Quantity> Leaf for Limit<T> {
@@ -96,7 +96,7 @@ impl<T: Quantity> Leaf for Limit<T> {
         format!("{} or `none`", T::what()).into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "none" => Ok(Self::None),
             text => match T::parse(text) {
@@ -111,8 +111,8 @@ impl<T: Quantity> Leaf for Limit<T> {
         json!({ "anyOf": [{ "const": "none" }, T::schema()] })
     }
 
-    fn show(&self) -> String {
-        self.get().map_or_else(|| "none".to_owned(), T::show)
+    fn render(&self) -> String {
+        self.get().map_or_else(|| "none".to_owned(), T::render)
     }
 }
 
@@ -130,7 +130,7 @@ impl<T: Leaf> Leaf for AutoOr<T> {
         format!("{} or `auto`", T::what()).into()
     }
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "auto" => Ok(Self::Auto),
             text => T::parse(text).map(Self::Set),
@@ -141,10 +141,10 @@ impl<T: Leaf> Leaf for AutoOr<T> {
         json!({ "anyOf": [{ "const": "auto" }, T::schema()] })
     }
 
-    fn show(&self) -> String {
+    fn render(&self) -> String {
         match self {
             Self::Auto => "auto".to_owned(),
-            Self::Set(value) => value.show(),
+            Self::Set(value) => value.render(),
         }
     }
 }
@@ -168,7 +168,7 @@ impl<T: Read> Read for OffOr<T> {
         match &node.kind {
             Kind::Scalar { .. } => cx.parse(node, "", |text| match text {
                 text if is_off(text) => Ok(Self::Off),
-                _ => Err(Complaint::new("expected `off` or a map, found {}")),
+                _ => Err(Invalid::new("expected `off` or a map, found {}")),
             }),
             _ => T::read(node, cx).map(Self::On),
         }
@@ -178,10 +178,10 @@ impl<T: Read> Read for OffOr<T> {
         json!({ "anyOf": [{ "enum": ["off", false] }, T::schema(definitions)] })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         match self {
-            Self::Off => Shown::Text("off".to_owned()),
-            Self::On(value) => value.show(),
+            Self::Off => Rendered::Text("off".to_owned()),
+            Self::On(value) => value.render(),
         }
     }
 }
@@ -229,11 +229,11 @@ impl<T: Read> Read for Names<T> {
         })
     }
 
-    fn show(&self) -> Shown {
+    fn render(&self) -> Rendered {
         let entries = self.0.iter();
-        Shown::Map(
+        Rendered::Map(
             entries
-                .map(|(name, value)| (Leaf::show(&name.value), value.value.show()))
+                .map(|(name, value)| (Leaf::render(&name.value), value.value.render()))
                 .collect(),
         )
     }
