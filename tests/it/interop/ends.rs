@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
+use super::services::{mosquitto, postgres, redis, with_certificate};
+use super::web::{curl, nginx};
 use crate::harness::{
     Directory, Exposition, Finished, Origin, Proxy, Service, command, eventually, finish, firing,
     output,
 };
-use crate::real_services::{mosquitto, postgres, redis, with_certificate};
-use crate::real_web::{curl, nginx};
 
 /// How often each program runs between two scrapes.
 const TIMES: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-#[path = "../../fuzz/trust_files.rs"]
+#[path = "../../../fuzz/trust_files.rs"]
 mod trust_files;
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{ForgedHello, extension, noise, record};
 
-#[path = "../../fuzz/decision.rs"]
+#[path = "../../../fuzz/decision.rs"]
 mod decision;
 
 use decision::{Decision, decide, must_not_depend_on_cuts};

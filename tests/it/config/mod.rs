@@ -1,0 +1,9 @@
+//! The configuration: errors, warnings, meaning, `check` and `explain`.
+
+mod bad_files;
+mod commands;
+mod errors;
+mod explain;
+mod meaning;
+mod review;
+mod upstreams;

@@ -1,0 +1,7 @@
+//! Real programs from Debian, each with its own client.
+
+mod ends;
+mod etcd;
+mod programs;
+mod services;
+mod web;

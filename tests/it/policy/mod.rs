@@ -1,0 +1,10 @@
+//! Who is admitted: client certificates, rules, revocation, resumption across policies.
+
+mod admission;
+mod allow;
+mod chain_bombs;
+mod chains;
+mod client_auth;
+mod matrix;
+mod overlaps;
+mod revocation;

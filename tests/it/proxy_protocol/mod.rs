@@ -1,0 +1,7 @@
+//! PROXY protocol, received and sent.
+
+mod configuration;
+mod corpus;
+mod inbound;
+mod outbound;
+mod real_peers;

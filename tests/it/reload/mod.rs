@@ -1,0 +1,7 @@
+//! Reloads, drains and signals of a running process.
+
+mod control;
+mod identity;
+mod reloads;
+mod stop;
+mod under_load;

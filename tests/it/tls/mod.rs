@@ -1,0 +1,21 @@
+//! TLS towards clients and origins: hellos, handshakes, suites, sessions, staples, renewals.
+
+mod client_auth_resumption;
+mod directories;
+mod early_data;
+mod hello;
+mod hello_corpus;
+mod hello_fragmentation;
+mod origin_policy;
+mod origin_sessions;
+mod origin_tls;
+mod pem_corpus;
+mod presented;
+mod resumption_pairs;
+mod rotation;
+mod sessions;
+mod staple;
+mod suites;
+mod trust_files;
+mod version_1;
+mod wire_limits;
