@@ -5,24 +5,25 @@
 //! A client's stream comes in at an **endpoint**. What the client says first (its ClientHello)
 //! chooses a **route**, and the route is one immutable object that says everything else: whether TLS
 //! ends here, with which certificate and which demands on the client's own, and to which **upstream**
-//! the bytes go, plain or sealed again. Every connection ends in exactly one **outcome**: the stage
+//! the bytes go, in the clear or over TLS again. Every connection ends in exactly one **outcome**: the stage
 //! it reached, whose fault the end was, and a stable reason code.
 //!
 //! Data flows one way:
 //!
 //! ```text
-//! file --config--> Snapshot --server--> workers --endpoint--> accepted sockets
+//! file --config--> Snapshot --control--> listeners --worker--> accepted sockets
 //!      --connection: hello, route, client TLS, dial, origin TLS, relay--> Outcome --observe--> log
 //! ```
 //!
-//! The journey of one connection is [`connection`]'s to tell, in one function. Each worker thread has
-//! a runtime, accept sockets and buffers of its own; names are looked up and origins are checked
-//! ([`health`]) on the control runtime, where [`admin`] answers, too.
+//! [`connection`] is the straight line of one connection, in one function. There are two planes:
+//! [`worker`] accepts and serves, each worker a thread with a runtime, accept sockets and buffers of its
+//! own; [`control`] runs beside them, with reloads, drains, the state of origins ([`upstream`],
+//! [`health`]), signals and the [`admin`] API. [`server`] starts both.
 //!
-//! A reload goes the same way again: [`config`] prepares a new snapshot, in which all that can fail has
-//! failed, and [`server`] swaps one pointer. Connections keep the snapshot that they were born with and
-//! are led by a leash ([`lifecycle`]): what left the configuration drains, and whom the policy of today
-//! does not admit is closed.
+//! A reload prepares a new snapshot, in which all that can fail has failed, and swaps one pointer.
+//! Connections keep the snapshot that they were accepted with; a command through their handle
+//! (`relay::ConnHandle`) drains those that left the configuration, and ends those whose certificate
+//! today's policy does not admit.
 //!
 //! # What must stay true
 //!
@@ -36,7 +37,7 @@
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
 //! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
-//! - Only `server` starts tasks and threads for connections, and `admin` for those of its own;
+//! - Only `worker` starts tasks for connections, and `server` threads, and `admin` for those of its own;
 //!   `upstream` and `health` start some that outlive connections.
 //! - `unsafe` is in `sys` alone.
 //!

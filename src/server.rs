@@ -23,7 +23,8 @@ use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
 use crate::connection::WorkerContext;
 use crate::control::reload::watch;
-use crate::control::{expiry_dates, rlimit, status};
+pub use crate::control::shutdown::{Ending, StopMode};
+use crate::control::{expiry_dates, rlimit};
 use crate::health::Checks;
 use crate::listener::BindError;
 use crate::observe::access_log::AccessLog;
@@ -36,9 +37,6 @@ use crate::tls;
 use crate::tls::sessions::Sessions;
 use crate::upstream::Roster;
 use crate::worker::{Worker, Workers};
-
-/// Connections that are cut may still send their last bytes, for a second each; this is a bit more.
-pub(crate) const CUT: Duration = Duration::from_millis(1500);
 
 /// Threads beside the control loop: they read the files of reloads and look through all connections.
 const HELPERS: usize = 16;
@@ -59,24 +57,6 @@ pub enum StartError {
     Log(Output, io::Error),
     /// Threads, descriptors or randomness are missing.
     System(String),
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Every connection had finished, or nobody cared.
-    Drained,
-    /// Some were cut.
-    Cut,
-}
-
-/// How patient a stop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopMode {
-    /// The first signal drains, a second one cuts.
-    Drain,
-    /// The first signal cuts: for commands that somebody watches at a terminal.
-    None,
 }
 
 /// A configuration to be served, and the way to it.

@@ -11,7 +11,25 @@ use crate::control::{Control, Inputs, ROUND};
 use crate::outcome::Reason;
 use crate::phase::Phase;
 use crate::relay::Command;
-use crate::server::{CUT, Ending, StopMode};
+use crate::worker::FLUSH_AFTER_ABORT;
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All connections finished, or the stop mode was immediate.
+    Drained,
+    /// Some were aborted.
+    Cut,
+}
+
+/// What the signals that stop the process do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// The first signal drains, a second one cuts.
+    Drain,
+    /// The first signal cuts: for commands that run at a terminal.
+    None,
+}
 
 impl Control {
     /// Lets the connections finish, as long as mode and policy last.
@@ -73,7 +91,7 @@ impl Control {
         for connection in self.context.table.all() {
             connection.handle.send(end);
         }
-        let _ = timeout(CUT, self.active.idle()).await;
+        let _ = timeout(FLUSH_AFTER_ABORT, self.active.idle()).await;
     }
 
     /// Goes on as before until `end`. `true` when a second signal ends the mode.

@@ -15,12 +15,12 @@ const HELD: [i32; 2] = [
 
 /// Holds back HUP and USR1 until [`Signals::listen`] has handlers for them, or [`let_in`] is called. To
 /// be called before any thread is started.
-pub fn hold() -> io::Result<()> {
+pub(crate) fn hold() -> io::Result<()> {
     sys::deliver(&HELD, Delivery::Held)
 }
 
 /// Lets in what [`hold`] has held back.
-pub fn let_in() -> io::Result<()> {
+pub(crate) fn let_in() -> io::Result<()> {
     sys::deliver(&HELD, Delivery::Open)
 }
 

@@ -27,7 +27,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Where accepted sockets go.
-pub trait Intake {
+pub(crate) trait Intake {
     /// Takes a socket that is not registered with any runtime yet, and its client's address, which
     /// unix clients do not have.
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
@@ -35,7 +35,7 @@ pub trait Intake {
 
 /// Whether a listener is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerState {
+pub(crate) enum ListenerState {
     /// Clients wait in the queue of its socket.
     Shut,
     /// It is.
@@ -46,7 +46,7 @@ pub enum ListenerState {
 
 /// Accepts from when the listener opens until it closes, then takes what is already queued and closes the
 /// socket. A listener that is given up before it opens never does.
-pub async fn accept_loop(
+pub(crate) async fn accept_loop(
     address: &str,
     listener: AsyncFd<OwnedFd>,
     admission: Admission,

@@ -33,6 +33,9 @@ use crate::worker::busy::Busy;
 /// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
 const UNEVEN: usize = 8;
 
+/// Bound on the final flush after an abort: one second for each connection, and some slack.
+pub(crate) const FLUSH_AFTER_ABORT: Duration = Duration::from_millis(1500);
+
 /// What a worker is sent.
 pub(crate) enum Message {
     /// A connection that another worker has accepted.
@@ -209,7 +212,7 @@ impl Worker {
                 spawn(handover, &self.context);
             }
         }
-        let _ = timeout(crate::server::CUT, self.active.idle()).await;
+        let _ = timeout(FLUSH_AFTER_ABORT, self.active.idle()).await;
         heartbeat.abort();
     }
 

@@ -18,11 +18,17 @@ const UNREACHABLE: [(&str, &str); 1] = [(
 
 /// The text of all tests but this file.
 fn tests() -> String {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    text_of(&root.join("tests/it"))
+}
+
+fn text_of(directory: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "rs")
+        if path.is_dir() {
+            text += &text_of(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
             && !path.ends_with("promises.rs")
         {
             text += &fs::read_to_string(path).unwrap();
