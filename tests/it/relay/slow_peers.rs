@@ -223,11 +223,13 @@ fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
         .start();
     let client = proxy.dial("forward").with_small_window();
     client.receive(1);
-    come_to_rest(&proxy);
     let (port, from) = (proxy.place("forward").port(), origin.place().port());
-    let (to_client, _) = queued(|local, _| local == port);
-    let (_, to_read) = queued(|_, peer| peer == from);
-    assert!(to_client > 0 && to_read > 0, "nothing is held up");
+    let to_client = || queued(|local, _| local == port).0;
+    let to_read = || queued(|_, peer| peer == from).1;
+    // Without a look at the queues, a machine that is busy with other tests looks like rest.
+    eventually("the queues are in use", || to_client() > 0 && to_read() > 0);
+    come_to_rest(&proxy);
+    let (to_client, to_read) = (to_client(), to_read());
     assert!(to_client <= QUEUED_MAX, "{to_client} bytes for the client");
     assert!(to_read <= QUEUED_MAX, "{to_read} bytes of the origin");
     let (data, end) = client.receive_to_end();
