@@ -12,6 +12,7 @@
 
 mod deadlines;
 mod direction;
+mod fault;
 mod handle;
 mod loss;
 mod teardown;

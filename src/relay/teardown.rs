@@ -102,11 +102,8 @@ impl FinalFlush {
 
     /// Can be given up and begun again: what was sent is not sent twice.
     async fn deliver(&mut self) {
-        while let Some(rest) = self
-            .pending
-            .get(self.sent..)
-            .filter(|rest| !rest.is_empty())
-        {
+        while self.sent < self.pending.len() {
+            let rest = &self.pending[self.sent..];
             match timeout_at(self.deadline, self.transport.socket.write(rest)).await {
                 Ok(Ok(sent)) if sent > 0 => self.sent += sent,
                 _ => return,

@@ -110,12 +110,7 @@ impl EarlyData {
                 break;
             }
         }
-        tls.decrypt(
-            input.get_mut(at..).unwrap_or_default(),
-            plain,
-            out,
-            &mut Budget::unbounded(),
-        )
+        tls.decrypt(&mut input[at..], plain, out, &mut Budget::unbounded())
     }
 }
 

@@ -148,7 +148,7 @@ fn advance(
             alert: Vec::new(),
         };
         let start = tls.restore(&mut scratch.input).ok_or_else(overlong)?;
-        let room = scratch.input.get_mut(start..).unwrap_or_default();
+        let room = &mut scratch.input[start..];
         let len = match input {
             Input::First(bytes, _) | Input::Read(bytes) => {
                 room.get_mut(..bytes.len())
@@ -156,16 +156,14 @@ fn advance(
                     .copy_from_slice(bytes);
                 bytes.len()
             }
-            Input::Socket => {
-                match socket.try_read(room.get_mut(..FLIGHT_CHUNK).unwrap_or_default()) {
-                    Ok(0) => return Err(HandshakeError::Ended),
-                    Ok(len) => len,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                    Err(e) => return Err(HandshakeError::Socket(e)),
-                }
-            }
+            Input::Socket => match socket.try_read(&mut room[..FLIGHT_CHUNK]) {
+                Ok(0) => return Err(HandshakeError::Ended),
+                Ok(len) => len,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(e) => return Err(HandshakeError::Socket(e)),
+            },
         };
-        let filled = scratch.input.get_mut(..start + len).unwrap_or_default();
+        let filled = &mut scratch.input[..start + len];
         let plain = |plain: &[u8]| prefetched.extend_from_slice(plain);
         let decrypted = early_data.decrypt(tls, filled, plain, &mut scratch.output);
         notes.take_notes();
@@ -195,7 +193,7 @@ fn send(socket: &Socket, bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
         return Ok(Vec::new());
     }
     match socket.try_write(bytes) {
-        Ok(sent) => Ok(bytes.get(sent..).unwrap_or_default().to_vec()),
+        Ok(sent) => Ok(bytes[sent..].to_vec()),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(bytes.to_vec()),
         Err(e) => Err(HandshakeError::Socket(e)),
     }

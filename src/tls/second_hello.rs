@@ -38,10 +38,10 @@ pub(super) async fn read(
             .await
             .map_err(HandshakeError::Socket)?;
         whole = with_scratch(|scratch| {
-            let room = scratch.input.get_mut(..READ).unwrap_or_default();
+            let room = &mut scratch.input[..READ];
             match transport.socket.try_read(room) {
                 Ok(0) => Err(HandshakeError::Ended),
-                Ok(len) => second.feed(room.get(..len).unwrap_or_default()),
+                Ok(len) => second.feed(&room[..len]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
                 Err(e) => Err(HandshakeError::Socket(e)),
             }

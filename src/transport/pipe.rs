@@ -98,7 +98,8 @@ impl Pipe {
     pub fn into_bytes(mut self) -> Vec<u8> {
         let mut bytes = vec![0; self.held];
         let mut read = 0;
-        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        while read < bytes.len() {
+            let rest = &mut bytes[read..];
             match self.drain(|end, _| Ok(rustix::io::read(end, rest)?)) {
                 Ok(n) if n > 0 => read += n,
                 _ => break,

@@ -36,7 +36,7 @@ impl OutBuf {
 
     /// What has been put in.
     pub fn filled(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        &self.bytes[..self.len]
     }
 
     /// Whether nothing has been put in.
@@ -51,10 +51,8 @@ impl OutBuf {
 
     /// Appends `bytes`.
     pub fn push(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.room(bytes.len()).get_mut(..bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.len += bytes.len();
-        }
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     /// All the free room, at least `required` bytes.
@@ -62,12 +60,12 @@ impl OutBuf {
         if self.bytes.len() < self.len + required {
             self.bytes.resize(self.len + required, 0);
         }
-        self.bytes.get_mut(self.len..).unwrap_or_default()
+        &mut self.bytes[self.len..]
     }
 
     /// Counts `written` bytes of the room as filled.
-    pub(super) fn advance(&mut self, written: usize) {
-        self.len = (self.len + written).min(self.bytes.len());
+    pub(super) const fn advance(&mut self, written: usize) {
+        self.len += written;
     }
 }
 

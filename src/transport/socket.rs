@@ -151,9 +151,9 @@ impl Socket {
         let read = poll_fn(|cx| {
             with_scratch(|scratch| {
                 let len = scratch.input.len().min(max);
-                let buf = scratch.input.get_mut(..len).unwrap_or_default();
+                let buf = &mut scratch.input[..len];
                 let len = ready!(self.poll_read(cx, buf))?;
-                bytes.extend_from_slice(buf.get(..len).unwrap_or_default());
+                bytes.extend_from_slice(&buf[..len]);
                 io::Result::Ok(len).into()
             })
         });

@@ -166,11 +166,11 @@ impl TlsState {
         let mut used = 0;
         let mut seen = self.seen;
         let decrypted = loop {
-            let rest = input.get_mut(used..).unwrap_or_default();
+            let rest = &mut input[used..];
             let left = rest.len();
             let least = if budget.is_bounded() { WINDOW } else { left };
             let shown = first_record(rest).max(least).max(seen).min(left);
-            let window = rest.get_mut(..shown).unwrap_or_default();
+            let window = &mut rest[..shown];
             let turn = match &mut self.conn {
                 Conn::Server(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
                 Conn::Client(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
@@ -200,7 +200,7 @@ impl TlsState {
                     break Decrypted { ready, end };
                 }
                 Next::Failed(error) => {
-                    self.push_alert(input.get_mut(used..).unwrap_or_default(), out);
+                    self.push_alert(&mut input[used..], out);
                     self.failed = true;
                     self.retained = Vec::new();
                     self.seen = 0;
@@ -209,7 +209,7 @@ impl TlsState {
                 }
             }
         };
-        self.retain(input.get(used..).unwrap_or_default(), seen);
+        self.retain(&input[used..], seen);
         decrypted
     }
 
@@ -231,7 +231,7 @@ impl TlsState {
             return Err(failed_before());
         }
         loop {
-            let retained = self.retained.get_mut(..self.seen).unwrap_or_default();
+            let retained = &mut self.retained[..self.seen];
             let (discard, done) = match &mut self.conn {
                 Conn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
                 Conn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,

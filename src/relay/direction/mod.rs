@@ -5,7 +5,7 @@ mod splice;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::OnTruncation;
+use super::{OnTruncation, fault};
 use crate::transport::{
     Budget, OutBuf, Pipe, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport, with_scratch,
 };
@@ -254,12 +254,8 @@ impl Direction {
 
     /// Sends what is pending.
     fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Transport) -> Poll<io::Result<()>> {
-        while let Some(rest) = self
-            .pending
-            .get(self.sent..)
-            .filter(|rest| !rest.is_empty())
-        {
-            let n = ready!(to.socket.poll_write(cx, rest))?;
+        while self.sent < self.pending.len() {
+            let n = ready!(to.socket.poll_write(cx, &self.pending[self.sent..]))?;
             self.sent += n;
             self.written += n as u64;
         }
@@ -297,12 +293,10 @@ impl Direction {
             return Poll::Ready(Ok(()));
         };
         let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
-        let room = input
-            .get_mut(start..start + self.read_max)
-            .unwrap_or_default();
         let len = if backlog {
             0
         } else {
+            let room = &mut input[start..start + self.read_max];
             match ready!(from.socket.poll_read(cx, room)) {
                 Ok(0) => {
                     self.source_ended(from);
@@ -318,7 +312,7 @@ impl Direction {
         if !backlog {
             self.count_read(len);
         }
-        let filled = input.get_mut(..start + len).unwrap_or_default();
+        let filled = &mut input[..start + len];
         match &mut from.tls {
             Some(tls) => {
                 self.decrypt(tls, filled, to, back, output, budget);
@@ -388,11 +382,12 @@ impl Direction {
         to: &mut Transport,
         mut bytes: &[u8],
     ) -> Poll<io::Result<()>> {
+        fault::inject(self.moved);
         while !bytes.is_empty() {
             match to.socket.poll_write(cx, bytes) {
                 Poll::Ready(Ok(n)) => {
                     self.written += n as u64;
-                    bytes = bytes.get(n..).unwrap_or_default();
+                    bytes = &bytes[n..];
                 }
                 Poll::Ready(Err(error)) => {
                     self.dropped = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Abort, Direction, State};
+use super::{Abort, Direction, State, fault};
 use crate::transport::{Pipe, Transport};
 
 /// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
@@ -48,6 +48,7 @@ impl Direction {
             Poll::Ready(Ok(0)) => self.source_ended(from),
             Poll::Ready(Ok(moved)) => {
                 self.moved += moved as u64;
+                fault::inject(self.moved);
                 if moved < BULK {
                     self.bulk_reads = 0;
                 }

@@ -9,6 +9,7 @@ mod leaks;
 mod modes;
 mod modes_alpn;
 mod modes_names;
+mod panics;
 mod random_schedules;
 mod robustness;
 mod slow_peers;

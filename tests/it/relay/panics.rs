@@ -1,0 +1,77 @@
+//! Promise 6: a panic ends its connection alone, by a reset of both sides, whatever the mode.
+
+use crate::harness::{End, Origin, Proxy, Stream, noise, pki};
+
+/// A direction of this proxy panics once it has moved this many bytes; debug builds alone have the hook.
+const PANICS_AFTER: &str = "RESEAL_TEST_PANIC_AFTER=100000";
+
+/// Both sides of a connection that breaks the proxy are reset, and its neighbour notices nothing.
+#[track_caller]
+fn a_panic_resets(proxy: &Proxy, mode: &str, connect: impl Fn() -> Stream) {
+    let neighbour = connect();
+    neighbour.must_echo(b"before");
+    let broken = connect();
+    broken.must_echo(b"before");
+    // The reset may come before everything is written.
+    let _ = broken.try_send(noise(300_000, 1));
+    assert_eq!(broken.receive_to_end().1, End::Reset, "{mode}");
+    proxy
+        .outcome_of(&broken)
+        .must_be("internal_panic")
+        .must_have("mode", mode)
+        .must_have("stage", "relay")
+        .must_have("fault", "proxy");
+    neighbour.must_echo(b"after");
+    neighbour.end();
+    assert_eq!(neighbour.receive_to_end(), (vec![], End::Clean), "{mode}");
+    proxy.outcome_of(&neighbour).must_be("ok");
+}
+
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "release builds have no hook that panics"
+)]
+#[test]
+fn promise_6_a_panic_in_the_relay_of_any_mode_resets_its_connection_and_no_other() {
+    let plain = Origin::echo();
+    let tls = Origin::sealed().echo();
+    let passed = Origin::tls(&pki().origin(&["c.test"])).echo();
+    let mut proxy = Proxy::builder()
+        .terminate("a.test", &plain)
+        .reencrypt("b.test", &tls)
+        .passthrough("c.test", &passed)
+        .forward(&plain)
+        .originate(&tls)
+        .top("process: { workers: 1 }")
+        .under(&["env", PANICS_AFTER])
+        .start();
+    for (sni, mode) in [
+        ("a.test", "terminate"),
+        ("b.test", "reencrypt"),
+        ("c.test", "passthrough"),
+    ] {
+        a_panic_resets(&proxy, mode, || proxy.client(sni).connect());
+    }
+    for mode in ["forward", "originate"] {
+        a_panic_resets(&proxy, mode, || proxy.dial(mode));
+    }
+    assert!(proxy.is_running());
+}
+
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "release builds have no hook that panics"
+)]
+#[test]
+fn the_origin_sees_a_reset_when_the_relay_panics() {
+    let (origin, reports) = Origin::plain().reporting();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .under(&["env", PANICS_AFTER])
+        .start();
+    let client = proxy.client("a.test").connect();
+    let _ = client.try_send(noise(300_000, 1));
+    assert_eq!(client.receive_to_end().1, End::Reset);
+    let report = reports.recv_timeout(crate::harness::PATIENCE).unwrap();
+    assert_eq!(report.end, End::Reset);
+}
