@@ -1,4 +1,4 @@
-//! The limits of a relay in time. Pure but for reading the clock.
+//! The time limits of a relay. Pure: the caller passes the time in.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Command;
 use super::Limits;
 use crate::outcome::Reason;
 
-/// With no limit at all the timer still has to be set to something.
+/// The relay's timer is always set; this is how far ahead when there is no limit.
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Which limit was reached.
@@ -22,7 +22,7 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    /// Whether it is about nothing having moved.
+    /// Whether it counts from the last progress.
     pub(super) const fn is_about_progress(self) -> bool {
         matches!(self, Self::Idle | Self::HalfClose | Self::Drain)
     }
@@ -30,43 +30,43 @@ impl Limit {
 
 pub(super) struct Deadlines {
     limits: Limits,
-    /// In a box, as hardly any connection has one.
+    /// Boxed, because few connections ever get a command and every live one pays for the field.
     command: Option<Box<Command>>,
     ended: bool,
     last_progress: Instant,
 }
 
 impl Deadlines {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) const fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
             command: None,
             ended: false,
-            last_progress: Instant::now(),
+            last_progress: now,
         }
     }
 
-    /// Something moved.
-    pub(super) fn progress(&mut self) {
-        self.last_progress = Instant::now();
+    /// Bytes have moved.
+    pub(super) const fn progress(&mut self, now: Instant) {
+        self.last_progress = now;
     }
 
-    /// A direction has ended. `true` the first time: the deadline may be nearer now.
-    pub(super) fn first_end(&mut self) -> bool {
+    /// A direction has ended. Returns `true` the first time: the deadline may be earlier now.
+    pub(super) const fn first_end(&mut self, now: Instant) -> bool {
         if self.ended {
             return false;
         }
         self.ended = true;
-        self.progress();
+        self.progress(now);
         true
     }
 
-    /// Takes note of the command in force. The deadline may be another one now.
+    /// Sets the command in force. The deadline may have changed.
     pub(super) fn set_command(&mut self, command: Option<Command>) {
         self.command = command.map(Box::new);
     }
 
-    /// The moment that the command sets.
+    /// The deadline that the command sets.
     fn commanded(&self) -> Option<(Instant, Limit)> {
         Some(match **self.command.as_ref()? {
             Command::Drain {
@@ -83,17 +83,16 @@ impl Deadlines {
         })
     }
 
-    /// The moment to look at the limits again.
-    pub(super) fn deadline(&self) -> Instant {
+    /// When to check the limits again: the earliest of them.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
         self.limits()
             .map(|(at, _)| at)
             .min()
-            .unwrap_or_else(|| Instant::now() + NEVER)
+            .unwrap_or_else(|| now + NEVER)
     }
 
-    /// The limit that has been reached, if one has.
-    pub(super) fn expired(&self) -> Option<Limit> {
-        let now = Instant::now();
+    /// The earliest limit that has been reached, if any.
+    pub(super) fn expired(&self, now: Instant) -> Option<Limit> {
         self.limits()
             .filter(|(at, _)| *at <= now)
             .min_by_key(|(at, _)| *at)
@@ -117,5 +116,139 @@ impl Deadlines {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OnTruncation;
+    use super::*;
+
+    /// What happens at a second of the fake clock.
+    enum Event {
+        Progress,
+        /// A direction ends.
+        End,
+        Command(Command),
+    }
+    use Event::{End, Progress};
+
+    /// The clock of these tests: it starts at some moment and goes on when a test says so.
+    #[derive(Clone, Copy)]
+    struct Clock(Instant);
+
+    impl Clock {
+        fn at(self, second: u64) -> Instant {
+            self.0 + Duration::from_secs(second)
+        }
+
+        fn limits(self, idle: u64, half_close: u64, lifetime: u64) -> Limits {
+            let limit = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+            Limits {
+                idle: limit(idle),
+                half_close: limit(half_close),
+                lifetime: (lifetime > 0).then(|| self.at(lifetime)),
+                client_truncation: OnTruncation::Reset,
+                origin_truncation: OnTruncation::Reset,
+            }
+        }
+
+        fn drain(self, idle_after: u64, from: u64, until: Option<u64>) -> Event {
+            Event::Command(Command::Drain {
+                idle_after: Duration::from_secs(idle_after),
+                from: self.at(from),
+                until: until.map(|until| self.at(until)),
+            })
+        }
+
+        fn end(self, at: u64) -> Event {
+            let at = self.at(at);
+            let reason = Reason::Killed;
+            Event::Command(Command::End { reason, at })
+        }
+
+        /// Plays the events, then checks that `limit` is reached at `second` and not just before.
+        #[track_caller]
+        fn reaches(self, limits: Limits, events: Vec<(u64, Event)>, second: u64, limit: Limit) {
+            let mut deadlines = Deadlines::new(limits, self.at(0));
+            for (at, event) in events {
+                let now = self.at(at);
+                assert_eq!(deadlines.expired(now), None, "at {at} s");
+                match event {
+                    Progress => deadlines.progress(now),
+                    End => _ = deadlines.first_end(now),
+                    Event::Command(command) => deadlines.set_command(Some(command)),
+                }
+            }
+            let deadline = self.at(second);
+            assert_eq!(deadlines.deadline(self.at(0)), deadline);
+            assert_eq!(deadlines.expired(deadline - Duration::from_nanos(1)), None);
+            assert_eq!(deadlines.expired(deadline), Some(limit));
+        }
+    }
+
+    const DRAINED: Limit = Limit::Commanded(Reason::Drain);
+    const CLOSED: Limit = Limit::Commanded(Reason::Killed);
+
+    #[test]
+    #[rustfmt::skip]
+    fn every_limit_is_reached_to_the_nanosecond_and_the_earliest_counts() {
+        let c = Clock(Instant::now());
+        for (limits, events, second, limit) in [
+            (c.limits(10, 0, 0), vec![], 10, Limit::Idle),
+            (c.limits(10, 0, 0), vec![(9, Progress)], 19, Limit::Idle),
+            (c.limits(10, 0, 15), vec![(9, Progress)], 15, Limit::Lifetime),
+            (c.limits(0, 0, 7), vec![(6, Progress)], 7, Limit::Lifetime),
+            // `half_close` begins with the first end, and progress renews it.
+            (c.limits(10, 3, 0), vec![], 10, Limit::Idle),
+            (c.limits(10, 3, 0), vec![(4, End)], 7, Limit::HalfClose),
+            (c.limits(10, 3, 0), vec![(4, End), (6, Progress)], 9, Limit::HalfClose),
+            (c.limits(10, 3, 0), vec![(4, End), (6, End)], 7, Limit::HalfClose),
+            (c.limits(2, 3, 0), vec![(1, End)], 3, Limit::Idle),
+            // A drain ends what is idle, not before `from`, and everything at `until`.
+            (c.limits(0, 0, 0), vec![(5, c.drain(2, 5, None))], 5, Limit::Drain),
+            (c.limits(0, 0, 0), vec![(4, Progress), (5, c.drain(2, 5, None))], 6, Limit::Drain),
+            (c.limits(0, 0, 0), vec![(5, c.drain(2, 8, None))], 8, Limit::Drain),
+            (c.limits(0, 0, 0), vec![(5, c.drain(2, 6, Some(9))), (5, Progress), (6, Progress), (7, Progress), (8, Progress)], 9, DRAINED),
+            (c.limits(3, 0, 0), vec![(2, c.drain(2, 8, None))], 3, Limit::Idle),
+            // A command to end waits for nothing.
+            (c.limits(10, 3, 20), vec![(1, c.end(4)), (3, Progress)], 4, CLOSED),
+        ] {
+            c.reaches(limits, events, second, limit);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_expires() {
+        let clock = Clock(Instant::now());
+        let mut deadlines = Deadlines::new(clock.limits(0, 0, 0), clock.at(0));
+        assert!(deadlines.first_end(clock.at(1)));
+        assert!(!deadlines.first_end(clock.at(2)));
+        let year = clock.at(365 * 24 * 3600);
+        assert_eq!(deadlines.expired(year), None);
+        assert_eq!(deadlines.deadline(year), year + NEVER);
+    }
+
+    #[test]
+    fn a_command_that_is_withdrawn_sets_no_deadline() {
+        let clock = Clock(Instant::now());
+        let mut deadlines = Deadlines::new(clock.limits(10, 0, 0), clock.at(0));
+        let (reason, at) = (Reason::Drain, clock.at(1));
+        deadlines.set_command(Some(Command::End { reason, at }));
+        assert_eq!(deadlines.expired(at), Some(DRAINED));
+        deadlines.set_command(None);
+        assert_eq!(deadlines.expired(at), None);
+        assert_eq!(deadlines.deadline(at), clock.at(10));
+    }
+
+    #[test]
+    fn a_limit_beyond_the_clock_is_no_limit() {
+        let clock = Clock(Instant::now());
+        let limits = Limits {
+            idle: Some(Duration::MAX),
+            ..clock.limits(0, 0, 0)
+        };
+        let deadlines = Deadlines::new(limits, clock.at(0));
+        assert_eq!(deadlines.expired(clock.at(1000)), None);
     }
 }

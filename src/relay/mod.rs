@@ -115,7 +115,7 @@ impl Relay {
             origin,
             up,
             down,
-            deadlines: Deadlines::new(limits),
+            deadlines: Deadlines::new(limits, Instant::now()),
             limits,
             undelivered: None,
             up_at_last_down: 0,
@@ -129,14 +129,14 @@ impl Relay {
         // What came along with the handshakes.
         handle.progress(self.up.moved(), self.down.moved());
         self.deadlines.set_command(handle.command());
-        let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline()));
+        let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline(Instant::now())));
         let end = loop {
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx, timer.as_mut(), handle)) => break end,
                 () = handle.changed() => {
                     self.deadlines.set_command(handle.command());
-                    timer.as_mut().reset(self.deadlines.deadline());
+                    timer.as_mut().reset(self.deadlines.deadline(Instant::now()));
                 }
             }
         };
@@ -169,25 +169,31 @@ impl Relay {
             cx.waker().wake_by_ref();
         }
         if self.up.progress() + self.down.progress() != before {
-            self.deadlines.progress();
+            self.deadlines.progress(Instant::now());
             self.undelivered = None;
             handle.progress(self.up.moved(), self.down.moved());
         }
         if let Some(end) = self.end() {
             return Poll::Ready(end);
         }
-        if (self.up.has_ended() || self.down.has_ended()) && self.deadlines.first_end() {
-            timer.as_mut().reset(self.deadlines.deadline());
+        if (self.up.has_ended() || self.down.has_ended())
+            && self.deadlines.first_end(Instant::now())
+        {
+            timer
+                .as_mut()
+                .reset(self.deadlines.deadline(Instant::now()));
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match self.deadlines.expired() {
+            match self.deadlines.expired(Instant::now()) {
                 Some(limit) if limit.is_about_progress() && self.is_being_taken() => {
-                    self.deadlines.progress();
+                    self.deadlines.progress(Instant::now());
                 }
                 Some(limit) => return Poll::Ready(self.expiry(limit)),
                 None => {}
             }
-            timer.as_mut().reset(self.deadlines.deadline());
+            timer
+                .as_mut()
+                .reset(self.deadlines.deadline(Instant::now()));
         }
         Poll::Pending
     }
