@@ -1,12 +1,11 @@
 //! Reseal: a TLS-terminating and re-encrypting TCP proxy.
 //!
-//! # From above
+//! # Overview
 //!
-//! A client's stream comes in at an **endpoint**. What the client says first (its ClientHello)
-//! chooses a **route**, and the route is one immutable object that says everything else: whether TLS
-//! ends here, with which certificate and which demands on the client's own, and to which **upstream**
-//! the bytes go, in the clear or over TLS again. Every connection ends in exactly one **outcome**: the stage
-//! it reached, whose fault the end was, and a stable reason code.
+//! A client connects to an **endpoint**. Its ClientHello selects a **route**. The route is one immutable
+//! object that holds everything else: whether TLS ends here, with which certificate and which policy on the
+//! client's certificate, and to which **upstream** the bytes go, with or without TLS. Every connection ends
+//! in exactly one **outcome**: the stage that it reached, whose fault the end was, and a stable reason code.
 //!
 //! Data flows one way:
 //!
@@ -15,30 +14,33 @@
 //!      --connection: hello, route, client TLS, dial, origin TLS, relay--> Outcome --observe--> log
 //! ```
 //!
-//! [`connection`] is the straight line of one connection, in one function. There are two planes:
-//! [`worker`] accepts and serves, each worker a thread with a runtime, accept sockets and buffers of its
-//! own; [`control`] runs beside them, with reloads, drains, the state of origins ([`upstream`],
-//! [`health`]), signals and the [`admin`] API. [`server`] starts both.
+//! [`connection`] is the straight line of stages of one connection. There are two planes: [`worker`] accepts
+//! and serves, each worker a thread with its own runtime, accept sockets and buffers; [`control`] runs beside
+//! them and handles reloads, drains, signals, the [`admin`] API and the state of origins ([`upstream`],
+//! [`health`]). [`server`] starts both.
 //!
-//! A reload prepares a new snapshot, in which all that can fail has failed, and swaps one pointer.
-//! Connections keep the snapshot that they were accepted with; a command through their handle
-//! (`relay::ConnHandle`) drains those that left the configuration, and ends those whose certificate
-//! today's policy does not admit.
+//! A reload first prepares a new snapshot, which is the part that can fail, and then swaps one pointer.
+//! Connections keep the route that they were accepted with. Commands through their handle
+//! (`relay::ConnHandle`) drain those whose endpoint, route or origin left the configuration, and close those
+//! whose client certificate today's policy does not admit.
 //!
-//! # What must stay true
+//! docs/architecture.md follows four journeys of data through these modules, and says where a new key,
+//! reason, metric or mode goes. CONTRIBUTING.md says how to build, test, bench and fuzz.
 //!
-//! - Below [`config`], nothing knows YAML, files' texts or defaults. A [`snapshot`] holds no number
-//!   that changes and no text that still has to be understood.
+//! # Invariants
+//!
+//! - Below [`config`], nothing knows YAML, the text of the file or defaults. A [`snapshot`] holds no number
+//!   that changes and no text that still has to be parsed.
 //! - The stages ([`admission`], [`tls`], [`route`], [`upstream`], [`proxy_protocol`], [`relay`]) do not
-//!   import each other, log nothing and count nothing. They return values; [`connection`] joins them,
+//!   import each other, do not log and do not count. They return values; [`connection`] joins them, and
 //!   records and counts once.
 //! - The origin is not dialled before the client has passed TLS and client auth.
-//! - Every await before the relay is under an absolute deadline; every await in it under idle,
+//! - Every await before the relay is under an absolute deadline; every await in it is under idle,
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
-//! - What must happen at the end of a connection happens in a `Drop` or in `connection::run`.
-//! - Only `worker` starts tasks for connections, and `server` threads, and `admin` for those of its own;
-//!   `upstream` and `health` start some that outlive connections.
+//! - What must happen at the end of a connection is in a `Drop` or in `connection::run`.
+//! - Only `worker` spawns tasks for connections, only `server` starts threads, and `admin` spawns tasks for its
+//!   own connections; tasks of `upstream` and `health` outlive connections.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules, in the order in which to read them:
