@@ -55,6 +55,11 @@ impl Name {
         if text.is_ascii() {
             return Self::from_wire(text);
         }
+        // UTS 46 lets punctuation through that no name is registered with: most often it is what an
+        // editor made of quotes and hyphens.
+        if text.contains(is_typographic) {
+            return Err(NameError::Malformed);
+        }
         let ascii = idna::domain_to_ascii_strict(text).map_err(|_| NameError::Malformed)?;
         Self::from_wire(&ascii)
     }
@@ -80,6 +85,12 @@ impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether this is a quotation mark, a dash or another sign of typography: the General Punctuation block
+/// of Unicode without its joiners, and angle quotes.
+pub fn is_typographic(c: char) -> bool {
+    matches!(c, '\u{2010}'..='\u{205e}' | '\u{ab}' | '\u{bb}')
 }
 
 fn is_label(label: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use super::compile::{LoadOptions, Materials, compile, permissions};
 use super::file_stamps::FileStamps;
@@ -103,13 +104,25 @@ pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     file.take(READ_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     Ok(Loaded {
         stamp,
         ..understand(text, path, dir, options, Some(&meta))
     })
+}
+
+/// Says where a file stops being UTF-8. A single byte above 0x7f in an otherwise good text is most often
+/// a letter of Latin-1.
+fn not_utf8(error: &FromUtf8Error) -> io::Error {
+    let at = error.utf8_error().valid_up_to();
+    let before = error.as_bytes().get(..at).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let byte = error.as_bytes().get(at).copied().unwrap_or_default();
+    let what = format!(
+        "it is not UTF-8 text: line {line} has the byte 0x{byte:02x}; save the file as UTF-8"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.

@@ -11,7 +11,7 @@ use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
-use crate::name::{NameError, Pattern};
+use crate::name::{NameError, Pattern, is_typographic};
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
@@ -311,11 +311,17 @@ impl Compiler<'_> {
         match Pattern::parse(&text.value.0) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                let star = text.value.0.contains('*');
+                let written = &text.value.0;
                 let problem = self.problems.error(text.at, format!("this is {error}"));
-                if star {
+                if written == "*" {
+                    problem.help(
+                        "for the names that no route has, set `default_route` of the endpoint",
+                    );
+                } else if written.contains('*') {
                     problem
                         .help("a wildcard is `*.` before a name, and stands for exactly one label");
+                } else if written.contains(is_typographic) {
+                    problem.help("it has typographic quotes or dashes: write \" and -");
                 }
                 None
             }

@@ -68,6 +68,13 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
         problem.help("quote it inside { }: `key: \"${VARIABLE}\"`");
     } else if error.info().contains("anchor") && line(at.line).contains('*') {
         problem.help("quote it: in YAML a bare `*` begins an alias, `\"*.example.com\"` is a text");
+    } else if let Some(value) = [at.line, at.line.wrapping_sub(1)]
+        .iter()
+        .find_map(|number| bare_ipv6(line(*number)))
+    {
+        problem.help(format!(
+            "quote it: in YAML a bare `[` begins a list, `\"{value}\"` is a text"
+        ));
     } else if let Some(number) = [at.line, at.line + 1].iter().find(|n| indented_by_tab(n)) {
         if *number != at.line {
             // The parser has stopped at the end of the line before.
@@ -80,6 +87,15 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
         problem.help("indent with spaces: YAML takes no tabs there");
     }
     problem
+}
+
+/// The IPv6 address with a port that stands on a line without quotes.
+fn bare_ipv6(line: &str) -> Option<&str> {
+    let (before, value) = line.split_at(line.find('[')?);
+    let value = value.split_whitespace().next()?;
+    let is_value = before.trim_end().ends_with([':', '-']);
+    let is_address = value.contains("::") || value.matches(':').count() > 2;
+    (is_value && is_address && value.contains("]:")).then_some(value)
 }
 
 /// Builds the tree from the events of the parser, without recursion.

@@ -114,6 +114,39 @@ fn broken_syntax_is_located() {
 }
 
 #[test]
+fn what_editors_and_habits_do_to_a_text_comes_with_the_way_out() {
+    with("127.0.0.1:0", "[::1]:8443")
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("quote it: in YAML a bare `[` begins a list, `\"[::1]:8443\"` is a text");
+    for name in [
+        "\u{201c}a.test\u{201d}",
+        "\u{ab}a.test\u{bb}",
+        "a\u{2013}b.test",
+    ] {
+        with("sni: a.test", &format!("sni: {name}"))
+            .check(&[])
+            .must_exit_with(1)
+            .must_say("not a host name")
+            .must_say("typographic");
+    }
+    with("sni: a.test", "sni: \"*\"")
+        .check(&[])
+        .must_exit_with(1)
+        .must_say("set `default_route` of the endpoint");
+    let checked = Checked::new(GOOD);
+    let latin = [GOOD.as_bytes(), b"# caf\xe9\n"].concat();
+    let line = GOOD.lines().count() + 1;
+    checked
+        .with_file("config.yaml", latin, 0o600)
+        .check(&[])
+        .must_exit_with(2)
+        .must_say(&format!(
+            "line {line} has the byte 0xe9; save the file as UTF-8"
+        ));
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let text = GOOD
         .replace("mode: terminate", "mode: passthru")
