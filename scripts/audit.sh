@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the dependencies against the RustSec advisory database, from a local copy of it.
-# The copy is a git clone: $RESEAL_ADVISORY_DB, else ~/.cargo/advisory-db, else what cargo-deny has
+# The copy is a git clone: $RESEAL_ADVISORY_DB, else ~/.cargo/advisory-db, else the one that cargo-deny
 # fetched before (~/.cargo/advisory-dbs/advisory-db-*).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,14 +24,14 @@ for candidate in "${candidates[@]}"; do
     fi
 done
 if [[ -z $database ]]; then
-    echo "audit: no copy of the advisory database, nothing was checked. Looked at:" >&2
+    echo "audit: no copy of the advisory database, nothing was checked. Searched:" >&2
     printf '  %s\n' "${candidates[@]}" >&2
     echo 'Clone RustSec/advisory-db and name the clone: RESEAL_ADVISORY_DB=DIR scripts/audit.sh' >&2
     exit 2
 fi
 
-# cargo-deny wants a directory of databases, in which each has a name made from its URL. This is
-# the name of the default one.
+# cargo-deny expects a directory of databases, each with a name derived from its URL. This is the name of
+# the default one.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/databases"

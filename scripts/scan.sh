@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What scanners say of Reseal: testssl.sh, sslscan (Debian) and sslyze (PyPI, into target/scan). The
-# defaults are held against Mozilla's intermediate profile, `min_version: 1.3` against the modern one.
-# Fails on a finding of medium severity or above, but for those that a CA of one's own brings about,
-# which are listed here. Some minutes, on loopback only.
+# Scans Reseal with testssl.sh, sslscan (Debian) and sslyze (PyPI, into target/scan): the defaults against
+# Mozilla's intermediate profile, `min_version: 1.3` against the modern one. Fails on a finding of medium
+# severity or above, except those about the private CA, which are listed here. Some minutes, on loopback
+# only.
 #
 #   RESEAL=FILE     the program to scan; built for debugging when not given
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Findings that say that the certificate is of a CA that nobody knows, that has no revocation service,
-# and is in no transparency log. Nothing of it is Reseal's doing.
+# Findings about the private CA: it is not trusted, has no revocation service, and is in no transparency
+# log. They are not about Reseal.
 private_ca='cert_chain_of_trust|cert_caIssuers|cert_revocation|cert_crlDistributionPoints|cert_ocspURL|OCSP_stapling|certificate_transparency|DNS_CAArecord|cert_trust|cert_mustStapleExtension'
 private_path='certificate_path_validation:'
 
@@ -33,7 +33,7 @@ work=$(mktemp -d)
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# A certificate of the development CA, but for no longer than the modern profile wants.
+# A certificate of the development CA, valid no longer than the modern profile allows.
 "$RESEAL" certs --out "$work/certs" localhost >/dev/null
 openssl req -new -key "$work/certs/localhost.key" -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -addext extendedKeyUsage=serverAuth \
@@ -45,7 +45,7 @@ echo served >"$work/served/index.html"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$work/served" 0 >"$work/origin.log" 2>&1 &
 started+=($!)
 
-# Waits until a file has a line like this, and prints the part in parentheses.
+# Waits until a line of the file matches, and prints the part in parentheses.
 wait_for() {
     local found=
     for _ in $(seq 100); do
@@ -94,7 +94,7 @@ for profile in intermediate modern; do
     place=localhost:$port
     printf '\n==> %s, %s\n' "$profile" "$place"
 
-    # Its exit code counts findings of every kind, so the findings themselves are looked at.
+    # Its exit code counts findings of every kind, so read the findings themselves.
     testssl --quiet --color 0 --warnings off --ip 127.0.0.1 -p -s -f -P -S -U \
         --jsonfile "$work/$profile.json" "$place" >"$work/$profile.testssl" 2>&1 || true
     findings=$(python3 - "$work/$profile.json" "$private_ca" <<'PYTHON'
@@ -113,7 +113,7 @@ PYTHON
         grep '^BAD' <<<"$findings"
         verdict bad "testssl.sh, $profile"
     else
-        verdict good "testssl.sh, $profile: $(sed -n 's/^count | //p' <<<"$findings") findings, none of medium or above but those of a private CA"
+        verdict good "testssl.sh, $profile: $(sed -n 's/^count | //p' <<<"$findings") findings, none of medium or above except about the private CA"
     fi
 
     sslscan --no-colour --sni-name=localhost "127.0.0.1:$port" >"$work/$profile.sslscan"
@@ -137,7 +137,7 @@ PYTHON
     elif grep -E '^ +\* ' <<<"$compliance" | grep -vE "^ +\* $private_path"; then
         verdict bad "sslyze, $profile"
     else
-        verdict good "sslyze, $profile: compliant but for what a private CA brings about"
+        verdict good "sslyze, $profile: compliant except for the private CA"
     fi
 done
 exit "$failed"

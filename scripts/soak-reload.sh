@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The long form of what the tests of reloads do briefly: 1 000 reloads (half of them broken) under 200
-# live connections and 200 new ones a second, 1 000 rotations of a certificate by every way in which
-# files are replaced, and 10 000 SIGHUPs. Some minutes, on loopback only.
+# The long form of the reload tests: 1 000 reloads (half of them broken) under 200 live connections and
+# 200 new ones a second, 1 000 rotations of a certificate in every way that files are replaced, and
+# 10 000 SIGHUPs. Some minutes, on loopback only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

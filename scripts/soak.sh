@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long form of what the tests do briefly: 1 GiB each way through every mode at once, hashes equal,
-# and 10 000 connections through each mode that leave nothing behind. A few minutes, on loopback only.
+# The long form of two tests: 1 GiB each way through every mode at once, with equal hashes, and 10 000
+# connections through each mode without a leak. A few minutes, on loopback only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything that has to pass before a change goes in: formatting, lints, all tests, dependencies.
-# Installs from Debian what the tests need and this machine lacks, if it may (root, apt-get).
+# Runs everything that has to pass before a change is merged: formatting, lints, all tests, dependency rules.
+# As root on Debian, installs the programs that the tests need.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() { printf '\n==> %s\n' "$*"; }
 
-# The programs that the build and the tests use, each with Debian's package for it.
+# The programs that the build and the tests use, each with its Debian package.
 needed=(
     cc:gcc
     make:make
@@ -42,7 +42,7 @@ missing_packages() {
     done
 }
 
-# Debian starts a server when it installs it, unless policy-rc.d says no. The tests start their own.
+# Debian starts a server when it is installed, unless policy-rc.d forbids it. The tests start their own.
 policy=/usr/sbin/policy-rc.d
 kept=
 
@@ -73,7 +73,7 @@ fi
 step 'programs that the tests need'
 mapfile -t packages < <(missing_packages)
 if ((${#packages[@]} == 0)); then
-    echo 'all here'
+    echo 'all installed'
 elif [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
     echo "installing: ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
@@ -87,16 +87,16 @@ else
     exit 1
 fi
 
-step 'grpcio of PyPI, for the test of gRPC'
+step 'grpcio from PyPI, for the test of gRPC'
 if [[ -x target/grpc/bin/python ]] && target/grpc/bin/python -c 'import grpc' 2>/dev/null; then
-    echo 'here'
+    echo 'installed'
 elif rm -rf target/grpc && python3 -m venv target/grpc &&
     target/grpc/bin/pip install --quiet --disable-pip-version-check 'grpcio==1.*'; then
     echo 'installed in target/grpc'
 else
-    # The test says that it was skipped when there is none.
+    # Without it the test reports that it was skipped.
     rm -rf target/grpc
-    echo 'skipped: it needs python3-venv and a way to PyPI'
+    echo 'skipped: it needs python3-venv and access to PyPI'
 fi
 
 step 'formatting'
