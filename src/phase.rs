@@ -1,22 +1,22 @@
-//! The phases of the process, which every connection that is not established yet watches.
+//! The phases of the process, which connections and workers watch.
 
 use tokio::sync::watch;
 
-/// Where the process is in its life.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Serving.
     Run,
-    /// Serving still, but not ready: those who look should send their clients elsewhere.
+    /// Serving but not ready: load balancers that probe should send clients elsewhere.
     LameDuck,
-    /// Stopping: nothing new is accepted, connections may finish.
+    /// Stopping: accepts no connections; existing ones may finish.
     Drain,
-    /// Every connection ends now.
+    /// Every connection is aborted now.
     Cut,
 }
 
 impl Phase {
-    /// The word for it, for people and probes.
+    /// The word used in status output and probes.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Run => "serving",
@@ -29,7 +29,7 @@ impl Phase {
 /// Receives the phases.
 pub type PhaseRx = watch::Receiver<Phase>;
 
-/// Waits until connections are to be cut. Never ends when the process has no such moment any more.
+/// Waits until the process aborts its connections; forever, if the sender is gone.
 pub async fn aborted(phases: &mut PhaseRx) {
     if phases.wait_for(|phase| *phase == Phase::Cut).await.is_err() {
         std::future::pending::<()>().await;

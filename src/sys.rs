@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number on every architecture that we build for.
 const SIOCOUTQ: Opcode = 0x5411;
 
-/// How many bytes of a TCP socket's send queue its peer has not acknowledged yet, and still may.
+/// How many bytes of a TCP socket's send queue its peer has not acknowledged and still may.
 pub(crate) fn undelivered(socket: BorrowedFd<'_>) -> usize {
     match unacknowledged(socket) {
         // After a reset the queue stays as it was.
@@ -21,8 +21,8 @@ pub(crate) fn undelivered(socket: BorrowedFd<'_>) -> usize {
     }
 }
 
-/// How many bytes that were written to a TCP socket its peer has not acknowledged, also when it has
-/// reset the connection and never will.
+/// How many bytes written to a TCP socket its peer has not acknowledged, even if it has reset the connection
+/// and never will.
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
     // provides, and touches nothing else.
@@ -31,8 +31,8 @@ pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     queued.unwrap_or(0)
 }
 
-/// Whether the peer of a TCP socket has ended its stream or reset the connection, as far as the kernel
-/// knows; what it had sent before may still be unread.
+/// Whether the peer of a TCP socket has ended its stream or reset the connection; bytes that it sent before
+/// may still be in the receive queue.
 pub(crate) fn peer_has_ended(socket: BorrowedFd<'_>) -> bool {
     const OPEN: [u8; 3] = [TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2];
     !OPEN.contains(&tcp_state(socket))
@@ -43,8 +43,7 @@ const TCP_FIN_WAIT1: u8 = 4;
 const TCP_FIN_WAIT2: u8 = 5;
 const TCP_CLOSE: u8 = 7;
 
-/// The state of a TCP connection, as `net/tcp_states.h` numbers them. One that cannot be asked is
-/// closed.
+/// The state of a TCP connection, numbered as in `net/tcp_states.h`; closed if the kernel does not say.
 fn tcp_state(socket: BorrowedFd<'_>) -> u8 {
     // `tcpi_state` is the first byte of `struct tcp_info`, and the kernel writes no more than asked.
     let mut state = 0_u8;
@@ -62,7 +61,7 @@ fn tcp_state(socket: BorrowedFd<'_>) -> u8 {
     if result == 0 { state } else { TCP_CLOSE }
 }
 
-/// Lets a listening socket accept data with the SYN, for so many connections at once (RFC 7413).
+/// Lets a listening socket accept data with the SYN (RFC 7413), for up to `queue` connections at once.
 pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of_val(&queue)).map_err(io::Error::other)?;
     // SAFETY: TCP_FASTOPEN reads one C int, which lives on our stack for the call, of that length.
@@ -82,9 +81,9 @@ pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::R
     }
 }
 
-/// Lets the kernel adapt the sizes of a socket's buffers again after they were set (`SO_BUF_LOCK`, since
-/// Linux 5.14). Older kernels leave them as they are, which is no reason to refuse anything.
-pub(crate) fn let_kernel_size_buffers(socket: BorrowedFd<'_>) -> io::Result<()> {
+/// Lets the kernel tune a socket's buffer sizes again after they were set (`SO_BUF_LOCK`, since Linux 5.14).
+/// Older kernels keep the sizes, which is not an error.
+pub(crate) fn let_kernel_tune_buffers(socket: BorrowedFd<'_>) -> io::Result<()> {
     let none: libc::c_int = 0;
     let len = libc::socklen_t::try_from(size_of_val(&none)).map_err(io::Error::other)?;
     // SAFETY: the option reads one C int, which lives on our stack for the call, of that length.
@@ -106,7 +105,7 @@ pub(crate) fn let_kernel_size_buffers(socket: BorrowedFd<'_>) -> io::Result<()> 
     }
 }
 
-/// Which buffers of a socket have a size that was set: 0 for none.
+/// The buffers of a socket whose size was set, as bits of `SO_BUF_LOCK`; 0 for none.
 #[cfg(test)]
 pub(crate) fn fixed_buffers(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     let mut fixed: libc::c_int = 0;
@@ -127,8 +126,8 @@ pub(crate) fn fixed_buffers(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     }
 }
 
-/// Leaves the choice of a port to the connect, when a socket is bound to an address of ours
-/// (`IP_BIND_ADDRESS_NO_PORT`): a port is then taken only if it is in use towards the same peer.
+/// Delays the choice of the local port of a bound socket to the connect (`IP_BIND_ADDRESS_NO_PORT`):
+/// sockets can then share a local port as long as their peers differ.
 pub(crate) fn bind_without_port(socket: impl AsFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     let len = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
@@ -149,10 +148,9 @@ pub(crate) fn bind_without_port(socket: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Registers a descriptor that is only read from (a listening socket, inotify) with this thread's
-/// runtime.
+/// Registers a read-only descriptor (a listening socket, inotify) with this thread's runtime.
 pub(crate) fn watch(listener: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is open, is the same descriptor all its life, and is closed by nobody but
+    // SAFETY: an `OwnedFd` is open, is the same descriptor all its life, and is closed only by
     // the `AsyncFd` that owns it from here on.
     let watched = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) };
     watched.map_err(|e| e.into_parts().1)
@@ -163,24 +161,24 @@ pub(crate) fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrowed descriptor lives for one `fcntl`, which fails when it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
-    // SAFETY: it is open (checked above), and each descriptor is asked for once, at the start,
-    // by the one place that reads LISTEN_FDS; nothing else in the process knows its number.
+    // SAFETY: it is open (checked above). The code that reads LISTEN_FDS takes each descriptor once, at the
+    // start; nothing else in the process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(borrowed.as_raw_fd()) })
 }
 
-/// Whether signals are held back or delivered.
+/// Whether signals are blocked or delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// They stay pending.
-    Held,
-    /// They come in, and those that are pending at once.
+    Blocked,
+    /// They are delivered, pending ones at once.
     Open,
 }
 
-/// Holds back `signals`, or lets them in, for this thread and those that it starts from then on.
+/// Blocks or unblocks `signals` for this thread and the threads that it starts later.
 pub(crate) fn deliver(signals: &[libc::c_int], delivery: Delivery) -> io::Result<()> {
     let how = match delivery {
-        Delivery::Held => libc::SIG_BLOCK,
+        Delivery::Blocked => libc::SIG_BLOCK,
         Delivery::Open => libc::SIG_UNBLOCK,
     };
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();

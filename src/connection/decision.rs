@@ -1,4 +1,4 @@
-//! Which route a connection takes: the same decision for a live connection and for `explain`.
+//! Chooses the route of a connection; live connections and `explain` share this code.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::route::{Query, Unrouted};
 use crate::snapshot::{Endpoint, Protocol, Route};
 use crate::tls::{self, classify};
 
-/// The normalised server name. An address counts as none (RFC 6066 section 3).
+/// The normalised server name. An IP address counts as no name (RFC 6066 section 3).
 pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
     match sent.map(Name::from_wire) {
         None | Some(Err(NameError::Address)) => Ok(None),
@@ -17,7 +17,7 @@ pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
     }
 }
 
-/// The route that an query takes at an endpoint.
+/// The route of an endpoint that matches a query.
 pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Route>, Failure> {
     endpoint.routes.choose(query).map_err(|unrouted| {
         let reason = match unrouted {

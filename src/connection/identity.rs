@@ -1,4 +1,4 @@
-//! Who the client of a live connection is, for as long as it lives: a policy may change under it.
+//! The verified identity of a live client, kept so that a changed policy can be applied to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::info::not_after;
 use crate::tls::verify::client::AtExpiry;
 
-/// The certificate that the client has shown, and proven to hold the key of, and the way from it to an
-/// authority. What else the client sent is not kept here.
+/// The client's certificate, whose key it has proven to hold, and the path from it to a CA. Other
+/// certificates that the client sent are not kept.
 #[derive(Debug)]
 pub struct Identity {
     path: Box<[CertificateDer<'static>]>,
@@ -21,23 +21,26 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity behind a chain, under the policy of the connection's route; none without one.
-    pub(super) fn of(chain: &[CertificateDer<'static>], side: &TlsAcceptor) -> Option<Box<Self>> {
-        let path = side.verifier().path(chain, UnixTime::now());
+    /// The identity of a verified chain under the policy of the route; `None` if no path leads to a CA.
+    pub(super) fn of(
+        chain: &[CertificateDer<'static>],
+        acceptor: &TlsAcceptor,
+    ) -> Option<Box<Self>> {
+        let path = acceptor.verifier().path(chain, UnixTime::now());
         Some(Box::new(Self {
             not_after: not_after(path.first()?).unwrap_or_default(),
             path: path.into_iter().cloned().collect(),
-            at_expiry: side.verifier().at_expiry(),
+            at_expiry: acceptor.verifier().at_expiry(),
             noted: AtomicBool::new(false),
         }))
     }
 
-    /// Its own certificate, then those between it and an authority.
+    /// The client certificate, then the intermediates up to a CA.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.path
     }
 
-    /// The ends of validity in the chain that are past, the latest first.
+    /// The past `notAfter` times of the chain, the latest first.
     pub fn ends(&self, now: UnixTime) -> Vec<UnixTime> {
         let ends = self.path.iter().filter_map(not_after);
         let ends = ends.filter_map(|end| u64::try_from(end).ok());
@@ -52,12 +55,12 @@ impl Identity {
         i64::try_from(now.as_secs()).is_ok_and(|now| now > self.not_after)
     }
 
-    /// What is to become of the connection then.
+    /// What to do with the connection then.
     pub const fn at_expiry(&self) -> AtExpiry {
         self.at_expiry
     }
 
-    /// Whether something is to be noted about it now: once.
+    /// Returns `true` the first time, so that an expiry is logged once.
     pub fn note(&self) -> bool {
         !self.noted.swap(true, Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
 //! One connection, from accept to its one outcome.
 //!
-//! [`run`] is the whole life and the only place where an ending is logged and counted;
-//! `Establish::establish` is the straight line of stages. Stages return values and know nothing of each
-//! other; what one needs of another passes through here.
+//! [`run`] covers the whole life of a connection and is the only place that logs and counts its end;
+//! `Establish::establish` runs the stages in order. Stages return values and know nothing of each other; data
+//! that one needs from another passes through here.
 
 pub mod decision;
 mod dial;
@@ -42,29 +42,29 @@ use crate::tls::{classify, words};
 use crate::transport::{Socket, Transport};
 use crate::upstream::{Held, OwnListeners};
 
-/// What every connection of a worker shares.
+/// State that all connections of a worker share.
 #[derive(Clone, Debug)]
 pub struct WorkerContext {
-    /// Takes the records.
+    /// Receives the records.
     pub access_log: AccessLog,
-    /// Where this worker counts.
+    /// This worker's counters.
     pub counters: Arc<Shard>,
     /// The phases of the process.
     pub phases: PhaseRx,
-    /// Where established connections are entered.
+    /// The table of established connections.
     pub table: Arc<ConnTable<ConnInfo>>,
-    /// Where those are entered that are not.
+    /// The list of connections that are still pending.
     pub pending: PendingShard,
     /// The permits for handshakes with clients.
     pub handshakes: Gate,
     /// The permits for large ClientHellos.
     pub large_hellos: Gate,
-    /// Where this process listens: nobody is connected to that by a name.
+    /// The addresses this process listens on: a name that resolves to one of them is a loop.
     pub listeners: Arc<OwnListeners>,
 }
 
 impl WorkerContext {
-    /// Large ClientHellos that may be read at a time.
+    /// How many large ClientHellos may be read at once.
     pub const LARGE_HELLOS: usize = permits::LARGE_HELLOS;
 
     fn recorder(
@@ -84,20 +84,20 @@ impl WorkerContext {
 pub struct Accepted {
     /// Its socket.
     pub socket: Socket,
-    /// The client's address; a unix client has none.
+    /// The client's address; unix clients have none.
     pub client: Option<SocketAddr>,
-    /// The endpoint of the snapshot it was born with.
+    /// Its endpoint in the snapshot that was current at accept.
     pub endpoint: Arc<Endpoint>,
     /// The generation of that snapshot.
     pub generation: u64,
-    /// Its right to exist.
+    /// Its permit among the connections of the process.
     pub permit: Permit,
     /// When it was accepted.
     pub at: Instant,
 }
 
-/// Serves one connection to its end and records its outcome, exactly once. `_guard` is held for as
-/// long as that takes.
+/// Serves one connection to its end and records its outcome exactly once. `_guard` is dropped when the
+/// connection is closed.
 pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl Send) {
     let Accepted {
         socket,
@@ -108,7 +108,7 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         at,
     } = accepted;
     let mut phases = context.phases.clone();
-    let who = source.map_or_else(|| Client::Unix(socket.peer_user()), Client::Ip);
+    let peer = source.map_or_else(|| Client::Unix(socket.peer_user()), Client::Ip);
     let local = context
         .access_log
         .is_open()
@@ -118,7 +118,7 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
     let mut establishing = Establish {
         _permit: permit,
         context: &context,
-        record: context.recorder(who, local, &endpoint, at),
+        record: context.recorder(peer, local, &endpoint, at),
         endpoint: &endpoint,
         source,
         dialled: None,
@@ -127,18 +127,18 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
     let established = tokio::select! {
         biased;
         () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).close_with(CloseWith::Reset)),
-        // In a box of its own, which an established connection does not carry along.
+        // Boxed, so that the memory is freed once the connection is established.
         established = Box::pin(establishing.establish(&mut client)) => established,
     };
     match established {
-        Ok((route, origin, _held)) => {
-            // A record is opened once, and this is where.
+        Ok((route, origin, _slot)) => {
+            // This is the only place that opens the record.
             let Some(entry) = establishing.opened(&client, &route, &context.table, generation)
             else {
                 return;
             };
             let relay = establishing.relay(client, origin, &route);
-            // Its limits are all that the relay needs of the route.
+            // The relay has copied the limits and needs no more of the route.
             drop(route);
             let (end, teardown) = relay.run(&entry.handle).await;
             let (_, down) = entry.handle.traffic();
@@ -150,12 +150,12 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         }
         Err(failure) => {
             establishing.record.end(failure.reason, failure.detail);
-            // It has had its answer: what is left of it makes room like a client that says nothing.
+            // The client has been rejected; while it lingers it may be dropped for others like a silent one.
             let place = context.pending.enter(at);
             tokio::select! {
                 biased;
                 () = place.evicted() => {}
-                () = Box::pin(client.socket.refuse(failure.close_with)) => {}
+                () = Box::pin(client.socket.reject(failure.close_with)) => {}
             }
         }
     }
@@ -174,11 +174,11 @@ pub fn rejected_at_accept(
     record.end(Reason::LocalDescriptors, Some(error.to_string()));
 }
 
-/// A client that was admitted, and what is known of it.
+/// A client that passed its own stages, and the facts known of it.
 struct Admitted {
     route: Arc<Route>,
     name: Option<Name>,
-    /// The application protocols that it offers.
+    /// The ALPN protocols that it offers.
     offered: Vec<Vec<u8>>,
     notes: HandshakeNotes,
 }
@@ -188,15 +188,15 @@ struct Establish<'a> {
     context: &'a WorkerContext,
     record: Recorder<'a>,
     endpoint: &'a Endpoint,
-    /// The client's address, which rules, limits and logs go by.
+    /// The client's address as rules, limits and logs use it: the one of the PROXY header, if any.
     source: Option<SocketAddr>,
-    /// What the client has dialled, where a PROXY header says so.
+    /// The address that the client dialled, if a PROXY header says so.
     dialled: Option<SocketAddr>,
     at: Instant,
 }
 
 impl Establish<'_> {
-    /// The stages before the relay, in order. Every wait is under an absolute deadline.
+    /// Runs the stages before the relay in order. Every wait has an absolute deadline.
     async fn establish(
         &mut self,
         client: &mut Transport,
@@ -217,20 +217,20 @@ impl Establish<'_> {
             notes,
         } = admitted?;
         let header = self.header_out(&route, name.as_ref(), client, &offered, &notes)?;
-        let (origin, held) = self
+        let (origin, slot) = self
             .origin(&route, name.as_ref(), client, header.as_deref())
             .await?;
-        Ok((route, origin, held))
+        Ok((route, origin, slot))
     }
 
-    /// What the client says, up to the end of its handshake.
+    /// Runs the stages of the client, up to the end of its handshake.
     async fn client(
         &mut self,
         client: &mut Transport,
         place: &PendingPlace,
     ) -> Result<Admitted, Failure> {
-        let begun = self.proxy_header(client).await?;
-        let mut hello = self.hello(client, begun).await?;
+        let bytes = self.proxy_header(client).await?;
+        let mut hello = self.hello(client, bytes).await?;
         place.hello_done();
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
@@ -243,8 +243,8 @@ impl Establish<'_> {
         })
     }
 
-    /// The header of a peer that has to send one: the client is who it says, from here on. Returns
-    /// what has come along behind the header.
+    /// Reads the PROXY header of a peer that has to send one; its addresses replace the client's from here
+    /// on. Returns the bytes read behind the header.
     async fn proxy_header(&mut self, client: &mut Transport) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         let Some(accept) = &self.endpoint.accept_proxy_protocol else {
@@ -264,7 +264,7 @@ impl Establish<'_> {
         Ok(bytes)
     }
 
-    /// The ClientHello, of which `bytes` were read before.
+    /// Reads the ClientHello, which begins with `bytes`.
     async fn hello(
         &mut self,
         client: &mut Transport,
@@ -282,8 +282,8 @@ impl Establish<'_> {
             Err(failure) if failure.reason == Reason::NotTls => failure,
             read => return read,
         };
-        let telling = proxy_header::is_header(&mut client.socket, &mut bytes);
-        match timeout_at(self.at + limit, telling).await {
+        let is_header = proxy_header::is_header(&mut client.socket, &mut bytes);
+        match timeout_at(self.at + limit, is_header).await {
             Ok(true) => Err(Failure {
                 reason: Reason::ProxyHeaderUnexpected,
                 ..failure
@@ -292,8 +292,8 @@ impl Establish<'_> {
         }
     }
 
-    /// Reads the ClientHello. A large one needs a permit for its second part, and a client that has not
-    /// sent the whole of a small one holds no more than that.
+    /// Reads the ClientHello. A large one needs a permit beyond the size of a small one, which bounds the
+    /// memory that incomplete hellos can hold.
     async fn hello_bytes(
         &self,
         client: &mut Transport,
@@ -336,8 +336,8 @@ impl Establish<'_> {
         Ok(Arc::clone(route))
     }
 
-    /// The client's handshake, where its TLS ends here; else the bytes that it has sent go on as
-    /// they are. Returns what was shown in the handshake.
+    /// Runs the client's handshake, if its TLS ends here; otherwise keeps the bytes of its hello for the
+    /// origin. Returns the notes taken in the handshake.
     async fn client_tls(
         &mut self,
         client: &mut Transport,
@@ -345,7 +345,7 @@ impl Establish<'_> {
         route: &Route,
     ) -> Result<HandshakeNotes, Failure> {
         let mut notes = HandshakeNotes::default();
-        let Some(side) = route.mode.acceptor() else {
+        let Some(acceptor) = route.mode.acceptor() else {
             client.prefetched = std::mem::take(&mut hello.bytes);
             return Ok(notes);
         };
@@ -353,7 +353,7 @@ impl Establish<'_> {
         let (gate, source) = (&self.context.handshakes, Source::from(self.source));
         let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
         let mut peer = Handshaking::new(gate, source, permit);
-        let handshake = side.accept(client, hello, &mut notes, &mut peer);
+        let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);
         let mut done = before(
             self.at,
             route.client_timeout,
@@ -373,7 +373,7 @@ impl Establish<'_> {
         done.map(|()| notes)
     }
 
-    /// The header that the origins of this route are sent, if they are sent one.
+    /// The PROXY header for the route's origins, if they get one.
     fn header_out(
         &mut self,
         route: &Route,
@@ -382,10 +382,10 @@ impl Establish<'_> {
         offered: &[Vec<u8>],
         notes: &HandshakeNotes,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(announce) = route.upstream.send_proxy_protocol else {
+        let Some(send_header) = route.upstream.send_proxy_protocol else {
             return Ok(None);
         };
-        let subject = HeaderFacts {
+        let facts = HeaderFacts {
             client,
             source: self.source,
             dialled: self.dialled,
@@ -394,15 +394,15 @@ impl Establish<'_> {
             notes,
             id: &self.record.id(),
         };
-        let header = subject.header(announce);
-        // The stage in which it would have been sent.
+        let header = facts.header(send_header);
+        // The failure belongs to the stage that would have sent the header.
         header.map(Some).map_err(|failure| {
             self.record.enter(Stage::Connect);
             failure.close_with(CloseWith::Reset)
         })
     }
 
-    /// A connection to an origin, sealed where the mode says so, and the place at it.
+    /// A connection to an origin, with TLS if the mode has it, and the slot at the origin.
     async fn origin(
         &mut self,
         route: &Route,
@@ -429,18 +429,18 @@ impl Establish<'_> {
                 .and_then(|tls| tls.facts().alpn_protocol().map(<[u8]>::to_vec)),
             deadline: Instant::now() + route.origin_timeout,
         };
-        // The client may believe that it is connected: what it began must not look finished. rustls
-        // offers no alert of our choice here, and a close_notify would be a lie, so it is a reset.
+        // The client's handshake is done, so it gets a reset: rustls cannot send an alert of our choice here,
+        // and close_notify would claim that the stream is complete.
         let dialled = tokio::select! {
             biased;
             dialled = dial::dial(dial, &mut self.record) => dialled,
-            // Nobody waits for it any more, in the queue as little as at the origin.
+            // The client reset: stop waiting for a slot or a connect.
             () = client.socket.was_reset() => Err(Reason::ClientReset.into()),
         };
         dialled.map_err(|failure| failure.close_with(CloseWith::Reset))
     }
 
-    /// Everything is known of the connection now: it is entered among those that are established.
+    /// Enters the connection in the table of established ones and opens its record.
     fn opened(
         &mut self,
         client: &Transport,
@@ -452,12 +452,12 @@ impl Establish<'_> {
         let chain = client
             .tls
             .as_ref()
-            .and_then(|s| s.facts().peer_certificates());
+            .and_then(|tls| tls.facts().peer_certificates());
         let identity = route
             .mode
             .acceptor()
             .zip(chain)
-            .and_then(|(side, chain)| Identity::of(chain, side));
+            .and_then(|(acceptor, chain)| Identity::of(chain, acceptor));
         self.record.opened(table, identity, generation)
     }
 
@@ -475,7 +475,7 @@ impl Establish<'_> {
     fn end_relay(&mut self, end: &RelayEnd, down: u64) {
         let (reason, detail) = describe(end);
         if down == 0 && reason == Reason::OriginRejectedCertificate {
-            // In TLS 1.3 our handshake is done before the origin has judged our certificate.
+            // In TLS 1.3 our handshake is done before the origin has verified our certificate.
             self.record.was_in(Stage::OriginTls);
         }
         let fault = reason.fault().filter(|_| !is_harmless(end));
@@ -483,7 +483,7 @@ impl Establish<'_> {
     }
 }
 
-/// Runs a stage under its absolute deadline.
+/// Runs a stage under its absolute deadline; `late` is the reason if it is missed.
 async fn before<T>(
     start: Instant,
     limit: Duration,
@@ -514,7 +514,7 @@ fn describe(end: &RelayEnd) -> (Reason, Option<String>) {
     }
 }
 
-/// Whether it is nobody's fault, though it was no clean end: a cut by which nobody has lost anything.
+/// Whether an end that was not clean is no fault: an abort that lost no data.
 const fn is_harmless(end: &RelayEnd) -> bool {
     matches!(
         end,

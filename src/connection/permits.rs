@@ -1,4 +1,4 @@
-//! The permits that a client needs before its work is done: for a handshake, and for a large ClientHello.
+//! The permits that a client needs for a handshake and for a large ClientHello.
 
 use std::io;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::tls::handshake::AwaitPeer;
 use crate::tls::hello::HELLO_SMALL;
 use crate::transport::Socket;
 
-/// How long a handshake keeps its permit while it waits for the client. More than its round trips and a
-/// lost packet take, so that few clients have to ask twice; it is no longer for one that trickles.
-const KEPT_MAX: Duration = Duration::from_secs(1);
+/// How long a handshake keeps its permit while it waits for the client: longer than its round trips and a
+/// lost packet take, so that few clients have to queue twice, but too short to hoard permits by trickling.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 
-/// Large hellos that are read at a time. Each takes up to 135 KiB, of which this bounds the sum; few
-/// clients send any.
+/// How many large hellos may be read at once. Each takes up to 135 KiB, so this bounds their memory; few
+/// clients send one.
 pub(super) const LARGE_HELLOS: usize = 256;
 
-/// A permit of `gate`, waited for until `deadline`.
+/// Waits for a permit of `gate` until `deadline`.
 pub(super) async fn enter(
     gate: &Gate,
     source: Source,
@@ -29,14 +29,14 @@ pub(super) async fn enter(
     permit.map_err(|_| Reason::LimitHandshakes.into())
 }
 
-/// A client in its handshake, and the permit for that. It is for work: a client that is slow gives it
-/// back, keeps what it has of the handshake, and asks again whenever it goes on.
+/// A client in its handshake, with its permit. Permits bound the work under way: a slow client returns its
+/// permit, keeps the state of its handshake, and waits for another permit when it continues.
 pub(super) struct Handshaking<'a> {
     gate: &'a Gate,
     source: Source,
     permit: Option<GatePermit>,
-    kept_until: Instant,
-    /// Whether the client has gone on, and the permit is waited for.
+    hold_until: Instant,
+    /// Whether the client has continued and waits for a permit.
     pub(super) is_queued: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Handshaking<'a> {
             gate,
             source,
             permit: Some(permit),
-            kept_until: Instant::now() + KEPT_MAX,
+            hold_until: Instant::now() + HOLD_MAX,
             is_queued: false,
         }
     }
@@ -54,10 +54,10 @@ impl<'a> Handshaking<'a> {
 
 impl AwaitPeer for Handshaking<'_> {
     async fn readable(&mut self, socket: &Socket, retained: usize) -> io::Result<()> {
-        if let Ok(readable) = timeout_at(self.kept_until, socket.readable()).await {
+        if let Ok(readable) = timeout_at(self.hold_until, socket.readable()).await {
             return readable;
         }
-        // Half a message of up to 64 KiB must not be had for nothing: the permits bound how many there are.
+        // An incomplete message takes up to 64 KiB; the client keeps its permit then, to bound their number.
         if retained <= HELLO_SMALL {
             self.permit = None;
         }

@@ -1,5 +1,5 @@
-//! PROXY headers of a connection: reading the one that a peer has to send, noticing one that it may
-//! not send, and composing ours for the origin.
+//! PROXY headers of a connection: reads a required one, detects an unexpected one, and composes ours for the
+//! origin.
 
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,11 +17,11 @@ use crate::tls::info::{self, TlsFacts};
 use crate::tls::openssl_names;
 use crate::transport::{Socket, Transport};
 
-/// How much one read may take. A header is shorter; what comes along behind it is the client's.
+/// How many bytes one read asks for. A header is shorter; bytes behind it are the client's.
 const READ: usize = 4 * 1024;
 
-/// Reads the header that a peer has to send, and no byte more: what was read behind it is left in
-/// `bytes`. Returns the connection that it speaks of, if it speaks of one.
+/// Reads the header that a peer has to send; bytes read behind it remain in `bytes`. Returns the connection
+/// that the header describes; `None` for a LOCAL or UNKNOWN one.
 pub(super) async fn read(
     socket: &mut Socket,
     bytes: &mut Vec<u8>,
@@ -53,8 +53,8 @@ pub(super) async fn read(
     }
 }
 
-/// Whether a client that does not speak TLS has begun with a PROXY header. `bytes` may be too few to
-/// tell; more are read then.
+/// Whether a client that does not speak TLS has begun with a PROXY header. Reads more while `bytes` are too
+/// few to decide.
 pub(super) async fn is_header(socket: &mut Socket, bytes: &mut Vec<u8>) -> bool {
     loop {
         match proxy_protocol::opening(bytes) {
@@ -68,47 +68,47 @@ pub(super) async fn is_header(socket: &mut Socket, bytes: &mut Vec<u8>) -> bool 
     }
 }
 
-/// What an origin may be told of a connection: nothing that a header from outside has said of it but
-/// the addresses.
+/// The facts that a PROXY header for an origin may contain. Of a header that we received, only the addresses
+/// are among them.
 pub(super) struct HeaderFacts<'a> {
     pub(super) client: &'a Transport,
     /// The client's address; a unix client has none.
     pub(super) source: Option<SocketAddr>,
-    /// What the client has dialled, where that is not our socket's own address.
+    /// The address that the client dialled, if it differs from the local address of our socket.
     pub(super) dialled: Option<SocketAddr>,
     pub(super) name: Option<&'a Name>,
-    /// The application protocols that the client offers.
+    /// The ALPN protocols that the client offers.
     pub(super) offered: &'a [Vec<u8>],
     pub(super) notes: &'a HandshakeNotes,
-    /// As the access log has it.
+    /// The connection's identifier in the access log.
     pub(super) id: &'a str,
 }
 
 impl HeaderFacts<'_> {
     /// The header for the origin.
-    pub(super) fn header(&self, announce: SendHeader) -> Result<Vec<u8>, Failure> {
+    pub(super) fn header(&self, send: SendHeader) -> Result<Vec<u8>, Failure> {
         let path = self.client.socket.local_path().unwrap_or_default();
         let parties = match self.source {
             None => Parties::Unix(path.as_os_str().as_bytes()),
             Some(source) => {
                 let local = || self.client.socket.local();
                 let destination = self.dialled.or_else(local).ok_or_else(|| {
-                    Failure::new(Reason::ProxyHeaderOut).detail("our own address is not known")
+                    Failure::new(Reason::ProxyHeaderOut).detail("the local address is not known")
                 })?;
                 Parties::Ip(Flow::new(source, destination))
             }
         };
-        match announce {
+        match send {
             SendHeader::V1 => Ok(proxy_protocol::encode_v1(&parties)),
-            SendHeader::V2(told) => self.version_2(&parties, told),
+            SendHeader::V2(tlvs) => self.version_2(&parties, tlvs),
         }
     }
 
-    fn version_2(&self, parties: &Parties<'_>, told: TlvSet) -> Result<Vec<u8>, Failure> {
+    fn version_2(&self, parties: &Parties<'_>, tlvs: TlvSet) -> Result<Vec<u8>, Failure> {
         let alpn = self.alpn();
-        let certificate = self.certificate().filter(|_| told.client_cert);
+        let certificate = self.certificate().filter(|_| tlvs.client_cert);
         let common_name = certificate.and_then(info::common_name);
-        let ssl = self.ssl().filter(|_| told.ssl).map(|(ssl, resumed)| Ssl {
+        let ssl = self.ssl().filter(|_| tlvs.ssl).map(|(ssl, resumed)| Ssl {
             client: certificate.map(|der| ClientCertificate {
                 common_name: common_name.as_deref(),
                 der,
@@ -117,18 +117,19 @@ impl HeaderFacts<'_> {
             ..ssl
         });
         let facts = Facts {
-            alpn: alpn.as_deref().filter(|_| told.alpn),
-            authority: self.name.map(Name::as_str).filter(|_| told.authority),
-            unique_id: told.unique_id.then_some(self.id.as_bytes()),
+            alpn: alpn.as_deref().filter(|_| tlvs.alpn),
+            authority: self.name.map(Name::as_str).filter(|_| tlvs.authority),
+            unique_id: tlvs.unique_id.then_some(self.id.as_bytes()),
             ssl,
-            checksum: told.crc32c,
+            checksum: tlvs.crc32c,
         };
         proxy_protocol::encode_v2(parties, &facts)
             .map_err(|error| Failure::new(Reason::ProxyHeaderOut).detail(error.to_string()))
     }
 
-    /// The protocol that was negotiated. Where the client negotiates with the origin, its offer, as
-    /// its ALPN extension has it: a list with lengths, which no protocol's name can be taken for.
+    /// The negotiated ALPN protocol. In passthrough, where the client negotiates with the origin, the
+    /// client's offer as in its ALPN extension: a list with lengths, which cannot be mistaken for a
+    /// protocol name.
     fn alpn(&self) -> Option<Vec<u8>> {
         if let Some(tls) = &self.client.tls {
             return tls.facts().alpn_protocol().map(<[u8]>::to_vec);
@@ -142,13 +143,13 @@ impl HeaderFacts<'_> {
         Some([&len.to_be_bytes()[..], &list].concat())
     }
 
-    /// The certificate that the client is known by, which was verified.
+    /// The client's verified certificate.
     fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.client.tls.as_ref()?;
         self.notes.peer.as_ref()
     }
 
-    /// The client's TLS where it ends here, and whether it was resumed.
+    /// The facts of the client's TLS, if it ends here, and whether its session was resumed.
     fn ssl(&self) -> Option<(Ssl<'_>, bool)> {
         let conn = self.client.tls.as_ref()?.facts();
         let TlsFacts {

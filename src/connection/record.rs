@@ -1,4 +1,4 @@
-//! The record of one connection while it grows, and the guarantee that it is written and counted once.
+//! Collects the record of one connection and guarantees that it is written and counted once.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,59 +19,59 @@ use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::transport::Socket;
 use crate::upstream::{Address, Origin};
 
-/// What is known of an established connection.
+/// The information kept on an established connection.
 #[derive(Debug)]
 pub struct ConnInfo {
-    /// Its record, without what only the end brings.
+    /// Its record, without the fields that are known only at the end.
     pub record: AccessRecord,
-    /// Who the client has proven to be.
+    /// The client's verified identity.
     pub identity: Option<Box<Identity>>,
-    /// The generation of the snapshot that it was born with.
+    /// The generation of the snapshot that was current at accept.
     pub generation: u64,
-    /// The generation whose policy was last found to admit it.
+    /// The last generation whose policy was found to admit it.
     pub checked: AtomicU64,
 }
 
 impl ConnInfo {
-    /// Whether a route would admit this client at this moment; the reason, if it would not.
+    /// Whether a route would admit this client at `now`; the reason, if not.
     pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
-        let Some(side) = route.mode.acceptor() else {
+        let Some(acceptor) = route.mode.acceptor() else {
             return Ok(());
         };
         let chain = self.identity.as_ref().map(|identity| identity.chain());
-        match side.verifier().admit(chain, now) {
+        match acceptor.verifier().admit(chain, now) {
             Ok(_) => Ok(()),
             Err(error) => Err(classify::client(&error)),
         }
     }
 
-    /// The same for a client of whose chain something has expired by `now`: as of the last moment at
-    /// which it had not.
+    /// The same for a client whose chain has expired by `now`: whether the route would have admitted it at
+    /// the last moment before the expiry.
     pub fn admitted_but_for_expiry(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
         let ends = self.identity.iter().flat_map(|identity| identity.ends(now));
         for end in ends {
             match self.admitted_by(route, end) {
                 Err(Reason::ClientCertExpired) => {}
-                verdict => return verdict,
+                result => return result,
             }
         }
         Err(Reason::ClientCertExpired)
     }
 }
 
-/// Collects the facts of a connection, and its time in each stage. Whatever becomes of the
-/// connection, one record is written: by [`Recorder::end`], or else when this is dropped.
+/// Collects the facts of a connection and the time spent in each stage. It writes exactly one record: in
+/// [`Recorder::end`], or else on drop.
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
     counts: Arc<EndpointCounts>,
-    /// Absent once the record was written.
+    /// `None` once the record has been written.
     record: Option<Record>,
     start: Instant,
     stage: Stage,
     entered: Instant,
 }
 
-/// The record, in the hands of the connection until it is established, then for others to read.
+/// The record: owned by the connection until it is established, then shared through the table.
 enum Record {
     Open(Box<AccessRecord>),
     Tabled(ConnGuard<ConnInfo>),
@@ -119,7 +119,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The record, as long as it can be written on.
+    /// The record, as long as it can be changed.
     fn draft(&mut self) -> Option<&mut AccessRecord> {
         match &mut self.record {
             Some(Record::Open(record)) => Some(record),
@@ -127,7 +127,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The connection goes on to `stage`; the time since the last call belongs to the one before.
+    /// Enters `stage`; the time since the last call belongs to the stage before.
     pub(super) fn enter(&mut self, stage: Stage) {
         let now = Instant::now();
         let spent = now - self.entered;
@@ -138,22 +138,22 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The stage that it is in.
+    /// The current stage.
     pub(super) const fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// The stage was in truth this one.
+    /// Corrects the stage, without a change of times.
     pub(super) const fn was_in(&mut self, stage: Stage) {
         self.stage = stage;
     }
 
-    /// Its identifier, as it is written.
+    /// The identifier as written in the log.
     pub(super) fn id(&mut self) -> String {
         self.draft().map(|record| record.id()).unwrap_or_default()
     }
 
-    /// The client is another than the peer, which has spoken for it, and so is what it has dialled.
+    /// Sets the addresses of a PROXY header; the peer that sent the header is recorded beside the client.
     pub(super) fn proxied(&mut self, source: SocketAddr, destination: SocketAddr) {
         if let Some(record) = self.draft() {
             let client = Client::Ip(source);
@@ -191,7 +191,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The origin that is tried, and its address once a name has been looked up.
+    /// Records the origin of an attempt, and its address once the name is resolved.
     pub(super) fn origin(&mut self, origin: &Origin, address: Option<&Address>) {
         if let Some(record) = self.draft() {
             record.origin = Some(Arc::clone(&origin.name));
@@ -215,7 +215,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The connection is established: it is entered in `register`, to be led by its handle.
+    /// Writes the opening record and enters the connection in `table`.
     pub(super) fn opened(
         &mut self,
         table: &Arc<ConnTable<ConnInfo>>,
@@ -227,27 +227,27 @@ impl<'a> Recorder<'a> {
         };
         record.total = self.start.elapsed();
         self.log.opened(&record);
-        let entered = table.enter(ConnInfo {
+        let guard = table.enter(ConnInfo {
             record: *record,
             identity,
             generation,
             checked: AtomicU64::new(generation),
         });
-        let entry = entered.conn();
-        self.record = Some(Record::Tabled(entered));
-        Some(entry)
+        let conn = guard.conn();
+        self.record = Some(Record::Tabled(guard));
+        Some(conn)
     }
 
-    /// The connection has ended, by the fault that its reason has. Only the first call counts.
+    /// Records the end with the fault of its reason. Only the first call counts.
     pub(super) fn end(&mut self, reason: Reason, detail: Option<String>) {
         self.end_by(reason.fault(), reason, detail);
     }
 
-    /// The same, by this fault or by none.
+    /// Records the end with this fault, or none.
     pub(super) fn end_by(&mut self, fault: Option<Fault>, reason: Reason, detail: Option<String>) {
         let mut record = match self.record.take() {
             Some(Record::Open(record)) => *record,
-            Some(Record::Tabled(entry)) => last_state(entry.leave()),
+            Some(Record::Tabled(guard)) => final_record(guard.leave()),
             None => return,
         };
         record.stages.spend(self.stage, self.entered.elapsed());
@@ -268,13 +268,13 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// The record of an entry that was given up, with what it has moved.
-fn last_state(entry: Arc<Conn<ConnInfo>>) -> AccessRecord {
-    let (up, down) = entry.handle.traffic();
-    let mut record = match Arc::try_unwrap(entry) {
-        Ok(entry) => entry.info.record,
-        // Somebody looks at it just now.
-        Err(entry) => entry.info.record.clone(),
+/// The record of a connection that has left the table, with its byte counts.
+fn final_record(conn: Arc<Conn<ConnInfo>>) -> AccessRecord {
+    let (up, down) = conn.handle.traffic();
+    let mut record = match Arc::try_unwrap(conn) {
+        Ok(conn) => conn.info.record,
+        // A reader of the table still holds it.
+        Err(conn) => conn.info.record.clone(),
     };
     record.bytes_up = up;
     record.bytes_down = down;
@@ -286,17 +286,17 @@ impl Drop for Recorder<'_> {
         if std::thread::panicking() {
             self.end(Reason::InternalPanic, None);
         } else {
-            // Only the end of the process drops a connection in the middle of its life.
+            // Only the end of the process drops a connection before its end.
             self.end(Reason::Drain, None);
         }
     }
 }
 
-/// One half tells processes apart, the other counts.
+/// A new identifier: the upper half identifies the process, the lower half counts.
 fn next_id() -> u64 {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| {
         let mut seed = [0; 4];
-        // Without randomness the identifiers still tell connections of this process apart.
+        // Without randomness the identifiers are still unique within this process.
         let _ = aws_lc_rs::rand::fill(&mut seed);
         u32::from_le_bytes(seed)
     });
@@ -347,7 +347,7 @@ mod tests {
         (Socket::from(socket), client)
     }
 
-    /// Promise 6: a panic ends its connection alone, by a reset, and is one outcome like any other.
+    /// Promise 6: a panic resets only its own connection and is recorded like any other end.
     #[tokio::test]
     async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The connections that are established, each with its handle.
+//! The table of established connections, each with its handle.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::relay::{Command, ConnHandle};
 
-/// Workers come and go at different places of the table.
+/// Shards keep workers from contending for one lock.
 const SHARDS: usize = 16;
 
-/// All established connections; what is known of each is a `T`.
+/// All established connections; `T` is the information kept on each.
 #[derive(Debug)]
 pub struct ConnTable<T> {
     shards: [Mutex<HashMap<u64, Arc<Conn<T>>>>; SHARDS],
     next: AtomicU64,
-    /// What connections are told that come in from now on.
+    /// The command that new connections get.
     default_command: Mutex<Option<Command>>,
 }
 
@@ -23,7 +23,7 @@ pub struct ConnTable<T> {
 pub struct Conn<T> {
     /// Its handle.
     pub handle: ConnHandle,
-    /// What is known of it.
+    /// The information kept on it.
     pub info: T,
 }
 
@@ -38,7 +38,7 @@ impl<T> Default for ConnTable<T> {
 }
 
 impl<T> ConnTable<T> {
-    /// Enters a connection, until what is returned is dropped.
+    /// Enters a connection, which stays until the guard is dropped.
     pub fn enter(self: &Arc<Self>, info: T) -> ConnGuard<T> {
         let conn = Arc::new(Conn {
             handle: ConnHandle::new(),
@@ -46,13 +46,13 @@ impl<T> ConnTable<T> {
         });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.shard(key).insert(key, Arc::clone(&conn));
-        // Looked at after it was entered: an order to all reaches it by one way or the other.
+        // Read after the insertion, so that a command to all reaches it in one of the two ways.
         let default_command = *self
             .default_command
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(order) = default_command {
-            conn.handle.send(order);
+        if let Some(command) = default_command {
+            conn.handle.send(command);
         }
         ConnGuard {
             table: Arc::clone(self),
@@ -61,27 +61,27 @@ impl<T> ConnTable<T> {
         }
     }
 
-    /// Shows every connection of this moment to `look`, which must not wait for anything.
-    pub fn each(&self, mut look: impl FnMut(&Arc<Conn<T>>)) {
+    /// Calls `visit` with every current connection. It must not block, as it runs under a lock.
+    pub fn each(&self, mut visit: impl FnMut(&Arc<Conn<T>>)) {
         for shard in &self.shards {
-            locked(shard).values().for_each(&mut look);
+            locked(shard).values().for_each(&mut visit);
         }
     }
 
-    /// The connections of this moment.
+    /// All current connections.
     pub fn all(&self) -> Vec<Arc<Conn<T>>> {
         let mut all = Vec::new();
         self.each(|conn| all.push(Arc::clone(conn)));
         all
     }
 
-    /// Tells every connection that is entered from now on. One that is being entered hears it, or is
-    /// among [`ConnTable::all`] afterwards.
-    pub fn apply_to_new(&self, order: Command) {
+    /// Sets the command for every connection entered from now on. One that is being entered gets it or is in
+    /// [`ConnTable::all`] afterwards.
+    pub fn apply_to_new(&self, command: Command) {
         *self
             .default_command
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(order);
+            .unwrap_or_else(PoisonError::into_inner) = Some(command);
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Arc<Conn<T>>>> {
@@ -95,7 +95,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection's place in the table, given up on drop.
+/// A connection's entry in the table, removed on drop.
 #[derive(Debug)]
 pub struct ConnGuard<T> {
     table: Arc<ConnTable<T>>,
@@ -109,7 +109,8 @@ impl<T> ConnGuard<T> {
         Arc::clone(&self.conn)
     }
 
-    /// Gives the place up. The conn is nobody else's, unless somebody looks at it just now.
+    /// Removes the entry and returns the connection. It is not shared any more, unless a reader of the table
+    /// still holds it.
     pub fn leave(self) -> Arc<Conn<T>> {
         self.conn()
     }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_to_all_reaches_those_who_come_later_too() {
+    fn a_command_to_all_reaches_later_connections_too() {
         let table = Arc::new(ConnTable::default());
         let early = table.enter("early");
         let end = end();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_forgotten() {
+    fn a_connection_that_leaves_is_removed() {
         let table = Arc::new(ConnTable::default());
         let one = table.enter(1);
         let other = table.enter(2);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_final() {
+    fn an_end_command_is_final() {
         let handle = ConnHandle::new();
         let end = end();
         handle.send(end);

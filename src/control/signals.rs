@@ -16,7 +16,7 @@ const HELD: [i32; 2] = [
 /// Holds back HUP and USR1 until [`Signals::listen`] has handlers for them, or [`let_in`] is called. To
 /// be called before any thread is started.
 pub(crate) fn hold() -> io::Result<()> {
-    sys::deliver(&HELD, Delivery::Held)
+    sys::deliver(&HELD, Delivery::Blocked)
 }
 
 /// Lets in what [`hold`] has held back.

@@ -133,7 +133,7 @@ mod tests {
     }
     use Event::{End, Progress};
 
-    /// The clock of these tests: it starts at some moment and goes on when a test says so.
+    /// The clock of these tests: it starts at some moment and advances when a test says so.
     #[derive(Clone, Copy)]
     struct Clock(Instant);
 

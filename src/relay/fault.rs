@@ -1,12 +1,12 @@
-//! A defect on purpose, for the tests: what a panic in the middle of a relay does to its connection, and
-//! to the others. Release builds have none.
+//! Fault injection for the tests: makes a relay panic, to show what that does to its connection and to the
+//! others. Release builds have no fault injection.
 
 use std::sync::LazyLock;
 
-/// The environment variable that asks for it: a direction panics once it has moved so many bytes.
+/// The environment variable that enables it: a direction panics once it has moved this many bytes.
 const VARIABLE: &str = "RESEAL_TEST_PANIC_AFTER";
 
-/// Panics when a direction has moved as many bytes as [`VARIABLE`] says.
+/// Panics when a direction has moved at least as many bytes as [`VARIABLE`] says.
 pub(super) fn inject(moved: u64) {
     static AFTER: LazyLock<u64> = LazyLock::new(|| {
         let value = std::env::var(VARIABLE).ok();

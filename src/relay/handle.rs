@@ -1,4 +1,4 @@
-//! What ties an established connection to the process: orders to it, and how far it has come.
+//! Handle of an established connection: commands in, byte counts and idle time out.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -9,73 +9,73 @@ use tokio::time::Instant;
 
 use crate::outcome::Reason;
 
-/// What a connection is told to do.
+/// A command to an established connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// End as soon as no byte has moved for `idle_after`, but not before `from`.
+    /// End once no byte has moved for `idle_after`, but not before `from`.
     Drain {
-        /// How long nothing must have moved.
+        /// How long the connection must have been idle.
         idle_after: Duration,
-        /// The moment before which it stays all the same: idle connections end one after the other.
+        /// The earliest end, staggered so that idle connections do not all end at once.
         from: Instant,
-        /// The moment at which it ends in any case, unless whoever gave the order sees to that.
+        /// The latest end; absent when the sender of the command sends an `End` itself.
         until: Option<Instant>,
     },
-    /// End, for this reason.
+    /// End at `at`, for this reason.
     End {
         /// The reason.
         reason: Reason,
-        /// When: many connections end one after the other.
+        /// When, staggered so that many connections do not end at once.
         at: Instant,
     },
 }
 
-/// One connection's handle. Kept small, as every live connection has one.
+/// One connection's handle. Small, because every live connection has one.
 #[derive(Debug, Default)]
 pub struct ConnHandle {
     command: Mutex<Option<Box<Command>>>,
     changed: Notify,
     up: AtomicU64,
     down: AtomicU64,
-    /// Seconds since the process began to count.
+    /// When bytes last moved, in seconds since [`seconds`] was first called.
     moved: AtomicU32,
 }
 
 impl ConnHandle {
-    /// A handle on a connection that begins now.
+    /// The handle of a connection that begins now.
     pub fn new() -> Self {
         let handle = Self::default();
         handle.moved.store(seconds(), Ordering::Relaxed);
         handle
     }
 
-    /// Gives an order. To end is final, and the earlier end counts; a later drain takes the place of an
-    /// earlier one.
+    /// Sends a command. An `End` is final, and of two the earlier counts; a `Drain` replaces an earlier
+    /// `Drain`.
     pub fn send(&self, command: Command) {
-        let mut given = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = match (given.as_deref(), command) {
+        let mut current = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaces = match (current.as_deref(), command) {
             (Some(Command::End { at, .. }), Command::End { at: new, .. }) => new < *at,
             (Some(Command::End { .. }), Command::Drain { .. }) => false,
             _ => true,
         };
-        if counts {
-            *given = Some(Box::new(command));
+        if replaces {
+            *current = Some(Box::new(command));
             self.changed.notify_one();
         }
     }
 
-    /// The order in force.
+    /// The command in force.
     pub fn command(&self) -> Option<Command> {
-        let given = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        given.as_deref().copied()
+        let current = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_deref().copied()
     }
 
-    /// Waits until there may be another order.
+    /// Waits until the command may have changed.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Application bytes have moved: so many in all from the client, and from the origin.
+    /// Records the application bytes moved in all, from the client and from the origin.
     pub fn progress(&self, up: u64, down: u64) {
         self.up.store(up, Ordering::Relaxed);
         self.down.store(down, Ordering::Relaxed);
@@ -88,7 +88,7 @@ impl ConnHandle {
         (load(&self.up), load(&self.down))
     }
 
-    /// How long nothing has moved, to a second.
+    /// How long no byte has moved, to the second.
     pub fn idle(&self) -> Duration {
         let moved = self.moved.load(Ordering::Relaxed);
         Duration::from_secs(seconds().saturating_sub(moved).into())

@@ -1,14 +1,14 @@
-//! The relay: bytes between two transports, both ways at once, until both directions have ended or a limit
-//! says stop.
+//! The relay: copies bytes between two transports in both directions until both have ended or a limit is
+//! reached.
 //!
 //! What the relay promises:
-//! - an end is passed on as what it was: a clean end (close_notify or FIN) as a clean end, a cut
-//!   (reset, or TLS without close_notify) as a reset, and never before what was read has been sent;
-//! - one direction may end while the other goes on, as long as something moves within `half_close`, be
-//!   it out of the kernel's queue;
-//! - nothing is buffered for a peer that does not read, but for what one read took.
+//! - it passes an end on as what it was: a clean end (close_notify or FIN) as a clean end, an abort (reset,
+//!   or TLS without close_notify) as a reset, and only after it has sent everything it read;
+//! - one direction may end while the other continues, as long as there is progress within `half_close`;
+//!   bytes that leave the kernel's send queue count as progress;
+//! - it buffers at most one read for a peer that does not read.
 //!
-//! It knows no configuration and no log; it returns how it ended.
+//! The relay knows no configuration and writes no log; it returns how it ended.
 
 mod deadlines;
 mod direction;
@@ -42,27 +42,27 @@ pub enum Side {
     Origin,
 }
 
-/// What the other side is shown when a TLS stream ends without close_notify.
+/// What the other side sees when a TLS stream ends without close_notify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTruncation {
-    /// A reset: the stream may have been cut by anybody.
+    /// A reset: an attacker may have truncated the stream.
     Reset,
-    /// A clean end, by the operator's choice.
+    /// A clean end, because the operator configured it.
     Close,
 }
 
 /// The limits of one relay.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// No application byte either way for this long.
+    /// Ends the relay after this long without an application byte in either direction.
     pub idle: Option<Duration>,
-    /// No progress for this long since the first end.
+    /// Ends the relay after this long without progress, once one direction has ended.
     pub half_close: Option<Duration>,
-    /// The moment at which the connection has lived long enough.
+    /// Ends the relay at this moment, whatever it does.
     pub lifetime: Option<Instant>,
-    /// What the origin sees when the client's TLS stream is cut.
+    /// What the origin sees when the client's TLS stream is truncated.
     pub client_truncation: OnTruncation,
-    /// What the client sees when the origin's TLS stream is cut.
+    /// What the client sees when the origin's TLS stream is truncated.
     pub origin_truncation: OnTruncation,
 }
 
@@ -73,13 +73,13 @@ pub enum RelayEnd {
     Clean,
     /// This side ended first, and the other did not end within `half_close`.
     EndedAlone(Side),
-    /// A side ended, and the other did not take what was queued for it within `half_close`.
+    /// A side ended, and the other did not take the bytes queued for it within `half_close`.
     Undelivered,
     /// Nothing moved for `idle`.
     Idle,
     /// The connection reached `lifetime`.
     Lifetime,
-    /// It was ended from outside.
+    /// A command ended it.
     Commanded(Reason),
     /// This side reset its connection.
     Reset(Side, std::io::Error, Loss),
@@ -89,7 +89,7 @@ pub enum RelayEnd {
     Failed(Side, rustls::Error),
 }
 
-/// Two transports and what is between them.
+/// Two transports and the two directions between them.
 pub struct Relay {
     client: Transport,
     origin: Transport,
@@ -97,16 +97,16 @@ pub struct Relay {
     down: Direction,
     deadlines: Deadlines,
     limits: Limits,
-    /// What the peers had not taken when nothing had moved for as long as may be.
+    /// How many bytes the peers had not acknowledged when a limit on progress was last reached.
     undelivered: Option<usize>,
-    /// How much the client had sent when the origin last sent something.
+    /// Bytes the client had sent when the origin last sent something.
     up_at_last_down: u64,
-    /// How much the origin had sent when the client ended.
+    /// Bytes the origin had sent when the client ended its direction.
     down_at_end: Option<u64>,
 }
 
 impl Relay {
-    /// A relay between two transports, with what came along with their handshakes to be passed on first.
+    /// A relay between two transports. Bytes that came with their handshakes are sent first.
     pub fn new(mut client: Transport, mut origin: Transport, limits: Limits) -> Self {
         let up = Direction::new(&mut client, &mut origin, limits.client_truncation);
         let down = Direction::new(&mut origin, &mut client, limits.origin_truncation);
@@ -123,10 +123,10 @@ impl Relay {
         }
     }
 
-    /// Moves bytes until the end, and says how it ended. What is then left to do, if anything is, is
-    /// in the [`Teardown`]. What has moved is told to the handle all along, and orders come from it.
+    /// Copies bytes until the end and returns how it ended. The [`Teardown`], if any, is what remains to be
+    /// done. The relay reports its byte counts to `handle` and takes its commands from it.
     pub async fn run(mut self: Box<Self>, handle: &ConnHandle) -> (RelayEnd, Option<Teardown>) {
-        // What came along with the handshakes.
+        // Bytes that came with the handshakes count, too.
         handle.progress(self.up.moved(), self.down.moved());
         self.deadlines.set_command(handle.command());
         let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline(Instant::now())));
@@ -157,7 +157,7 @@ impl Relay {
         if self.up.ended_well() {
             self.down_at_end.get_or_insert(down);
         }
-        // Nothing can be sealed for a client whose TLS has failed, and the end is known already.
+        // Nothing can be encrypted for a client whose TLS has failed, and the end is known already.
         if !self.up.has_failed() {
             self.down
                 .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
@@ -185,7 +185,7 @@ impl Relay {
         }
         while timer.as_mut().poll(cx).is_ready() {
             match self.deadlines.expired(Instant::now()) {
-                Some(limit) if limit.is_about_progress() && self.is_being_taken() => {
+                Some(limit) if limit.is_about_progress() && self.is_draining() => {
                     self.deadlines.progress(Instant::now());
                 }
                 Some(limit) => return Poll::Ready(self.expiry(limit)),
@@ -198,9 +198,10 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Whether a peer goes on taking what the kernel has for it, and a reset would throw away: the last
-    /// megabytes of a slow reader move without us. It is given the time of the limit to show that it does.
-    fn is_being_taken(&mut self) -> bool {
+    /// Whether a peer still acknowledges bytes from the kernel's send queue, which a reset would discard: a
+    /// slow reader takes its last megabytes without any action of ours. The first time, a queue that is not
+    /// empty counts as draining; by the next limit it has to be shorter.
+    fn is_draining(&mut self) -> bool {
         let left = self.client.socket.undelivered() + self.origin.socket.undelivered();
         match self.undelivered.replace(left) {
             None => left > 0,
@@ -208,34 +209,34 @@ impl Relay {
         }
     }
 
-    /// The end of the relay, once one direction was cut or both are done.
+    /// The end of the relay, once one direction was aborted or both are done.
     fn end(&mut self) -> Option<RelayEnd> {
-        if let Some(cut) = self.up.take_abort() {
-            return Some(self.cut(Side::Client, cut));
+        if let Some(abort) = self.up.take_abort() {
+            return Some(self.aborted(Side::Client, abort));
         }
-        if let Some(cut) = self.down.take_abort() {
-            return Some(self.cut(Side::Origin, cut));
+        if let Some(abort) = self.down.take_abort() {
+            return Some(self.aborted(Side::Origin, abort));
         }
         (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean)
     }
 
-    fn cut(&self, side: Side, cut: Abort) -> RelayEnd {
-        match cut {
-            Abort::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).cut_by(side)),
-            Abort::Truncated => RelayEnd::Truncated(side, self.exchange(side).cut_by(side)),
+    fn aborted(&self, side: Side, abort: Abort) -> RelayEnd {
+        match abort {
+            Abort::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).loss_by(side)),
+            Abort::Truncated => RelayEnd::Truncated(side, self.exchange(side).loss_by(side)),
             Abort::Failed(error) => RelayEnd::Failed(side, error),
         }
     }
 
-    /// How far the two sides have come, of which `gone` was cut.
+    /// The state of both sides at the moment at which `gone` aborted.
     fn exchange(&self, gone: Side) -> Exchange {
         let peer =
             |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
                 Peer {
-                    // The end of the one that is still there may be in the kernel, and not read yet.
+                    // The end of the remaining side may be in the kernel, not read yet.
                     ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
-                    held: to.held(),
-                    late: to.late() + other.socket.prefetched(),
+                    buffered: to.buffered(),
+                    late: to.late() + other.socket.readable_bytes(),
                     unacknowledged: transport.socket.unacknowledged(),
                 }
             };
@@ -251,10 +252,10 @@ impl Relay {
         }
     }
 
-    /// Whether a peer has not taken everything, be it from us or from the kernel.
+    /// Whether bytes for a peer remain, in our buffers or in the kernel's.
     fn is_undelivered(&self) -> bool {
-        let stuck = self.up.has_pending() || self.down.has_pending();
-        stuck || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
+        let pending = self.up.has_pending() || self.down.has_pending();
+        pending || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
     }
 
     fn expiry(&self, limit: deadlines::Limit) -> RelayEnd {

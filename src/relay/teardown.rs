@@ -1,4 +1,4 @@
-//! Ending both sockets of a relay as honestly as the end was.
+//! Closing both sockets of a relay so that each peer sees how the other one ended.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use super::{Relay, RelayEnd, Side};
 use crate::phase::{self, PhaseRx};
 use crate::transport::Transport;
 
-/// How long what was already read may take to be sent before a reset that we decide.
-const LAST_BYTES: Duration = Duration::from_secs(1);
+/// How long the final flush may take before a reset that Reseal decides on.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// A reset that is passed on waits for `half_close`; without that limit, for this long.
-const UNLIMITED: Duration = Duration::from_secs(60);
+/// The final flush before a reset that is passed on may take `half_close`; without that limit, this long.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// What is left to do after a relay that did not end cleanly: what was already read is delivered, and
-/// then both sides are reset.
+/// The rest of a relay that did not end cleanly: it delivers the bytes already read and then resets both
+/// sides.
 pub struct Teardown {
     relay: Box<Relay>,
     to_client: Duration,
@@ -23,7 +23,7 @@ pub struct Teardown {
 }
 
 impl Teardown {
-    /// After a clean end there is nothing left to say, and the sockets are closed at once.
+    /// Closes the sockets at once after a clean end; nothing remains to be sent then.
     pub(super) fn new(relay: Box<Relay>, end: &RelayEnd) -> Option<Self> {
         let left = relay
             .limits
@@ -32,9 +32,9 @@ impl Teardown {
         let longest = relay
             .limits
             .half_close
-            .unwrap_or(UNLIMITED)
+            .unwrap_or(FLUSH_TIME_MAX)
             .min(left.unwrap_or(Duration::MAX))
-            .max(LAST_BYTES);
+            .max(FLUSH_TIME);
         let (to_client, to_origin) = match end {
             RelayEnd::Clean => {
                 relay.client.socket.close();
@@ -44,10 +44,10 @@ impl Teardown {
             RelayEnd::Reset(side, ..)
             | RelayEnd::Truncated(side, _)
             | RelayEnd::Failed(side, _) => match side {
-                Side::Client => (LAST_BYTES, longest),
-                Side::Origin => (longest, LAST_BYTES),
+                Side::Client => (FLUSH_TIME, longest),
+                Side::Origin => (longest, FLUSH_TIME),
             },
-            _ => (LAST_BYTES, LAST_BYTES),
+            _ => (FLUSH_TIME, FLUSH_TIME),
         };
         Some(Self {
             relay,
@@ -56,7 +56,7 @@ impl Teardown {
         })
     }
 
-    /// Does it. When connections are to be cut meanwhile, the limit is that of a cut.
+    /// Flushes and resets. If the process aborts its connections meanwhile, the flush is shortened.
     pub async fn run(self, phases: &mut PhaseRx) {
         let Relay {
             client,
@@ -78,7 +78,7 @@ impl Teardown {
     }
 }
 
-/// One side, with what it is still to be sent. It is reset when this is dropped.
+/// One side and the bytes it has yet to be sent. The socket is reset on drop.
 struct FinalFlush {
     transport: Transport,
     pending: Vec<u8>,
@@ -97,10 +97,10 @@ impl FinalFlush {
     }
 
     fn shorten(&mut self) {
-        self.deadline = self.deadline.min(Instant::now() + LAST_BYTES);
+        self.deadline = self.deadline.min(Instant::now() + FLUSH_TIME);
     }
 
-    /// Can be given up and begun again: what was sent is not sent twice.
+    /// Cancel-safe: called again, it continues after the last byte sent.
     async fn deliver(&mut self) {
         while self.sent < self.pending.len() {
             let rest = &self.pending[self.sent..];

@@ -310,7 +310,7 @@ impl Handshake {
         let mut distrust = Distrust(self.sessions.map(|sessions| (sessions, self.name)));
         if let Err(error) = shake_hands(transport, self.tls).await {
             if let HandshakeError::Tls { alert, .. } = &error {
-                transport.socket.leave(alert);
+                transport.socket.send_alert_and_fin(alert);
             }
             return Err(refusal(error));
         }

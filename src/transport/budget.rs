@@ -1,19 +1,19 @@
-//! How much one connection may do before the others of its worker have their turn.
+//! How much work one direction may do per turn, so that the connections of a worker share it fairly.
 
 use std::time::{Duration, Instant};
 
-/// How long one direction may be busy in a turn. The waits of the others are a few of these, in which
-/// a sealed stream in bulk moves half a megabyte.
+/// How long a direction may run per turn. A bulk TLS stream moves half a megabyte in a few of these, which
+/// is how long the other connections wait.
 const TIME: Duration = Duration::from_micros(250);
 
-/// How many records one direction may open in a turn: as many as two reads hold of full ones, many times
-/// over, but few of those with a single byte.
+/// How many records a direction may decrypt per turn: many times the full-sized records of two reads, but
+/// only a few of the records that carry a single byte.
 const RECORDS: u32 = 512;
 
-/// The clock is asked once in so many records.
-const RECORDS_PER_LOOK: u32 = 16;
+/// The clock is read once per this many records.
+const RECORDS_PER_CLOCK_READ: u32 = 16;
 
-/// What is left of a turn.
+/// The rest of a turn.
 #[derive(Debug)]
 pub struct Budget {
     end: Option<Instant>,
@@ -21,7 +21,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// That of one direction in one turn.
+    /// The budget of one direction in one turn.
     pub fn of_turn() -> Self {
         Self {
             end: Some(Instant::now() + TIME),
@@ -29,7 +29,7 @@ impl Budget {
         }
     }
 
-    /// No bound but the size of the input.
+    /// No bound except the size of the input.
     pub const fn unbounded() -> Self {
         Self {
             end: None,
@@ -42,10 +42,10 @@ impl Budget {
         self.end.is_some()
     }
 
-    /// Counts a record. Whether the turn is over.
+    /// Counts a record; returns whether the turn is over.
     pub(super) fn spend_record(&mut self) -> bool {
         self.records = self.records.saturating_sub(1);
-        self.records == 0 || (self.records.is_multiple_of(RECORDS_PER_LOOK) && self.is_late())
+        self.records == 0 || (self.records.is_multiple_of(RECORDS_PER_CLOCK_READ) && self.is_late())
     }
 
     /// Whether the turn is over.

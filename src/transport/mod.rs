@@ -1,6 +1,6 @@
-//! One side of a connection: a socket and, where it is sealed, the TLS state over it.
+//! One side of a connection: a socket and, where it speaks TLS, the TLS state over it.
 //!
-//! Handshakes (`tls`) make transports, the relay moves bytes between two of them. A transport knows nothing of
+//! Handshakes (`tls`) make transports; the relay copies bytes between two of them. A transport knows no
 //! routes, certificates, deadlines or logs.
 
 mod budget;
@@ -22,15 +22,15 @@ pub use tls_state::{Conn, Decrypted, TlsEnd, TlsState};
 pub struct Transport {
     /// The socket.
     pub socket: Socket,
-    /// The TLS state; absent where this side is plain, or is passed through unopened.
+    /// The TLS state; absent where this side is plain or in passthrough.
     pub tls: Option<Box<TlsState>>,
-    /// Bytes already read from this side, in plaintext where it is sealed, that the other side has
-    /// not been given yet: a replayed ClientHello, or data that came along with a handshake.
+    /// Bytes already read from this side that the other side has yet to get: a ClientHello in passthrough, or
+    /// application data that came with the last flight of a handshake (as plaintext).
     pub prefetched: Vec<u8>,
 }
 
 impl Transport {
-    /// A transport whose bytes are as they come from the socket.
+    /// A transport without TLS.
     pub const fn plain(socket: Socket) -> Self {
         Self {
             socket,

@@ -8,10 +8,11 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::sys;
 
-/// The kernel counts the time before the first probe in whole seconds, up to this (`MAX_TCP_KEEPIDLE`).
+/// The longest time before the first keepalive probe. The kernel takes whole seconds up to this
+/// (`MAX_TCP_KEEPIDLE`).
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 
-/// What the configuration says about a TCP socket. Unix sockets have none of these.
+/// The configured options of a TCP socket. Unix sockets have none of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     /// Send small segments at once (`TCP_NODELAY`).
@@ -21,15 +22,15 @@ pub struct TcpOptions {
     pub keepalive: Option<Duration>,
     /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
-    /// Bytes that are queued for the peer (`SO_SNDBUF`); absent, the kernel adapts it. The kernel allows
-    /// as much again for its own bookkeeping, and no more than `net.core.wmem_max` in the first place.
+    /// Size of the send buffer in bytes (`SO_SNDBUF`); absent, the kernel tunes it. The kernel doubles the
+    /// value for its own bookkeeping and caps it at `net.core.wmem_max`.
     pub send_buffer: Option<u32>,
-    /// Bytes of the peer that are not read yet (`SO_RCVBUF`), likewise, up to `net.core.rmem_max`.
+    /// Size of the receive buffer in bytes (`SO_RCVBUF`), likewise, capped at `net.core.rmem_max`.
     pub receive_buffer: Option<u32>,
 }
 
 impl TcpOptions {
-    /// Sets them on a new socket, but for buffers. On Linux, connections inherit them from their listener.
+    /// Sets all but the buffer sizes on a new socket. On Linux, connections inherit them from their listener.
     pub fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
@@ -44,8 +45,8 @@ impl TcpOptions {
         Ok(())
     }
 
-    /// Sets the sizes of buffers on a new socket. Connections inherit them, too; for the window to fit,
-    /// they are there before the connection.
+    /// Sets the buffer sizes on a new socket. Connections inherit them, too; they must be set before the
+    /// connection is made, because the handshake fixes the window scale.
     pub fn size_buffers(&self, socket: &SockRef<'_>) -> io::Result<()> {
         let size = |bytes: u32| usize::try_from(bytes).map_err(io::Error::other);
         if let Some(bytes) = self.send_buffer {
@@ -57,13 +58,13 @@ impl TcpOptions {
         Ok(())
     }
 
-    /// The same on a socket that may have had others: the kernel adapts those that are absent.
+    /// Sets the buffer sizes on a socket that may have had others: the kernel tunes absent ones again.
     pub fn resize_buffers(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        sys::let_kernel_size_buffers(socket.as_fd())?;
+        sys::let_kernel_tune_buffers(socket.as_fd())?;
         self.size_buffers(socket)
     }
 
-    /// Sets them on a socket that may have had others, but for buffers.
+    /// Sets all but the buffer sizes on a socket that may have had other options.
     pub fn reapply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(self.nodelay)?;
         socket.set_keepalive(self.keepalive.is_some())?;
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_switched_off_is_off() {
+    fn options_can_be_switched_off_and_on_again() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let (on, off) = (
             TcpOptions {
@@ -111,8 +112,9 @@ mod tests {
         on.reapply(&SockRef::from(&socket)).unwrap();
         assert_eq!(read(), (true, true, on.user_timeout));
     }
+
     #[test]
-    fn buffers_are_as_large_as_configured_or_the_kernels_business() {
+    fn buffers_have_the_configured_size_or_are_tuned_by_the_kernel() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let socket = SockRef::from(&socket);
         let none = TcpOptions {

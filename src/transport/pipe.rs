@@ -1,8 +1,8 @@
-//! Pipes for splice(2), which moves bytes between two sockets without copying them to us and back.
+//! Pipes for splice(2), which moves bytes between two sockets without copying them to user space.
 //!
 //! A worker keeps a few pipes and lends them to connections while bytes are in flight; an idle
-//! connection holds none. A pipe that still holds bytes when it is given back is closed: it must
-//! never show one connection's bytes to another.
+//! connection holds none. A pipe that is returned with bytes in it is closed, so that one connection never
+//! gets the bytes of another.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,18 +10,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-/// How many bytes a pipe may hold. An unprivileged user's pipes may have 64 MiB in all (pipe(7)),
-/// beyond which the kernel makes them one page small.
+/// The capacity of a pipe in bytes. All pipes of an unprivileged user may have 64 MiB together (pipe(7));
+/// beyond that the kernel gives each new one a single page.
 const CAPACITY: usize = 256 * 1024;
 
-/// How many pipes a worker may have, two descriptors each. Connections that find none go on copying.
+/// How many pipes a worker may have, two descriptors each. A connection that gets none copies instead.
 pub const PIPES_PER_WORKER: usize = 32;
 
-/// A pipe that a connection has for a while.
+/// A pipe that a connection has borrowed.
 #[derive(Debug)]
 pub struct Pipe {
     ends: Option<Ends>,
-    held: usize,
+    buffered: usize,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ thread_local! {
 }
 
 impl Pipe {
-    /// A pipe of this worker, empty; `None` when it has no more, or the system makes none.
+    /// Borrows an empty pipe of this worker; `None` when all are in use or the system cannot make one.
     pub fn borrow() -> Option<Self> {
         POOL.with_borrow_mut(|pool| {
             let ends = match pool.idle.pop() {
@@ -56,19 +56,19 @@ impl Pipe {
             };
             Some(Self {
                 ends: Some(ends),
-                held: 0,
+                buffered: 0,
             })
         })
     }
 
     /// How many bytes are in it.
-    pub const fn held(&self) -> usize {
-        self.held
+    pub const fn buffered(&self) -> usize {
+        self.buffered
     }
 
-    /// Moves bytes into it from a socket, by `splice`, which is told the end to write to and how
-    /// much there is room for. Only to be called while it is empty: when it is full the kernel says
-    /// the same as when the socket has nothing.
+    /// Moves bytes from a socket into the pipe by `splice`, which gets the write end and the room in bytes.
+    /// Call it only while the pipe is empty: for a full pipe the kernel returns the same error as for a
+    /// socket without data.
     pub fn fill(
         &mut self,
         splice: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
@@ -77,11 +77,11 @@ impl Pipe {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let moved = splice(ends.write.as_fd(), ends.capacity)?;
-        self.held += moved;
+        self.buffered += moved;
         Ok(moved)
     }
 
-    /// Moves bytes out of it, by `splice`, which is told the end to read from and how much there is.
+    /// Moves bytes out of the pipe by `splice`, which gets the read end and the number of bytes in it.
     pub fn drain(
         &mut self,
         splice: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
@@ -89,14 +89,14 @@ impl Pipe {
         let Some(ends) = &self.ends else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let moved = splice(ends.read.as_fd(), self.held)?;
-        self.held = self.held.saturating_sub(moved);
+        let moved = splice(ends.read.as_fd(), self.buffered)?;
+        self.buffered = self.buffered.saturating_sub(moved);
         Ok(moved)
     }
 
-    /// Takes what is in it back as bytes.
+    /// Reads the remaining bytes out of the pipe.
     pub fn into_bytes(mut self) -> Vec<u8> {
-        let mut bytes = vec![0; self.held];
+        let mut bytes = vec![0; self.buffered];
         let mut read = 0;
         while read < bytes.len() {
             let rest = &mut bytes[read..];
@@ -115,10 +115,10 @@ impl Drop for Pipe {
         let Some(ends) = self.ends.take() else {
             return;
         };
-        // At the end of a thread the pool may be gone before its last connections.
+        // When a thread ends, its pool may be dropped before its last connections.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if self.held == 0 {
+            if self.buffered == 0 {
                 pool.idle.push(ends);
             } else {
                 pool.made -= 1;
@@ -130,7 +130,7 @@ impl Drop for Pipe {
 impl Ends {
     fn make() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // A smaller pipe is slower, not wrong.
+        // A smaller pipe is only slower.
         let capacity = fcntl_setpipe_size(&write, CAPACITY).unwrap_or(64 * 1024);
         Ok(Self {
             read,
@@ -153,7 +153,7 @@ mod tests {
     fn a_pipe_with_bytes_left_in_it_is_never_lent_again() {
         let mut pipe = Pipe::borrow().unwrap();
         put(&mut pipe, b"one connection's secret");
-        assert_eq!(pipe.held(), 23);
+        assert_eq!(pipe.buffered(), 23);
         drop(pipe);
         let pipe = Pipe::borrow().unwrap();
         let end = pipe.ends.as_ref().unwrap();
@@ -164,18 +164,18 @@ mod tests {
     }
 
     #[test]
-    fn pipes_are_bounded_and_used_again() {
-        let lent: Vec<_> = (0..PIPES_PER_WORKER)
+    fn pipes_are_bounded_and_reused() {
+        let borrowed: Vec<_> = (0..PIPES_PER_WORKER)
             .map(|_| Pipe::borrow().unwrap())
             .collect();
         assert!(Pipe::borrow().is_none());
-        drop(lent);
+        drop(borrowed);
         assert!(Pipe::borrow().is_some());
         POOL.with_borrow(|pool| assert_eq!(pool.made, PIPES_PER_WORKER));
     }
 
     #[test]
-    fn what_is_in_a_pipe_can_be_taken_back() {
+    fn the_bytes_in_a_pipe_can_be_read_back() {
         let mut pipe = Pipe::borrow().unwrap();
         put(&mut pipe, b"abc");
         put(&mut pipe, b"def");

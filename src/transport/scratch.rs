@@ -1,24 +1,23 @@
 //! The buffers of a worker thread, shared by all of its connections.
 //!
-//! A connection holds no buffer while it waits: it borrows these for one synchronous step and keeps
-//! only what the step could not finish. That is what makes an idle connection small.
+//! A connection holds no buffer while it waits: it borrows these for one synchronous step and keeps only
+//! the bytes that the step could not finish. This keeps idle connections small.
 
 use std::cell::RefCell;
 
-/// How much one read asks of a socket, in bytes: as much as a fast sender may have for us, since each
-/// write wakes a peer, and little enough to stay in a core's second-level cache. It bounds what is kept
-/// for a peer that does not read.
+/// How many bytes one read asks for: large, because each write to a peer wakes it, but small enough for a
+/// core's second-level cache. It also bounds the bytes kept for a peer that does not read.
 pub const READ_CHUNK: usize = 256 * 1024;
 
-/// How much one read asks for, in bytes, outside of the relay: what it gives is processed whole, so it
+/// How many bytes one read asks for outside of the relay. These are processed in one turn, so the size
 /// bounds the turn.
 pub const FLIGHT_CHUNK: usize = 16 * 1024;
 
-/// Room in front of a read for what a TLS connection kept from the last one: at most one partial
-/// record, or one handshake message that is split over records.
+/// Room in front of a read for the bytes that a TLS connection retained from the last one: at most one
+/// partial record, or one handshake message split over records.
 pub(super) const RETAINED_MAX: usize = 96 * 1024;
 
-/// Bytes on their way out, in memory that is initialised once and used again.
+/// An output buffer whose memory is initialised once and reused.
 #[derive(Debug, Default)]
 pub struct OutBuf {
     bytes: Vec<u8>,
@@ -26,7 +25,7 @@ pub struct OutBuf {
 }
 
 impl OutBuf {
-    /// An empty buffer with room for `capacity` bytes; it grows when more is asked of it.
+    /// An empty buffer with room for `capacity` bytes; it grows on demand.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: vec![0; capacity],
@@ -34,17 +33,17 @@ impl OutBuf {
         }
     }
 
-    /// What has been put in.
+    /// The bytes written so far.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// Whether nothing has been put in.
+    /// Whether it holds no bytes.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Forgets what was put in; the memory stays.
+    /// Discards the bytes and keeps the memory.
     pub const fn clear(&mut self) {
         self.len = 0;
     }
@@ -55,7 +54,7 @@ impl OutBuf {
         self.len += bytes.len();
     }
 
-    /// All the free room, at least `required` bytes.
+    /// The free room, grown to at least `required` bytes.
     pub(super) fn room(&mut self, required: usize) -> &mut [u8] {
         if self.bytes.len() < self.len + required {
             self.bytes.resize(self.len + required, 0);
@@ -69,12 +68,12 @@ impl OutBuf {
     }
 }
 
-/// The two buffers of a step.
+/// The two buffers of a worker.
 #[derive(Debug)]
 pub struct Scratch {
-    /// What is read from a socket.
+    /// Bytes read from a socket.
     pub input: Box<[u8]>,
-    /// What is to be written to one; empty at the start of a step.
+    /// Bytes to write to one; empty at the start of a step.
     pub output: OutBuf,
 }
 

@@ -1,4 +1,4 @@
-//! A stream socket of either family, and the ways to end it honestly.
+//! A connected TCP or unix stream socket, and the ways to close it.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,32 +20,32 @@ use super::scratch::with_scratch;
 use crate::outcome::CloseWith;
 use crate::sys;
 
-/// How long a refused client may take to read why, and how much it may still send meanwhile.
-const FAREWELL_TIME: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES: usize = 64 * 1024;
+/// After an alert, how long and for how many bytes a client's remaining input is read and discarded.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
 
-/// How often the send queue is looked at while we wait for it to empty: there is no event for that.
+/// How often the send queue is polled while we wait for it to empty: the kernel has no event for that.
 const QUEUE_POLL_MIN: Duration = Duration::from_millis(2);
 const QUEUE_POLL_MAX: Duration = Duration::from_millis(200);
 
-/// Pages are moved where the kernel can, and nothing waits.
+/// Move pages where the kernel can, and never block.
 const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// A connected stream socket.
 ///
-/// One that is dropped without having been ended by [`Socket::close`] or [`Socket::refuse`] is reset:
-/// whatever the reason is, its stream must not look as if it had come to its end.
+/// A socket that is dropped without [`Socket::close`] or [`Socket::reject`] is reset: its stream is
+/// incomplete and must not look complete to the peer.
 #[derive(Debug)]
 pub struct Socket {
     stream: Stream,
-    closed_well: bool,
+    closed: bool,
 }
 
 #[derive(Debug)]
 enum Stream {
     /// IPv4 or IPv6.
     Tcp(TcpStream),
-    /// A unix socket; it knows no reset, so a cut is shown there as an end.
+    /// A unix socket. It has no reset, so an abort looks like an end there.
     Unix(UnixStream),
 }
 
@@ -53,7 +53,7 @@ impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
         Self {
             stream: Stream::Tcp(stream),
-            closed_well: false,
+            closed: false,
         }
     }
 }
@@ -62,13 +62,13 @@ impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
         Self {
             stream: Stream::Unix(stream),
-            closed_well: false,
+            closed: false,
         }
     }
 }
 
 impl Socket {
-    /// Reads into `buf`; 0 is the end of the stream.
+    /// Reads into `buf`; 0 means the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
         ready!(match &mut self.stream {
@@ -91,7 +91,7 @@ impl Socket {
         matches!(self.stream, Stream::Tcp(_))
     }
 
-    /// Splices what is there into an empty pipe; 0 is the end of the stream.
+    /// Splices available bytes into an empty pipe; 0 means the end of the stream.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         let Stream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
@@ -108,7 +108,7 @@ impl Socket {
         }
     }
 
-    /// Splices some of what is in a pipe out to this socket.
+    /// Splices some of the bytes in a pipe to this socket.
     pub fn poll_splice_out(
         &self,
         cx: &mut Context<'_>,
@@ -120,7 +120,7 @@ impl Socket {
         loop {
             ready!(stream.poll_write_ready(cx))?;
             let spliced = stream.try_io(Interest::WRITABLE, || {
-                pipe.drain(|end, held| Ok(splice(end, None, stream, None, held, SPLICE)?))
+                pipe.drain(|end, len| Ok(splice(end, None, stream, None, len, SPLICE)?))
             });
             match spliced {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -129,7 +129,7 @@ impl Socket {
         }
     }
 
-    /// Reads what is there, without waiting.
+    /// Reads available bytes without waiting.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &self.stream {
             Stream::Tcp(stream) => stream.try_read(buf),
@@ -137,7 +137,7 @@ impl Socket {
         }
     }
 
-    /// Writes what fits, without waiting.
+    /// Writes as much as fits without waiting.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         match &self.stream {
             Stream::Tcp(stream) => stream.try_write(buf),
@@ -145,8 +145,8 @@ impl Socket {
         }
     }
 
-    /// Reads once, at most `max` bytes, onto the end of `bytes`; 0 is the end of the stream. It reads
-    /// through the worker's scratch, so that a silent peer holds no buffer.
+    /// Reads once and appends at most `max` bytes to `bytes`; 0 means the end of the stream. It reads through
+    /// the worker's scratch buffer, so that a silent peer holds no memory.
     pub async fn read_onto(&mut self, bytes: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         let read = poll_fn(|cx| {
             with_scratch(|scratch| {
@@ -160,7 +160,7 @@ impl Socket {
         read.await
     }
 
-    /// Waits until there is something to read, holding no buffer meanwhile.
+    /// Waits until the socket is readable, holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(stream) => stream.readable().await,
@@ -168,8 +168,8 @@ impl Socket {
         }
     }
 
-    /// Waits until the peer has reset the connection. Whether the peer of a unix socket has gone cannot be
-    /// told from an end of its stream, and neither can a close without one.
+    /// Waits until the peer has reset the connection. For a unix socket this waits forever: the kernel does
+    /// not distinguish a vanished peer from the end of its stream.
     pub async fn was_reset(&self) {
         if let Stream::Tcp(stream) = &self.stream
             && stream.ready(Interest::ERROR).await.is_ok()
@@ -179,7 +179,7 @@ impl Socket {
         std::future::pending().await
     }
 
-    /// Writes some of `buf`; given up, it has written nothing.
+    /// Writes some of `buf`. Cancel-safe: a cancelled write has written nothing.
     pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_write(cx, buf)).await
     }
@@ -192,12 +192,12 @@ impl Socket {
         }
     }
 
-    /// Sends FIN: we write no more. That the peer is gone already is no error.
+    /// Shuts the write side down (FIN). Ignores errors, which mean that the peer is gone already.
     pub fn shutdown_write(&self) {
         let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 
-    /// Our own address; unix sockets have none.
+    /// The local address; unix sockets have none.
     pub fn local(&self) -> Option<SocketAddr> {
         match &self.stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
@@ -205,7 +205,7 @@ impl Socket {
         }
     }
 
-    /// The path of our own unix socket.
+    /// The path of the local unix socket.
     pub fn local_path(&self) -> Option<PathBuf> {
         match &self.stream {
             Stream::Tcp(_) => None,
@@ -213,7 +213,7 @@ impl Socket {
         }
     }
 
-    /// The user at the other end of a unix socket.
+    /// The user id of the peer of a unix socket.
     pub fn peer_user(&self) -> Option<u32> {
         match &self.stream {
             Stream::Tcp(_) => None,
@@ -221,24 +221,24 @@ impl Socket {
         }
     }
 
-    /// Ends a stream that has come to its end: what was sent is still delivered by the kernel.
+    /// Closes a socket whose stream is complete; the kernel still delivers the bytes in its queue.
     pub fn close(mut self) {
-        self.closed_well = true;
+        self.closed = true;
     }
 
-    /// Tells a peer why we leave, as far as it takes that at once, and ends our stream. The socket may
-    /// then be dropped.
-    pub fn leave(&mut self, alert: &[u8]) {
+    /// Sends an alert, as far as the socket takes it at once, and then FIN. The socket may then be dropped
+    /// without a reset.
+    pub fn send_alert_and_fin(&mut self, alert: &[u8]) {
         let _ = self.try_write(alert);
         self.shutdown_write();
-        self.closed_well = true;
+        self.closed = true;
     }
 
-    /// Tells a client that is refused why, and closes. The words are written, the stream is ended,
-    /// and what the client still sends is discarded for a moment: closing over unread bytes would
-    /// make the kernel reset the connection, and the alert could be lost with it.
-    pub async fn refuse(mut self, close_with: CloseWith) {
-        let deadline = Instant::now() + FAREWELL_TIME;
+    /// Closes a rejected client's socket as `close_with` says. After an alert and FIN, the client's input is
+    /// read and discarded for a moment: closing a socket with unread input would make the kernel reset the
+    /// connection, and the client could lose the alert.
+    pub async fn reject(mut self, close_with: CloseWith) {
+        let deadline = Instant::now() + LINGER_TIME;
         match close_with {
             CloseWith::Close => self.close(),
             CloseWith::Reset => self.delivered(deadline).await,
@@ -248,7 +248,7 @@ impl Socket {
                 let _ = timeout_at(deadline, async {
                     self.write_all(&alert).await?;
                     self.shutdown_write();
-                    self.discard(FAREWELL_BYTES).await
+                    self.discard(LINGER_BYTES).await
                 })
                 .await;
                 self.close();
@@ -268,8 +268,8 @@ impl Socket {
         Ok(())
     }
 
-    /// How many bytes that were written the peer has not acknowledged yet; unknown of a unix socket, and
-    /// then 0.
+    /// How many written bytes the peer has not acknowledged and still may; 0 for a unix socket, where that is
+    /// unknown.
     pub fn undelivered(&self) -> usize {
         match &self.stream {
             Stream::Tcp(stream) => sys::undelivered(stream.as_fd()),
@@ -277,8 +277,8 @@ impl Socket {
         }
     }
 
-    /// How many bytes that were written the peer has not acknowledged, also when it never will; unknown of
-    /// a unix socket, and then 0.
+    /// How many written bytes the peer has not acknowledged, even if it never will; 0 for a unix socket,
+    /// where that is unknown.
     pub fn unacknowledged(&self) -> usize {
         match &self.stream {
             Stream::Tcp(stream) => sys::unacknowledged(stream.as_fd()),
@@ -286,14 +286,14 @@ impl Socket {
         }
     }
 
-    /// How many bytes have come from the peer and were not read yet.
-    pub fn prefetched(&self) -> usize {
-        let prefetched = rustix::io::ioctl_fionread(self).unwrap_or(0);
-        usize::try_from(prefetched).unwrap_or(usize::MAX)
+    /// How many bytes from the peer can be read now.
+    pub fn readable_bytes(&self) -> usize {
+        let readable = rustix::io::ioctl_fionread(self).unwrap_or(0);
+        usize::try_from(readable).unwrap_or(usize::MAX)
     }
 
-    /// Whether the peer's end has arrived, though what it had sent before may be prefetched; unknown of a unix
-    /// socket.
+    /// Whether the peer's end has arrived; bytes that it sent before may still be in the receive queue.
+    /// `false` for a unix socket, where that is unknown.
     pub fn peer_has_ended(&self) -> bool {
         match &self.stream {
             Stream::Tcp(stream) => sys::peer_has_ended(stream.as_fd()),
@@ -301,8 +301,8 @@ impl Socket {
         }
     }
 
-    /// Waits until the peer has acknowledged all that was written, is gone, or `deadline` comes.
-    /// A reset throws the send queue away, so what was sent must have arrived before one is made.
+    /// Waits until the peer has acknowledged all written bytes, is gone, or `deadline` has passed. A reset
+    /// discards the send queue, so this comes before one.
     pub async fn delivered(&self, deadline: Instant) {
         let Stream::Tcp(stream) = &self.stream else {
             return;
@@ -318,9 +318,9 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Stream::Tcp(stream) = &self.stream
-            && !self.closed_well
+            && !self.closed
         {
-            // An error means that the socket is gone already, which is what we want.
+            // An error means that the connection is gone already.
             let _ = stream.set_zero_linger();
         }
     }

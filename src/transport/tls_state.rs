@@ -1,13 +1,13 @@
-//! TLS over a transport: rustls' unbuffered connections, driven over borrowed buffers.
+//! TLS over a transport: drives rustls' unbuffered connections over borrowed buffers.
 //!
-//! rustls does all of the protocol and the record protection; this file owns the rules of how its
-//! unbuffered interface must be called:
-//! - bytes of an unfinished record or handshake message are retained and passed again on **every**
-//!   call, also when we only want to write, since rustls keeps offsets into them;
-//! - a call made in order to write must never find something to read: it is passed the bytes of an
-//!   unfinished record alone, and not the records that a turn has not come to;
-//! - after an error further calls may yield the alert that tells the peer, and once that is taken there
-//!   are no further calls: each would process the input that failed again.
+//! rustls implements the protocol and the record protection; this file follows the rules of its unbuffered
+//! interface:
+//! - bytes of an unfinished record or handshake message are retained and passed again on **every** call,
+//!   also when we only want to write, because rustls keeps offsets into them;
+//! - a call made in order to write must find nothing to read: it gets only the bytes of an unfinished
+//!   record, not the complete records that a turn has left over;
+//! - after an error, further calls may yield the alert for the peer. Once the alert is taken no further call
+//!   is made, because it would process the failed input again.
 
 use std::fmt;
 
@@ -19,21 +19,21 @@ use rustls::{CommonState, Error, HandshakeKind};
 use super::budget::Budget;
 use super::scratch::{OutBuf, RETAINED_MAX};
 
-/// The side of TLS that we play on this transport.
+/// Our role in TLS on this transport.
 pub enum Conn {
-    /// We are the server: this transport is the client's.
+    /// Server, towards a client.
     Server(UnbufferedServerConnection),
-    /// We are the client: this transport is the origin's.
+    /// Client, towards an origin.
     Client(UnbufferedClientConnection),
 }
 
 /// TLS state of one transport.
 pub struct TlsState {
     conn: Conn,
-    /// Input that is not used up: what rustls has been shown of it, then what it has not.
+    /// Input that is not used up: `seen` bytes that rustls has got, then bytes that it has not.
     retained: Vec<u8>,
-    /// How much of `retained` rustls has been shown. It has found no complete record in that, but may
-    /// hold offsets into it.
+    /// How many bytes of `retained` rustls has got. They hold no complete record, but rustls may keep offsets
+    /// into them.
     seen: usize,
     closed: bool,
     failed: bool,
@@ -51,21 +51,21 @@ impl fmt::Debug for TlsState {
 pub enum TlsEnd {
     /// The peer sent close_notify.
     Closed,
-    /// The peer broke the protocol or sent an alert.
+    /// The peer violated the protocol or sent an alert.
     Failed(Error),
 }
 
-/// What one call of [`TlsState::decrypt`] found.
+/// The result of [`TlsState::decrypt`].
 #[derive(Debug)]
 pub struct Decrypted {
-    /// Whether application data may be written: the handshake is done.
+    /// Whether the handshake is done, so that application data may be written.
     pub ready: bool,
-    /// The end of the stream, once it is known.
+    /// The end of the stream, once reached.
     pub end: Option<TlsEnd>,
 }
 
 impl Decrypted {
-    /// The turn is over, and the stream goes on.
+    /// The turn is over and the stream continues.
     const fn so_far() -> Self {
         Self {
             ready: true,
@@ -74,8 +74,8 @@ impl Decrypted {
     }
 }
 
-/// How much rustls is shown at a time, in bytes, unless the first record is longer: few enough records
-/// without data for a turn, and few enough calls for a small handshake.
+/// How many bytes rustls gets per call, unless the first record is longer: small enough to bound the records
+/// without data in a turn, large enough for a small handshake to take few calls.
 const WINDOW: usize = 2 * 1024;
 
 /// The length of the record at the front of `input`, in bytes, as its header says (RFC 8446, 5.1).
@@ -98,7 +98,7 @@ impl TlsState {
         }
     }
 
-    /// The facts of the handshake.
+    /// The negotiated parameters and other state common to both roles.
     pub fn facts(&self) -> &CommonState {
         match &self.conn {
             Conn::Server(conn) => conn,
@@ -116,26 +116,25 @@ impl TlsState {
         self.closed
     }
 
-    /// How many bytes were retained.
+    /// How many bytes are retained.
     pub const fn retained(&self) -> usize {
         self.retained.len()
     }
 
-    /// Forgets what is retained: a record that the connection has dropped.
+    /// Discards the retained bytes: a record that rustls has dropped.
     pub fn discard_retained(&mut self) {
         self.retained = Vec::new();
         self.seen = 0;
     }
 
-    /// Whether a turn ended before all that had been read was decrypted. Nothing more is to be read before
-    /// [`TlsState::decrypt`] has gone on with it.
+    /// Whether a turn ended before all bytes read were decrypted. The caller must call [`TlsState::decrypt`]
+    /// before it reads more.
     pub const fn has_backlog(&self) -> bool {
         self.retained.len() > self.seen
     }
 
-    /// Puts what was retained at the front of `input` and says how much that is; bytes read next
-    /// belong behind it. `None` when a peer has filled the room for a partial message, which no
-    /// honest one does.
+    /// Copies the retained bytes to the front of `input` and returns their number; the next read goes behind
+    /// them. `None` when a partial message exceeds its room, which no well-behaved peer causes.
     pub fn restore(&self, input: &mut [u8]) -> Option<usize> {
         let len = self.retained.len();
         if self.seen >= RETAINED_MAX {
@@ -145,13 +144,12 @@ impl TlsState {
         Some(len)
     }
 
-    /// Processes what is in `input`, which begins with what [`TlsState::restore`] put there: plaintext goes
-    /// to `plain`, bytes for the peer are appended to `out`, the rest is retained. When `budget` is
-    /// spent, complete records may be among the rest ([`TlsState::has_backlog`]).
+    /// Processes `input`, which begins with the bytes of [`TlsState::restore`]: plaintext goes to `plain`,
+    /// bytes for the peer are appended to `out`, the rest is retained. When `budget` is spent, the rest may
+    /// contain complete records ([`TlsState::has_backlog`]).
     ///
-    /// Under a bounded budget rustls is shown little more than a record at a time: it goes through all
-    /// that it is shown of records without data (key updates) in one call, which can be ten thousand in
-    /// one read.
+    /// Under a bounded budget rustls gets little more than one record per call: in one call it processes all
+    /// records without data (key updates) in its input, and one read can hold ten thousand of those.
     pub fn decrypt(
         &mut self,
         input: &mut [u8],
@@ -169,28 +167,28 @@ impl TlsState {
             let rest = &mut input[used..];
             let left = rest.len();
             let least = if budget.is_bounded() { WINDOW } else { left };
-            let shown = first_record(rest).max(least).max(seen).min(left);
-            let window = &mut rest[..shown];
+            let len = first_record(rest).max(least).max(seen).min(left);
+            let window = &mut rest[..len];
             let turn = match &mut self.conn {
                 Conn::Server(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
                 Conn::Client(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
             };
             used += turn.discard;
-            seen = shown.saturating_sub(turn.discard);
+            seen = len.saturating_sub(turn.discard);
             match turn.next {
                 Next::Again => {}
                 Next::Data => {
-                    // A record of data is never within a message that is split over others.
+                    // Data records never interleave with a message split over records.
                     seen = 0;
                     if budget.spend_record() {
                         break Decrypted::so_far();
                     }
                 }
                 Next::PeerClosed => self.closed = true,
-                Next::Idle { .. } if shown < left && !self.closed => {
+                Next::Idle { .. } if len < left && !self.closed => {
                     if turn.discard == 0 {
-                        // The first message is longer than what was shown of it.
-                        seen = shown.saturating_add(WINDOW);
+                        // The first message is longer than the window.
+                        seen = len.saturating_add(WINDOW);
                     } else if budget.is_spent() {
                         break Decrypted::so_far();
                     }
@@ -244,8 +242,8 @@ impl TlsState {
         }
     }
 
-    /// The alert that an error has queued, if it did. What rustls has queued comes before it looks at
-    /// the input, which must not be processed a second time.
+    /// Appends the alert that an error has queued, if any. rustls yields queued bytes before it processes
+    /// input, which must not be processed a second time.
     fn push_alert(&mut self, rest: &mut [u8], out: &mut OutBuf) {
         while self.facts().wants_write() {
             let turn = match &mut self.conn {
@@ -334,8 +332,8 @@ enum Put<'a> {
     Close,
 }
 
-/// One call that wants to write: how much of what was retained it used up, and whether it is done
-/// or must be made again.
+/// Handles one call made in order to write. Returns how many retained bytes it used up, and whether the write
+/// is done or the call must be repeated.
 fn write_turn<D>(
     status: UnbufferedStatus<'_, '_, D>,
     put: Put<'_>,
@@ -361,13 +359,13 @@ fn write_turn<D>(
             false
         }
         ConnectionState::PeerClosed => false,
-        // `decrypt` has drained all that was readable, and is never followed by bytes it has not seen.
+        // `decrypt` has processed all readable input, and `write` passes only bytes that it has seen.
         _ => return Err(Error::General("cannot write in this state".into())),
     };
     Ok((status.discard, done))
 }
 
-/// Lets `put` write into the room of `out`, with more room when it says how much it needs.
+/// Calls `put` with the room of `out`, and again with more room if it reports how much it needs.
 fn fill(
     out: &mut OutBuf,
     mut put: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,

@@ -1,4 +1,4 @@
-//! One direction of a relay: read, decrypt, encrypt, write. The hot loop.
+//! One direction of a relay: read, decrypt, encrypt, write. This is the hot loop.
 
 mod splice;
 
@@ -10,57 +10,57 @@ use crate::transport::{
     Budget, OutBuf, Pipe, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport, with_scratch,
 };
 
-/// How many reads one turn may take before the other connections of the worker get theirs.
+/// How many reads a direction may do per turn before the worker serves its other connections.
 const ROUNDS: usize = 2;
 
-/// How much is read at a time, in bytes, from a source of many small records: what a turn does not open
-/// is copied twice.
-const READ_LITTLE: usize = READ_CHUNK / 8;
+/// How many bytes one read asks for when the source sends many small records: bytes that a turn does not
+/// decrypt are copied twice.
+const READ_SMALL: usize = READ_CHUNK / 8;
 
-/// How a source stopped.
+/// How a source aborted.
 #[derive(Debug)]
 pub(super) enum Abort {
     /// It reset its connection.
     Reset(io::Error),
     /// Its TLS stream ended without close_notify.
     Truncated,
-    /// It broke TLS or sent an alert.
+    /// It violated TLS or sent an alert.
     Failed(rustls::Error),
 }
 
 enum State {
-    /// The source may say more.
+    /// The source may send more.
     Open,
-    /// The source has ended cleanly; what is pending goes first, then close_notify, then FIN.
+    /// The source has ended cleanly; the sink gets the pending bytes, then close_notify, then FIN.
     Ending { close_queued: bool },
     /// The end has been passed on.
     Done,
-    /// The source was cut. The relay ends for it.
+    /// The source has aborted, which ends the relay.
     Abort(Abort),
-    /// The sink is gone, so the source is not read any more.
+    /// The sink is gone, so the source is no longer read.
     SinkGone,
 }
 
-/// One direction: from a source transport to a sink transport, which the relay lends for each turn.
+/// One direction, from a source transport to a sink transport. The relay lends both for each turn.
 pub(super) struct Direction {
     state: State,
-    /// Wire bytes that the sink has not taken, from `sent` on. Empty while nothing is in flight.
+    /// Wire bytes for the sink; those from `sent` on are not written yet. Empty while nothing is in flight.
     pending: Vec<u8>,
     sent: usize,
-    /// A write to the source's socket saw this error. The kernel reports a reset once, and to
-    /// whoever asks first: the source's bytes are still read, but its end is then a cut.
+    /// The error of a write to the source's socket. The kernel reports a reset once, to the first call that
+    /// asks: the source's bytes are still read, but its end then counts as an abort.
     source_error: Option<io::Error>,
-    /// How much a read asks for, in bytes.
+    /// How many bytes a read asks for.
     read_max: usize,
-    /// Large reads in a row.
+    /// Consecutive large reads.
     bulk_reads: u8,
-    /// The source has ended cleanly, whatever became of that.
+    /// The source has ended cleanly, whether or not that was passed on.
     ended_well: bool,
-    /// Bytes that were lost with the sink.
+    /// Bytes that were discarded because the sink is gone.
     dropped: u32,
-    /// Bytes that came when the sink's own direction had been cut already.
+    /// Bytes that came after the sink's own direction had aborted.
     late: u32,
-    /// Spliced bytes that the sink has not taken; they come after those of `pending`.
+    /// Spliced bytes that the sink has not taken; they follow those in `pending`.
     pipe: Option<Pipe>,
     on_truncation: OnTruncation,
     moved: u64,
@@ -69,7 +69,7 @@ pub(super) struct Direction {
 }
 
 impl Direction {
-    /// The direction out of `from`. What came along with its handshake goes to `to` first.
+    /// The direction from `from` to `to`. Bytes that came with the handshake of `from` are sent first.
     pub(super) fn new(
         from: &mut Transport,
         to: &mut Transport,
@@ -117,12 +117,12 @@ impl Direction {
         self.moved
     }
 
-    /// A number that grows whenever something moves.
+    /// A counter that grows whenever bytes move.
     pub(super) const fn progress(&self) -> u64 {
         self.moved + self.written
     }
 
-    /// Whether the source says no more.
+    /// Whether the source sends no more.
     pub(super) const fn has_ended(&self) -> bool {
         !matches!(self.state, State::Open)
     }
@@ -132,17 +132,17 @@ impl Direction {
         self.ended_well
     }
 
-    /// Bytes of the source that the kernel has not taken for the sink, or never will.
-    pub(super) fn held(&self) -> usize {
-        // What is pending then is our close_notify alone.
+    /// Bytes of the source that the kernel has not taken for the sink, or that were discarded.
+    pub(super) fn buffered(&self) -> usize {
+        // Only our close_notify is pending then.
         if matches!(self.state, State::Ending { close_queued: true }) {
             return 0;
         }
-        let piped = self.pipe.as_ref().map_or(0, Pipe::held);
+        let piped = self.pipe.as_ref().map_or(0, Pipe::buffered);
         self.dropped as usize + self.pending.len() - self.sent + piped
     }
 
-    /// Bytes of the source that came too late for a sink that was cut.
+    /// Bytes of the source that came after the sink had aborted.
     pub(super) const fn late(&self) -> usize {
         self.late as usize
     }
@@ -152,22 +152,22 @@ impl Direction {
         matches!(self.state, State::Abort(Abort::Failed(_)))
     }
 
-    /// Whether the end has been passed on, or there is nobody to pass it on to.
+    /// Whether the end has been passed on, or the sink is gone.
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done | State::SinkGone)
     }
 
-    /// Whether the sink has not taken everything.
+    /// Whether bytes for the sink are still pending.
     pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+        !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.buffered() > 0)
     }
 
-    /// Whether the other direction has given this one something to do since its last turn.
+    /// Whether the other direction has queued bytes or an error here since the last turn.
     pub(super) const fn is_dirty(&self) -> bool {
         self.dirty
     }
 
-    /// What the sink has not taken yet.
+    /// The bytes that the sink has not taken.
     pub(super) fn into_pending(mut self) -> Vec<u8> {
         self.pending.drain(..self.sent);
         if let Some(pipe) = self.pipe {
@@ -176,11 +176,11 @@ impl Direction {
         self.pending
     }
 
-    /// How the source was cut, if it was.
+    /// How the source aborted, if it did.
     pub(super) fn take_abort(&mut self) -> Option<Abort> {
         match std::mem::replace(&mut self.state, State::SinkGone) {
-            State::Abort(cut) => Some(cut),
-            // It says no more, and then did not take what we sent: it is gone altogether.
+            State::Abort(abort) => Some(abort),
+            // The source had ended its direction and then refused our bytes: the connection is gone.
             State::Ending { .. } | State::Done | State::SinkGone if self.source_error.is_some() => {
                 self.source_error.take().map(Abort::Reset)
             }
@@ -191,7 +191,7 @@ impl Direction {
         }
     }
 
-    /// One turn. `back` is the other direction, whose sink is our source.
+    /// Runs one turn. `back` is the other direction, whose sink is our source.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -241,7 +241,7 @@ impl Direction {
                 close_queued: false,
             } => self.queue_close(to),
             State::Ending { close_queued: true } => {
-                // When the other direction is done, too, closing the socket says the same.
+                // If the other direction is done, too, closing the socket sends the FIN.
                 if !back.is_done() {
                     to.socket.shutdown_write();
                 }
@@ -252,18 +252,18 @@ impl Direction {
         Poll::Ready(())
     }
 
-    /// Sends what is pending.
+    /// Sends the pending bytes.
     fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Transport) -> Poll<io::Result<()>> {
         while self.sent < self.pending.len() {
             let n = ready!(to.socket.poll_write(cx, &self.pending[self.sent..]))?;
             self.sent += n;
             self.written += n as u64;
         }
-        // Memory is held only while bytes are in flight.
+        // A direction holds memory only while bytes are in flight.
         self.pending = Vec::new();
         self.sent = 0;
         while let Some(pipe) = &mut self.pipe {
-            if pipe.held() == 0 {
+            if pipe.buffered() == 0 {
                 self.pipe = None;
                 break;
             }
@@ -272,8 +272,8 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, unless a turn has left something to open, and passes on what that gave. An error is
-    /// the sink's.
+    /// Reads once, unless the last turn left bytes to decrypt, and passes the bytes on. An error is the
+    /// sink's.
     fn fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -334,17 +334,17 @@ impl Direction {
         }
     }
 
-    /// Reads less from a source whose records are so small that a turn does not open all of a read, and
-    /// more again when it does.
+    /// Reads less from a source whose records are so small that a turn does not decrypt a whole read, and
+    /// more again once it does.
     const fn adapt(&mut self, read: usize, backlog: bool) {
         if backlog {
-            self.read_max = READ_LITTLE;
+            self.read_max = READ_SMALL;
         } else if read == self.read_max && read < READ_CHUNK {
             self.read_max = read * 2;
         }
     }
 
-    /// Opens what was read; plaintext goes to `output`, sealed again where the sink is.
+    /// Decrypts the bytes read. Plaintext goes to `output`, encrypted again if the sink has TLS.
     fn decrypt(
         &mut self,
         tls: &mut TlsState,
@@ -375,7 +375,7 @@ impl Direction {
         }
     }
 
-    /// Sends `bytes`, and keeps what the sink does not take at once.
+    /// Sends `bytes` and keeps those that the sink does not take at once.
     fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -402,7 +402,7 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// The source's socket is at its end.
+    /// Handles the end of the source's socket.
     fn source_ended(&mut self, from: &Transport) {
         let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
         match self.source_error.take() {
@@ -414,7 +414,7 @@ impl Direction {
         }
     }
 
-    /// The source has ended cleanly.
+    /// Handles a clean end of the source.
     fn end_well(&mut self) {
         self.ended_well = true;
         self.state = State::Ending {
@@ -422,7 +422,7 @@ impl Direction {
         };
     }
 
-    /// Queues close_notify where the sink is sealed.
+    /// Queues close_notify if the sink has TLS.
     fn queue_close(&mut self, to: &mut Transport) {
         self.state = State::Ending { close_queued: true };
         if let Some(tls) = &mut to.tls {
@@ -434,7 +434,7 @@ impl Direction {
         }
     }
 
-    /// What TLS on our sink has to say to it (an alert, a key update), outside of the data.
+    /// Queues a TLS reply to our sink (an alert, a key update) behind the pending bytes.
     fn reply(&mut self, bytes: &[u8]) {
         if bytes.is_empty()
             || matches!(
@@ -449,10 +449,10 @@ impl Direction {
     }
 
     fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
-        let held = u32::try_from(self.held()).unwrap_or(u32::MAX);
+        let lost = u32::try_from(self.buffered()).unwrap_or(u32::MAX);
         match back.state {
-            State::Abort(_) => (self.dropped, self.late) = (0, held),
-            _ => self.dropped = held,
+            State::Abort(_) => (self.dropped, self.late) = (0, lost),
+            _ => self.dropped = lost,
         }
         self.state = State::SinkGone;
         self.pending = Vec::new();

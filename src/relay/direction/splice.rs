@@ -1,19 +1,19 @@
-//! Streams in bulk between two plain sides: spliced through a pipe instead of copied.
+//! Splicing: bulk data between two plain sockets moves through a pipe instead of our memory.
 
 use std::task::{Context, Poll};
 
 use super::{Abort, Direction, State, fault};
 use crate::transport::{Pipe, Transport};
 
-/// After so many reads in a row that moved at least [`BULK`] bytes, bytes are spliced where both sides
-/// are plain. Splicing small amounts costs more than copying them.
+/// A direction between plain sockets splices after this many consecutive reads of at least [`BULK`] bytes.
+/// Splicing small amounts costs more than copying them.
 const BULK_READS: u8 = 4;
 
-/// What a read or a splice moves at least while a stream is in bulk.
+/// The least that a read or a splice moves, in bytes, to count as bulk.
 const BULK: usize = 16 * 1024;
 
 impl Direction {
-    /// Takes note of how much a read gave.
+    /// Counts a read of this length.
     pub(super) const fn count_read(&mut self, len: usize) {
         self.bulk_reads = if len >= BULK {
             self.bulk_reads.saturating_add(1)
@@ -22,7 +22,7 @@ impl Direction {
         };
     }
 
-    /// Whether the next bytes are to be spliced; there may be no pipe for them.
+    /// Whether to splice the next bytes. Borrows a pipe for them; without one they are copied.
     pub(super) fn splices(&mut self, from: &Transport, to: &Transport) -> bool {
         let plain = from.tls.is_none() && to.tls.is_none();
         if self.bulk_reads < BULK_READS {
@@ -34,14 +34,15 @@ impl Direction {
         self.pipe.is_some()
     }
 
-    /// Takes in what the source has, by splicing. The pipe is empty.
+    /// Splices bytes from the source into the pipe, which is empty.
     pub(super) fn splice(&mut self, cx: &mut Context<'_>, from: &mut Transport) -> Poll<()> {
         let Some(pipe) = &mut self.pipe else {
             return Poll::Ready(());
         };
         match from.socket.poll_splice_in(cx, pipe) {
             Poll::Pending => {
-                // Nothing is in flight, so the pipe goes back; the next bytes may be bulk again.
+                // Nothing is in flight, so the pipe goes back to the worker; the next bytes may be bulk
+                // again.
                 self.pipe = None;
                 return Poll::Pending;
             }
