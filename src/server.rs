@@ -114,7 +114,7 @@ impl Server {
         let pending = PendingConnections::new(workers);
         let handshakes = Gate::new(snapshot.process.handshakes);
         let load = handshakes.load();
-        let handshaking = vec![("admitted", load.held), ("waiting", load.waiting)];
+        let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
         let metrics = Metrics::new(workers, logs, handshaking);
         metrics.register(&expiry_dates::inventory(
             &snapshot,

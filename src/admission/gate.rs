@@ -1,5 +1,5 @@
-//! A limit that sources share: one of them may hold as many permits as are free, so never more than half,
-//! and those that wait are served in turn, a source at a time.
+//! A fair limit shared by sources: a source may hold at most as many permits as are free, so never more than
+//! half; waiting sources are served round robin.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Who shares: an IPv4 address, an IPv6 network of 64 bits, as one host has that many addresses, or all
-/// peers of unix sockets, which have no address.
+/// What counts as one source: an IPv4 address, an IPv6 /64 network (one host has that many addresses), or all
+/// peers of unix sockets together, which have no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// An IPv4 address.
@@ -31,16 +31,16 @@ impl From<Option<SocketAddr>> for Source {
     }
 }
 
-/// How much of a gate is in use, to be read at any time.
+/// The load of a gate, readable at any time.
 #[derive(Clone, Debug, Default)]
 pub struct GateLoad {
-    /// Permits that are held.
-    pub held: Arc<AtomicUsize>,
-    /// Those that wait for one.
+    /// Permits in use.
+    pub in_use: Arc<AtomicUsize>,
+    /// Waiters for a permit.
     pub waiting: Arc<AtomicUsize>,
 }
 
-/// The permits. What it keeps of a source is gone with the source's last permit and wait.
+/// The gate. It forgets a source with the source's last permit and waiter.
 #[derive(Clone, Debug)]
 pub struct Gate {
     shared: Arc<Shared>,
@@ -55,22 +55,22 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// Counts waits and turns, to put both in order.
+    /// Orders waiters and turns.
     clock: u64,
     sources: HashMap<Source, Share>,
-    /// The sources that wait, the one whose turn it is first.
+    /// The waiting sources, in the order of their turns.
     turns: BTreeSet<(u64, Source)>,
 }
 
 #[derive(Debug, Default)]
 struct Share {
-    held: usize,
+    in_use: usize,
     turn: u64,
-    /// In the order of arrival.
+    /// The waiters, in order of arrival.
     waiting: BTreeMap<u64, oneshot::Sender<GatePermit>>,
 }
 
-/// The right to do what the gate limits.
+/// One permit of a gate.
 #[derive(Debug)]
 pub struct GatePermit {
     gate: Arc<Shared>,
@@ -78,7 +78,7 @@ pub struct GatePermit {
 }
 
 impl Gate {
-    /// A gate with so many permits, at least one.
+    /// A gate with `permits` permits, at least one.
     pub fn new(permits: usize) -> Self {
         let state = State {
             free: permits,
@@ -94,32 +94,32 @@ impl Gate {
         }
     }
 
-    /// How much of it is in use.
+    /// Its load.
     pub fn load(&self) -> GateLoad {
         self.shared.load.clone()
     }
 
-    /// Waits for a permit. Given up, it leaves the queue.
+    /// Waits for a permit. Cancelled, it leaves the queue.
     pub async fn enter(&self, source: Source) -> GatePermit {
-        let mut wait = match self.ask(source) {
+        let mut wait = match self.try_enter(source) {
             Ok(permit) => return permit,
             Err(wait) => wait,
         };
         match (&mut wait.receiver).await {
             Ok(permit) => permit,
-            // Whoever waits is in the queue until it is sent a permit.
+            // A waiter stays in the queue until it is sent a permit, so its sender is never dropped.
             Err(_) => std::future::pending().await,
         }
     }
 
-    fn ask(&self, source: Source) -> Result<GatePermit, Wait> {
+    fn try_enter(&self, source: Source) -> Result<GatePermit, Wait> {
         let mut state = self.shared.lock();
         let state = &mut *state;
         let share = state.sources.entry(source).or_default();
-        if share.waiting.is_empty() && share.held < state.free {
-            share.held += 1;
+        if share.waiting.is_empty() && share.in_use < state.free {
+            share.in_use += 1;
             state.free -= 1;
-            self.shared.load.held.fetch_add(1, Ordering::Relaxed);
+            self.shared.load.in_use.fetch_add(1, Ordering::Relaxed);
             return Ok(self.shared.permit(source));
         }
         let (sender, receiver) = oneshot::channel();
@@ -147,17 +147,17 @@ impl Shared {
         }
     }
 
-    /// Every change is whole, so a panic elsewhere does not spoil the state.
+    /// Ignores poisoning: no panic can leave the state half changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Permits go to those who wait for them when the lock is free again: one whose receiver has gone
-    /// comes back at once.
+    /// Takes permits for the next waiters and sends them after the lock is released: a permit whose receiver
+    /// is gone is dropped at once, which locks again.
     fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let mut served = Vec::new();
         while let Some(next) = state.serve_next() {
-            self.load.held.fetch_add(1, Ordering::Relaxed);
+            self.load.in_use.fetch_add(1, Ordering::Relaxed);
             self.load.waiting.fetch_sub(1, Ordering::Relaxed);
             served.push(next);
         }
@@ -169,17 +169,17 @@ impl Shared {
 }
 
 impl State {
-    /// Takes a permit for whoever is next: the first of the first source in turn that holds less than
-    /// what is free.
+    /// Takes a permit for the next waiter: the first one of the first source in turn that holds fewer permits
+    /// than are free.
     fn serve_next(&mut self) -> Option<(Source, oneshot::Sender<GatePermit>)> {
-        let may = |(_, source): &&(u64, Source)| {
+        let may_enter = |(_, source): &&(u64, Source)| {
             let share = self.sources.get(source);
-            share.is_some_and(|share| share.held < self.free)
+            share.is_some_and(|share| share.in_use < self.free)
         };
-        let key = *self.turns.iter().find(may)?;
+        let key = *self.turns.iter().find(may_enter)?;
         let share = self.sources.get_mut(&key.1)?;
         let (_, sender) = share.waiting.pop_first()?;
-        share.held += 1;
+        share.in_use += 1;
         self.free -= 1;
         self.turns.remove(&key);
         if !share.waiting.is_empty() {
@@ -192,7 +192,7 @@ impl State {
 
     fn forget_idle(&mut self, source: Source) {
         let share = self.sources.get(&source);
-        if share.is_some_and(|share| share.held == 0 && share.waiting.is_empty()) {
+        if share.is_some_and(|share| share.in_use == 0 && share.waiting.is_empty()) {
             self.sources.remove(&source);
         }
     }
@@ -203,15 +203,15 @@ impl Drop for GatePermit {
         let mut state = self.gate.lock();
         state.free += 1;
         if let Some(share) = state.sources.get_mut(&self.source) {
-            share.held -= 1;
+            share.in_use -= 1;
         }
         state.forget_idle(self.source);
-        self.gate.load.held.fetch_sub(1, Ordering::Relaxed);
+        self.gate.load.in_use.fetch_sub(1, Ordering::Relaxed);
         self.gate.serve(state);
     }
 }
 
-/// Somebody in the queue.
+/// A waiter in the queue, removed on drop.
 struct Wait {
     gate: Arc<Shared>,
     source: Source,
@@ -271,11 +271,11 @@ mod tests {
         assert_eq!(held.each_ref().map(Vec::len), [512, 256, 128]);
         drop(held);
         assert!(gate.shared.lock().sources.is_empty());
-        assert_eq!(gate.load().held.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.load().in_use.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn a_single_permit_can_be_had() {
+    fn a_gate_with_one_permit_lets_one_in() {
         let gate = Gate::new(1);
         let held = at_once(&gate, A);
         assert!(held.is_some() && at_once(&gate, B).is_none());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_served_a_source_at_a_time() {
+    fn waiting_sources_are_served_round_robin() {
         let gate = Gate::new(1);
         let held = at_once(&gate, C);
         let mut first = pin!(gate.enter(A));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_waits_keeps_no_other_from_what_is_free() {
+    fn a_waiting_source_does_not_block_others_from_free_permits() {
         let gate = Gate::new(4);
         let _held = all_at_once(&gate, A);
         let mut more = pin!(gate.enter(A));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_leaves_nothing_behind_and_loses_no_permit() {
+    fn a_cancelled_wait_leaves_nothing_behind_and_loses_no_permit() {
         let gate = Gate::new(1);
         let held = at_once(&gate, A);
         {
@@ -324,7 +324,7 @@ mod tests {
             assert!(poll(waits.as_mut()).is_pending());
         }
         {
-            // Served, and gone before it knew.
+            // It is sent a permit and cancelled before it takes it.
             let mut waits = pin!(gate.enter(B));
             assert!(poll(waits.as_mut()).is_pending());
             drop(held);
@@ -336,12 +336,12 @@ mod tests {
         );
         drop(state);
         let load = gate.load();
-        let counts = [&load.held, &load.waiting].map(|count| count.load(Ordering::Relaxed));
+        let counts = [&load.in_use, &load.waiting].map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts, [0, 0]);
     }
 
     #[test]
-    fn sources_are_told_apart_as_hosts_are() {
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
         let source = |address: &str| Source::from(Some(address.parse().unwrap()));
         assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
         assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:1"));

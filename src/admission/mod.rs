@@ -1,5 +1,5 @@
-//! Who may come in: the caps on the whole process. A connection has a permit from accept to its end, a
-//! handshake has one of a gate, which sources share. Everything is released on drop.
+//! The caps of the process. A connection holds a permit from accept to its end; a handshake holds one of a
+//! gate, which sources share fairly. All permits are released on drop.
 
 mod gate;
 mod pending;
@@ -13,24 +13,25 @@ use tokio::time::sleep;
 pub use self::gate::{Gate, GateLoad, GatePermit, Source};
 pub use self::pending::{PendingConnections, PendingPlace, PendingShard};
 
-/// While a client waits for room, how often Reseal looks again for a connection that can be dropped.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// While a client waits to be accepted, how often a pending connection is dropped for it.
+const DROP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The live state of the cap on connections.
+/// The cap on connections.
 #[derive(Clone, Debug)]
 pub struct Admission {
     room: Arc<Semaphore>,
     pending: PendingConnections,
 }
 
-/// The right of one connection to exist.
+/// The permit of one connection.
 #[derive(Debug)]
 pub struct Permit {
     _room: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    /// Room for so many connections. Those of `pending` are dropped for others when it is used up.
+    /// Admits up to `connections` at once. When all are in use, connections of `pending` are dropped for
+    /// others.
     pub fn new(connections: usize, pending: PendingConnections) -> Self {
         Self {
             room: Arc::new(Semaphore::new(connections)),
@@ -38,15 +39,15 @@ impl Admission {
         }
     }
 
-    /// A permit if there is room at once.
+    /// A permit, if one is free.
     pub fn try_admit(&self) -> Option<Permit> {
         let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
         Some(Permit { _room: room })
     }
 
-    /// Makes room for a client that waits to be accepted, by dropping a pending connection, or waits for
-    /// room; clients meanwhile wait in the kernel's queue. Connections that become pending while it waits
-    /// are left alone until it looks again, so that their clients have time to speak.
+    /// Waits for a permit, and drops the oldest pending connection to free one; clients meanwhile wait in the
+    /// kernel's accept queue. It drops one connection per interval, so that new clients have time to send
+    /// their hello.
     pub async fn admit(&self) -> Permit {
         let room = acquire(&self.room);
         tokio::pin!(room);
@@ -55,7 +56,7 @@ impl Admission {
             tokio::select! {
                 biased;
                 permit = &mut room => return Permit { _room: permit },
-                () = sleep(LOOK_AGAIN) => {}
+                () = sleep(DROP_INTERVAL) => {}
             }
         }
     }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_gets_the_place_of_a_silent_connection() {
+    async fn a_waiting_client_gets_the_permit_of_a_silent_connection() {
         let (admission, shard) = admission(1);
         let permit = admission.admit().await;
         let place = shard.enter(Instant::now());

@@ -1,6 +1,5 @@
-//! The connections whose client has not finished what it has to say before it is served: nothing came,
-//! or half a PROXY header, half a ClientHello, half a handshake. They are dropped when their place is
-//! needed, the oldest first.
+//! Pending connections: those whose client has yet to complete its PROXY header, ClientHello or handshake.
+//! When all permits are in use they are dropped for new clients, the oldest first.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -11,21 +10,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A connection that has sent its whole ClientHello is dropped for others only when it is older than
-/// this: several round trips and a lost packet.
+/// A connection in its handshake may be dropped only once it is older than this, which allows for several
+/// round trips and a lost packet.
 const HANDSHAKE_MIN: Duration = Duration::from_secs(1);
 
-/// How far a pending connection is. Those that come first are dropped first.
+/// How far a pending connection is. Earlier steps are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
-    /// The client has not said what it wants.
+    /// The client has not sent a whole ClientHello.
     Silent,
-    /// Its ClientHello is whole, its handshake is not done.
+    /// The ClientHello is complete, the handshake is not.
     Handshake,
 }
 
-/// All pending connections of the process, in a list for each worker, so that workers do not wait for
-/// each other's locks.
+/// All pending connections of the process, in one list per worker, so that workers do not contend for a lock.
 #[derive(Clone, Debug)]
 pub struct PendingConnections {
     shards: Arc<[Mutex<Shard>]>,
@@ -34,7 +32,7 @@ pub struct PendingConnections {
 #[derive(Debug, Default)]
 struct Shard {
     next: u64,
-    /// By step, then in the order of accepting. One that is dropped is taken out.
+    /// By step, then in order of accept. A dropped connection is removed.
     entries: BTreeMap<(Step, u64), Entry>,
 }
 
@@ -51,7 +49,7 @@ pub struct PendingShard {
     index: usize,
 }
 
-/// One pending connection, until it leaves or this is dropped.
+/// The entry of one pending connection, removed by [`PendingPlace::leave`] or on drop.
 #[derive(Debug)]
 pub struct PendingPlace {
     shard: PendingShard,
@@ -60,7 +58,7 @@ pub struct PendingPlace {
 }
 
 impl PendingConnections {
-    /// Lists for so many workers.
+    /// Lists for this many workers.
     pub fn new(workers: usize) -> Self {
         Self {
             shards: (0..workers).map(|_| Mutex::default()).collect(),
@@ -75,8 +73,7 @@ impl PendingConnections {
         }
     }
 
-    /// Tells the oldest silent connection, else the oldest in a handshake, that it has to go. Whether
-    /// there was one.
+    /// Evicts the oldest silent connection, or else the oldest in a handshake. Returns whether there was one.
     pub fn drop_oldest(&self) -> bool {
         [Step::Silent, Step::Handshake]
             .into_iter()
@@ -96,7 +93,7 @@ impl PendingConnections {
             return false;
         }
         let mut shard = lock(shard);
-        // It may have gone meanwhile; then the next one of its worker has to.
+        // It may have left meanwhile; then the next one of its worker is evicted.
         let Some((key, _)) = shard.oldest(step) else {
             return false;
         };
@@ -117,7 +114,7 @@ impl Shard {
 }
 
 impl PendingShard {
-    /// A connection, accepted at this time, from which nothing has come yet.
+    /// Enters a silent connection that was accepted at this time.
     pub fn enter(&self, accepted: Instant) -> PendingPlace {
         let id = self.with(|shard| {
             let id = shard.next;
@@ -143,7 +140,7 @@ impl PendingShard {
 }
 
 impl PendingPlace {
-    /// The client has said what it wants: its ClientHello is whole.
+    /// The ClientHello is complete: moves the connection to the handshake step.
     pub fn hello_done(&self) {
         self.shard.with(|shard| {
             if let Some(entry) = shard.entries.remove(&(Step::Silent, self.id)) {
@@ -152,7 +149,7 @@ impl PendingPlace {
         });
     }
 
-    /// The connection is pending no longer: it is not dropped for others any more.
+    /// The connection is no longer pending and cannot be evicted.
     pub fn leave(&self) {
         self.has_left.store(true, Ordering::Relaxed);
         self.shard.with(|shard| {
@@ -161,7 +158,7 @@ impl PendingPlace {
         });
     }
 
-    /// Waits until the place is needed for somebody else; of a connection that has left it, for ever.
+    /// Waits until the connection is evicted; forever, if it has left.
     pub async fn evicted(&self) {
         poll_fn(|cx| self.poll_evicted(cx)).await;
     }
@@ -193,7 +190,7 @@ impl Drop for PendingPlace {
     }
 }
 
-/// No step leaves the list half changed, so a panic elsewhere does not spoil it.
+/// Ignores poisoning: no panic can leave the list half changed.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -211,26 +208,26 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_connection_of_all_workers_goes_first() {
+    fn the_oldest_silent_connection_of_all_workers_is_evicted_first() {
         let pending = PendingConnections::new(2);
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let young = pending.shard(0).enter(at(2));
         let oldest = pending.shard(1).enter(at(1));
-        let spoken = pending.shard(1).enter(start);
-        spoken.hello_done();
+        let handshaking = pending.shard(1).enter(start);
+        handshaking.hello_done();
         assert!(pending.drop_oldest());
         assert_eq!(
-            [&young, &oldest, &spoken].map(is_evicted),
+            [&young, &oldest, &handshaking].map(is_evicted),
             [false, true, false]
         );
         drop(oldest);
         assert!(pending.drop_oldest());
-        assert_eq!([&young, &spoken].map(is_evicted), [true, false]);
+        assert_eq!([&young, &handshaking].map(is_evicted), [true, false]);
     }
 
     #[test]
-    fn a_handshake_is_dropped_when_it_has_had_its_time_and_nobody_is_silent() {
+    fn a_handshake_is_evicted_once_it_is_old_and_no_connection_is_silent() {
         let pending = PendingConnections::new(1);
         let shard = pending.shard(0);
         let now = Instant::now();
@@ -249,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_is_not_dropped_for_others() {
+    fn a_connection_that_has_left_is_not_evicted() {
         let pending = PendingConnections::new(1);
         let place = pending.shard(0).enter(Instant::now());
         place.leave();
@@ -258,12 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_connections_that_are_no_longer_pending() {
+    fn connections_that_are_no_longer_pending_leave_no_entry() {
         let pending = PendingConnections::new(1);
         let shard = pending.shard(0);
-        let (silent, spoken) = (shard.enter(Instant::now()), shard.enter(Instant::now()));
-        spoken.hello_done();
-        drop((silent, spoken));
+        let (silent, handshaking) = (shard.enter(Instant::now()), shard.enter(Instant::now()));
+        handshaking.hello_done();
+        drop((silent, handshaking));
         assert!(!pending.drop_oldest());
         assert_eq!(shard.with(|shard| shard.entries.len()), Some(0));
     }
