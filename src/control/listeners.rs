@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::listener::{self, BindError, BoundSocket, ProbePolicy};
-use crate::snapshot::{Endpoint, Listen, Place, Snapshot};
+use crate::snapshot::{Endpoint, Listen, ListenKey, Snapshot};
 use crate::upstream::{OwnListener, OwnListeners};
 use crate::worker::ListenerState;
 use crate::worker::{Message, RegisterListener, Workers};
@@ -19,7 +19,7 @@ use crate::worker::{Message, RegisterListener, Workers};
 /// The listeners that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    open: HashMap<Place, Listener>,
+    open: HashMap<ListenKey, Listener>,
     /// Told to the connections, which are not to dial them.
     listeners: Arc<OwnListeners>,
     /// Endpoints that were closed by hand, until a reload of the configuration.
@@ -36,7 +36,7 @@ struct Listener {
 
 /// Listeners that are bound and not open; given up, they never open.
 #[derive(Debug)]
-pub(crate) struct PendingListeners(Vec<(Place, Listener)>);
+pub(crate) struct PendingListeners(Vec<(ListenKey, Listener)>);
 
 impl Listeners {
     /// None yet; `listeners` is told of all that are opened and closed by a configuration.
@@ -61,7 +61,7 @@ impl Listeners {
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<PendingListeners, Vec<BindError>> {
-        let ports: HashSet<_> = self.open.keys().filter_map(Place::port).collect();
+        let ports: HashSet<_> = self.open.keys().filter_map(ListenKey::port).collect();
         self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports))
     }
 
@@ -74,7 +74,7 @@ impl Listeners {
         let mut listeners = Vec::new();
         let mut errors = Vec::new();
         for endpoint in &snapshot.endpoints {
-            for (place, listen) in endpoint.places() {
+            for (place, listen) in endpoint.listen_keys() {
                 // systemd hands its sockets over once, at the start.
                 let too_late =
                     matches!((listen, probe), (Listen::Systemd(_), ProbePolicy::Ports(_)));
@@ -96,7 +96,7 @@ impl Listeners {
 
     /// Whether a snapshot listens where only a restart gets us: on a socket of systemd that is not open.
     pub(crate) fn needs_restart(&self, snapshot: &Snapshot) -> bool {
-        let places = snapshot.endpoints.iter().flat_map(|e| e.places());
+        let places = snapshot.endpoints.iter().flat_map(|e| e.listen_keys());
         let mut closed = places.filter(|(place, _)| !self.open.contains_key(place));
         closed.any(|(_, listen)| matches!(listen, Listen::Systemd(_)))
     }
@@ -141,7 +141,7 @@ impl Listeners {
 
     fn reapply_options(&mut self, snapshot: &Snapshot) {
         for endpoint in &snapshot.endpoints {
-            for (place, listen) in endpoint.places() {
+            for (place, listen) in endpoint.listen_keys() {
                 let Some(listener) = self.open.get_mut(&place) else {
                     continue;
                 };
@@ -265,7 +265,7 @@ impl Listener {
     /// Gives each worker its socket.
     async fn register(
         &self,
-        place: &Place,
+        place: &ListenKey,
         bound: &BoundSocket,
         workers: &Workers,
     ) -> io::Result<()> {
@@ -273,7 +273,7 @@ impl Listener {
             let (registered, answer) = oneshot::channel();
             let listener = RegisterListener {
                 address: bound.address.clone(),
-                place: place.clone(),
+                key: place.clone(),
                 endpoint: Arc::clone(&self.endpoint),
                 socket: socket.try_clone()?,
                 state: self.state.subscribe(),

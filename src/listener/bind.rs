@@ -1,4 +1,4 @@
-//! Making the listening sockets of an endpoint, one for each worker.
+//! Binds the listening sockets of an endpoint, one for each worker.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,36 +13,36 @@ use super::unix::{self, Access, SocketFile};
 use crate::snapshot::{Endpoint, Listen};
 use crate::sys;
 
-/// systemd passes sockets from this descriptor on (sd_listen_fds(3)).
+/// The first descriptor that systemd passes (sd_listen_fds(3)).
 const LISTEN_FDS_START: i32 = 3;
 
-/// How many connections may have sent data with their SYN and wait to be accepted.
+/// How many connections with data in their SYN may wait to be accepted.
 const FAST_OPEN_QUEUE: i32 = 256;
 
-/// Why a listening socket cannot be had.
+/// Why a listening socket cannot be bound.
 #[derive(Debug)]
 pub struct BindError {
     /// The endpoint's name.
     pub endpoint: String,
-    /// One sentence, with the way out where there is one.
+    /// The error in one sentence, with a fix where there is one.
     pub message: String,
 }
 
 /// The sockets of one listening address.
 #[derive(Debug)]
 pub struct BoundSocket {
-    /// The address as it is, the kernel's choice of port included.
+    /// The bound address, with the port that the kernel chose.
     pub address: String,
-    /// One socket for each worker; of a unix socket, descriptors of the same.
+    /// One socket per worker; for a unix socket, one descriptor of the same socket per worker.
     pub sockets: Vec<OwnedFd>,
-    /// Whether they listened when we got them: their queue is as whoever made them wants it.
+    /// Whether systemd passed them: they listen already, with the backlog of the socket unit.
     inherited: bool,
-    /// The file of a unix socket, removed with this.
+    /// The file of a unix socket, removed on drop.
     file: Option<SocketFile>,
 }
 
 impl BoundSocket {
-    /// Begins to listen, or changes the length of the queue. Only then clients are answered.
+    /// Listens, or changes the backlog of a socket that listens. The kernel accepts clients from here on.
     pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
         if self.inherited {
             return Ok(());
@@ -57,18 +57,18 @@ impl BoundSocket {
         Ok(())
     }
 
-    /// The address that TCP clients reach it at; absent for a unix socket.
+    /// The TCP address; `None` for a unix socket.
     pub fn tcp(&self) -> Option<SocketAddr> {
         let socket = SockRef::from(self.sockets.first()?);
         socket.local_addr().ok()?.as_socket()
     }
 
-    /// The path of a unix socket of ours, and its device and inode.
+    /// The path of a unix socket that we bound, and its device and inode.
     pub fn unix(&self) -> Option<(&Path, (u64, u64))> {
         self.file.as_ref()?.identity()
     }
 
-    /// Gives a socket that stays the options that its endpoint has now.
+    /// Applies the endpoint's current options to a socket that stays open over a reload.
     pub fn reapply_options(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
         if let Listen::Unix {
             permissions,
@@ -79,11 +79,11 @@ impl BoundSocket {
         {
             let access = access(*permissions, owner, group);
             let file = self.file.as_mut();
-            return file.map_or(Ok(()), |file| unix::hand_over(file, access));
+            return file.map_or(Ok(()), |file| unix::set_access(file, access));
         }
         for socket in &self.sockets {
             let socket = SockRef::from(socket);
-            // One that systemd made may be a unix socket.
+            // A socket of systemd may be a unix socket.
             if socket.local_addr()?.as_socket().is_some() {
                 endpoint.tcp.reapply(&socket)?;
             }
@@ -103,16 +103,16 @@ impl BoundSocket {
     }
 }
 
-/// What else this process listens on while it binds.
+/// Which ports this process already listens on while it binds.
 #[derive(Clone, Copy, Debug)]
 pub enum ProbePolicy<'a> {
-    /// Nothing: it starts.
+    /// None: the process starts.
     Nothing,
-    /// These ports: it reloads.
+    /// These: the process reloads.
     Ports(&'a HashSet<u16>),
 }
 
-/// Binds one place of an endpoint, with a socket for each of `workers`; none listens yet.
+/// Binds one listening address of an endpoint, with one socket per worker; none listens yet.
 pub fn bind(
     endpoint: &Endpoint,
     listen: &Listen,
@@ -133,7 +133,7 @@ fn bind_one(
 ) -> io::Result<Vec<BoundSocket>> {
     let probes = |port| match probe {
         ProbePolicy::Nothing => true,
-        // Our own socket of this port answers the probe, though both can listen.
+        // Our own socket on this port would make the probe fail, though both can listen.
         ProbePolicy::Ports(ports) => !ports.contains(&port),
     };
     let bound = match listen {
@@ -149,7 +149,7 @@ fn bind_one(
             ProbePolicy::Nothing => return take_systemd(endpoint, name, workers),
             ProbePolicy::Ports(_) => {
                 return Err(io::Error::other(
-                    "sockets of systemd are taken at a start only: restart",
+                    "systemd passes sockets only when the process starts; restart it",
                 ));
             }
         },
@@ -179,7 +179,7 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
     cannot_listen(&place, error)
 }
 
-/// One sentence for a place that cannot be listened on, with the way out where there is one.
+/// The error message for an address that cannot be listened on, with a fix where there is one.
 pub fn cannot_listen(place: &str, error: &io::Error) -> String {
     let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ADDRINUSE) => {
@@ -194,9 +194,9 @@ pub fn cannot_listen(place: &str, error: &io::Error) -> String {
     format!("cannot listen on {place}: {help}")
 }
 
-/// SO_REUSEPORT lets each worker have a queue of its own, but it would also let a second process of
-/// the same user take half of our clients unnoticed. So the address is first bound without it, which
-/// fails when anybody listens there.
+/// SO_REUSEPORT gives each worker its own accept queue, but it would also let a second process of the same
+/// user silently take half of the clients. So the address is first bound without it, which fails if another
+/// socket listens there.
 fn bind_tcp(
     endpoint: &Endpoint,
     address: SocketAddr,
@@ -227,7 +227,7 @@ fn bind_tcp(
     })
 }
 
-/// Both families on one socket, or IPv4 alone on a machine without IPv6.
+/// Binds both address families on one socket, or IPv4 alone on a machine without IPv6.
 fn bind_everywhere(
     endpoint: &Endpoint,
     port: u16,
@@ -291,7 +291,7 @@ fn bind_dual(
 fn tcp_socket(endpoint: &Endpoint, address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // A restart must not wait for the old connections' TIME_WAIT.
+    // Connections in TIME_WAIT must not delay a restart.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -311,7 +311,7 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// A unix socket is one queue, of which every worker has a descriptor.
+/// A unix socket has one accept queue; every worker gets a descriptor of it.
 fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<BoundSocket> {
     let (listener, file) = unix::bind(path, access)?;
     Ok(BoundSocket {
@@ -322,7 +322,7 @@ fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Boun
     })
 }
 
-/// The sockets that systemd hands over under `name` (sd_listen_fds(3)): a unit may have several.
+/// The sockets that systemd passes under `name` (sd_listen_fds(3)); a unit may have several.
 fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Vec<BoundSocket>> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let ours = variable("LISTEN_PID") == std::process::id().to_string();

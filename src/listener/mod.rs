@@ -1,7 +1,6 @@
-//! Listening sockets and the accept loop.
+//! Listening sockets: TCP, unix, and those that systemd passes.
 //!
-//! Knows addresses and sockets, not what happens on a connection: accepted sockets are handed on.
-//! The accept loop never waits for a peer.
+//! This module binds sockets for the workers. It knows addresses and sockets, not connections.
 
 mod bind;
 mod socket_file;

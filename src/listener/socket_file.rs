@@ -1,6 +1,6 @@
-//! The file of a listening unix socket. Whoever may write its directory can put another file, or a
-//! symbolic link, in its place; so it is found by path once, when it is made, and everything later goes
-//! through descriptors of its directory and of the file itself.
+//! The file of a listening unix socket. A user who may write its directory can replace the file, also by a
+//! symbolic link. So the path is resolved once, when the file is made; later operations use descriptors of
+//! the directory and of the file.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use socket2::{SockAddr, Socket};
 
-/// Owner and permissions of a socket's file, as numbers.
+/// Numeric owner, group and permissions of a socket's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ownership {
     pub(super) permissions: u32,
@@ -26,7 +26,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// Where `path` leads now.
+    /// Resolves the directory of `path`.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_owned();
         let parent = path.parent().filter(|parent| *parent != Path::new(""));
@@ -39,13 +39,13 @@ impl Location {
         Ok(Self { directory, name })
     }
 
-    /// What is there. Links are not watch_set.
+    /// The metadata of the file. Symbolic links are not followed.
     pub(super) fn stat(&self) -> io::Result<Stat> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::statat(&self.directory, &self.name, flags)?)
     }
 
-    /// Removes what is there. Links are not watch_set.
+    /// Removes the file. Symbolic links are not followed.
     pub(super) fn remove(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.directory,
@@ -65,32 +65,32 @@ impl Location {
     }
 }
 
-/// The file of a listening socket. It is removed on drop if it is still ours.
+/// The file of a listening socket, removed on drop unless another file has replaced it.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     location: Location,
-    /// Holds the inode, so that no other file can get its number.
+    /// Keeps the inode in use, so that no other file can get its number.
     file: OwnedFd,
     ownership: Ownership,
 }
 
 impl SocketFile {
-    /// Binds `socket` to `path`, whose place is `location`, so that nobody may connect before the file
-    /// has the owner and permissions that it should have.
+    /// Binds `socket` to `path`, which `location` resolves. No other user can connect before the file has its
+    /// owner and permissions.
     pub(super) fn bind(
         socket: &Socket,
         path: &Path,
         location: Location,
         ownership: Ownership,
     ) -> io::Result<Self> {
-        // Linux gives the file the mode of the socket's own inode, less the umask.
+        // Linux gives the file the mode of the socket's inode, less the umask.
         rustix::fs::fchmod(socket, Mode::RUSR | Mode::WUSR)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = location.open()?;
-        if !is_fresh_socket_of_ours(&rustix::fs::fstat(&file)?) {
+        if !is_our_fresh_socket(&rustix::fs::fstat(&file)?) {
             return Err(io::Error::other(
-                "somebody else has put another file in the place of the socket; its directory must belong to root or to the user of this process, and nobody else may write it",
+                "another user has replaced the socket file; only root or the user of this process may have write access to its directory",
             ));
         }
         let file = Self {
@@ -103,14 +103,14 @@ impl SocketFile {
         Ok(file)
     }
 
-    /// Its path, and its device and inode.
+    /// The path, device and inode of the file.
     pub(super) fn identity(&self) -> Option<(&Path, (u64, u64))> {
         let stat = rustix::fs::fstat(&self.file).ok()?;
         Some((&self.path, (stat.st_dev, stat.st_ino)))
     }
 
-    /// Gives the file another owner or other permissions, if they are others. Only the file that was
-    /// made by [`SocketFile::bind`] is touched; it is an error if its path no longer leads to it.
+    /// Changes the owner and permissions of the file that [`SocketFile::bind`] made, if they differ. It is an
+    /// error if its path no longer leads to it.
     pub(super) fn change(&mut self, ownership: Ownership) -> io::Result<()> {
         if self.ownership != ownership {
             self.apply(ownership)?;
@@ -120,7 +120,7 @@ impl SocketFile {
             Ok(())
         } else {
             Err(io::Error::other(format!(
-                "{} is no longer the socket of this process, and no client reaches it there; restart to make a new one",
+                "{} is no longer the socket of this process, so clients cannot reach it; restart to make a new one",
                 self.path.display()
             )))
         }
@@ -149,7 +149,7 @@ impl SocketFile {
         )?)
     }
 
-    /// Whether the name in the directory is still that of our file.
+    /// Whether the name in the directory still leads to our file.
     fn is_in_place(&self) -> bool {
         match (self.location.stat(), rustix::fs::fstat(&self.file)) {
             (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
@@ -160,15 +160,15 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Between the two, only somebody who may remove files of this directory can change what is there.
+        // Only a user who may remove files of this directory can replace the file between these two calls.
         if self.is_in_place() {
             let _ = self.location.remove();
         }
     }
 }
 
-/// Whether this can be what we bound a moment ago: a file of another user is not.
-fn is_fresh_socket_of_ours(stat: &Stat) -> bool {
+/// Whether this can be the socket bound a moment ago: a socket of our user, without access for others.
+fn is_our_fresh_socket(stat: &Stat) -> bool {
     let others = Mode::from_raw_mode(0o077);
     FileType::from_raw_mode(stat.st_mode) == FileType::Socket
         && stat.st_uid == rustix::process::geteuid().as_raw()

@@ -1,5 +1,5 @@
-//! Unix sockets that listen: the file's permissions from its first moment, a stale one replaced, our own
-//! removed at the end.
+//! Listening unix sockets: their file has its permissions before a client can connect, replaces a stale
+//! one, and is removed at the end.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub use super::socket_file::SocketFile;
 use super::socket_file::{Location, Ownership};
 
-/// Who may connect to a unix socket.
+/// The access rights of a unix socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     /// The permission bits of its file.
@@ -37,7 +37,7 @@ impl Access<'_> {
     }
 }
 
-/// Listens at `path`, without blocking, with a queue of `backlog`.
+/// Binds a nonblocking socket to `path` and listens with this backlog.
 pub fn listen(
     path: &Path,
     access: Access<'_>,
@@ -48,7 +48,7 @@ pub fn listen(
     Ok((OwnedFd::from(socket).into(), file))
 }
 
-/// Makes a socket at `path` that does not listen yet, and does not block.
+/// Binds a nonblocking socket to `path`; it does not listen yet.
 pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)> {
     let ownership = access.ownership()?;
     let location = Location::of(path)?;
@@ -58,13 +58,13 @@ pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)>
     Ok((socket, file))
 }
 
-/// Lets those connect to a socket who may now.
-pub fn hand_over(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
+/// Changes the owner and permissions of a socket's file.
+pub fn set_access(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
     file.change(access.ownership()?)
 }
 
-/// Removes the socket file of a process that is gone. One that somebody answers on is in use, and
-/// anything that is no socket is not ours to remove.
+/// Removes the socket file of a process that is gone. A socket that accepts connections is in use, and a file
+/// of another type is never removed.
 fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
     match location.stat() {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {
@@ -78,14 +78,14 @@ fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
         }
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is a file of that name which is no socket",
+            "a file of that name exists and is not a socket",
         )),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     }
 }
 
-/// The number of a user or group: given as such, or by its name in the system's file.
+/// The id of a user or group, given as a number or as a name in the system's file.
 fn account(file: &str, name: &str) -> io::Result<u32> {
     if let Ok(id) = name.parse() {
         return Ok(id);

@@ -1,4 +1,4 @@
-//! What the configuration says about the admin socket and the metrics listener.
+//! The settings of the admin socket and the metrics listener.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// Where the process can be asked and told.
+/// The admin and metrics listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdminSettings {
-    /// The admin socket, if there is one.
+    /// The admin socket, if any.
     pub listen: Option<AdminListen>,
-    /// The listener for `/metrics`, `/healthz` and `/readyz`, if there is one.
+    /// The listener for `/metrics`, `/healthz` and `/readyz`, if any.
     pub metrics: Option<SocketAddr>,
 }
 
-/// The place of the admin socket.
+/// The address of the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// A unix socket: who may open its file may do everything.
+    /// A unix socket: a user who may connect to it has full control.
     Unix {
         /// Its path.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum AdminListen {
         /// Its group, by name or number.
         group: Option<String>,
     },
-    /// A TCP address: who has the token may do everything.
+    /// A TCP address: a client with the token has full control.
     Tcp {
         /// The address.
         address: SocketAddr,
@@ -39,32 +39,31 @@ pub enum AdminListen {
     },
 }
 
-/// The path of the socket in the directory that a service manager has made for us, as `RUNTIME_DIRECTORY`
-/// names it; of several directories, in the first.
+/// The path of the admin socket in the first directory of `RUNTIME_DIRECTORY`, which service managers set.
 pub fn socket_in(runtime_directories: &str) -> Option<PathBuf> {
     let first = runtime_directories.split(':').next();
     let first = first.filter(|first| !first.is_empty())?;
     Some(Path::new(first).join("admin.sock"))
 }
 
-/// A token, of which only the digest is kept.
+/// A token. Only its digest is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
 impl Token {
-    /// Tokens are at least so many bytes.
+    /// The least length of a token in bytes.
     pub const LEN_MIN: usize = 16;
 
     /// The token of this text.
     pub fn new(text: &[u8]) -> Self {
-        let mut kept = [0; 32];
-        for (to, from) in kept.iter_mut().zip(digest(&SHA256, text).as_ref()) {
+        let mut stored = [0; 32];
+        for (to, from) in stored.iter_mut().zip(digest(&SHA256, text).as_ref()) {
             *to = *from;
         }
-        Self(kept)
+        Self(stored)
     }
 
-    /// Whether `text` is the token. How long that takes says nothing about the token.
+    /// Whether `text` is the token, compared in constant time.
     pub fn is(&self, text: &[u8]) -> bool {
         verify_slices_are_equal(&self.0, digest(&SHA256, text).as_ref()).is_ok()
     }
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_itself_alone_and_shows_nothing() {
+    fn a_token_matches_only_itself_and_is_redacted_in_debug_output() {
         let token = Token::new(b"0123456789abcdef");
         assert!(token.is(b"0123456789abcdef"));
         for other in [

@@ -1,7 +1,7 @@
-//! One immutable generation of the whole configuration, certificates loaded, and the one place where
-//! generations are swapped.
+//! One immutable, validated generation of the configuration with its certificates loaded, and [`Live`],
+//! which swaps generations.
 //!
-//! A snapshot holds no number that changes, and no text that still has to be understood.
+//! A snapshot holds no counters and no text that has yet to be parsed.
 
 pub mod admin;
 
@@ -29,24 +29,24 @@ use crate::upstream::Origins;
 /// A whole valid configuration.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What concerns the process as a whole.
+    /// The settings of the process.
     pub process: ProcessSettings,
     /// The process's log.
     pub log: LogSettings,
     /// The access log.
     pub access_log: AccessLogSettings,
-    /// Where the process can be asked and told.
+    /// The admin and metrics listeners.
     pub admin: AdminSettings,
     /// The endpoints, in file order.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Counts the snapshots of the process, from 1.
     pub generation: u64,
-    /// The upstreams that routes lead to, in file order.
+    /// The upstreams that routes use, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The origins of every upstream of the file, by their names, also of those that no route leads to.
+    /// The names of the origins of every upstream of the file, also of upstreams that no route uses.
     origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
-    by_place: HashMap<Place, Arc<Endpoint>>,
+    by_key: HashMap<ListenKey, Arc<Endpoint>>,
 }
 
 impl Snapshot {
@@ -64,11 +64,11 @@ impl Snapshot {
             .iter()
             .map(|endpoint| (Arc::clone(&endpoint.name), Arc::clone(endpoint)))
             .collect();
-        let by_place = endpoints
+        let by_key = endpoints
             .iter()
             .flat_map(|endpoint| {
-                let places = endpoint.places().into_iter();
-                places.map(|(place, _)| (place, Arc::clone(endpoint)))
+                let keys = endpoint.listen_keys().into_iter();
+                keys.map(|(key, _)| (key, Arc::clone(endpoint)))
             })
             .collect();
         Self {
@@ -81,19 +81,19 @@ impl Snapshot {
             upstreams,
             origins,
             by_name,
-            by_place,
+            by_key,
         }
     }
 
-    /// Whether the file has an origin of this name, in an upstream of that.
+    /// Whether the upstream of this name has an origin of this name.
     pub fn has_origin(&self, upstream: &str, origin: &str) -> bool {
         let origins = self.origins.get(upstream);
         origins.is_some_and(|origins| origins.contains(origin))
     }
 
-    /// The endpoint that listens at this place.
-    pub fn endpoint_at(&self, place: &Place) -> Option<&Arc<Endpoint>> {
-        self.by_place.get(place)
+    /// The endpoint with this listening address.
+    pub fn endpoint_at(&self, key: &ListenKey) -> Option<&Arc<Endpoint>> {
+        self.by_key.get(key)
     }
 
     /// The endpoint of this name.
@@ -102,51 +102,51 @@ impl Snapshot {
     }
 }
 
-/// What concerns the process as a whole.
+/// The settings of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// Worker threads; absent = as many as there are cores to use.
+    /// Worker threads; absent = one per available core.
     pub workers: Option<usize>,
-    /// Connections at once; absent = as many as the descriptor limit allows.
+    /// Maximum of concurrent connections; absent = as many as the descriptor limit allows.
     pub connections: Option<usize>,
-    /// Connections at once whose TLS handshake with the client is not done.
+    /// Maximum of concurrent TLS handshakes with clients.
     pub handshakes: usize,
-    /// How a stop goes.
+    /// How the process drains connections.
     pub drain: DrainPolicy,
-    /// When what files hold is read again.
+    /// When changed files are read again.
     pub watch: WatchPolicy,
 }
 
-/// When what files hold is read again, without being asked.
+/// When changed files are read again without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchPolicy {
-    /// What is watched.
+    /// Which files are watched.
     pub what: Watched,
-    /// How long nothing must change before it is read.
+    /// The quiet period before a changed file is read again.
     pub debounce: Duration,
 }
 
-/// What is watched for changes.
+/// Which files are watched for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// Nothing.
+    /// None.
     Nothing,
     /// Certificates, keys, CA bundles, revocation lists and secrets.
     Materials,
-    /// These, and the configuration file.
+    /// These and the configuration file.
     All,
 }
 
-/// How a stop goes.
+/// How connections are drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainPolicy {
-    /// Still accepting, for so long.
+    /// How long a stopping process keeps accepting connections, not ready.
     pub lame_duck: Duration,
-    /// Then connections may finish, for so long.
+    /// How long connections may then take to finish.
     pub stop: Duration,
-    /// Those whose endpoint, route or origin has left the configuration may finish, for so long.
+    /// How long connections may take to finish whose endpoint, route or origin left the configuration.
     pub removed: Duration,
-    /// Meanwhile a connection without a byte for so long ends first.
+    /// While draining, connections that are idle for this long end first.
     pub idle_after: Duration,
 }
 
@@ -157,9 +157,9 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Where it listens.
     pub listen: Vec<Listen>,
-    /// What clients speak.
+    /// The protocol that clients speak.
     pub protocol: Protocol,
-    /// The kernel's queue of each socket.
+    /// The length of each socket's accept queue.
     pub backlog: u32,
     /// Options of accepted sockets.
     pub tcp: TcpOptions,
@@ -167,15 +167,15 @@ pub struct Endpoint {
     pub fast_open: bool,
     /// The certificates it presents, in file order.
     pub certificates: Vec<Arc<Certificate>>,
-    /// The peers that send a PROXY header, if there are any.
+    /// The peers that send a PROXY header, if any.
     pub accept_proxy_protocol: Option<Accept>,
-    /// From accept to a whole ClientHello, PROXY header included.
+    /// Time from accept to a whole ClientHello, PROXY header included.
     pub hello_timeout: Duration,
     /// The routes.
     pub routes: RouteTable<Arc<Route>>,
 }
 
-/// What clients of an endpoint speak.
+/// The protocol that clients of an endpoint speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// TLS: routed by the ClientHello.
@@ -190,17 +190,17 @@ impl Endpoint {
         self.routes.iter().find(|route| *route.name == *name)
     }
 
-    /// The places that it listens at.
-    pub fn places(&self) -> Vec<(Place, &Listen)> {
+    /// Its listening addresses, each with its key.
+    pub fn listen_keys(&self) -> Vec<(ListenKey, &Listen)> {
         let mut chosen = 0;
-        let mut place = |listen: &Listen| {
+        let mut key = |listen: &Listen| {
             let by_kernel = match listen {
                 Listen::Address(address) => address.port() == 0,
                 Listen::Everywhere(port) => *port == 0,
                 Listen::Unix { .. } | Listen::Systemd(_) => false,
             };
             chosen += usize::from(by_kernel);
-            Place {
+            ListenKey {
                 at: match listen {
                     Listen::Unix { path, .. } => At::Unix(path.clone()),
                     Listen::Systemd(name) => At::Systemd(name.clone()),
@@ -210,17 +210,17 @@ impl Endpoint {
                 chosen: by_kernel.then(|| (Arc::clone(&self.name), chosen)),
             }
         };
-        let places = self.listen.iter().map(|listen| (place(listen), listen));
-        places.collect()
+        let keys = self.listen.iter().map(|listen| (key(listen), listen));
+        keys.collect()
     }
 }
 
-/// What tells a place to listen at from all others, over reloads: a socket stays the same as long as
-/// its place does, whatever else changes about its endpoint.
+/// The identity of a listening address over reloads: its socket stays open as long as this stays the same,
+/// whatever else changes about the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct ListenKey {
     at: At,
-    /// Where the kernel chooses the port: for whom, and which of several.
+    /// If the kernel chooses the port: the endpoint, and which of its several such addresses.
     chosen: Option<(Arc<str>, usize)>,
 }
 
@@ -232,8 +232,8 @@ enum At {
     Systemd(String),
 }
 
-impl Place {
-    /// The port, where it is one that the configuration names.
+impl ListenKey {
+    /// The port, if the configuration names one.
     pub const fn port(&self) -> Option<u16> {
         match (&self.at, &self.chosen) {
             (At::Address(address), None) => Some(address.port()),
@@ -243,7 +243,7 @@ impl Place {
     }
 }
 
-/// A place to listen at.
+/// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// One address. `[::]` means IPv6 alone.
@@ -261,45 +261,44 @@ pub enum Listen {
         /// Its group, by name or number.
         group: Option<String>,
     },
-    /// A socket that systemd hands over under this name.
+    /// A socket that systemd passes under this name.
     Systemd(String),
 }
 
-/// One object for all that is decided about a connection: what it is shown, what is demanded of it,
-/// how it is carried and where to.
+/// The policy for a connection: certificates, client auth, mode, upstream and limits.
 #[derive(Debug)]
 pub struct Route {
     /// Its name.
     pub name: Arc<str>,
-    /// How it is carried.
+    /// How it carries connections.
     pub mode: Mode,
-    /// Where to.
+    /// The upstream they go to.
     pub upstream: Arc<Upstream>,
-    /// Whether clients reach it by a name of its own. The name that a client sends to a default route
-    /// is anything, and is never sent on as if it were a name of ours.
+    /// Whether it matches a server name. A client can send any name to a default route, so that name is never
+    /// passed on to an origin.
     pub named: bool,
-    /// From accept to the client's TLS and client auth done.
+    /// Time from accept to the end of the client's TLS handshake and client auth.
     pub client_timeout: Duration,
-    /// From then to the origin being ready.
+    /// Time from then until the origin is ready.
     pub origin_timeout: Duration,
-    /// No application byte either way.
+    /// Maximum time without an application byte in either direction.
     pub idle: Option<Duration>,
-    /// No progress since the first end.
+    /// Maximum time without progress once one direction has ended.
     pub half_close: Option<Duration>,
-    /// From accept.
+    /// Maximum time from accept to the end.
     pub lifetime: Option<Duration>,
-    /// What the origin sees of a client that ends without close_notify.
+    /// What the origin sees if the client ends without close_notify.
     pub on_truncation: OnTruncation,
 }
 
 /// How a route carries its connections.
 #[derive(Debug)]
 pub enum Mode {
-    /// The client's TLS goes to the origin unopened.
+    /// The client's TLS goes to the origin unchanged.
     Passthrough,
     /// The client's TLS ends here, the origin gets plaintext.
     Terminate(TlsAcceptor),
-    /// The client's TLS ends here, another begins.
+    /// The client's TLS ends here, and Reseal opens a new TLS connection to the origin.
     Reencrypt(TlsAcceptor),
     /// Plain on both sides.
     Forward,
@@ -319,39 +318,39 @@ impl Mode {
         }
     }
 
-    /// Our side of the client's TLS, where it ends here.
+    /// The acceptor for the client's TLS, if it ends here.
     pub const fn acceptor(&self) -> Option<&TlsAcceptor> {
         match self {
-            Self::Terminate(side) | Self::Reencrypt(side) => Some(side),
+            Self::Terminate(acceptor) | Self::Reencrypt(acceptor) => Some(acceptor),
             Self::Passthrough | Self::Forward | Self::Originate => None,
         }
     }
 }
 
-/// Origins, and how they are spoken to.
+/// Origins and how to connect to them.
 #[derive(Debug)]
 pub struct Upstream {
     /// The origins.
     pub origins: Origins,
-    /// TLS towards them; absent where the upstream is used plain.
+    /// TLS towards them; absent if routes use the upstream without TLS.
     pub tls: Option<TlsConnector>,
-    /// The PROXY header that origins are sent, if they are sent one.
+    /// The PROXY header that origins get, if any.
     pub send_proxy_protocol: Option<SendHeader>,
-    /// How they are checked, if they are.
+    /// The policy of health checks, if any.
     pub health: Option<Arc<HealthPolicy>>,
-    /// What the client sees of an origin that ends without close_notify.
+    /// What the client sees if the origin ends without close_notify.
     pub on_truncation: OnTruncation,
 }
 
 impl Upstream {
-    /// The certificate that origins are presented, by connections or by checks alone.
+    /// The client certificate for origins, used by connections or only by checks.
     pub fn certificate(&self) -> Option<&Arc<Pair>> {
         let checks = self.health.as_ref().and_then(|health| health.tls.as_ref());
         self.tls.as_ref().or(checks)?.certificate()
     }
 }
 
-/// The snapshot that new connections get.
+/// The current snapshot, which new connections get.
 #[derive(Debug)]
 pub struct Live(ArcSwap<Snapshot>);
 
@@ -361,12 +360,12 @@ impl Live {
         Self(ArcSwap::from_pointee(snapshot))
     }
 
-    /// The present generation.
+    /// The current generation.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.0.load()
     }
 
-    /// Puts a new generation in the place of the present one.
+    /// Replaces the current generation.
     pub fn swap(&self, mut next: Snapshot) -> Arc<Snapshot> {
         next.generation = self.0.load().generation + 1;
         let next = Arc::new(next);

@@ -1,4 +1,4 @@
-//! The accept loop of one socket on one worker.
+//! The accept loop of one listening socket on one worker.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,37 +15,37 @@ use tracing::{error, warn};
 
 use crate::admission::{Admission, Permit};
 
-/// How many connections one turn takes before the worker's others get theirs.
+/// How many connections one turn accepts before the worker serves its others.
 const BATCH: usize = 4;
 
-/// The pauses after the machine ran out of something: doubled from the first to the last. The last
-/// one bounds how long recovery takes.
+/// The pauses after an accept failed for lack of resources, doubled from the first to the last, which bounds
+/// how long recovery takes.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// AcceptBackoff is logged once in this time.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Failures to accept are logged at most once per this interval.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where accepted sockets go.
+/// Takes accepted sockets.
 pub(crate) trait Intake {
-    /// Takes a socket that is not registered with any runtime yet, and its client's address, which
-    /// unix clients do not have.
+    /// Takes a socket that is not registered with a runtime yet, and its client's address; unix clients have
+    /// none.
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
 }
 
-/// Whether a listener is open.
+/// The state of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerState {
-    /// Clients wait in the queue of its socket.
+    /// Not accepting yet: clients wait in the queue of the socket.
     Shut,
-    /// It is.
+    /// Accepting.
     Open,
-    /// It closes.
+    /// Closing: the loop accepts what is queued and ends.
     Closing,
 }
 
-/// Accepts from when the listener opens until it closes, then takes what is already queued and closes the
-/// socket. A listener that is given up before it opens never does.
+/// Accepts while the listener is open; when it closes, accepts what is already queued and closes the
+/// socket. If the sender of `state` is dropped before the listener opens, it never accepts.
 pub(crate) async fn accept_loop(
     address: &str,
     listener: AsyncFd<OwnedFd>,
@@ -70,7 +70,7 @@ pub(crate) async fn accept_loop(
         for _ in 0..BATCH {
             let permit = match admission.try_admit() {
                 Some(permit) => permit,
-                // Nobody's place is taken before there is somebody to have it.
+                // No pending connection is dropped before a client waits for its permit.
                 None if !has_client(&listener) => {
                     ready.clear_ready();
                     break;
@@ -83,7 +83,7 @@ pub(crate) async fn accept_loop(
             };
             match accept(&listener) {
                 Ok((socket, client)) => {
-                    backoff.over();
+                    backoff.reset();
                     intake.take(socket, client, permit);
                 }
                 Err(Errno::AGAIN) => {
@@ -105,8 +105,8 @@ pub(crate) async fn accept_loop(
     Ok(())
 }
 
-/// Connections that the kernel has completed are ours: closing the socket would reset them. Those
-/// that there is no room for are reset all the same.
+/// Accepts the connections that the kernel has completed, because closing the socket would reset them.
+/// Without a free permit the rest is reset all the same.
 fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
     while let Some(permit) = admission.try_admit() {
         match accept(listener) {
@@ -116,7 +116,7 @@ fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut 
     }
 }
 
-/// Whether a client waits to be accepted; where that cannot be told, accepting will.
+/// Whether a client waits to be accepted; `true` if that is unknown.
 fn has_client(listener: &AsyncFd<OwnedFd>) -> bool {
     let mut listeners = [PollFd::new(listener.get_ref(), PollFlags::IN)];
     poll(&mut listeners, Some(&Timespec::default())).map_or(true, |count| count > 0)
@@ -133,11 +133,11 @@ fn accept(listener: &AsyncFd<OwnedFd>) -> Result<(OwnedFd, Option<SocketAddr>), 
     Ok((socket, client.map(canonical)))
 }
 
-/// What to do about an accept that fails.
+/// Pauses and logs after failed accepts.
 struct AcceptBackoff<'a> {
     address: &'a str,
     pause: Duration,
-    last_word: Option<Instant>,
+    last_logged: Option<Instant>,
 }
 
 impl<'a> AcceptBackoff<'a> {
@@ -145,16 +145,16 @@ impl<'a> AcceptBackoff<'a> {
         Self {
             address,
             pause: PAUSE_MIN,
-            last_word: None,
+            last_logged: None,
         }
     }
 
-    const fn over(&mut self) {
+    const fn reset(&mut self) {
         self.pause = PAUSE_MIN;
     }
 
-    /// Waits where waiting helps. An error of the connection that was to be accepted is that
-    /// connection's alone (accept(2) lists them); all others are ours.
+    /// Pauses where that helps. An error that belongs to the new connection alone (accept(2) lists them)
+    /// needs no pause; all others are local.
     async fn wait_out(&mut self, error: Errno) {
         match error {
             Errno::CONNABORTED
@@ -170,12 +170,12 @@ impl<'a> AcceptBackoff<'a> {
             | Errno::PERM
             | Errno::TIMEDOUT => return,
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
-                if self.may_speak() {
-                    warn!(address = self.address, %error, "accepting is paused: the machine ran out of something");
+                if self.may_log() {
+                    warn!(address = self.address, %error, "accepting is paused: out of file descriptors or memory");
                 }
             }
             error => {
-                if self.may_speak() {
+                if self.may_log() {
                     error!(address = self.address, %error, "accepting fails");
                 }
             }
@@ -184,12 +184,12 @@ impl<'a> AcceptBackoff<'a> {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    fn may_speak(&mut self) -> bool {
+    fn may_log(&mut self) -> bool {
         let quiet = self
-            .last_word
-            .is_some_and(|at| at.elapsed() < COMPLAIN_EVERY);
+            .last_logged
+            .is_some_and(|at| at.elapsed() < LOG_INTERVAL);
         if !quiet {
-            self.last_word = Some(Instant::now());
+            self.last_logged = Some(Instant::now());
         }
         !quiet
     }

@@ -1,16 +1,15 @@
-//! Counting what is alive, so that the end of it can be waited for.
+//! Counts the live connections and accept loops, so that a shutdown can wait for their end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The connections of the process, and the accept loops that may still bring some, counted so that
-/// their end can be waited for.
+/// The number of live connections, and of accept loops that may still accept some.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveCount {
     live: AtomicUsize,
     listeners: AtomicUsize,
-    empty: Notify,
+    changed: Notify,
 }
 
 impl ActiveCount {
@@ -20,26 +19,27 @@ impl ActiveCount {
 
     pub(crate) fn leave(&self) {
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.empty.notify_waiters();
+            self.changed.notify_waiters();
         }
     }
 
-    pub(crate) fn open_door(&self) {
+    pub(crate) fn enter_listener(&self) {
         self.listeners.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn close_door(&self) {
+    pub(crate) fn leave_listener(&self) {
         self.listeners.fetch_sub(1, Ordering::AcqRel);
-        self.empty.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn count(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
 
+    /// Waits until there are neither connections nor accept loops.
     pub(crate) async fn idle(&self) {
         loop {
-            let notified = self.empty.notified();
+            let notified = self.changed.notified();
             if self.count() == 0 && self.listeners.load(Ordering::Acquire) == 0 {
                 return;
             }

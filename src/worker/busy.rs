@@ -1,5 +1,5 @@
-//! Which workers have been busy of late. A few connections can keep a worker busy that many idle ones on
-//! another do not, so their number alone does not tell where a new one is served best.
+//! Which workers were busy lately. A few connections can keep a worker busier than many idle ones, so the
+//! number of connections alone does not tell which worker can serve a new one best.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,47 +7,48 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::RuntimeMetrics;
 
-/// How much time each look at the workers covers at least: many turns of each.
+/// The shortest period between two samples: long enough for many turns of each worker.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// A worker that has been busy for this share of the time, in percent, is. Below it, whatever comes in is
-/// still served at once.
+/// A worker counts as busy if it spent at least this share of the period, in percent, on its tasks. Below
+/// that it still serves new events at once.
 const BUSY_PERCENT: u128 = 75;
 
-/// What the runtimes count, and what came of it at the last look.
+/// The metrics of the runtimes, and the result of the last sample.
 pub(crate) struct Busy {
     runtimes: Vec<RuntimeMetrics>,
-    last: Mutex<Look>,
+    last: Mutex<Sample>,
     busy: Vec<AtomicBool>,
 }
 
-struct Look {
+struct Sample {
     at: Instant,
-    /// How long each worker had been busy since its start.
+    /// The busy time of each worker since its start.
     totals: Vec<Duration>,
 }
 
 impl Busy {
-    /// That of workers with these runtimes, one each.
+    /// One worker per runtime.
     pub(crate) fn new(runtimes: Vec<RuntimeMetrics>) -> Self {
-        let look = Look {
+        let sample = Sample {
             at: Instant::now(),
             totals: vec![Duration::ZERO; runtimes.len()],
         };
         Self {
             busy: runtimes.iter().map(|_| AtomicBool::new(false)).collect(),
-            last: Mutex::new(look),
+            last: Mutex::new(sample),
             runtimes,
         }
     }
 
-    /// Whether a worker is busy.
+    /// Whether a worker was busy at the last sample.
     pub(crate) fn is(&self, index: usize) -> bool {
         let busy = self.busy.get(index);
         busy.is_some_and(|busy| busy.load(Ordering::Relaxed))
     }
 
-    /// Looks at the workers again if it is time. Who finds another one looking goes by the last result.
+    /// Samples the workers if the period is over. A caller that finds another one sampling uses the last
+    /// result.
     pub(crate) fn refresh(&self) {
         let Ok(mut last) = self.last.try_lock() else {
             return;

@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, its own accept sockets and its own connections.
+//! A worker: one thread with its own runtime, listening sockets and connections.
 
 mod accept;
 pub(crate) mod active;
@@ -23,44 +23,44 @@ use self::accept::{Intake, accept_loop};
 use crate::admission::{Admission, Permit};
 use crate::connection::{self, Accepted, WorkerContext};
 use crate::phase;
-use crate::snapshot::{Endpoint, Live, Place};
+use crate::snapshot::{Endpoint, ListenKey, Live};
 use crate::sys;
 use crate::transport::Socket;
 use crate::worker::active::ActiveCount;
 use crate::worker::busy::Busy;
 
-/// A connection is handed to another worker when this one has so many more than that one: the
-/// kernel spreads by hash, which is uneven for few long connections, and a hand-over costs a wake-up.
-const UNEVEN: usize = 8;
+/// A worker hands a new connection to another one that has at least this many fewer. The kernel spreads
+/// connections by hash, which is uneven for few long ones; a handover costs a wake-up.
+const HANDOVER_MARGIN: usize = 8;
 
 /// Bound on the final flush after an abort: one second for each connection, and some slack.
 pub(crate) const FLUSH_AFTER_ABORT: Duration = Duration::from_millis(1500);
 
-/// What a worker is sent.
+/// A message to a worker.
 pub(crate) enum Message {
-    /// A connection that another worker has accepted.
+    /// A connection accepted by another worker.
     Handover(Handover),
-    /// A socket to accept from.
+    /// A listening socket to accept from.
     Listener(RegisterListener),
 }
 
-/// A bound socket, to be registered with a worker's runtime.
+/// A bound socket to register with a worker's runtime.
 pub(crate) struct RegisterListener {
-    /// Where it listens, for people.
+    /// Its address for the log.
     pub(crate) address: String,
-    /// Where it listens.
-    pub(crate) place: Place,
-    /// The endpoint that it is opened for.
+    /// Where it listens, in the terms of the configuration.
+    pub(crate) key: ListenKey,
+    /// The endpoint it is opened for.
     pub(crate) endpoint: Arc<Endpoint>,
     /// The socket.
     pub(crate) socket: OwnedFd,
     /// When it opens and closes.
     pub(crate) state: watch::Receiver<ListenerState>,
-    /// To be told whether it could be registered.
+    /// Receives the result of the registration.
     pub(crate) registered: oneshot::Sender<io::Result<()>>,
 }
 
-/// A connection that was accepted but belongs to no runtime yet.
+/// A connection that is accepted but not yet registered with a runtime.
 pub(crate) struct Handover {
     socket: OwnedFd,
     client: Option<SocketAddr>,
@@ -71,8 +71,8 @@ pub(crate) struct Handover {
     guard: ActiveGuard,
 }
 
-/// The workers, as they see each other: how much each has, and how to reach it. The channels hold no
-/// more than the process's cap on connections lets in.
+/// The workers as they see each other: the load and the inbox of each. The cap on connections bounds the
+/// messages in the inboxes.
 pub(crate) struct Workers {
     loads: Vec<AtomicUsize>,
     busy: Busy,
@@ -80,7 +80,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// One worker for each of these runtimes.
+    /// One worker per runtime.
     pub(crate) fn new(runtimes: &[Runtime]) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Message>>) {
         let (inboxes, receivers) = runtimes.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let workers = Self {
@@ -91,14 +91,14 @@ impl Workers {
         (Arc::new(workers), receivers)
     }
 
-    /// Sends something to a worker; it can fail only while the process ends.
+    /// Sends a message to a worker. Returns `false` only while the process ends.
     pub(crate) fn send(&self, index: usize, message: Message) -> bool {
         self.inboxes
             .get(index)
             .is_some_and(|inbox| inbox.send(message).is_ok())
     }
 
-    /// How many there are.
+    /// The number of workers.
     pub(crate) const fn count(&self) -> usize {
         self.inboxes.len()
     }
@@ -109,7 +109,7 @@ impl Workers {
             .map_or(0, |load| load.load(Ordering::Relaxed))
     }
 
-    /// The worker that a connection accepted by `index` should live on.
+    /// The worker to serve a connection that worker `index` has accepted.
     fn choose(&self, index: usize) -> usize {
         self.busy.refresh();
         let all = (0..self.loads.len()).map(|worker| (self.busy.is(worker), self.load(worker)));
@@ -117,19 +117,22 @@ impl Workers {
     }
 }
 
-/// The worker for a connection that worker `index` has accepted, of those that are so busy and have so
-/// many: from a busy one to one that is not, and among equals where the numbers are uneven.
+/// The worker to serve a connection that worker `index` has accepted, given whether each worker is busy and
+/// its number of connections: a busy worker hands over to one that is not, and among equals the numbers
+/// decide.
 fn choose(workers: impl Iterator<Item = (bool, usize)> + Clone, index: usize) -> usize {
     let Some((busy, own)) = workers.clone().nth(index) else {
         return index;
     };
-    let least = workers.enumerate().min_by_key(|(_, standing)| *standing);
+    let least = workers.enumerate().min_by_key(|(_, load)| *load);
     least
-        .filter(|(_, (other, load))| (busy && !other) || (*other == busy && load + UNEVEN < own))
+        .filter(|(_, (other, load))| {
+            (busy && !other) || (*other == busy && load + HANDOVER_MARGIN < own)
+        })
         .map_or(index, |(least, _)| least)
 }
 
-/// A connection's guard on a worker and in the active, given up on drop.
+/// Counts a connection on its worker and in the process until it is dropped.
 struct ActiveGuard {
     workers: Arc<Workers>,
     active: Arc<ActiveCount>,
@@ -159,19 +162,19 @@ impl Drop for ActiveGuard {
     }
 }
 
-/// An accept loop's place in the active, given up on drop.
+/// Counts an accept loop until it is dropped.
 struct AcceptGuard(Arc<ActiveCount>);
 
 impl AcceptGuard {
     fn new(active: &Arc<ActiveCount>) -> Self {
-        active.open_door();
+        active.enter_listener();
         Self(Arc::clone(active))
     }
 }
 
 impl Drop for AcceptGuard {
     fn drop(&mut self) {
-        self.0.close_door();
+        self.0.leave_listener();
     }
 }
 
@@ -186,17 +189,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Runs until connections are to be cut, and for their last words.
+    /// Runs until the process aborts its connections, and for their final flush.
     pub(crate) async fn work(mut self) {
         let heartbeat = tokio::spawn(heartbeat());
         let mut accepting = JoinSet::new();
         let mut phases = self.context.phases.clone();
-        let cut = phase::aborted(&mut phases);
-        tokio::pin!(cut);
+        let aborted = phase::aborted(&mut phases);
+        tokio::pin!(aborted);
         loop {
             tokio::select! {
                 biased;
-                () = &mut cut => break,
+                () = &mut aborted => break,
                 Some(message) = self.inbox.recv() => match message {
                     Message::Handover(handover) => spawn(handover, &self.context),
                     Message::Listener(listener) => self.open(listener, &mut accepting),
@@ -206,7 +209,7 @@ impl Worker {
                 },
             }
         }
-        // What was handed over but not begun would otherwise end without a record.
+        // A handover that is still in the inbox would otherwise end without a record.
         while let Ok(message) = self.inbox.try_recv() {
             if let Message::Handover(handover) = message {
                 spawn(handover, &self.context);
@@ -216,7 +219,7 @@ impl Worker {
         heartbeat.abort();
     }
 
-    /// Registers a socket with this worker's runtime; its accept loop begins when the listener opens.
+    /// Registers a socket with this worker's runtime. Its accept loop starts once the listener opens.
     fn open(&self, new: RegisterListener, accepting: &mut JoinSet<()>) {
         let listener = match sys::watch(new.socket) {
             Ok(listener) => listener,
@@ -225,11 +228,11 @@ impl Worker {
                 return;
             }
         };
-        let mut dispatcher = self.dispatcher(new.place, new.endpoint);
+        let mut dispatcher = self.dispatcher(new.key, new.endpoint);
         let admission = self.admission.clone();
         let accept_guard = AcceptGuard::new(&self.active);
         accepting.spawn(async move {
-            let _door_keeper = accept_guard;
+            let _guard = accept_guard;
             let accepting = accept_loop(
                 &new.address,
                 listener,
@@ -244,10 +247,10 @@ impl Worker {
         let _ = new.registered.send(Ok(()));
     }
 
-    fn dispatcher(&self, place: Place, endpoint: Arc<Endpoint>) -> Dispatcher {
+    fn dispatcher(&self, key: ListenKey, endpoint: Arc<Endpoint>) -> Dispatcher {
         Dispatcher {
             last: (endpoint, 0),
-            place,
+            key,
             index: self.index,
             workers: Arc::clone(&self.workers),
             live: Arc::clone(&self.live),
@@ -257,11 +260,11 @@ impl Worker {
     }
 }
 
-/// Where a worker's accepted sockets go in: onto this worker, or a less loaded one.
+/// Dispatches accepted sockets to this worker or a less loaded one.
 struct Dispatcher {
-    place: Place,
-    /// The endpoint that last listened here: clients that were queued when it left the configuration
-    /// are still its own.
+    key: ListenKey,
+    /// The endpoint that last listened here, with its generation. It still serves the clients that were in
+    /// the accept queue when it left the configuration.
     last: (Arc<Endpoint>, u64),
     index: usize,
     workers: Arc<Workers>,
@@ -271,11 +274,11 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// The endpoint of today, and the generation of its snapshot.
+    /// The current endpoint, and the generation of its snapshot.
     fn refresh(&mut self) -> &(Arc<Endpoint>, u64) {
         let snapshot = self.live.load();
         if snapshot.generation != self.last.1
-            && let Some(endpoint) = snapshot.endpoint_at(&self.place)
+            && let Some(endpoint) = snapshot.endpoint_at(&self.key)
         {
             self.last = (Arc::clone(endpoint), snapshot.generation);
         }
@@ -285,7 +288,7 @@ impl Dispatcher {
 
 impl Intake for Dispatcher {
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
-        // A connection keeps the snapshot it is born with.
+        // A connection keeps the snapshot that was current at accept.
         let (endpoint, generation) = self.refresh();
         let (endpoint, generation) = (Arc::clone(endpoint), *generation);
         let chosen = self.workers.choose(self.index);
@@ -306,9 +309,9 @@ impl Intake for Dispatcher {
     }
 }
 
-/// Wakes once a second and does nothing. tokio tells its driver by a write to an eventfd, and a wake-up
-/// that follows, whenever a timer is set that is due before all others; as nothing else here is due
-/// within a second, this one always is.
+/// Wakes once a second and does nothing. tokio wakes its driver by a write to an eventfd whenever a timer
+/// is set that is due before all others. Because few other timers here are due within a second, this one
+/// makes that rare.
 async fn heartbeat() {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -359,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_stay_where_they_come_in_while_the_workers_are_even() {
+    fn connections_stay_on_the_accepting_worker_while_loads_are_even() {
         assert_eq!(chosen(&[(false, 8), (false, 0)], 0), 0);
         assert_eq!(chosen(&[(true, 8), (true, 0)], 0), 0);
         assert_eq!(chosen(&[(false, 9), (false, 0)], 0), 1);
@@ -367,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_worker_gets_no_connection_that_an_idle_one_can_have() {
+    fn a_busy_worker_gets_no_connection_while_another_is_idle() {
         assert_eq!(chosen(&[(true, 1), (false, 5_000)], 0), 1);
         assert_eq!(chosen(&[(true, 1), (false, 5_000)], 1), 1);
         assert_eq!(chosen(&[(true, 1), (false, 50), (false, 5_000)], 2), 1);

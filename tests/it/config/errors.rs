@@ -310,7 +310,7 @@ fn a_unix_socket_that_somebody_answers_on_is_refused_and_left_alone() {
     with("127.0.0.1:0", &listen)
         .run()
         .must_exit_with(3)
-        .must_say("which is no socket");
+        .must_say("is not a socket");
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
 }
 

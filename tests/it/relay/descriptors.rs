@@ -72,7 +72,7 @@ fn promise_8_out_of_descriptors_nothing_spins_and_established_connections_go_on(
     }
     starve(&proxy, 0);
     let crowd = crowd(&proxy, 50);
-    proxy.log_line(|line| line.contains("ran out of something"));
+    proxy.log_line(|line| line.contains("accepting is paused: out of file descriptors"));
     let before = proxy.usage().cpu;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) {
@@ -117,7 +117,7 @@ fn promise_8_it_recovers_again_and_again() {
     starve(&proxy, 10);
     for _ in 0..3 {
         let crowd = crowd(&proxy, 40);
-        proxy.log_line(|line| line.contains("ran out of something"));
+        proxy.log_line(|line| line.contains("accepting is paused: out of file descriptors"));
         drop(crowd);
         recovers(&proxy);
     }
