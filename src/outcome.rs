@@ -1,14 +1,14 @@
-//! How a connection ends: the stage it reached, whose fault it was, and a stable reason code.
+//! How a connection ends: its stage, the fault, and a stable reason code.
 //!
-//! This is vocabulary. It knows no socket, no configuration and no log format; the log, the metrics,
-//! `explain` and the tests all use these words. Reason codes are extended, never renamed.
+//! These types know no socket, configuration or log format; the access log, the metrics, `explain` and the
+//! tests share them. Reason codes may be added but never renamed.
 
 use std::fmt;
 
-/// A step of a connection's life, in the order in which steps happen.
+/// A stage of a connection, in the order of the stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Caps of the process and the endpoint.
+    /// Applying the caps of the process.
     Admit,
     /// Reading the PROXY header of a peer that has to send one.
     ProxyHeader,
@@ -18,11 +18,11 @@ pub enum Stage {
     Route,
     /// The client's TLS handshake and client auth.
     ClientTls,
-    /// Waiting for a place at an origin.
+    /// Waiting for a slot at an origin.
     Queue,
-    /// Waiting for the first answer to an origin's name.
+    /// Resolving an origin's name for the first time.
     Resolve,
-    /// Dialling the origin.
+    /// Connecting to the origin.
     Connect,
     /// The TLS handshake with the origin.
     OriginTls,
@@ -61,7 +61,7 @@ impl Stage {
         }
     }
 
-    /// Whether a connection that ends in this stage had come to its relay.
+    /// Whether a connection that ends in this stage had reached its relay.
     pub const fn after(self) -> After {
         match self {
             Self::Relay => After::Relay,
@@ -70,10 +70,10 @@ impl Stage {
     }
 }
 
-/// How far a connection had come when it ended.
+/// Whether a connection ended before or after its relay began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It was still being set up: its client has got nothing from an origin.
+    /// It was still being set up; the client had received nothing from an origin.
     Setup,
     /// The relay had begun.
     Relay,
@@ -89,16 +89,16 @@ impl After {
     }
 }
 
-/// Who caused an ending that failed somebody.
+/// Who caused the failure of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The client, or the way to it.
+    /// The client, or the network to it.
     Client,
-    /// The origin, or the way to it.
+    /// The origin, or the network to it.
     Origin,
     /// This process or its configuration.
     Proxy,
-    /// Nobody: a rule of the operator was applied.
+    /// None of these: the operator's policy was applied.
     Policy,
 }
 
@@ -114,7 +114,7 @@ impl Fault {
     }
 }
 
-/// Declares the reasons once: code, fault and meaning. The docs' table is made from it.
+/// Declares each reason with its code, fault and meaning. A test compares the table in the docs with it.
 macro_rules! reasons {
     ($($name:ident $code:literal $fault:expr, $meaning:literal;)+) => {
         /// Why a connection ended. The codes are stable.
@@ -130,7 +130,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// Whose fault this reason is, where it is one; `None` for what never is.
+            /// The fault of this reason; `None` if it is never a fault.
             pub const fn fault(self) -> Option<Fault> {
                 match self { $(Self::$name => $fault,)+ }
             }
@@ -160,64 +160,64 @@ reasons! {
     HalfCloseTimeout "half_close_timeout" POLICY, "One side ended, and the other did not take what was still queued for it within `half_close`.";
     Lifetime "lifetime" POLICY, "The connection reached `lifetime`.";
     Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
-    Killed "killed" POLICY, "It was ended on request: `ctl kill`, or its origin was disabled.";
+    Killed "killed" POLICY, "The operator ended it: by `ctl kill`, or by disabling its origin.";
     OriginDown "origin_down" ORIGIN, "A check found the origin down, and `on_down` is `close`.";
-    ProbeEof "probe_eof" CLIENT, "The client closed before it said anything.";
-    ProbeDropped "probe_dropped" POLICY, "All connections were in use, and this one gave its place to another: its client had not sent a whole ClientHello or PROXY header, or was slow in its handshake.";
-    LimitHandshakes "limit_handshakes" POLICY, "The ClientHello waited for others, as `process.limits.handshakes` were under way or its source had its share of them, until the time for it was over.";
-    ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "No whole PROXY header in time, from a peer that has to send one.";
+    ProbeEof "probe_eof" CLIENT, "The client closed before it sent any data.";
+    ProbeDropped "probe_dropped" POLICY, "The connection limit was reached, and this connection was dropped for a new client: its own client had not sent a whole ClientHello or PROXY header, or was slow in its handshake.";
+    LimitHandshakes "limit_handshakes" POLICY, "No handshake permit became free in time: `process.limits.handshakes` were under way, or the client's source had its share of them.";
+    ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "A peer that has to send a PROXY header did not send a whole one in time.";
     ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that has to send a PROXY header began with something else.";
-    ProxyHeaderInvalid "proxy_header_invalid" CLIENT, "The PROXY header breaks the rules of the protocol, or its checksum is wrong.";
-    ProxyHeaderUnexpected "proxy_header_unexpected" CLIENT, "A PROXY header came from a peer that may send none, or a second one from a peer that may.";
+    ProxyHeaderInvalid "proxy_header_invalid" CLIENT, "The PROXY header violates the protocol, or its checksum is wrong.";
+    ProxyHeaderUnexpected "proxy_header_unexpected" CLIENT, "A peer that may not send a PROXY header sent one, or a peer that may sent two.";
     HelloTimeout "hello_timeout" CLIENT, "No whole ClientHello within `hello`.";
     HelloTooLarge "hello_too_large" CLIENT, "The ClientHello takes more than 65 535 bytes on the wire.";
-    HelloMalformed "hello_malformed" CLIENT, "The ClientHello breaks the rules of TLS, or names a host that cannot be one.";
-    HelloUnsupported "hello_unsupported" CLIENT, "The ClientHello asks for something that Reseal does not speak.";
+    HelloMalformed "hello_malformed" CLIENT, "The ClientHello violates TLS, or its server name is not a valid host name.";
+    HelloUnsupported "hello_unsupported" CLIENT, "The ClientHello requires a feature that Reseal does not support.";
     NotTls "not_tls" CLIENT, "The first bytes are not TLS.";
     NoSni "no_sni" CLIENT, "No server name was sent, and the endpoint has no default route.";
-    UnknownSni "unknown_sni" CLIENT, "No route owns the server name, and the endpoint has no default route.";
-    NoRoute "no_route" POLICY, "A route owns the server name, but the match of none holds.";
-    ClientTlsTimeout "client_tls_timeout" CLIENT, "The client's handshake was not done within `client`.";
+    UnknownSni "unknown_sni" CLIENT, "No route matches the server name, and the endpoint has no default route.";
+    NoRoute "no_route" POLICY, "Routes have the server name, but none matches the ALPN protocols or the source.";
+    ClientTlsTimeout "client_tls_timeout" CLIENT, "The client's handshake did not finish within `client`.";
     NoCommonVersion "no_common_version" CLIENT, "No TLS version in common (TLS 1.1 and older are refused).";
     NoCommonCipher "no_common_cipher" CLIENT, "No cipher suite in common.";
     NoCommonGroup "no_common_group" CLIENT, "No key exchange group in common.";
-    NoCommonSignature "no_common_signature" CLIENT, "The client accepts no signature scheme that a certificate of the route can make.";
+    NoCommonSignature "no_common_signature" CLIENT, "The client supports no signature scheme of the route's certificates.";
     NoCommonAlpn "no_common_alpn" CLIENT, "The client offers ALPN protocols, and none is the route's.";
-    ClientRejectedCertificate "client_rejected_certificate" CLIENT, "The client refused our certificate.";
+    ClientRejectedCertificate "client_rejected_certificate" CLIENT, "The client rejected our certificate.";
     ClientCertMissing "client_cert_missing" CLIENT, "A client certificate is required, and none was sent.";
     ClientCertExpired "client_cert_expired" CLIENT, "The client's certificate, or one in its chain, has expired.";
     ClientCertNotYetValid "client_cert_not_yet_valid" CLIENT, "The client's certificate, or one in its chain, is not valid yet.";
-    ClientCertWrongUsage "client_cert_wrong_usage" CLIENT, "The client's certificate is not meant for client authentication.";
+    ClientCertWrongUsage "client_cert_wrong_usage" CLIENT, "The client's certificate does not permit client authentication.";
     ClientCertUnknownCa "client_cert_unknown_ca" CLIENT, "No configured CA signed the client's certificate.";
-    ClientCertRevoked "client_cert_revoked" CLIENT, "A certificate revocation list names the client's certificate, or one in its chain.";
-    ClientCertCrlExpired "client_cert_crl_expired" PROXY, "The revocation list that could answer for the client's certificate is past its next update.";
-    ClientCertCrlUnknown "client_cert_crl_unknown" PROXY, "No revocation list is of the issuer of the client's certificate, or of one in its chain.";
-    CrlInvalid "crl_invalid" PROXY, "A revocation list is not signed by the issuer that it names.";
-    ClientCertNotAllowed "client_cert_not_allowed" POLICY, "The client's certificate is good, and no rule of `allow` admits it.";
-    ClientCertInvalid "client_cert_invalid" CLIENT, "The client's certificate is broken, or its key was not proven.";
-    ClientTlsError "client_tls_error" CLIENT, "The client broke the TLS protocol, or sent an alert.";
-    NoOrigin "no_origin" ORIGIN, "No origin of the upstream can be used: checks found all of them down, or they are drained.";
-    QueueFull "queue_full" POLICY, "Every origin had as many connections as it may, and `queue` was full.";
-    QueueTimeout "queue_timeout" POLICY, "No origin had room for the connection within `queue_timeout`.";
+    ClientCertRevoked "client_cert_revoked" CLIENT, "A CRL lists the client's certificate, or one in its chain.";
+    ClientCertCrlExpired "client_cert_crl_expired" PROXY, "The CRL for the client's certificate is past its next update.";
+    ClientCertCrlUnknown "client_cert_crl_unknown" PROXY, "No CRL covers the issuer of the client's certificate, or of one in its chain.";
+    CrlInvalid "crl_invalid" PROXY, "A CRL is not signed by the issuer that it names.";
+    ClientCertNotAllowed "client_cert_not_allowed" POLICY, "The client's certificate is valid, but no rule of `allow` matches it.";
+    ClientCertInvalid "client_cert_invalid" CLIENT, "The client's certificate is malformed, or the client did not prove possession of its key.";
+    ClientTlsError "client_tls_error" CLIENT, "The client violated the TLS protocol, or sent an alert.";
+    NoOrigin "no_origin" ORIGIN, "No origin of the upstream is usable: all are down or drained.";
+    QueueFull "queue_full" POLICY, "Every origin was at its connection limit, and the queue was full.";
+    QueueTimeout "queue_timeout" POLICY, "No origin had a free slot within `queue_timeout`.";
     OriginResolve "origin_resolve" ORIGIN, "The origin's name could not be resolved.";
-    OriginLoop "origin_loop" PROXY, "The origin's address is one that this process listens at itself: the connection would come back to it.";
+    OriginLoop "origin_loop" PROXY, "The origin's address is one that this process listens on, so the connection would loop.";
     OriginRefused "origin_refused" ORIGIN, "The origin refused the connection.";
-    OriginUnreachable "origin_unreachable" ORIGIN, "No way to the origin.";
+    OriginUnreachable "origin_unreachable" ORIGIN, "The origin is unreachable.";
     OriginConnectTimeout "origin_connect_timeout" ORIGIN, "The origin did not answer in time.";
-    OriginTlsTimeout "origin_tls_timeout" ORIGIN, "The origin's handshake was not done in time.";
+    OriginTlsTimeout "origin_tls_timeout" ORIGIN, "The origin's handshake did not finish in time.";
     OriginNotTls "origin_not_tls" ORIGIN, "The origin does not speak TLS.";
-    OriginAlpn "origin_alpn" ORIGIN, "The origin did not select the ALPN protocol that it had to.";
-    OriginTlsUntrusted "origin_tls_untrusted" ORIGIN, "No trusted CA signed the origin's certificate, or the certificate is not fit for a server.";
-    OriginTlsName "origin_tls_name" ORIGIN, "The origin's certificate is for another name, or no rule of `allow` admits it.";
+    OriginAlpn "origin_alpn" ORIGIN, "The origin did not select the required ALPN protocol.";
+    OriginTlsUntrusted "origin_tls_untrusted" ORIGIN, "No trusted CA signed the origin's certificate, or the certificate does not permit server authentication.";
+    OriginTlsName "origin_tls_name" ORIGIN, "The origin's certificate is for another name, or no rule of `allow` matches it.";
     OriginTlsExpired "origin_tls_expired" ORIGIN, "The origin's certificate is expired or not valid yet.";
-    OriginTlsRevoked "origin_tls_revoked" ORIGIN, "The origin's certificate is revoked, or no revocation list in force says that it is not.";
-    OriginTlsPin "origin_tls_pin" ORIGIN, "The key of the origin's certificate is none of those pinned.";
-    OriginRejectedCertificate "origin_rejected_certificate" ORIGIN, "The origin refused our client certificate, or wants one.";
-    OriginTlsError "origin_tls_error" ORIGIN, "The origin broke the TLS protocol, or sent an alert.";
-    ProxyHeaderOut "proxy_header_out" PROXY, "The PROXY header for the origin could not be made, or not be sent.";
-    LocalPortsExhausted "local_ports_exhausted" PROXY, "No local port left to dial the origin from.";
-    LocalDescriptors "local_descriptors" PROXY, "No file descriptor or memory left to dial the origin with.";
-    InternalPanic "internal_panic" PROXY, "A defect of Reseal ended this connection; please report it.";
+    OriginTlsRevoked "origin_tls_revoked" ORIGIN, "The origin's certificate is revoked, or no current CRL shows that it is not.";
+    OriginTlsPin "origin_tls_pin" ORIGIN, "The key of the origin's certificate is not one of the pinned keys.";
+    OriginRejectedCertificate "origin_rejected_certificate" ORIGIN, "The origin rejected our client certificate, or requires one.";
+    OriginTlsError "origin_tls_error" ORIGIN, "The origin violated the TLS protocol, or sent an alert.";
+    ProxyHeaderOut "proxy_header_out" PROXY, "The PROXY header for the origin could not be composed or sent.";
+    LocalPortsExhausted "local_ports_exhausted" PROXY, "No local port was left for the connection to the origin.";
+    LocalDescriptors "local_descriptors" PROXY, "No file descriptor or memory was left for the connection.";
+    InternalPanic "internal_panic" PROXY, "A bug in Reseal ended this connection; please report it.";
 }
 
 impl fmt::Display for Reason {
@@ -226,32 +226,33 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a client is told when its connection is refused or given up.
+/// How the socket of a client is closed when its connection fails.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CloseWith {
-    /// Nothing but the end: there is no one to tell, or no way to say it.
+    /// An orderly end, without an alert.
     Close,
     /// These bytes (a TLS alert record), then an orderly end.
     Alert(Vec<u8>),
-    /// A reset: what the client had begun cannot be finished, and must not look as if it had.
+    /// A reset, once the client has received what was sent: its stream is incomplete and must not look
+    /// complete.
     Reset,
-    /// A reset at once, whatever the client has not received yet: its place is needed.
+    /// A reset at once, which discards data in flight: the permit is needed for another client.
     Abort,
 }
 
-/// Why a stage failed: the reason, free text for the operator, and what the client is told.
+/// Why a stage failed, with text for the operator, and how to close the client's socket.
 #[derive(Debug)]
 pub struct Failure {
     /// The stable reason.
     pub reason: Reason,
-    /// Free text; may hold bytes from the wire, so it is escaped and capped where it is written.
+    /// Free text. It may hold bytes from the wire, so writers escape and cap it.
     pub detail: Option<String>,
-    /// What the client is told before its socket is closed.
+    /// How the client's socket is closed.
     pub close_with: CloseWith,
 }
 
 impl Failure {
-    /// A failure that closes the client's socket without a word.
+    /// A failure that closes the client's socket without an alert.
     pub const fn new(reason: Reason) -> Self {
         Self {
             reason,
@@ -267,7 +268,7 @@ impl Failure {
         self
     }
 
-    /// Sets what the client is told.
+    /// Sets how the client's socket is closed.
     #[must_use]
     pub fn close_with(mut self, close_with: CloseWith) -> Self {
         self.close_with = close_with;
@@ -284,18 +285,18 @@ impl From<Reason> for Failure {
 /// How one connection ended. Exactly one per connection.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The stage that was reached.
+    /// The stage it ended in.
     pub stage: Stage,
     /// Why it ended.
     pub reason: Reason,
-    /// Whose fault that was: the reason's, or nobody's where nothing was lost by it.
+    /// The fault: that of the reason, or none if no data was lost.
     pub fault: Option<Fault>,
     /// Free text, if there is any.
     pub detail: Option<String>,
 }
 
 impl Outcome {
-    /// Whether it ended in its set-up or after its relay had begun.
+    /// Whether it ended before or after its relay began.
     pub const fn after(&self) -> After {
         self.stage.after()
     }
