@@ -61,14 +61,14 @@ impl Proxy {
         self.directory().join(SOCKET).display().to_string()
     }
 
-    /// Asks by `reseal ctl`.
+    /// Runs `reseal ctl`.
     #[track_caller]
     pub fn ctl(&self, arguments: &[&str]) -> Finished {
         let place = format!("unix:{}", self.admin_socket());
         ctl(&[&["--admin", &place], arguments].concat(), &[])
     }
 
-    /// Asks by `reseal ctl --json`; it must be done.
+    /// Runs `reseal ctl --json`, which must succeed.
     #[track_caller]
     pub fn ctl_json(&self, arguments: &[&str]) -> Value {
         let finished = self.ctl(&[arguments, &["--json"]].concat());
@@ -76,7 +76,7 @@ impl Proxy {
         serde_json::from_str(&finished.stdout).unwrap()
     }
 
-    /// Asks the admin socket by curl.
+    /// Requests from the admin socket with curl.
     #[track_caller]
     pub fn admin(&self, path: &str, more: &[&str]) -> Answer {
         let (socket, url) = (self.admin_socket(), format!("http://localhost{path}"));
@@ -92,7 +92,7 @@ impl Proxy {
         Place::parse(line["address"].as_str().unwrap()).tcp()
     }
 
-    /// Asks the metrics listener by curl.
+    /// Requests from the metrics listener with curl.
     #[track_caller]
     pub fn probe(&self, path: &str) -> Answer {
         curl(&[format!("http://{}{path}", self.door("metrics"))])

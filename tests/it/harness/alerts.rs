@@ -1,6 +1,6 @@
-//! The alerts of docs/metrics.md, held against scrapes: so much of PromQL as they are written in.
+//! Evaluates the alerts of docs/metrics.md on scrapes; it implements only the PromQL that they use.
 //!
-//! Scrapes are taken as if they covered the window that a rate asks for. A series that only one of them
+//! Scrapes are treated as if they covered the window of a rate. A series that only one of them
 //! has gives no rate, as in Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};

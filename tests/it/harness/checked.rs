@@ -1,4 +1,4 @@
-//! Configurations that are only checked.
+//! Configurations for `reseal check`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// This text, beside the authorities' files and a good certificate for `a.test` and
+    /// This text, beside the files of the CAs and a good certificate for `a.test` and
     /// `*.wild.test` in `good.pem` and `good.key`.
     pub fn new(text: &str) -> Self {
         let directory = Directory::new();
@@ -52,8 +52,7 @@ impl Checked {
         reseal(&arguments)
     }
 
-    /// Expects one complaint, about the place in the text where `about` stands, with these words in
-    /// it. The file has no other error.
+    /// Expects exactly one error, which points at `about` in the text and contains these words.
     #[track_caller]
     pub fn must_complain(&self, about: &str, words: &[&str]) {
         let checked = self.check(&[]);
@@ -64,14 +63,19 @@ impl Checked {
             .lines()
             .filter(|line| line.starts_with("error: "))
             .count();
-        assert_eq!(errors, 1, "one mistake is told once:\n{}", checked.text());
-        // Running says the same.
+        assert_eq!(
+            errors,
+            1,
+            "one mistake is reported once:\n{}",
+            checked.text()
+        );
+        // `run` reports the same.
         let ran = self.run();
         ran.must_exit_with(2);
         self.says(&ran, about, words);
     }
 
-    /// Expects a warning that does not stop anything but `--strict`.
+    /// Expects a warning, which is an error only with `--strict`.
     #[track_caller]
     pub fn must_warn(&self, about: &str, words: &[&str]) {
         let checked = self.check(&[]);
@@ -93,7 +97,7 @@ impl Checked {
         let (line, column, text) = self.position(about);
         finished.must_say(&format!("{}:{line}:{column}", self.path().display()));
         finished.must_say(&format!("{line} | {text}"));
-        // The caret stands under it: behind the gutter one space, and then as many as before it.
+        // The caret stands under `about`, behind the gutter and one space.
         let caret = format!("{}^", " ".repeat(column));
         let drawn = |line: &str| {
             line.split_once('|')

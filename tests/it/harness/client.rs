@@ -25,7 +25,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that asks for this name, and verifies it.
+    /// A client that sends this name and verifies it.
     pub fn new(place: &Place, sni: &str) -> Self {
         Self {
             place: place.clone(),
@@ -100,7 +100,7 @@ impl Client {
         self.connect_with(&self.config(), &self.sni)
     }
 
-    /// Connects, and tells how the proxy ends a connection that it refuses. With TLS 1.3 a client
+    /// Connects and returns how the proxy ends a connection that it rejects. With TLS 1.3 a client
     /// believes that it is connected before the server has judged its certificate.
     pub fn refusal(&self) -> End {
         match self.try_connect() {

@@ -1,4 +1,4 @@
-//! A name server that says what a test tells it to.
+//! A name server with answers set by the test.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

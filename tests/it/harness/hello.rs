@@ -17,7 +17,7 @@ pub mod extension {
     pub const PRE_SHARED_KEY: u16 = 41;
     pub const VERSIONS: u16 = 43;
     pub const KEY_SHARES: u16 = 51;
-    /// Reserved for nobody (RFC 8701), and so ignored by everybody.
+    /// A GREASE value (RFC 8701), which servers ignore.
     pub const GREASE: u16 = 0x0a0a;
 }
 
@@ -32,7 +32,7 @@ pub struct ForgedHello {
 }
 
 impl ForgedHello {
-    /// One that asks for this name, which need not be one.
+    /// One with this server name, which need not be valid.
     pub fn new(sni: &[u8]) -> Self {
         Self::without_sni().with(extension::SERVER_NAME, server_name(sni))
     }
@@ -158,7 +158,7 @@ pub fn recorded_hello(sni: &str) -> Vec<u8> {
 }
 
 /// Whether the client that sent this record, a ClientHello, asks to resume a session: by a pre-shared
-/// key, or by a ticket. Nobody can tell by the id of a session.
+/// key, or by a ticket. The session id alone does not show it.
 pub fn offers_session(record: &[u8]) -> bool {
     let offers = [extension::PRE_SHARED_KEY, extension::SESSION_TICKET];
     let mut extensions = extensions_of(record).into_iter();

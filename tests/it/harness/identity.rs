@@ -116,7 +116,7 @@ impl Leaf {
         self
     }
 
-    /// Meant for servers, whoever shows it.
+    /// Has the usage of a server certificate.
     pub fn for_servers(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self
@@ -257,7 +257,7 @@ pub struct Pki {
     pub origins: Authority,
     /// Signs clients, the proxy among them where it is one.
     pub clients: Authority,
-    /// Trusted by nobody.
+    /// Not trusted by any configuration.
     pub stranger: Authority,
 }
 
@@ -308,7 +308,7 @@ impl Pki {
         Arc::new(roots)
     }
 
-    /// Whom an origin trusts that asks for certificates.
+    /// The roots of an origin that requests client certificates.
     pub fn client_roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.clients.0.as_ref().der().clone()).unwrap();

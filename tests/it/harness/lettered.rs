@@ -1,4 +1,4 @@
-//! Origins that say who they are, can be stopped and come back at the same address.
+//! Origins that identify themselves by a letter, and can be stopped and started again at the same address.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::{Proxy, Stream};
 
-/// An origin that sends its letter to whoever connects, and then echoes. When it is dropped, it is
-/// gone, and its connections with it.
+/// An origin that sends its letter on each connection and then echoes. Dropping it closes its listener and
+/// its connections.
 pub struct Lettered {
     address: SocketAddr,
     listener: TcpListener,
@@ -20,12 +20,12 @@ pub struct Lettered {
 }
 
 impl Lettered {
-    /// At a port of the kernel's choice.
+    /// An origin on a free port.
     pub fn new(letter: char) -> Self {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), letter)
     }
 
-    /// Several at the same port, the n-th at 127.0.n.1.
+    /// Several origins on the same port, the n-th at 127.0.n.1.
     pub fn at_one_port(letters: &str) -> Vec<Self> {
         let address =
             |n: usize, port| SocketAddr::from(([127, 0, u8::try_from(n).unwrap(), 1], port));
@@ -80,14 +80,14 @@ impl Lettered {
 
 fn echo(mut stream: TcpStream, letter: char) {
     let mut buf = vec![0; 4096];
-    let mut said = stream.write_all(letter.to_string().as_bytes());
-    while said.is_ok() {
+    let mut sent = stream.write_all(letter.to_string().as_bytes());
+    while sent.is_ok() {
         match stream.read(&mut buf) {
-            Ok(len @ 1..) => said = stream.write_all(&buf[..len]),
+            Ok(len @ 1..) => sent = stream.write_all(&buf[..len]),
             _ => break,
         }
     }
-    // There is a clone of it.
+    // Another clone of the stream keeps the socket open.
     let _ = stream.shutdown(std::net::Shutdown::Both);
 }
 
@@ -107,7 +107,7 @@ impl Drop for Lettered {
 }
 
 impl Proxy {
-    /// Connects to the endpoint `forward`; the letter of the origin that answers, and the connection.
+    /// Connects to the endpoint `forward`; returns the letter of the origin and the connection.
     pub fn try_letter(&self) -> Option<(char, Stream)> {
         let stream = Stream::dial(self.place("forward")).ok()?;
         let letter = stream.try_receive(1)?;
@@ -120,7 +120,7 @@ impl Proxy {
         self.try_letter().expect("an origin that answers").0
     }
 
-    /// The letters of so many connections, one after the other.
+    /// The letters of this many connections, made one after the other.
     #[track_caller]
     pub fn letters(&self, count: usize) -> String {
         (0..count).map(|_| self.letter()).collect()

@@ -1,11 +1,11 @@
-//! What a process writes, line by line, to be waited for.
+//! The output of a process, line by line, with waits.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The lines of a pipe so far, and those to come.
+/// The lines of a pipe.
 #[derive(Clone)]
 pub struct Lines(Arc<Shared>);
 
@@ -41,17 +41,16 @@ impl Lines {
         lines
     }
 
-    /// Waits until `look` finds something in the lines, or nothing can come any more. `look` may take
-    /// lines away.
+    /// Waits until `find` returns a value, or the pipe is closed. `find` may remove lines.
     pub fn wait<T>(
         &self,
         time: Duration,
-        mut look: impl FnMut(&mut Vec<String>) -> Option<T>,
+        mut find: impl FnMut(&mut Vec<String>) -> Option<T>,
     ) -> Option<T> {
         let end = Instant::now() + time;
         let mut state = self.0.state.lock().unwrap();
         loop {
-            if let Some(found) = look(&mut state.lines) {
+            if let Some(found) = find(&mut state.lines) {
                 return Some(found);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -62,7 +61,7 @@ impl Lines {
         }
     }
 
-    /// All lines so far that nobody has taken.
+    /// All lines so far that no test has removed.
     pub fn all(&self) -> Vec<String> {
         self.0.state.lock().unwrap().lines.clone()
     }

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Authority;
 
-/// A revocation list in the making: made a minute ago, good for a week.
+/// A builder of CRLs; by default issued a minute ago and valid for a week.
 pub struct List {
     revoked: Vec<u64>,
     number: u64,
@@ -16,7 +16,7 @@ pub struct List {
 }
 
 impl List {
-    /// One that names the certificates with these serial numbers.
+    /// A CRL of the certificates with these serial numbers.
     pub fn of(revoked: &[u64]) -> Self {
         let now = OffsetDateTime::now_utc();
         Self {
@@ -32,26 +32,26 @@ impl List {
         self
     }
 
-    /// Made so many days ago.
+    /// Issued this many days ago.
     pub fn made_days_ago(mut self, days: i64) -> Self {
         self.made = OffsetDateTime::now_utc() - Duration::days(days);
         self
     }
 
-    /// Made so many seconds from now, and good for a week from then.
+    /// Issued this many seconds from now, valid for a week.
     pub fn made_in_seconds(mut self, seconds: i64) -> Self {
         self.made = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self.next = self.made + Duration::days(7);
         self
     }
 
-    /// The next one was, or will be, due so many seconds from now.
+    /// The next update is this many seconds from now (or ago).
     pub fn next_in_seconds(mut self, seconds: i64) -> Self {
         self.next = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self
     }
 
-    /// Was to be replaced an hour ago.
+    /// Expired an hour ago.
     pub fn expired(self) -> Self {
         self.made_days_ago(8).next_in_seconds(-3600)
     }

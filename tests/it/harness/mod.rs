@@ -1,4 +1,4 @@
-//! The words that the tests are written in: a [`Proxy`] between a [`Client`] and an [`Origin`].
+//! The test harness: a [`Proxy`] between a [`Client`] and an [`Origin`].
 
 mod admin;
 mod alerts;
@@ -45,11 +45,10 @@ pub use stream::{End, Stream};
 pub use wire::{Cut, Wire, WireName};
 pub use yaml::Draft;
 
-/// How long anything may take that is expected to happen. Nothing waits longer, so nothing hangs.
+/// The timeout of every wait for an expected event, so that no test hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until `holds`, for what the kernel shows but does not announce. Fails loudly when it never
-/// does.
+/// Polls until `holds` is true, for kernel state without a notification. Fails on a timeout.
 #[track_caller]
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     assert!(
@@ -58,7 +57,7 @@ pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     );
 }
 
-/// Whether `holds` comes true in time.
+/// Polls until `holds` is true; returns `false` on a timeout.
 pub fn becomes_true(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {
@@ -72,7 +71,7 @@ pub fn becomes_true(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Bytes that look random but are the same in every run, so that a failure can be repeated.
+/// Pseudo-random bytes, the same in every run, so that a failure can be reproduced.
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);

@@ -73,13 +73,13 @@ impl Draft {
         self
     }
 
-    /// Looks at each ClientHello, as its record, before the handshake begins.
+    /// Passes each ClientHello record to `screen` before the handshake begins.
     pub fn screening(mut self, screen: impl Fn(&[u8]) -> Welcome + Send + Sync + 'static) -> Self {
         self.screen = Some(Arc::new(screen));
         self
     }
 
-    /// Accepts connections, and does no more about them while somebody holds this.
+    /// Accepts connections but does not serve them while the gate is locked.
     pub fn behind(mut self, gate: &Arc<Mutex<()>>) -> Self {
         self.gate = Arc::clone(gate);
         self
@@ -157,27 +157,27 @@ impl Draft {
         origin
     }
 
-    /// Sends back whatever comes, and ends when the client has.
+    /// Echoes, and ends its direction once the client has.
     pub fn echo(self) -> Origin {
         self.serve(|stream| echo(&stream))
     }
 
     /// Reads everything, reports it, and then ends its own direction.
     pub fn reporting(self) -> (Origin, Receiver<Report>) {
-        let (tell, reports) = channel();
-        let tell = Mutex::new(tell);
+        let (sender, reports) = channel();
+        let sender = Mutex::new(sender);
         let origin = self.serve(move |stream| {
             let (data, end) = stream.receive_to_end();
             stream.end();
-            let _ = tell.lock().unwrap().send(Report { data, end });
+            let _ = sender.lock().unwrap().send(Report { data, end });
         });
         (origin, reports)
     }
 
-    /// Says nothing and does not read, for as long as the test lasts.
+    /// Neither sends nor reads, and keeps its connections open.
     pub fn silent(self) -> Origin {
-        let held = Mutex::new(Vec::new());
-        self.serve(move |stream| held.lock().unwrap().push(stream))
+        let streams = Mutex::new(Vec::new());
+        self.serve(move |stream| streams.lock().unwrap().push(stream))
     }
 
     fn config(&self) -> Option<Arc<ServerConfig>> {
@@ -346,7 +346,7 @@ impl Listener {
     }
 }
 
-/// An address on which nobody listens, for as long as the port is held.
+/// An address that refuses connections while the port is reserved.
 pub fn dead_address() -> (SocketAddr, Port) {
     let port = Port::reserve();
     (port.address(), port)
@@ -361,11 +361,11 @@ pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
         .unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut held = vec![OwnedFd::from(socket)];
+    let mut sockets = vec![OwnedFd::from(socket)];
     for _ in 0..64 {
         match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-            Ok(stream) => held.push(stream.into()),
-            Err(_) => return (address, held),
+            Ok(stream) => sockets.push(stream.into()),
+            Err(_) => return (address, sockets),
         }
     }
     panic!("the queue never filled in {PATIENCE:?}");

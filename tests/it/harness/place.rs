@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// A directory that goes away with the test. Others may read it: the servers that tests start drop to
-/// users of their own.
+/// A temporary directory, removed with the test. It is world-readable, because servers that tests start drop
+/// to their own users.
 #[derive(Debug)]
 pub struct Directory(TempDir);
 
@@ -43,7 +43,7 @@ impl Directory {
     }
 }
 
-/// Where somebody listens.
+/// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Tcp(SocketAddr),
@@ -84,13 +84,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// A port that the kernel chose and will give to nobody else while this lives. Nobody listens on it,
-/// so a program told to listen there can (both ask for SO_REUSEADDR), and until one does, dialling it
-/// is refused.
+/// A port reserved by a bound socket that does not listen: the kernel assigns it to no other socket, a program
+/// can still listen on it (both set SO_REUSEADDR), and until then connections are refused.
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,
-    _held: Socket,
+    _socket: Socket,
 }
 
 impl Port {
@@ -102,7 +101,7 @@ impl Port {
             .unwrap();
         Self {
             address: socket.local_addr().unwrap().as_socket().unwrap(),
-            _held: socket,
+            _socket: socket,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Running the binary for a moment, and what the kernel says about a running process.
+//! Runs the binary to its end, and reads the resource usage of a running process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::PATIENCE;
 use super::lines::Lines;
 
-/// How a command ended and what it said.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -18,7 +18,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Everything it said.
+    /// Its whole output.
     pub fn text(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
@@ -65,8 +65,7 @@ pub fn finish_under(launcher: &[&str], config: &Path) -> Finished {
     finish(command, b"")
 }
 
-/// Runs a command to its end, with this as its standard input. One that does not end is killed and
-/// fails the test.
+/// Runs a command to its end with this standard input. On a timeout it is killed and the test fails.
 #[track_caller]
 pub fn finish(mut command: Command, input: &[u8]) -> Finished {
     let what = format!("{command:?}");
@@ -109,12 +108,12 @@ pub fn wait(child: &mut Child, time: Duration) -> Option<Option<i32>> {
         if Instant::now() >= end {
             return None;
         }
-        // The kernel tells a parent by a signal that a library must not catch; asking is simpler.
+        // SIGCHLD is not for a library to catch, so it polls.
         std::thread::sleep(Duration::from_millis(3));
     }
 }
 
-/// What a process holds and has used.
+/// The resources that a process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     pub descriptors: usize,

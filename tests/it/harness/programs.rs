@@ -27,7 +27,7 @@ const PACKAGES: [(&str, &str); 14] = [
     ("python3", "python3"),
 ];
 
-/// Where a program is. One that is missing fails the test: what is not tested must not look tested.
+/// The path of a program. A missing one fails the test, so that a test is never silently skipped.
 #[track_caller]
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();

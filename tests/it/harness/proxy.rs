@@ -190,7 +190,7 @@ impl Proxy {
             .unwrap_or_else(|| panic!("no endpoint {endpoint}"))
     }
 
-    /// A client of the endpoint `edge` that asks for this name.
+    /// A client of the endpoint `edge` that sends this name.
     pub fn client(&self, sni: &str) -> Client {
         Client::new(self.place("edge"), sni)
     }
@@ -225,7 +225,7 @@ impl Proxy {
         &self.directory
     }
 
-    /// The next record of the access log that nobody has taken.
+    /// The next record of the access log that the test has not taken.
     #[track_caller]
     pub fn outcome(&self) -> Record {
         self.take_record("any", |_| true)
@@ -279,7 +279,7 @@ impl Proxy {
         }
     }
 
-    /// The records that nobody has taken yet.
+    /// The records that the test has not taken.
     pub fn records_left(&self) -> Vec<String> {
         self.access_log.all()
     }
@@ -343,7 +343,7 @@ impl Drop for Proxy {
 }
 
 /// Kills the child when the test takes too long. The child is ours and not waited for before this
-/// channel is dropped, so its number cannot belong to anybody else.
+/// channel is dropped, so no other process can have its pid.
 fn watch(child: &Child) -> Sender<()> {
     let (alive, ended) = channel::<()>();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();

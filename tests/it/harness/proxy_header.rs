@@ -35,7 +35,7 @@ pub fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
     [&[kind][..], &len, value].concat()
 }
 
-/// What an origin was told of a connection by a version 2 header.
+/// The contents of a version 2 header that an origin received.
 #[derive(Debug)]
 pub struct Announced {
     pub version_command: u8,

@@ -64,7 +64,7 @@ impl Tls {
 struct Shared {
     socket: Socket,
     tls: Option<Mutex<Tls>>,
-    /// Held while records are written, so that they go out in the order of their numbers.
+    /// Locked while records are written, so that they are sent in sequence.
     writing: Mutex<()>,
     /// What was received beyond what was asked for.
     surplus: Mutex<Vec<u8>>,
@@ -145,7 +145,7 @@ impl Stream {
                 break;
             }
             if let Err(end) = stream.read_records() {
-                // What the peer is told about its mistake.
+                // The alert for the peer.
                 let _ = stream.flush();
                 return Err(end);
             }
@@ -161,12 +161,12 @@ impl Stream {
     }
 
     fn into_shared(self) -> Shared {
-        Arc::into_inner(self.0).expect("nobody else uses this stream yet")
+        Arc::into_inner(self.0).expect("no clone of this stream exists yet")
     }
 
-    fn tls<T>(&self, look: impl FnOnce(&mut Tls) -> T) -> T {
+    fn tls<T>(&self, access: impl FnOnce(&mut Tls) -> T) -> T {
         let tls = self.0.tls.as_ref().expect("a TLS stream");
-        look(&mut tls.lock().unwrap())
+        access(&mut tls.lock().unwrap())
     }
 
     pub fn local(&self) -> SocketAddr {
@@ -254,7 +254,7 @@ impl Stream {
         records
     }
 
-    /// Sends all of it in records of `len` bytes each, and then asks for new keys, so often.
+    /// Sends `data` in records of `len` bytes, and then this many key updates.
     pub fn send_in_records(&self, data: &[u8], len: usize, key_updates: usize) {
         let _turn = self.0.writing.lock().unwrap();
         let mut records = self.records(data, len);
@@ -354,7 +354,7 @@ impl Stream {
         }
     }
 
-    /// Gives back what was read and is somebody else's to read.
+    /// Puts bytes back, to be read again.
     pub fn put_back(&self, data: Vec<u8>) {
         *self.0.surplus.lock().unwrap() = data;
     }
@@ -435,7 +435,7 @@ impl Stream {
         );
     }
 
-    /// Ends with a reset once all clones are gone; they are told at once that nothing more comes.
+    /// Ends with a reset once all clones are dropped; their reads end at once.
     pub fn cut(&self) {
         let socket = SockRef::from(&self.0.socket);
         socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
@@ -443,7 +443,7 @@ impl Stream {
         let _ = socket.shutdown(Shutdown::Read);
     }
 
-    /// Asks for room in the kernel that does not grow, so that a slow reader is felt soon. It has to
+    /// Fixes the size of the receive buffer, so that a slow reader causes back-pressure soon. It has to
     /// take some of loopback's segments of 64 KiB: with less, the kernel drops what does not fit, and
     /// its timers turn a download into minutes.
     pub fn with_small_window(self) -> Self {

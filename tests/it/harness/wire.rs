@@ -25,7 +25,7 @@ use super::{End, Identity, Place, Stream, pki};
 pub struct WireName(pub Option<&'static str>);
 
 impl WireName {
-    /// What rustls is told: a name of the same length that nobody has.
+    /// The name given to rustls: one of the same length that no test uses.
     fn stand_in(self) -> String {
         "q".repeat(self.0.map_or(8, str::len))
     }

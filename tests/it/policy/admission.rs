@@ -68,7 +68,7 @@ fn has_no_records(proxy: &Proxy) {
 }
 
 #[test]
-fn clients_that_say_nothing_take_no_handshake_from_anybody() {
+fn silent_clients_use_no_handshake_permits() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 1 } }")
@@ -90,7 +90,7 @@ fn clients_that_say_nothing_take_no_handshake_from_anybody() {
 }
 
 #[test]
-fn when_connections_are_full_the_oldest_that_has_said_nothing_makes_room() {
+fn at_the_connection_limit_the_oldest_silent_connection_is_dropped() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { workers: 1, limits: { connections: 3 } }")
@@ -121,7 +121,7 @@ fn when_connections_are_full_the_oldest_that_has_said_nothing_makes_room() {
 }
 
 #[test]
-fn half_a_proxy_header_and_half_a_hello_make_room_too() {
+fn connections_with_half_a_proxy_header_or_hello_are_dropped_too() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { workers: 1, limits: { connections: 1 } }")
@@ -148,7 +148,7 @@ fn half_a_proxy_header_and_half_a_hello_make_room_too() {
 }
 
 #[test]
-fn connections_that_are_somebodys_are_not_dropped_for_others() {
+fn established_connections_are_not_dropped_for_others() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { connections: 2 } }")
@@ -169,7 +169,7 @@ fn connections_that_are_somebodys_are_not_dropped_for_others() {
 }
 
 #[test]
-fn half_done_handshakes_of_one_source_leave_room_for_others() {
+fn unfinished_handshakes_of_one_source_leave_permits_for_others() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 2 } }")
@@ -195,7 +195,7 @@ fn half_done_handshakes_of_one_source_leave_room_for_others() {
 }
 
 #[test]
-fn a_load_balancer_is_many_sources_where_it_names_its_clients() {
+fn clients_in_proxy_headers_of_a_load_balancer_are_separate_sources() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 4 } }")
@@ -223,7 +223,7 @@ fn a_load_balancer_is_many_sources_where_it_names_its_clients() {
 }
 
 #[test]
-fn a_client_that_pauses_in_its_handshake_makes_way_and_goes_on_later() {
+fn a_client_that_pauses_in_its_handshake_gives_up_its_permit_and_continues_later() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 1 } }")
@@ -240,7 +240,7 @@ fn a_client_that_pauses_in_its_handshake_makes_way_and_goes_on_later() {
 }
 
 #[test]
-fn who_waits_in_vain_for_a_handshake_is_told_apart_from_who_is_slow() {
+fn a_client_without_a_permit_and_a_slow_client_have_different_reasons() {
     let (origin, sealed) = (Origin::echo(), Origin::sealed().echo());
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 1 } }")
@@ -272,7 +272,7 @@ fn who_waits_in_vain_for_a_handshake_is_told_apart_from_who_is_slow() {
 }
 
 #[test]
-fn refused_clients_that_linger_make_room_too() {
+fn rejected_clients_that_linger_are_dropped_too() {
     const REFUSED: usize = 20;
     let origin = Origin::echo();
     let proxy = Proxy::builder()
@@ -295,7 +295,7 @@ fn refused_clients_that_linger_make_room_too() {
 }
 
 #[test]
-fn a_client_that_trickles_in_its_handshake_makes_way_too() {
+fn a_client_that_trickles_in_its_handshake_gives_up_its_permit() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 1 } }")

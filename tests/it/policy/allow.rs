@@ -166,7 +166,7 @@ fn connect(client: Client) -> Result<(), End> {
 }
 
 #[test]
-fn every_kind_of_rule_admits_whom_it_names_and_refuses_the_others() {
+fn every_kind_of_rule_admits_matching_clients_and_rejects_others() {
     let origin = Origin::echo();
     let cases = cases();
     let mut draft = Proxy::builder();
@@ -210,7 +210,7 @@ fn every_kind_of_rule_admits_whom_it_names_and_refuses_the_others() {
 }
 
 #[test]
-fn openssl_hears_each_verdict_as_its_alert() {
+fn openssl_gets_the_alert_of_each_rejection() {
     let origin = Origin::echo();
     let clients = &pki().clients;
     let proxy = Proxy::builder()

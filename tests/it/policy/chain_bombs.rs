@@ -147,7 +147,7 @@ fn long() -> Identity {
 }
 
 #[test]
-fn a_chain_that_is_meant_to_cost_is_refused_for_a_bounded_price() {
+fn an_expensive_chain_is_rejected_at_bounded_cost() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .endpoint("edge", "tls")

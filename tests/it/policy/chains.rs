@@ -27,7 +27,7 @@ fn among(leaf: &Leaf, ca: &Authority, before: &[&Authority], behind: &[&Authorit
 }
 
 #[test]
-fn certificates_that_are_not_on_the_way_make_no_difference() {
+fn certificates_outside_the_path_make_no_difference() {
     let strangers: Vec<_> = (0..9).map(|n| Authority::new(&format!("X{n}"))).collect();
     let strangers: Vec<_> = strangers.iter().collect();
     let many = |leaf: &Leaf, ca: &Authority| {
@@ -61,7 +61,7 @@ fn certificates_that_are_not_on_the_way_make_no_difference() {
 }
 
 #[test]
-fn what_one_connection_sent_does_not_complete_the_chain_of_another() {
+fn intermediates_of_one_connection_do_not_complete_the_chain_of_another() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem").start();
     let whole = among(&Leaf::client("alice"), &pki().clients, &[], &[]);
@@ -81,7 +81,7 @@ fn what_one_connection_sent_does_not_complete_the_chain_of_another() {
 }
 
 #[test]
-fn a_way_of_six_intermediates_is_followed_and_one_of_seven_is_not() {
+fn a_path_of_six_intermediates_is_accepted_and_one_of_seven_is_not() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem").start();
     let deep = |len: u64| {
@@ -116,7 +116,7 @@ fn selfsigned(name: &str, days: i64) -> Identity {
 }
 
 #[test]
-fn an_origin_with_a_certificate_of_its_own_is_believed_to_be_exactly_that() {
+fn a_self_signed_origin_certificate_in_ca_is_trusted_only_as_itself() {
     let own = selfsigned("origin.test", 30);
     let other = selfsigned("origin.test", 30);
     let expired = selfsigned("origin.test", -1);
@@ -141,7 +141,7 @@ fn an_origin_with_a_certificate_of_its_own_is_believed_to_be_exactly_that() {
 }
 
 #[test]
-fn check_tells_of_an_authority_whose_constraints_nobody_meets() {
+fn check_warns_about_a_ca_whose_constraints_no_certificate_can_meet() {
     const NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
     for (tag, what) in [(0x86, "URIs"), (0x81, "mail addresses")] {
         for subtrees in [0xa0, 0xa1] {

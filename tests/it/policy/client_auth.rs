@@ -54,7 +54,7 @@ fn is_let_in(proxy: &Proxy, client: &Client) -> Record {
 }
 
 #[test]
-fn required_lets_in_whom_the_authority_signed_and_says_who_it_was() {
+fn required_admits_a_certificate_of_the_ca_and_records_its_subject() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -86,7 +86,7 @@ fn required_lets_in_whom_the_authority_signed_and_says_who_it_was() {
 }
 
 #[test]
-fn required_refuses_a_client_without_one_and_never_dials() {
+fn required_rejects_a_client_without_a_certificate_before_the_origin_is_dialled() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -137,17 +137,17 @@ fn refuses_every_bad_one(policy: &str) {
 }
 
 #[test]
-fn promise_1_required_refuses_every_bad_certificate_before_the_origin_is_dialled() {
+fn promise_1_required_rejects_every_bad_certificate_before_the_origin_is_dialled() {
     refuses_every_bad_one(REQUIRED);
 }
 
 #[test]
-fn promise_1_optional_refuses_a_bad_certificate_too() {
+fn promise_1_optional_rejects_a_bad_certificate() {
     refuses_every_bad_one(OPTIONAL);
 }
 
 #[test]
-fn promise_1_data_sent_before_the_verdict_never_reaches_the_origin() {
+fn promise_1_data_sent_before_verification_never_reaches_the_origin() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -168,7 +168,7 @@ fn promise_1_data_sent_before_the_verdict_never_reaches_the_origin() {
 }
 
 #[test]
-fn optional_lets_in_those_without_and_those_with_a_good_one() {
+fn optional_admits_clients_without_and_with_a_good_certificate() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -183,7 +183,7 @@ fn optional_lets_in_those_without_and_those_with_a_good_one() {
 }
 
 #[test]
-fn off_asks_nobody() {
+fn off_requests_no_certificate() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let stranger = pki().stranger.issue(&Leaf::client("mallory"));
@@ -194,7 +194,7 @@ fn off_asks_nobody() {
 }
 
 #[test]
-fn a_routes_block_replaces_the_endpoints_whole() {
+fn the_client_auth_of_a_route_replaces_that_of_the_endpoint() {
     let origin = Origin::echo();
     let stranger_ca = "client_auth: { mode: required, ca: stranger-ca.pem }";
     let proxy = Proxy::builder()
@@ -227,7 +227,7 @@ fn a_routes_block_replaces_the_endpoints_whole() {
 }
 
 #[test]
-fn the_route_that_the_name_chose_is_the_one_that_judges() {
+fn the_client_auth_of_the_route_chosen_by_name_applies() {
     // The same certificate may be good for one name and bad for another on one port.
     let (inner, outer) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
@@ -244,7 +244,7 @@ fn the_route_that_the_name_chose_is_the_one_that_judges() {
 }
 
 #[test]
-fn reencrypt_judges_clients_like_terminate() {
+fn reencrypt_verifies_clients_like_terminate() {
     let origin = Origin::sealed().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
@@ -259,7 +259,7 @@ fn reencrypt_judges_clients_like_terminate() {
 }
 
 #[test]
-fn several_authorities_may_sign() {
+fn several_cas_may_sign_client_certificates() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -274,7 +274,7 @@ fn several_authorities_may_sign() {
 }
 
 #[test]
-fn a_certificate_without_its_key_is_refused() {
+fn a_certificate_without_proof_of_its_key_is_rejected() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)

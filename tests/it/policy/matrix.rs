@@ -368,7 +368,7 @@ fn let_in(stream: &Stream) {
 }
 
 #[test]
-fn promise_1_every_way_in_has_the_verdict_of_the_route_that_the_name_chose() {
+fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
     let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
     let proxy = proxy(&plain, &sealed);
     let counts = Counts::default();

@@ -35,7 +35,7 @@ fn route(sni: &str, upstream: &str, more: &str) -> String {
 }
 
 #[test]
-fn an_origin_that_is_guarded_on_one_way_alone_is_told() {
+fn an_origin_with_client_auth_on_only_one_route_is_a_warning() {
     let strict = route("a.test", "x", REQUIRED);
     let lax = route("x.wild.test", "y", "");
     two(&strict, &lax, false, SAME).must_warn(
@@ -58,7 +58,7 @@ fn an_origin_that_is_guarded_on_one_way_alone_is_told() {
 }
 
 #[test]
-fn routes_that_no_client_can_choose_between_may_share_an_origin() {
+fn routes_that_a_client_cannot_choose_between_may_share_an_origin() {
     let from = |source: &str, more: &str| {
         format!("mode: terminate, upstream: x, match: {{ sni: a.test, source: {source} }}{more}")
     };
@@ -68,7 +68,7 @@ fn routes_that_no_client_can_choose_between_may_share_an_origin() {
 }
 
 #[test]
-fn names_of_one_certificate_whose_routes_differ_and_speak_h2_are_told() {
+fn h2_names_of_one_certificate_with_different_client_auth_are_a_warning() {
     let h2 = "alpn: [h2, http/1.1]";
     let one = |more: &str| route("a.test", "x", more);
     let two_ = |more: &str| route("x.wild.test", "y", more);
@@ -81,7 +81,7 @@ fn names_of_one_certificate_whose_routes_differ_and_speak_h2_are_told() {
 }
 
 #[test]
-fn a_vault_whose_certificate_login_would_see_ours_is_told() {
+fn a_vault_whose_certificate_login_would_see_our_certificate_is_a_warning() {
     let config = |mode: &str, auth: &str| {
         Checked::new(&format!(
             "endpoints:\n\
@@ -104,7 +104,7 @@ fn a_vault_whose_certificate_login_would_see_ours_is_told() {
 }
 
 #[test]
-fn a_way_out_for_programs_of_this_machine_is_no_way_in() {
+fn an_outbound_endpoint_on_loopback_is_no_warning() {
     let config = |listen: &str| {
         Checked::new(&format!(
             "endpoints:\n\

@@ -60,7 +60,7 @@ fn refuses(proxy: &Proxy, identity: &Identity, reason: &str, alert: u8) -> Recor
 }
 
 #[test]
-fn a_list_is_read_as_pem_as_der_and_beside_others() {
+fn crls_are_read_from_pem_der_and_several_files() {
     let origin = Origin::echo();
     let clients = List::of(&[REVOKED, 1, 2]);
     let strangers = List::of(&[3]).pem(&pki().stranger);
@@ -97,7 +97,7 @@ fn a_list_is_read_as_pem_as_der_and_beside_others() {
 }
 
 #[test]
-fn an_optional_certificate_is_not_revoked_either() {
+fn a_revoked_optional_certificate_is_rejected() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -114,7 +114,7 @@ fn an_optional_certificate_is_not_revoked_either() {
 }
 
 #[test]
-fn of_several_lists_of_one_issuer_the_newest_counts() {
+fn the_newest_crl_of_an_issuer_counts() {
     let origin = Origin::echo();
     let older = List::of(&[]).made_days_ago(2).number(1).pem(&pki().clients);
     let newer = List::of(&[REVOKED])
@@ -150,7 +150,7 @@ fn of_several_lists_of_one_issuer_the_newest_counts() {
 }
 
 #[test]
-fn a_list_past_its_next_update_denies_everybody_unless_it_is_told_not_to() {
+fn an_expired_crl_denies_all_clients_unless_configured_otherwise() {
     let origin = Origin::echo();
     let list = List::of(&[REVOKED]).expired().pem(&pki().clients);
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: old.crl")
@@ -174,7 +174,7 @@ fn a_list_past_its_next_update_denies_everybody_unless_it_is_told_not_to() {
 }
 
 #[test]
-fn a_list_that_ends_while_the_process_runs_denies_whom_it_admitted() {
+fn a_crl_that_expires_while_the_process_runs_denies_clients_it_admitted() {
     let origin = Origin::echo();
     let list = List::of(&[]).next_in_seconds(3).pem(&pki().clients);
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
@@ -203,7 +203,7 @@ fn a_list_that_ends_while_the_process_runs_denies_whom_it_admitted() {
 }
 
 #[test]
-fn an_issuer_without_a_list_denies_unless_it_is_told_not_to() {
+fn an_issuer_without_a_crl_denies_unless_configured_otherwise() {
     let origin = Origin::echo();
     let list = List::of(&[REVOKED]).pem(&pki().clients);
     let of_stranger = pki().stranger.issue(&Leaf::client("bob"));
@@ -225,7 +225,7 @@ fn an_issuer_without_a_list_denies_unless_it_is_told_not_to() {
 }
 
 #[test]
-fn the_whole_chain_is_looked_up_or_the_leaf_alone() {
+fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
     let origin = Origin::echo();
     let department = pki().clients.subordinate("Department CA", 99);
     let carol = department
@@ -271,7 +271,7 @@ fn the_whole_chain_is_looked_up_or_the_leaf_alone() {
 }
 
 #[test]
-fn a_list_signed_by_another_key_denies() {
+fn a_crl_signed_by_another_key_denies() {
     let origin = Origin::echo();
     let namesake = Authority::new("Client CA");
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
@@ -297,7 +297,7 @@ fn checked(policy: &str) -> Checked {
 }
 
 #[test]
-fn check_names_lists_that_do_not_count_and_authorities_that_should_not() {
+fn check_names_crls_without_effect_and_cas_without_crls() {
     let clients = &pki().clients;
     let list = List::of(&[]);
     let with = |policy: &str, files: &[(&str, String)]| {
@@ -345,7 +345,7 @@ fn check_names_lists_that_do_not_count_and_authorities_that_should_not() {
 }
 
 #[test]
-fn a_list_of_version_1_is_refused_with_the_way_out() {
+fn a_version_1_crl_is_rejected_with_a_fix() {
     // What `openssl ca -gencrl` makes unless it is told otherwise.
     let checked = checked("ca: client-ca.pem, crl: v1.crl")
         .with_file("ca.key", pki().clients.key_pem(), 0o600)
@@ -368,7 +368,7 @@ fn a_list_of_version_1_is_refused_with_the_way_out() {
 const DAY: i64 = 24 * 3600;
 
 #[test]
-fn a_list_counts_in_whatever_string_type_case_and_spacing_its_issuer_is_written() {
+fn a_crl_matches_its_issuer_in_any_string_type_case_and_spacing() {
     let origin = Origin::echo();
     let text = "Client CA";
     for name in [
@@ -395,7 +395,7 @@ fn a_list_counts_in_whatever_string_type_case_and_spacing_its_issuer_is_written(
 }
 
 #[test]
-fn a_list_of_the_future_counts_from_then_on_and_hides_none_of_today() {
+fn a_future_crl_counts_from_its_start_and_hides_no_current_one() {
     let origin = Origin::echo();
     let today = List::of(&[REVOKED]).pem(&pki().clients);
     let future = List::of(&[]).made_in_seconds(400 * DAY).number(99);
@@ -425,7 +425,7 @@ fn a_list_of_the_future_counts_from_then_on_and_hides_none_of_today() {
 }
 
 #[test]
-fn a_list_that_begins_while_the_process_runs_is_used_from_then_on() {
+fn a_crl_that_becomes_valid_while_the_process_runs_is_used_from_then_on() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: [today.crl, soon.crl]")
         .file("today.crl", List::of(&[]).pem(&pki().clients))
@@ -451,7 +451,7 @@ fn a_list_that_begins_while_the_process_runs_is_used_from_then_on() {
 }
 
 #[test]
-fn a_list_of_no_configured_authority_is_told_where_it_could_be_missed() {
+fn a_crl_of_no_configured_ca_is_a_warning() {
     let strange = List::of(&[REVOKED]).pem(&pki().stranger);
     let own = List::of(&[]).pem(&pki().clients);
     for policy in [
@@ -468,7 +468,7 @@ fn a_list_of_no_configured_authority_is_told_where_it_could_be_missed() {
 }
 
 #[test]
-fn authorities_of_one_name_have_lists_of_their_own() {
+fn cas_of_the_same_name_have_separate_crls() {
     let origin = Origin::echo();
     let namesake = Authority::new("Client CA");
     let of_namesake = |serial| {
@@ -499,7 +499,7 @@ fn authorities_of_one_name_have_lists_of_their_own() {
 }
 
 #[test]
-fn a_list_that_its_authority_has_not_signed_is_told_before_it_denies() {
+fn a_crl_not_signed_by_its_ca_is_reported_before_it_denies() {
     let forged = List::of(&[]).pem(&Authority::new("Client CA"));
     checked("ca: client-ca.pem, crl: forged.crl")
         .with_file("forged.crl", forged, 0o644)

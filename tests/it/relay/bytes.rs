@@ -162,7 +162,7 @@ fn every_mode_at_once_carries_long_streams_both_ways() {
 }
 
 #[test]
-fn one_byte_at_a_time_is_never_held_back() {
+fn single_bytes_are_forwarded_at_once() {
     let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
     let (_proxy, clients) = of_every_mode(&plain, &sealed);
     for (mode, client) in clients {
@@ -202,7 +202,7 @@ fn an_origin_may_speak_first() {
 }
 
 #[test]
-fn what_comes_along_with_the_last_flight_of_the_handshake_is_not_lost() {
+fn data_that_follows_the_last_handshake_flight_at_once_is_not_lost() {
     // A client of TLS 1.3 sends its Finished and its first data in one segment.
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
@@ -218,7 +218,7 @@ fn what_comes_along_with_the_last_flight_of_the_handshake_is_not_lost() {
 }
 
 #[test]
-fn a_client_that_ends_with_its_last_flight_still_gets_its_answer() {
+fn a_client_that_ends_with_its_last_handshake_flight_still_gets_its_answer() {
     let (origin, reports) = Origin::plain().reporting();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
@@ -233,7 +233,7 @@ fn a_client_that_ends_with_its_last_flight_still_gets_its_answer() {
 }
 
 #[test]
-fn bytes_behind_the_hello_of_a_passed_client_are_passed_on() {
+fn in_passthrough_bytes_behind_the_hello_are_passed_on() {
     let identity = pki().origin(&["a.test"]);
     let origin = Origin::tls(&identity).echo();
     let echo = Origin::echo();

@@ -44,7 +44,7 @@ fn is_fault_of(record: &Record, reason: &str, side: &str) {
 }
 
 #[test]
-fn a_client_that_goes_without_a_word_after_its_answer_is_no_fault() {
+fn a_client_that_aborts_after_its_answer_is_no_fault() {
     let (origin, ends) = answering_once();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     for goodbye in [b"".as_slice(), b"goodbye"] {
@@ -64,7 +64,7 @@ fn a_client_that_goes_without_a_word_after_its_answer_is_no_fault() {
 }
 
 #[test]
-fn a_client_that_goes_in_the_middle_of_an_upload_is_a_fault() {
+fn a_client_that_aborts_during_an_upload_is_a_fault() {
     let (origin, ends) = answering_once();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = asked_and_answered(&proxy);
@@ -82,7 +82,7 @@ fn a_client_that_goes_in_the_middle_of_an_upload_is_a_fault() {
 }
 
 #[test]
-fn a_client_that_breaks_off_a_download_is_a_fault() {
+fn a_client_that_aborts_a_download_is_a_fault() {
     let origin = Origin::plain().serve(|stream| {
         stream.receive(2);
         let _ = stream.try_send(noise(2 * MUCH, 3));
@@ -150,7 +150,7 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
 }
 
 #[test]
-fn an_origin_that_is_cut_in_the_middle_of_an_answer_to_a_client_that_has_ended_is_a_fault() {
+fn an_origin_that_aborts_its_answer_to_an_ended_client_is_a_fault() {
     for reason in ["origin_reset", "origin_truncated"] {
         let origin = Origin::sealed().serve(move |stream| {
             stream.receive_to_end();
@@ -171,7 +171,7 @@ fn an_origin_that_is_cut_in_the_middle_of_an_answer_to_a_client_that_has_ended_i
 }
 
 #[test]
-fn an_origin_that_resets_without_an_answer_is_a_fault_though_the_client_has_ended() {
+fn an_origin_that_resets_without_an_answer_to_an_ended_client_is_a_fault() {
     let origin = Origin::plain().serve(|stream| {
         stream.receive_to_end();
         stream.reset();
@@ -185,7 +185,7 @@ fn an_origin_that_resets_without_an_answer_is_a_fault_though_the_client_has_ende
 }
 
 #[test]
-fn an_origin_that_is_cut_while_its_client_is_there_is_a_fault_after_a_whole_answer_too() {
+fn an_origin_that_aborts_after_an_answer_is_a_fault_while_its_client_is_open() {
     let origin = Origin::sealed().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");
@@ -218,7 +218,7 @@ fn a_client_that_resets_after_the_origins_end_is_no_fault() {
 }
 
 #[test]
-fn an_origin_that_ends_and_closes_in_the_middle_of_an_upload_is_a_fault() {
+fn an_origin_that_ends_and_closes_during_an_upload_is_a_fault() {
     let origin = Origin::plain().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");

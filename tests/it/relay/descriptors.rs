@@ -60,7 +60,7 @@ fn complaints(proxy: &Proxy) -> usize {
 }
 
 #[test]
-fn promise_8_out_of_descriptors_nothing_spins_and_established_connections_go_on() {
+fn promise_8_without_descriptors_no_thread_spins_and_connections_continue() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -106,7 +106,7 @@ fn promise_8_out_of_descriptors_nothing_spins_and_established_connections_go_on(
 }
 
 #[test]
-fn promise_8_it_recovers_again_and_again() {
+fn promise_8_it_recovers_from_descriptor_exhaustion_repeatedly() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -124,7 +124,7 @@ fn promise_8_it_recovers_again_and_again() {
 }
 
 #[test]
-fn a_client_for_whom_no_descriptor_is_left_is_reset() {
+fn a_client_without_a_descriptor_is_reset() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -144,7 +144,7 @@ fn a_client_for_whom_no_descriptor_is_left_is_reset() {
 }
 
 #[test]
-fn the_cap_on_connections_keeps_a_process_within_its_descriptors() {
+fn the_connection_limit_keeps_a_process_within_its_descriptors() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -162,7 +162,7 @@ fn the_cap_on_connections_keeps_a_process_within_its_descriptors() {
 }
 
 #[test]
-fn a_limit_without_room_for_a_connection_is_refused_at_the_start() {
+fn a_descriptor_limit_without_room_for_a_connection_is_a_start_error() {
     let checked = Checked::new(
         "process: { workers: 4 }\n\
          endpoints:\n\
@@ -179,7 +179,7 @@ fn a_limit_without_room_for_a_connection_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_cap_that_does_not_fit_is_lowered_with_a_warning() {
+fn a_connection_limit_above_the_descriptor_limit_is_lowered_with_a_warning() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -220,7 +220,7 @@ fn the_soft_limit_is_raised_to_the_hard_one() {
 }
 
 #[test]
-fn a_cap_on_connections_makes_the_rest_wait() {
+fn connections_beyond_the_limit_wait_in_the_accept_queue() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)

@@ -73,7 +73,7 @@ fn a_route_has_its_own_limits() {
 }
 
 #[test]
-fn a_client_that_ended_waits_only_so_long_for_its_origin() {
+fn after_the_clients_end_the_origin_has_half_close_to_end() {
     let origin = Origin::plain().silent();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -96,7 +96,7 @@ fn a_client_that_ended_waits_only_so_long_for_its_origin() {
 }
 
 #[test]
-fn an_origin_that_ended_waits_only_so_long_for_its_client() {
+fn after_the_origins_end_the_client_has_half_close_to_end() {
     let (tell, ends) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let origin = Origin::plain().serve(move |stream| {
@@ -142,7 +142,7 @@ fn progress_after_the_first_end_keeps_a_connection_alive() {
 }
 
 #[test]
-fn what_a_peer_does_not_take_after_the_other_ended_is_given_up() {
+fn bytes_that_a_peer_does_not_take_within_half_close_are_dropped() {
     let origin = Origin::plain().serve(|stream| {
         let _ = stream.try_send(noise(8 << 20, 1));
         stream.end();
@@ -163,7 +163,7 @@ fn what_a_peer_does_not_take_after_the_other_ended_is_given_up() {
 
 /// What a client does not take is its own doing, wherever it waits: with us or in the kernel.
 #[test]
-fn a_client_that_does_not_take_the_rest_is_not_blamed_on_the_origin_that_has_ended() {
+fn a_client_that_does_not_read_the_rest_is_not_a_fault_of_the_ended_origin() {
     let origin = Origin::plain().serve(|stream| {
         stream.send(noise(400 << 10, 5));
         stream.end();
@@ -205,7 +205,7 @@ fn a_lifetime_ends_even_a_busy_connection() {
 }
 
 #[test]
-fn an_end_that_we_decide_forges_no_close_notify() {
+fn a_limit_ends_a_connection_without_close_notify() {
     let (origin, reports) = Origin::sealed().reporting();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)

@@ -59,7 +59,7 @@ fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
 }
 
 #[test]
-fn promise_3_an_origin_that_ends_first_still_hears_the_rest() {
+fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
     for seal in [false, true] {
         let (tell, reports) = channel();
         let tell = Mutex::new(tell);
@@ -152,7 +152,7 @@ fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
 }
 
 #[test]
-fn promise_3_a_truncated_client_is_shown_as_a_reset_after_its_data() {
+fn promise_3_a_truncated_client_stream_becomes_a_reset_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
     let (sealed, sealed_reports) = Origin::sealed().reporting();
     let proxy = Proxy::builder()
@@ -181,7 +181,7 @@ fn promise_3_a_truncated_client_is_shown_as_a_reset_after_its_data() {
 }
 
 #[test]
-fn promise_3_a_truncated_origin_is_shown_as_a_reset_after_its_data() {
+fn promise_3_a_truncated_origin_stream_becomes_a_reset_after_its_data() {
     let origin = Origin::sealed().serve(|stream| {
         stream.receive(2);
         stream.send(noise(MUCH, 6));
@@ -206,7 +206,7 @@ fn promise_3_a_truncated_origin_is_shown_as_a_reset_after_its_data() {
 }
 
 #[test]
-fn a_record_cut_in_its_middle_is_a_truncation_too() {
+fn an_incomplete_record_at_the_end_is_a_truncation() {
     let (origin, reports) = Origin::plain().reporting();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
@@ -220,7 +220,7 @@ fn a_record_cut_in_its_middle_is_a_truncation_too() {
 }
 
 #[test]
-fn on_truncation_close_trades_honesty_for_quiet() {
+fn on_truncation_close_turns_a_truncation_into_a_clean_end() {
     let (origin, reports) = Origin::plain().reporting();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -304,7 +304,7 @@ fn promise_3_an_origins_reset_is_passed_on_after_its_data() {
 }
 
 #[test]
-fn a_unix_origin_of_a_cut_client_is_closed_as_it_knows_no_reset() {
+fn a_unix_origin_is_closed_when_its_client_aborts_as_unix_sockets_have_no_reset() {
     let builder = Proxy::builder();
     let path = builder.path("origin.sock");
     let (origin, reports) = Origin::plain().at(path.as_ref()).reporting();
@@ -333,7 +333,7 @@ fn greeting(draft: Draft) -> (Origin, Receiver<Report>) {
 }
 
 #[test]
-fn a_corrupt_record_resets_the_origin_and_is_told_the_client() {
+fn a_corrupt_record_of_the_client_resets_the_origin_and_alerts_the_client() {
     const BAD_RECORD_MAC: u8 = 20;
     let (origin, reports) = greeting(Origin::plain());
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
@@ -362,7 +362,7 @@ fn a_corrupt_record_resets_the_origin_and_is_told_the_client() {
 }
 
 #[test]
-fn a_corrupt_record_of_the_origin_resets_the_client_and_is_told_the_origin() {
+fn a_corrupt_record_of_the_origin_resets_the_client_and_alerts_the_origin() {
     let (tell, ends) = channel();
     let tell = Mutex::new(tell);
     let origin = Origin::sealed().serve(move |stream| {
@@ -399,7 +399,7 @@ fn read_slowly(client: &Stream, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn promise_3_a_slow_reader_gets_all_that_is_in_the_kernel_when_the_other_has_ended() {
+fn promise_3_a_slow_reader_gets_all_bytes_in_the_kernel_after_the_other_side_ended() {
     let answer = |stream: Stream| {
         stream.send(noise(MUCH, 3));
         stream.end();
@@ -435,7 +435,7 @@ fn promise_3_a_slow_reader_gets_all_that_is_in_the_kernel_when_the_other_has_end
 }
 
 #[test]
-fn a_drain_does_not_take_a_slow_reader_for_an_idle_one() {
+fn a_drain_does_not_treat_a_slow_reader_as_idle() {
     let origin = Origin::plain().serve(|stream| {
         stream.send(noise(MUCH, 4));
         let _ = stream.read();
@@ -458,7 +458,7 @@ fn a_drain_does_not_take_a_slow_reader_for_an_idle_one() {
 
 /// Both sides have something at the same moment: nothing may be sealed for the one that broke TLS.
 #[test]
-fn a_client_that_breaks_tls_while_its_origin_sends_is_told_so() {
+fn a_client_that_violates_tls_while_its_origin_sends_gets_an_alert() {
     const BAD_RECORD_MAC: u8 = 20;
     let forged = [&[23, 3, 3, 0, 32][..], &[0; 32]].concat();
     let origin = Origin::plain().serve(|stream| while stream.try_send(noise(1024, 3)).is_ok() {});

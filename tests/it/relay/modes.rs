@@ -11,7 +11,7 @@ fn carries(stream: &Stream) {
 }
 
 #[test]
-fn terminate_opens_the_clients_seal() {
+fn terminate_decrypts_and_sends_plaintext_to_the_origin() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
@@ -36,7 +36,7 @@ fn terminate_opens_the_clients_seal() {
 }
 
 #[test]
-fn reencrypt_opens_it_and_seals_again() {
+fn reencrypt_decrypts_and_encrypts_again() {
     let origin = Origin::sealed().echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
@@ -54,7 +54,7 @@ fn reencrypt_opens_it_and_seals_again() {
 }
 
 #[test]
-fn passthrough_leaves_the_seal_alone() {
+fn passthrough_leaves_tls_unchanged() {
     let identity = pki().origin(&["a.test"]);
     let origin = Origin::tls(&identity).echo();
     let proxy = Proxy::builder().passthrough("a.test", &origin).start();
@@ -97,7 +97,7 @@ fn forward_is_plain_on_both_sides() {
 }
 
 #[test]
-fn originate_seals_what_comes_plain() {
+fn originate_encrypts_a_plain_stream() {
     let origin = Origin::sealed().echo();
     let proxy = Proxy::builder().originate(&origin).start();
     let client = proxy.dial("originate");
@@ -110,7 +110,7 @@ fn originate_seals_what_comes_plain() {
 }
 
 #[test]
-fn every_mode_of_tls_lives_on_one_port_by_server_name() {
+fn every_tls_mode_works_on_one_port_by_server_name() {
     let plain = Origin::echo();
     let sealed = Origin::sealed().echo();
     let passed = Origin::tls(&pki().origin(&["c.test"])).echo();
@@ -139,7 +139,7 @@ fn every_mode_of_tls_lives_on_one_port_by_server_name() {
 }
 
 #[test]
-fn tls_12_is_spoken_on_both_legs() {
+fn tls_12_works_towards_clients_and_origins() {
     let origin = Origin::sealed().tls12().echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test").tls12().connect();
@@ -153,7 +153,7 @@ fn tls_12_is_spoken_on_both_legs() {
 }
 
 #[test]
-fn versions_can_be_narrowed() {
+fn tls_versions_can_be_limited() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)

@@ -5,7 +5,7 @@ use crate::harness::{End, ForgedHello, Origin, Proxy, pki};
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 #[test]
-fn the_endpoints_preference_decides() {
+fn alpn_follows_the_preference_of_the_endpoint() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -23,7 +23,7 @@ fn the_endpoints_preference_decides() {
 }
 
 #[test]
-fn a_routes_list_replaces_the_endpoints() {
+fn the_alpn_list_of_a_route_replaces_that_of_the_endpoint() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -35,7 +35,7 @@ fn a_routes_list_replaces_the_endpoints() {
 }
 
 #[test]
-fn without_a_list_nothing_is_negotiated() {
+fn without_an_alpn_list_nothing_is_negotiated() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = proxy.client("a.test").alpn(&["h2"]).connect();
@@ -44,7 +44,7 @@ fn without_a_list_nothing_is_negotiated() {
 }
 
 #[test]
-fn a_client_that_offers_nothing_is_served_all_the_same() {
+fn a_client_without_alpn_is_served() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -56,7 +56,7 @@ fn a_client_that_offers_nothing_is_served_all_the_same() {
 }
 
 #[test]
-fn nothing_in_common_is_an_alert() {
+fn no_common_alpn_protocol_is_an_alert() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -77,7 +77,7 @@ fn nothing_in_common_is_an_alert() {
 }
 
 #[test]
-fn a_route_can_ask_what_the_client_offers() {
+fn a_route_can_match_the_offered_alpn_protocols() {
     let (acme, rest) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .passthrough("a.test", &acme)
@@ -115,7 +115,7 @@ fn a_route_can_ask_what_the_client_offers() {
 }
 
 #[test]
-fn what_the_client_negotiated_is_offered_to_the_origin() {
+fn the_negotiated_protocol_is_offered_to_the_origin() {
     let origin = Origin::sealed()
         .alpn(&["http/1.1", "h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_default()));
@@ -130,7 +130,7 @@ fn what_the_client_negotiated_is_offered_to_the_origin() {
 }
 
 #[test]
-fn an_origin_that_does_not_select_it_is_a_failure_before_any_byte() {
+fn an_origin_that_selects_no_protocol_fails_before_any_byte() {
     let origin = Origin::sealed().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
@@ -148,7 +148,7 @@ fn an_origin_that_does_not_select_it_is_a_failure_before_any_byte() {
 }
 
 #[test]
-fn an_origin_that_refuses_it_is_a_failure_too() {
+fn an_origin_that_rejects_the_protocol_fails() {
     let origin = Origin::sealed().alpn(&["http/1.1"]).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
@@ -160,7 +160,7 @@ fn an_origin_that_refuses_it_is_a_failure_too() {
 }
 
 #[test]
-fn a_fixed_list_is_offered_whatever_the_client_said() {
+fn a_fixed_alpn_list_is_offered_whatever_the_client_offers() {
     let origin = Origin::sealed()
         .alpn(&["http/1.1", "h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_default()));
@@ -175,7 +175,7 @@ fn a_fixed_list_is_offered_whatever_the_client_said() {
 }
 
 #[test]
-fn none_offers_nothing() {
+fn alpn_none_offers_nothing_to_the_origin() {
     let origin = Origin::sealed()
         .alpn(&["h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_else(|| "nothing".to_owned())));
@@ -189,7 +189,7 @@ fn none_offers_nothing() {
 }
 
 #[test]
-fn passthrough_leaves_the_negotiation_to_the_origin() {
+fn in_passthrough_the_origin_negotiates_alpn() {
     let origin = Origin::tls(&pki().origin(&["a.test"])).alpn(&["h2"]).echo();
     let proxy = Proxy::builder().passthrough("a.test", &origin).start();
     let client = proxy.client("a.test").alpn(&["http/1.1", "h2"]).connect();

@@ -68,7 +68,7 @@ fn an_absent_name_gets_the_unrecognized_name_alert() {
 }
 
 #[test]
-fn a_default_route_takes_absent_and_unknown_names() {
+fn a_default_route_matches_absent_and_unknown_names() {
     let (own, other) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .terminate("a.test", &own)
@@ -112,7 +112,7 @@ fn an_address_in_place_of_a_name_counts_as_no_name() {
 }
 
 #[test]
-fn what_cannot_be_a_name_is_malformed() {
+fn an_invalid_server_name_is_hello_malformed() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -164,7 +164,7 @@ fn an_exact_name_beats_a_wildcard_of_one_label_and_that_beats_the_default() {
 }
 
 #[test]
-fn each_name_is_shown_its_own_certificate() {
+fn each_name_gets_its_own_certificate() {
     let origin = Origin::echo();
     let exact = pki().edge(&["x.wild.test"]);
     let wildcard = pki().edge(&["*.wild.test"]);
@@ -179,7 +179,7 @@ fn each_name_is_shown_its_own_certificate() {
 }
 
 #[test]
-fn rsa_or_ecdsa_is_chosen_by_what_the_client_can_verify() {
+fn rsa_or_ecdsa_is_chosen_by_the_clients_signature_schemes() {
     let origin = Origin::echo();
     let rsa = pki().edge.issue(&Leaf::server(&["a.test"]).rsa());
     let ecdsa = pki().edge(&["a.test"]);
@@ -204,7 +204,7 @@ fn rsa_or_ecdsa_is_chosen_by_what_the_client_can_verify() {
 }
 
 #[test]
-fn a_client_that_can_verify_none_of_the_certificates_is_told_so() {
+fn a_client_that_can_verify_none_of_the_certificates_gets_an_alert() {
     const HANDSHAKE_FAILURE: u8 = 40;
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
@@ -214,7 +214,7 @@ fn a_client_that_can_verify_none_of_the_certificates_is_told_so() {
 }
 
 #[test]
-fn a_certificate_that_is_not_valid_yet_waits_beside_the_one_that_is() {
+fn a_certificate_that_is_not_valid_yet_is_not_chosen_over_a_valid_one() {
     let origin = Origin::echo();
     let renewal = pki().edge.issue(&Leaf::server(&["a.test"]).early());
     let current = pki().edge(&["a.test"]);
@@ -228,7 +228,7 @@ fn a_certificate_that_is_not_valid_yet_waits_beside_the_one_that_is() {
 }
 
 #[test]
-fn a_client_that_refuses_our_certificate_is_believed() {
+fn a_client_that_rejects_our_certificate_is_recorded_so() {
     let origin = Origin::echo();
     let stranger = pki().stranger.issue(&Leaf::server(&["a.test"]));
     let proxy = Proxy::builder()
@@ -249,7 +249,7 @@ fn a_client_that_refuses_our_certificate_is_believed() {
 }
 
 #[test]
-fn a_route_can_ask_where_the_client_comes_from() {
+fn a_route_can_match_the_source_address() {
     let (near, far) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .passthrough("a.test", &far)
@@ -265,7 +265,7 @@ fn a_route_can_ask_where_the_client_comes_from() {
 }
 
 #[test]
-fn a_name_whose_routes_all_decline_is_never_given_to_a_wider_one() {
+fn a_name_whose_routes_do_not_match_never_falls_back_to_a_wider_pattern() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .passthrough("a.wild.test", &origin)
@@ -281,7 +281,7 @@ fn a_name_whose_routes_all_decline_is_never_given_to_a_wider_one() {
 }
 
 #[test]
-fn a_plain_client_whom_no_route_wants_is_reset() {
+fn a_plain_client_without_a_matching_route_is_reset() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)

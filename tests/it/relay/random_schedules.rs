@@ -174,7 +174,7 @@ fn play_through(
 }
 
 #[test]
-fn any_schedule_delivers_what_was_sent_or_its_beginning_in_terminate() {
+fn any_schedule_delivers_all_bytes_or_a_prefix_in_terminate() {
     let (origin, parts) = actor(Origin::plain());
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     play_through("terminate", &proxy, &parts, |proxy| {
@@ -183,7 +183,7 @@ fn any_schedule_delivers_what_was_sent_or_its_beginning_in_terminate() {
 }
 
 #[test]
-fn any_schedule_delivers_what_was_sent_or_its_beginning_in_reencrypt() {
+fn any_schedule_delivers_all_bytes_or_a_prefix_in_reencrypt() {
     let (origin, parts) = actor(Origin::sealed());
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     play_through("reencrypt", &proxy, &parts, |proxy| {
@@ -192,7 +192,7 @@ fn any_schedule_delivers_what_was_sent_or_its_beginning_in_reencrypt() {
 }
 
 #[test]
-fn any_schedule_delivers_what_was_sent_or_its_beginning_in_passthrough() {
+fn any_schedule_delivers_all_bytes_or_a_prefix_in_passthrough() {
     let (origin, parts) = actor(Origin::sealed());
     let proxy = Proxy::builder().passthrough("origin.test", &origin).start();
     play_through("passthrough", &proxy, &parts, |proxy| {
@@ -202,14 +202,14 @@ fn any_schedule_delivers_what_was_sent_or_its_beginning_in_passthrough() {
 
 /// Plain on both sides: copied at first, spliced once a stream is in bulk.
 #[test]
-fn any_schedule_delivers_what_was_sent_or_its_beginning_in_forward() {
+fn any_schedule_delivers_all_bytes_or_a_prefix_in_forward() {
     let (origin, parts) = actor(Origin::plain());
     let proxy = Proxy::builder().forward(&origin).start();
     play_through("forward", &proxy, &parts, |proxy| proxy.dial("forward"));
 }
 
 #[test]
-fn any_schedule_delivers_what_was_sent_or_its_beginning_in_originate() {
+fn any_schedule_delivers_all_bytes_or_a_prefix_in_originate() {
     let (origin, parts) = actor(Origin::sealed());
     let proxy = Proxy::builder().originate(&origin).start();
     play_through("originate", &proxy, &parts, |proxy| proxy.dial("originate"));

@@ -140,7 +140,7 @@ fn truncate(client: &Stream) {
 }
 
 #[test]
-fn a_stream_that_its_origin_reset_does_not_look_finished_when_the_process_stops() {
+fn a_stream_reset_by_its_origin_does_not_look_complete_when_the_process_stops() {
     let origin = NarrowOrigin::new();
     let mut proxy = Proxy::builder().forward(&origin.address).start();
     let client = cut_by_its_origin(&proxy, &origin);
@@ -154,7 +154,7 @@ fn a_stream_that_its_origin_reset_does_not_look_finished_when_the_process_stops(
 }
 
 #[test]
-fn a_stream_that_its_client_truncated_does_not_look_finished_when_the_process_stops() {
+fn a_stream_truncated_by_its_client_does_not_look_complete_when_the_process_stops() {
     let origin = NarrowOrigin::new();
     let mut proxy = Proxy::builder()
         .terminate("a.test", &origin.address)
@@ -170,7 +170,7 @@ fn a_stream_that_its_client_truncated_does_not_look_finished_when_the_process_st
 }
 
 #[test]
-fn a_teardown_is_over_with_the_lifetime_even_without_a_limit_for_half_closes() {
+fn a_teardown_ends_with_the_lifetime_even_without_half_close() {
     let origin = NarrowOrigin::new();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin.address)
@@ -191,7 +191,7 @@ fn a_teardown_is_over_with_the_lifetime_even_without_a_limit_for_half_closes() {
 }
 
 #[test]
-fn a_peer_that_has_itself_reset_is_not_waited_for() {
+fn the_final_flush_does_not_wait_for_a_peer_that_reset() {
     let origin = NarrowOrigin::new();
     let proxy = Proxy::builder()
         .forward(&origin.address)
@@ -237,7 +237,7 @@ fn a_draining_process_refuses_new_connections_and_leaves_its_port_to_a_successor
 }
 
 #[test]
-fn a_draining_process_takes_its_unix_socket_away_and_spares_its_successors() {
+fn a_draining_process_removes_its_own_unix_socket_and_not_its_successors() {
     let origin = Origin::echo();
     let directory = Directory::new();
     let path = directory.join("edge.sock");
@@ -259,7 +259,7 @@ fn a_draining_process_takes_its_unix_socket_away_and_spares_its_successors() {
 }
 
 #[test]
-fn origins_that_never_answer_do_not_keep_other_clients_from_their_handshakes() {
+fn unresponsive_origins_do_not_use_up_handshake_permits() {
     const WAITING: usize = 6;
     let silent = Origin::plain().silent();
     let (hanging, _full) = blackhole();
@@ -292,7 +292,7 @@ fn origins_that_never_answer_do_not_keep_other_clients_from_their_handshakes() {
 }
 
 #[test]
-fn clients_that_say_nothing_on_a_tls_endpoint_do_not_keep_clients_from_a_plain_one() {
+fn silent_tls_clients_do_not_block_a_plain_endpoint() {
     const SILENT: usize = 2;
     let origin = Origin::echo();
     let proxy = Proxy::builder()
@@ -341,7 +341,7 @@ fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String>
 }
 
 #[test]
-fn the_configured_name_is_verified_where_the_clients_is_sent() {
+fn the_configured_name_is_verified_when_the_clients_name_is_sent() {
     for configured in ["origin.test", "127.0.0.1"] {
         assert_eq!(
             told_and_held_to(&[configured], configured).as_deref(),
@@ -366,7 +366,7 @@ fn forged_record() -> Vec<u8> {
 const BAD_RECORD_MAC: u8 = 20;
 
 #[test]
-fn a_forged_record_of_a_client_ends_its_connection_alone_and_with_an_alert() {
+fn a_forged_record_of_a_client_ends_only_its_connection_with_an_alert() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder().terminate("a.test", &origin).start();
     let other = proxy.client("a.test").connect();
@@ -393,7 +393,7 @@ fn a_forged_record_of_a_client_ends_its_connection_alone_and_with_an_alert() {
 }
 
 #[test]
-fn one_flipped_bit_of_a_clients_record_is_told_with_an_alert() {
+fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let place = proxy.place("edge");
@@ -428,7 +428,7 @@ fn one_flipped_bit_of_a_clients_record_is_told_with_an_alert() {
 }
 
 #[test]
-fn a_forged_record_of_an_origin_ends_its_connection_alone_and_with_an_alert() {
+fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
     for origin in [Origin::sealed(), Origin::sealed().tls12()] {
         let (tell, told) = std::sync::mpsc::channel();
         let tell = std::sync::Mutex::new(tell);
@@ -456,7 +456,7 @@ fn a_forged_record_of_an_origin_ends_its_connection_alone_and_with_an_alert() {
 }
 
 #[test]
-fn an_origin_is_told_why_its_certificate_was_refused() {
+fn an_origin_gets_the_alert_for_its_rejected_certificate() {
     const UNKNOWN_CA: u8 = 48;
     let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
     for origin in [Origin::tls(&stranger), Origin::tls(&stranger).tls12()] {
@@ -475,7 +475,7 @@ fn an_origin_is_told_why_its_certificate_was_refused() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_waited_for_once_and_then_by_nobody() {
+fn a_name_that_does_not_resolve_is_waited_for_only_once() {
     let proxy = Proxy::builder().forward(&"nowhere.invalid:80").start();
     proxy.log_line(|line| line.contains("cannot be resolved"));
     let start = Instant::now();
@@ -496,7 +496,7 @@ fn a_name_that_does_not_resolve_is_waited_for_once_and_then_by_nobody() {
 const UNREAD: usize = 18_000;
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_neither_clients_nor_the_end() {
+fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     let directory = Directory::new();
     let fifo = directory.join("access.fifo");
     output("mkfifo", &[&fifo], "").must_exit_with(0);
@@ -681,7 +681,7 @@ fn events(configured: &str) -> Vec<String> {
 }
 
 #[test]
-fn only_the_events_that_are_asked_for_are_recorded() {
+fn only_the_configured_events_are_recorded() {
     assert_eq!(events("[open]"), ["open"]);
     assert_eq!(events("[open, close]"), ["open", "close"]);
     // A record that can be of one kind alone does not say which.

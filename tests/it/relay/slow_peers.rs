@@ -100,7 +100,7 @@ fn promise_7_idle_connections_hold_no_buffers() {
 }
 
 #[test]
-fn a_slow_reader_does_not_hold_up_the_others() {
+fn a_slow_reader_does_not_delay_other_connections() {
     let flooding = Origin::plain().serve(flood);
     let echoing = Origin::echo();
     let proxy = Proxy::builder()
@@ -118,7 +118,7 @@ fn a_slow_reader_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_busy_connection_does_not_starve_the_others_of_its_worker() {
+fn a_busy_connection_does_not_starve_others_on_its_worker() {
     let flooding =
         Origin::plain().serve(|stream| while stream.try_send(vec![1; 1 << 20]).is_ok() {});
     let echoing = Origin::echo();
@@ -139,7 +139,7 @@ fn a_busy_connection_does_not_starve_the_others_of_its_worker() {
 }
 
 #[test]
-fn a_reset_waits_for_a_slow_reader_to_take_what_came_before() {
+fn a_reset_waits_until_a_slow_reader_has_the_bytes_before_it() {
     let origin = Origin::sealed().serve(|stream| {
         stream.send(noise(2 << 20, 8));
         // Cut without close_notify.
@@ -163,7 +163,7 @@ fn a_reset_waits_for_a_slow_reader_to_take_what_came_before() {
 }
 
 #[test]
-fn a_reset_does_not_wait_for_a_reader_that_has_left() {
+fn a_reset_does_not_wait_for_a_reader_that_is_gone() {
     let (now, told) = std::sync::mpsc::channel::<()>();
     let told = std::sync::Mutex::new(told);
     let origin = Origin::plain().serve(move |stream| {
@@ -237,7 +237,7 @@ fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
 }
 
 #[test]
-fn a_size_that_the_kernel_does_not_allow_is_told() {
+fn a_buffer_size_that_the_kernel_caps_is_a_warning() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)

@@ -24,7 +24,7 @@ fn small_records_cross(proxy: &Proxy, client: &Stream) {
 }
 
 #[test]
-fn records_of_one_byte_between_key_updates_cross_whole() {
+fn one_byte_records_between_key_updates_arrive_complete() {
     let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
@@ -66,7 +66,7 @@ fn answered_during(flood: impl FnOnce(&Stream) -> Vec<u8>, data: usize) -> usize
 }
 
 #[test]
-fn records_of_one_byte_hold_up_nobody_else() {
+fn one_byte_records_do_not_delay_other_connections() {
     let data = noise(200_000, 1);
     let answered = answered_during(|busy| busy.records(&data, 1), data.len());
     assert!(
@@ -76,7 +76,7 @@ fn records_of_one_byte_hold_up_nobody_else() {
 }
 
 #[test]
-fn key_updates_hold_up_nobody_else() {
+fn key_updates_do_not_delay_other_connections() {
     let flood = |busy: &Stream| {
         let mut wire = Vec::new();
         for _ in 0..1000 {
