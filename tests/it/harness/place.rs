@@ -84,8 +84,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// A port reserved by a bound socket that does not listen: the kernel assigns it to no other socket, a program
-/// can still listen on it (both set SO_REUSEADDR), and until then connections are refused.
+/// A port reserved by a bound socket that does not listen: the kernel assigns it to no other socket, a
+/// program can still listen on it (both set SO_REUSEADDR), and until then connections are refused.
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,

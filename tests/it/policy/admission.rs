@@ -1,4 +1,4 @@
-//! Clients that say nothing, or half of what they have to say, keep nobody out.
+//! Admission: clients that are silent or slow in their setup do not keep others out.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use crate::harness::{
 
 const SILENT: usize = 6;
 
-/// A record of a handshake that says to be 16 000 bytes long, and has more of them than a ClientHello or
-/// the end of a handshake needs.
+/// Part of a handshake record with a stated length of 16 000 bytes, longer than a ClientHello or the end of a
+/// handshake.
 fn half_a_large_record() -> Vec<u8> {
     let mut record = vec![23, 3, 3];
     record.extend(16_000_u16.to_be_bytes());
@@ -32,7 +32,7 @@ fn dial_from(source: &str, place: &Place) -> Stream {
     Stream::tcp(socket.into())
 }
 
-/// A client whose ClientHello is sent, and that can go on.
+/// A client that has sent its ClientHello and can continue its handshake.
 struct Paused {
     conn: ClientConnection,
     stream: Stream,
@@ -99,7 +99,7 @@ fn at_the_connection_limit_the_oldest_silent_connection_is_dropped() {
         .admin()
         .start();
     let live = proxy.client("a.test").connect();
-    live.must_echo(b"somebody's");
+    live.must_echo(b"established");
     let dialled = |count: f64| {
         let stream = proxy.dial("edge");
         eventually("it is accepted", || {
@@ -114,7 +114,7 @@ fn at_the_connection_limit_the_oldest_silent_connection_is_dropped() {
     let record = proxy.outcome_of(&oldest);
     record.must_be("probe_dropped").must_have("stage", "hello");
     record.must_have("fault", "policy");
-    live.must_echo(b"and nobody else's");
+    live.must_echo(b"and still established");
     has_no_records(&proxy);
     proxy.client("a.test").connect().must_echo(b"the next");
     proxy.outcome_of(&younger).must_be("probe_dropped");
@@ -139,7 +139,7 @@ fn connections_with_half_a_proxy_header_or_hello_are_dropped_too() {
     let record = proxy.outcome_at("edge", half_header.local());
     record.must_be("probe_dropped");
     record.must_have("stage", "proxy_header");
-    // It has no need of a header.
+    // This endpoint requires no PROXY header.
     let client = dial_from("127.0.0.2", proxy.place("edge"));
     Paused::new(&proxy, client).go_on().must_echo(b"at once");
     assert_eq!(half_hello.receive_to_end().1, End::Reset);
@@ -266,7 +266,7 @@ fn a_client_without_a_permit_and_a_slow_client_have_different_reasons() {
         .must_have("stage", "client_tls")
         .must_have("fault", "policy");
     assert_eq!(active(&proxy, "waiting"), 0.0);
-    // What is not ours to do needs no permit.
+    // Passthrough performs no handshake, so it needs no permit.
     let passed = Client::new(proxy.place("other"), "a.test").connect();
     passed.must_echo(b"at once");
 }
@@ -288,7 +288,7 @@ fn rejected_clients_that_linger_are_dropped_too() {
             stream
         })
         .collect();
-    // Each of them may take a second to read why.
+    // Each of them may linger for a second to read its alert.
     let took = start.elapsed();
     assert!(took < Duration::from_secs(REFUSED as u64 / 2), "{took:?}");
     drop(lingering);

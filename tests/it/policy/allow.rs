@@ -1,4 +1,4 @@
-//! Allow rules: each kind admits whom it names and nobody else.
+//! Allow rules: each kind admits matching clients only.
 
 use std::net::IpAddr;
 
@@ -50,7 +50,7 @@ fn fingerprint(of: &[u8]) -> String {
         .join(":")
 }
 
-/// Rules, with some whom they admit and some whom they do not.
+/// Rules, with clients that match and clients that do not.
 fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
     let unit = |unit: &str| holder(vec![], &[(DnType::OrganizationalUnitName, unit)]);
     let named = |name: &str| holder(vec![], &[(DnType::CommonName, name)]);

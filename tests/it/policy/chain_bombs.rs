@@ -1,4 +1,4 @@
-//! Client certificates that are meant to cost: each is refused for a bounded price.
+//! Client chains that are expensive to verify: each is rejected at bounded cost.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use rustls::version;
 
 use crate::harness::{Authority, Cut, End, Identity, Leaf, Origin, Proxy, Wire, WireName, pki};
 
-/// How often each bomb is thrown.
+/// How often each chain is sent.
 const TIMES: u32 = 20;
 
-/// What one refused handshake may cost on a processor, in a build without optimisation.
+/// The most CPU time of one rejected handshake, in a build without optimisation.
 const COST_MAX: Duration = Duration::from_millis(100);
 
-/// What may be kept in memory after all of them.
+/// The most memory that may remain in use after all of them.
 const MEMORY_SLACK: usize = 16 << 20;
 
-/// An RSA key that nobody has, of whatever size. Its signatures are noise.
+/// An RSA key of any size, without a private key. Its signatures are noise.
 struct Pretended {
     public: Vec<u8>,
     bits: usize,
@@ -78,7 +78,7 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
-/// A leaf below so many authorities with huge keys, the first of which our own has signed.
+/// A leaf below this many CAs with huge keys; our own CA has signed the first.
 fn huge_keys(bits: usize) -> Identity {
     let pretended = Pretended::new(bits);
     let params = authority("Huge");
@@ -96,7 +96,7 @@ fn huge_keys(bits: usize) -> Identity {
     }
 }
 
-/// A leaf below a chain of so many authorities.
+/// A leaf below a chain of this many CAs.
 fn deep(len: u64) -> Identity {
     let mut chain = vec![pki().clients.subordinate("Level 0", 1)];
     for level in 1..len {
@@ -108,7 +108,7 @@ fn deep(len: u64) -> Identity {
     leaf.below(&chain.iter().collect::<Vec<_>>())
 }
 
-/// A leaf among authorities that all have one name, sign each other, and have all other keys.
+/// A leaf among CAs that share one name, sign each other, and all have different keys.
 fn crossed(len: u64) -> Identity {
     let maze: Vec<_> = (0..len).map(|_| Authority::new("Maze")).collect();
     let last = Authority::new("Maze");
@@ -117,7 +117,7 @@ fn crossed(len: u64) -> Identity {
         .below(&crossed.iter().collect::<Vec<_>>())
 }
 
-/// The same, with some that claim to be signed by whom the proxy trusts: then signatures are checked.
+/// The same, with some that name a trusted CA as their issuer, so that signatures are verified.
 fn claiming() -> Identity {
     let namesake = Authority::new("Client CA");
     let maze = Authority::new("Maze");
@@ -127,7 +127,7 @@ fn claiming() -> Identity {
         .below(&chain.iter().collect::<Vec<_>>())
 }
 
-/// A leaf with so many names.
+/// A leaf with this many names.
 fn many_names(count: usize) -> Identity {
     let leaf = Leaf::client("mallory").shaped(|params| {
         params.subject_alt_names = (0..count)

@@ -1,4 +1,4 @@
-//! Chains of clients and origins: what counts of all that a peer sends, and what is said of the rest.
+//! Chains of clients and origins: which of the sent certificates count.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
@@ -34,7 +34,7 @@ fn certificates_outside_the_path_make_no_difference() {
         [
             among(leaf, ca, &[], &strangers),
             among(leaf, ca, &strangers, &[]),
-            // The authority itself, and one of the intermediate's name that did not sign the leaf.
+            // The CA itself, and one with the intermediate's name that did not sign the leaf.
             among(
                 leaf,
                 ca,
@@ -102,7 +102,7 @@ fn a_path_of_six_intermediates_is_accepted_and_one_of_seven_is_not() {
     assert!(record.text("detail").contains("more than 6 intermediates"));
 }
 
-/// What `openssl req -x509` makes: a CA that signed itself and has server names.
+/// A certificate as `openssl req -x509` makes it: a self-signed CA with server names.
 fn selfsigned(name: &str, days: i64) -> Identity {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! Client certificates: who is let in, and what the others are told.
+//! Client certificates: which clients are admitted, and the alert and reason for the others.
 
 use crate::harness::{Client, End, Identity, Leaf, Origin, Proxy, Record, pki};
 
@@ -128,7 +128,7 @@ fn refuses_every_bad_one(policy: &str) {
                 .must_have("fault", "client");
             assert_eq!(
                 record["client_cert"]["subject"], "CN=alice",
-                "the log says who it was"
+                "the log names the subject"
             );
             assert!(!record.has("origin"), "{record:?}");
         }
@@ -158,7 +158,7 @@ fn promise_1_data_sent_before_verification_never_reaches_the_origin() {
         proxy.client("a.test"),
         proxy.client("a.test").certificate(&expired),
     ] {
-        // In TLS 1.3 the client may send before the server has judged it.
+        // In TLS 1.3 the client may send before the server has verified it.
         let stream = client.tls13().connect();
         let _ = stream.try_send(b"GET /secret HTTP/1.1\r\n\r\n");
         assert!(matches!(stream.receive_to_end().1, End::Alert(_)));
@@ -281,8 +281,8 @@ fn a_certificate_without_proof_of_its_key_is_rejected() {
         .on_tls(REQUIRED)
         .start();
     let alice = pki().client("alice");
-    // Whoever shows it must prove that it is theirs. rustls checks that the two belong together only
-    // where it can tell, so the wrong proof is forged from the same kind of key.
+    // A client must prove possession of the key. rustls checks that certificate and key match only for some
+    // kinds of keys, so the proof is made with another key of the same kind.
     let config = client_with_wrong_key(&alice, &pki().client("eve"));
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let client = proxy.client("a.test").version(version);
@@ -299,7 +299,7 @@ fn a_certificate_without_proof_of_its_key_is_rejected() {
 }
 
 fn client_with_wrong_key(
-    shown: &Identity,
+    sent: &Identity,
     signing: &Identity,
 ) -> std::sync::Arc<dyn rustls::client::ResolvesClientCert> {
     use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -308,8 +308,5 @@ fn client_with_wrong_key(
         .key_provider
         .load_private_key(signing.private_key())
         .unwrap();
-    std::sync::Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-        shown.chain(),
-        key,
-    )))
+    std::sync::Arc::new(SingleCertAndKey::from(CertifiedKey::new(sent.chain(), key)))
 }

@@ -1,6 +1,5 @@
-//! Every form of a server name, on every endpoint, in every version, however the session began, however
-//! the hello was cut, with every kind of certificate: always the route that the name chose, and its
-//! verdict.
+//! Every form of a server name, on every endpoint, in every version, for new and resumed sessions, for every
+//! fragmentation of the hello, with every kind of certificate: the route chosen by the name always decides.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,7 +16,7 @@ use crate::harness::{
 const DATA: &[u8] = b"let in";
 const NO_SUCH_NAME: u8 = 112;
 
-/// The forms in which a name goes over the wire, and the route that each is for.
+/// The forms of a name on the wire, and the route of each.
 const NAMES: [(Option<&str>, Named); 8] = [
     (Some("a.test"), Named::Exact),
     (Some("A.TEST"), Named::Exact),
@@ -44,8 +43,7 @@ enum Auth {
     Required,
 }
 
-/// An endpoint: its name, its mode, and what it demands for an exact name, a wildcard's, and by
-/// default.
+/// An endpoint: its name, mode, and client auth for an exact name, a wildcard and the default route.
 struct Shape {
     name: &'static str,
     mode: &'static str,
@@ -81,11 +79,11 @@ const ENDPOINTS: [Shape; 8] = {
     ]
 };
 
-/// Where sessions come from that are worth nothing elsewhere: everybody is let in.
+/// The donor of sessions that are valid on no other endpoint: it admits every client.
 const DONOR: Shape = shape("donor", Auth::Off, Auth::Off, Some(Auth::Off));
 
 impl Shape {
-    /// The route for a name and what it demands, if there is one.
+    /// The route for a name and its client auth, if any.
     fn route(&self, named: Named) -> Option<(&'static str, Auth)> {
         match named {
             Named::Exact => Some(("a.test", self.exact)),
@@ -95,7 +93,7 @@ impl Shape {
     }
 }
 
-/// The states of a client's certificate; the reason and the alert where it is looked at and refused.
+/// The states of a client certificate, with the reason and alert of a rejection.
 const STATES: [(&str, Option<(&str, u8)>); 8] = [
     ("none", Some(("client_cert_missing", 116))),
     ("good", None),
@@ -125,7 +123,7 @@ fn certificate(state: &str) -> Option<Identity> {
     })
 }
 
-/// The reason and the alert by which a client is refused, or none when it comes in.
+/// The reason and alert of a rejection; `None` if the client is admitted.
 fn verdict(
     route: Option<(&str, Auth)>,
     named: Named,
@@ -150,7 +148,7 @@ fn verdict(
 enum Start {
     /// Without a session.
     Full,
-    /// With a ticket of the same route, if there can be one; else of the donor.
+    /// With a ticket of the same route if it issues one, else of the donor.
     Ticket,
     /// With a session id, likewise.
     Id,
@@ -211,7 +209,7 @@ fn block(auth: Auth) -> String {
     )
 }
 
-/// What is counted over all cells.
+/// Counts over all cells.
 #[derive(Default)]
 struct Counts {
     cells: AtomicUsize,
@@ -259,7 +257,7 @@ impl Group<'_> {
         }
     }
 
-    /// A client that can offer sessions of this endpoint to so many connections.
+    /// A client with sessions of this endpoint for this many connections.
     fn session(&self, shape: &Shape, start: Start, uses: usize) -> Wire {
         let memory = FrozenSessions::new();
         let kind = if start == Start::Id {
@@ -300,7 +298,7 @@ impl Group<'_> {
                 assert_eq!(stream.is_resumed(), resumes, "{}", what());
             }
             (Ok(stream), Some((_, alert))) => {
-                // What a TLS 1.3 client sends before it was judged must get nowhere.
+                // Data that a TLS 1.3 client sends before verification must reach no origin.
                 let _ = stream.try_send(DATA);
                 let (data, end) = stream.receive_to_end();
                 assert_eq!((data, end), (vec![], End::Alert(alert)), "{}", what());
@@ -327,8 +325,14 @@ impl Group<'_> {
         assert_eq!(record.number("bytes_up"), seen, "{}", what());
         if refusal.is_none() {
             assert_eq!(record["tls_resumed"], resumes, "{}", what());
-            let shown = route.is_some_and(|(_, auth)| auth != Auth::Off) && self.state.0 != "none";
-            assert_eq!(record.has("client_cert"), shown, "{}\n{record:?}", what());
+            let recorded =
+                route.is_some_and(|(_, auth)| auth != Auth::Off) && self.state.0 != "none";
+            assert_eq!(
+                record.has("client_cert"),
+                recorded,
+                "{}\n{record:?}",
+                what()
+            );
         }
         self.counts.cells.fetch_add(1, Ordering::Relaxed);
         self.counts
@@ -403,7 +407,7 @@ fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
     for (reason, count) in counts.reasons.lock().unwrap().iter() {
         println!("{count:6} {reason}");
     }
-    // Whom a route refused, its origin has not seen.
+    // The origin of a route has not seen the clients that the route rejected.
     for (origin, accepted) in [(&plain, &counts.plain), (&sealed, &counts.sealed)] {
         assert_eq!(origin.accepts(), read(accepted));
         assert_eq!(origin.bytes(), (read(accepted) * DATA.len()) as u64);

@@ -1,4 +1,4 @@
-//! Who is admitted: client certificates, rules, revocation, resumption across policies.
+//! Access policy: client certificates, allow rules, revocation, admission, and resumption across policies.
 
 mod admission;
 mod allow;

@@ -1,8 +1,8 @@
-//! Policies that meet where they look apart: `check` tells.
+//! `check` warns about policies that can be bypassed: one origin or certificate under different client auth.
 
 use crate::harness::Checked;
 
-/// Two routes, each with this besides its name and mode, on two certificates if `apart`.
+/// Two routes, each with these extra keys, on two certificates if `apart`.
 fn two(first: &str, second: &str, apart: bool, upstreams: &str) -> Checked {
     let certificates = if apart {
         "{ cert: good.pem, key: good.key, names: a.test }, { name: other, cert: good.pem, key: good.key, names: x.wild.test }"
@@ -42,7 +42,7 @@ fn an_origin_with_client_auth_on_only_one_route_is_a_warning() {
         "{ name: two",
         &["reaches `127.0.0.1:9`", "the route `one` guards"],
     );
-    // One upstream is one way to meet, too, and another mode is other client auth.
+    // Sharing an upstream counts, too, and another mode is another client auth.
     let other = route(
         "x.wild.test",
         "x",

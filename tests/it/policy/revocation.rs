@@ -1,4 +1,4 @@
-//! Revocation lists of clients' issuers: what they say, and what goes where they do not answer.
+//! CRLs for client certificates: revocation, and the handling of missing, expired and invalid CRLs.
 
 use rcgen::DnValue;
 
@@ -21,7 +21,7 @@ fn revoked() -> Identity {
     pki().clients.issue(&leaf)
 }
 
-/// A route that requires certificates, with this besides `mode`.
+/// A route that requires certificates, with these extra keys.
 fn requiring(origin: &Origin, policy: &str) -> Draft {
     Proxy::builder()
         .terminate("a.test", origin)
@@ -85,7 +85,7 @@ fn crls_are_read_from_pem_der_and_several_files() {
         );
         record.must_have("fault", "client");
         assert_eq!(record["client_cert"]["subject"], "CN=mallory");
-        // What was said once is said again, and holds for nobody else.
+        // The result is the same on a second connection, and does not affect other clients.
         refuses(
             &proxy,
             &revoked(),
@@ -134,7 +134,7 @@ fn the_newest_crl_of_an_issuer_counts() {
             CERTIFICATE_REVOKED,
         );
     }
-    // A list of the same moment with a higher number is newer, too, and may take something back.
+    // A CRL of the same time with a higher number is newer, too, and may withdraw a revocation.
     let moment = List::of(&[REVOKED]).made_days_ago(1).number(9);
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: [a.crl, b.crl]")
         .file(
@@ -250,7 +250,7 @@ fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
         "client_cert_revoked",
         CERTIFICATE_REVOKED,
     );
-    // The department itself is revoked.
+    // The intermediate itself is revoked.
     let proxy = start("crl: [root.crl, department.crl]", &[99]);
     refuses(&proxy, &carol, "client_cert_revoked", CERTIFICATE_REVOKED);
     let proxy = start("crl: [root.crl, department.crl], crl_scope: leaf", &[99]);
@@ -261,7 +261,7 @@ fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
         "client_cert_revoked",
         CERTIFICATE_REVOKED,
     );
-    // No list says anything of the department's certificates, or of the department.
+    // No CRL covers the intermediate or the certificates that it issued.
     let proxy = start("crl: root.crl", &[]);
     refuses(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
     let proxy = start("crl: department.crl", &[]);
@@ -346,7 +346,7 @@ fn check_names_crls_without_effect_and_cas_without_crls() {
 
 #[test]
 fn a_version_1_crl_is_rejected_with_a_fix() {
-    // What `openssl ca -gencrl` makes unless it is told otherwise.
+    // `openssl ca -gencrl` makes this by default.
     let checked = checked("ca: client-ca.pem, crl: v1.crl")
         .with_file("ca.key", pki().clients.key_pem(), 0o600)
         .with_file("index.txt", "", 0o644)
@@ -411,7 +411,7 @@ fn a_future_crl_counts_from_its_start_and_hides_no_current_one() {
         CERTIFICATE_REVOKED,
     );
     lets_in(&proxy, &alice());
-    // Alone it is no list: not even where unknown ones are allowed, as this one is known.
+    // Alone it denies, even with `crl_unknown: allow`, because a CRL of the issuer is known.
     for unknown in ["deny", "allow"] {
         let policy = format!("ca: client-ca.pem, crl: future.crl, crl_unknown: {unknown}");
         let proxy = requiring(&origin, &policy)

@@ -1,4 +1,4 @@
-//! Bytes arrive as they were sent, in every mode, both ways at once.
+//! Data arrives unchanged in every mode, in both directions at once.
 
 use std::thread;
 
@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use crate::harness::{End, Origin, PATIENCE, Proxy, Report, Stream, noise, pki};
 
-/// Both ways at once in every mode; `RESEAL_BYTES` raises it.
+/// Bytes sent in each direction in every mode; `RESEAL_BYTES` raises it.
 fn size() -> usize {
     std::env::var("RESEAL_BYTES").map_or(32 << 20, |text| text.parse().unwrap())
 }
@@ -15,7 +15,7 @@ fn sha256(data: &[u8]) -> Vec<u8> {
     digest(&SHA256, data).as_ref().to_vec()
 }
 
-/// Sends `size` bytes of its own from the first moment on, and then the hash of what it received.
+/// Sends `size` bytes from the start, and then the hash of the bytes it received.
 fn full_duplex(stream: &Stream) {
     let sender = stream.clone();
     let sending = thread::spawn(move || sender.send(noise(size(), 2)));
@@ -89,7 +89,7 @@ fn large_bodies_cross_both_ways_at_once_in_originate() {
     both_ways_at_once(&proxy, proxy.dial("originate"));
 }
 
-/// A proxy with all five modes in front of echoes, and a client of each.
+/// A proxy with all five modes in front of echo origins, and a client of each.
 fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
     let proxy = Proxy::builder()
         .terminate("t.test", plain)
@@ -108,13 +108,13 @@ fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, 
     (proxy, clients)
 }
 
-/// How much each mode carries each way when all do at once; `RESEAL_STREAM_BYTES` raises it.
+/// Bytes that each mode carries in each direction while all run; `RESEAL_STREAM_BYTES` raises it.
 fn stream_size() -> usize {
     std::env::var("RESEAL_STREAM_BYTES").map_or(32 << 20, |text| text.parse().unwrap())
 }
 
-/// Sends a long stream to an echo while it comes back, and compares the two by their hashes: no side
-/// holds more than a block of it.
+/// Sends a long stream to an echo origin while it reads the echo, and compares their hashes, so that neither
+/// side needs more than a block in memory.
 #[track_caller]
 fn comes_back_whole(mode: &str, client: &Stream) {
     let blocks = stream_size() >> 20;
@@ -210,7 +210,7 @@ fn data_that_follows_the_last_handshake_flight_at_once_is_not_lost() {
         let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
         let config = proxy.client("a.test").tls13().config();
         let mut conn = rustls::ClientConnection::new(config, name).unwrap();
-        // Buffered until the handshake is done, then sent behind it.
+        // Buffered until the handshake is done, then sent.
         std::io::Write::write_all(&mut conn.writer(), b"early bird").unwrap();
         let stream = proxy.dial("edge").handshake(conn.into()).unwrap();
         assert_eq!(stream.receive(10), b"early bird");

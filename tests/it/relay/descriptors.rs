@@ -1,4 +1,4 @@
-//! Out of descriptors: nothing spins, nothing established is lost, and it passes.
+//! Descriptor exhaustion: no thread spins, established connections continue, and the process recovers.
 
 use std::collections::HashSet;
 use std::net::TcpStream;
@@ -8,8 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::harness::{Checked, End, Origin, Proxy, Stream, becomes_true, finish_under};
 
-/// Takes all descriptors away from a running process but those it uses and a few more: as if the
-/// machine had run out of them.
+/// Lowers the descriptor limit of a running process to those it uses and a few more.
 fn starve(proxy: &Proxy, more: usize) {
     proxy.usage_at_rest();
     let used: HashSet<u64> = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid()))
@@ -24,7 +23,7 @@ fn starve(proxy: &Proxy, more: usize) {
                 .unwrap()
         })
         .collect();
-    // The limit is on their numbers, and there may be gaps.
+    // The limit applies to descriptor numbers, which may have gaps.
     let limit = (0..).filter(|number| !used.contains(number)).nth(more);
     let few = Rlimit {
         current: limit,
@@ -53,7 +52,7 @@ fn recovers(proxy: &Proxy) {
     assert!(served, "it never recovered");
 }
 
-/// How often the log warns or complains.
+/// The number of warnings and errors in the log.
 fn complaints(proxy: &Proxy) -> usize {
     let bad = |line: &&String| line.contains("\"warn\"") || line.contains("\"error\"");
     proxy.log().iter().filter(bad).count()
@@ -86,10 +85,10 @@ fn promise_8_without_descriptors_no_thread_spins_and_connections_continue() {
         used < Duration::from_millis(600),
         "{used:?} of processor time in 2 s"
     );
-    // One complaint for each worker, and none again for five seconds.
+    // One message per worker in five seconds.
     assert!(complaints(&proxy) <= 4, "{}", proxy.log().join("\n"));
 
-    // Two of four leave, and with them four descriptors.
+    // Two of four connections end, which frees four descriptors.
     let mut established = established;
     established.truncate(2);
     drop(crowd);
@@ -132,7 +131,7 @@ fn a_client_without_a_descriptor_is_reset() {
         .start();
     proxy.dial("forward").must_echo(b"its workers have started");
     proxy.outcome();
-    // Enough to accept it with, and not to dial.
+    // Enough descriptors to accept, but not to connect.
     starve(&proxy, 1);
     let client = proxy.dial("forward");
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
@@ -232,7 +231,7 @@ fn connections_beyond_the_limit_wait_in_the_accept_queue() {
     second.must_echo(b"x");
     let third = proxy.dial("forward");
     third.send(b"waiting");
-    // Nothing tells that somebody waits; that the origin is not dialled is what can be seen.
+    // A waiting client is not visible; but no connection to the origin is made for it.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(origin.accepts(), 2);
     first.end();

@@ -1,4 +1,4 @@
-//! Ends: passed on as what they were, in both directions, after everything before them.
+//! Ends of streams: each is passed on as what it was, in both directions, after all data before it.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::harness::{End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise};
 
-/// Longer than the kernel's buffers, so that something is always in flight when the end comes.
+/// More bytes than the kernel's buffers hold, so that data is in flight when the end comes.
 const MUCH: usize = 3 << 20;
 
 /// A proxy of every mode in front of these origins, and a client of each.
@@ -60,23 +60,23 @@ fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
 
 #[test]
 fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
-    for seal in [false, true] {
-        let (tell, reports) = channel();
-        let tell = Mutex::new(tell);
+    for with_tls in [false, true] {
+        let (sender, reports) = channel();
+        let sender = Mutex::new(sender);
         let serve = move |stream: Stream| {
             stream.send(b"that is all from me");
             stream.end();
             let (data, end) = stream.receive_to_end();
-            let _ = tell.lock().unwrap().send(Report { data, end });
+            let _ = sender.lock().unwrap().send(Report { data, end });
         };
-        let draft = if seal {
+        let draft = if with_tls {
             Origin::sealed()
         } else {
             Origin::plain()
         };
         let origin = draft.serve(serve);
         let builder = Proxy::builder();
-        let builder = match seal {
+        let builder = match with_tls {
             true => builder
                 .reencrypt("a.test", &origin)
                 .passthrough("origin.test", &origin)
@@ -84,7 +84,7 @@ fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
             false => builder.terminate("a.test", &origin).forward(&origin),
         };
         let proxy = builder.start();
-        let clients = match seal {
+        let clients = match with_tls {
             true => vec![
                 proxy.client("a.test").connect(),
                 proxy.client("origin.test").connect(),
@@ -211,7 +211,7 @@ fn an_incomplete_record_at_the_end_is_a_truncation() {
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
     client.send(b"whole");
-    // The header of a record of 100 bytes, and a few of them.
+    // The header of a record of 100 bytes, and only some of its payload.
     client.write_raw(b"\x17\x03\x03\x00\x64abc").unwrap();
     client.fin();
     let report = next(&reports);
@@ -269,7 +269,8 @@ fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
             "{mode}"
         );
         let record = proxy.outcome_from(address);
-        // Who has had an answer may go with a word; on a passthrough the origin's handshake is one.
+        // After an answer a short final message is no fault; in passthrough the origin's handshake is an
+        // answer.
         let fault = if mode == "passthrough" { "" } else { "client" };
         record
             .must_be("client_reset")
@@ -317,17 +318,17 @@ fn a_unix_origin_is_closed_when_its_client_aborts_as_unix_sockets_have_no_reset(
     proxy.outcome_of(&client).must_be("client_truncated");
 }
 
-/// What nobody can have sealed.
+/// A record that fails authentication.
 const CORRUPT: &[u8] = b"\x17\x03\x03\x00\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
-/// An origin that greets, so that the relay is known to have begun, and reports what then comes.
+/// An origin that sends a greeting, so that the relay has begun, and reports the bytes it then receives.
 fn greeting(draft: Draft) -> (Origin, Receiver<Report>) {
-    let (tell, reports) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, reports) = channel();
+    let sender = Mutex::new(sender);
     let origin = draft.serve(move |stream| {
         stream.send(b"ready");
         let (data, end) = stream.receive_to_end();
-        let _ = tell.lock().unwrap().send(Report { data, end });
+        let _ = sender.lock().unwrap().send(Report { data, end });
     });
     (origin, reports)
 }
@@ -363,13 +364,13 @@ fn a_corrupt_record_of_the_client_resets_the_origin_and_alerts_the_client() {
 
 #[test]
 fn a_corrupt_record_of_the_origin_resets_the_client_and_alerts_the_origin() {
-    let (tell, ends) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, ends) = channel();
+    let sender = Mutex::new(sender);
     let origin = Origin::sealed().serve(move |stream| {
         stream.receive(2);
         stream.send(b"good so far");
         let _ = stream.write_raw(CORRUPT);
-        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+        let _ = sender.lock().unwrap().send(stream.receive_to_end().1);
     });
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
@@ -388,7 +389,7 @@ fn a_corrupt_record_of_the_origin_resets_the_client_and_alerts_the_origin() {
         .must_have("stage", "relay");
 }
 
-/// Takes so much, slowly: what the kernel has for it lasts longer than any limit of these tests.
+/// Reads this many bytes slowly: the data in the kernel lasts longer than any limit of these tests.
 fn read_slowly(client: &Stream, len: usize) -> Vec<u8> {
     let mut data = Vec::new();
     while data.len() < len {
@@ -456,7 +457,7 @@ fn a_drain_does_not_treat_a_slow_reader_as_idle() {
     proxy.outcome_of(&client).must_be("drain");
 }
 
-/// Both sides have something at the same moment: nothing may be sealed for the one that broke TLS.
+/// Both sides send at once: no record may be encrypted for the side that violated TLS.
 #[test]
 fn a_client_that_violates_tls_while_its_origin_sends_gets_an_alert() {
     const BAD_RECORD_MAC: u8 = 20;

@@ -1,4 +1,4 @@
-//! Thousands of connections leave nothing behind.
+//! Leaks: after thousands of connections the process uses no more memory and descriptors.
 
 use crate::harness::{End, Origin, Proxy, Stream, Usage, eventually};
 
@@ -7,7 +7,7 @@ fn rounds() -> usize {
     std::env::var("RESEAL_SOAK").map_or(2000, |text| text.parse().unwrap())
 }
 
-/// What a process may hold more of than before: the allocator gives memory back when it likes.
+/// Memory that may remain in use: the allocator does not return all of it to the kernel.
 const MEMORY_SLACK: usize = 6 << 20;
 
 #[track_caller]
@@ -17,7 +17,7 @@ fn exchange(stream: &Stream) {
     assert_eq!(stream.receive_to_end(), (vec![], End::Clean));
 }
 
-/// What the proxy holds once it has recorded so many connections.
+/// The usage of the proxy once it has recorded this many connections.
 fn at_rest(proxy: &Proxy, connections: usize) -> Usage {
     for record in proxy.outcomes(connections) {
         record.must_be("ok");

@@ -1,11 +1,12 @@
-//! Bytes in every mode: delivery, ends, half-close, limits, slow and stubborn peers.
+//! The relay in every mode: delivery, ends, half-close, limits, slow and misbehaving peers.
 
+mod abort_faults;
 mod bytes;
-mod cut_faults;
 mod descriptors;
-mod ends;
+mod fairness;
 mod half_close;
 mod leaks;
+mod limits;
 mod modes;
 mod modes_alpn;
 mod modes_names;
@@ -13,4 +14,3 @@ mod panics;
 mod random_schedules;
 mod robustness;
 mod slow_peers;
-mod turns;

@@ -1,4 +1,4 @@
-//! The five modes carry bytes, beside each other and over every kind of socket.
+//! The five modes relay data, together in one process and over every kind of socket.
 
 use crate::harness::{Client, End, Origin, Proxy, Stream, noise, pki};
 

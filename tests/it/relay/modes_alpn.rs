@@ -1,4 +1,4 @@
-//! Application protocols: what is offered, what is chosen, and what the origin is told.
+//! ALPN: matching, negotiation with the client, and the offer to the origin.
 
 use crate::harness::{End, ForgedHello, Origin, Proxy, pki};
 

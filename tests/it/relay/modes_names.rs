@@ -1,12 +1,12 @@
-//! Which name gets which route and which certificate.
+//! Server names: the choice of route and certificate.
 
 use crate::harness::{End, ForgedHello, Leaf, Origin, Proxy, Record, Stream, pki};
 
 const UNRECOGNIZED_NAME: u8 = 112;
-/// What a fatal alert looks like on the wire before anything is encrypted.
+/// An unencrypted fatal alert as on the wire.
 const UNRECOGNIZED_NAME_RECORD: [u8; 7] = [21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME];
 
-/// What the proxy answers to these bytes, up to its end, and the record of it.
+/// The answer of the proxy to these bytes up to its end, and the record.
 #[track_caller]
 fn answer(proxy: &Proxy, bytes: &[u8]) -> (Vec<u8>, Record) {
     let client = proxy.dial("edge");
@@ -16,7 +16,7 @@ fn answer(proxy: &Proxy, bytes: &[u8]) -> (Vec<u8>, Record) {
     (data, proxy.outcome_of(&client))
 }
 
-/// Sends a forged hello, waits for a ServerHello, and goes away.
+/// Sends a forged hello, waits for a ServerHello and closes.
 #[track_caller]
 fn is_served(proxy: &Proxy, hello: &ForgedHello) -> Record {
     let client = proxy.dial("edge");
@@ -173,9 +173,12 @@ fn each_name_gets_its_own_certificate() {
         .identity(&wildcard)
         .identity(&exact)
         .start();
-    let shown = |sni: &str| proxy.client(sni).connect().peer_certificate();
-    assert_eq!(shown("x.wild.test"), Some(exact.chain()[0].to_vec()));
-    assert_eq!(shown("y.wild.test"), Some(wildcard.chain()[0].to_vec()));
+    let certificate = |sni: &str| proxy.client(sni).connect().peer_certificate();
+    assert_eq!(certificate("x.wild.test"), Some(exact.chain()[0].to_vec()));
+    assert_eq!(
+        certificate("y.wild.test"),
+        Some(wildcard.chain()[0].to_vec())
+    );
 }
 
 #[test]
@@ -192,14 +195,14 @@ fn rsa_or_ecdsa_is_chosen_by_the_clients_signature_schemes() {
         proxy.client("a.test").tls12(),
         proxy.client("a.test").tls13(),
     ] {
-        let shown = client.connect().peer_certificate();
+        let certificate = client.connect().peer_certificate();
         assert_eq!(
-            shown,
+            certificate,
             Some(ecdsa.chain()[0].to_vec()),
             "the cheaper key is preferred"
         );
-        let shown = client.rsa_only().connect().peer_certificate();
-        assert_eq!(shown, Some(rsa.chain()[0].to_vec()));
+        let certificate = client.rsa_only().connect().peer_certificate();
+        assert_eq!(certificate, Some(rsa.chain()[0].to_vec()));
     }
 }
 
@@ -223,8 +226,8 @@ fn a_certificate_that_is_not_valid_yet_is_not_chosen_over_a_valid_one() {
         .identity(&renewal)
         .identity(&current)
         .start();
-    let shown = proxy.client("a.test").connect().peer_certificate();
-    assert_eq!(shown, Some(current.chain()[0].to_vec()));
+    let certificate = proxy.client("a.test").connect().peer_certificate();
+    assert_eq!(certificate, Some(current.chain()[0].to_vec()));
 }
 
 #[test]

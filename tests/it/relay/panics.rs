@@ -1,15 +1,15 @@
-//! Promise 6: a panic ends its connection alone, by a reset of both sides, whatever the mode.
+//! Promise 6: a panic resets both sides of its connection and affects no other, in every mode.
 
 use crate::harness::{End, Origin, Proxy, Stream, noise, pki};
 
-/// A direction of this proxy panics once it has moved this many bytes; debug builds alone have the hook.
+/// Makes a direction panic once it has moved this many bytes; only debug builds have this hook.
 const PANICS_AFTER: &str = "RESEAL_TEST_PANIC_AFTER=100000";
 
-/// Both sides of a connection that breaks the proxy are reset, and its neighbour notices nothing.
+/// A connection whose relay panics is reset, and another one continues.
 #[track_caller]
 fn a_panic_resets(proxy: &Proxy, mode: &str, connect: impl Fn() -> Stream) {
-    let neighbour = connect();
-    neighbour.must_echo(b"before");
+    let other = connect();
+    other.must_echo(b"before");
     let broken = connect();
     broken.must_echo(b"before");
     // The reset may come before everything is written.
@@ -21,10 +21,10 @@ fn a_panic_resets(proxy: &Proxy, mode: &str, connect: impl Fn() -> Stream) {
         .must_have("mode", mode)
         .must_have("stage", "relay")
         .must_have("fault", "proxy");
-    neighbour.must_echo(b"after");
-    neighbour.end();
-    assert_eq!(neighbour.receive_to_end(), (vec![], End::Clean), "{mode}");
-    proxy.outcome_of(&neighbour).must_be("ok");
+    other.must_echo(b"after");
+    other.end();
+    assert_eq!(other.receive_to_end(), (vec![], End::Clean), "{mode}");
+    proxy.outcome_of(&other).must_be("ok");
 }
 
 #[cfg_attr(

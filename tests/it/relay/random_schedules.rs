@@ -1,5 +1,5 @@
-//! Arbitrary schedules: both sides send, read slowly or fast, end or cut when the dice say so, in every
-//! mode. Whatever the order, what arrives is what was sent, or the beginning of it and a reset.
+//! Random schedules in every mode: both sides send, read slowly or fast, end or abort at random. In any
+//! order, the bytes received are those sent, or a prefix of them followed by a reset.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use crate::harness::{End, Origin, OriginDraft, PATIENCE, Proxy, Stream, noise};
 
-/// How many schedules each mode goes through; `RESEAL_SCHEDULES` raises it.
+/// How many schedules each mode runs; `RESEAL_SCHEDULES` raises it.
 fn schedules() -> u64 {
     std::env::var("RESEAL_SCHEDULES").map_or(16, |text| text.parse().unwrap())
 }
 
-/// Small messages, sizes around the edges of records and reads, and enough for a stream to be spliced.
+/// Small messages, sizes around those of records and reads, and enough for splicing.
 const SIZES: [usize; 9] = [
     1,
     100,
@@ -39,18 +39,18 @@ impl Dice {
     }
 }
 
-/// What one side did and saw.
+/// The actions of one side, and what it received.
 struct Part {
     sent: Vec<u8>,
     received: Vec<u8>,
     end: End,
-    /// It cut its connection instead of ending it.
+    /// Whether it aborted its connection instead of ending it.
     cut: bool,
-    /// Its own address, by which the log knows it.
+    /// Its local address, as in the access log.
     local: SocketAddr,
 }
 
-/// Plays one side's part, which its number decides.
+/// Plays the part of one side, which its number seeds.
 fn play(stream: Stream, number: u64) -> Part {
     let local = stream.local();
     let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -64,7 +64,7 @@ fn play(stream: Stream, number: u64) -> Part {
                 Err(end) => return (received, end),
             }
             if slow {
-                // Not to wait for anything, but to be a slow reader.
+                // This sleep makes a slow reader; it waits for nothing.
                 thread::sleep(Duration::from_micros(300));
             }
         }
@@ -86,7 +86,7 @@ fn play(stream: Stream, number: u64) -> Part {
         stream.end()
     }
     let (received, end) = reader.join().unwrap();
-    // The kernel tells of a reset once: when a write was told, a read sees an end.
+    // The kernel reports a reset once: after a failed write, a read returns the end of the stream.
     let end = if broken { End::Reset } else { end };
     Part {
         sent,
@@ -97,22 +97,21 @@ fn play(stream: Stream, number: u64) -> Part {
     }
 }
 
-/// An origin that plays the part whose number a client sends first, and tells of it.
+/// An origin that plays the part whose number a client sends first, and reports it.
 fn actor(draft: OriginDraft) -> (Origin, Receiver<(u64, Part)>) {
-    let (tell, parts) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, parts) = channel();
+    let sender = Mutex::new(sender);
     let origin = draft.serve(move |stream| {
         let Some(number) = number(&stream) else {
             return;
         };
         let part = play(stream, number ^ u64::MAX);
-        let _ = tell.lock().unwrap().send((number, part));
+        let _ = sender.lock().unwrap().send((number, part));
     });
     (origin, parts)
 }
 
-/// The number of a client's part, unless the client has cut its connection already. What comes along
-/// behind it belongs to the part.
+/// The number of a client's part, unless the client has aborted already. Bytes behind it belong to the part.
 fn number(stream: &Stream) -> Option<u64> {
     let mut bytes = [0; 8];
     for byte in &mut bytes {
@@ -133,7 +132,11 @@ fn agree(what: &str, from: &Part, to: &Part) {
         return;
     }
     if from.cut {
-        assert_ne!(to.end, End::Clean, "{what}: a cut looks like an end");
+        assert_ne!(
+            to.end,
+            End::Clean,
+            "{what}: an abort looks like a clean end"
+        );
     } else {
         assert_eq!(to.end, End::Clean, "{what}");
         assert_eq!(
@@ -161,7 +164,7 @@ fn play_through(
             .collect();
         clients.extend(playing.into_iter().map(|player| player.join().unwrap()));
     });
-    // The part of an origin whose client was gone before it began is never played.
+    // If the client is gone before the part of its origin begins, that part is never played.
     let mut awaited = clients.values().filter(|client| !client.cut).count();
     while awaited > 0 {
         let (number, origin) = parts.recv_timeout(PATIENCE).expect("every part is played");
@@ -200,7 +203,7 @@ fn any_schedule_delivers_all_bytes_or_a_prefix_in_passthrough() {
     });
 }
 
-/// Plain on both sides: copied at first, spliced once a stream is in bulk.
+/// Plain on both sides: bytes are copied at first, and spliced once a stream is bulk.
 #[test]
 fn any_schedule_delivers_all_bytes_or_a_prefix_in_forward() {
     let (origin, parts) = actor(Origin::plain());

@@ -1,5 +1,5 @@
-//! Peers, logs and neighbours that do not do their part: nothing is held up by them, and no ending
-//! looks better than it was.
+//! Misbehaving peers, logs and other processes: they delay no other connection, and no aborted stream looks
+//! complete.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,25 +13,23 @@ use crate::harness::{
     eventually, noise, output, pki, recorded_hello,
 };
 
-/// More than a narrow peer has room for, and less than the proxy can queue in the kernel.
+/// More bytes than a narrow peer has room for, and fewer than the proxy can queue in the kernel.
 const FLOOD: usize = 100_000;
 
-/// Where descriptors are counted there is one worker, and it has served already: no other can open its
-/// own meanwhile.
+/// Tests that count descriptors use one worker, so that no other opens its own meanwhile.
 const ONE_WORKER: &str = "process: { workers: 1, limits: { handshakes: 2 } }";
 
-/// What is not held up by anybody takes less.
+/// An upper bound for anything that is not delayed.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A socket with next to no room for what is not read. It is set before there is a connection, as a
-/// window that was offered once is not taken back.
+/// A socket with a tiny receive buffer, set before the connection because an offered window is not reduced.
 fn narrow_socket() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket
 }
 
-/// A client that takes next to nothing as long as it does not read.
+/// A client whose receive buffer holds next to nothing.
 #[track_caller]
 fn narrow_client(place: &Place) -> Stream {
     let socket = narrow_socket();
@@ -39,7 +37,7 @@ fn narrow_client(place: &Place) -> Stream {
     Stream::tcp(socket.into())
 }
 
-/// An origin whose connections are in the hands of the test.
+/// An origin whose connections the test handles.
 struct NarrowOrigin {
     listener: TcpListener,
     address: SocketAddr,
@@ -71,8 +69,8 @@ impl NarrowOrigin {
     }
 }
 
-/// Whether a new connection is taken. One that the kernel had not completed when the socket was closed
-/// is reset, all others are refused.
+/// Whether a new connection is accepted. One that the kernel had not completed when the socket was closed is
+/// reset, others are refused.
 fn is_open(address: SocketAddr) -> bool {
     match TcpStream::connect_timeout(&address, PATIENCE) {
         Ok(_) => true,
@@ -97,7 +95,7 @@ fn stop_twice(proxy: &mut Proxy, endpoint: &str) {
     proxy.exit_code();
 }
 
-/// After the end of the process; those who asked whether it still listens have records, too.
+/// Call it after the end of the process. Probes that checked whether it still listens have records, too.
 #[track_caller]
 fn has_no_other_record(proxy: &Proxy, client: &Stream) {
     let address = client.local().to_string();
@@ -114,7 +112,7 @@ fn took_less_than(limit: Duration, since: Instant) {
     assert!(took < limit, "{took:?}");
 }
 
-/// A client behind which an origin has reset its connection, with bytes that are still on their way.
+/// A client whose origin has reset, with bytes still in flight to the client.
 #[track_caller]
 fn cut_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
     let client = narrow_client(proxy.place("forward"));
@@ -125,14 +123,14 @@ fn cut_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
     client
 }
 
-/// A TLS client, and its connection as the origin has it.
+/// A TLS client, and its connection on the side of the origin.
 #[track_caller]
 fn connected(proxy: &Proxy, origin: &NarrowOrigin) -> (Stream, Stream) {
     let client = proxy.client("a.test").connect();
     (client, origin.accept())
 }
 
-/// Ends a TLS stream without close_notify, behind more bytes than a narrow origin takes.
+/// Ends a TLS stream without close_notify, after more bytes than a narrow origin takes.
 #[track_caller]
 fn truncate(client: &Stream) {
     client.send(noise(FLOOD, 2));
@@ -200,11 +198,11 @@ fn the_final_flush_does_not_wait_for_a_peer_that_reset() {
         .start();
     let client = cut_by_its_origin(&proxy, &origin);
     proxy.outcome_of(&client).must_be("origin_reset");
-    // A client that is only slow is waited for.
+    // The final flush waits for a client that is only slow.
     let open = proxy.usage().descriptors;
     let start = Instant::now();
     client.reset();
-    // Pipes of the worker may stay; the two sockets go.
+    // The worker may keep pipes; the two sockets are closed.
     eventually("both sockets are closed", || {
         proxy.usage().descriptors <= open - 2
     });
@@ -313,8 +311,8 @@ fn silent_tls_clients_do_not_block_a_plain_endpoint() {
     took_less_than(SOON, start);
 }
 
-/// What an origin with a certificate for `names` answers a client of `a.test`: the server name that it
-/// was sent, or the reason why it was not believed.
+/// The answer of an origin with a certificate for `names` to a client of `a.test`: the server name that it
+/// received, or the reason why the proxy rejected it.
 #[track_caller]
 fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String> {
     let origin = Origin::tls(&pki().origin(names)).serve(|stream| {
@@ -330,13 +328,13 @@ fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String>
         .start();
     let client = proxy.client("a.test").connect();
     client.send(b"for the right one alone");
-    let (told, _) = client.receive_to_end();
+    let (answer, _) = client.receive_to_end();
     client.end();
     let record = proxy.outcome_of(&client);
     if record.reason() == "ok" {
-        return Ok(String::from_utf8(told).unwrap());
+        return Ok(String::from_utf8(answer).unwrap());
     }
-    assert_eq!((told, origin.bytes()), (vec![], 0));
+    assert_eq!((answer, origin.bytes()), (vec![], 0));
     Err(record.reason().to_owned())
 }
 
@@ -356,7 +354,7 @@ fn the_configured_name_is_verified_when_the_clients_name_is_sent() {
     }
 }
 
-/// A TLS record of application data that nobody has sealed.
+/// A TLS record of application data that fails authentication.
 fn forged_record() -> Vec<u8> {
     let mut record = vec![23, 3, 3, 0, 64];
     record.extend(noise(64, 3));
@@ -407,10 +405,10 @@ fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
             conn.complete_io(&mut socket).unwrap();
         }
         io::Write::write_all(&mut conn.writer(), b"as it was meant").unwrap();
-        let mut sealed = Vec::new();
-        conn.write_tls(&mut sealed).unwrap();
-        *sealed.last_mut().unwrap() ^= 1;
-        io::Write::write_all(&mut socket, &sealed).unwrap();
+        let mut record = Vec::new();
+        conn.write_tls(&mut record).unwrap();
+        *record.last_mut().unwrap() ^= 1;
+        io::Write::write_all(&mut socket, &record).unwrap();
         let error = loop {
             let len = conn.read_tls(&mut socket).unwrap();
             assert_ne!(len, 0, "it ended without an alert");
@@ -430,14 +428,14 @@ fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
 #[test]
 fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
     for origin in [Origin::sealed(), Origin::sealed().tls12()] {
-        let (tell, told) = std::sync::mpsc::channel();
-        let tell = std::sync::Mutex::new(tell);
+        let (sender, ends) = std::sync::mpsc::channel();
+        let sender = std::sync::Mutex::new(sender);
         let origin = origin.serve(move |stream| {
             stream.send(stream.receive(5));
             let more = stream.read();
             if more.is_ok() {
                 stream.write_raw(&forged_record()).unwrap();
-                let _ = tell.lock().unwrap().send(stream.receive_to_end());
+                let _ = sender.lock().unwrap().send(stream.receive_to_end());
             }
         });
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
@@ -449,7 +447,7 @@ fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
             .outcome_of(&client)
             .must_be("origin_tls_error")
             .must_have("stage", "relay");
-        let (data, end) = told.recv_timeout(PATIENCE).unwrap();
+        let (data, end) = ends.recv_timeout(PATIENCE).unwrap();
         assert_eq!((data, end), (vec![], End::Alert(BAD_RECORD_MAC)));
         proxy.client("a.test").connect().must_echo(b"lives");
     }
@@ -491,16 +489,16 @@ fn a_name_that_does_not_resolve_is_waited_for_only_once() {
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
-/// How many connections are made to a log that nobody reads: more than its queue, its buffer and a
-/// small pipe hold together.
-const UNREAD: usize = 18_000;
+/// The number of connections whose records go to a pipe without a reader: more than the queue, the buffer and
+/// a small pipe hold together.
+const UNLOGGED: usize = 18_000;
 
 #[test]
 fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     let directory = Directory::new();
     let fifo = directory.join("access.fifo");
     output("mkfifo", &[&fifo], "").must_exit_with(0);
-    // Somebody has opened it and then looks no more.
+    // A reader has opened the pipe and does not read.
     let reader = rustix::fs::open(
         &fifo,
         rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
@@ -513,7 +511,7 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
         .top("process: { workers: 1 }")
         .top(&format!("access_log: {{ output: \"{}\" }}", fifo.display()))
         .passthrough("a.test", &origin)
-        // No ports to run out of.
+        // A unix socket does not run out of ports.
         .listen(&format!(
             "\"unix:{}\"",
             directory.join("edge.sock").display()
@@ -523,18 +521,18 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     let first = proxy.dial("forward");
     first.must_echo(b"the worker serves");
     let before = proxy.usage_at_rest().descriptors;
-    for _ in 0..UNREAD {
-        // It closes before it has said anything, which is a record like any other.
+    for _ in 0..UNLOGGED {
+        // It closes before it sends data, which is a record like any other.
         drop(proxy.dial("edge"));
     }
-    // Behind all the others in the queue.
+    // Its record is behind all others in the queue.
     let last = proxy.dial("edge");
     last.must_echo(recorded_hello("a.test"));
     drop(last);
     eventually("all of them have ended", || {
         proxy.usage().descriptors <= before
     });
-    first.must_echo(b"not held up");
+    first.must_echo(b"not delayed");
     drop(first);
     proxy.signal(Signal::USR1);
     proxy.dial("forward").must_echo(b"nor after a rotation");
@@ -542,7 +540,7 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit_code(), 0);
     took_less_than(Duration::from_secs(10), start);
-    // The queue was full indeed: no more than the pipe holds has ever left the process.
+    // The queue was full: no more records left the process than the pipe holds.
     let mut written = 0;
     let mut page = vec![0; 4096];
     while let Ok(len @ 1..) = rustix::io::read(&reader, &mut page) {
@@ -570,7 +568,7 @@ impl Passed {
             sockets: listeners
                 .iter()
                 .map(|listener| {
-                    // Out of the way of the numbers that they are to get.
+                    // Moved away from the numbers that the sockets are to get.
                     let socket = rustix::io::fcntl_dupfd_cloexec(listener, 100).unwrap();
                     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
                     socket
@@ -587,7 +585,7 @@ impl Passed {
             script.push_str(&format!("exec {number}<&{own} {own}<&-\n"));
         }
         let count = self.sockets.len();
-        // After `exec` the number of the process is still the shell's.
+        // `exec` keeps the pid of the shell.
         script.push_str(&format!(
             "LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names} exec \"$0\" \"$@\""
         ));
@@ -684,12 +682,12 @@ fn events(configured: &str) -> Vec<String> {
 fn only_the_configured_events_are_recorded() {
     assert_eq!(events("[open]"), ["open"]);
     assert_eq!(events("[open, close]"), ["open", "close"]);
-    // A record that can be of one kind alone does not say which.
+    // A log with only one kind of record does not name the event.
     assert_eq!(events("close"), [""]);
 }
 
 mod certificates {
-    //! Client certificates that say what no harness would let them.
+    //! Client certificates with fields that the harness cannot produce.
 
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
@@ -698,7 +696,7 @@ mod certificates {
 
     use crate::harness::{Identity, Origin, Proxy, eventually};
 
-    /// The line, in this format, of a client whose certificate says this.
+    /// The log line, in this format, of a client with this certificate.
     #[track_caller]
     fn line(format: &str, common_name: &str, sans: &[SanType]) -> String {
         let mut authority = CertificateParams::default();
@@ -750,7 +748,7 @@ mod certificates {
             .unwrap_or_else(|| panic!("no {name} in {line}"))
     }
 
-    /// Unescaped commas: what separates one name from the next.
+    /// Unescaped commas, which separate names.
     fn separators(list: &str) -> usize {
         let mut escaped = false;
         let mut count = 0;

@@ -1,21 +1,21 @@
-//! Peers that do not read cost memory that is stated, and no bytes.
+//! Peers that do not read cost bounded memory and lose no data.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, End, Origin, Proxy, Stream, becomes_true, eventually, noise};
 
-/// What an origin tries to send to each client.
+/// Bytes that an origin sends to each client.
 const FLOOD: usize = 48 << 20;
 
-/// What a connection whose peer does not read may hold: what one read took, sealed, twice over.
+/// The most memory of a connection whose peer does not read: twice the ciphertext of one read.
 const HELD_MAX: usize = 512 << 10;
 
 const CLIENTS: usize = 12;
 
-/// Clients of the mode that do not read while their origins send as much as they can.
+/// Clients do not read while their origins send as much as they can.
 #[track_caller]
 fn memory_is_bounded(proxy: &Proxy, connect: impl Fn() -> Stream) {
-    // What the first connection brings along once is not counted.
+    // Memory that only the first connection allocates is not counted.
     connect().receive(1);
     let before = proxy.usage().memory;
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect()).collect();
@@ -29,12 +29,12 @@ fn memory_is_bounded(proxy: &Proxy, connect: impl Fn() -> Stream) {
         "{} KiB for each slow client",
         grown / CLIENTS / 1024
     );
-    // Slow is not dead: what was held comes, and what was behind it.
+    // Once the client reads, it gets the buffered bytes and the rest.
     let (data, end) = clients[0].receive_to_end();
     assert_eq!((data.len(), end), (FLOOD - 1, End::Clean));
 }
 
-/// Nothing tells when the last byte has gone as far as it can: the process then uses no time.
+/// There is no event for the moment at which all bytes are queued; the process then uses no CPU time.
 #[track_caller]
 fn come_to_rest(proxy: &Proxy) {
     eventually("everything is full", || {
@@ -74,7 +74,7 @@ fn promise_7_slow_readers_of_forward_cost_little_memory() {
 #[test]
 fn promise_7_idle_connections_hold_no_buffers() {
     const IDLE: usize = 200;
-    /// TLS state of one leg takes 4 KB; the rest is the task, and what the allocator rounds up.
+    /// The TLS state of one side takes 4 KB; the rest is the task and what the allocator rounds up.
     const IDLE_MAX: usize = 24 << 10;
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
@@ -113,7 +113,7 @@ fn a_slow_reader_does_not_delay_other_connections() {
         .collect();
     let quick = proxy.client("quick.test").connect();
     for _ in 0..50 {
-        quick.must_echo(b"not held up");
+        quick.must_echo(b"not delayed");
     }
 }
 
@@ -142,7 +142,7 @@ fn a_busy_connection_does_not_starve_others_on_its_worker() {
 fn a_reset_waits_until_a_slow_reader_has_the_bytes_before_it() {
     let origin = Origin::sealed().serve(|stream| {
         stream.send(noise(2 << 20, 8));
-        // Cut without close_notify.
+        // An end without close_notify.
         stream.fin();
         stream.receive_to_end();
     });
@@ -164,23 +164,23 @@ fn a_reset_waits_until_a_slow_reader_has_the_bytes_before_it() {
 
 #[test]
 fn a_reset_does_not_wait_for_a_reader_that_is_gone() {
-    let (now, told) = std::sync::mpsc::channel::<()>();
-    let told = std::sync::Mutex::new(told);
+    let (now, signal) = std::sync::mpsc::channel::<()>();
+    let signal = std::sync::Mutex::new(signal);
     let origin = Origin::plain().serve(move |stream| {
         assert_eq!(stream.receive_to_end(), (b"bye".to_vec(), End::Clean));
         stream.send(b"too late");
-        let _ = told.lock().unwrap().recv();
+        let _ = signal.lock().unwrap().recv();
         stream.reset();
     });
     let proxy = Proxy::builder().forward(&origin).start();
     let client = proxy.dial("forward");
     client.send(b"bye");
     let address = client.local();
-    // It is gone altogether: nobody will ever acknowledge what the origin still says.
+    // The client is gone, so the bytes that the origin still sends are never acknowledged.
     drop(client);
     come_to_rest(&proxy);
     now.send(()).unwrap();
-    // To deliver it was worth a minute (`half_close`), were there anybody to deliver it to.
+    // A client that is only slow would have `half_close`, a minute, to take them.
     let start = Instant::now();
     let record = proxy.outcome_from(address);
     record.must_have("stage", "relay");
@@ -191,7 +191,7 @@ fn a_reset_does_not_wait_for_a_reader_that_is_gone() {
     );
 }
 
-/// What the kernel has queued in sockets of this port: to be received by the peer, and to be read.
+/// The bytes in the send and receive queues of the sockets of this port.
 fn queued(is_ours: impl Fn(u16, u16) -> bool) -> (u64, u64) {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut sum = (0, 0);
@@ -212,7 +212,7 @@ fn queued(is_ours: impl Fn(u16, u16) -> bool) -> (u64, u64) {
 
 #[test]
 fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
-    // Twice the size, and one segment more.
+    // Twice the size (the kernel doubles it), and one segment.
     const QUEUED_MAX: u64 = (2 * 16 + 64) << 10;
     let tcp = "tcp: { send_buffer: 16KiB, receive_buffer: 16KiB }";
     let origin = Origin::plain().serve(flood);
@@ -226,7 +226,7 @@ fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
     let (port, from) = (proxy.place("forward").port(), origin.place().port());
     let to_client = || queued(|local, _| local == port).0;
     let to_read = || queued(|_, peer| peer == from).1;
-    // Without a look at the queues, a machine that is busy with other tests looks like rest.
+    // The queues are checked, because on a busy machine the process may use no CPU time for a while.
     eventually("the queues are in use", || to_client() > 0 && to_read() > 0);
     come_to_rest(&proxy);
     let (to_client, to_read) = (to_client(), to_read());

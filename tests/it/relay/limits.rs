@@ -1,10 +1,10 @@
-//! The ends that the proxy decides: idle, half-closed for too long, lived for too long.
+//! Limits: `idle`, `half_close` and `lifetime`.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, noise};
 
-/// Waits for the end of an idle stream, and how long that took.
+/// Waits for the end of an idle stream and returns how long that took.
 fn waits_for_end(stream: &Stream) -> (Vec<u8>, End, Duration) {
     let start = Instant::now();
     let (data, end) = stream.receive_to_end();
@@ -97,11 +97,11 @@ fn after_the_clients_end_the_origin_has_half_close_to_end() {
 
 #[test]
 fn after_the_origins_end_the_client_has_half_close_to_end() {
-    let (tell, ends) = std::sync::mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let (sender, ends) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
     let origin = Origin::plain().serve(move |stream| {
         stream.end();
-        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+        let _ = sender.lock().unwrap().send(stream.receive_to_end().1);
     });
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -161,7 +161,7 @@ fn bytes_that_a_peer_does_not_take_within_half_close_are_dropped() {
         .must_have("stage", "relay");
 }
 
-/// What a client does not take is its own doing, wherever it waits: with us or in the kernel.
+/// Bytes that a client does not read are not the origin's fault, in our buffers or in the kernel's.
 #[test]
 fn a_client_that_does_not_read_the_rest_is_not_a_fault_of_the_ended_origin() {
     let origin = Origin::plain().serve(|stream| {

@@ -1,15 +1,14 @@
-//! A cut is a fault where something may have been lost by it, and only there. What is shown to the other
-//! side is the same: a reset.
+//! An abort is a fault only where it may have lost data. The other side gets a reset in any case.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::harness::{End, Origin, PATIENCE, Proxy, Record, Stream, eventually, noise};
 
-/// Longer than the kernel's buffers.
+/// More bytes than the kernel's buffers hold.
 const MUCH: usize = 3 << 20;
 
-/// An origin that answers `ready` to the first word, then takes what comes, and reports how that ended.
+/// An origin that answers the first bytes with `ready`, then reads on and reports how the stream ended.
 fn answering_once() -> (Origin, Receiver<End>) {
     let (tell, ends) = channel();
     let tell = Mutex::new(tell);

@@ -1,4 +1,4 @@
-//! Connections that keep a worker busy: their bytes arrive, and the others of the worker have their turns.
+//! Fairness: connections that keep a worker busy do not starve others on it, and their own data arrives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::harness::{End, Origin, Proxy, Stream, noise};
 
-/// Sends and receives at once, so that records are opened and sealed on the same legs in turn.
+/// Sends and receives at once, so that each side decrypts and encrypts records in turn.
 #[track_caller]
 fn small_records_cross(proxy: &Proxy, client: &Stream) {
     let data = noise(60_000, 1);
@@ -35,8 +35,8 @@ fn one_byte_records_between_key_updates_arrive_complete() {
     }
 }
 
-/// How often another connection of the same worker is answered while `flood` reaches its origin, as
-/// `data` bytes.
+/// How many echoes another connection of the same worker gets while the origin receives `flood` as `data`
+/// bytes.
 fn answered_during(flood: impl FnOnce(&Stream) -> Vec<u8>, data: usize) -> usize {
     let received = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&received);
