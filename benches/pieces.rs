@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use reseal::name::{Name, Pattern};
+use reseal::hostname::{HostName, HostPattern};
 use reseal::observe::escape;
 use reseal::route::{Match, Query, RouteTable};
 use reseal::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
@@ -20,8 +20,8 @@ fn main() {
 }
 
 #[divan::bench]
-fn normalise_a_server_name() -> Name {
-    Name::from_wire(black_box("Vault.Example.COM.")).unwrap()
+fn normalise_a_server_name() -> HostName {
+    HostName::from_wire(black_box("Vault.Example.COM.")).unwrap()
 }
 
 /// The way of a connection through a table of so many names.
@@ -29,10 +29,10 @@ fn normalise_a_server_name() -> Name {
 fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
     let mut table = RouteTable::default();
     for n in 0..names {
-        let pattern = Pattern::parse(&format!("host-{n}.example.com")).unwrap();
+        let pattern = HostPattern::parse(&format!("host-{n}.example.com")).unwrap();
         table.add(pattern, Match::default(), n);
     }
-    let name = Name::from_wire("host-0.example.com").unwrap();
+    let name = HostName::from_wire("host-0.example.com").unwrap();
     let alpn = [b"h2".to_vec(), b"http/1.1".to_vec()];
     bencher.bench(|| {
         let query = Query {

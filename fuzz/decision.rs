@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use reseal::name::{Name, NameError, Pattern};
+use reseal::hostname::{HostName, HostNameError, HostPattern};
 use reseal::outcome::CloseWith;
 use reseal::route::{Match, Query, RouteTable};
 use reseal::tls::hello::{HELLO_MAX, Hello, Parser};
@@ -31,7 +31,7 @@ static ROUTES: LazyLock<RouteTable<&'static str>> = LazyLock::new(|| {
         ..Match::default()
     };
     let mut add = |pattern: &str, when: &Match, route| {
-        if let Ok(pattern) = Pattern::parse(pattern) {
+        if let Ok(pattern) = HostPattern::parse(pattern) {
             routes.add(pattern, when.clone(), route);
         }
     };
@@ -64,10 +64,10 @@ pub fn decide<'a>(portions: impl IntoIterator<Item = &'a [u8]>) -> Decision {
 }
 
 fn route(hello: Hello) -> Decision {
-    let name = match hello.server_name.as_deref().map(Name::from_wire) {
-        None | Some(Err(NameError::Address)) => None,
+    let name = match hello.server_name.as_deref().map(HostName::from_wire) {
+        None | Some(Err(HostNameError::Address)) => None,
         Some(Ok(name)) => Some(name),
-        Some(Err(NameError::Malformed)) => {
+        Some(Err(HostNameError::Malformed)) => {
             return Decision::Refused("hello_malformed", Vec::new());
         }
     };

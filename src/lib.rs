@@ -47,7 +47,7 @@
 
 pub mod outcome;
 
-pub mod name;
+pub mod hostname;
 
 pub mod phase;
 

@@ -13,7 +13,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::{Exit, eprint_line, print};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::tls::info::hex;
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
     let made = builder.recursive(true).mode(0o755).create(dir);
     made.map_err(|e| about(dir, &e))?;
     for (n, name) in names.iter().enumerate() {
-        if Pattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
+        if HostPattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
             return refuse(name, "is neither a host name nor an address");
         }
         if OWN.contains(&name.as_str()) {

@@ -6,7 +6,7 @@ use super::{Exit, ctl, eprint_line, print, run, start, table};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
@@ -141,7 +141,7 @@ fn routes(spec: &Spec) -> String {
 
 /// What is presented, and whom it is believed from, one table for each kind that there is.
 fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
-    let texts = |names: &[Pattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let texts = |names: &[HostPattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut presented = Vec::new();
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {

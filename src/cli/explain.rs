@@ -13,7 +13,7 @@ use super::{Exit, eprint_line, print, run, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{self, Spec, load};
 use crate::connection::decision;
-use crate::name::Name;
+use crate::hostname::HostName;
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::route::{Match, Query};
@@ -148,7 +148,7 @@ fn decide(
     };
     if endpoint.protocol == Protocol::Tls {
         let sent = hello.server_name.as_deref().unwrap_or("none");
-        let used = name.as_ref().map_or("none", Name::as_str);
+        let used = name.as_ref().map_or("none", HostName::as_str);
         let note = if sent == used {
             String::new()
         } else {
@@ -246,7 +246,7 @@ impl Explanation {
         &mut self,
         side: &TlsAcceptor,
         upstream: &Upstream,
-        name: Option<&Name>,
+        name: Option<&HostName>,
         hello: &Hello,
         client_cert: Option<&Path>,
     ) -> Result<Option<Reason>, String> {

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::name::{Name, NameError};
+use crate::hostname::{HostName, HostNameError};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::route::{Query, Unrouted};
 use crate::snapshot::{Endpoint, Protocol, Route};
 use crate::tls::{self, classify};
 
 /// The normalised server name. An IP address counts as no name (RFC 6066 section 3).
-pub fn name(sent: Option<&str>) -> Result<Option<Name>, Failure> {
-    match sent.map(Name::from_wire) {
-        None | Some(Err(NameError::Address)) => Ok(None),
+pub fn name(sent: Option<&str>) -> Result<Option<HostName>, Failure> {
+    match sent.map(HostName::from_wire) {
+        None | Some(Err(HostNameError::Address)) => Ok(None),
         Some(Ok(name)) => Ok(Some(name)),
-        Some(Err(NameError::Malformed)) => Err(unrecognized(Reason::HelloMalformed)),
+        Some(Err(HostNameError::Malformed)) => Err(unrecognized(Reason::HelloMalformed)),
     }
 }
 

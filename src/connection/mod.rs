@@ -27,7 +27,7 @@ pub use self::record::ConnInfo;
 use self::record::Recorder;
 use self::table::{Conn, ConnTable};
 use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
-use crate::name::Name;
+use crate::hostname::HostName;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
@@ -177,7 +177,7 @@ pub fn rejected_at_accept(
 /// A client that passed its own stages, and the facts known of it.
 struct Admitted {
     route: Arc<Route>,
-    name: Option<Name>,
+    name: Option<HostName>,
     /// The ALPN protocols that it offers.
     offered: Vec<Vec<u8>>,
     notes: HandshakeNotes,
@@ -313,7 +313,7 @@ impl Establish<'_> {
         hello.ok_or_else(|| Reason::HelloTooLarge.into())
     }
 
-    fn name(&mut self, hello: &Hello) -> Result<Option<Name>, Failure> {
+    fn name(&mut self, hello: &Hello) -> Result<Option<HostName>, Failure> {
         if let Some(sent) = &hello.server_name {
             self.record.sni(sent);
         }
@@ -324,7 +324,7 @@ impl Establish<'_> {
         Ok(name)
     }
 
-    fn route(&mut self, hello: &Hello, name: Option<&Name>) -> Result<Arc<Route>, Failure> {
+    fn route(&mut self, hello: &Hello, name: Option<&HostName>) -> Result<Arc<Route>, Failure> {
         self.record.enter(Stage::Route);
         let query = Query {
             name,
@@ -377,7 +377,7 @@ impl Establish<'_> {
     fn header_out(
         &mut self,
         route: &Route,
-        name: Option<&Name>,
+        name: Option<&HostName>,
         client: &Transport,
         offered: &[Vec<u8>],
         notes: &HandshakeNotes,
@@ -406,7 +406,7 @@ impl Establish<'_> {
     async fn origin(
         &mut self,
         route: &Route,
-        name: Option<&Name>,
+        name: Option<&HostName>,
         client: &Transport,
         header: Option<&[u8]>,
     ) -> Result<(Transport, Held), Failure> {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::name::Name;
+use crate::hostname::HostName;
 use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
     self, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, SendHeader, Ssl,
@@ -76,7 +76,7 @@ pub(super) struct HeaderFacts<'a> {
     pub(super) source: Option<SocketAddr>,
     /// The address that the client dialled, if it differs from the local address of our socket.
     pub(super) dialled: Option<SocketAddr>,
-    pub(super) name: Option<&'a Name>,
+    pub(super) name: Option<&'a HostName>,
     /// The ALPN protocols that the client offers.
     pub(super) offered: &'a [Vec<u8>],
     pub(super) notes: &'a HandshakeNotes,
@@ -118,7 +118,7 @@ impl HeaderFacts<'_> {
         });
         let facts = Facts {
             alpn: alpn.as_deref().filter(|_| tlvs.alpn),
-            authority: self.name.map(Name::as_str).filter(|_| tlvs.authority),
+            authority: self.name.map(HostName::as_str).filter(|_| tlvs.authority),
             unique_id: tlvs.unique_id.then_some(self.id.as_bytes()),
             ssl,
             checksum: tlvs.crc32c,

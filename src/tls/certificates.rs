@@ -8,7 +8,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::pair::Pair;
 use super::{handshake_notes, unix_now};
-use crate::name::{Name, NameTable, Pattern};
+use crate::hostname::{HostName, HostPattern, HostTable};
 
 /// A chain, its key, and the names it is for.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Certificate {
     /// Chain and key, which belong together.
     pub pair: Arc<Pair>,
     /// The names it may be presented for.
-    pub names: Vec<Pattern>,
+    pub names: Vec<HostPattern>,
 }
 
 impl Certificate {
@@ -47,7 +47,7 @@ impl Certificate {
 #[derive(Debug, Default)]
 pub struct Certificates {
     all: Vec<Arc<Certificate>>,
-    by_name: NameTable<Vec<Arc<Certificate>>>,
+    by_name: HostTable<Vec<Arc<Certificate>>>,
 }
 
 impl Certificates {
@@ -62,12 +62,12 @@ impl Certificates {
     }
 
     /// Whether every name of `pattern` has a certificate.
-    pub fn cover(&self, pattern: &Pattern) -> bool {
+    pub fn cover(&self, pattern: &HostPattern) -> bool {
         self.by_name.covering(pattern).is_some()
     }
 
     fn for_name(&self, name: &str) -> &[Arc<Certificate>] {
-        Name::from_wire(name)
+        HostName::from_wire(name)
             .ok()
             .and_then(|name| self.by_name.owner(&name))
             .map_or(&[], Vec::as_slice)
@@ -85,7 +85,7 @@ pub enum CertificateChoice {
 
 impl CertificateChoice {
     /// The certificate that a client of today gets, whatever it can verify.
-    pub fn for_client(&self, name: Option<&Name>, now: i64) -> Option<&Arc<Certificate>> {
+    pub fn for_client(&self, name: Option<&HostName>, now: i64) -> Option<&Arc<Certificate>> {
         let candidates = match self {
             Self::ByName(certificates) => certificates.for_name(name?.as_str()),
             Self::Fixed(certificate) => std::slice::from_ref(certificate),
@@ -95,7 +95,7 @@ impl CertificateChoice {
     }
 
     /// The certificates that may be presented for these patterns, by their fingerprints.
-    pub fn fingerprints(&self, patterns: &[Pattern]) -> Vec<[u8; 32]> {
+    pub fn fingerprints(&self, patterns: &[HostPattern]) -> Vec<[u8; 32]> {
         match self {
             Self::Fixed(certificate) => vec![certificate.pair.sha256],
             Self::ByName(certificates) => certificates

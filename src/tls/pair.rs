@@ -16,7 +16,7 @@ use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL, RSA_BITS
 use super::usage::Usage;
 use super::validity::Validity;
 use super::{AES_FIRST, digest, info, ocsp, provider};
-use crate::name::{NameTable, Pattern};
+use crate::hostname::{HostPattern, HostTable};
 
 /// What the first line of a private key in PEM says.
 const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
@@ -89,7 +89,7 @@ pub struct Pair {
     /// The same with an OCSP response.
     pub stapled: Option<Stapled>,
     /// The DNS names it is for.
-    pub names: Vec<Pattern>,
+    pub names: Vec<HostPattern>,
     /// The IP addresses it is for. Clients that dial one send no name.
     pub addresses: Vec<IpAddr>,
     /// The common name of its subject, where that is text.
@@ -128,8 +128,8 @@ impl Stapled {
 
 impl Pair {
     /// Whether the certificate is for every name of a pattern.
-    pub fn covers(&self, pattern: &Pattern) -> bool {
-        let mut own = NameTable::default();
+    pub fn covers(&self, pattern: &HostPattern) -> bool {
+        let mut own = HostTable::default();
         for name in &self.names {
             *own.entry(name.clone()) = ();
         }
@@ -285,11 +285,11 @@ fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKe
 
 /// The DNS names of a certificate's SANs; those that are no host names match nothing and are left
 /// out. The common name is not looked at, as no client looks at it either (RFC 9525 section 2).
-fn dns_names(certificate: &X509Certificate<'_>) -> Vec<Pattern> {
+fn dns_names(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
     let names = alternative_names(certificate);
     names
         .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Pattern::parse(name).ok(),
+            GeneralName::DNSName(name) => HostPattern::parse(name).ok(),
             _ => None,
         })
         .collect()

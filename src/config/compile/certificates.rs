@@ -11,7 +11,7 @@ use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
-use crate::name::{NameError, Pattern, is_typographic};
+use crate::hostname::{HostNameError, HostPattern, is_typographic};
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
@@ -35,7 +35,7 @@ struct Source {
     places: PairPlaces,
     name: String,
     files: PairFiles,
-    names: Option<Vec<Pattern>>,
+    names: Option<Vec<HostPattern>>,
     /// Whether it was found in a directory, and not named by the configuration.
     found: bool,
 }
@@ -83,7 +83,8 @@ impl Compiler<'_> {
         let before = self.previous_served(endpoint.name.as_str()).to_vec();
         let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
         let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
-        let needed = names.filter_map(|name| Some((name.at, Pattern::parse(&name.value.0).ok()?)));
+        let needed =
+            names.filter_map(|name| Some((name.at, HostPattern::parse(&name.value.0).ok()?)));
         for (at, pattern) in needed {
             if by_name(all).cover(&pattern) {
                 continue;
@@ -190,7 +191,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn names(&mut self, names: &Located<OneOrMany<values::Text>>) -> Option<Vec<Pattern>> {
+    fn names(&mut self, names: &Located<OneOrMany<values::Text>>) -> Option<Vec<HostPattern>> {
         if names.is_empty() {
             self.problems
                 .error(
@@ -206,8 +207,8 @@ impl Compiler<'_> {
             .collect()
     }
 
-    fn certificate_name(&mut self, name: &Located<values::Text>) -> Option<Pattern> {
-        if let Err(error @ NameError::Address) = Pattern::parse(&name.value.0) {
+    fn certificate_name(&mut self, name: &Located<values::Text>) -> Option<HostPattern> {
+        if let Err(error @ HostNameError::Address) = HostPattern::parse(&name.value.0) {
             self.problems
                 .error(name.at, format!("this is {error}"))
                 .help("leave it out: a default route presents the certificate to clients without a name");
@@ -288,9 +289,9 @@ impl Compiler<'_> {
     }
 
     /// Tells of a name that a certificate is presented for and does not have.
-    fn not_for(&mut self, at: Span, pair: &Pair, name: &Pattern) {
+    fn not_for(&mut self, at: Span, pair: &Pair, name: &HostPattern) {
         let path = &pair.source;
-        let common_name = pair.common_name.as_deref().map(Pattern::parse);
+        let common_name = pair.common_name.as_deref().map(HostPattern::parse);
         if pair.names.is_empty() && common_name == Some(Ok(name.clone())) {
             // What OpenSSL falls back to, and browsers, Go and rustls do not.
             let message = format!(
@@ -307,8 +308,8 @@ impl Compiler<'_> {
     }
 
     /// A name or wildcard; `None` after its problem was told.
-    pub(super) fn pattern(&mut self, text: &Located<values::Text>) -> Option<Pattern> {
-        match Pattern::parse(&text.value.0) {
+    pub(super) fn pattern(&mut self, text: &Located<values::Text>) -> Option<HostPattern> {
+        match HostPattern::parse(&text.value.0) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 let written = &text.value.0;
@@ -352,8 +353,8 @@ fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
 }
 
 /// Whether a route of an endpoint presents a certificate to clients that send a name of this pattern.
-fn is_routed(endpoint: &spec::Endpoint, name: &Pattern) -> bool {
+fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
     let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
     let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
-    served.any(|served| Pattern::parse(&served.value.0).is_ok_and(|served| served.meets(name)))
+    served.any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.meets(name)))
 }

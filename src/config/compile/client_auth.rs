@@ -14,7 +14,7 @@ use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
 use crate::config::reader::values::{Path, Text};
 use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::tls::info::authority_name;
 use crate::tls::verify::allow::{Email, Rule, Rules, UriPattern};
 use crate::tls::verify::authorities::Authorities;
@@ -322,7 +322,7 @@ impl Compiler<'_> {
         values.into_iter().collect()
     }
 
-    fn san_pattern(&mut self, text: &Located<Text>) -> Option<Pattern> {
+    fn san_pattern(&mut self, text: &Located<Text>) -> Option<HostPattern> {
         self.pattern(text)
     }
 

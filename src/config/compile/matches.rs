@@ -8,7 +8,7 @@ use super::serving::protocols;
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::route::Match;
 
 impl Compiler<'_> {
@@ -79,7 +79,7 @@ impl Compiler<'_> {
         &mut self,
         context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
-    ) -> Option<Vec<(Span, Pattern)>> {
+    ) -> Option<Vec<(Span, HostPattern)>> {
         let matches = &spec.matches;
         if context.endpoint.protocol.value == ClientProtocol::Tcp {
             for (at, what) in [

@@ -11,7 +11,7 @@ use super::{Compiler, Files};
 use crate::config::reader::problem::{Span, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::spec::{self, ClientProtocol, Mode};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::route::{Match, RouteTable};
 use crate::snapshot::{Route, Upstream};
 use crate::tls::Versions;
@@ -32,7 +32,7 @@ struct Seen<'a> {
 }
 
 /// The routes so far, by pattern; `None` is the place of those without a name.
-type SeenRoutes<'a> = HashMap<Option<Pattern>, Vec<Seen<'a>>>;
+type SeenRoutes<'a> = HashMap<Option<HostPattern>, Vec<Seen<'a>>>;
 
 impl Compiler<'_> {
     pub(super) fn routes(
@@ -132,7 +132,7 @@ impl Compiler<'_> {
         &mut self,
         context: &EndpointContext<'_>,
         at: Span,
-        pattern: Option<&Pattern>,
+        pattern: Option<&HostPattern>,
         spec: &'s spec::Route,
         when: &Match,
         seen: &mut SeenRoutes<'s>,
@@ -174,7 +174,7 @@ impl Compiler<'_> {
         &mut self,
         context: &EndpointContext<'_>,
         at: Span,
-        pattern: Option<&Pattern>,
+        pattern: Option<&HostPattern>,
         spec: &spec::Route,
     ) {
         let Some(pattern) = pattern.filter(|_| opens_tls(spec)) else {
@@ -191,7 +191,7 @@ impl Compiler<'_> {
             .all
             .iter()
             .flat_map(|c| &c.names)
-            .map(Pattern::to_string)
+            .map(HostPattern::to_string)
             .collect();
         let help = if names.is_empty() {
             "add one under the endpoint's `tls.certificates`".to_owned()

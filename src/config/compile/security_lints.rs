@@ -14,7 +14,7 @@ use crate::config::spec::balancing::Check;
 use crate::config::spec::{
     self, AtExpiry, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Recheck, Rule,
 };
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::tls::certificates::Certificate;
 
 /// A route on its way to an origin, with the demands that are made on that way.
@@ -208,13 +208,13 @@ pub(super) fn speaks(endpoint: &spec::Endpoint, route: &spec::Route, protocol: &
     alpn.iter().any(|item| item.value.0 == protocol)
 }
 
-fn patterns(route: &spec::Route) -> Vec<Pattern> {
+fn patterns(route: &spec::Route) -> Vec<HostPattern> {
     let sni = route.matches.sni.iter().flat_map(|list| list.iter());
-    sni.filter_map(|name| Pattern::parse(&name.value.0).ok())
+    sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
         .collect()
 }
 
-fn serves(certificate: &Certificate, patterns: &[Pattern]) -> bool {
+fn serves(certificate: &Certificate, patterns: &[HostPattern]) -> bool {
     let names = &certificate.names;
     names
         .iter()

@@ -13,7 +13,7 @@ use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, Group, Mode};
-use crate::name::Pattern;
+use crate::hostname::HostPattern;
 use crate::snapshot::{self, Route, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
@@ -137,9 +137,9 @@ impl Compiler<'_> {
     }
 
     /// The patterns that a route serves; problems with them are told elsewhere.
-    fn served(&self, spec: &spec::Route) -> Vec<Pattern> {
+    fn served(&self, spec: &spec::Route) -> Vec<HostPattern> {
         let sni = spec.matches.sni.iter().flat_map(|list| list.iter());
-        sni.filter_map(|name| Pattern::parse(&name.value.0).ok())
+        sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
             .collect()
     }
 

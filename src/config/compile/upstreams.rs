@@ -16,7 +16,7 @@ use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
-use crate::name::Name;
+use crate::hostname::HostName;
 use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
@@ -406,7 +406,7 @@ fn server_name(text: &str) -> Option<ServerName<'static>> {
     match text.parse::<IpAddr>() {
         Ok(ip) => Some(ServerName::from(ip)),
         Err(_) => {
-            let name = Name::from_config(text).ok()?;
+            let name = HostName::from_config(text).ok()?;
             ServerName::try_from(name.as_str().to_owned()).ok()
         }
     }

@@ -14,7 +14,7 @@ use x509_parser::asn1_rs::{Oid, Tag};
 use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATIONAL_UNIT};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::name::{Name, Pattern};
+use crate::hostname::{HostName, HostPattern};
 use crate::tls::digest::sha256;
 use crate::tls::info::hex;
 
@@ -26,7 +26,7 @@ pub struct Rules(pub Vec<Rule>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// A DNS name among the SANs.
-    pub dns: Vec<Pattern>,
+    pub dns: Vec<HostPattern>,
     /// A URI among the SANs, such as a SPIFFE ID.
     pub uri: Vec<UriPattern>,
     /// A mail address among the SANs.
@@ -177,7 +177,7 @@ pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 
 /// What a certificate says of its holder, each kind of name apart.
 struct PeerNames<'a> {
-    dns: Vec<Name>,
+    dns: Vec<HostName>,
     uris: Vec<&'a str>,
     emails: Vec<Email>,
     ips: Vec<IpAddr>,
@@ -220,7 +220,7 @@ impl<'a> PeerNames<'a> {
         match name {
             // A certificate does not end names with a dot (RFC 5280 section 4.2.1.6).
             GeneralName::DNSName(name) if !name.ends_with('.') => {
-                self.dns.extend(Name::from_wire(name));
+                self.dns.extend(HostName::from_wire(name));
             }
             GeneralName::URI(uri) => self.uris.push(uri),
             GeneralName::RFC822Name(address) => self.emails.extend(Email::parse(address)),
@@ -229,7 +229,7 @@ impl<'a> PeerNames<'a> {
         }
     }
 
-    fn has_dns(&self, pattern: &Pattern) -> bool {
+    fn has_dns(&self, pattern: &HostPattern) -> bool {
         self.dns.iter().any(|name| pattern.matches(name))
     }
 
@@ -307,7 +307,7 @@ impl fmt::Display for Rule {
                 keys.push(format!("{name}: [{}]", values.join(", ")));
             }
         };
-        key("dns", self.dns.iter().map(Pattern::to_string).collect());
+        key("dns", self.dns.iter().map(HostPattern::to_string).collect());
         key("uri", self.uri.iter().map(|uri| uri.0.clone()).collect());
         key(
             "email",
@@ -356,7 +356,7 @@ mod tests {
 
     fn dns(name: &str) -> Rule {
         Rule {
-            dns: vec![Pattern::parse(name).unwrap()],
+            dns: vec![HostPattern::parse(name).unwrap()],
             ..Rule::default()
         }
     }

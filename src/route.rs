@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::name::{Name, NameTable, Pattern};
+use crate::hostname::{HostName, HostPattern, HostTable};
 
 /// What else than its name a connection must be to take a route. Keys are ANDed, values ORed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Match {
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// The normalised server name, if there is one.
-    pub name: Option<&'a Name>,
+    pub name: Option<&'a HostName>,
     /// The application protocols that the client offers.
     pub alpn: &'a [Vec<u8>],
     /// The client's address; a unix peer has none, and is in no network.
@@ -78,14 +78,14 @@ pub enum Unrouted {
 /// The routes of one endpoint.
 #[derive(Debug)]
 pub struct RouteTable<T> {
-    owners: NameTable<Vec<(Match, T)>>,
+    owners: HostTable<Vec<(Match, T)>>,
     default: Vec<(Match, T)>,
 }
 
 impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         Self {
-            owners: NameTable::default(),
+            owners: HostTable::default(),
             default: Vec::new(),
         }
     }
@@ -93,7 +93,7 @@ impl<T> Default for RouteTable<T> {
 
 impl<T> RouteTable<T> {
     /// Adds a route at the end of those of `pattern`.
-    pub fn add(&mut self, pattern: Pattern, when: Match, route: T) {
+    pub fn add(&mut self, pattern: HostPattern, when: Match, route: T) {
         self.owners.entry(pattern).push((when, route));
     }
 
@@ -110,7 +110,7 @@ impl<T> RouteTable<T> {
 
     /// The routes that are tried for a name, in order: those of the pattern that owns it, else the
     /// default ones.
-    pub fn candidates(&self, name: Option<&Name>) -> &[(Match, T)] {
+    pub fn candidates(&self, name: Option<&HostName>) -> &[(Match, T)] {
         name.and_then(|name| self.owners.owner(name))
             .map_or(&self.default, |owned| owned)
     }
@@ -146,10 +146,10 @@ mod tests {
             sources: vec!["10.0.0.0/8".parse().unwrap()],
             ..Match::default()
         };
-        table.add(Pattern::parse("a.test").unwrap(), h2, "a over h2");
-        table.add(Pattern::parse("a.test").unwrap(), lan, "a from lan");
+        table.add(HostPattern::parse("a.test").unwrap(), h2, "a over h2");
+        table.add(HostPattern::parse("a.test").unwrap(), lan, "a from lan");
         table.add(
-            Pattern::parse("*.test").unwrap(),
+            HostPattern::parse("*.test").unwrap(),
             Match::default(),
             "wildcard",
         );
@@ -162,7 +162,7 @@ mod tests {
         alpn: &[&str],
         source: &str,
     ) -> Result<&'a &'static str, Unrouted> {
-        let name = Name::from_wire(name).ok();
+        let name = HostName::from_wire(name).ok();
         let alpn: Vec<_> = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         table.choose(&Query {
             name: name.as_ref(),

@@ -16,18 +16,18 @@ const LABEL_MAX: usize = 63;
 /// A host name in normal form: lower case ASCII, no trailing dot, labels of letters, digits, `-`
 /// and `_`, not an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Box<str>);
+pub struct HostName(Box<str>);
 
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameError {
+pub enum HostNameError {
     /// Empty, too long, an empty or too long label, or a character that no host name has.
     Malformed,
     /// An IP address, which server name indication cannot carry (RFC 6066 section 3).
     Address,
 }
 
-impl fmt::Display for NameError {
+impl fmt::Display for HostNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "not a host name",
@@ -36,31 +36,31 @@ impl fmt::Display for NameError {
     }
 }
 
-impl Name {
+impl HostName {
     /// Normalises a name as it comes over the wire: ASCII case is folded and one trailing dot is
     /// stripped. Nothing else is forgiven.
-    pub fn from_wire(text: &str) -> Result<Self, NameError> {
+    pub fn from_wire(text: &str) -> Result<Self, HostNameError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.parse::<IpAddr>().is_ok() {
-            return Err(NameError::Address);
+            return Err(HostNameError::Address);
         }
         if text.is_empty() || text.len() > NAME_MAX || !text.split('.').all(is_label) {
-            return Err(NameError::Malformed);
+            return Err(HostNameError::Malformed);
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
     /// Normalises a name of the configuration, where U-labels are allowed and converted.
-    pub fn from_config(text: &str) -> Result<Self, NameError> {
+    pub fn from_config(text: &str) -> Result<Self, HostNameError> {
         if text.is_ascii() {
             return Self::from_wire(text);
         }
         // UTS 46 lets punctuation through that no name is registered with: most often it is what an
         // editor made of quotes and hyphens.
         if text.contains(is_typographic) {
-            return Err(NameError::Malformed);
+            return Err(HostNameError::Malformed);
         }
-        let ascii = idna::domain_to_ascii_strict(text).map_err(|_| NameError::Malformed)?;
+        let ascii = idna::domain_to_ascii_strict(text).map_err(|_| HostNameError::Malformed)?;
         Self::from_wire(&ascii)
     }
 
@@ -75,13 +75,13 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Borrow<str> for Name {
+impl Borrow<str> for HostName {
     fn borrow(&self) -> &str {
         &self.0
     }
@@ -105,24 +105,24 @@ fn is_label(label: &str) -> bool {
 
 /// A name, or `*.` and a name: exactly one label more, on the left.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Pattern {
+pub enum HostPattern {
     /// This name alone.
-    Exact(Name),
+    Exact(HostName),
     /// Any one label before this name.
-    Wildcard(Name),
+    Wildcard(HostName),
 }
 
-impl Pattern {
+impl HostPattern {
     /// Reads a pattern of the configuration or a name of a certificate.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub fn parse(text: &str) -> Result<Self, HostNameError> {
         match text.strip_prefix("*.") {
-            Some(parent) => Name::from_config(parent).map(Self::Wildcard),
-            None => Name::from_config(text).map(Self::Exact),
+            Some(parent) => HostName::from_config(parent).map(Self::Wildcard),
+            None => HostName::from_config(text).map(Self::Exact),
         }
     }
 
     /// Whether this is the name, or the wildcard of its one left-most label.
-    pub fn matches(&self, name: &Name) -> bool {
+    pub fn matches(&self, name: &HostName) -> bool {
         match self {
             Self::Exact(own) => own == name,
             Self::Wildcard(parent) => name.parent() == Some(parent.as_str()),
@@ -138,7 +138,7 @@ impl Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(name) => name.fmt(f),
@@ -150,12 +150,12 @@ impl fmt::Display for Pattern {
 /// From patterns to values. The most specific pattern owns a name: exact, else the wildcard of its
 /// one left-most label.
 #[derive(Clone, Debug)]
-pub struct NameTable<T> {
-    exact: HashMap<Name, T>,
-    wildcard: HashMap<Name, T>,
+pub struct HostTable<T> {
+    exact: HashMap<HostName, T>,
+    wildcard: HashMap<HostName, T>,
 }
 
-impl<T> Default for NameTable<T> {
+impl<T> Default for HostTable<T> {
     fn default() -> Self {
         Self {
             exact: HashMap::new(),
@@ -164,42 +164,42 @@ impl<T> Default for NameTable<T> {
     }
 }
 
-impl<T> NameTable<T> {
+impl<T> HostTable<T> {
     /// Every value, in no order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values())
     }
 
     /// The value of the pattern that owns `name`.
-    pub fn owner(&self, name: &Name) -> Option<&T> {
+    pub fn owner(&self, name: &HostName) -> Option<&T> {
         self.exact
             .get(name)
             .or_else(|| self.wildcard.get(name.parent()?))
     }
 
     /// The value under exactly this pattern.
-    pub fn get(&self, pattern: &Pattern) -> Option<&T> {
+    pub fn get(&self, pattern: &HostPattern) -> Option<&T> {
         match pattern {
-            Pattern::Exact(name) => self.exact.get(name),
-            Pattern::Wildcard(parent) => self.wildcard.get(parent),
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Wildcard(parent) => self.wildcard.get(parent),
         }
     }
 
     /// The value that serves every name of `pattern`: for a wildcard only the same wildcard does.
-    pub fn covering(&self, pattern: &Pattern) -> Option<&T> {
+    pub fn covering(&self, pattern: &HostPattern) -> Option<&T> {
         match pattern {
-            Pattern::Exact(name) => self.owner(name),
-            Pattern::Wildcard(_) => self.get(pattern),
+            HostPattern::Exact(name) => self.owner(name),
+            HostPattern::Wildcard(_) => self.get(pattern),
         }
     }
 }
 
-impl<T: Default> NameTable<T> {
+impl<T: Default> HostTable<T> {
     /// The value under this pattern, made when there is none.
-    pub fn entry(&mut self, pattern: Pattern) -> &mut T {
+    pub fn entry(&mut self, pattern: HostPattern) -> &mut T {
         match pattern {
-            Pattern::Exact(name) => self.exact.entry(name).or_default(),
-            Pattern::Wildcard(parent) => self.wildcard.entry(parent).or_default(),
+            HostPattern::Exact(name) => self.exact.entry(name).or_default(),
+            HostPattern::Wildcard(parent) => self.wildcard.entry(parent).or_default(),
         }
     }
 }
@@ -208,8 +208,8 @@ impl<T: Default> NameTable<T> {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Name {
-        Name::from_wire(text).unwrap()
+    fn name(text: &str) -> HostName {
+        HostName::from_wire(text).unwrap()
     }
 
     #[test]
@@ -222,29 +222,37 @@ mod tests {
         for text in [
             "", ".", "a..b", "a..", "-a.x", "a-.x", "*.x", "a b", "a\0b", "a.b:443", "ü.x", "[::1]",
         ] {
-            assert_eq!(Name::from_wire(text), Err(NameError::Malformed), "{text:?}");
+            assert_eq!(
+                HostName::from_wire(text),
+                Err(HostNameError::Malformed),
+                "{text:?}"
+            );
         }
         for text in ["10.0.0.1", "::1", "10.0.0.1."] {
-            assert_eq!(Name::from_wire(text), Err(NameError::Address), "{text:?}");
+            assert_eq!(
+                HostName::from_wire(text),
+                Err(HostNameError::Address),
+                "{text:?}"
+            );
         }
-        assert!(Name::from_wire(&"a".repeat(64)).is_err());
-        assert!(Name::from_wire(&format!("{}a", "a.".repeat(126))).is_ok());
-        assert!(Name::from_wire(&format!("{}aa", "a.".repeat(126))).is_err());
+        assert!(HostName::from_wire(&"a".repeat(64)).is_err());
+        assert!(HostName::from_wire(&format!("{}a", "a.".repeat(126))).is_ok());
+        assert!(HostName::from_wire(&format!("{}aa", "a.".repeat(126))).is_err());
     }
 
     #[test]
     fn u_labels_of_the_configuration_are_converted() {
         assert_eq!(
-            Name::from_config("Bücher.example").unwrap().as_str(),
+            HostName::from_config("Bücher.example").unwrap().as_str(),
             "xn--bcher-kva.example"
         );
     }
 
     #[test]
     fn a_wildcard_stands_for_one_label_and_exact_beats_it() {
-        let mut table = NameTable::<u8>::default();
-        *table.entry(Pattern::parse("*.example.com").unwrap()) = 1;
-        *table.entry(Pattern::parse("a.example.com").unwrap()) = 2;
+        let mut table = HostTable::<u8>::default();
+        *table.entry(HostPattern::parse("*.example.com").unwrap()) = 1;
+        *table.entry(HostPattern::parse("a.example.com").unwrap()) = 2;
         assert_eq!(table.owner(&name("a.example.com")), Some(&2));
         assert_eq!(table.owner(&name("b.example.com")), Some(&1));
         assert_eq!(table.owner(&name("example.com")), None);
