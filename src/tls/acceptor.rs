@@ -16,9 +16,10 @@ use super::hello::Hello;
 use super::hello_message::{HelloMessage, in_records};
 use super::second_hello;
 use super::sessions::{ConnectionSessions, ScopedSessions};
+use super::suites::{Suite, aes_first, chacha_first};
 use super::verify::client::{ClientAuth, ClientVerifier};
 use super::wrapped_suites::{StandIn, Wanted, wrapped};
-use super::{AES_FIRST, CHACHA_FIRST, Versions, classify, provider_of, suites, words};
+use super::{Versions, classify, provider, words};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
@@ -68,8 +69,8 @@ impl TlsAcceptor {
         let choice = Arc::new(policy.certificate);
         let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
         let build = |suites: &[SupportedCipherSuite]| {
-            let suites: Vec<_> = suites.iter().map(wrapped).collect();
-            let builder = ServerConfig::builder_with_provider(provider_of(&suites, &policy.groups))
+            let suites = suites.iter().map(wrapped).collect();
+            let builder = ServerConfig::builder_with_provider(provider(suites, &policy.groups))
                 .with_protocol_versions(policy.versions.supported())?;
             let builder = match verifier.rustls() {
                 Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -83,11 +84,14 @@ impl TlsAcceptor {
             config.send_tls13_tickets = 0;
             Ok::<_, Error>(Arc::new(config))
         };
-        let chosen = suites(&policy.cipher_suites);
+        let listed = policy.cipher_suites.iter();
+        let chosen: Vec<_> = listed
+            .filter_map(|number| Some(Suite::of(*number)?.rustls))
+            .collect();
         let (aes_first, chacha_first) = if chosen.is_empty() {
-            (build(&AES_FIRST)?, build(&CHACHA_FIRST)?)
+            (build(&aes_first())?, build(&chacha_first())?)
         } else {
-            // Whoever lists suites has put them in order.
+            // A configured list is in order of preference.
             let config = build(&chosen)?;
             (Arc::clone(&config), config)
         };

@@ -15,9 +15,10 @@ use super::handshake::{HandshakeError, Patiently, begin, finish};
 use super::handshake_notes::HandshakeNotes;
 use super::origin_sessions::OriginSessions;
 use super::pair::Pair;
+use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
 use super::wrapped_suites::Wanted;
-use super::{AES_FIRST, Versions, classify, provider_of, words};
+use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
@@ -176,7 +177,7 @@ pub struct Handshake {
 impl TlsConnector {
     /// Builds the configuration of a policy.
     pub fn new(policy: ConnectorPolicy) -> Result<Self, Error> {
-        let builder = ClientConfig::builder_with_provider(provider_of(&AES_FIRST, &policy.groups))
+        let builder = ClientConfig::builder_with_provider(provider(aes_first(), &policy.groups))
             .with_protocol_versions(policy.versions.supported())?;
         let builder = builder
             .dangerous()

@@ -12,6 +12,7 @@ use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
 
 use super::classify::alert_record;
+use super::suites::Suite;
 use super::words;
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::Socket;
@@ -133,22 +134,8 @@ fn describe(accepted: &Accepted) -> Hello {
 }
 
 fn prefers_chacha(suites: &[CipherSuite]) -> bool {
-    use CipherSuite as S;
-    suites
-        .iter()
-        .find_map(|suite| match suite {
-            S::TLS13_CHACHA20_POLY1305_SHA256
-            | S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
-            | S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Some(true),
-            S::TLS13_AES_128_GCM_SHA256
-            | S::TLS13_AES_256_GCM_SHA384
-            | S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-            | S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-            | S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-            | S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Some(false),
-            _ => None,
-        })
-        .unwrap_or(false)
+    let first = suites.iter().find_map(|number| Suite::of(*number));
+    first.is_some_and(|suite| suite.is_chacha)
 }
 
 /// The refusal that a hello's parse error deserves. rustls' own alert is not used: for several of

@@ -1,7 +1,7 @@
 //! What a handshake and a certificate say about themselves, in the field's own words.
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
-use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer, GeneralName, X509Certificate, X509Name,
@@ -9,6 +9,7 @@ use x509_parser::prelude::{
 
 use super::der::{Elements, Outline, SEQUENCE, only, sequence};
 use super::digest;
+use super::suites::{Group, Suite};
 
 /// The facts of one finished handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,10 +33,12 @@ impl TlsFacts {
             version: conn.protocol_version().and_then(version),
             cipher: conn
                 .negotiated_cipher_suite()
-                .and_then(|suite| cipher(suite.suite())),
+                .and_then(|suite| Suite::of(suite.suite()))
+                .map(|suite| suite.iana),
             group: conn
                 .negotiated_key_exchange_group()
-                .and_then(|group| group_name(group.name())),
+                .and_then(|group| Group::of(group.name()))
+                .map(|group| group.iana),
             alpn: conn.alpn_protocol().map(Into::into),
             resumed: conn.handshake_kind() == Some(HandshakeKind::Resumed),
         }
@@ -48,38 +51,6 @@ const fn version(version: ProtocolVersion) -> Option<&'static str> {
         ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
         _ => None,
     }
-}
-
-/// The suites that we speak, by their IANA names.
-const fn cipher(suite: CipherSuite) -> Option<&'static str> {
-    use CipherSuite as S;
-    Some(match suite {
-        S::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        S::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        S::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-        S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
-            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-        }
-        S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-        S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-        S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
-            "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
-        }
-        _ => return None,
-    })
-}
-
-/// The groups that we speak, by their IANA names.
-const fn group_name(group: NamedGroup) -> Option<&'static str> {
-    Some(match group {
-        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
-        NamedGroup::X25519 => "x25519",
-        NamedGroup::secp256r1 => "secp256r1",
-        NamedGroup::secp384r1 => "secp384r1",
-        _ => return None,
-    })
 }
 
 /// How many alternative names are kept: as many as the log shows.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -15,7 +16,7 @@ use super::material::{certificates_in, refused};
 use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL, RSA_BITS_MIN};
 use super::usage::Usage;
 use super::validity::Validity;
-use super::{AES_FIRST, digest, info, ocsp, provider};
+use super::{digest, info, ocsp};
 use crate::hostname::{HostPattern, HostTable};
 
 /// What the first line of a private key in PEM says.
@@ -269,7 +270,9 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
 fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKey>, MaterialError> {
     let Item { line, value } =
         pem::key(&file.bytes).map_err(|refusal| refused(&file.path, refusal))?;
-    let loaded = provider(&AES_FIRST).key_provider.load_private_key(value);
+    let loaded = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(value);
     loaded.map_err(|_| match bits {
         Some(bits) if bits < RSA_BITS_MIN => file
             .error(format_args!("an RSA key of {bits} bits is too weak"))

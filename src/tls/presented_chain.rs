@@ -6,8 +6,8 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::SIGNATURES;
 use super::validity::Validity;
-use super::{AES_FIRST, provider};
 
 /// The longest message with a chain that Java takes (`jdk.tls.maxHandshakeMessageSize`), in bytes;
 /// of the peers that are in wide use none takes less.
@@ -131,9 +131,7 @@ impl Link<'_> {
         let key_algorithm = AnyRef::from_der(key.raw).ok()?;
         let mut reader = SliceReader::new(key_algorithm.value()).ok()?;
         let key_algorithm: AnyRef<'_> = reader.decode().ok()?;
-        let provider = provider(&AES_FIRST);
-        let mut known = provider
-            .signature_verification_algorithms
+        let mut known = SIGNATURES
             .all
             .iter()
             .filter(|algorithm| {

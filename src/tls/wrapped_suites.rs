@@ -8,13 +8,15 @@
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
 
+use rustls::crypto::CipherSuiteCommon;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter,
     Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
-use rustls::crypto::{CipherSuiteCommon, aws_lc_rs::cipher_suite as suite};
 use rustls::{ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls13CipherSuite};
+
+use super::suites;
 
 /// A hello that rustls is given in place of the one that the client has sent. Transcripts are still of
 /// what was sent: the client and we hash the same bytes.
@@ -61,12 +63,7 @@ pub(super) fn opened() -> u64 {
 /// The suite as it is given to rustls for clients.
 pub(super) fn wrapped(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
     static WRAPPED: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
-        let suites = [
-            suite::TLS13_AES_128_GCM_SHA256,
-            suite::TLS13_AES_256_GCM_SHA384,
-            suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ];
-        let tls13 = suites.iter().filter_map(SupportedCipherSuite::tls13);
+        let tls13 = suites::tls13().filter_map(SupportedCipherSuite::tls13);
         tls13.map(wrap).collect()
     });
     let known = WRAPPED.iter().find(|known| known.suite() == suite.suite());

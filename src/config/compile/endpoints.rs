@@ -20,6 +20,7 @@ use crate::proxy_protocol::Accept;
 use crate::route::RouteTable;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route};
 use crate::tls::Versions;
+use crate::tls::suites::Suite;
 use crate::transport::{KEEPALIVE_MAX, TcpOptions};
 
 impl Compiler<'_> {
@@ -132,11 +133,7 @@ impl Compiler<'_> {
     fn suites(&mut self, tls: &spec::EndpointTls) {
         let suites = &tls.cipher_suites;
         let is_1_3 = |suite: &Located<spec::CipherSuite>| {
-            use spec::CipherSuite as S;
-            matches!(
-                suite.value,
-                S::Tls13Aes128Gcm | S::Tls13Aes256Gcm | S::Tls13Chacha20
-            )
+            Suite::named(suite.value.as_str()).is_some_and(Suite::is_tls13)
         };
         let spoken = |version| (tls.min_version.value..=tls.max_version.value).contains(&version);
         for (version, has) in [

@@ -12,12 +12,13 @@ use crate::config::reader::generic::{Limit, OffOr, OneOrMany};
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
-use crate::config::spec::{self, Group, Mode};
+use crate::config::spec::{self, Mode};
 use crate::hostname::HostPattern;
 use crate::snapshot::{self, Route, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
 use crate::tls::sessions::Scope;
+use crate::tls::suites::{Group, Suite};
 use crate::tls::verify::client::ClientAuth;
 
 /// How clients come to a route.
@@ -89,7 +90,7 @@ impl Compiler<'_> {
         let client_auth = self.client_auth(client_auth)?;
         let policy = AcceptorPolicy {
             versions: context.versions,
-            cipher_suites: once(tls.cipher_suites.iter().map(|s| suite(s.value))),
+            cipher_suites: cipher_suites(&tls.cipher_suites),
             groups: groups(&tls.groups),
             alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
             resumption: self.resumption(context, spec, &client_auth, &certificate),
@@ -203,30 +204,20 @@ pub(super) fn protocols(list: &OneOrMany<values::Protocol>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn suite(suite: spec::CipherSuite) -> CipherSuite {
-    use spec::CipherSuite as S;
-    match suite {
-        S::Tls13Aes128Gcm => CipherSuite::TLS13_AES_128_GCM_SHA256,
-        S::Tls13Aes256Gcm => CipherSuite::TLS13_AES_256_GCM_SHA384,
-        S::Tls13Chacha20 => CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-        S::EcdsaAes128Gcm => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-        S::EcdsaAes256Gcm => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        S::EcdsaChacha20 => CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-        S::RsaAes128Gcm => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        S::RsaAes256Gcm => CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        S::RsaChacha20 => CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    }
+/// Cipher suites as they go over the wire.
+fn cipher_suites(list: &OneOrMany<spec::CipherSuite>) -> Vec<CipherSuite> {
+    let suites = list
+        .iter()
+        .filter_map(|item| Suite::named(item.value.as_str()));
+    once(suites.map(|suite| suite.rustls.suite()))
 }
 
 /// Key exchange groups as they go over the wire.
-pub(super) fn groups(list: &OneOrMany<Group>) -> Vec<NamedGroup> {
-    let group = |group| match group {
-        Group::X25519MlKem768 => NamedGroup::X25519MLKEM768,
-        Group::X25519 => NamedGroup::X25519,
-        Group::Secp256r1 => NamedGroup::secp256r1,
-        Group::Secp384r1 => NamedGroup::secp384r1,
-    };
-    once(list.iter().map(|item| group(item.value)))
+pub(super) fn groups(list: &OneOrMany<spec::Group>) -> Vec<NamedGroup> {
+    let groups = list
+        .iter()
+        .filter_map(|item| Group::named(item.value.as_str()));
+    once(groups.map(|group| group.rustls.name()))
 }
 
 /// Each of these once: a list of a ClientHello has two bytes for its length, and repetitions could
@@ -239,4 +230,19 @@ pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_and_group_of_the_configuration_is_supported() {
+        for name in spec::CipherSuite::WORDS {
+            assert!(Suite::named(name).is_some(), "{name}");
+        }
+        for name in spec::Group::WORDS {
+            assert!(Group::named(name).is_some(), "{name}");
+        }
+    }
 }
