@@ -246,7 +246,7 @@ impl Dial<'_> {
 
     /// The name that origins are asked for, where it is the client's.
     fn asked_name(&self) -> Option<&ServerName<'static>> {
-        let by_name = self.tls.is_some_and(TlsConnector::asks_by_client_name);
+        let by_name = self.tls.is_some_and(TlsConnector::sends_client_name);
         self.client_sni.as_ref().filter(|_| by_name)
     }
 

@@ -1,4 +1,4 @@
-//! Our side of a client's handshake: what a route presents and demands, and doing it.
+//! The server side of a handshake with a client: a route's policy, and the handshake itself.
 
 use std::sync::Arc;
 
@@ -18,31 +18,31 @@ use super::second_hello;
 use super::sessions::{ConnectionSessions, ScopedSessions};
 use super::suites::{Suite, aes_first, chacha_first};
 use super::verify::client::{ClientAuth, ClientVerifier};
-use super::wrapped_suites::{StandIn, Wanted, wrapped};
+use super::wrapped_suites::{HelloSubstitute, SuiteHooks, wrapped};
 use super::{Versions, classify, provider, words};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
-/// What a terminating route does with a client, as finished policy.
+/// The TLS policy of a terminating route towards its clients.
 #[derive(Debug)]
 pub struct AcceptorPolicy {
-    /// The TLS versions spoken.
+    /// The TLS versions accepted.
     pub versions: Versions,
-    /// The cipher suites, in our order; empty means the defaults.
+    /// The cipher suites in order of preference; empty means the defaults.
     pub cipher_suites: Vec<CipherSuite>,
     /// The key exchange groups; empty means the defaults.
     pub groups: Vec<NamedGroup>,
-    /// The application protocols, in our order; empty means that none is negotiated.
+    /// The application protocols in order of preference; empty means no ALPN.
     pub alpn: Vec<Vec<u8>>,
     /// The policy on client certificates.
     pub client_auth: ClientAuth,
     /// The certificate presented.
     pub certificate: CertificateChoice,
-    /// The sessions that may be resumed; none without.
+    /// The sessions that clients may resume; `None` turns resumption off.
     pub resumption: Option<Resumption>,
 }
 
-/// Which sessions clients resume, and how they are given them.
+/// Session resumption of a route.
 #[derive(Clone, Debug)]
 pub struct Resumption {
     /// The sessions of the route's scope.
@@ -51,7 +51,7 @@ pub struct Resumption {
     pub tickets: usize,
 }
 
-/// A route's side of TLS towards its clients.
+/// Accepts TLS connections from a route's clients.
 #[derive(Debug)]
 pub struct TlsAcceptor {
     aes_first: Arc<ServerConfig>,
@@ -62,8 +62,8 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Builds the two configurations of a policy, which differ in the order of suites alone. Neither
-    /// resumes anything; each connection gets a copy that knows its own sessions.
+    /// Builds the two configurations of a policy, which differ only in the order of suites. Neither
+    /// resumes sessions; each connection gets a copy with sessions of its own.
     pub fn new(policy: AcceptorPolicy) -> Result<Self, Error> {
         let verifier = ClientVerifier::new(policy.client_auth);
         let choice = Arc::new(policy.certificate);
@@ -109,8 +109,8 @@ impl TlsAcceptor {
         &self.certificate
     }
 
-    /// The application protocol that is negotiated with a client that offers these. The reason, if
-    /// the client is refused for it.
+    /// The application protocol to negotiate with a client that offers these, or the reason for
+    /// refusing the client.
     pub fn negotiate(&self, offered: &[Vec<u8>]) -> Result<Option<&[u8]>, Reason> {
         let ours = &self.aes_first.alpn_protocols;
         if ours.is_empty() || offered.is_empty() {
@@ -125,8 +125,8 @@ impl TlsAcceptor {
         &self.verifier
     }
 
-    /// Does the client's handshake. On success the transport is sealed; what both sides have
-    /// shown is left in `shown`, if it fails, too. `peer` waits for the client.
+    /// Performs the handshake. On success the transport has its TLS state. `notes` records the
+    /// certificates of both sides, also on failure. `peer` waits for the client's messages.
     pub async fn accept(
         &self,
         transport: &mut Transport,
@@ -134,10 +134,10 @@ impl TlsAcceptor {
         notes: &mut HandshakeNotes,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), Failure> {
-        let done = self.shake_hands(transport, hello, notes, peer).await;
+        let done = self.handshake(transport, hello, notes, peer).await;
         done.map_err(refusal)?;
         if notes.peer.is_none() {
-            // In a resumption no certificate is shown; it is the session's.
+            // A resumption sends no certificate; the session has it.
             let chain = transport
                 .tls
                 .as_ref()
@@ -147,37 +147,37 @@ impl TlsAcceptor {
         Ok(())
     }
 
-    async fn shake_hands(
+    async fn handshake(
         &self,
         transport: &mut Transport,
         hello: &Hello,
         notes: &mut HandshakeNotes,
         peer: &mut impl AwaitPeer,
     ) -> Result<(), HandshakeError> {
-        // The parser has found it whole.
-        let broken = || general("the ClientHello is not whole");
+        // The parser has already accepted it as complete.
+        let broken = || general("the ClientHello is incomplete");
         let message = HelloMessage::read(&hello.bytes).ok_or_else(broken)?;
         let (first, rest) = hello.bytes.split_at(message.wire);
         let sessions = self.resumption.as_ref().map(|r| r.sessions.connection());
-        let consent = |conn: &CommonState| {
-            !(is_retry(conn) && message.offers_psk()) && self.consents(conn, sessions.as_deref())
+        let approve = |conn: &CommonState| {
+            !(is_retry(conn) && message.offers_psk()) && self.approves(conn, sessions.as_deref())
         };
-        let wanted = Wanted {
-            stand_in: None,
-            watches: message.announces_early_data(),
+        let hooks = SuiteHooks {
+            substitute: None,
+            counts_records: message.announces_early_data(),
         };
         let mut tls = self.tls_state(hello, &message, sessions.clone())?;
-        let begun = begin(transport, &mut tls, first, &wanted, notes, &consent).await;
+        let begun = begin(transport, &mut tls, first, &hooks, notes, &approve).await;
         match begun {
-            // Nothing was answered yet: the same hello begins another handshake.
-            Err(HandshakeError::Withheld(Some(HandshakeKind::FullWithHelloRetryRequest))) => {
+            // Nothing was sent yet, so the same hello can start another handshake.
+            Err(HandshakeError::Declined(Some(HandshakeKind::FullWithHelloRetryRequest))) => {
                 tls = self
                     .retry(transport, hello, &message, sessions, notes)
                     .await?;
             }
-            Err(HandshakeError::Withheld(_)) => {
+            Err(HandshakeError::Declined(_)) => {
                 tls = self.tls_state(hello, &message, None)?;
-                begin(transport, &mut tls, first, &wanted, notes, &|_| true).await?;
+                begin(transport, &mut tls, first, &hooks, notes, &|_| true).await?;
             }
             begun => begun?,
         }
@@ -186,14 +186,14 @@ impl TlsAcceptor {
             return finish(transport, tls, rest, early_data, notes, peer).await;
         }
         let second = second_hello::read(transport, hello, early_data, rest, peer).await?;
-        let nothing_early = EarlyData::announced(false);
-        finish(transport, tls, &second, nothing_early, notes, peer).await
+        let no_early_data = EarlyData::announced(false);
+        finish(transport, tls, &second, no_early_data, notes, peer).await
     }
 
-    /// Answers a client that offers a pre-shared key with a HelloRetryRequest. Where that names a suite
-    /// whose hash is not the key's, the client leaves the key out of its second hello (RFC 8446 section
-    /// 4.1.4), and rustls 0.23.46 refuses a second hello without what the first one had. So it is given
-    /// the first one as if it offered nothing: what only the second one offers may be taken.
+    /// Sends a HelloRetryRequest to a client that offers a pre-shared key. If the chosen suite's hash
+    /// differs from the key's, the client omits the key from its second hello (RFC 8446 section 4.1.4),
+    /// but rustls 0.23.46 refuses a second hello that lacks an extension of the first. So rustls gets the
+    /// first hello without the key; it accepts one that only the second hello offers.
     async fn retry(
         &self,
         transport: &mut Transport,
@@ -205,16 +205,16 @@ impl TlsAcceptor {
         let broken = || general("the ClientHello cannot be read");
         let given = message.without_session().ok_or_else(broken)?;
         let records = in_records(&given);
-        let wanted = Wanted {
-            stand_in: Some(Arc::new(StandIn {
+        let hooks = SuiteHooks {
+            substitute: Some(Arc::new(HelloSubstitute {
                 given,
                 sent: message.bytes.clone(),
             })),
-            watches: false,
+            counts_records: false,
         };
-        let consent = |conn: &CommonState| self.consents(conn, sessions.as_deref());
+        let approve = |conn: &CommonState| self.approves(conn, sessions.as_deref());
         let mut tls = self.tls_state(hello, message, sessions.clone())?;
-        begin(transport, &mut tls, &records, &wanted, notes, &consent).await?;
+        begin(transport, &mut tls, &records, &hooks, notes, &approve).await?;
         Ok(tls)
     }
 
@@ -235,8 +235,8 @@ impl TlsAcceptor {
             config.send_tls13_tickets = resumption.tickets;
         }
         if message.announces_early_data() {
-            // How much is skipped; we count. It is accepted for sessions of a store alone, and with
-            // TLS 1.3 there are none: rustls asks the ticketer, or a store that has nothing.
+            // The limit of what rustls skips; `EarlyData` counts. rustls accepts early data only for
+            // sessions of its store, and for TLS 1.3 the store is empty: there is a ticketer, or nothing.
             Arc::make_mut(&mut config).max_early_data_size = CIPHERTEXT_MAX;
         }
         let conn =
@@ -247,16 +247,16 @@ impl TlsAcceptor {
         Ok(Box::new(TlsState::new(Conn::Server(conn))))
     }
 
-    /// Whether a connection that has taken in the hello may answer it. A resumed client is asked
-    /// again who it is, by the policy of today: rustls looks at nothing but the session.
-    fn consents(&self, conn: &CommonState, sessions: Option<&ConnectionSessions>) -> bool {
+    /// Whether a connection that has processed the hello may answer it. The certificate of a resumed
+    /// client is verified again under the current policy: rustls trusts the session alone.
+    fn approves(&self, conn: &CommonState, sessions: Option<&ConnectionSessions>) -> bool {
         match conn.handshake_kind() {
             Some(HandshakeKind::Resumed) => {
                 let chain = conn.peer_certificates();
                 self.verifier.admit(chain, UnixTime::now()).is_ok()
             }
             Some(HandshakeKind::FullWithHelloRetryRequest) if self.verifier.asks() => {
-                // What the second hello resumes would not be seen here before it is answered.
+                // A session offered by the second hello could not be verified here before the answer.
                 if let Some(sessions) = sessions {
                     sessions.close();
                 }
@@ -272,7 +272,7 @@ impl TlsAcceptor {
     }
 }
 
-/// Whether a HelloRetryRequest is the answer.
+/// Whether the server answered with a HelloRetryRequest.
 fn is_retry(conn: &CommonState) -> bool {
     conn.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
 }
@@ -296,7 +296,7 @@ fn refusal(error: HandshakeError) -> Failure {
                 .detail(words::tls(&error))
                 .close_with(close_with)
         }
-        HandshakeError::Ended | HandshakeError::Withheld(_) => Reason::ClientClosed.into(),
+        HandshakeError::Ended | HandshakeError::Declined(_) => Reason::ClientClosed.into(),
         HandshakeError::Socket(error) => {
             Failure::new(Reason::ClientReset).detail(error.to_string())
         }

@@ -1,4 +1,4 @@
-//! The certificates that an endpoint presents, and the choice among them.
+//! The certificates of an endpoint, and which of them a client gets.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::pair::Pair;
 use super::{handshake_notes, unix_now};
 use crate::hostname::{HostName, HostPattern, HostTable};
 
-/// A chain, its key, and the names it is for.
+/// A chain, its key, and the host names that it is presented for.
 #[derive(Debug)]
 pub struct Certificate {
     /// The name by which the configuration refers to it.
     pub name: String,
-    /// Chain and key, which belong together.
+    /// Chain and matching key.
     pub pair: Arc<Pair>,
-    /// The names it may be presented for.
+    /// The host names it may be presented for.
     pub names: Vec<HostPattern>,
 }
 
@@ -30,7 +30,7 @@ impl Certificate {
         self.pair.key.key.algorithm() != SignatureAlgorithm::RSA
     }
 
-    /// Chain and key, with what is stapled to them while that is in force.
+    /// Chain and key, with the OCSP response while that is valid.
     fn key_at(&self, now: i64) -> Arc<CertifiedKey> {
         match &self.pair.stapled {
             Some(stapled) if stapled.holds(now) => Arc::clone(&stapled.key),
@@ -51,7 +51,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Files a certificate under each of its names. Those with a fast key come first.
+    /// Adds a certificate under each of its names. ECDSA keys come first: they sign faster than RSA.
     pub fn add(&mut self, certificate: &Arc<Certificate>) {
         self.all.push(Arc::clone(certificate));
         for pattern in &certificate.names {
@@ -79,12 +79,12 @@ impl Certificates {
 pub enum CertificateChoice {
     /// The endpoint's certificate for the name that the client sent.
     ByName(Arc<Certificates>),
-    /// This one: a default route's.
+    /// The certificate of a default route.
     Fixed(Arc<Certificate>),
 }
 
 impl CertificateChoice {
-    /// The certificate that a client of today gets, whatever it can verify.
+    /// The certificate that a client gets now, if it can verify every kind of signature.
     pub fn for_client(&self, name: Option<&HostName>, now: i64) -> Option<&Arc<Certificate>> {
         let candidates = match self {
             Self::ByName(certificates) => certificates.for_name(name?.as_str()),
@@ -94,7 +94,7 @@ impl CertificateChoice {
         valid.or_else(|| candidates.first())
     }
 
-    /// The certificates that may be presented for these patterns, by their fingerprints.
+    /// The SHA-256 fingerprints of the certificates that may be presented for these patterns.
     pub fn fingerprints(&self, patterns: &[HostPattern]) -> Vec<[u8; 32]> {
         match self {
             Self::Fixed(certificate) => vec![certificate.pair.sha256],
@@ -120,14 +120,14 @@ impl ResolvesServerCert for CertificateChoice {
         };
         let now = unix_now();
         let chosen = choose(candidates, hello.signature_schemes(), now)?;
-        handshake_notes::chosen(&chosen.pair.algorithms);
+        handshake_notes::record_certificate(&chosen.pair.algorithms);
         Some(chosen.key_at(now))
     }
 }
 
-/// The first certificate that the client can verify, one that is valid now before one that is not:
-/// a renewal may lie beside the old certificate before its time. When the client can verify none,
-/// the first, so that rustls tells it so.
+/// The first certificate that the client can verify. Currently valid ones come first: a directory may
+/// hold a renewal that is not valid yet. If the client can verify none, this is the first, and rustls
+/// sends the alert.
 fn choose<'a>(
     candidates: &'a [Arc<Certificate>],
     schemes: &[SignatureScheme],

@@ -1,4 +1,4 @@
-//! From rustls' errors to reasons: who broke what, in the words of the log.
+//! Maps rustls' errors to reason codes.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use webpki::KeyUsage;
 use super::verify::origin::NotPinned;
 use crate::outcome::Reason;
 
-/// A fatal alert as a plain record (RFC 8446 sections 5.1 and 6). Before the ServerHello nothing is
-/// encrypted yet, and rustls offers no way to send an alert of our choice.
+/// A fatal alert as a plaintext record (RFC 8446 sections 5.1 and 6). Before the ServerHello nothing is
+/// encrypted, and rustls has no API to send a chosen alert.
 pub fn alert_record(alert: Alert) -> Vec<u8> {
     const ALERT: u8 = 21;
     const FATAL: u8 = 2;
     vec![ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
-/// An error of webpki as rustls has it, which chooses the alert by it.
+/// Converts an error of webpki to rustls' type, by which rustls chooses the alert.
 pub(super) fn from_webpki(error: webpki::Error) -> Error {
     use CertificateError as C;
     use webpki::Error as W;
@@ -83,7 +83,7 @@ fn purpose(numbers: Vec<usize>) -> ExtendedKeyPurpose {
     }
 }
 
-/// Why a handshake with a client failed.
+/// The reason why a handshake with a client failed.
 pub fn client(error: &Error) -> Reason {
     use PeerIncompatible as P;
     match error {
@@ -126,7 +126,7 @@ fn client_certificate(error: &CertificateError) -> Reason {
     }
 }
 
-/// Why a handshake with an origin failed.
+/// The reason why a handshake with an origin failed.
 pub fn origin(error: &Error) -> Reason {
     match error {
         Error::InvalidCertificate(error) => origin_certificate(error),
@@ -163,8 +163,8 @@ fn origin_certificate(error: &CertificateError) -> Reason {
     }
 }
 
-/// The alerts by which a peer says that it does not like the certificate that it was shown, or
-/// (`certificate_required`, `access_denied`) that it was shown none it could accept.
+/// Whether a peer sends this alert because it rejects our certificate, or (`certificate_required`,
+/// `access_denied`) because it got none that it accepts.
 const fn is_about_certificate(alert: Alert) -> bool {
     matches!(
         alert,

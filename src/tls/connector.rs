@@ -1,4 +1,4 @@
-//! Our side of an origin's handshake: whom we trust, what we say who we are, and doing it.
+//! The client side of a handshake with an origin: an upstream's policy, and the handshake itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,13 +11,13 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, Error, NamedGroup};
 
 use super::early_data::EarlyData;
-use super::handshake::{HandshakeError, Patiently, begin, finish};
+use super::handshake::{HandshakeError, WaitForPeer, begin, finish};
 use super::handshake_notes::HandshakeNotes;
 use super::origin_sessions::OriginSessions;
 use super::pair::Pair;
 use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
-use super::wrapped_suites::Wanted;
+use super::wrapped_suites::SuiteHooks;
 use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
@@ -25,12 +25,11 @@ use crate::transport::{Conn, TlsState, Transport};
 /// How many origins of an upstream keep sessions to resume.
 const ORIGINS_MAX: usize = 256;
 
-/// How many sessions an origin keeps, and how many where clients have a say in the name: those of 32
-/// names.
+/// How many sessions are kept per origin. With `sni: client` there are as many for each of 32 names.
 const SESSIONS: usize = 8;
 const SESSIONS_BY_NAME: usize = 256;
 
-/// The name that an origin is told and held to.
+/// The server name that is sent to an origin and that its certificate must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sni {
     /// Send the configured name.
@@ -44,34 +43,34 @@ pub enum Sni {
 /// The application protocol offered to an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OriginAlpn {
-    /// Exactly what the client negotiated; the origin has to select it.
+    /// The protocol that the client negotiated; the origin must select it.
     Forward,
-    /// These, whatever the client negotiated.
+    /// These, independent of the client.
     Fixed(Vec<Vec<u8>>),
     /// None.
     Absent,
 }
 
-/// How an upstream's origins are spoken to, as finished policy.
+/// The TLS policy of an upstream towards its origins.
 #[derive(Debug)]
 pub struct ConnectorPolicy {
-    /// The TLS versions spoken.
+    /// The TLS versions offered.
     pub versions: Versions,
     /// The key exchange groups, in the order offered; empty means the defaults.
     pub groups: Vec<NamedGroup>,
-    /// Whom we trust.
+    /// Which certificates are trusted.
     pub trust: Trust,
     /// The name to send.
     pub sni: Sni,
-    /// Our certificate, for origins that ask for one.
+    /// The client certificate, for origins that request one.
     pub certificate: Option<Arc<Pair>>,
     /// The application protocols to offer.
     pub alpn: OriginAlpn,
-    /// How old a session may get that is resumed; `None` resumes nothing.
+    /// The age at which a session is no longer resumed; `None` turns resumption off.
     pub resumption: Option<Duration>,
 }
 
-/// An upstream's side of TLS towards its origins.
+/// Opens TLS connections to an upstream's origins.
 #[derive(Debug)]
 pub struct TlsConnector {
     generation: Mutex<Generation>,
@@ -79,40 +78,39 @@ pub struct TlsConnector {
     sni: Sni,
     alpn: OriginAlpn,
     certificate: Option<Arc<Pair>>,
-    /// Whether an origin has to select one of what it is offered, whatever a client has negotiated.
-    selects: bool,
+    /// Whether an origin must select one of the offered protocols even if no client negotiated one.
+    must_select: bool,
 }
 
 /// Whether a handshake may offer the origin a session to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// One, if there is one.
+    /// A session, if there is one.
     Session,
-    /// None: the handshake is a full one.
+    /// No session: the handshake is a full one.
     Nothing,
 }
 
-/// The configuration whose sessions may be resumed. A new one, without sessions, takes its place once
-/// in `max_age`, and a connection keeps the one it began with: so each session that is resumed descends
-/// from a full handshake within that time.
+/// The sessions of one period of `max_age`. A new generation without sessions replaces it after that
+/// time, and a connection keeps the generation that it began with. So every resumed session goes back
+/// to a full handshake that is no older than `max_age`.
 #[derive(Debug)]
 struct Generation {
     since: Instant,
-    /// Without sessions.
+    /// The configuration without sessions.
     config: Arc<ClientConfig>,
-    /// What it has come to with each origin, by the number of its state.
-    origins: HashMap<u64, Acquainted>,
+    /// By the number of the origin's state.
+    origins: HashMap<u64, OriginState>,
 }
 
-/// An origin whose sessions are kept.
+/// The sessions of one origin, and the configuration that stores and offers them.
 #[derive(Clone, Debug)]
-struct Acquainted {
+struct OriginState {
     config: Arc<ClientConfig>,
     sessions: Arc<OriginSessions>,
 }
 
 impl Generation {
-    /// One that begins now.
     fn new(config: Arc<ClientConfig>) -> Self {
         Self {
             since: Instant::now(),
@@ -121,18 +119,18 @@ impl Generation {
         }
     }
 
-    /// The sessions with an origin. A session is offered to none but the origin that gave it: another
-    /// one could seldom use it, and what goes wrong over it says nothing of that one.
-    fn origin(&mut self, id: u64, room: usize) -> Acquainted {
+    /// The sessions with an origin. A session is offered only to the origin that issued it: another
+    /// origin could seldom resume it, and a failure would say nothing about that origin.
+    fn origin(&mut self, id: u64, room: usize) -> OriginState {
         if !self.origins.contains_key(&id) && self.origins.len() >= ORIGINS_MAX {
-            // Those that have left are not told here: all begin anew.
+            // Which origins have been removed is not known here, so all start without sessions.
             self.origins.clear();
         }
         let begin = || {
             let sessions = Arc::new(OriginSessions::new(room));
             let mut config = ClientConfig::clone(&self.config);
             config.resumption = Resumption::store(Arc::clone(&sessions) as _);
-            Acquainted {
+            OriginState {
                 config: Arc::new(config),
                 sessions,
             }
@@ -141,10 +139,10 @@ impl Generation {
     }
 }
 
-/// What one handshake with an origin is params.
+/// The inputs of one handshake with an origin.
 #[derive(Debug)]
 pub struct HandshakeParams<'a> {
-    /// The number of the origin's state, which tells it from every other.
+    /// The unique number of the origin's state.
     pub origin: u64,
     /// The origin's configured name or address.
     pub name: &'a ServerName<'static>,
@@ -159,7 +157,7 @@ pub struct HandshakeParams<'a> {
 pub struct OriginRefusal {
     /// The reason and its details.
     pub failure: Failure,
-    /// Whether the origin ended or reset: it may be restarting, and another one may be well.
+    /// Whether the origin closed or reset the connection: it may be restarting, and another may work.
     pub may_retry: bool,
 }
 
@@ -169,8 +167,8 @@ pub struct Handshake {
     tls: Box<TlsState>,
     name: ServerName<'static>,
     forwarded: Option<Vec<u8>>,
-    selects: bool,
-    /// Those that the session is of that is offered, if one is.
+    must_select: bool,
+    /// The store of the offered session, if one is offered.
     sessions: Option<Arc<OriginSessions>>,
 }
 
@@ -200,14 +198,14 @@ impl TlsConnector {
             sni: policy.sni,
             alpn: policy.alpn,
             certificate: policy.certificate,
-            selects: false,
+            must_select: false,
         })
     }
 
-    /// The same policy for health checks: they send the configured name, and share no session with
-    /// connections. Where connections offer what their clients have negotiated, checks offer all that
-    /// may be, which is `negotiated`, and as for connections one has to be selected. Of any list they
-    /// offer what `speaks` accepts.
+    /// The same policy for health checks. They send the configured name and share no sessions with
+    /// connections. With [`OriginAlpn::Forward`] they offer all of `negotiated`, the protocols that
+    /// clients may negotiate, and the origin must select one, as for connections. They offer only
+    /// protocols that `speaks` accepts.
     #[must_use]
     pub fn for_checks(&self, negotiated: &[Vec<u8>], speaks: impl Fn(&[u8]) -> bool) -> Self {
         let offered: &[Vec<u8>] = match &self.alpn {
@@ -219,7 +217,7 @@ impl TlsConnector {
         let mut config = ClientConfig::clone(&self.generation().config);
         config.alpn_protocols = offered.cloned().collect();
         Self {
-            selects: self.alpn == OriginAlpn::Forward && !config.alpn_protocols.is_empty(),
+            must_select: self.alpn == OriginAlpn::Forward && !config.alpn_protocols.is_empty(),
             generation: Mutex::new(Generation::new(Arc::new(config))),
             max_age: self.max_age,
             sni: self.sni,
@@ -228,18 +226,18 @@ impl TlsConnector {
         }
     }
 
-    /// Our certificate, for origins that ask for one.
+    /// The client certificate, for origins that request one.
     pub const fn certificate(&self) -> Option<&Arc<Pair>> {
         self.certificate.as_ref()
     }
 
-    /// What origins are offered.
+    /// The application protocols offered.
     pub const fn alpn(&self) -> &OriginAlpn {
         &self.alpn
     }
 
-    /// Whether clients have a say in the name that origins are asked for.
-    pub fn asks_by_client_name(&self) -> bool {
+    /// Whether the server name sent to origins is the client's.
+    pub fn sends_client_name(&self) -> bool {
         self.sni == Sni::Client
     }
 
@@ -261,7 +259,7 @@ impl TlsConnector {
         }
         let conn = || UnbufferedClientConnection::new(config, name.clone());
         let (conn, offers) = match &sessions {
-            Some(sessions) => sessions.lent(offer == Offer::Session, conn),
+            Some(sessions) => sessions.with_offer(offer == Offer::Session, conn),
             None => (conn(), false),
         };
         let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(words::tls(&e)))?;
@@ -269,12 +267,12 @@ impl TlsConnector {
             tls: Box::new(TlsState::new(Conn::Client(conn))),
             name,
             forwarded,
-            selects: self.selects,
+            must_select: self.must_select,
             sessions: sessions.filter(|_| offers),
         })
     }
 
-    /// The configuration of today for an origin, and its sessions.
+    /// The current configuration for an origin, and its sessions.
     fn current(&self, origin: u64) -> (Arc<ClientConfig>, Option<Arc<OriginSessions>>) {
         let mut generation = self.generation();
         let Some(max_age) = self.max_age else {
@@ -287,7 +285,7 @@ impl TlsConnector {
             Sni::Client => SESSIONS_BY_NAME,
             Sni::Configured | Sni::Absent => SESSIONS,
         };
-        let Acquainted { config, sessions } = generation.origin(origin, room);
+        let OriginState { config, sessions } = generation.origin(origin, room);
         (config, Some(sessions))
     }
 
@@ -299,34 +297,34 @@ impl TlsConnector {
 }
 
 impl Handshake {
-    /// Whether a session is offered. If the handshake then does not succeed, whatever the cause, the
-    /// session may be it: the origin is to be spoken to in full before it is judged.
+    /// Whether a session is offered. If such a handshake fails, the session may be the cause, whatever
+    /// the error: a full handshake must follow before the failure counts against the origin.
     pub const fn offers_session(&self) -> bool {
         self.sessions.is_some()
     }
 
-    /// Does it. On success the transport is sealed. If it does not come to that, also when the caller gives
-    /// it up, and a session was offered, no session of that name is offered again.
+    /// Performs the handshake. On success the transport has its TLS state. If the handshake fails or is
+    /// cancelled after a session was offered, all sessions of that name are forgotten.
     pub async fn drive(self, transport: &mut Transport) -> Result<(), OriginRefusal> {
-        let mut distrust = Distrust(self.sessions.map(|sessions| (sessions, self.name)));
-        if let Err(error) = shake_hands(transport, self.tls).await {
+        let mut forget = ForgetOnDrop(self.sessions.map(|sessions| (sessions, self.name)));
+        if let Err(error) = handshake(transport, self.tls).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 transport.socket.send_alert_and_fin(alert);
             }
             return Err(refusal(error));
         }
-        if let Some((sessions, _)) = distrust.0.take()
+        if let Some((sessions, _)) = forget.0.take()
             && transport.tls.as_ref().is_some_and(|tls| tls.is_resumed())
         {
-            sessions.prove();
+            sessions.resumed();
         }
         let selected = transport
             .tls
             .as_ref()
             .and_then(|tls| tls.facts().alpn_protocol());
-        let unselected = self.selects && selected.is_none();
+        let unselected = self.must_select && selected.is_none();
         if unselected || self.forwarded.is_some() && selected != self.forwarded.as_deref() {
-            // An h2 client must not be joined to an origin that will speak HTTP/1.1.
+            // An h2 client must not be connected to an origin that will speak HTTP/1.1.
             return Err(OriginRefusal {
                 failure: Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),
                 may_retry: false,
@@ -336,23 +334,28 @@ impl Handshake {
     }
 }
 
-async fn shake_hands(
+async fn handshake(
     transport: &mut Transport,
     mut tls: Box<TlsState>,
 ) -> Result<(), HandshakeError> {
     let notes = &mut HandshakeNotes::default();
-    begin(transport, &mut tls, &[], &Wanted::default(), notes, &|_| {
-        true
-    })
+    begin(
+        transport,
+        &mut tls,
+        &[],
+        &SuiteHooks::default(),
+        notes,
+        &|_| true,
+    )
     .await?;
-    let nothing_early = EarlyData::announced(false);
-    finish(transport, tls, &[], nothing_early, notes, &mut Patiently).await
+    let no_early_data = EarlyData::announced(false);
+    finish(transport, tls, &[], no_early_data, notes, &mut WaitForPeer).await
 }
 
-/// Forgets the sessions of a name on drop, unless they are taken out of it before.
-struct Distrust(Option<(Arc<OriginSessions>, ServerName<'static>)>);
+/// Forgets the sessions of a name when dropped, unless its content was taken before.
+struct ForgetOnDrop(Option<(Arc<OriginSessions>, ServerName<'static>)>);
 
-impl Drop for Distrust {
+impl Drop for ForgetOnDrop {
     fn drop(&mut self) {
         if let Some((sessions, name)) = &self.0 {
             sessions.forget(name);
@@ -360,7 +363,8 @@ impl Drop for Distrust {
     }
 }
 
-/// What failed in full after a handshake that offered a session had failed: the log is to tell both.
+/// Adds the failure of a handshake that offered a session to that of the full handshake after it, so
+/// that the log has both.
 #[must_use]
 pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRefusal {
     let words = |failure: &Failure| match &failure.detail {
@@ -381,7 +385,7 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             failure: Failure::new(classify::origin(&error)).detail(words::tls(&error)),
             may_retry: false,
         },
-        HandshakeError::Ended | HandshakeError::Withheld(_) => OriginRefusal {
+        HandshakeError::Ended | HandshakeError::Declined(_) => OriginRefusal {
             failure: Failure::new(Reason::OriginClosed),
             may_retry: true,
         },

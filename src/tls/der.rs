@@ -1,11 +1,11 @@
-//! As much DER as it takes to walk over a certificate without building a tree of it: a peer may send
-//! one of 60 KB whose tree takes milliseconds, and be refused all the same.
+//! A minimal DER reader that walks over a certificate without building a tree. A peer may send a
+//! certificate of 60 KB, whose tree would take milliseconds to build before it is refused.
 
 use std::ops::RangeInclusive;
 
 use x509_parser::prelude::{FromDer, Validity};
 
-/// One element: tag, content, and both with the length between them.
+/// One element: its tag, its content, and the whole encoding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element<'a> {
     pub(super) tag: u8,
@@ -23,7 +23,7 @@ pub(super) const OCTET_STRING: u8 = 0x04;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
-/// The elements of a content, one after the other; ends at the first that is broken.
+/// Iterates over the elements of a content; ends at the first malformed one.
 #[derive(Clone, Debug)]
 pub(super) struct Elements<'a>(pub(super) &'a [u8]);
 
@@ -35,7 +35,7 @@ impl<'a> Elements<'a> {
             .map(|element| element.content)
     }
 
-    /// Whether everything was read: after a broken element it was not.
+    /// Whether everything was read; false after a malformed element.
     pub(super) const fn is_done(&self) -> bool {
         self.0.is_empty()
     }
@@ -67,14 +67,14 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The content of the only element of some DER, if it has this tag.
+/// The content of the only element in `der`, if it has this tag.
 pub(super) fn only(der: &[u8], tag: u8) -> Option<&[u8]> {
     let mut elements = Elements(der);
     let content = elements.expect(tag)?;
     elements.is_done().then_some(content)
 }
 
-/// A SEQUENCE of this content. rustls and webpki keep names and keys without tag and length.
+/// A SEQUENCE with this content. rustls and webpki store names and keys without tag and length.
 pub(super) fn sequence(content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let skipped = length.iter().take_while(|b| **b == 0).count();
@@ -93,10 +93,10 @@ pub(super) fn sequence(content: &[u8]) -> Vec<u8> {
     der
 }
 
-/// The parts of a certificate (RFC 5280 section 4.1), each as it stands there.
+/// The encoded parts of a certificate (RFC 5280 section 4.1).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outline<'a> {
-    /// Without tag and length, like the names.
+    /// The content without tag and length, as for the names.
     pub(super) serial: &'a [u8],
     pub(super) issuer: &'a [u8],
     validity: Element<'a>,
@@ -105,7 +105,7 @@ pub(super) struct Outline<'a> {
 }
 
 impl<'a> Outline<'a> {
-    /// Walks over a certificate, if it is one.
+    /// Splits a certificate into its parts; `None` if it is malformed.
     pub(super) fn of(certificate: &'a [u8]) -> Option<Self> {
         let mut signed = Elements(only(certificate, SEQUENCE)?);
         let mut parts = Elements(signed.expect(SEQUENCE)?);
@@ -131,13 +131,13 @@ impl<'a> Outline<'a> {
         })
     }
 
-    /// The seconds of unix time at which it is valid.
+    /// Its validity in seconds of unix time.
     pub(super) fn validity(&self) -> Option<RangeInclusive<i64>> {
         let (_, validity) = Validity::from_der(self.validity.whole).ok()?;
         Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
     }
 
-    /// The value of the first extension of this identifier.
+    /// The value of the first extension with this identifier.
     pub(super) fn extension(&self, id: &[u8]) -> Option<&'a [u8]> {
         Elements(self.extensions).find_map(|extension| {
             let mut fields = Elements(extension.content);

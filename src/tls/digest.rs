@@ -9,7 +9,8 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     finish(hash)
 }
 
-/// The digest of several parts. With its length before it no part can pose as another.
+/// The digest of several parts. Each is preceded by its length, so that different parts never give the
+/// same input.
 pub(super) fn parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     for part in parts {

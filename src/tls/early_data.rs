@@ -1,35 +1,36 @@
-//! Early data that nobody has asked for: a client that comes with a ticket of another server, the one
-//! before a migration perhaps, may send it, and it is skipped (RFC 8446 section 4.2.10).
+//! Skips early data (RFC 8446 section 4.2.10). It is never accepted, but a client may send it with a
+//! ticket of another server, for example after a migration.
 //!
-//! rustls 0.23.46 skips it by trial decryption, up to a number of bytes. With its unbuffered interface a
-//! record that fails the trial is dropped, but not discarded where no other follows it in the same call:
-//! `process_tls_records` says nothing of it, and with the next call it is tried, and charged, again. So
-//! early data in few segments is skipped, and in many is refused. Here each record is given to it once,
-//! alone, with a bound that it never comes to, and is counted and discarded by us.
+//! rustls 0.23.46 skips early data by trial decryption, up to a number of bytes. With its unbuffered
+//! interface, a record that fails the trial is not discarded unless another follows it in the same call:
+//! `process_tls_records` reports nothing, and the next call tries and counts the record again. So early
+//! data in few segments is skipped, and in many segments refused. Here rustls gets each record once and
+//! alone, with a bound that it never reaches, and this module counts and discards the records.
 
 use rustls::Error;
 
-use super::wrapped_suites::opened;
+use super::wrapped_suites::decrypted_records;
 use crate::transport::{Budget, Decrypted, OutBuf, TlsEnd, TlsState};
 
-/// How many bytes of early data are skipped: what RFC 8446 lets a server assume that does not know what
-/// the ticket allows, and what OpenSSL, GnuTLS and BoringSSL skip.
+/// How many bytes of early data are skipped: the limit of RFC 8446 for a server that does not know the
+/// ticket's, and that of OpenSSL, GnuTLS and BoringSSL.
 pub(super) const SKIPPED_MAX: usize = 16 * 1024;
 
-/// What a record has beyond the data in it: the tag, and the type of its content.
+/// The bytes of a record besides header and data: the AEAD tag and the content type.
 const OVERHEAD: usize = 16 + 1;
 
-/// rustls' own bound, in bytes of ciphertext, above all that can be skipped: records of one byte each.
+/// The bound given to rustls, in bytes of ciphertext. It is never reached: not even by records that
+/// carry one byte each.
 pub(super) const CIPHERTEXT_MAX: u32 = (SKIPPED_MAX * (OVERHEAD + 1)) as u32;
 
-/// A record's header: its type, two bytes of version, two of length.
+/// The length of a record's header: its type, two bytes of version, two of length.
 pub(super) const HEADER: usize = 5;
 
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
 
-/// The length of the record that `bytes` begin with, header included, if it is there as a whole.
+/// The length of the record at the start of `bytes`, header included, if it is complete.
 pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     let [_, _, _, high, low, ..] = *bytes else {
         return None;
@@ -38,27 +39,27 @@ pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= len).then_some(len)
 }
 
-/// What a client may still send of early data, to be skipped.
+/// How much early data a client may still send.
 #[derive(Debug)]
 pub(super) struct EarlyData {
     left: Option<usize>,
 }
 
 impl EarlyData {
-    /// That of a client that announced some in its hello, or did not.
+    /// The state after a hello that announced early data, or did not.
     pub(super) const fn announced(is: bool) -> Self {
         Self {
             left: if is { Some(SKIPPED_MAX) } else { None },
         }
     }
 
-    /// Whether any may come.
+    /// Whether early data may still arrive.
     pub(super) const fn is_expected(&self) -> bool {
         self.left.is_some()
     }
 
-    /// Counts a record of this length as skipped, header included; an error when it is too much. A
-    /// record of no data is counted, too: else there were no end to them.
+    /// Counts a record of this length, header included, as skipped, or fails over the limit. A record
+    /// without data counts as one byte, which bounds their number.
     pub(super) fn skip(&mut self, record: usize) -> Result<(), Error> {
         let data = record.saturating_sub(HEADER + OVERHEAD).max(1);
         match self.left.and_then(|left| left.checked_sub(data)) {
@@ -72,7 +73,7 @@ impl EarlyData {
         }
     }
 
-    /// As [`TlsState::open`], with early data skipped.
+    /// Like [`TlsState::decrypt`], but skips early data.
     pub(super) fn decrypt(
         &mut self,
         tls: &mut TlsState,
@@ -86,12 +87,12 @@ impl EarlyData {
             && let Some(record) = input.get_mut(at..at + len)
         {
             let is_data = record.first() == Some(&APPLICATION_DATA);
-            let before = opened();
+            let before = decrypted_records();
             let result = tls.decrypt(record, &mut plain, out, &mut Budget::unbounded());
             if result.end.is_some() {
                 return result;
             }
-            if is_data && opened() == before {
+            if is_data && decrypted_records() == before {
                 tls.discard_retained();
                 if let Err(error) = self.skip(len) {
                     return refuse(tls, error, out);
@@ -100,10 +101,10 @@ impl EarlyData {
                 continue;
             }
             if is_data {
-                // The first record under the keys of the handshake: what follows is under them, too.
+                // The first record under the handshake keys: all that follow use them, too.
                 self.left = None;
             }
-            // What is kept is the beginning of a message, and has to be given again.
+            // rustls retains the beginning of a message, which must be passed in again.
             let used = len - tls.retained().min(len);
             at += used;
             if used == 0 {
@@ -114,8 +115,8 @@ impl EarlyData {
     }
 }
 
-/// Ends the handshake with `unexpected_message`, as RFC 8446 section 4.2.10 has it. Under the keys of the
-/// handshake only rustls can say so, and it does at a broken ChangeCipherSpec.
+/// Ends the handshake with `unexpected_message` (RFC 8446 section 4.2.10). Only rustls can encrypt an
+/// alert under the handshake keys, and it does so for a malformed ChangeCipherSpec.
 fn refuse(tls: &mut TlsState, error: Error, out: &mut OutBuf) -> Decrypted {
     let mut broken = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 2];
     tls.decrypt(&mut broken, |_| {}, out, &mut Budget::unbounded());

@@ -1,4 +1,4 @@
-//! Driving a handshake of either side to its end over a socket.
+//! Drives a handshake over a socket to its end, as client or as server.
 
 use std::io;
 
@@ -6,27 +6,26 @@ use rustls::{CommonState, Error, HandshakeKind};
 
 use super::early_data::EarlyData;
 use super::handshake_notes::HandshakeNotes;
-use super::wrapped_suites::Wanted;
+use super::wrapped_suites::SuiteHooks;
 use crate::transport::{FLIGHT_CHUNK, Socket, TlsEnd, TlsState, Transport, with_scratch};
 
 /// How a handshake failed.
 #[derive(Debug)]
 pub(super) enum HandshakeError {
-    /// The protocol failed; `alert` tells the peer, where there is something to tell.
+    /// The protocol failed. `alert` is the record to send, if there is one.
     Tls { error: Error, alert: Vec<u8> },
     /// The peer ended the connection.
     Ended,
-    /// The caller did not consent to the answer, which would begin a handshake of this kind, and nothing
-    /// of it was sent.
-    Withheld(Option<HandshakeKind>),
+    /// The caller did not approve an answer that would begin a handshake of this kind; nothing was sent.
+    Declined(Option<HandshakeKind>),
     /// The socket failed.
     Socket(io::Error),
 }
 
 /// How a handshake waits for its peer.
 pub trait AwaitPeer: Send {
-    /// Waits until the peer has sent something. `retained` bytes of an unfinished record or message are
-    /// held meanwhile.
+    /// Waits until the socket is readable. Meanwhile the connection buffers `retained` bytes of an
+    /// incomplete record or message.
     fn readable(
         &mut self,
         socket: &Socket,
@@ -34,46 +33,46 @@ pub trait AwaitPeer: Send {
     ) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// Waits, and does nothing else.
-pub(super) struct Patiently;
+/// Waits for the socket alone.
+pub(super) struct WaitForPeer;
 
-impl AwaitPeer for Patiently {
+impl AwaitPeer for WaitForPeer {
     async fn readable(&mut self, socket: &Socket, _: usize) -> io::Result<()> {
         socket.readable().await
     }
 }
 
-/// What one synchronous step leaves to do.
+/// The result of one synchronous step.
 struct Progress {
     ready: bool,
     end: Option<TlsEnd>,
-    /// What the socket did not take at once.
+    /// Bytes that the socket did not take at once.
     unsent: Vec<u8>,
 }
 
-/// Whether the answer to what the peer said first may be sent; asked once it is known.
-pub(super) type Consent<'a> = &'a (dyn Fn(&CommonState) -> bool + Sync);
+/// Decides whether the answer to the peer's first message may be sent. Called once, before it is sent.
+pub(super) type Approve<'a> = &'a (dyn Fn(&CommonState) -> bool + Sync);
 
-/// Gives `tls` what the peer has said first, or nothing where we begin, and sends what it answers, if
-/// `consent` is given. What rustls forgets is left in `shown`.
+/// Gives `tls` the peer's first message (empty for a client, which speaks first) and sends the answer
+/// if `approve` allows it. `notes` records what rustls does not keep.
 pub(super) async fn begin(
     transport: &mut Transport,
     tls: &mut TlsState,
     first: &[u8],
-    wanted: &Wanted,
+    hooks: &SuiteHooks,
     notes: &mut HandshakeNotes,
-    consent: Consent<'_>,
+    approve: Approve<'_>,
 ) -> Result<(), HandshakeError> {
-    let input = Input::First(first, consent);
+    let input = Input::First(first, approve);
     let mut early_data = EarlyData::announced(false);
-    let progress = wanted.during(|| advance(transport, tls, input, &mut early_data, notes))?;
-    settle(transport, progress).await.map(|_| ())
+    let progress = hooks.during(|| advance(transport, tls, input, &mut early_data, notes))?;
+    complete_step(transport, progress).await.map(|_| ())
 }
 
-/// Drives a handshake that has begun over the transport's socket until application data may be written.
+/// Drives a handshake that has begun until application data may be written.
 ///
-/// `read` is what has already been read. Application data that comes along with the last flight is
-/// left in the transport's `prefetched`. Between flights `peer` waits.
+/// `read` has already been read from the socket. Application data that arrives with the last flight is
+/// left in the transport's `prefetched`. `peer` waits between flights.
 pub(super) async fn finish(
     transport: &mut Transport,
     mut tls: Box<TlsState>,
@@ -91,21 +90,24 @@ pub(super) async fn finish(
             &mut early_data,
             notes,
         )?;
-        ready = settle(transport, progress).await?;
+        ready = complete_step(transport, progress).await?;
     }
     while !ready {
         peer.readable(&transport.socket, tls.retained())
             .await
             .map_err(HandshakeError::Socket)?;
         let progress = advance(transport, &mut tls, Input::Socket, &mut early_data, notes)?;
-        ready = settle(transport, progress).await?;
+        ready = complete_step(transport, progress).await?;
     }
     transport.tls = Some(tls);
     Ok(())
 }
 
-/// Does what a step has left to do. Whether application data may be written.
-async fn settle(transport: &mut Transport, progress: Progress) -> Result<bool, HandshakeError> {
+/// Writes what a step left unsent. Returns whether application data may be written.
+async fn complete_step(
+    transport: &mut Transport,
+    progress: Progress,
+) -> Result<bool, HandshakeError> {
     if let Some(TlsEnd::Failed(error)) = progress.end {
         let alert = progress.unsent;
         return Err(HandshakeError::Tls { error, alert });
@@ -124,14 +126,14 @@ async fn settle(transport: &mut Transport, progress: Progress) -> Result<bool, H
 }
 
 enum Input<'a> {
-    /// What has already been read, to be answered with the caller's consent.
-    First(&'a [u8], Consent<'a>),
-    /// What has already been read.
+    /// The peer's first message, already read; the answer needs the caller's approval.
+    First(&'a [u8], Approve<'a>),
+    /// Bytes already read.
     Read(&'a [u8]),
     Socket,
 }
 
-/// Processes what is there and sends what rustls wants sent, without waiting for anything.
+/// Processes the available input and sends rustls' output, without waiting.
 fn advance(
     transport: &mut Transport,
     tls: &mut TlsState,
@@ -166,15 +168,15 @@ fn advance(
         let filled = &mut scratch.input[..start + len];
         let plain = |plain: &[u8]| prefetched.extend_from_slice(plain);
         let decrypted = early_data.decrypt(tls, filled, plain, &mut scratch.output);
-        notes.take_notes();
-        if let Input::First(_, consent) = input
-            && !consent(tls.facts())
+        notes.take_recorded();
+        if let Input::First(_, approve) = input
+            && !approve(tls.facts())
         {
-            return Err(HandshakeError::Withheld(tls.facts().handshake_kind()));
+            return Err(HandshakeError::Declined(tls.facts().handshake_kind()));
         }
         let failed = matches!(decrypted.end, Some(TlsEnd::Failed(_)));
         let unsent = if failed {
-            // The alert is the close_with, which is sent with more care than a flight.
+            // This is the alert. The caller delivers it with a shutdown and a drain.
             scratch.output.filled().to_vec()
         } else {
             send(socket, scratch.output.filled())?
@@ -187,7 +189,7 @@ fn advance(
     })
 }
 
-/// Sends what the socket takes at once and returns the rest.
+/// Writes what the socket takes at once and returns the rest.
 fn send(socket: &Socket, bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
     if bytes.is_empty() {
         return Ok(Vec::new());

@@ -1,8 +1,8 @@
-//! What two peers have shown each other in a handshake, as far as rustls does not tell it afterwards:
-//! the certificate of a client that is refused, the one of ours that was chosen, and how we signed.
+//! Facts of a handshake that rustls does not report afterwards: the certificate of a refused client,
+//! the certificate that was presented, and the signature scheme.
 //!
-//! What happens within one synchronous call of rustls is noted on the thread, and taken from there
-//! right after the call, before another connection can run.
+//! Callbacks within one synchronous call into rustls write thread-locals, and the caller takes them
+//! right after that call, before another connection can run on the thread.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use x509_parser::prelude::X509Certificate;
 
 use super::{openssl_names, verify::client};
 
-/// What was shown in one handshake.
+/// The recorded facts of one handshake.
 #[derive(Debug, Default)]
 pub struct HandshakeNotes {
-    /// The leaf that the client presented, accepted or not; in a resumption, its session's.
+    /// The client's leaf certificate, accepted or not; in a resumption, the session's.
     pub peer: Option<CertificateDer<'static>>,
-    /// Of what kind the certificate is that we present, resumption or not.
+    /// The algorithms of the certificate presented, also in a resumption.
     pub own: Option<Arc<Algorithms>>,
-    /// How we signed; absent in a resumption, where nothing is signed.
+    /// The scheme of our signature; absent in a resumption, which signs nothing.
     pub scheme: Option<SignatureScheme>,
 }
 
-/// Of what kind a certificate is, in OpenSSL's words.
+/// The algorithms of a certificate, by OpenSSL's names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Algorithms {
-    /// How it is signed.
+    /// Its signature algorithm.
     pub signature: Option<&'static str>,
-    /// Its key.
+    /// The kind and size of its key.
     pub key: Option<String>,
 }
 
 impl Algorithms {
-    /// Those of a certificate.
+    /// Reads them from a certificate.
     pub fn of(certificate: &X509Certificate<'_>) -> Self {
         Self {
             signature: openssl_names::signature_algorithm(certificate),
@@ -49,15 +49,14 @@ thread_local! {
     static SIGNED: Cell<Option<SignatureScheme>> = const { Cell::new(None) };
 }
 
-/// Notes which certificate is going to be presented.
-pub(super) fn chosen(algorithms: &Arc<Algorithms>) {
+/// Records which certificate is going to be presented.
+pub(super) fn record_certificate(algorithms: &Arc<Algorithms>) {
     CHOSEN.set(Some(Arc::clone(algorithms)));
 }
 
 impl HandshakeNotes {
-    /// Takes what was noted on this thread since the last call. To be called right after the
-    /// synchronous call that may have noted it.
-    pub(super) fn take_notes(&mut self) {
+    /// Takes what callbacks recorded on this thread. Must follow the call into rustls directly.
+    pub(super) fn take_recorded(&mut self) {
         if let Some(leaf) = client::take_presented() {
             self.peer = Some(leaf);
         }
@@ -70,7 +69,7 @@ impl HandshakeNotes {
     }
 }
 
-/// A key that notes how it signs.
+/// A key that records the scheme of its signatures.
 #[derive(Debug)]
 pub(super) struct RecordingKey(pub(super) Arc<dyn SigningKey>);
 

@@ -1,12 +1,12 @@
-//! Reading the ClientHello: one parser for every mode, whole before anything is decided.
+//! Reads the ClientHello, with one parser for every mode.
 //!
-//! rustls' `Acceptor` is fed by a recording reader. The recorded bytes are then replayed: to the
-//! origin verbatim (passthrough), or into the real handshake (terminate, reencrypt). The decision
-//! cannot depend on how the hello was cut into records or segments, as nothing is decided before
-//! the parser has all of it, and the limit counts bytes on the wire.
+//! A recording reader feeds rustls' `Acceptor`. The recorded bytes are then replayed: to the origin
+//! verbatim (passthrough), or into the handshake (terminate, reencrypt). No decision depends on how the
+//! hello was split into records or segments: it is made once the parser has all of the hello, and the
+//! size limit counts bytes on the wire.
 //!
-//! Hellos without `signature_algorithms` (TLS 1.1 and older) are refused by that parser in every
-//! mode, passthrough too.
+//! The parser refuses hellos without `signature_algorithms` (TLS 1.1 and older) in every mode, also in
+//! passthrough.
 
 use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
@@ -17,33 +17,33 @@ use super::words;
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::transport::Socket;
 
-/// The most bytes that a ClientHello may take on the wire, record headers included. What rustls'
-/// parser buffers at most.
+/// The most bytes that a ClientHello may take on the wire, record headers included: the limit of
+/// rustls' parser.
 pub const HELLO_MAX: usize = 65_535;
 
-/// What a hello may take on the wire before it counts as large: they are below 2 KiB but for the rare
-/// big ticket.
+/// The size on the wire above which a hello counts as large. Hellos take less than 2 KiB, except with a
+/// large ticket.
 pub const HELLO_SMALL: usize = 4 * 1024;
 
-/// How much one read of a large one may take.
+/// The most bytes of one read of a large hello.
 const HELLO_READ: usize = 16 * 1024;
 
-/// What a client said first.
+/// A parsed ClientHello.
 #[derive(Debug, Default)]
 pub struct Hello {
-    /// The server name as sent, lower-cased, not yet normalised; absent too when it is an address.
+    /// The server name as sent, lower-cased, not yet normalised; also absent if it is an IP address.
     pub server_name: Option<String>,
     /// The application protocols offered, in the client's order.
     pub alpn: Vec<Vec<u8>>,
     /// Whether the client's first AEAD suite is ChaCha20-Poly1305: it has no fast AES.
     pub prefers_chacha: bool,
-    /// All bytes read so far: the hello, and whatever came along behind it.
+    /// All bytes read so far: the hello and what followed it.
     pub bytes: Vec<u8>,
 }
 
-/// Reads one ClientHello from `socket`, until it is whole or takes `max` bytes without being so. What
-/// `bytes` holds was read before, and is its beginning. On success the bytes are the hello's; else they
-/// are left, for more to be read or for what they say of a client that is none.
+/// Reads a ClientHello from `socket` until it is complete, or until `max` bytes are read, which returns
+/// `None`. `bytes` holds the part that was read before. On success they move into the hello; otherwise
+/// they stay in `bytes`, to read on or to describe a client that does not speak TLS.
 pub async fn read(
     parser: &mut Parser,
     socket: &mut Socket,
@@ -69,11 +69,11 @@ pub async fn read(
     }
 }
 
-/// Reads one ClientHello that was captured: its records, as they go over the wire.
+/// Parses the captured records of a ClientHello.
 pub fn captured(bytes: Vec<u8>) -> Result<Hello, Failure> {
     match Parser::default().feed(&bytes)? {
         Some(hello) => Ok(Hello { bytes, ..hello }),
-        None => Err(Failure::new(Reason::HelloMalformed).detail("it is not whole")),
+        None => Err(Failure::new(Reason::HelloMalformed).detail("it is incomplete")),
     }
 }
 
@@ -83,7 +83,7 @@ async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>, max: usize) -> Resu
     read.map_err(|e| Failure::new(Reason::ClientReset).detail(e.to_string()))
 }
 
-/// The parser of one hello, and how much of the recorded bytes it has been given.
+/// The parser of one hello, and how many of the recorded bytes it has consumed.
 #[derive(Default)]
 pub struct Parser {
     acceptor: Acceptor,
@@ -91,8 +91,8 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Gives the parser what is new in `bytes`, which is all that has come so far, at most
-    /// [`HELLO_MAX`]. `None` means that the hello is not whole yet.
+    /// Feeds the new part of `bytes`, which are all bytes received so far, at most [`HELLO_MAX`].
+    /// `None` means that the hello is incomplete.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Hello>, Failure> {
         while let Some(mut rest) = bytes.get(self.fed..).filter(|rest| !rest.is_empty()) {
             let before = rest.len();
@@ -107,7 +107,7 @@ impl Parser {
                 Ok(Some(accepted)) => return Ok(Some(describe(&accepted))),
                 Ok(None) if before == rest.len() => break,
                 Ok(None) => {}
-                Err((error, _)) => return Err(blame(&error)),
+                Err((error, _)) => return Err(classify(&error)),
             }
         }
         if bytes.len() >= HELLO_MAX {
@@ -138,9 +138,9 @@ fn prefers_chacha(suites: &[CipherSuite]) -> bool {
     first.is_some_and(|suite| suite.is_chacha)
 }
 
-/// The refusal that a hello's parse error deserves. rustls' own alert is not used: for several of
-/// these it has none, and old versions should hear that it is their version.
-fn blame(error: &Error) -> Failure {
+/// Maps a parse error to a refusal. rustls' own alert is not used: for several of these errors it has
+/// none, and clients of old versions should get `protocol_version`.
+fn classify(error: &Error) -> Failure {
     use {AlertDescription as A, InvalidMessage as M, PeerIncompatible as P};
     let (reason, alert) = match error {
         Error::InvalidMessage(M::InvalidContentType | M::UnknownProtocolVersion)

@@ -1,4 +1,4 @@
-//! The bytes of a ClientHello that rustls has parsed, for what it does not tell of it.
+//! The bytes of a ClientHello that rustls has parsed: extensions that rustls' API does not expose.
 
 use std::ops::Range;
 
@@ -14,18 +14,18 @@ const MESSAGE_HEADER: usize = 4;
 /// The most that a record may carry.
 const FRAGMENT_MAX: usize = 16 * 1024;
 
-/// A ClientHello, and where it ended in what was read.
+/// A ClientHello, and its length on the wire.
 #[derive(Debug)]
 pub(super) struct HelloMessage {
     /// The message with its header.
     pub(super) bytes: Vec<u8>,
-    /// How many bytes the records take that it came in.
+    /// How many bytes its records take.
     pub(super) wire: usize,
     extensions: Vec<(u16, Range<usize>)>,
 }
 
 impl HelloMessage {
-    /// The message that `wire` begins with. `None` where it is none, or not whole.
+    /// Reads the message at the start of `wire`. `None` if it is no ClientHello, or incomplete.
     pub(super) fn read(wire: &[u8]) -> Option<Self> {
         let mut bytes = Vec::new();
         let mut at = 0;
@@ -64,15 +64,15 @@ impl HelloMessage {
         self.extensions.iter().any(|(own, _)| *own == number)
     }
 
-    /// The message of a client that has no session: without pre-shared keys, and without the early data
-    /// that could only go with one.
+    /// The message as a client without a session would send it: without pre-shared keys, and without
+    /// early data, which needs one.
     pub(super) fn without_session(&self) -> Option<Vec<u8>> {
         let dropped = [PRE_SHARED_KEY, EARLY_DATA];
         let kept = self.extensions.iter();
         let kept = kept.filter(|(number, _)| !dropped.contains(number));
         let mut extensions = Vec::new();
-        for (_, place) in kept {
-            extensions.extend_from_slice(self.bytes.get(place.clone())?);
+        for (_, range) in kept {
+            extensions.extend_from_slice(self.bytes.get(range.clone())?);
         }
         let (_, first) = self.extensions.first()?;
         let head = self
@@ -88,7 +88,7 @@ impl HelloMessage {
     }
 }
 
-/// A handshake message in records.
+/// Splits a handshake message into records.
 pub(super) fn in_records(message: &[u8]) -> Vec<u8> {
     let mut records = Vec::with_capacity(message.len() + HEADER);
     for fragment in message.chunks(FRAGMENT_MAX) {
@@ -99,9 +99,9 @@ pub(super) fn in_records(message: &[u8]) -> Vec<u8> {
     records
 }
 
-/// The extensions of a ClientHello, with the place of each, its header included.
+/// The extensions of a ClientHello, each with its range in the message, header included.
 fn extensions(message: &[u8]) -> Option<Vec<(u16, Range<usize>)>> {
-    // Version and random; session id; suites; compression methods; the length of all extensions.
+    // Version and random; session id; suites; compression methods; length of the extensions.
     let mut at = MESSAGE_HEADER + 2 + 32;
     at += 1 + usize::from(*message.get(at)?);
     at += 2 + usize::from(number(message, at)?);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_is_found_however_it_is_cut_and_whatever_is_behind_it() {
+    fn a_hello_is_read_from_any_records_and_without_what_follows_it() {
         let message = hello(&[(EARLY_DATA, b""), (10, &[0; 300]), (PRE_SHARED_KEY, b"x")]);
         for len in [1, 2, 3, 5, 100, 400] {
             let mut wire = Vec::new();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_without_its_session_is_one_that_never_had_it() {
+    fn removing_the_session_leaves_the_other_extensions() {
         let with = hello(&[
             (10, b"abc"),
             (EARLY_DATA, b""),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hello_is_none() {
+    fn other_input_is_no_hello() {
         assert!(HelloMessage::read(b"").is_none());
         assert!(HelloMessage::read(b"GET / HTTP/1.1").is_none());
         assert!(HelloMessage::read(&in_records(&[1, 0, 0, 2, 3, 3])).is_none());

@@ -1,4 +1,4 @@
-//! What a handshake and a certificate say about themselves, in the field's own words.
+//! Facts about a handshake and about a certificate, as the log, metrics and the admin API show them.
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
@@ -27,7 +27,7 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
-    /// Reads them off a connection whose handshake is done.
+    /// Reads them from a connection after its handshake.
     pub fn of(conn: &CommonState) -> Self {
         Self {
             version: conn.protocol_version().and_then(version),
@@ -53,13 +53,13 @@ const fn version(version: ProtocolVersion) -> Option<&'static str> {
     }
 }
 
-/// How many alternative names are kept: as many as the log shows.
+/// How many alternative names are kept: the number that the log shows.
 pub const SANS_MAX: usize = 16;
 
-/// How many bytes of a subject are read, in whole attributes, and of one alternative name.
+/// The most bytes read of a subject, in whole attributes, and of one alternative name.
 const NAME_MAX: usize = 2048;
 
-/// What a certificate says of its holder. The texts come from the wire: escape them before use.
+/// The names and identifiers of a certificate. The texts come from the wire: escape them before use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFacts {
     /// The subject, in the order of the certificate; its first 2 KiB.
@@ -75,8 +75,8 @@ pub struct CertificateFacts {
 }
 
 impl CertificateFacts {
-    /// Reads a certificate; one that cannot be read has its fingerprint alone. What this costs does not
-    /// grow with the number of names in it: it is done for certificates that are refused, too.
+    /// Reads a certificate; a malformed one has only its fingerprint. The cost does not grow with the
+    /// number of names, as refused certificates are read, too.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let sha256 = hex(&digest::sha256(certificate));
         let read =
@@ -97,7 +97,7 @@ impl CertificateFacts {
     }
 }
 
-/// How many bytes of a serial number are kept: more than RFC 5280 allows (section 4.1.2.2).
+/// The most bytes kept of a serial number: more than RFC 5280 allows (section 4.1.2.2).
 const SERIAL_MAX: usize = 64;
 
 /// The end of a certificate's validity, in seconds of unix time.
@@ -134,7 +134,7 @@ pub fn authority_name(anchor: &TrustAnchor<'_>) -> String {
     X509Name::from_der(&der).map_or_else(|_| hex(content), |(_, name)| distinguished_name(&name))
 }
 
-/// A name as RFC 4514 writes it, but in the order of the certificate.
+/// A name in the notation of RFC 4514, but in the order of the certificate.
 pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
     let relative: Vec<_> = name
         .iter_rdn()
@@ -151,7 +151,7 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let key = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
     match attribute.as_str() {
         Ok(value) => format!("{key}={}", escape_value(value)),
-        // What is no text is given as its bytes.
+        // A value that is no text is shown as its bytes.
         Err(_) => format!("{key}=#{}", hex(attribute.as_slice())),
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_the_first_are_kept() {
+    fn only_the_first_names_are_kept() {
         let facts = CertificateFacts::of(&certificate(|params| {
             params.distinguished_name.push(DnType::CommonName, "many");
             params.subject_alt_names = (0..5000)
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_subject_the_beginning_is_kept() {
+    fn a_long_subject_is_truncated() {
         let unit = |n: u64| DnType::CustomDnType(vec![1, 2, 3, n]);
         let facts = CertificateFacts::of(&certificate(|params| {
             for n in 0..1000 {

@@ -1,8 +1,8 @@
-//! TLS on both transports: reading the ClientHello, the two handshakes, and the policy they apply.
+//! TLS with clients and with origins: reading the ClientHello, both handshakes, and their policies.
 //!
-//! Works on a [`Transport`](crate::transport::Transport)'s socket and yields its seal. Knows nothing of routes, of the
-//! configuration file or of deadlines: names and policies come in as finished values, a caller bounds
-//! the time.
+//! Works on the socket of a [`Transport`](crate::transport::Transport) and leaves the TLS state in it.
+//! Knows nothing of routes, of the configuration file or of deadlines: names and policies come in as
+//! finished values, and the caller bounds the time.
 
 pub mod acceptor;
 pub mod certificates;
@@ -39,10 +39,10 @@ use rustls::{
     AlertDescription, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, version,
 };
 
-/// The alert for a server name that is not served (RFC 6066 section 3), spelled as the RFC does.
+/// The alert for an unknown server name (RFC 6066 section 3), spelled as in the RFC.
 pub const UNRECOGNIZED_NAME: AlertDescription = AlertDescription::UnrecognisedName;
 
-/// What certificates, revocation lists and handshakes may be signed with.
+/// The signature algorithms accepted in certificates, CRLs and handshakes.
 static SIGNATURES: LazyLock<WebPkiSupportedAlgorithms> =
     LazyLock::new(|| aws_lc_rs::default_provider().signature_verification_algorithms);
 
@@ -80,15 +80,15 @@ impl Versions {
     }
 }
 
-/// Draws the first random bytes. AWS-LC seeds itself then, for tens of milliseconds, and no client
-/// should wait for that.
+/// Draws the first random bytes, which makes AWS-LC seed its generator. That takes tens of milliseconds
+/// and must not delay a client.
 pub fn seed_randomness() -> Result<(), rustls::crypto::GetRandomFailed> {
     aws_lc_rs::default_provider()
         .secure_random
         .fill(&mut [0; 32])
 }
 
-/// This moment in seconds of unix time, in which certificates and lists count.
+/// The current time in seconds of unix time, the unit of certificates and CRLs.
 pub fn unix_now() -> i64 {
     i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Suites, algorithms and schemes as OpenSSL calls them, which is how PROXY headers name them.
+//! OpenSSL's names of suites, algorithms and schemes, which PROXY headers use.
 
 use rustls::{CipherSuite, SignatureScheme};
 use x509_parser::prelude::X509Certificate;
@@ -11,7 +11,7 @@ pub fn cipher(suite: CipherSuite) -> Option<&'static str> {
     Suite::of(suite).map(|suite| suite.openssl)
 }
 
-/// A scheme that a handshake is signed with. Here OpenSSL has no names of its own: it is IANA's.
+/// A signature scheme. OpenSSL uses IANA's names for these.
 pub const fn signature_scheme(scheme: SignatureScheme) -> Option<&'static str> {
     use SignatureScheme as S;
     Some(match scheme {
@@ -29,7 +29,7 @@ pub const fn signature_scheme(scheme: SignatureScheme) -> Option<&'static str> {
     })
 }
 
-/// How a certificate is signed.
+/// The signature algorithm of a certificate.
 pub fn signature_algorithm(certificate: &X509Certificate<'_>) -> Option<&'static str> {
     let oid = certificate.signature_algorithm.algorithm.to_id_string();
     Some(match oid.as_str() {
@@ -47,7 +47,7 @@ pub fn signature_algorithm(certificate: &X509Certificate<'_>) -> Option<&'static
     })
 }
 
-/// The kind and size of a certificate's key, as HAProxy writes them.
+/// The kind and size of a certificate's key, written as HAProxy does.
 pub fn key_algorithm(certificate: &X509Certificate<'_>) -> Option<String> {
     let key = certificate.public_key();
     if let Ok(PublicKey::RSA(rsa)) = key.parsed() {

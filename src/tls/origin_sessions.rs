@@ -1,4 +1,4 @@
-//! The sessions that an origin has given, and whether it is any use to offer them.
+//! The sessions that an origin has issued, and whether to offer them.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,12 +9,12 @@ use rustls::client::{
 };
 use rustls::pki_types::ServerName;
 
-/// After so many handshakes in a row that failed while a session was offered, none is offered any
-/// more: an origin that can resume nothing is not to cost each connection a second one.
+/// After this many consecutive handshakes that failed while a session was offered, no session is
+/// offered any more: else each connection to an origin that cannot resume would need two handshakes.
 const FAILURES_MAX: u32 = 3;
 
-/// The sessions of one origin. rustls asks for one while a connection is made, in one synchronous call;
-/// what is to be known of that call is noted on the thread.
+/// The sessions of one origin. rustls takes a session while it creates a connection, in one synchronous
+/// call; thread-locals carry the permission into that call and the result out of it.
 #[derive(Debug)]
 pub(super) struct OriginSessions {
     cache: ClientSessionMemoryCache,
@@ -22,45 +22,45 @@ pub(super) struct OriginSessions {
 }
 
 thread_local! {
-    /// Whether the connection that is being made may offer a session.
+    /// Whether the connection that is being created may offer a session.
     static MAY_OFFER: Cell<bool> = const { Cell::new(false) };
-    /// Whether it has been given one to offer.
+    /// Whether it took a session to offer.
     static OFFERED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl OriginSessions {
-    /// None yet, and room for so many.
-    pub(super) fn new(room: usize) -> Self {
+    /// Without sessions, for at most `capacity` of them.
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
-            cache: ClientSessionMemoryCache::new(room),
+            cache: ClientSessionMemoryCache::new(capacity),
             failures: AtomicU32::new(0),
         }
     }
 
-    /// Calls `make`, which makes a connection, and lends it a session if it `may` offer one and there
-    /// is any. What it made, and whether it offers one.
-    pub(super) fn lent<T>(&self, may: bool, make: impl FnOnce() -> T) -> (T, bool) {
+    /// Calls `create`, which creates a connection, and lets it take a session if it `may` offer one.
+    /// Returns its result, and whether it took a session.
+    pub(super) fn with_offer<T>(&self, may: bool, create: impl FnOnce() -> T) -> (T, bool) {
         MAY_OFFER.set(may && self.failures.load(Ordering::Relaxed) < FAILURES_MAX);
         OFFERED.set(false);
-        let made = make();
+        let created = create();
         MAY_OFFER.set(false);
-        (made, OFFERED.take())
+        (created, OFFERED.take())
     }
 
-    /// A handshake that offered a session failed: forgets the sessions of this name.
+    /// Counts a failed handshake that offered a session, and forgets the sessions of this name.
     pub(super) fn forget(&self, name: &ServerName<'static>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.cache.remove_tls12_session(name);
         while self.cache.take_tls13_ticket(name).is_some() {}
     }
 
-    /// A session was resumed.
-    pub(super) fn prove(&self) {
+    /// Resets the count of failures after a resumption.
+    pub(super) fn resumed(&self) {
         self.failures.store(0, Ordering::Relaxed);
     }
 }
 
-/// A session on its way to a connection.
+/// Takes a session for the connection that is being created, if it may offer one.
 fn offered<T>(session: impl FnOnce() -> Option<T>) -> Option<T> {
     let session = MAY_OFFER.get().then(session).flatten()?;
     OFFERED.set(true);

@@ -1,5 +1,5 @@
-//! The second ClientHello, which answers a HelloRetryRequest (RFC 8446 section 4.1.2). Its route was
-//! chosen by the first one, so what that was chosen by must be the same.
+//! The second ClientHello, which answers a HelloRetryRequest (RFC 8446 section 4.1.2). The first one
+//! has selected the route, so the server name and the protocols of the second must be the same.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use super::handshake::{AwaitPeer, HandshakeError};
 use super::hello::{HELLO_MAX, Hello, Parser};
 use crate::transport::{Transport, with_scratch};
 
-/// How much one read may take.
+/// The most bytes of one read.
 const READ: usize = 16 * 1024;
 
-/// Reads the second hello from the transport's socket, `read` being what has come of it already. What is
-/// returned is to be given to rustls: it holds the hello, and all that came with it but for early data.
+/// Reads the second hello from the transport's socket; `read` is its part that has been read already.
+/// Returns the input for rustls: the hello and all that came with it, without early data.
 pub(super) async fn read(
     transport: &mut Transport,
     first: &Hello,
@@ -31,13 +31,13 @@ pub(super) async fn read(
         wire: Vec::new(),
         rest: Vec::new(),
     };
-    let mut whole = second.feed(read)?;
-    while !whole {
-        let held = second.wire.len() + second.rest.len();
-        peer.readable(&transport.socket, held)
+    let mut complete = second.feed(read)?;
+    while !complete {
+        let retained = second.wire.len() + second.rest.len();
+        peer.readable(&transport.socket, retained)
             .await
             .map_err(HandshakeError::Socket)?;
-        whole = with_scratch(|scratch| {
+        complete = with_scratch(|scratch| {
             let room = &mut scratch.input[..READ];
             match transport.socket.try_read(room) {
                 Ok(0) => Err(HandshakeError::Ended),
@@ -57,15 +57,15 @@ struct SecondHello<'a> {
     parser: Parser,
     /// The records of the hello.
     hello: Vec<u8>,
-    /// All records that rustls is to see.
+    /// All records for rustls.
     wire: Vec<u8>,
-    /// What has come of the next one.
+    /// The incomplete next record.
     rest: Vec<u8>,
 }
 
 impl SecondHello<'_> {
-    /// Takes in what was read. Whether rustls can go on: the hello is whole, or what came is none, which
-    /// rustls then has to say.
+    /// Adds bytes that were read. Returns whether rustls can go on: the hello is complete, or the input
+    /// is no hello, which rustls then refuses.
     fn feed(&mut self, bytes: &[u8]) -> Result<bool, HandshakeError> {
         self.rest.extend_from_slice(bytes);
         while let Some(len) = record_len(&self.rest) {

@@ -1,21 +1,21 @@
-//! What a certificate may be used for (RFC 5280, sections 4.2.1.3 and 4.2.1.12).
+//! Key usage and extended key usage of a certificate (RFC 5280, sections 4.2.1.3 and 4.2.1.12).
 
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::X509Certificate;
 
-/// For whom a certificate is presented.
+/// To whom a certificate is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {
-    /// For clients, by an endpoint.
+    /// To clients, by an endpoint.
     ToClients,
-    /// For origins, as the certificate of a client.
+    /// To origins, as a client certificate.
     ToOrigins,
 }
 
-/// What the extensions of a certificate allow it to be used for, as far as TLS asks.
+/// The uses that a certificate's extensions allow, as far as TLS checks them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The purposes, where the certificate lists any.
+    /// The purposes, if the certificate has an extended key usage.
     purposes: Option<Purposes>,
     /// Whether its key may sign a handshake.
     signs: bool,
@@ -42,7 +42,7 @@ impl Usage {
         }
     }
 
-    /// Why peers refuse a certificate that is presented so: one sentence about it, and the way out.
+    /// Why peers refuse a certificate that is presented this way: each reason with its remedy.
     pub fn faults(&self, presented: Presented) -> Vec<(String, &'static str)> {
         let mut faults = Vec::new();
         let (wanted, peers, help) = match presented {

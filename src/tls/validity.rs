@@ -1,19 +1,19 @@
-//! When certificates are valid: those that are presented, those behind them in their chain, and CAs.
+//! Validity dates of the certificates that are presented, of the others in their chain, and of CAs.
 
 use x509_parser::prelude::X509Certificate;
 
 use super::info::distinguished_name;
 
-/// A certificate ends soon when it does within so many seconds.
+/// How many seconds before its end a certificate is reported: time for a renewal by hand.
 pub const ENDS_SOON: i64 = 14 * 24 * 3600;
 
-/// The longest name of a certificate in a message or label, in bytes: a name can have megabytes.
+/// The longest subject in a message or label, in bytes: a certificate's name can have megabytes.
 const SUBJECT_MAX: usize = 256;
 
-/// A certificate by its name, and when it is valid.
+/// The subject of a certificate and its validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Its subject, cut where it is very long. From a file: escape it before use.
+    /// Its subject, truncated. It comes from a file: escape it before use.
     pub subject: String,
     /// The start, in seconds of unix time.
     pub not_before: i64,
@@ -21,10 +21,10 @@ pub struct Validity {
     pub not_after: i64,
 }
 
-/// What is to be told of a validity.
+/// What to report about a validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DateFault {
-    /// It is over.
+    /// It has ended.
     Expired,
     /// It has not begun.
     Early,
@@ -33,7 +33,7 @@ pub enum DateFault {
 }
 
 impl Validity {
-    /// That of a certificate.
+    /// Reads it from a certificate.
     pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
         let mut subject = distinguished_name(certificate.subject());
         if subject.len() > SUBJECT_MAX {
@@ -50,7 +50,7 @@ impl Validity {
         }
     }
 
-    /// What is to be told of it at this moment, in seconds of unix time.
+    /// What to report about it at `now`, in seconds of unix time.
     pub const fn fault(&self, now: i64) -> Option<DateFault> {
         if self.not_after < now {
             Some(DateFault::Expired)

@@ -1,9 +1,8 @@
-//! The suites of TLS 1.3 as rustls is given them for clients: those of the provider, which can be watched
-//! and be given another view of a hello where rustls refuses what RFC 8446 lets a client do. Nobody asks
-//! for either in an ordinary handshake, and then the provider's own parts are used.
+//! Wrappers around the provider's TLS 1.3 suites, used towards clients. They can count decrypted records,
+//! and hash another ClientHello than rustls sees, where rustls refuses what RFC 8446 lets a client do. An
+//! ordinary handshake uses neither, and gets the provider's own parts.
 //!
-//! rustls calls them within its synchronous calls, so what is wanted of them, and what they saw, is kept
-//! on the thread.
+//! rustls calls the wrappers within its synchronous calls, so their settings and counts are thread-local.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
@@ -18,49 +17,49 @@ use rustls::{ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls13CipherS
 
 use super::suites;
 
-/// A hello that rustls is given in place of the one that the client has sent. Transcripts are still of
-/// what was sent: the client and we hash the same bytes.
+/// A hello that rustls gets in place of the one that the client sent. The transcript hash still covers
+/// the one that was sent, as the client's does.
 #[derive(Debug)]
-pub(super) struct StandIn {
-    /// The message that rustls is given.
+pub(super) struct HelloSubstitute {
+    /// The message that rustls gets.
     pub(super) given: Vec<u8>,
-    /// The message that the client has sent.
+    /// The message that the client sent.
     pub(super) sent: Vec<u8>,
 }
 
 thread_local! {
-    static STAND_IN: RefCell<Option<Arc<StandIn>>> = const { RefCell::new(None) };
-    static WATCHES: Cell<bool> = const { Cell::new(false) };
-    static OPENED: Cell<u64> = const { Cell::new(0) };
+    static SUBSTITUTE: RefCell<Option<Arc<HelloSubstitute>>> = const { RefCell::new(None) };
+    static COUNTS_RECORDS: Cell<bool> = const { Cell::new(false) };
+    static DECRYPTED_RECORDS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What the suites are to do beyond their work during a call of rustls.
+/// What the wrappers do in addition during one call into rustls.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    /// Hash the hello that was sent where the one in its place is to be hashed.
-    pub(super) stand_in: Option<Arc<StandIn>>,
-    /// Count the records that are opened under keys that are made now.
-    pub(super) watches: bool,
+pub(super) struct SuiteHooks {
+    /// Hash the hello that was sent in place of its substitute.
+    pub(super) substitute: Option<Arc<HelloSubstitute>>,
+    /// Count the records decrypted under keys that are created in this call.
+    pub(super) counts_records: bool,
 }
 
-impl Wanted {
-    /// Makes a call of rustls with this wanted of the suites.
+impl SuiteHooks {
+    /// Runs a call into rustls with these settings.
     pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
-        STAND_IN.set(self.stand_in.clone());
-        WATCHES.set(self.watches);
+        SUBSTITUTE.set(self.substitute.clone());
+        COUNTS_RECORDS.set(self.counts_records);
         let result = call();
-        WATCHES.set(false);
-        STAND_IN.set(None);
+        COUNTS_RECORDS.set(false);
+        SUBSTITUTE.set(None);
         result
     }
 }
 
-/// How many records were opened under watched keys on this thread.
-pub(super) fn opened() -> u64 {
-    OPENED.get()
+/// How many records were decrypted under counting keys on this thread.
+pub(super) fn decrypted_records() -> u64 {
+    DECRYPTED_RECORDS.get()
 }
 
-/// The suite as it is given to rustls for clients.
+/// The wrapped suite, or the suite itself if it is one of TLS 1.2.
 pub(super) fn wrapped(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
     static WRAPPED: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
         let tls13 = suites::tls13().filter_map(SupportedCipherSuite::tls13);
@@ -70,26 +69,29 @@ pub(super) fn wrapped(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
     *known.unwrap_or(suite)
 }
 
-/// rustls wants its suites for the life of the process; this is done once for each.
+/// rustls requires `'static` suites; each is leaked once.
 fn wrap(suite: &'static Tls13CipherSuite) -> SupportedCipherSuite {
     let common = CipherSuiteCommon {
-        hash_provider: Box::leak(Box::new(Transcript(suite.common.hash_provider))),
+        hash_provider: Box::leak(Box::new(SubstitutingHash(suite.common.hash_provider))),
         ..suite.common
     };
     SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
         common,
-        aead_alg: Box::leak(Box::new(Watched(suite.aead_alg))),
+        aead_alg: Box::leak(Box::new(CountingAead(suite.aead_alg))),
         ..*suite
     })))
 }
 
-struct Transcript(&'static dyn Hash);
+struct SubstitutingHash(&'static dyn Hash);
 
-impl Hash for Transcript {
+impl Hash for SubstitutingHash {
     fn start(&self) -> Box<dyn Context> {
         let context = self.0.start();
-        match STAND_IN.with_borrow(Clone::clone) {
-            Some(stand_in) => Box::new(Replacing { context, stand_in }),
+        match SUBSTITUTE.with_borrow(Clone::clone) {
+            Some(substitute) => Box::new(SubstitutingContext {
+                context,
+                substitute,
+            }),
             None => context,
         }
     }
@@ -107,12 +109,12 @@ impl Hash for Transcript {
     }
 }
 
-struct Replacing {
+struct SubstitutingContext {
     context: Box<dyn Context>,
-    stand_in: Arc<StandIn>,
+    substitute: Arc<HelloSubstitute>,
 }
 
-impl Context for Replacing {
+impl Context for SubstitutingContext {
     fn fork_finish(&self) -> Output {
         self.context.fork_finish()
     }
@@ -126,26 +128,26 @@ impl Context for Replacing {
     }
 
     fn update(&mut self, data: &[u8]) {
-        // rustls adds a message as a whole, and by itself.
-        if data == self.stand_in.given {
-            self.context.update(&self.stand_in.sent);
+        // rustls hashes each message in one call of its own.
+        if data == self.substitute.given {
+            self.context.update(&self.substitute.sent);
         } else {
             self.context.update(data);
         }
     }
 }
 
-struct Watched(&'static dyn Tls13AeadAlgorithm);
+struct CountingAead(&'static dyn Tls13AeadAlgorithm);
 
-impl Tls13AeadAlgorithm for Watched {
+impl Tls13AeadAlgorithm for CountingAead {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
         self.0.encrypter(key, iv)
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
         let decrypter = self.0.decrypter(key, iv);
-        match WATCHES.get() {
-            true => Box::new(Counting(decrypter)),
+        match COUNTS_RECORDS.get() {
+            true => Box::new(CountingDecrypter(decrypter)),
             false => decrypter,
         }
     }
@@ -167,16 +169,16 @@ impl Tls13AeadAlgorithm for Watched {
     }
 }
 
-struct Counting(Box<dyn MessageDecrypter>);
+struct CountingDecrypter(Box<dyn MessageDecrypter>);
 
-impl MessageDecrypter for Counting {
+impl MessageDecrypter for CountingDecrypter {
     fn decrypt<'a>(
         &mut self,
         message: InboundOpaqueMessage<'a>,
         sequence: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        let opened = self.0.decrypt(message, sequence)?;
-        OPENED.set(OPENED.get() + 1);
-        Ok(opened)
+        let plain = self.0.decrypt(message, sequence)?;
+        DECRYPTED_RECORDS.set(DECRYPTED_RECORDS.get() + 1);
+        Ok(plain)
     }
 }
