@@ -255,7 +255,9 @@ impl TlsAcceptor {
                 let chain = conn.peer_certificates();
                 self.verifier.admit(chain, UnixTime::now()).is_ok()
             }
-            Some(HandshakeKind::FullWithHelloRetryRequest) if self.verifier.asks() => {
+            Some(HandshakeKind::FullWithHelloRetryRequest)
+                if self.verifier.requests_certificate() =>
+            {
                 // A session offered by the second hello could not be verified here before the answer.
                 if let Some(sessions) = sessions {
                     sessions.close();

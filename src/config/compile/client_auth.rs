@@ -216,7 +216,7 @@ impl Compiler<'_> {
     pub(super) fn strange_lists(&mut self, at: Span, roots: &Authorities, revocation: &Revocation) {
         let lists = &revocation.lists;
         let anchors = roots.anchors();
-        let (strange, unsigned) = lists.strangers(anchors);
+        let (strange, unsigned) = lists.not_issued_by(anchors);
         let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
         if revocation.unknown == OnUnknown::Allow || !anchors.iter().all(is_listed) {
             for list in strange {

@@ -74,7 +74,7 @@ pub fn roots(
                         "name the CA that signed it; to trust this one alone, add a rule: allow: { sha256: … }",
                     ));
                 }
-                store.note(&source, validity);
+                store.add_validity(&source, validity);
             }
             store.add(ca).map_err(|e| {
                 let what = format!(

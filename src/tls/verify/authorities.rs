@@ -1,4 +1,4 @@
-//! Whom a policy trusts to sign certificates.
+//! The CAs that a policy trusts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::tls::der::Outline;
 use crate::tls::digest::sha256;
 use crate::tls::validity::Validity;
 
-/// Trust anchors; and of those that came as certificates and signed themselves, which certificates
-/// these were: a peer that presents one of them is believed to be exactly that.
+/// Trust anchors, and the fingerprints of self-signed certificates among them: a peer may present such
+/// a certificate as its own.
 #[derive(Debug)]
 pub struct Authorities {
     anchors: RootCertStore,
@@ -20,7 +20,7 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Trust anchors of which no certificate is known.
+    /// Trust anchors without their certificates.
     pub fn of_anchors(anchors: RootCertStore) -> Self {
         Self {
             anchors,
@@ -29,7 +29,7 @@ impl Authorities {
         }
     }
 
-    /// Trusts a certificate as an authority; an error where it can be none.
+    /// Adds a certificate as a CA; fails if it cannot be one.
     pub fn add(&mut self, certificate: CertificateDer<'_>) -> Result<(), Error> {
         let hash = Outline::of(&certificate)
             .filter(|outline| outline.issuer == outline.subject)
@@ -39,13 +39,13 @@ impl Authorities {
         Ok(())
     }
 
-    /// Notes when an authority of a file is valid.
-    pub(in crate::tls) fn note(&mut self, file: &Arc<str>, validity: Validity) {
+    /// Adds the validity of a CA that was read from a file.
+    pub(in crate::tls) fn add_validity(&mut self, file: &Arc<str>, validity: Validity) {
         self.validities.push((Arc::clone(file), validity));
     }
 
-    /// When the authorities of files are valid, with the file of each. Nobody looks at that when they
-    /// are used.
+    /// The validities of CAs that were read from files, each with its file. Verification ignores them:
+    /// a trust anchor's own dates are not enforced.
     pub fn validities(&self) -> &[(Arc<str>, Validity)] {
         &self.validities
     }
@@ -55,13 +55,13 @@ impl Authorities {
         &self.anchors.roots
     }
 
-    /// The trust anchors, as rustls takes them.
+    /// The trust anchors in rustls' type.
     pub const fn store(&self) -> &RootCertStore {
         &self.anchors
     }
 
-    /// Whether this certificate is, byte by byte, one of the authorities and signed itself.
-    pub(in crate::tls) fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
+    /// Whether this certificate is, byte by byte, one of the self-signed CAs.
+    pub(in crate::tls) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         !self.selfsigned.is_empty() && self.selfsigned.contains(&sha256(certificate))
     }
 }

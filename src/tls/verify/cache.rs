@@ -1,9 +1,9 @@
-//! Chains that were found good, remembered: a returning client or origin costs no check of signatures.
+//! Cache of verified chains, which saves the signature checks for a returning client or origin.
 //!
-//! A verdict is on a certificate and the way from it to an authority. What else a peer sends makes no
-//! difference, and what is missing of the way does. Refusals are not remembered: they depend on what
-//! was sent with a certificate, which anybody can send a copy of. The proof that the peer holds the
-//! key is no part of a verdict; rustls asks for it each time.
+//! An entry is a certificate and its path to a CA. Other certificates that a peer sends make no
+//! difference, but the whole path must be sent. Refusals are not cached: they depend on the other
+//! certificates, and anybody can send a copy of a certificate. The proof that the peer holds the key is
+//! not part of an entry; rustls requires it in each handshake.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,63 +13,63 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use crate::tls::der::Outline;
 use crate::tls::digest::sha256;
 
-/// How many certificates are remembered; when there are more, all are forgotten.
+/// How many certificates are cached; when there are more, the cache is cleared.
 const CERTIFICATES: usize = 4096;
 
-/// The verdicts of one verifier. A new policy has a new verifier, which remembers nothing.
+/// The cache of one verifier. A new policy has a new verifier with an empty cache.
 #[derive(Debug, Default)]
-pub(in crate::tls) struct VerdictCache(Mutex<HashMap<[u8; 32], Known>>);
+pub(in crate::tls) struct PathCache(Mutex<HashMap<[u8; 32], CachedPath>>);
 
 #[derive(Clone, Debug)]
-struct Known {
-    /// The intermediates on the way, the certificate's issuer first.
-    way: Box<[[u8; 32]]>,
+struct CachedPath {
+    /// SHA-256 of the intermediates on the path, the certificate's issuer first.
+    intermediates: Box<[[u8; 32]]>,
     /// In seconds of unix time.
     from: i64,
     until: i64,
 }
 
-impl VerdictCache {
-    /// The way that leads from this certificate to an authority, as far as one is known that the peer
-    /// has sent in full: the places in `intermediates`.
-    pub(in crate::tls) fn recall(
+impl PathCache {
+    /// The cached path from this certificate to a CA, if the peer sent all of it: indices into
+    /// `intermediates`.
+    pub(in crate::tls) fn get(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Option<Vec<usize>> {
-        let known = {
+        let path = {
             let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.get(&sha256(leaf))?.clone()
         };
-        // A clock that was set back makes what was valid doubtful again.
-        if !(known.from..known.until).contains(&seconds(now)) {
+        // The lower bound is for a clock that was set back: a certificate may then not be valid yet.
+        if !(path.from..path.until).contains(&seconds(now)) {
             return None;
         }
-        if known.way.is_empty() {
+        if path.intermediates.is_empty() {
             return Some(Vec::new());
         }
         let sent: Vec<_> = intermediates.iter().map(|der| sha256(der)).collect();
-        let place = |wanted| sent.iter().position(|hash| hash == wanted);
-        known.way.iter().map(place).collect()
+        let index = |wanted| sent.iter().position(|hash| hash == wanted);
+        path.intermediates.iter().map(index).collect()
     }
 
-    /// Remembers a way that was found good at `now`, for as long as all on it are valid, but not
-    /// after `until`.
-    pub(in crate::tls) fn remember<'a>(
+    /// Caches a path that was verified at `now`, for as long as all its certificates are valid, at most
+    /// until `until`.
+    pub(in crate::tls) fn insert<'a>(
         &self,
         leaf: &CertificateDer<'_>,
-        way: impl Iterator<Item = &'a CertificateDer<'a>> + Clone,
+        path: impl Iterator<Item = &'a CertificateDer<'a>> + Clone,
         now: UnixTime,
         until: i64,
     ) {
-        // One whose end cannot be read comes first, and nothing is remembered.
-        let ends = way.clone().map(|der| end(der)).chain([end(leaf)]);
+        // `None`, an end that cannot be read, is the minimum: nothing is cached.
+        let ends = path.clone().map(|der| end(der)).chain([end(leaf)]);
         let Some(end) = ends.min().flatten() else {
             return;
         };
-        let known = Known {
-            way: way.map(|der| sha256(der)).collect(),
+        let path = CachedPath {
+            intermediates: path.map(|der| sha256(der)).collect(),
             from: seconds(now),
             until: end.min(until),
         };
@@ -77,7 +77,7 @@ impl VerdictCache {
         if all.len() >= CERTIFICATES {
             all.clear();
         }
-        all.insert(sha256(leaf), known);
+        all.insert(sha256(leaf), path);
     }
 }
 
@@ -112,34 +112,34 @@ mod tests {
     const FOREVER: i64 = i64::MAX;
 
     #[test]
-    fn a_verdict_is_remembered_until_the_way_or_the_lists_end() {
+    fn a_path_is_cached_until_a_certificate_or_a_crl_expires() {
         let leaf = certificate(2_000_000_000);
         let issuer = [certificate(1_990_000_000)];
         for (lists, last) in [(FOREVER, 1_989_999_999), (1_950_000_000, 1_949_999_999)] {
-            let verdicts = VerdictCache::default();
-            verdicts.remember(&leaf, issuer.iter(), at(1_900_000_000), lists);
-            let recall = |now| verdicts.recall(&leaf, &issuer, at(now));
-            assert_eq!(recall(1_900_000_000), Some(vec![0]));
-            assert_eq!(recall(1_899_999_999), None, "the clock was set back");
-            assert_eq!(recall(last), Some(vec![0]));
-            assert_eq!(recall(last + 1), None);
+            let cache = PathCache::default();
+            cache.insert(&leaf, issuer.iter(), at(1_900_000_000), lists);
+            let get = |now| cache.get(&leaf, &issuer, at(now));
+            assert_eq!(get(1_900_000_000), Some(vec![0]));
+            assert_eq!(get(1_899_999_999), None, "the clock was set back");
+            assert_eq!(get(last), Some(vec![0]));
+            assert_eq!(get(last + 1), None);
         }
     }
 
     #[test]
-    fn what_else_a_peer_sends_makes_no_difference_and_what_is_missing_does() {
+    fn a_cached_path_must_be_sent_in_full_in_any_order() {
         let [leaf, one, two, junk] = [(); 4].map(|()| certificate(2_000_000_000));
-        let verdicts = VerdictCache::default();
+        let cache = PathCache::default();
         let now = at(1_900_000_000);
-        verdicts.remember(&leaf, [&one, &two].into_iter(), now, FOREVER);
-        let recall = |leaf, sent: &[&CertificateDer<'static>]| {
+        cache.insert(&leaf, [&one, &two].into_iter(), now, FOREVER);
+        let get = |leaf, sent: &[&CertificateDer<'static>]| {
             let sent: Vec<_> = sent.iter().map(|der| (*der).clone()).collect();
-            verdicts.recall(leaf, &sent, now)
+            cache.get(leaf, &sent, now)
         };
-        assert_eq!(recall(&leaf, &[&one, &two]), Some(vec![0, 1]));
-        assert_eq!(recall(&leaf, &[&junk, &two, &junk, &one]), Some(vec![3, 1]));
-        assert_eq!(recall(&leaf, &[&one]), None);
-        assert_eq!(recall(&leaf, &[]), None);
-        assert_eq!(recall(&junk, &[&one, &two]), None);
+        assert_eq!(get(&leaf, &[&one, &two]), Some(vec![0, 1]));
+        assert_eq!(get(&leaf, &[&junk, &two, &junk, &one]), Some(vec![3, 1]));
+        assert_eq!(get(&leaf, &[&one]), None);
+        assert_eq!(get(&leaf, &[]), None);
+        assert_eq!(get(&junk, &[&one, &two]), None);
     }
 }

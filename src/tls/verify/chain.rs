@@ -1,7 +1,7 @@
-//! Verification of chains: from a peer's certificate, by way of those that it sent, to an authority.
+//! Verification of chains: from a peer's certificate through the intermediates it sent to a CA.
 //!
-//! A peer may send any pile of certificates, and webpki would try every order of those that have one
-//! name. So the ways are found here, by names alone, and webpki is asked about two of them at most.
+//! A peer may send any set of certificates, and webpki would try every order of those that share a
+//! name. So this module finds paths by name alone, and lets webpki verify at most two of them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,29 +13,29 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authorities::Authorities;
-use super::cache::VerdictCache;
+use super::cache::PathCache;
 use super::crl::Revocation;
 use crate::tls::SIGNATURES;
 use crate::tls::classify;
 use crate::tls::der::{self, Outline};
 
-/// How many intermediates may stand between a certificate and an authority. webpki follows no more.
+/// How many intermediates may be between a certificate and a CA: webpki's limit.
 const INTERMEDIATES_MAX: usize = 6;
 
-/// How many intermediates of one name are looked at: a CA's certificate and its renewal, or one of
-/// each of two authorities that signed it.
-const NAMESAKES_MAX: usize = 2;
+/// How many intermediates of one name are considered: a CA's certificate and its renewal, or one from
+/// each of two CAs that cross-signed it.
+const SAME_NAME_MAX: usize = 2;
 
-/// How many ways webpki is asked about. A forged way costs it one check of a signature, of a
-/// certificate that claims to be an authority's; so a refusal costs at most twice a plain one.
-const WAYS_MAX: usize = 2;
+/// How many paths webpki verifies. A forged path costs one signature check, of the certificate that
+/// claims a CA's name as issuer; so a refusal costs at most twice an ordinary one.
+const PATHS_MAX: usize = 2;
 
 const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
 const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
-/// The identifier of a key within AuthorityKeyIdentifier.
+/// The tag of keyIdentifier in AuthorityKeyIdentifier.
 const KEY_ID: u8 = 0x80;
 
-/// Every way to an authority is longer than [`INTERMEDIATES_MAX`].
+/// The error for a certificate whose every path to a CA exceeds [`INTERMEDIATES_MAX`].
 #[derive(Debug)]
 pub(in crate::tls) struct TooLong;
 
@@ -50,14 +50,14 @@ impl fmt::Display for TooLong {
 
 impl std::error::Error for TooLong {}
 
-/// Verifies chains for one policy, and remembers those that it found good.
+/// Verifies chains by one policy, and caches the verified ones.
 #[derive(Debug)]
 pub(in crate::tls) struct ChainVerifier {
     authorities: Arc<Authorities>,
     subjects: HashSet<Vec<u8>>,
     revocation: Option<Revocation>,
     usage: KeyUsage,
-    verdicts: VerdictCache,
+    cache: PathCache,
 }
 
 impl ChainVerifier {
@@ -75,45 +75,45 @@ impl ChainVerifier {
             authorities,
             revocation,
             usage,
-            verdicts: VerdictCache::default(),
+            cache: PathCache::default(),
         }
     }
 
-    /// Whether a way leads from a certificate to an authority: the places in `intermediates` of those
-    /// on it, the certificate's issuer first.
+    /// Verifies a certificate. Returns its path to a CA as indices into `intermediates`, the
+    /// certificate's issuer first.
     pub(in crate::tls) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Vec<usize>, Error> {
-        if let Some(way) = self.verdicts.recall(leaf, intermediates, now) {
-            return Ok(way);
+        if let Some(path) = self.cache.get(leaf, intermediates, now) {
+            return Ok(path);
         }
-        let way = self.find(leaf, intermediates, now)?;
-        let on_it = way.iter().filter_map(|n| intermediates.get(*n));
+        let path = self.verify_uncached(leaf, intermediates, now)?;
+        let issuers = path.iter().filter_map(|n| intermediates.get(*n));
         let until = self.revocation.as_ref().map_or(i64::MAX, |r| r.until(now));
-        self.verdicts.remember(leaf, on_it, now, until);
-        Ok(way)
+        self.cache.insert(leaf, issuers, now, until);
+        Ok(path)
     }
 
-    fn find(
+    fn verify_uncached(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Vec<usize>, Error> {
         let end_entity = EndEntityCert::try_from(leaf).map_err(classify::from_webpki)?;
-        let ways = self.ways(&end_entity, leaf, intermediates, now)?;
+        let paths = self.paths(&end_entity, leaf, intermediates, now)?;
         let mut refusal = None;
-        for way in ways {
-            let on_it = way.iter().filter_map(|n| intermediates.get(*n));
-            let on_it: Vec<_> = on_it
+        for path in paths {
+            let issuers = path.iter().filter_map(|n| intermediates.get(*n));
+            let issuers: Vec<_> = issuers
                 .map(|der| CertificateDer::from(der.as_ref()))
                 .collect();
-            match self.ask(&end_entity, leaf, &on_it, now) {
-                Ok(()) => return Ok(way),
-                Err(error) => refusal = Some(more_telling(refusal, error)),
+            match self.verify_path(&end_entity, leaf, &issuers, now) {
+                Ok(()) => return Ok(path),
+                Err(error) => refusal = Some(more_specific(refusal, error)),
             }
         }
         Err(refusal.map_or(
@@ -122,8 +122,8 @@ impl ChainVerifier {
         ))
     }
 
-    /// What webpki says of one way.
-    fn ask(
+    /// Verifies one path with webpki.
+    fn verify_path(
         &self,
         end_entity: &EndEntityCert<'_>,
         leaf: &CertificateDer<'_>,
@@ -144,9 +144,9 @@ impl ChainVerifier {
             Some(&is_unrevoked),
         );
         match verified {
-            // What webpki says before it looks at anything but the validity.
-            Err(webpki::Error::CaUsedAsEndEntity) if self.authorities.hold(leaf) => {
-                self.is_for_use(leaf)?;
+            // webpki returns this error before it checks anything but the validity.
+            Err(webpki::Error::CaUsedAsEndEntity) if self.authorities.contains(leaf) => {
+                self.check_ca_as_peer(leaf)?;
                 match &self.revocation {
                     Some(revocation) => revocation.check_selfsigned(end_entity, now),
                     None => Ok(()),
@@ -156,8 +156,8 @@ impl ChainVerifier {
         }
     }
 
-    /// Whether an authority's own certificate may be a peer's, as far as webpki did not get to say.
-    fn is_for_use(&self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
+    /// Checks what webpki did not reach for a CA's certificate that a peer presents as its own.
+    fn check_ca_as_peer(&self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
         let (_, parsed) =
             X509Certificate::from_der(certificate).map_err(|_| webpki::Error::BadDer)?;
         let usage = parsed.extended_key_usage();
@@ -166,7 +166,7 @@ impl ChainVerifier {
             Some(usage) if self.usage == KeyUsage::server_auth() => usage.value.server_auth,
             Some(usage) => usage.value.client_auth,
         };
-        // A CA's key that may sign certificates alone is no key for handshakes (RFC 5280, 4.2.1.3).
+        // A CA's key that may only sign certificates must not sign handshakes (RFC 5280, 4.2.1.3).
         let key_usage = parsed.key_usage().map_err(|_| webpki::Error::BadDer)?;
         let may_sign = key_usage.is_none_or(|usage| usage.value.digital_signature());
         if is_meant && may_sign {
@@ -176,9 +176,9 @@ impl ChainVerifier {
         }
     }
 
-    /// The ways by names alone, the likeliest first. A certificate with an authority's subject is on
-    /// none: the authority itself stands there.
-    fn ways(
+    /// Finds paths by name alone, the likeliest first. No path goes through a certificate with a CA's
+    /// subject: it ends at the CA itself.
+    fn paths(
         &self,
         end_entity: &EndEntityCert<'_>,
         leaf: &CertificateDer<'_>,
@@ -189,43 +189,43 @@ impl ChainVerifier {
             return Ok(vec![Vec::new()]);
         }
         let mut seen = HashSet::new();
-        let mut pile = Pile {
+        let mut sent = Intermediates {
             issuers: Vec::new(),
             by_subject: HashMap::new(),
         };
         for (n, der) in intermediates.iter().enumerate() {
             let outline = Outline::of(der).filter(|_| seen.insert(der.as_ref()));
-            pile.issuers
+            sent.issuers
                 .push(outline.map_or(&[], |outline| outline.issuer));
             if let Some(outline) = outline
                 && !self.subjects.contains(outline.subject)
             {
-                pile.by_subject.entry(outline.subject).or_default().push(n);
+                sent.by_subject.entry(outline.subject).or_default().push(n);
             }
         }
         let mut named = None;
-        for namesakes in pile.by_subject.values_mut().filter(|same| same.len() > 1) {
+        for same_name in sent.by_subject.values_mut().filter(|same| same.len() > 1) {
             let named = named.get_or_insert_with(|| {
                 let all = std::iter::once(leaf).chain(intermediates);
                 all.filter_map(named_key).collect::<HashSet<_>>()
             });
-            namesakes
+            same_name
                 .sort_by_cached_key(|n| intermediates.get(*n).map(|der| doubts(der, named, now)));
-            namesakes.truncate(NAMESAKES_MAX);
+            same_name.truncate(SAME_NAME_MAX);
         }
-        let mut search = Search {
+        let mut search = PathSearch {
             anchors: &self.subjects,
-            pile,
-            ways: Vec::new(),
-            is_long: false,
+            sent,
+            paths: Vec::new(),
+            is_too_long: false,
         };
         search.from(end_entity.issuer(), &mut Vec::new());
-        if search.ways.is_empty() {
-            if search.is_long {
+        if search.paths.is_empty() {
+            if search.is_too_long {
                 return Err(CertificateError::Other(OtherError(Arc::new(TooLong))).into());
             }
-            // One that webpki cannot take may have been the missing one.
-            let prefetched = intermediates.iter().find_map(|der| {
+            // The missing intermediate may be one that webpki cannot read.
+            let unreadable = intermediates.iter().find_map(|der| {
                 EndEntityCert::try_from(der).err().filter(|error| {
                     use webpki::Error as E;
                     matches!(
@@ -234,58 +234,58 @@ impl ChainVerifier {
                     )
                 })
             });
-            if let Some(error) = prefetched {
+            if let Some(error) = unreadable {
                 return Err(classify::from_webpki(error));
             }
-            // Leads nowhere, but webpki has more to say about the certificate itself.
+            // The empty path does not verify, but webpki's error may say more about the certificate.
             return Ok(vec![Vec::new()]);
         }
-        Ok(search.ways)
+        Ok(search.paths)
     }
 }
 
-/// The certificates that a peer sent beside its own, by their names.
-struct Pile<'a> {
+/// The names of the intermediates that a peer sent.
+struct Intermediates<'a> {
     issuers: Vec<&'a [u8]>,
     by_subject: HashMap<&'a [u8], Vec<usize>>,
 }
 
-struct Search<'a> {
+struct PathSearch<'a> {
     anchors: &'a HashSet<Vec<u8>>,
-    pile: Pile<'a>,
-    ways: Vec<Vec<usize>>,
-    is_long: bool,
+    sent: Intermediates<'a>,
+    paths: Vec<Vec<usize>>,
+    is_too_long: bool,
 }
 
-impl Search<'_> {
-    /// Follows the names from an issuer's. With at most two of each name and six steps, this ends
-    /// after 127 of them at the latest.
-    fn from(&mut self, issuer: &[u8], way: &mut Vec<usize>) {
-        if self.ways.len() == WAYS_MAX {
+impl PathSearch<'_> {
+    /// Searches depth first from an issuer's name. With at most two certificates of each name and six
+    /// levels, it visits at most 127 nodes.
+    fn from(&mut self, issuer: &[u8], path: &mut Vec<usize>) {
+        if self.paths.len() == PATHS_MAX {
             return;
         }
         if self.anchors.contains(issuer) {
-            self.ways.push(way.clone());
+            self.paths.push(path.clone());
             return;
         }
-        let namesakes = self.pile.by_subject.get(issuer).cloned();
-        for n in namesakes.unwrap_or_default() {
-            if way.contains(&n) {
+        let same_name = self.sent.by_subject.get(issuer).cloned();
+        for n in same_name.unwrap_or_default() {
+            if path.contains(&n) {
                 continue;
             }
-            if way.len() == INTERMEDIATES_MAX {
-                self.is_long = true;
+            if path.len() == INTERMEDIATES_MAX {
+                self.is_too_long = true;
                 return;
             }
-            way.push(n);
-            let next = self.pile.issuers.get(n).copied().unwrap_or_default();
-            self.from(next, way);
-            way.pop();
+            path.push(n);
+            let next = self.sent.issuers.get(n).copied().unwrap_or_default();
+            self.from(next, path);
+            path.pop();
         }
     }
 }
 
-/// Name and key identifier of the one who signed a certificate, as far as it says so.
+/// Name and key identifier of a certificate's issuer, if it has an AuthorityKeyIdentifier.
 fn named_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
     let outline = Outline::of(certificate)?;
     let named = der::only(outline.extension(AUTHORITY_KEY_ID)?, der::SEQUENCE)?;
@@ -293,8 +293,8 @@ fn named_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [
     Some((outline.issuer, id))
 }
 
-/// What speaks against one of several certificates of one subject: that it is not valid now, and that
-/// no other certificate names its key as the one that signed it.
+/// Sort key of certificates that share a subject: those that are not valid now come last, then those
+/// whose key no other certificate names as its issuer's.
 fn doubts(
     candidate: &CertificateDer<'_>,
     named: &HashSet<(&[u8], &[u8])>,
@@ -312,8 +312,8 @@ fn doubts(
     (!is_valid, !is_named)
 }
 
-/// Of two refusals the one that says more: that a signature does not fit is what any forgery yields.
-fn more_telling(first: Option<webpki::Error>, second: webpki::Error) -> webpki::Error {
+/// The more specific of two errors: every forgery yields a signature mismatch.
+fn more_specific(first: Option<webpki::Error>, second: webpki::Error) -> webpki::Error {
     use webpki::Error as E;
     match first {
         None | Some(E::UnknownIssuer | E::InvalidSignatureForPublicKey) => second,
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_sent_the_way_is_named() {
+    fn the_path_through_what_was_sent_is_returned() {
         let root = root("root");
         let (one, two, junk) = (below(&root, "1"), below(&root, "2"), below(&root, "junk"));
         let three = below(&one, "3");
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn of_namesakes_the_one_whose_key_is_named_comes_first() {
+    fn among_equal_names_the_one_whose_key_is_named_comes_first() {
         let root = root("root");
         let mut sent: Vec<_> = (0..20).map(|_| below(&root, "A")).collect();
         let leaf = leaf(&sent[17]);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn webpki_is_asked_about_two_ways_at_most_whatever_is_sent() {
+    fn webpki_verifies_at_most_two_paths() {
         let root = root("root");
         let verifier = verifier(&[&root]);
         // Every certificate of a level has the names of all of the one above.
@@ -421,13 +421,13 @@ mod tests {
         }
         let leaf = leaf(&above);
         let parsed = EndEntityCert::try_from(&leaf).unwrap();
-        let ways = verifier.ways(&parsed, &leaf, &pile, now()).unwrap();
-        assert_eq!(ways.len(), WAYS_MAX);
+        let paths = verifier.paths(&parsed, &leaf, &pile, now()).unwrap();
+        assert_eq!(paths.len(), PATHS_MAX);
         assert!(verifier.verify(&leaf, &pile, now()).is_ok());
     }
 
     #[test]
-    fn a_certificate_of_version_1_is_refused_with_the_way_to_version_3() {
+    fn a_certificate_of_version_1_is_refused_with_a_remedy() {
         let root = root("root");
         let mut first = leaf(&root).to_vec();
         const VERSION_3: &[u8] = &[0xa0, 3, 2, 1, 2];

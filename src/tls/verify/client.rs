@@ -1,7 +1,7 @@
-//! Client certificates: whether one is asked for, and who may come in.
+//! Client authentication: whether a certificate is requested, and which certificates are admitted.
 //!
-//! One object judges, wherever the question comes up: in a full handshake, before a session is
-//! resumed, when a reload changes the policy under a live connection, and in `explain`.
+//! One verifier serves every use: full handshakes, resumptions, the recheck of live connections after a
+//! reload, and `explain`.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,57 +19,57 @@ use super::chain::ChainVerifier;
 use super::crl::Revocation;
 use crate::tls::{SIGNATURES, digest};
 
-/// The policy of a route on its clients' certificates.
+/// The client-auth policy of a route.
 #[derive(Debug)]
 pub enum ClientAuth {
-    /// None is asked for.
+    /// No certificate is requested.
     Off,
-    /// One may be shown; a bad one is refused like a missing required one.
+    /// A client may send none; an invalid certificate is refused as if one were required.
     Optional(ClientAuthority),
-    /// One must be shown.
+    /// Clients must send a valid certificate.
     Required(ClientAuthority),
 }
 
-/// Who signs client certificates, and which of their holders may come in.
+/// The CAs of client certificates, and which certificates are admitted.
 #[derive(Debug)]
 pub struct ClientAuthority {
     /// The trusted CAs; never empty.
     pub roots: Arc<Authorities>,
-    /// Whether the request for a certificate names them, so that a client can choose.
+    /// Whether the CertificateRequest names them, so that a client can choose.
     pub send_ca_names: bool,
-    /// What is revoked; without lists nothing is.
+    /// The CRLs; without them no certificate is revoked.
     pub revocation: Option<Revocation>,
-    /// Who may come in; without rules, whoever the CAs signed.
+    /// The allow rules; without them every certificate of the CAs is admitted.
     pub rules: Option<Rules>,
-    /// What becomes of live connections that a reload no longer admits.
+    /// What happens to live connections that a reload no longer admits.
     pub recheck: Recheck,
-    /// What becomes of a live connection whose certificate expires.
+    /// What happens to a live connection whose certificate expires.
     pub at_expiry: AtExpiry,
 }
 
-/// What becomes of a live connection whose certificate a reload no longer admits.
+/// What happens to a live connection whose certificate a reload no longer admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recheck {
     /// It is closed.
     Close,
-    /// It goes on, and the log says so.
+    /// It continues, and a warning is logged.
     Log,
-    /// Nobody looks.
+    /// Connections are not rechecked.
     Off,
 }
 
-/// What becomes of a live connection whose certificate expires.
+/// What happens to a live connection whose certificate expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtExpiry {
-    /// It goes on, and the log says so.
+    /// It continues, and a warning is logged.
     Log,
     /// It is closed.
     Close,
 }
 
 impl ClientAuth {
-    /// What of the policy decides who comes in, as bytes: mode, authorities and rules. Revocation lists
-    /// come and go, and are no part of it.
+    /// Fingerprint of what authorises clients: mode, CAs and rules. CRLs are excluded, as they change
+    /// all the time.
     pub fn fingerprint(&self) -> [u8; 32] {
         let (mode, authority) = match self {
             Self::Off => (0, None),
@@ -89,20 +89,20 @@ impl ClientAuth {
     }
 }
 
-/// Whom a policy admits, and by what.
+/// Why a policy admits a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Anybody: no certificate is asked for.
+    /// No certificate is requested.
     NoAuth,
-    /// A client without a certificate, which is optional.
+    /// The client sent no certificate, and it is optional.
     NoCert,
-    /// The holder of any certificate that the CAs signed.
+    /// A trusted CA signed the certificate, and there are no rules.
     TrustedCa,
-    /// The holder of a certificate that this rule admits, counted from 0.
+    /// This rule admits the certificate, counted from 0.
     ByRule(usize),
 }
 
-/// A policy that judges.
+/// Verifies clients by a policy.
 #[derive(Debug)]
 pub struct ClientVerifier(Option<Arc<HandshakeVerifier>>);
 
@@ -129,34 +129,34 @@ impl ClientVerifier {
         })))
     }
 
-    /// What rustls asks, if it is to ask for a certificate.
+    /// The verifier for rustls, if certificates are requested.
     pub(in crate::tls) fn rustls(&self) -> Option<Arc<dyn ClientCertVerifier>> {
-        let gate = self.0.as_ref()?;
-        Some(Arc::clone(gate) as Arc<dyn ClientCertVerifier>)
+        let verifier = self.0.as_ref()?;
+        Some(Arc::clone(verifier) as Arc<dyn ClientCertVerifier>)
     }
 
-    /// Whether certificates are asked for.
-    pub const fn asks(&self) -> bool {
+    /// Whether certificates are requested.
+    pub const fn requests_certificate(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether a client that has shown `chain`, and proven to hold its key, may be here.
+    /// Decides on a client that sent `chain` and has proven that it holds the key.
     pub fn admit(
         &self,
         chain: Option<&[CertificateDer<'_>]>,
         now: UnixTime,
     ) -> Result<Admitted, Error> {
-        let Some(gate) = &self.0 else {
+        let Some(verifier) = &self.0 else {
             return Ok(Admitted::NoAuth);
         };
         match chain.and_then(<[_]>::split_first) {
-            Some((leaf, intermediates)) => gate.judge(leaf, intermediates, now),
-            None if gate.is_required => Err(Error::NoCertificatesPresented),
+            Some((leaf, intermediates)) => verifier.verify(leaf, intermediates, now),
+            None if verifier.is_required => Err(Error::NoCertificatesPresented),
             None => Ok(Admitted::NoCert),
         }
     }
 
-    /// Of a chain that is admitted, what matters: the certificate, and the way from it to an authority.
+    /// The certificates of an admitted chain that lead from the leaf to a CA, the leaf first.
     pub fn path<'a>(
         &self,
         chain: &'a [CertificateDer<'static>],
@@ -165,13 +165,13 @@ impl ClientVerifier {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return Vec::new();
         };
-        let way = match &self.0 {
-            Some(gate) => gate.chain.verify(leaf, intermediates, now),
+        let path = match &self.0 {
+            Some(verifier) => verifier.chain.verify(leaf, intermediates, now),
             None => Ok(Vec::new()),
         };
-        let on_it = way.unwrap_or_default();
-        let on_it = on_it.into_iter().filter_map(|n| intermediates.get(n));
-        std::iter::once(leaf).chain(on_it).collect()
+        let path = path.unwrap_or_default().into_iter();
+        let issuers = path.filter_map(|n| intermediates.get(n));
+        std::iter::once(leaf).chain(issuers).collect()
     }
 
     /// The rules of the policy, if it has any.
@@ -179,14 +179,16 @@ impl ClientVerifier {
         self.0.as_ref()?.rules.as_ref()
     }
 
-    /// What becomes of a live connection that [`ClientVerifier::admit`] no longer admits.
+    /// What happens to a live connection that [`ClientVerifier::admit`] no longer admits.
     pub fn recheck(&self) -> Recheck {
-        self.0.as_ref().map_or(Recheck::Off, |gate| gate.recheck)
+        let verifier = self.0.as_ref();
+        verifier.map_or(Recheck::Off, |verifier| verifier.recheck)
     }
 
-    /// What becomes of a live connection whose certificate expires.
+    /// What happens to a live connection whose certificate expires.
     pub fn at_expiry(&self) -> AtExpiry {
-        self.0.as_ref().map_or(AtExpiry::Log, |gate| gate.at_expiry)
+        let verifier = self.0.as_ref();
+        verifier.map_or(AtExpiry::Log, |verifier| verifier.at_expiry)
     }
 }
 
@@ -194,19 +196,19 @@ thread_local! {
     static PRESENTED: Cell<Option<CertificateDer<'static>>> = const { Cell::new(None) };
 }
 
-/// The leaf that a verifier on this thread saw since the last call. rustls forgets a certificate
-/// that is refused, and its errors cannot carry one, but the log must say whose it was. To be called
-/// right after the synchronous call that may have verified.
+/// The leaf that a verifier on this thread has seen since the last call. rustls drops a refused
+/// certificate and its errors cannot carry one, but the log must name it. Must follow the call into
+/// rustls directly.
 pub(in crate::tls) fn take_presented() -> Option<CertificateDer<'static>> {
     PRESENTED.take()
 }
 
-/// Chain, revocation and rules. Each leaf is remembered for [`take_presented`].
+/// Verifies chain, revocation and rules, and records each leaf for [`take_presented`].
 #[derive(Debug)]
 struct HandshakeVerifier {
     chain: ChainVerifier,
     is_required: bool,
-    /// The subjects that the request for a certificate names.
+    /// The subjects that the CertificateRequest names.
     named: Vec<DistinguishedName>,
     rules: Option<Rules>,
     recheck: Recheck,
@@ -214,7 +216,7 @@ struct HandshakeVerifier {
 }
 
 impl HandshakeVerifier {
-    fn judge(
+    fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -223,7 +225,7 @@ impl HandshakeVerifier {
         self.chain.verify(leaf, intermediates, now)?;
         match &self.rules {
             None => Ok(Admitted::TrustedCa),
-            // Ours alone: webpki never says it.
+            // webpki never returns this error, so it identifies the rules.
             Some(rules) => rules
                 .admitting(leaf)
                 .map(Admitted::ByRule)
@@ -240,7 +242,7 @@ impl ClientCertVerifier for HandshakeVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         PRESENTED.set(Some(end_entity.clone().into_owned()));
-        self.judge(end_entity, intermediates, now)
+        self.verify(end_entity, intermediates, now)
             .map(|_| ClientCertVerified::assertion())
     }
 

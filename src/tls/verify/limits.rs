@@ -1,4 +1,4 @@
-//! What webpki cannot do, told of authorities before a peer runs into it.
+//! Warnings about CAs that webpki cannot fully use, given when they are loaded.
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
@@ -8,8 +8,7 @@ const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"
 const EC: &str = "1.2.840.10045.2.1";
 const ED25519: &str = "1.3.101.112";
 
-/// Why certificates that this authority signed are refused, all of them or those with such names; and
-/// the way out.
+/// Why certificates of this CA will be refused, all or those with certain names; each with its remedy.
 pub(in crate::tls) fn of_authority(
     certificate: &X509Certificate<'_>,
 ) -> Vec<(String, &'static str)> {
@@ -44,7 +43,7 @@ pub(in crate::tls) fn of_authority(
     limits
 }
 
-/// What is wrong with an authority's key, if something is.
+/// Why a CA's key cannot be used.
 fn unusable_key(certificate: &X509Certificate<'_>) -> Option<String> {
     let key = certificate.public_key();
     let algorithm = key.algorithm.algorithm.to_id_string();
@@ -64,7 +63,7 @@ fn unusable_key(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
-/// The bits of a number, without the zeros before it.
+/// The size of a number in bits, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|b| **b == 0).count();
     let number = number.get(zeros..).unwrap_or_default();

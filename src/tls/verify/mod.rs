@@ -1,5 +1,5 @@
-//! Verifiers of certificates: the client's and the origin's, with their rules, revocation lists and the
-//! cache of their verdicts. Knows no socket and no handshake.
+//! Verifiers of client and origin certificates: chains, CRLs, allow rules and the cache of verified
+//! chains. Knows no socket and no handshake.
 
 pub mod allow;
 pub mod authorities;

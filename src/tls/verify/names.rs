@@ -1,4 +1,4 @@
-//! Distinguished names as they are compared: RFC 5280 section 7.1.
+//! Comparison of distinguished names (RFC 5280 section 7.1).
 
 use crate::tls::der::{Element, Elements, OID, SEQUENCE, SET};
 
@@ -11,19 +11,19 @@ const VISIBLE: u8 = 0x1a;
 const UNIVERSAL: u8 = 0x1c;
 const BMP: u8 = 0x1e;
 
-/// A name in the one form that all names have that are equal to it: texts without regard to their
-/// string type, their case and the number of their spaces; the order of attributes kept, but within
-/// a set, which has none. A name that cannot be read equals the same bytes alone.
+/// A name in canonical form: equal names have equal forms. The form ignores string type, case and
+/// repeated spaces. It keeps the order of attributes, except within a set. A malformed name equals only
+/// the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::tls) struct ComparableName(Vec<u8>);
 
 impl ComparableName {
-    /// The name of this content: without its outermost tag and length, as trust anchors hold it.
+    /// The name with this content, which lacks the outermost tag and length, as in trust anchors.
     pub(in crate::tls) fn of(content: &[u8]) -> Self {
         let mut form = Vec::with_capacity(content.len());
         Self(match read(content, &mut form) {
             Some(()) => form,
-            // No form of a name that was read begins so: a set is first in it.
+            // No other form begins with this byte: they begin with a set.
             None => [&[0], content].concat(),
         })
     }
@@ -56,13 +56,13 @@ fn read(content: &[u8], form: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// With its length before it, no part can pose as another.
+/// The length before each part keeps different parts from giving the same form.
 fn part(form: &mut Vec<u8>, bytes: &[u8]) {
     form.extend((bytes.len() as u64).to_be_bytes());
     form.extend(bytes);
 }
 
-/// A value to compare: texts are of one sort, everything else is of its own.
+/// The type and bytes to compare: all texts have one type, other values keep theirs.
 fn comparable(value: Element<'_>) -> (u8, Vec<u8>) {
     match text(value) {
         Some(text) => {
@@ -77,7 +77,7 @@ fn text(value: Element<'_>) -> Option<String> {
     let content = value.content;
     match value.tag {
         UTF8 => String::from_utf8(content.to_vec()).ok(),
-        // Latin 1 is what is found in them, whatever T.61 says.
+        // TeletexStrings hold Latin 1 in practice, not T.61.
         TELETEX | NUMERIC | PRINTABLE | IA5 | VISIBLE => {
             Some(content.iter().map(|b| char::from(*b)).collect())
         }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_equals_itself_alone() {
+    fn a_malformed_name_equals_only_itself() {
         let broken = ComparableName::of(b"\x31\x05abc");
         assert_eq!(broken, ComparableName::of(b"\x31\x05abc"));
         assert_ne!(broken, ComparableName::of(b"\x31\x05ABC"));

@@ -1,4 +1,4 @@
-//! How an origin's certificate is judged.
+//! Verification of origin certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use super::chain::ChainVerifier;
 use super::crl::Revocation;
 use crate::tls::{SIGNATURES, classify};
 
-/// Which certificates of origins an upstream believes. What is absent is not asked for.
+/// Which origin certificates an upstream accepts. What is absent is not checked.
 #[derive(Debug)]
 pub struct Trust {
-    /// Who signs them.
+    /// Which CAs must have signed them.
     pub authority: Authority,
-    /// The name to verify when it is not the one that is sent.
+    /// The name to verify, if it is not the server name that is sent.
     pub verify_name: Option<ServerName<'static>>,
-    /// What is revoked.
+    /// The CRLs.
     pub revocation: Option<Revocation>,
-    /// SHA-256 of the keys that they may have; empty means any.
+    /// SHA-256 of the accepted SubjectPublicKeyInfos; empty means any.
     pub pins: Vec<[u8; 32]>,
-    /// What they must say beyond the name.
+    /// The allow rules, in addition to the name.
     pub rules: Option<Rules>,
 }
 
-/// Who signs the certificates of origins.
+/// Which CAs must have signed an origin's certificate.
 #[derive(Debug)]
 pub enum Authority {
     /// The chain must end at one of these, and the name must be the expected one.
     Roots(Arc<Authorities>),
-    /// Anybody: nothing is checked but that the origin holds the key of whatever certificate it shows.
+    /// No CA: the only check is that the origin holds the key of the certificate that it sends.
     DangerNone,
 }
 
-/// The key of an origin's certificate is none of those pinned.
+/// The error for an origin certificate whose key is not pinned.
 #[derive(Debug)]
 pub(in crate::tls) struct NotPinned;
 
@@ -52,16 +52,16 @@ impl fmt::Display for NotPinned {
 impl std::error::Error for NotPinned {}
 
 impl NotPinned {
-    /// Whether this error is that.
+    /// Whether `error` wraps this error.
     pub(in crate::tls) fn is(error: &CertificateError) -> bool {
         matches!(error, CertificateError::Other(OtherError(other)) if other.is::<Self>())
     }
 }
 
-/// Asks everything that a trust asks of a certificate.
+/// Verifies origin certificates by a [`Trust`].
 #[derive(Debug)]
 pub(in crate::tls) struct OriginVerifier {
-    /// Absent where anybody is believed.
+    /// Absent for `danger-none`.
     chain: Option<ChainVerifier>,
     verify_name: Option<ServerName<'static>>,
     pins: Vec<[u8; 32]>,

@@ -1,0 +1,328 @@
+//! One certificate revocation list: what it covers, and who signed it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer};
+use webpki::{BorrowedCertRevocationList, Error, RawPublicKeyEntity};
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+
+use crate::tls::der::{self, Elements};
+use crate::tls::verify::names::ComparableName;
+use crate::tls::words;
+
+/// A parsed list.
+#[derive(Clone, Debug)]
+pub struct RevocationList {
+    der: CertificateRevocationListDer<'static>,
+    /// The file it was read from.
+    pub source: Arc<str>,
+    /// Its issuer, as text.
+    pub issuer: String,
+    /// When it was issued, in seconds of unix time; it is not used before.
+    pub this_update: i64,
+    /// By when its issuer will have issued a newer one, in seconds of unix time.
+    pub next_update: Option<i64>,
+    /// The number of certificates that it revokes.
+    pub revoked: usize,
+    number: Vec<u8>,
+    pub(super) series: Series,
+    scope: Option<Scope>,
+    pub(super) serials: HashSet<Box<[u8]>>,
+}
+
+/// Identifies lists of which the newest replaces the others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Series {
+    pub(super) issuer: ComparableName,
+    /// AuthorityKeyIdentifier: two CAs may have the same name.
+    key: Option<Vec<u8>>,
+    /// IssuingDistributionPoint, if the list covers only a part of the certificates.
+    part: Option<Vec<u8>>,
+}
+
+/// Which of its issuer's certificates a list covers.
+#[derive(Clone, Debug)]
+struct Scope {
+    only_leaves: bool,
+    only_authorities: bool,
+    uris: Vec<String>,
+}
+
+const AUTHORITY_KEY_ID: &str = "2.5.29.35";
+const DISTRIBUTION_POINTS: &str = "2.5.29.31";
+
+impl RevocationList {
+    /// Parses a list in DER. The error is a sentence about the list.
+    pub fn read(
+        der: CertificateRevocationListDer<'static>,
+        source: &Arc<str>,
+    ) -> Result<Self, String> {
+        let (rest, list) = CertificateRevocationList::from_der(&der)
+            .map_err(|_| "it is no revocation list in DER".to_owned())?;
+        if !rest.is_empty() {
+            return Err("there is something behind its end".to_owned());
+        }
+        // webpki is stricter: it requires version 2, and refuses delta and indirect lists.
+        let strict = BorrowedCertRevocationList::from_der(&der).map_err(|e| unusable(&e))?;
+        let serials = strict
+            .into_iter()
+            .map(|revoked| revoked.map(|revoked| integer(revoked.serial_number).into()))
+            .collect::<Result<HashSet<_>, _>>()
+            .map_err(|e| unusable(&e))?;
+        let number = list.crl_number().map(|n| n.to_bytes_be());
+        let (mut part, mut key, mut scope) = (None, None, None);
+        for extension in list.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::IssuingDistributionPoint(point) => {
+                    part = Some(extension.value.to_vec());
+                    scope = Some(Scope {
+                        only_leaves: point.only_contains_user_certs,
+                        only_authorities: point.only_contains_ca_certs,
+                        uris: uris(point.distribution_point.as_ref()),
+                    });
+                }
+                _ if extension.oid.to_id_string() == AUTHORITY_KEY_ID => {
+                    key = Some(extension.value.to_vec());
+                }
+                ParsedExtension::ParseError { .. } => {
+                    return Err(format!("its extension {} is broken", extension.oid));
+                }
+                _ => {}
+            }
+        }
+        let issuer = der::only(list.issuer().as_raw(), der::SEQUENCE);
+        Ok(Self {
+            source: Arc::clone(source),
+            issuer: list.issuer().to_string(),
+            this_update: list.last_update().timestamp(),
+            next_update: list.next_update().map(|time| time.timestamp()),
+            revoked: list.iter_revoked_certificates().count(),
+            number: number.unwrap_or_default(),
+            series: Series {
+                issuer: ComparableName::of(issuer.unwrap_or_default()),
+                key,
+                part,
+            },
+            scope,
+            serials,
+            der,
+        })
+    }
+
+    /// Whether its issuer has this name: the content of an X.509 `Name`, as in a trust anchor.
+    pub fn is_of(&self, subject: &[u8]) -> bool {
+        self.series.issuer == ComparableName::of(subject)
+    }
+
+    /// Whether it is in force at `now`, in seconds of unix time.
+    pub const fn is_in_force(&self, now: i64) -> bool {
+        self.this_update <= now
+    }
+
+    /// Sort key that is greater for a newer list: by `thisUpdate`, then by CRL number.
+    pub(super) fn newness(&self) -> (i64, usize, &[u8]) {
+        (self.this_update, self.number.len(), &self.number)
+    }
+
+    /// Whether it covers a certificate of its issuer.
+    pub(super) fn covers(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
+        let Some(scope) = &self.scope else {
+            return true;
+        };
+        if scope.only_authorities && is_leaf || scope.only_leaves && !is_leaf {
+            return false;
+        }
+        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+            return false;
+        };
+        let extensions = parsed.extensions().iter();
+        let mut points = extensions
+            .filter(|extension| extension.oid.to_id_string() == DISTRIBUTION_POINTS)
+            .map(|extension| extension.parsed_extension())
+            .peekable();
+        // Any list of its issuer covers a certificate without distribution points. If the points are
+        // malformed, it is not known which list does.
+        points.peek().is_none()
+            || points.any(|points| {
+                let ParsedExtension::CRLDistributionPoints(points) = points else {
+                    return false;
+                };
+                points.iter().any(|point| {
+                    let is_plain = point.crl_issuer.is_none() && point.reasons.is_none();
+                    let own = uris(point.distribution_point.as_ref());
+                    is_plain && own.iter().any(|uri| scope.uris.contains(uri))
+                })
+            })
+    }
+
+    /// The signed bytes, the algorithm and the signature.
+    fn signed(&self) -> Option<(&[u8], &[u8], &[u8])> {
+        let mut parts = Elements(der::only(&self.der, der::SEQUENCE)?);
+        let signed = parts.next()?.whole;
+        let algorithm = parts.expect(der::SEQUENCE)?;
+        // The first byte counts unused bits, of which a signature has none.
+        let signature = parts.expect(der::BIT_STRING)?.strip_prefix(&[0])?;
+        Some((signed, algorithm, signature))
+    }
+
+    /// Its signature algorithm, if that is not accepted.
+    pub(super) fn unsupported_algorithm(&self) -> Option<&[u8]> {
+        let (_, algorithm, _) = self.signed()?;
+        let mut known = crate::tls::SIGNATURES.all.iter();
+        let is_known = known.any(|known| known.signature_alg_id().as_ref() == algorithm);
+        (!is_known).then_some(algorithm)
+    }
+
+    /// The name of its signature algorithm, if that is not accepted.
+    pub fn unusable_signature(&self) -> Option<String> {
+        self.unsupported_algorithm().map(words::algorithm)
+    }
+
+    /// Whether its signature verifies under this key.
+    pub(super) fn is_signed_by(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
+        let (Some((signed, algorithm, signature)), Ok(key)) =
+            (self.signed(), RawPublicKeyEntity::try_from(key))
+        else {
+            return false;
+        };
+        crate::tls::SIGNATURES
+            .all
+            .iter()
+            .filter(|known| known.signature_alg_id().as_ref() == algorithm)
+            .any(|known| key.verify_signature(*known, signed, signature).is_ok())
+    }
+}
+
+fn uris(point: Option<&DistributionPointName<'_>>) -> Vec<String> {
+    let names = match point {
+        Some(DistributionPointName::FullName(names)) => names.as_slice(),
+        _ => &[],
+    };
+    let uri = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    };
+    names.iter().filter_map(uri).collect()
+}
+
+/// The content of an INTEGER without leading zeros, which encoders do not agree on.
+pub(super) fn integer(content: &[u8]) -> &[u8] {
+    let zeros = content.iter().take_while(|b| **b == 0).count();
+    content.get(zeros..).unwrap_or_default()
+}
+
+/// Why webpki refuses a list.
+fn unusable(error: &Error) -> String {
+    match error {
+        Error::UnsupportedDeltaCrl => "it is a delta list; give the whole one".to_owned(),
+        Error::UnsupportedIndirectCrl => {
+            "it is an indirect list, on certificates of others than its issuer".to_owned()
+        }
+        // webpki's errors for a list without extensions or without `nextUpdate`.
+        Error::UnsupportedCrlVersion | Error::MalformedExtensions | Error::BadDer => {
+            "it is not of version 2 (openssl ca: crl_extensions), or has no next update".to_owned()
+        }
+        other => words::webpki(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, CustomExtension, IsCa,
+        KeyIdMethod, KeyPair,
+    };
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    const HERE: &str = "http://a.test/1.crl";
+
+    fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// A list of one distribution point.
+    fn partial(
+        issuer: &CertifiedIssuer<'static, KeyPair>,
+        scope: Option<CrlScope>,
+    ) -> RevocationList {
+        let uris = vec![HERE.to_owned()];
+        let params = CertificateRevocationListParams {
+            this_update: OffsetDateTime::now_utc(),
+            next_update: OffsetDateTime::now_utc() + time::Duration::days(1),
+            crl_number: 1.into(),
+            issuing_distribution_point: Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris },
+                scope,
+            }),
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(issuer).unwrap();
+        RevocationList::read(list.der().clone(), &"a.crl".into()).unwrap()
+    }
+
+    #[test]
+    fn a_list_with_an_unsupported_signature_algorithm_names_it() {
+        const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+        let list = partial(&issuer(), None);
+        assert_eq!(list.unusable_signature(), None);
+        let mut der = list.der.to_vec();
+        for at in 0..der.len() - ECDSA_SHA256.len() {
+            if der[at..].starts_with(ECDSA_SHA256) {
+                der[at + ECDSA_SHA256.len() - 1] = 1;
+            }
+        }
+        let list = RevocationList::read(der.into(), &"a.crl".into()).unwrap();
+        let said = list.unusable_signature().unwrap();
+        assert!(
+            said.to_lowercase().contains("sha224") || said.contains("1.2.840"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_partial_list_covers_only_certificates_of_its_scope() {
+        let issuer = issuer();
+        let certificate = |shape: fn(&mut CertificateParams)| {
+            let mut params = CertificateParams::default();
+            shape(&mut params);
+            let key = KeyPair::generate().unwrap();
+            params.signed_by(&key, &issuer).unwrap().der().clone()
+        };
+        let plain = certificate(|_| {});
+        let here = certificate(|params| {
+            params.crl_distribution_points = vec![CrlDistributionPoint {
+                uris: vec![HERE.to_owned()],
+            }];
+        });
+        let elsewhere = certificate(|params| {
+            params.crl_distribution_points = vec![CrlDistributionPoint {
+                uris: vec!["http://a.test/2.crl".to_owned()],
+            }];
+        });
+        let broken = certificate(|params| {
+            let junk = CustomExtension::from_oid_content(&[2, 5, 29, 31], vec![0x30, 2, 5]);
+            params.custom_extensions.push(junk);
+        });
+        for (what, scope, is_leaf, covered) in [
+            (&plain, None, true, true),
+            (&here, None, true, true),
+            (&elsewhere, None, true, false),
+            (&broken, None, true, false),
+            (&here, Some(CrlScope::UserCertsOnly), true, true),
+            (&here, Some(CrlScope::UserCertsOnly), false, false),
+            (&here, Some(CrlScope::CaCertsOnly), true, false),
+            (&plain, Some(CrlScope::CaCertsOnly), false, true),
+        ] {
+            let list = partial(&issuer, scope);
+            assert_eq!(list.covers(what, is_leaf), covered, "{scope:?} {is_leaf}");
+        }
+    }
+}

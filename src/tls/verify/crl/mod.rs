@@ -1,0 +1,191 @@
+//! Revocation by CRLs, and the policy where no CRL covers a certificate.
+//!
+//! webpki's own check verifies a list's signature in every handshake, compares names as bytes and uses
+//! a list before its `thisUpdate`. So this module checks each path that webpki has verified. Lists are
+//! limited to what webpki reads: no delta and no indirect lists.
+
+mod list;
+mod lists;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use webpki::{Cert, EndEntityCert, Error, UnsupportedSignatureAlgorithmContext};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use list::RevocationList;
+use list::integer;
+pub use lists::RevocationLists;
+
+use super::names::ComparableName;
+use crate::tls::der;
+
+/// How many seconds before its `nextUpdate` a list is reported as ending soon.
+pub const ENDS_SOON: i64 = 24 * 3600;
+
+/// Which certificates of a chain are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every certificate of the chain but the trust anchor.
+    Chain,
+    /// The peer's own certificate alone.
+    Leaf,
+}
+
+/// What to do if no valid list covers a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// Refuse the certificate.
+    Deny,
+    /// Accept it as not revoked.
+    Allow,
+}
+
+/// The revocation policy of a route or upstream that has lists.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// The lists.
+    pub lists: Arc<RevocationLists>,
+    /// Which certificates of a chain are checked.
+    pub depth: Depth,
+    /// If the certificate's issuer has no list.
+    pub unknown: OnUnknown,
+    /// If the list's `nextUpdate` has passed.
+    pub expired: OnUnknown,
+}
+
+impl Revocation {
+    /// When the next list expires or comes into force after `now`, in seconds of unix time: until then
+    /// a check gives the same result.
+    pub(in crate::tls) fn until(&self, now: UnixTime) -> i64 {
+        let now = seconds(now);
+        let ends = self.lists.iter().filter_map(|list| list.next_update);
+        let ends = ends.filter(|_| self.expired == OnUnknown::Deny);
+        let begins = self.lists.iter().map(|list| list.this_update);
+        let changes = ends.chain(begins).filter(|change| *change > now);
+        changes.min().unwrap_or(i64::MAX)
+    }
+
+    /// Checks that no certificate of a verified path is revoked.
+    pub(in crate::tls) fn check(
+        &self,
+        path: &webpki::VerifiedPath<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let leaf: &Cert<'_> = path.end_entity();
+        let chain: Vec<_> = std::iter::once(leaf)
+            .chain(path.intermediate_certificates())
+            .collect();
+        let issuers = chain.iter().skip(1).map(|issuer| Some(*issuer));
+        let pairs: Vec<_> = chain
+            .iter()
+            .zip(issuers.chain([None]))
+            .enumerate()
+            .collect();
+        for (n, (certificate, issuer)) in pairs.into_iter().rev() {
+            if n > 0 && self.depth == Depth::Leaf {
+                continue;
+            }
+            let key = match issuer {
+                Some(issuer) => issuer.subject_public_key_info(),
+                None => der::sequence(&path.anchor().subject_public_key_info).into(),
+            };
+            let may_sign = || issuer.is_none_or(|issuer| may_sign_lists(&issuer.der()));
+            self.check_certificate(certificate, n == 0, &key, may_sign, now)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a self-signed certificate against its own list.
+    pub(in crate::tls) fn check_selfsigned(
+        &self,
+        certificate: &EndEntityCert<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let key = certificate.subject_public_key_info();
+        self.check_certificate(certificate, true, &key, || true, now)
+    }
+
+    /// Checks a certificate against the newest list in force that covers it.
+    fn check_certificate(
+        &self,
+        certificate: &Cert<'_>,
+        is_leaf: bool,
+        issuer_key: &SubjectPublicKeyInfoDer<'_>,
+        issuer_may_sign: impl FnOnce() -> bool,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let issuer = ComparableName::of(certificate.issuer());
+        let mut is_early = false;
+        for (n, list) in self.lists.iter().enumerate() {
+            if list.series.issuer != issuer || !list.covers(&certificate.der(), is_leaf) {
+                continue;
+            }
+            if !list.is_in_force(seconds(now)) {
+                is_early = true;
+                continue;
+            }
+            if let Some(algorithm) = list.unsupported_algorithm() {
+                let context = UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: algorithm.to_vec(),
+                    supported_algorithms: Vec::new(),
+                };
+                return Err(Error::UnsupportedCrlSignatureAlgorithmContext(context));
+            }
+            if !self.lists.is_signed_by(n, list, issuer_key) {
+                // A list of another CA with this name does not apply. A forged list is refused: it
+                // replaced older ones, which may revoke the certificate.
+                if self.lists.has_signer(n) {
+                    continue;
+                }
+                return Err(Error::InvalidCrlSignatureForPublicKey);
+            }
+            return self.check_in(list, certificate, issuer_may_sign, now);
+        }
+        let is_out_of_time = is_early && self.expired == OnUnknown::Deny;
+        if self.unknown == OnUnknown::Allow && !is_out_of_time {
+            return Ok(());
+        }
+        Err(Error::UnknownRevocationStatus)
+    }
+
+    /// Checks a certificate against a list that is in force and signed.
+    fn check_in(
+        &self,
+        list: &RevocationList,
+        certificate: &Cert<'_>,
+        issuer_may_sign: impl FnOnce() -> bool,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if let (Some(next), OnUnknown::Deny) = (list.next_update, self.expired)
+            && seconds(now) >= next
+        {
+            let next = Duration::from_secs(u64::try_from(next).unwrap_or_default());
+            return Err(Error::CrlExpired {
+                time: now,
+                next_update: UnixTime::since_unix_epoch(next),
+            });
+        }
+        if !issuer_may_sign() {
+            return Err(Error::IssuerNotCrlSigner);
+        }
+        if list.serials.contains(integer(certificate.serial())) {
+            return Err(Error::CertRevoked);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a CA's key usage, if it has one, includes CRL signing.
+fn may_sign_lists(authority: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(authority) else {
+        return false;
+    };
+    let usage = parsed.key_usage();
+    usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
+}
+
+fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
