@@ -33,7 +33,7 @@ impl Certificate {
     /// Chain and key, with the OCSP response while that is valid.
     fn key_at(&self, now: i64) -> Arc<CertifiedKey> {
         match &self.pair.stapled {
-            Some(stapled) if stapled.holds(now) => Arc::clone(&stapled.key),
+            Some(stapled) if stapled.is_valid_at(now) => Arc::clone(&stapled.key),
             _ => Arc::clone(&self.pair.key),
         }
     }

@@ -1,4 +1,4 @@
-//! What an OCSP response says, as far as whoever staples it has to know (RFC 6960).
+//! Reads the parts of an OCSP response that stapling needs (RFC 6960).
 
 use aws_lc_rs::digest::{self, Algorithm};
 use der::Decode;
@@ -9,62 +9,62 @@ use x509_ocsp::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The longest response that fits into the Certificate message of TLS 1.3, in bytes: the extensions of
-/// a certificate have two bytes for their length, and of theirs the response's own takes eight.
+/// The longest response that fits into the Certificate message of TLS 1.3, in bytes: the length of a
+/// certificate's extensions has two bytes, and the headers of the response take eight bytes.
 const RESPONSE_MAX: usize = 0xffff - 8;
 
-/// What a response says of a certificate.
+/// The status of a certificate in a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It is good, from one moment to another, in seconds of unix time.
+pub(super) enum Status {
+    /// Good in this period, in seconds of unix time.
     Good { from: i64, until: i64 },
-    /// Nothing that clients should be shown, and why.
-    Useless(&'static str),
+    /// Not worth stapling, and why.
+    Unusable(&'static str),
 }
 
-/// Which certificate a response has to be about.
+/// The certificate whose status a response must contain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About<'a> {
+pub(super) struct Subject<'a> {
     /// The certificate.
     pub(super) certificate: &'a X509Certificate<'a>,
-    /// Its issuer's, where it is known: without it the issuer's name alone is compared.
+    /// Its issuer's certificate, if known; without it only the issuer's name is compared.
     pub(super) issuer: Option<&'a CertificateDer<'a>>,
 }
 
-/// What `response` says of a certificate. The error says why it cannot be read. Its signature is the
-/// clients' to check.
-pub(super) fn read(response: &[u8], about: About<'_>) -> Result<Answer, String> {
+/// Reads the status of a certificate from a response. The error says why the response cannot be read.
+/// The signature is not verified; clients do that.
+pub(super) fn read(response: &[u8], subject: Subject<'_>) -> Result<Status, String> {
     let outer =
         OcspResponse::from_der(response).map_err(|_| "it is no OCSP response in DER".to_owned())?;
     if response.len() > RESPONSE_MAX {
-        return Ok(Answer::Useless("it is longer than TLS 1.3 can carry"));
+        return Ok(Status::Unusable("it is longer than TLS 1.3 can carry"));
     }
     if outer.response_status != OcspResponseStatus::Successful {
-        return Ok(Answer::Useless("it reports a failure"));
+        return Ok(Status::Unusable("it reports a failure"));
     }
     let Some(body) = outer.response_bytes else {
-        return Ok(Answer::Useless("it is empty"));
+        return Ok(Status::Unusable("it is empty"));
     };
     let basic = BasicOcspResponse::from_der(body.response.as_bytes())
         .map_err(|_| "its content is no basic OCSP response".to_owned())?;
     let singles = &basic.tbs_response_data.responses;
-    let single = singles.iter().find(|s| about.is_named(&s.cert_id));
+    let single = singles.iter().find(|s| subject.is_named(&s.cert_id));
     let Some(single) = single else {
-        return Ok(Answer::Useless(about.why_not(singles)));
+        return Ok(Status::Unusable(subject.why_not(singles)));
     };
     Ok(match (&single.cert_status, &single.next_update) {
-        (CertStatus::Good(_), Some(next)) => Answer::Good {
+        (CertStatus::Good(_), Some(next)) => Status::Good {
             from: seconds(&single.this_update),
             until: seconds(next),
         },
-        (CertStatus::Good(_), None) => Answer::Useless("it does not say until when it holds"),
-        (CertStatus::Revoked(_), _) => Answer::Useless("it says that the certificate is revoked"),
-        (CertStatus::Unknown(_), _) => Answer::Useless("it does not know the certificate"),
+        (CertStatus::Good(_), None) => Status::Unusable("it does not say until when it holds"),
+        (CertStatus::Revoked(_), _) => Status::Unusable("it says that the certificate is revoked"),
+        (CertStatus::Unknown(_), _) => Status::Unusable("it does not know the certificate"),
     })
 }
 
-impl About<'_> {
-    /// Whether this is the certificate's identifier (RFC 6960, section 4.1.1): serial number, and the
+impl Subject<'_> {
+    /// Whether this identifier (RFC 6960, section 4.1.1) is the certificate's: serial number, and the
     /// hashes of its issuer's name and key.
     fn is_named(&self, id: &CertId) -> bool {
         self.has_serial(id) && self.is_of_issuer(id)
@@ -92,7 +92,7 @@ impl About<'_> {
         })
     }
 
-    /// Why none of these is about the certificate.
+    /// Why none of these is the certificate's status.
     fn why_not(&self, singles: &[SingleResponse]) -> &'static str {
         let same_serial = singles
             .iter()
@@ -107,7 +107,7 @@ impl About<'_> {
     }
 }
 
-/// The hash that an identifier is made with.
+/// The hash algorithm of an identifier.
 fn hash(id: &CertId) -> Option<&'static Algorithm> {
     Some(match id.hash_algorithm.oid.to_string().as_str() {
         "1.3.14.3.2.26" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
@@ -122,7 +122,7 @@ fn seconds(time: &OcspGeneralizedTime) -> i64 {
     i64::try_from(time.0.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A number without the zeros that DER puts before it to keep it positive.
+/// A number without leading zeros, which DER adds to keep it positive.
 fn plain(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A chain and its private key, which are presented to clients or to origins.
+//! A certificate chain and its private key, presented to clients or to origins.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::validity::Validity;
 use super::{digest, info, ocsp};
 use crate::hostname::{HostPattern, HostTable};
 
-/// What the first line of a private key in PEM says.
+/// The end of a private key's first line in PEM.
 const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
 
 /// The files of a certificate.
@@ -29,12 +29,12 @@ pub struct PairFiles {
     pub cert: PathBuf,
     /// Its private key, which may be in the same file.
     pub key: PathBuf,
-    /// A response about it, to be stapled.
+    /// An OCSP response to staple.
     pub ocsp: Option<PathBuf>,
 }
 
 impl PairFiles {
-    /// All of them.
+    /// The paths of all files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let ocsp = self.ocsp.as_deref();
         [self.cert.as_path(), self.key.as_path()]
@@ -43,18 +43,18 @@ impl PairFiles {
     }
 }
 
-/// What the files of a certificate hold; chain and key may be in one.
+/// The contents of a certificate's files; chain and key may share one file.
 pub struct PairContents {
     cert: Option<Contents>,
     key: Contents,
 }
 
 impl PairContents {
-    /// Reads both, each once.
+    /// Reads each file once.
     ///
     /// # Errors
     ///
-    /// When one of them cannot be read.
+    /// If a file cannot be read.
     pub fn read(files: &PairFiles) -> Result<Self, MaterialError> {
         let cert = (files.cert != files.key).then(|| Contents::read(&files.cert));
         let cert = cert.transpose()?;
@@ -66,8 +66,8 @@ impl PairContents {
         self.cert.as_ref().unwrap_or(&self.key)
     }
 
-    /// Whether every user of the machine may read a private key that is in one of them. A file without
-    /// one that should have one has another fault, which is told when the key is taken from it.
+    /// The file with a private key that every user of the machine may read, if there is one. A missing
+    /// key is reported later, when it is parsed.
     pub fn exposed(&self) -> Option<Exposed> {
         let holds_key = |file: &&Contents| {
             let mut windows = file.bytes.windows(KEY_LABEL.len());
@@ -80,55 +80,55 @@ impl PairContents {
     }
 }
 
-/// A chain and its key, which belong together, and what is said of the certificate itself.
+/// A chain and its matching key, and facts about the certificate.
 #[derive(Debug)]
 pub struct Pair {
     /// The file of the chain.
     pub source: String,
-    /// Chain and key, nothing stapled.
+    /// Chain and key without OCSP response.
     pub key: Arc<CertifiedKey>,
     /// The same with an OCSP response.
     pub stapled: Option<Stapled>,
-    /// The DNS names it is for.
+    /// Its DNS names.
     pub names: Vec<HostPattern>,
-    /// The IP addresses it is for. Clients that dial one send no name.
+    /// Its IP addresses. Clients that connect to an address send no server name.
     pub addresses: Vec<IpAddr>,
-    /// The common name of its subject, where that is text.
+    /// The common name of its subject, if that is text.
     pub common_name: Option<String>,
     /// Start of its validity, in seconds of unix time.
     pub not_before: i64,
     /// End of its validity, in seconds of unix time.
     pub not_after: i64,
-    /// The validity of every certificate of the chain, its own first; never empty.
+    /// The validity of every certificate of the chain, the leaf first; never empty.
     pub chain: Vec<Validity>,
-    /// What it may be used for.
+    /// Its key usages.
     pub usage: Usage,
     /// SHA-256 of the certificate.
     pub sha256: [u8; 32],
-    /// Of what kind the certificate is.
+    /// Its algorithms.
     pub algorithms: Arc<Algorithms>,
 }
 
-/// Chain and key with a stapled response, and when that holds.
+/// Chain and key with an OCSP response, and its validity.
 #[derive(Debug)]
 pub struct Stapled {
-    /// What is presented then.
+    /// Chain and key with the response.
     pub key: Arc<CertifiedKey>,
-    /// From when the response holds, in seconds of unix time.
+    /// The start of the response's validity, in seconds of unix time.
     pub from: i64,
-    /// Until when, in seconds of unix time.
+    /// The end, exclusive, in seconds of unix time.
     pub until: i64,
 }
 
 impl Stapled {
-    /// Whether the response holds at this moment, in seconds of unix time.
-    pub const fn holds(&self, now: i64) -> bool {
+    /// Whether the response is valid at `now`, in seconds of unix time.
+    pub const fn is_valid_at(&self, now: i64) -> bool {
         self.from <= now && now < self.until
     }
 }
 
 impl Pair {
-    /// Whether the certificate is for every name of a pattern.
+    /// Whether the certificate covers every name of a pattern.
     pub fn covers(&self, pattern: &HostPattern) -> bool {
         let mut own = HostTable::default();
         for name in &self.names {
@@ -137,20 +137,19 @@ impl Pair {
         own.covering(pattern).is_some()
     }
 
-    /// When the first certificate of the chain ends, in seconds of unix time.
+    /// The earliest end of validity in the chain, in seconds of unix time.
     pub fn chain_end(&self) -> i64 {
         let ends = self.chain.iter().map(|validity| validity.not_after);
         ends.min().unwrap_or(self.not_after)
     }
 }
 
-/// A chain and its key, and what is doubtful about them for whomever they are presented to: its dates
-/// and usage are not looked at here. `contents` are those of the files, whose permissions were looked at.
+/// Parses a chain and its key from `contents`. Also returns warnings: what some peers may refuse.
+/// Dates, usage and file permissions are checked elsewhere.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or does not hold what it should; a key that is another certificate's;
-/// a chain that is too long for peers.
+/// If a file is malformed, the key does not match the certificate, or the chain is too long for peers.
 pub fn pair(
     files: &PairFiles,
     contents: &PairContents,
@@ -160,18 +159,18 @@ pub fn pair(
     let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(leaf)
         .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     let mut stapled = None;
     if let Some(path) = &files.ocsp {
-        let (answer, response) = response(path, &key.cert, &parsed)?;
-        match answer {
-            ocsp::Answer::Good { from, until } => {
+        let (status, response) = response(path, &key.cert, &parsed)?;
+        match status {
+            ocsp::Status::Good { from, until } => {
                 let mut key = key.clone();
                 key.ocsp = Some(response);
                 let key = Arc::new(key);
                 stapled = Some(Stapled { key, from, until });
             }
-            ocsp::Answer::Useless(why) => doubts.push(format!(
+            ocsp::Status::Unusable(why) => warnings.push(format!(
                 "{}: the OCSP response is not stapled: {why}",
                 path.display()
             )),
@@ -180,10 +179,10 @@ pub fn pair(
     let staple = stapled
         .as_ref()
         .and_then(|stapled| stapled.key.ocsp.as_ref());
-    doubts.extend(message_size(cert, &key.cert, staple.map(Vec::len))?);
-    // After the length was bounded: each certificate is held against all of those before it.
+    warnings.extend(message_size(cert, &key.cert, staple.map(Vec::len))?);
+    // After the length check: the cost is quadratic in the number of certificates.
     let faults = chain::faults(&key.cert);
-    doubts.extend(
+    warnings.extend(
         faults
             .into_iter()
             .map(|fault| format!("{}: {fault}", cert.display())),
@@ -202,29 +201,29 @@ pub fn pair(
         stapled,
         key: Arc::new(key),
     };
-    Ok((pair, doubts))
+    Ok((pair, warnings))
 }
 
-/// What an OCSP response says of the leaf of a chain, and its bytes.
+/// Reads an OCSP response for the leaf of a chain. Returns the leaf's status and the response's bytes.
 fn response(
     path: &Path,
     chain: &[CertificateDer<'_>],
     leaf: &X509Certificate<'_>,
-) -> Result<(ocsp::Answer, Vec<u8>), MaterialError> {
+) -> Result<(ocsp::Status, Vec<u8>), MaterialError> {
     let response = Contents::read(path)?.bytes;
     pem::refuse_pem(&response, "an OCSP response").map_err(|refusal| refused(path, refusal))?;
     let issuer = chain::issuer_of_leaf(chain);
-    let about = ocsp::About {
+    let subject = ocsp::Subject {
         certificate: leaf,
         issuer: issuer.as_ref(),
     };
-    let answer = ocsp::read(&response, about)
+    let status = ocsp::read(&response, subject)
         .map_err(|e| MaterialError::new(path, e).help("it must hold one OCSP response in DER"))?;
-    Ok((answer, response))
+    Ok((status, response))
 }
 
-/// Refuses a chain that next to no peer takes, and tells of one that some do not. The lengths in the
-/// message cannot overflow: they have three bytes, and a file has 16 MiB at most.
+/// Refuses a chain that hardly any peer accepts, and warns about one that some do not. The lengths in
+/// the message cannot overflow: they have three bytes, and a file has at most 16 MiB.
 fn message_size(
     cert: &Path,
     chain: &[CertificateDer<'_>],
@@ -247,8 +246,8 @@ fn message_size(
     }))
 }
 
-/// A chain and its key, which must belong together: their public keys are compared, byte by byte.
-/// webpki, which rustls would ask, reads no certificates of version 1, and peers take those.
+/// Parses a chain and its key, and compares their public keys byte by byte. rustls' own check uses
+/// webpki, which refuses certificates of version 1; peers accept those.
 fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError> {
     let (cert, key_file) = (contents.chain(), &contents.key);
     let chain = certificates_in(cert)?;
@@ -266,7 +265,7 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
     Ok(CertifiedKey::new(chain, Arc::new(RecordingKey(key))))
 }
 
-/// The private key of a file. `bits` is the size of its certificate's key, where that is RSA.
+/// Parses the private key of a file. `bits` is the size of the certificate's key, if that is RSA.
 fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKey>, MaterialError> {
     let Item { line, value } =
         pem::key(&file.bytes).map_err(|refusal| refused(&file.path, refusal))?;
@@ -286,8 +285,8 @@ fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKe
     })
 }
 
-/// The DNS names of a certificate's SANs; those that are no host names match nothing and are left
-/// out. The common name is not looked at, as no client looks at it either (RFC 9525 section 2).
+/// The DNS names in a certificate's SANs, without those that are no host names: they match nothing.
+/// The common name is ignored, as clients ignore it (RFC 9525 section 2).
 fn dns_names(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
     let names = alternative_names(certificate);
     names
@@ -298,7 +297,7 @@ fn dns_names(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
         .collect()
 }
 
-/// The addresses of a certificate's SANs.
+/// The IP addresses in a certificate's SANs.
 fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
     let names = alternative_names(certificate);
     names

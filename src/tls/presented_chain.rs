@@ -1,4 +1,5 @@
-//! A chain that we present: whether each certificate leads to the next, and whether peers take all of it.
+//! Checks on a chain that is presented: each certificate must have signed one before it, and the whole
+//! must not be longer than peers accept.
 
 use der::asn1::AnyRef;
 use der::{Decode, Reader, SliceReader};
@@ -9,25 +10,27 @@ use x509_parser::public_key::PublicKey;
 use super::SIGNATURES;
 use super::validity::Validity;
 
-/// The longest message with a chain that Java takes (`jdk.tls.maxHandshakeMessageSize`), in bytes;
-/// of the peers that are in wide use none takes less.
+/// The longest Certificate message that Java accepts (`jdk.tls.maxHandshakeMessageSize`), in bytes. No
+/// other peer in wide use has a lower limit.
 pub(super) const MESSAGE_SMALL: usize = 32 * 1024;
 
-/// The longest message with a chain that OpenSSL takes (`max_cert_list`), in bytes: what is longer is
-/// refused by nearly everybody.
+/// The longest Certificate message that OpenSSL accepts (`max_cert_list`), in bytes: nearly every peer
+/// refuses a longer one.
 pub(super) const MESSAGE_MAX: usize = 100 * 1024;
 
-/// AWS-LC signs with no shorter RSA key, nor do clients accept one in a chain.
+/// The least size of an RSA key: AWS-LC does not sign with a shorter one, and clients refuse it in a
+/// chain.
 pub(super) const RSA_BITS_MIN: usize = 2048;
 
-/// What the Certificate message of TLS 1.3 takes beyond the certificates: type and length, the empty
-/// context, and the length of the list (RFC 8446, section 4.4.2).
+/// The bytes of a TLS 1.3 Certificate message besides its entries: type and length, empty context,
+/// length of the list (RFC 8446, section 4.4.2).
 const MESSAGE_HEAD: usize = 4 + 1 + 3;
 
-/// What each certificate takes beyond itself: its length, and that of its extensions.
+/// The bytes of an entry besides the certificate: its length, and that of its extensions.
 const ENTRY_HEAD: usize = 3 + 2;
 
-/// The bytes of the longest message that presents this chain, with a stapled response of this length.
+/// The length of the Certificate message with this chain and a stapled response of this length: that of
+/// TLS 1.3, the longest.
 pub(super) fn message_len(chain: &[CertificateDer<'_>], stapled: Option<usize>) -> usize {
     let entries = chain.iter().map(|der| ENTRY_HEAD + der.len());
     // An extension: type, length, status type, length of the response.
@@ -35,7 +38,8 @@ pub(super) fn message_len(chain: &[CertificateDer<'_>], stapled: Option<usize>) 
     MESSAGE_HEAD + entries.sum::<usize>() + staple
 }
 
-/// The dates of a chain's certificates, the leaf first. One that cannot be read has been told before.
+/// The validities of a chain's certificates, the leaf first, without malformed ones: they have been
+/// reported before.
 pub(super) fn validities(chain: &[CertificateDer<'_>]) -> Vec<Validity> {
     let parsed = chain.iter().map(|der| X509Certificate::from_der(der));
     parsed
@@ -44,8 +48,8 @@ pub(super) fn validities(chain: &[CertificateDer<'_>]) -> Vec<Validity> {
         .collect()
 }
 
-/// What makes peers refuse a chain, or find no way through it; the leaf's own dates, names and usage
-/// are not looked at here.
+/// Reasons for which peers refuse a chain or find no path in it. Dates, names and usage of the leaf are
+/// checked elsewhere.
 pub(super) fn faults(chain: &[CertificateDer<'_>]) -> Vec<String> {
     let parsed: Result<Vec<_>, _> = chain
         .iter()
@@ -73,7 +77,7 @@ pub(super) fn faults(chain: &[CertificateDer<'_>]) -> Vec<String> {
         if let Some(fault) = link.fault(before, after) {
             faults.push(format!("{what} {fault}"));
         }
-        // Nobody looks at the signature of one that signed itself: it is trusted, or it is not.
+        // Peers do not verify the signature of a root: they trust it or not.
         let is_root = link.parsed.issuer() == link.parsed.subject();
         if let Some(fault) = weak_signature(link.parsed).filter(|_| !is_root) {
             faults.push(format!("{what} has a {fault}"));
@@ -93,8 +97,8 @@ struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// What is wrong with its place in the chain. One certificate may have signed any of those before
-    /// it: where an intermediate was signed by two CAs, both of its certificates may be there.
+    /// What is wrong with its position in the chain. It may have signed any certificate before it: of a
+    /// cross-signed intermediate, both certificates may be present.
     fn fault(&self, before: &[Self], after: &[Self]) -> Option<String> {
         if before.iter().any(|other| other.der == self.der) {
             return Some("is there twice".to_owned());
@@ -102,7 +106,7 @@ impl Link<'_> {
         if before.iter().any(|other| self.has_signed(other)) {
             let is_ca = match self.parsed.basic_constraints() {
                 Ok(Some(constraints)) => constraints.value.ca,
-                // A CA of before basic constraints (RFC 5280, section 4.2.1.9) has version 1.
+                // A CA without basic constraints (RFC 5280, section 4.2.1.9) must be of version 1.
                 _ => self.parsed.version().0 == 0,
             };
             return (!is_ca)
@@ -123,8 +127,8 @@ impl Link<'_> {
         other.parsed.issuer() == self.parsed.subject() && self.verifies(other).unwrap_or(true)
     }
 
-    /// Whether this one's key verifies the signature of another; `None` where the algorithm is none
-    /// that rustls verifies.
+    /// Whether this certificate's key verifies the signature of `other`; `None` if rustls does not
+    /// support the algorithm.
     fn verifies(&self, other: &Self) -> Option<bool> {
         let signature_algorithm = signature_algorithm(other.der)?;
         let key = self.parsed.public_key();
@@ -159,7 +163,7 @@ fn signature_algorithm(certificate: &[u8]) -> Option<&[u8]> {
     Some(algorithm.value())
 }
 
-/// The certificate behind the leaf that has signed it, if it is there.
+/// The certificate of the chain that signed the leaf, if present.
 pub(super) fn issuer_of_leaf(chain: &[CertificateDer<'_>]) -> Option<CertificateDer<'static>> {
     let (leaf, rest) = chain.split_first()?;
     let (_, leaf_parsed) = X509Certificate::from_der(leaf).ok()?;
@@ -167,7 +171,7 @@ pub(super) fn issuer_of_leaf(chain: &[CertificateDer<'_>]) -> Option<Certificate
         der: leaf,
         parsed: &leaf_parsed,
     };
-    // One that signed itself is its own issuer.
+    // A self-signed leaf is its own issuer.
     let candidates = rest.iter().chain(chain.first());
     for der in candidates {
         let Ok((_, parsed)) = X509Certificate::from_der(der) else {
@@ -184,7 +188,7 @@ pub(super) fn issuer_of_leaf(chain: &[CertificateDer<'_>]) -> Option<Certificate
     None
 }
 
-/// Why a signature is weaker than clients and auditors accept today.
+/// Why clients and auditors reject a signature as weak.
 fn weak_signature(certificate: &X509Certificate<'_>) -> Option<&'static str> {
     const SHA1_WITH_RSA: &str = "1.2.840.113549.1.1.5";
     const SHA1_WITH_ECDSA: &str = "1.2.840.10045.4.1";

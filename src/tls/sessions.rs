@@ -1,10 +1,10 @@
-//! Sessions that clients may resume: where, and for how long.
+//! Session resumption for clients: tickets, stored sessions and their limits.
 //!
-//! rustls resumes whatever its ticketer or its session store gives back, as long as the server name is
-//! the same. What a session is worth is decided here: its keys belong to one [`Scope`], so that no
-//! session crosses from one policy to another, and it carries the time of the full handshake that it
-//! descends from, through every renewal, so that it ends at its age. Whether the client may still come
-//! in is not known here: the caller asks its policy again before a resumption is answered.
+//! rustls resumes every session that its ticketer or session store returns, if the server name is the
+//! same. This module adds two limits. Ticket keys and stored sessions belong to one [`Scope`], so no
+//! session crosses from one policy to another. And each session carries the time of its original full
+//! handshake through every renewal, so it expires at its maximum age. Client auth is not checked here:
+//! the caller verifies the client again before it answers a resumption.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,32 +20,32 @@ use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSess
 
 use super::digest;
 
-/// No session outlives this (RFC 8446 section 4.6.1).
+/// The maximum age of any session (RFC 8446 section 4.6.1).
 pub const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Instances that share their ticket keys may disagree about the time by this much.
-const CLOCKS_APART: u64 = 60;
+/// The tolerated clock difference of instances that share ticket keys, in seconds.
+const CLOCK_SKEW: u64 = 60;
 
-/// A session carries the client's chain, which may be long; none larger than this, in bytes, is kept or
-/// put into a ticket.
+/// The largest session that is stored or put into a ticket, in bytes. A session contains the client's
+/// chain, which may be long.
 const SESSION_MAX: usize = 8 * 1024;
 
-/// Sessions of one scope that TLS 1.2 clients without tickets may resume by their id.
+/// How many sessions of one scope are stored, for TLS 1.2 clients that resume by session id.
 const STORED_SESSIONS: usize = 1024;
 
-/// All that must be the same for a session to be resumed: a digest of the policy that it was made under.
+/// A digest of the policy that a session was created under. It must be the same for a resumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scope([u8; 32]);
 
 impl Scope {
-    /// The scope of a policy with these parts, in this order.
+    /// The scope of a policy with these parts in this order.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self(digest::parts(parts))
     }
 }
 
-/// A secret from a file, from which instances that share it derive the same ticket keys. Whoever gets
-/// hold of the file can read the sessions recorded before: there is no forward secrecy against that.
+/// A secret from a file, from which all instances with the file derive the same ticket keys. There is
+/// no forward secrecy against a leak of the file: it decrypts sessions recorded before.
 #[derive(Clone)]
 pub struct TicketSecret {
     root: Arc<Prk>,
@@ -71,16 +71,16 @@ impl fmt::Debug for TicketSecret {
     }
 }
 
-/// The sessions of every scope, for the life of the process: a reload that changes nothing about a
-/// scope finds its keys again.
+/// The sessions of every scope, for the life of the process: a scope that a reload does not change
+/// keeps its keys.
 #[derive(Debug, Default)]
 pub struct Sessions {
     scopes: Mutex<HashMap<[u8; 32], Weak<ScopedSessions>>>,
 }
 
 impl Sessions {
-    /// The sessions of one scope, which end `max_age` after their full handshake, at most seven days.
-    /// With `secrets` tickets are issued under the first and accepted under all of them.
+    /// The sessions of one scope. They expire `max_age` after their full handshake, at most after seven
+    /// days. With `secrets`, tickets are encrypted under the first and accepted under all of them.
     pub fn scope(
         &self,
         scope: Scope,
@@ -90,15 +90,15 @@ impl Sessions {
         let max_age = max_age.clamp(Duration::from_secs(1), AGE_MAX);
         let age = max_age.as_secs().to_le_bytes();
         let parts = [&scope.0[..], &age].into_iter();
-        let place = Scope::of(parts.chain(secrets.iter().map(|secret| &secret.id[..]))).0;
+        let id = Scope::of(parts.chain(secrets.iter().map(|secret| &secret.id[..]))).0;
         let mut scopes = locked(&self.scopes);
-        if let Some(known) = scopes.get(&place).and_then(Weak::upgrade) {
-            return known;
+        if let Some(existing) = scopes.get(&id).and_then(Weak::upgrade) {
+            return existing;
         }
         scopes.retain(|_, sessions| sessions.strong_count() > 0);
-        let made = Arc::new(ScopedSessions {
+        let created = Arc::new(ScopedSessions {
             max_age: max_age.as_secs(),
-            began: Instant::now(),
+            created: Instant::now(),
             keys: if secrets.is_empty() {
                 Keys::LocalKeys(Mutex::default())
             } else {
@@ -110,8 +110,8 @@ impl Sessions {
             },
             stored: ServerSessionMemoryCache::new(STORED_SESSIONS),
         });
-        scopes.insert(place, Arc::downgrade(&made));
-        made
+        scopes.insert(id, Arc::downgrade(&created));
+        created
     }
 }
 
@@ -120,7 +120,7 @@ impl Sessions {
 pub struct ScopedSessions {
     /// In seconds.
     max_age: u64,
-    began: Instant,
+    created: Instant,
     keys: Keys,
     stored: Arc<ServerSessionMemoryCache>,
 }
@@ -132,7 +132,7 @@ enum Keys {
 }
 
 impl ScopedSessions {
-    /// What one connection may resume and issue.
+    /// The view of one connection.
     pub(super) fn connection(self: &Arc<Self>) -> Arc<ConnectionSessions> {
         Arc::new(ConnectionSessions {
             sessions: Arc::clone(self),
@@ -141,37 +141,36 @@ impl ScopedSessions {
         })
     }
 
-    /// Seconds on the clock that ages are told by: our own, which never jumps, unless instances have
-    /// to agree.
+    /// Seconds on the clock of session ages: the monotonic clock, or unix time if instances share keys.
     fn now(&self) -> u64 {
         match self.keys {
-            Keys::LocalKeys(_) => self.began.elapsed().as_secs(),
+            Keys::LocalKeys(_) => self.created.elapsed().as_secs(),
             Keys::Shared(_) => UnixTime::now().as_secs(),
         }
     }
 
-    fn is_young(&self, since: u64) -> bool {
+    fn is_fresh(&self, since: u64) -> bool {
         let now = self.now();
-        since <= now.saturating_add(CLOCKS_APART) && now.saturating_sub(since) < self.max_age
+        since <= now.saturating_add(CLOCK_SKEW) && now.saturating_sub(since) < self.max_age
     }
 
-    fn issuing(&self) -> Option<Arc<Key>> {
+    fn encryption_key(&self) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::LocalKeys(own) => locked(own).issuing(self.max_age),
+            Keys::LocalKeys(local) => locked(local).encryption_key(self.max_age),
             Keys::Shared(shared) => shared.key(0, self.now() / self.max_age),
         }
     }
 
-    fn accepting(&self, name: &KeyName) -> Option<Arc<Key>> {
+    fn decryption_key(&self, name: &KeyName) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::LocalKeys(own) => locked(own).accepting(name, self.max_age),
-            Keys::Shared(shared) => shared.accepting(name, self.now() / self.max_age),
+            Keys::LocalKeys(local) => locked(local).decryption_key(name, self.max_age),
+            Keys::Shared(shared) => shared.decryption_key(name, self.now() / self.max_age),
         }
     }
 }
 
-/// Random keys of this process, in memory alone, each used to issue for `max_age` and kept for as long
-/// again.
+/// Random keys of this process, kept in memory only. Each encrypts new tickets for `max_age` and
+/// decrypts for another `max_age`.
 #[derive(Debug, Default)]
 struct LocalKeys {
     current: Option<(Instant, Arc<Key>)>,
@@ -193,7 +192,7 @@ impl LocalKeys {
         }
     }
 
-    fn issuing(&mut self, max_age: u64) -> Option<Arc<Key>> {
+    fn encryption_key(&mut self, max_age: u64) -> Option<Arc<Key>> {
         self.rotate(max_age);
         if self.current.is_none() {
             let mut material = [0; Material::LEN];
@@ -203,16 +202,15 @@ impl LocalKeys {
         self.current.as_ref().map(|(_, key)| Arc::clone(key))
     }
 
-    fn accepting(&mut self, name: &KeyName, max_age: u64) -> Option<Arc<Key>> {
+    fn decryption_key(&mut self, name: &KeyName, max_age: u64) -> Option<Arc<Key>> {
         self.rotate(max_age);
-        let known = self.current.iter().chain(&self.previous);
-        let mut keys = known.map(|(_, key)| key);
+        let keys = self.current.iter().chain(&self.previous);
+        let mut keys = keys.map(|(_, key)| key);
         keys.find(|key| key.name == *name).cloned()
     }
 }
 
-/// Keys that every instance with the same secrets derives for itself, a new one in each epoch of
-/// wall-clock time.
+/// Keys that every instance with the same secrets derives: one for each epoch of `max_age` in unix time.
 #[derive(Debug)]
 struct Shared {
     scope: Scope,
@@ -239,8 +237,8 @@ impl Shared {
         Some(key)
     }
 
-    /// The key of this name among those of the last, the present and the next epoch.
-    fn accepting(&self, name: &KeyName, epoch: u64) -> Option<Arc<Key>> {
+    /// The key of this name from the previous, the current or the next epoch.
+    fn decryption_key(&self, name: &KeyName, epoch: u64) -> Option<Arc<Key>> {
         let epochs = [epoch, epoch.saturating_sub(1), epoch.saturating_add(1)];
         (0..self.secrets.len())
             .flat_map(|secret| epochs.map(|epoch| (secret, epoch)))
@@ -251,7 +249,7 @@ impl Shared {
 
 type KeyName = [u8; 16];
 
-/// A ticket key, and the name by which a ticket says that it is sealed with it.
+/// A ticket key, and the name by which tickets refer to it.
 struct Key {
     name: KeyName,
     aead: RandomizedNonceKey,
@@ -263,7 +261,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a key is made of: 16 bytes of name, 32 of key.
+/// The derived bytes of a key: 16 bytes of name, 32 of key.
 struct Material;
 
 impl Material {
@@ -285,24 +283,24 @@ impl Key {
         })
     }
 
-    /// Name, nonce, and `plain` sealed.
-    fn seal(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = plain.to_vec();
+    /// Encrypts a ticket: key name, nonce, ciphertext.
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut ciphertext = plain.to_vec();
         let nonce = self
             .aead
-            .seal_in_place_append_tag(Aad::from(&self.name), &mut sealed)
+            .seal_in_place_append_tag(Aad::from(&self.name), &mut ciphertext)
             .ok()?;
-        let mut ticket = Vec::with_capacity(self.name.len() + NONCE_LEN + sealed.len());
+        let mut ticket = Vec::with_capacity(self.name.len() + NONCE_LEN + ciphertext.len());
         ticket.extend_from_slice(&self.name);
         ticket.extend_from_slice(nonce.as_ref());
-        ticket.extend_from_slice(&sealed);
+        ticket.extend_from_slice(&ciphertext);
         Some(ticket)
     }
 
-    /// What is behind the name in a ticket, opened.
-    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut plain = sealed.to_vec();
+    /// Decrypts the part of a ticket after the key name.
+    fn decrypt(&self, encrypted: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, ciphertext) = encrypted.split_first_chunk::<NONCE_LEN>()?;
+        let mut plain = ciphertext.to_vec();
         let nonce = Nonce::from(nonce);
         let len = self
             .aead
@@ -314,11 +312,11 @@ impl Key {
     }
 }
 
-/// No session has been resumed: the full handshake is now.
+/// `since` of a connection that has resumed no session: its full handshake is now.
 const NONE: u64 = u64::MAX;
 
-/// What one connection may resume and issue. It remembers since when the session is that it resumed,
-/// as the one that it issues descends from that.
+/// The sessions as one connection sees them. It records the time of the original full handshake of the
+/// session that it resumed, for the sessions that it issues in turn.
 #[derive(Debug)]
 pub(super) struct ConnectionSessions {
     sessions: Arc<ScopedSessions>,
@@ -327,18 +325,18 @@ pub(super) struct ConnectionSessions {
 }
 
 impl ConnectionSessions {
-    /// Nothing is resumed from here on.
+    /// Refuses all further resumptions.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// A full handshake begins: what may have been offered before was not resumed, and the age of what
-    /// is issued counts from now.
+    /// Starts a full handshake: a session that was offered before was not resumed, so the age of new
+    /// sessions counts from now.
     pub(super) fn begin(&self) {
         self.since.store(NONE, Ordering::Relaxed);
     }
 
-    /// A session with the time of its full handshake before it.
+    /// Prepends the time of its full handshake to a session.
     fn wrap(&self, session: &[u8]) -> Vec<u8> {
         let since = match self.since.load(Ordering::Relaxed) {
             NONE => self.sessions.now(),
@@ -347,11 +345,11 @@ impl ConnectionSessions {
         [&since.to_le_bytes(), session].concat()
     }
 
-    /// The session within, if it is young enough.
+    /// Removes that time, and returns the session if it has not expired.
     fn unwrap(&self, wrapped: &[u8]) -> Option<Vec<u8>> {
         let (since, session) = wrapped.split_first_chunk()?;
         let since = u64::from_le_bytes(*since);
-        if self.closed.load(Ordering::Relaxed) || !self.sessions.is_young(since) {
+        if self.closed.load(Ordering::Relaxed) || !self.sessions.is_fresh(since) {
             return None;
         }
         self.since.store(since, Ordering::Relaxed);
@@ -373,12 +371,13 @@ impl ProducesTickets for ConnectionSessions {
         if wrapped.len() > SESSION_MAX {
             return None;
         }
-        self.sessions.issuing()?.seal(&wrapped)
+        self.sessions.encryption_key()?.encrypt(&wrapped)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, sealed) = ticket.split_first_chunk()?;
-        self.unwrap(&self.sessions.accepting(name)?.open(sealed)?)
+        let (name, encrypted) = ticket.split_first_chunk()?;
+        let key = self.sessions.decryption_key(name)?;
+        self.unwrap(&key.decrypt(encrypted)?)
     }
 }
 
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_worth_something_in_its_own_scope_alone() {
+    fn a_ticket_is_accepted_only_in_its_own_scope() {
         let sessions = Sessions::default();
         let a = sessions.scope(scope("a"), HOUR, &[]);
         let b = sessions.scope(scope("b"), HOUR, &[]);
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_a_reload_leaves_alone_keeps_its_keys() {
+    fn a_scope_that_a_reload_does_not_change_keeps_its_keys() {
         let sessions = Sessions::default();
         let before = sessions.scope(scope("a"), HOUR, &[]);
         let after = sessions.scope(scope("a"), HOUR, &[]);
@@ -440,12 +439,12 @@ mod tests {
         assert_eq!(
             locked(&sessions.scopes).len(),
             1,
-            "what nobody uses is forgotten"
+            "unused scopes are dropped"
         );
     }
 
     #[test]
-    fn the_parts_of_a_scope_cannot_run_into_each_other() {
+    fn scopes_with_differently_split_parts_differ() {
         let joined = Scope::of([&b"ab"[..], b"c"]);
         assert_ne!(joined, Scope::of([&b"a"[..], b"bc"]));
         assert_ne!(joined, Scope::of([&b"abc"[..]]));
@@ -469,16 +468,17 @@ mod tests {
         let sessions = Sessions::default();
         let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let renewed = sessions.connection();
-        // As if it descended from a handshake before the process began to count.
-        let first = Key::seal(
-            &sessions.issuing().unwrap(),
+        // As if its full handshake was at second 0.
+        let first = Key::encrypt(
+            &sessions.encryption_key().unwrap(),
             &[&0u64.to_le_bytes()[..], b"a session"].concat(),
         );
         assert!(renewed.decrypt(&first.unwrap()).is_some());
         let second = renewed.encrypt(b"a session").unwrap();
-        let opened = sessions.issuing().unwrap().open(&second[16..]).unwrap();
-        assert_eq!(opened[..8], [0; 8], "the age is the first handshake's");
-        assert!(sessions.is_young(0) && !sessions.is_young(CLOCKS_APART + 1 + sessions.now()));
+        let key = sessions.encryption_key().unwrap();
+        let plain = key.decrypt(&second[16..]).unwrap();
+        assert_eq!(plain[..8], [0; 8], "the age is the first handshake's");
+        assert!(sessions.is_fresh(0) && !sessions.is_fresh(CLOCK_SKEW + 1 + sessions.now()));
     }
 
     #[test]
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_tickets_are_worth_nothing() {
+    fn truncated_and_modified_tickets_are_refused() {
         let sessions = Sessions::default();
         let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let issued = ticket(&sessions);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_with_a_long_chain_is_neither_sealed_nor_kept() {
+    fn a_session_with_a_long_chain_is_neither_put_into_a_ticket_nor_stored() {
         let sessions = Sessions::default();
         let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let long = vec![0; SESSION_MAX];
@@ -521,7 +521,11 @@ mod tests {
         let sessions = Sessions::default();
         let sessions = sessions.scope(scope("a"), HOUR, &[]);
         let offered = [&0u64.to_le_bytes()[..], b"a session"].concat();
-        let offered = sessions.issuing().unwrap().seal(&offered).unwrap();
+        let offered = sessions
+            .encryption_key()
+            .unwrap()
+            .encrypt(&offered)
+            .unwrap();
         let connection = sessions.connection();
         assert!(connection.decrypt(&offered).is_some());
         connection.begin();
@@ -529,14 +533,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_forgotten_when_nothing_that_it_sealed_can_be_young() {
-        let mut own = LocalKeys::default();
-        let key = own.issuing(1).unwrap();
+    fn a_key_is_dropped_when_all_its_tickets_have_expired() {
+        let mut local = LocalKeys::default();
+        let key = local.encryption_key(1).unwrap();
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
-        own.current = ago(1).map(|since| (since, Arc::clone(&key)));
-        assert!(own.accepting(&key.name, 1).is_some() && own.current.is_none());
-        own.previous = ago(2).map(|since| (since, Arc::clone(&key)));
-        assert!(own.accepting(&key.name, 1).is_none() && own.previous.is_none());
+        local.current = ago(1).map(|since| (since, Arc::clone(&key)));
+        assert!(local.decryption_key(&key.name, 1).is_some() && local.current.is_none());
+        local.previous = ago(2).map(|since| (since, Arc::clone(&key)));
+        assert!(local.decryption_key(&key.name, 1).is_none() && local.previous.is_none());
     }
 
     #[test]

@@ -421,7 +421,7 @@ impl Compiler<'_> {
                     problems.warning(at, weakness);
                 }
                 if let (Some(stapled), Some(path)) = (&pair.stapled, &files.ocsp)
-                    && !stapled.holds(unix_now())
+                    && !stapled.is_valid_at(unix_now())
                 {
                     let (from, until) = (stapled.from, stapled.until);
                     let path = path.display();
