@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::admission::{PendingConnections, PendingPlace};
+use crate::admission::{PendingConnections, PendingGuard};
 
 /// Connections of one listener at a time. They are apart from those of the endpoints, so that the
 /// process can be asked what is going on when it is full.
@@ -39,7 +39,7 @@ struct Group {
 
 /// The place of one connection, given up on drop.
 pub(super) struct Place {
-    pending: PendingPlace,
+    pending: PendingGuard,
     /// Whether only probes are answered here.
     pub(super) only_probes: bool,
     _permit: OwnedSemaphorePermit,

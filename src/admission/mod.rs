@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 pub use self::gate::{Gate, GateLoad, GatePermit, Source};
-pub use self::pending::{PendingConnections, PendingPlace, PendingShard};
+pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.
 const DROP_INTERVAL: Duration = Duration::from_millis(100);

@@ -49,9 +49,9 @@ pub struct PendingShard {
     index: usize,
 }
 
-/// The entry of one pending connection, removed by [`PendingPlace::leave`] or on drop.
+/// The entry of one pending connection, removed by [`PendingGuard::leave`] or on drop.
 #[derive(Debug)]
-pub struct PendingPlace {
+pub struct PendingGuard {
     shard: PendingShard,
     id: u64,
     has_left: AtomicBool,
@@ -115,7 +115,7 @@ impl Shard {
 
 impl PendingShard {
     /// Enters a silent connection that was accepted at this time.
-    pub fn enter(&self, accepted: Instant) -> PendingPlace {
+    pub fn enter(&self, accepted: Instant) -> PendingGuard {
         let id = self.with(|shard| {
             let id = shard.next;
             shard.next += 1;
@@ -126,7 +126,7 @@ impl PendingShard {
             shard.entries.insert((Step::Silent, id), entry);
             id
         });
-        PendingPlace {
+        PendingGuard {
             shard: self.clone(),
             id: id.unwrap_or_default(),
             has_left: AtomicBool::new(false),
@@ -139,7 +139,7 @@ impl PendingShard {
     }
 }
 
-impl PendingPlace {
+impl PendingGuard {
     /// The ClientHello is complete: moves the connection to the handshake step.
     pub fn hello_done(&self) {
         self.shard.with(|shard| {
@@ -184,7 +184,7 @@ impl PendingPlace {
     }
 }
 
-impl Drop for PendingPlace {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.leave();
     }
@@ -202,9 +202,9 @@ mod tests {
 
     use super::*;
 
-    fn is_evicted(place: &PendingPlace) -> bool {
+    fn is_evicted(pending: &PendingGuard) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        pin!(place.evicted()).poll(&mut cx).is_ready()
+        pin!(pending.evicted()).poll(&mut cx).is_ready()
     }
 
     #[test]

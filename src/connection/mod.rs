@@ -26,7 +26,7 @@ use self::proxy_header::HeaderFacts;
 pub use self::record::ConnInfo;
 use self::record::Recorder;
 use self::table::{Conn, ConnTable};
-use crate::admission::{Gate, PendingPlace, PendingShard, Permit, Source};
+use crate::admission::{Gate, PendingGuard, PendingShard, Permit, Source};
 use crate::hostname::HostName;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
@@ -151,10 +151,10 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         Err(failure) => {
             establishing.record.end(failure.reason, failure.detail);
             // The client has been rejected; while it lingers it may be dropped for others like a silent one.
-            let place = context.pending.enter(at);
+            let pending = context.pending.enter(at);
             tokio::select! {
                 biased;
-                () = place.evicted() => {}
+                () = pending.evicted() => {}
                 () = Box::pin(client.socket.reject(failure.close_with)) => {}
             }
         }
@@ -201,15 +201,15 @@ impl Establish<'_> {
         &mut self,
         client: &mut Transport,
     ) -> Result<(Arc<Route>, Transport, Held), Failure> {
-        let place = self.context.pending.enter(self.at);
+        let pending = self.context.pending.enter(self.at);
         let admitted = tokio::select! {
             biased;
-            () = place.evicted() => {
+            () = pending.evicted() => {
                 Err(Failure::new(Reason::ProbeDropped).close_with(CloseWith::Abort))
             }
-            admitted = self.client(client, &place) => admitted,
+            admitted = self.client(client, &pending) => admitted,
         };
-        drop(place);
+        drop(pending);
         let Admitted {
             route,
             name,
@@ -227,11 +227,11 @@ impl Establish<'_> {
     async fn client(
         &mut self,
         client: &mut Transport,
-        place: &PendingPlace,
+        pending: &PendingGuard,
     ) -> Result<Admitted, Failure> {
         let bytes = self.proxy_header(client).await?;
         let mut hello = self.hello(client, bytes).await?;
-        place.hello_done();
+        pending.hello_done();
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
         let notes = self.client_tls(client, &mut hello, &route).await?;
