@@ -74,7 +74,7 @@ const ENDPOINTS: [Shape; 8] = {
         shape("mixed", Required, Off, Some(Optional)),
         Shape {
             mode: "reencrypt",
-            ..shape("sealed", Required, Optional, None)
+            ..shape("reencrypting", Required, Optional, None)
         },
     ]
 };
@@ -158,12 +158,12 @@ enum Start {
 
 const CUTS: [Cut; 3] = [Cut::Whole, Cut::Segments(97), Cut::Records(41)];
 
-fn proxy(plain: &Origin, sealed: &Origin) -> Proxy {
+fn proxy(plain: &Origin, tls_origin: &Origin) -> Proxy {
     let identity = pki().edge(&["a.test", "*.wild.test", "any.test"]);
     let mut draft = Proxy::builder().file("clients.crl", List::of(&[REVOKED]).pem(&pki().clients));
     for (n, shape) in ENDPOINTS.iter().chain([&DONOR]).enumerate() {
         let origin = if shape.mode == "reencrypt" {
-            sealed
+            tls_origin
         } else {
             plain
         };
@@ -215,7 +215,7 @@ struct Counts {
     cells: AtomicUsize,
     resumed: AtomicUsize,
     plain: AtomicUsize,
-    sealed: AtomicUsize,
+    tls_origin: AtomicUsize,
     reasons: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -357,7 +357,7 @@ impl Group<'_> {
 impl Counts {
     fn accepted(&self, shape: &Shape) {
         let count = if shape.mode == "reencrypt" {
-            &self.sealed
+            &self.tls_origin
         } else {
             &self.plain
         };
@@ -373,8 +373,8 @@ fn let_in(stream: &Stream) {
 
 #[test]
 fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
-    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
-    let proxy = proxy(&plain, &sealed);
+    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let proxy = proxy(&plain, &tls_origin);
     let counts = Counts::default();
     let mut groups = Vec::new();
     for version in [&version::TLS12, &version::TLS13] {
@@ -408,7 +408,7 @@ fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
         println!("{count:6} {reason}");
     }
     // The origin of a route has not seen the clients that the route rejected.
-    for (origin, accepted) in [(&plain, &counts.plain), (&sealed, &counts.sealed)] {
+    for (origin, accepted) in [(&plain, &counts.plain), (&tls_origin, &counts.tls_origin)] {
         assert_eq!(origin.accepts(), read(accepted));
         assert_eq!(origin.bytes(), (read(accepted) * DATA.len()) as u64);
     }

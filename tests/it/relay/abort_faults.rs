@@ -124,7 +124,7 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
         stream.receive_to_end();
         stream.reset();
     };
-    let (plain, sealed) = (Origin::plain().serve(serve), Origin::sealed().serve(serve));
+    let (plain, tls_origin) = (Origin::plain().serve(serve), Origin::sealed().serve(serve));
     let truncating = Origin::sealed().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");
@@ -133,7 +133,7 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
     });
     for (origin, reason, mode) in [
         (&plain, "origin_reset", "terminate"),
-        (&sealed, "origin_reset", "reencrypt"),
+        (&tls_origin, "origin_reset", "reencrypt"),
         (&truncating, "origin_truncated", "reencrypt"),
     ] {
         let proxy = match mode {

@@ -90,13 +90,13 @@ fn large_bodies_cross_both_ways_at_once_in_originate() {
 }
 
 /// A proxy with all five modes in front of echo origins, and a client of each.
-fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
+fn of_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
     let proxy = Proxy::builder()
         .terminate("t.test", plain)
-        .reencrypt("r.test", sealed)
-        .passthrough("origin.test", sealed)
+        .reencrypt("r.test", tls_origin)
+        .passthrough("origin.test", tls_origin)
         .forward(plain)
-        .originate(sealed)
+        .originate(tls_origin)
         .start();
     let clients = vec![
         ("terminate", proxy.client("t.test").connect()),
@@ -148,8 +148,8 @@ fn comes_back_whole(mode: &str, client: &Stream) {
 
 #[test]
 fn every_mode_at_once_carries_long_streams_both_ways() {
-    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
-    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     thread::scope(|scope| {
         for (mode, client) in &clients {
             scope.spawn(move || comes_back_whole(mode, client));
@@ -163,8 +163,8 @@ fn every_mode_at_once_carries_long_streams_both_ways() {
 
 #[test]
 fn single_bytes_are_forwarded_at_once() {
-    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
-    let (_proxy, clients) = of_every_mode(&plain, &sealed);
+    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         for byte in 0..200_u8 {
             client.send([byte]);
@@ -175,8 +175,8 @@ fn single_bytes_are_forwarded_at_once() {
 
 #[test]
 fn sizes_around_the_edges_of_records_and_reads_survive() {
-    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
-    let (_proxy, clients) = of_every_mode(&plain, &sealed);
+    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (_, client) in clients {
         for edge in [0, 1 << 14, 1 << 15, 1 << 16, 1 << 17] {
             for size in [edge - edge.min(1), edge + 1, edge + 5, edge + 22] {
@@ -193,8 +193,8 @@ fn an_origin_may_speak_first() {
         crate::harness::echo(&stream);
     };
     let plain = Origin::plain().serve(greet);
-    let sealed = Origin::sealed().serve(greet);
-    let (_proxy, clients) = of_every_mode(&plain, &sealed);
+    let tls_origin = Origin::sealed().serve(greet);
+    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         assert_eq!(client.receive(13), b"220 welcome\r\n", "{mode}");
         client.must_echo(b"QUIT");

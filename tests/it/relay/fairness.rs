@@ -25,10 +25,10 @@ fn small_records_cross(proxy: &Proxy, client: &Stream) {
 
 #[test]
 fn one_byte_records_between_key_updates_arrive_complete() {
-    let (plain, sealed) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
-        .reencrypt("b.test", &sealed)
+        .reencrypt("b.test", &tls_origin)
         .start();
     for name in ["a.test", "b.test"] {
         small_records_cross(&proxy, &proxy.client(name).tls13().connect());

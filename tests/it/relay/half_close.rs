@@ -10,13 +10,13 @@ use crate::harness::{End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report,
 const MUCH: usize = 3 << 20;
 
 /// A proxy of every mode in front of these origins, and a client of each.
-fn of_every_mode(plain: &Origin, sealed: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
+fn of_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
     let proxy = Proxy::builder()
         .terminate("t.test", plain)
-        .reencrypt("r.test", sealed)
-        .passthrough("origin.test", sealed)
+        .reencrypt("r.test", tls_origin)
+        .passthrough("origin.test", tls_origin)
         .forward(plain)
-        .originate(sealed)
+        .originate(tls_origin)
         .start();
     let clients = vec![
         ("terminate", proxy.client("t.test").connect()),
@@ -42,8 +42,8 @@ fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
         stream.end();
     };
     let plain = Origin::plain().serve(answer);
-    let sealed = Origin::sealed().serve(answer);
-    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    let tls_origin = Origin::sealed().serve(answer);
+    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"question");
         client.end();
@@ -114,10 +114,10 @@ fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
 #[test]
 fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (sealed, sealed_reports) = Origin::sealed().reporting();
+    let (tls_origin, tls_reports) = Origin::sealed().reporting();
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
-        .originate(&sealed)
+        .originate(&tls_origin)
         .start();
 
     let client = proxy.client("a.test").connect();
@@ -138,7 +138,7 @@ fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
     let client = proxy.dial("originate");
     client.send(b"in the clear");
     client.fin();
-    let report = next(&sealed_reports);
+    let report = next(&tls_reports);
     assert_eq!(
         (report.data, report.end),
         (b"in the clear".to_vec(), End::Clean),
@@ -154,12 +154,12 @@ fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
 #[test]
 fn promise_3_a_truncated_client_stream_becomes_a_reset_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (sealed, sealed_reports) = Origin::sealed().reporting();
+    let (tls_origin, tls_reports) = Origin::sealed().reporting();
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)
-        .reencrypt("r.test", &sealed)
+        .reencrypt("r.test", &tls_origin)
         .start();
-    for (sni, reports) in [("t.test", &plain_reports), ("r.test", &sealed_reports)] {
+    for (sni, reports) in [("t.test", &plain_reports), ("r.test", &tls_reports)] {
         for client in [proxy.client(sni).tls12(), proxy.client(sni).tls13()] {
             let client = client.connect();
             client.send(noise(MUCH, 5));
@@ -252,15 +252,15 @@ fn on_truncation_close_turns_a_truncation_into_a_clean_end() {
 #[test]
 fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (sealed, sealed_reports) = Origin::sealed().reporting();
-    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    let (tls_origin, tls_reports) = Origin::sealed().reporting();
+    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"before the reset");
         let address = client.local();
         client.reset();
         let reports = match mode {
             "terminate" | "terminate 1.2" | "forward" => &plain_reports,
-            _ => &sealed_reports,
+            _ => &tls_reports,
         };
         let report = next(reports);
         assert_eq!(
@@ -287,8 +287,8 @@ fn promise_3_an_origins_reset_is_passed_on_after_its_data() {
         stream.reset();
     };
     let plain = Origin::plain().serve(serve);
-    let sealed = Origin::sealed().serve(serve);
-    let (proxy, clients) = of_every_mode(&plain, &sealed);
+    let tls_origin = Origin::sealed().serve(serve);
+    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"go");
         assert_eq!(
@@ -405,13 +405,13 @@ fn promise_3_a_slow_reader_gets_all_bytes_in_the_kernel_after_the_other_side_end
         stream.send(noise(MUCH, 3));
         stream.end();
     };
-    let (plain, sealed) = (
+    let (plain, tls_origin) = (
         Origin::plain().serve(answer),
         Origin::sealed().serve(answer),
     );
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)
-        .reencrypt("r.test", &sealed)
+        .reencrypt("r.test", &tls_origin)
         .on_endpoint("timeouts: { half_close: 1s }")
         .forward(&plain)
         .on_endpoint("timeouts: { half_close: 1s }")

@@ -112,11 +112,11 @@ fn originate_encrypts_a_plain_stream() {
 #[test]
 fn every_tls_mode_works_on_one_port_by_server_name() {
     let plain = Origin::echo();
-    let sealed = Origin::sealed().echo();
+    let tls_origin = Origin::sealed().echo();
     let passed = Origin::tls(&pki().origin(&["c.test"])).echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
-        .reencrypt("b.test", &sealed)
+        .reencrypt("b.test", &tls_origin)
         .passthrough("c.test", &passed)
         .start();
     for (sni, mode) in [
@@ -133,7 +133,7 @@ fn every_tls_mode_works_on_one_port_by_server_name() {
             .must_have("route", sni);
     }
     assert_eq!(
-        (plain.accepts(), sealed.accepts(), passed.accepts()),
+        (plain.accepts(), tls_origin.accepts(), passed.accepts()),
         (1, 1, 1)
     );
 }
