@@ -1,7 +1,7 @@
-//! Host names: one normal form, the patterns of the configuration, and a table from names to things.
+//! Host names in normal form, patterns of host names, and a table from patterns to values.
 //!
-//! Pure. Routes and certificates are both found through this one table, so that the two can never
-//! disagree about what a name means.
+//! Pure. Routes and certificates are looked up in the same type of table, so both interpret a name in
+//! the same way.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -18,12 +18,12 @@ const LABEL_MAX: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Box<str>);
 
-/// Why a text is no name.
+/// Why a text is no host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostNameError {
-    /// Empty, too long, an empty or too long label, or a character that no host name has.
+    /// Empty or too long, a label that is, or a character that host names cannot have.
     Malformed,
-    /// An IP address, which server name indication cannot carry (RFC 6066 section 3).
+    /// An IP address, which SNI cannot carry (RFC 6066 section 3).
     Address,
 }
 
@@ -37,8 +37,8 @@ impl fmt::Display for HostNameError {
 }
 
 impl HostName {
-    /// Normalises a name as it comes over the wire: ASCII case is folded and one trailing dot is
-    /// stripped. Nothing else is forgiven.
+    /// Normalises a name from the wire: folds ASCII case and strips one trailing dot. Any other
+    /// deviation is an error.
     pub fn from_wire(text: &str) -> Result<Self, HostNameError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.parse::<IpAddr>().is_ok() {
@@ -50,7 +50,7 @@ impl HostName {
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
-    /// Normalises a name of the configuration, where U-labels are allowed and converted.
+    /// Normalises a name of the configuration, and converts U-labels.
     pub fn from_config(text: &str) -> Result<Self, HostNameError> {
         if text.is_ascii() {
             return Self::from_wire(text);
@@ -69,7 +69,7 @@ impl HostName {
         &self.0
     }
 
-    /// The name without its left-most label, if one is left.
+    /// The name without its left-most label, if it has more than one.
     fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
@@ -103,17 +103,17 @@ fn is_label(label: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// A name, or `*.` and a name: exactly one label more, on the left.
+/// A host name, or a wildcard: `*.` and a host name. The star is exactly one label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// This name alone.
+    /// This name.
     Exact(HostName),
     /// Any one label before this name.
     Wildcard(HostName),
 }
 
 impl HostPattern {
-    /// Reads a pattern of the configuration or a name of a certificate.
+    /// Parses a pattern of the configuration or a DNS name of a certificate.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         match text.strip_prefix("*.") {
             Some(parent) => HostName::from_config(parent).map(Self::Wildcard),
@@ -121,7 +121,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether this is the name, or the wildcard of its one left-most label.
+    /// Whether the pattern matches a name.
     pub fn matches(&self, name: &HostName) -> bool {
         match self {
             Self::Exact(own) => own == name,
@@ -129,8 +129,8 @@ impl HostPattern {
         }
     }
 
-    /// Whether there is a name that both are for.
-    pub fn meets(&self, other: &Self) -> bool {
+    /// Whether a name exists that both patterns match.
+    pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(name), pattern) | (pattern, Self::Exact(name)) => pattern.matches(name),
             (Self::Wildcard(own), Self::Wildcard(other)) => own == other,
@@ -147,8 +147,8 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// From patterns to values. The most specific pattern owns a name: exact, else the wildcard of its
-/// one left-most label.
+/// Maps patterns to values. The most specific pattern owns a name: the exact one, else the wildcard of
+/// its left-most label.
 #[derive(Clone, Debug)]
 pub struct HostTable<T> {
     exact: HashMap<HostName, T>,
@@ -165,7 +165,7 @@ impl<T> Default for HostTable<T> {
 }
 
 impl<T> HostTable<T> {
-    /// Every value, in no order.
+    /// Every value, in arbitrary order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values())
     }
@@ -177,7 +177,7 @@ impl<T> HostTable<T> {
             .or_else(|| self.wildcard.get(name.parent()?))
     }
 
-    /// The value under exactly this pattern.
+    /// The value of exactly this pattern.
     pub fn get(&self, pattern: &HostPattern) -> Option<&T> {
         match pattern {
             HostPattern::Exact(name) => self.exact.get(name),
@@ -185,7 +185,7 @@ impl<T> HostTable<T> {
         }
     }
 
-    /// The value that serves every name of `pattern`: for a wildcard only the same wildcard does.
+    /// The value for every name that `pattern` matches; for a wildcard, only the same wildcard's.
     pub fn covering(&self, pattern: &HostPattern) -> Option<&T> {
         match pattern {
             HostPattern::Exact(name) => self.owner(name),
@@ -195,7 +195,7 @@ impl<T> HostTable<T> {
 }
 
 impl<T: Default> HostTable<T> {
-    /// The value under this pattern, made when there is none.
+    /// The value of this pattern, inserted if absent.
     pub fn entry(&mut self, pattern: HostPattern) -> &mut T {
         match pattern {
             HostPattern::Exact(name) => self.exact.entry(name).or_default(),
@@ -213,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn case_and_one_trailing_dot_do_not_matter() {
+    fn case_and_one_trailing_dot_are_ignored() {
         assert_eq!(name("Vault.Example.COM."), name("vault.example.com"));
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn malformed_names_and_addresses_are_refused() {
         for text in [
             "", ".", "a..b", "a..", "-a.x", "a-.x", "*.x", "a b", "a\0b", "a.b:443", "ü.x", "[::1]",
         ] {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_one_label_and_exact_beats_it() {
+    fn a_wildcard_matches_one_label_and_an_exact_name_precedes_it() {
         let mut table = HostTable::<u8>::default();
         *table.entry(HostPattern::parse("*.example.com").unwrap()) = 1;
         *table.entry(HostPattern::parse("a.example.com").unwrap()) = 2;

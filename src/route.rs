@@ -1,8 +1,8 @@
-//! Which route a connection takes. Pure: values in, decision out.
+//! Selects the route of a connection. Pure.
 //!
-//! The most specific pattern that has any route owns a name: exact, then the wildcard of one
-//! left-most label, then the default. Its routes are tried in file order, and the first whose match
-//! holds wins. If none holds, that is the answer: a less specific pattern is never asked.
+//! The most specific pattern that has any route owns a name: exact, then the wildcard of one left-most
+//! label, then the default. The owner's routes are tried in file order; the first whose match holds
+//! wins. If none holds, there is no route: less specific patterns are not tried.
 
 use std::net::IpAddr;
 
@@ -10,28 +10,28 @@ use ipnet::IpNet;
 
 use crate::hostname::{HostName, HostPattern, HostTable};
 
-/// What else than its name a connection must be to take a route. Keys are ANDed, values ORed.
+/// The conditions of a route besides the server name. Keys are ANDed, values ORed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// One of these must be among the protocols that the client offers; empty means any.
+    /// The client must offer one of these protocols; empty means any.
     pub alpn: Vec<Vec<u8>>,
     /// The client's address must be in one of these; empty means any.
     pub sources: Vec<IpNet>,
 }
 
-/// What is known of a connection when it is routed.
+/// The facts by which a connection is routed.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// The normalised server name, if there is one.
     pub name: Option<&'a HostName>,
     /// The application protocols that the client offers.
     pub alpn: &'a [Vec<u8>],
-    /// The client's address; a unix peer has none, and is in no network.
+    /// The client's address; absent for a unix peer, which is in no network.
     pub source: Option<IpAddr>,
 }
 
 impl Match {
-    /// Whether an query fulfils it.
+    /// Whether a query meets all conditions.
     pub fn holds(&self, query: &Query<'_>) -> bool {
         self.is_offered(query) && self.is_from(query)
     }
@@ -50,7 +50,7 @@ impl Match {
             })
     }
 
-    /// Whether every query that fulfils `other` fulfils this one, too.
+    /// Whether every query that meets `other` meets this one, too.
     pub fn includes(&self, other: &Self) -> bool {
         let alpn = self.alpn.is_empty()
             || (!other.alpn.is_empty() && other.alpn.iter().all(|p| self.alpn.contains(p)));
@@ -71,7 +71,7 @@ pub enum Unrouted {
     NoName,
     /// No pattern owns the name, and there is no default route.
     UnknownName,
-    /// There are routes, but the match of none holds.
+    /// The owner has routes, but no match holds.
     NoMatch,
 }
 
@@ -92,30 +92,29 @@ impl<T> Default for RouteTable<T> {
 }
 
 impl<T> RouteTable<T> {
-    /// Adds a route at the end of those of `pattern`.
+    /// Appends a route to those of `pattern`.
     pub fn add(&mut self, pattern: HostPattern, when: Match, route: T) {
         self.owners.entry(pattern).push((when, route));
     }
 
-    /// Adds a route at the end of those for connections that no pattern owns.
+    /// Appends a default route.
     pub fn add_default(&mut self, when: Match, route: T) {
         self.default.push((when, route));
     }
 
-    /// Every route, in no order, and as often as there are patterns that lead to it.
+    /// Every route, in arbitrary order, once for each of its patterns.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let owned = self.owners.values().flatten();
         owned.chain(&self.default).map(|(_, route)| route)
     }
 
-    /// The routes that are tried for a name, in order: those of the pattern that owns it, else the
-    /// default ones.
+    /// The routes that are tried for a name, in order: those of its owner, else the default ones.
     pub fn candidates(&self, name: Option<&HostName>) -> &[(Match, T)] {
         name.and_then(|name| self.owners.owner(name))
             .map_or(&self.default, |owned| owned)
     }
 
-    /// The route that an query takes.
+    /// The route of a query.
     pub fn choose(&self, query: &Query<'_>) -> Result<&T, Unrouted> {
         let owned = query.name.and_then(|name| self.owners.owner(name));
         let candidates = match owned {
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_default_route_absent_and_unknown_names_are_told_apart() {
+    fn without_a_default_route_absent_and_unknown_names_are_distinguished() {
         assert_eq!(
             choose(&table(), "", &[], "192.0.2.1"),
             Err(Unrouted::NoName)
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn mapped_addresses_are_the_ipv4_ones_they_stand_for() {
+    fn an_ipv4_mapped_address_is_in_ipv4_networks() {
         assert_eq!(
             choose(&table(), "a.test", &[], "::ffff:10.1.1.1"),
             Ok(&"a from lan")

@@ -104,7 +104,7 @@ impl CertificateChoice {
                 .filter(|c| {
                     c.names
                         .iter()
-                        .any(|own| patterns.iter().any(|p| own.meets(p)))
+                        .any(|own| patterns.iter().any(|p| own.overlaps(p)))
                 })
                 .map(|c| c.pair.sha256)
                 .collect(),

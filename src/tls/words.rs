@@ -1,5 +1,5 @@
-//! Errors of the TLS and certificate libraries for people. Their own texts hold names of types,
-//! identifiers as lists of bytes and Rust's debug forms; none of that leaves this module.
+//! Messages for the errors of the TLS and certificate libraries. Their own texts contain names of types,
+//! identifiers as lists of bytes and Rust's debug output; none of that leaves this module.
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{
@@ -105,10 +105,10 @@ fn incompatible(error: &PeerIncompatible) -> String {
     format!("the peer is incompatible: {what}")
 }
 
-/// The name of an alert in the RFCs.
+/// The name of an alert as in the RFCs.
 pub fn alert_name(alert: AlertDescription) -> String {
     match alert {
-        // The RFC spells it so.
+        // The spelling of RFC 6066.
         AlertDescription::UnrecognisedName => "unrecognized_name".to_owned(),
         AlertDescription::Unknown(number) => format!("number {number}"),
         other => spaced(&format!("{other:?}"))
@@ -175,7 +175,7 @@ fn certificate(error: &CertificateError) -> String {
             presented,
         } => for_another_use(required, presented),
         C::InvalidOcspResponse => "the OCSP response is not usable".to_owned(),
-        // Only our own rules end in this one.
+        // Only the allow rules return this error.
         C::ApplicationVerificationFailure => {
             "no rule of `allow` admits the certificate".to_owned()
         }
@@ -186,7 +186,7 @@ fn certificate(error: &CertificateError) -> String {
 
 fn for_another_name(expected: &ServerName<'_>, presented: &[String]) -> String {
     const NAMED: usize = 8;
-    // Each is a type with the name in quotes.
+    // Each text is a type with the name in quotes.
     let name = |text: &String| match text.split('"').nth(1) {
         Some(name) => name.to_owned(),
         None => text
@@ -281,7 +281,7 @@ fn revocation_list(error: &CertRevocationListError) -> String {
     format!("a revocation list cannot be used: {what}")
 }
 
-/// An error of another library in rustls' wrapping.
+/// An error of another library, wrapped by rustls.
 fn foreign(error: &OtherError) -> String {
     if let Some(error) = error.0.downcast_ref::<webpki::Error>() {
         return webpki(error);
@@ -351,7 +351,7 @@ pub fn webpki(error: &webpki::Error) -> String {
     text.to_owned()
 }
 
-/// An algorithm by its name, or its number with dots, from an AlgorithmIdentifier's content.
+/// The name of an algorithm, or its dotted OID, from the content of an AlgorithmIdentifier.
 pub(super) fn algorithm(id: &[u8]) -> String {
     let Ok((rest, oid)) = Oid::from_der(id) else {
         return "an unknown one".to_owned();
@@ -360,7 +360,7 @@ pub(super) fn algorithm(id: &[u8]) -> String {
         Ok(name) => spaced(name).replace("With", " with "),
         Err(_) => oid.to_id_string(),
     };
-    // Of a key on a curve the curve is what matters.
+    // For a key on a curve, the curve matters.
     match Oid::from_der(rest) {
         Ok((_, curve)) => format!("{} on {}", name(&oid), name(&curve)),
         Err(_) => name(&oid),
@@ -375,7 +375,7 @@ fn date(at: UnixTime) -> String {
     )
 }
 
-/// Text of a library that may hold a debug form: up to where one begins.
+/// The text of a library error, cut before any debug output.
 fn plain(text: &str) -> String {
     let end = text.find(['{', '[']).unwrap_or(text.len());
     let words = text.get(..end).unwrap_or_default().split_whitespace();
@@ -383,7 +383,7 @@ fn plain(text: &str) -> String {
     words.join(" ")
 }
 
-/// A name in camel case as words, without what follows it in brackets.
+/// A camel-case name as separate words, cut before brackets.
 fn spaced(name: &str) -> String {
     let end = name.find(['(', '{', '[', ' ']).unwrap_or(name.len());
     let name: Vec<char> = name.get(..end).unwrap_or_default().chars().collect();

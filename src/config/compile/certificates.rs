@@ -356,5 +356,6 @@ fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
 fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
     let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
     let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
-    served.any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.meets(name)))
+    served
+        .any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.overlaps(name)))
 }

@@ -218,5 +218,5 @@ fn serves(certificate: &Certificate, patterns: &[HostPattern]) -> bool {
     let names = &certificate.names;
     names
         .iter()
-        .any(|name| patterns.iter().any(|pattern| name.meets(pattern)))
+        .any(|name| patterns.iter().any(|pattern| name.overlaps(pattern)))
 }

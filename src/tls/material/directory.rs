@@ -1,5 +1,5 @@
-//! Directories of certificates with their keys: which pairs are there, what is only half there, and what
-//! is no certificate for an endpoint.
+//! Reads directories of certificates with their keys: complete pairs, incomplete pairs, and certificates
+//! that are not for an endpoint.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,31 +12,31 @@ use super::file::{Contents, MaterialError, cannot_read};
 use super::pem;
 use crate::tls::pair::PairFiles;
 
-/// A pair and the name it goes by.
+/// A pair and its name.
 pub type Named = (String, PairFiles);
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Default)]
 pub struct Directory {
     /// The pairs.
     pub pairs: Vec<Named>,
-    /// Those of which a part is missing or cannot be looked at, and why.
+    /// Pairs with a file that is missing or not accessible, and why.
     pub halves: Vec<(Named, MaterialError)>,
-    /// What is whole, and not for an endpoint: CAs, and certificates of clients.
+    /// Certificates that are not for an endpoint: CAs, and client certificates.
     pub others: Vec<MaterialError>,
 }
 
-/// What is told when there is none.
+/// The help for a directory without a pair.
 const A_PAIR_IS: &str =
     "a pair is NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem";
 
 /// Reads a directory: NAME.pem with NAME.key, and NAME/fullchain.pem with NAME/privkey.pem. Names that
-/// begin with a dot are passed over: Kubernetes keeps the content of a volume in `..data`, and editors
-/// keep their own files so.
+/// begin with a dot are ignored: Kubernetes keeps the content of a volume in `..data`, and editors keep
+/// temporary files under such names.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or holds nothing at all of a pair.
+/// If it cannot be read, or holds no part of a pair.
 pub fn read(dir: &Path) -> Result<Directory, MaterialError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))? {
@@ -68,23 +68,23 @@ impl Directory {
             ),
             (_, Some("pem")) if is_mkcert_key(path) => return,
             (_, Some("pem")) => (path.file_stem(), path.into(), path.with_extension("key")),
-            // With its certificate beside it, it has its turn there.
-            (_, Some("key")) if look(&path.with_extension("pem")).is_ok_and(|there| !there) => {
+            // A key with its certificate is handled with the certificate.
+            (_, Some("key")) if exists(&path.with_extension("pem")).is_ok_and(|there| !there) => {
                 (path.file_stem(), path.with_extension("pem"), path.into())
             }
-            // A link to a directory that is not there, or not for us to see.
+            // A link to a directory that is missing or not accessible.
             (Err(error), _) if extension != Some("key") => {
                 let whole = (path.join("fullchain.pem"), path.join("privkey.pem"));
                 let named = named(path.file_name(), whole.0, whole.1);
-                return self.halves.push((named, unseen(path, &error)));
+                return self.halves.push((named, inaccessible(path, &error)));
             }
             _ => return,
         };
         let named = named(name, cert, key);
         let (cert, key) = (&named.1.cert, &named.1.key);
-        let missing = match (look(cert), look(key)) {
+        let missing = match (exists(cert), exists(key)) {
             (Ok(true), Ok(true)) => return self.add_pair(named),
-            // A directory of other things.
+            // A directory without a pair.
             (Ok(false), Ok(false)) => return,
             (Err(error), _) | (_, Err(error)) => error,
             (Ok(true), Ok(false)) => match foreign(cert) {
@@ -118,8 +118,7 @@ fn named(name: Option<&OsStr>, cert: PathBuf, key: PathBuf) -> Named {
     (text(name), files)
 }
 
-/// Why a certificate that is whole is not for an endpoint. One that cannot be read is another matter,
-/// which is told when its pair is.
+/// Why a valid certificate is not for an endpoint. A malformed one is reported when its pair is read.
 fn foreign(cert: &Path) -> Option<&'static str> {
     let contents = Contents::read(cert).ok()?;
     let chain = pem::chain(&contents.bytes).ok()?;
@@ -145,19 +144,19 @@ fn foreign(cert: &Path) -> Option<&'static str> {
     }
 }
 
-/// Whether a file is there; the error, if that cannot be known, or it is a link that leads nowhere.
-fn look(path: &Path) -> Result<bool, MaterialError> {
+/// Whether a file exists; an error if it is not accessible, or a dangling link.
+fn exists(path: &Path) -> Result<bool, MaterialError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(unseen(path, &error)),
+        Err(error) => Err(inaccessible(path, &error)),
         Ok(_) => match fs::metadata(path) {
             Ok(_) => Ok(true),
-            Err(error) => Err(unseen(path, &error)),
+            Err(error) => Err(inaccessible(path, &error)),
         },
     }
 }
 
-fn unseen(path: &Path, error: &io::Error) -> MaterialError {
+fn inaccessible(path: &Path, error: &io::Error) -> MaterialError {
     if error.kind() == ErrorKind::NotFound {
         let found = MaterialError::new(path, "is a link to something that is not there");
         return found.help("renew the certificate, or remove the link");
@@ -183,12 +182,12 @@ fn is_missing(absent: &Path, there: &Path) -> MaterialError {
     }
 }
 
-/// What mkcert calls the key of a certificate.
+/// The name that mkcert gives to the key of a certificate.
 fn mkcert_key(cert: &Path) -> PathBuf {
     cert.with_file_name(format!("{}-key.pem", text(cert.file_stem())))
 }
 
-/// Whether mkcert has made this key for a certificate beside it, where it is told of.
+/// Whether mkcert created this key for a certificate in the same directory, with which it is reported.
 fn is_mkcert_key(path: &Path) -> bool {
     let stem = text(path.file_stem());
     stem.strip_suffix("-key")

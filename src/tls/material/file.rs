@@ -1,5 +1,4 @@
-//! Files of trust and of secrets as they lie on the disk: their bytes, and who may read them. Knows
-//! nothing of what they hold.
+//! Reads files of certificates and secrets, with their permissions. Knows nothing of their formats.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -7,22 +6,22 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// No file that we read is larger; a bundle of every public CA has a fifth of a megabyte.
+/// The largest file that is read. A bundle of every public CA has 0.2 MiB.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
 
-/// What is wrong with a file, and what to do about it.
+/// An error in a file, with a remedy.
 #[derive(Debug)]
 pub struct MaterialError {
     /// The file.
     pub path: PathBuf,
     /// One sentence that names the file.
     pub message: String,
-    /// The way out.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
 impl MaterialError {
-    /// Something is wrong with this file.
+    /// An error in this file.
     pub fn new(path: &Path, what: impl Display) -> Self {
         Self {
             path: path.to_owned(),
@@ -31,7 +30,7 @@ impl MaterialError {
         }
     }
 
-    /// Something is wrong with this line of a file, counted from 1.
+    /// An error in a line of this file, counted from 1.
     pub fn at_line(path: &Path, line: usize, what: impl Display) -> Self {
         Self {
             path: path.to_owned(),
@@ -40,7 +39,7 @@ impl MaterialError {
         }
     }
 
-    /// The same with a way out.
+    /// Adds how to fix it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -52,8 +51,8 @@ impl MaterialError {
 #[derive(Debug)]
 pub struct Exposed(pub MaterialError);
 
-/// The content of a regular file of at most 16 MiB, and its permissions. Both are taken from one
-/// descriptor: what is judged is what was read, whatever the path leads to by then.
+/// The content of a regular file of at most 16 MiB, and its permissions. Both come from one descriptor,
+/// so the permissions are those of the file that was read, even if the path is replaced meanwhile.
 pub struct Contents {
     /// Where it was read from.
     pub path: PathBuf,
@@ -67,10 +66,11 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened or read, is no regular file, or is larger than 16 MiB.
+    /// If it cannot be opened or read, is no regular file, or is larger than 16 MiB.
     pub fn read(path: &Path) -> Result<Self, MaterialError> {
         let cannot = |error: io::Error| cannot_read(path, &error);
-        // Opening a pipe to read from it would wait for somebody who writes; a terminal would become ours.
+        // Without O_NONBLOCK, opening a pipe waits for a writer; without O_NOCTTY, a terminal becomes
+        // the controlling one.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -94,12 +94,12 @@ impl Contents {
         })
     }
 
-    /// Something is wrong with this file.
+    /// An error in this file.
     pub fn error(&self, what: impl Display) -> MaterialError {
         MaterialError::new(&self.path, what)
     }
 
-    /// Whether every user of the machine may read this file, which is the secret that `what` names.
+    /// The error if every user of the machine may read this file, a secret that `what` names.
     pub fn exposed(&self, what: &str) -> Option<Exposed> {
         let mode = self.mode;
         (mode & 0o004 != 0).then(|| {
@@ -114,7 +114,7 @@ impl Contents {
     }
 }
 
-/// A file or directory cannot be read, for this reason.
+/// The error for a file or directory that cannot be read.
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
     let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
     match error.kind() {
@@ -125,7 +125,7 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
     }
 }
 
-/// An I/O error without the number that std puts behind it.
+/// An I/O error without the number that std appends.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {

@@ -1,4 +1,4 @@
-//! Certificates, keys and CA bundles from files. Every error names the file and the way out.
+//! Reads certificates, keys and CA bundles from files. Every error names the file and a remedy.
 
 pub mod directory;
 pub mod file;
@@ -20,7 +20,7 @@ use crate::tls::verify::crl::RevocationList;
 use crate::tls::verify::limits;
 use crate::tls::words;
 
-/// What a reader of PEM says of a file, with the file's name.
+/// Adds the file's name to a refusal of the PEM reader.
 pub(super) fn refused(path: &Path, refusal: Refusal) -> MaterialError {
     let error = match refusal.line {
         Some(line) => MaterialError::at_line(path, line, refusal.reason),
@@ -29,11 +29,12 @@ pub(super) fn refused(path: &Path, refusal: Refusal) -> MaterialError {
     error.help(refusal.help)
 }
 
-/// The certificates of a PEM file, a chain, in order; at least one. Its private key may be there, too.
+/// The chain of certificates in a PEM file, in order; at least one. The file may hold the private key,
+/// too.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, or holds anything that is not understood.
+/// If the file cannot be read, or holds anything unknown or damaged.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
     certificates_in(&Contents::read(path)?)
 }
@@ -45,8 +46,8 @@ pub(super) fn certificates_in(
     Ok(chain.into_iter().map(|item| item.value).collect())
 }
 
-/// The trust anchors of CA files, at least one in each, and what is doubtful about them: neither a trust
-/// anchor's own validity nor whether it may sign is looked at when it is used.
+/// The trust anchors of CA files, at least one in each, and warnings about them: verification checks
+/// neither the validity of a trust anchor nor whether it may sign.
 pub fn roots(
     paths: &[PathBuf],
     now: i64,
@@ -88,7 +89,7 @@ pub fn roots(
     Ok((store, doubts))
 }
 
-/// What is to be told of the dates of the CA that is the certificate with this number in its file.
+/// Warnings about the dates of a CA, the certificate with this number in its file.
 fn ca_dates(path: &Path, n: usize, validity: &Validity, now: i64) -> Option<MaterialError> {
     let (what, help) = match validity.fault(now)? {
         DateFault::Expired => (
@@ -108,8 +109,8 @@ fn ca_dates(path: &Path, n: usize, validity: &Validity, now: i64) -> Option<Mate
     Some(MaterialError::new(path, what).help(help))
 }
 
-/// Whether a certificate may sign no others and was itself signed by another. One that signed itself
-/// may be a CA of before basic constraints (RFC 5280, section 4.2.1.9).
+/// Whether a certificate is no CA: it may not sign others, and another one signed it. A self-signed one
+/// without basic constraints may be an old CA (RFC 5280, section 4.2.1.9).
 fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
     let may_sign = match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -136,7 +137,7 @@ pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Materi
     Ok(lists)
 }
 
-/// A secret that ticket keys are derived from: the bytes of the file as they are.
+/// A secret for ticket keys: the unmodified bytes of the file.
 pub fn ticket_secret(file: &Contents) -> Result<TicketSecret, MaterialError> {
     TicketSecret::new(&file.bytes).ok_or_else(|| {
         let least = TicketSecret::LEN_MIN;

@@ -1,9 +1,9 @@
-//! Allow rules: which holders of a valid certificate may come in.
+//! Allow rules: which valid certificates are admitted.
 //!
-//! The keys of a rule are ANDed, the values of a key ORed, and any rule admits. Every comparison is of
-//! one type with the same type, on all of its bytes: a DNS rule never sees a common name, a name with a
-//! NUL in it equals nothing, and text in an encoding other than ASCII or UTF-8 matches nothing. On any
-//! doubt about a certificate nothing is admitted.
+//! The keys of a rule are ANDed, the values of a key ORed, and one matching rule admits. A value is
+//! compared only with names of its own type, on all bytes: a DNS rule never matches a common name, a
+//! name with a NUL matches nothing, and neither does text in an encoding other than ASCII or UTF-8. A
+//! malformed or ambiguous certificate is not admitted.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,11 +18,11 @@ use crate::hostname::{HostName, HostPattern};
 use crate::tls::digest::sha256;
 use crate::tls::info::hex;
 
-/// The rules of a policy; any one admits. Never empty.
+/// The rules of a policy; one that matches admits. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules(pub Vec<Rule>);
 
-/// One rule: each key that has values must be met by one of them. At least one has.
+/// One rule: for each key with values, one value must match. At least one key has values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// A DNS name among the SANs.
@@ -33,7 +33,7 @@ pub struct Rule {
     pub email: Vec<Email>,
     /// An address among the SANs, in one of these networks.
     pub ip: Vec<IpNet>,
-    /// The only common name of the subject.
+    /// The common name of the subject, which must be the only one.
     pub common_name: Vec<String>,
     /// An organizational unit of the subject.
     pub organizational_unit: Vec<String>,
@@ -43,12 +43,12 @@ pub struct Rule {
     pub spki_sha256: Vec<[u8; 32]>,
 }
 
-/// A URI in which `*` stands for exactly one whole segment of the path.
+/// A URI in which `*` matches exactly one whole segment of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriPattern(String);
 
 impl UriPattern {
-    /// Reads a pattern; the error says why it can never match.
+    /// Parses a pattern; the error says why it can never match.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once(':').ok_or("a URI begins with a scheme")?;
         let letters = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
@@ -84,7 +84,8 @@ impl UriPattern {
     }
 }
 
-/// Whether a wildcard may stand for this segment: not for nothing, and not for a way out of its place.
+/// Whether a wildcard matches this segment: not an empty one, and none that another parser could take
+/// for something else than a segment.
 fn is_segment(segment: &str) -> bool {
     !matches!(segment, "" | "." | "..")
         && segment
@@ -92,7 +93,7 @@ fn is_segment(segment: &str) -> bool {
             .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'%' | b'\\'))
 }
 
-/// A mail address; its domain is compared without regard to case (RFC 5280 section 7.5).
+/// A mail address; the case of its domain is ignored (RFC 5280 section 7.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
     local: String,
@@ -100,7 +101,7 @@ pub struct Email {
 }
 
 impl Email {
-    /// Reads an address, if it is one that a certificate can have.
+    /// Parses an address; `None` if no certificate can have it.
     pub fn parse(text: &str) -> Option<Self> {
         let (local, domain) = text.rsplit_once('@')?;
         let graphic = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic());
@@ -112,70 +113,69 @@ impl Email {
 }
 
 impl Rules {
-    /// The place of the first rule that admits the holder of this certificate, counted from 0.
+    /// The index of the first rule that admits this certificate.
     pub fn admitting(&self, certificate: &CertificateDer<'_>) -> Option<usize> {
-        let holder = PeerNames::of(certificate)?;
-        self.0.iter().position(|rule| rule.admits(&holder))
+        let names = PeerNames::of(certificate)?;
+        self.0.iter().position(|rule| rule.admits(&names))
     }
 }
 
 impl Rule {
-    /// Whether it has no value at all, and would so admit everybody.
+    /// Whether no key has values; such a rule would admit every certificate.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The keys of which a certificate has none of the values; of one that cannot be read, nothing is
-    /// known.
+    /// The keys of which no value matches a certificate; empty if it cannot be read.
     pub fn unmet(&self, certificate: &CertificateDer<'_>) -> Vec<&'static str> {
-        let holder = PeerNames::of(certificate);
-        let keys = holder.as_ref().map(|holder| self.keys(holder));
+        let names = PeerNames::of(certificate);
+        let keys = names.as_ref().map(|names| self.keys(names));
         let unmet = keys.into_iter().flatten().filter(|(_, is_met)| !is_met);
         unmet.map(|(key, _)| key).collect()
     }
 
-    fn admits(&self, holder: &PeerNames<'_>) -> bool {
-        !self.is_empty() && self.keys(holder).iter().all(|(_, is_met)| *is_met)
+    fn admits(&self, names: &PeerNames<'_>) -> bool {
+        !self.is_empty() && self.keys(names).iter().all(|(_, is_met)| *is_met)
     }
 
-    fn keys(&self, holder: &PeerNames<'_>) -> [(&'static str, bool); 8] {
+    fn keys(&self, names: &PeerNames<'_>) -> [(&'static str, bool); 8] {
         [
-            ("dns", met(&self.dns, |pattern| holder.has_dns(pattern))),
-            ("uri", met(&self.uri, |pattern| holder.has_uri(pattern))),
+            ("dns", met(&self.dns, |pattern| names.has_dns(pattern))),
+            ("uri", met(&self.uri, |pattern| names.has_uri(pattern))),
             (
                 "email",
-                met(&self.email, |email| holder.emails.contains(email)),
+                met(&self.email, |email| names.emails.contains(email)),
             ),
-            ("ip", met(&self.ip, |net| holder.has_ip(net))),
+            ("ip", met(&self.ip, |net| names.has_ip(net))),
             (
                 "common_name",
-                met(&self.common_name, |name| holder.is_named(name)),
+                met(&self.common_name, |name| names.is_named(name)),
             ),
             (
                 "organizational_unit",
-                met(&self.organizational_unit, |unit| holder.has_unit(unit)),
+                met(&self.organizational_unit, |unit| names.has_unit(unit)),
             ),
-            ("sha256", met(&self.sha256, |hash| holder.sha256 == *hash)),
+            ("sha256", met(&self.sha256, |hash| names.sha256 == *hash)),
             (
                 "spki_sha256",
-                met(&self.spki_sha256, |hash| holder.spki == *hash),
+                met(&self.spki_sha256, |hash| names.spki == *hash),
             ),
         ]
     }
 }
 
-/// Whether one of a key's values is met, where it has any.
+/// Whether one of a key's values matches, or it has none.
 fn met<T>(values: &[T], is_met: impl Fn(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(is_met)
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo, if the certificate can be read.
+/// SHA-256 of a certificate's SubjectPublicKeyInfo; `None` if the certificate is malformed.
 pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(sha256(parsed.public_key().raw))
 }
 
-/// What a certificate says of its holder, each kind of name apart.
+/// The names and fingerprints of a certificate, by type.
 struct PeerNames<'a> {
     dns: Vec<HostName>,
     uris: Vec<&'a str>,
@@ -188,13 +188,13 @@ struct PeerNames<'a> {
 }
 
 impl<'a> PeerNames<'a> {
-    /// `None` for a certificate that cannot be read to its end.
+    /// `None` for a malformed certificate.
     fn of(certificate: &'a CertificateDer<'_>) -> Option<Self> {
         let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
         if !rest.is_empty() {
             return None;
         }
-        let mut holder = Self {
+        let mut names = Self {
             dns: Vec::new(),
             uris: Vec::new(),
             emails: Vec::new(),
@@ -204,21 +204,21 @@ impl<'a> PeerNames<'a> {
             sha256: sha256(certificate),
             spki: sha256(parsed.public_key().raw),
         };
-        // The extension twice, or not readable: then it is not known whose certificate it is.
-        if let Some(names) = parsed.subject_alternative_name().ok()? {
-            for name in &names.value.general_names {
+        // An error here is a repeated or malformed extension: the names are then ambiguous.
+        if let Some(extension) = parsed.subject_alternative_name().ok()? {
+            for name in &extension.value.general_names {
                 if !is_readable(name) {
                     return None;
                 }
-                holder.add(name);
+                names.add(name);
             }
         }
-        Some(holder)
+        Some(names)
     }
 
     fn add(&mut self, name: &GeneralName<'a>) {
         match name {
-            // A certificate does not end names with a dot (RFC 5280 section 4.2.1.6).
+            // Names in certificates have no trailing dot (RFC 5280 section 4.2.1.6).
             GeneralName::DNSName(name) if !name.ends_with('.') => {
                 self.dns.extend(HostName::from_wire(name));
             }
@@ -233,7 +233,7 @@ impl<'a> PeerNames<'a> {
         self.dns.iter().any(|name| pattern.matches(name))
     }
 
-    /// A SPIFFE ID is the only URI of its certificate (X509-SVID section 2), or it is none.
+    /// A SPIFFE ID must be the only URI of its certificate (X509-SVID section 2).
     fn has_uri(&self, pattern: &UriPattern) -> bool {
         let is_doubtful = self.uris.len() > 1 && self.uris.iter().any(|uri| is_spiffe(uri));
         !is_doubtful && self.uris.iter().any(|uri| pattern.matches(uri))
@@ -243,7 +243,7 @@ impl<'a> PeerNames<'a> {
         self.ips.iter().any(|ip| net.contains(ip))
     }
 
-    /// With several common names it is not said who the holder is.
+    /// Several common names are ambiguous, and match nothing.
     fn is_named(&self, name: &str) -> bool {
         matches!(self.common_names.as_slice(), [Some(only)] if only == name)
     }
@@ -253,7 +253,7 @@ impl<'a> PeerNames<'a> {
     }
 }
 
-/// Whether a name is of a type that is not compared, or is text as its type has it: ASCII alone.
+/// Whether a name is valid for its type: names that are compared must be ASCII.
 fn is_readable(name: &GeneralName<'_>) -> bool {
     match name {
         GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
@@ -278,8 +278,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The values of an attribute of the subject; `None` for one that is in an encoding that is not
-/// compared.
+/// The values of an attribute of the subject; `None` for a value in an encoding that is not compared.
 fn texts(certificate: &X509Certificate<'_>, oid: &Oid<'_>) -> Vec<Option<String>> {
     let is_text = |tag, bytes: &[u8]| match tag {
         Tag::Utf8String => true,
@@ -428,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_can_never_match_are_told() {
+    fn patterns_that_can_never_match_are_errors() {
         for never in [
             "",
             "example.com/x",
@@ -498,7 +497,7 @@ mod tests {
 
     #[test]
     fn keys_are_anded_values_and_rules_ored() {
-        let holder = certificate(|p| {
+        let names = certificate(|p| {
             p.distinguished_name
                 .push(DnType::OrganizationalUnitName, "platform");
             p.subject_alt_names
@@ -508,30 +507,30 @@ mod tests {
             organizational_unit: vec!["other".to_owned(), unit.to_owned()],
             ..dns("*.ops.test")
         };
-        assert!(admits(&both("platform"), &holder));
-        assert!(!admits(&both("platforms"), &holder));
+        assert!(admits(&both("platform"), &names));
+        assert!(!admits(&both("platforms"), &names));
         let rules = Rules(vec![both("nobody"), dns("a.ops.test")]);
-        assert_eq!(rules.admitting(&holder), Some(1));
+        assert_eq!(rules.admitting(&names), Some(1));
         assert!(
-            !admits(&Rule::default(), &holder),
+            !admits(&Rule::default(), &names),
             "an empty rule admits nobody"
         );
     }
 
     #[test]
     fn fingerprints_are_of_the_certificate_and_of_its_key() {
-        let holder = certificate(|_| {});
+        let names = certificate(|_| {});
         let other = certificate(|_| {});
         let by_certificate = Rule {
-            sha256: vec![sha256(&holder)],
+            sha256: vec![sha256(&names)],
             ..Rule::default()
         };
         let by_key = Rule {
-            spki_sha256: vec![spki_sha256(&holder).unwrap()],
+            spki_sha256: vec![spki_sha256(&names).unwrap()],
             ..Rule::default()
         };
         for rule in [by_certificate, by_key] {
-            assert!(admits(&rule, &holder) && !admits(&rule, &other));
+            assert!(admits(&rule, &names) && !admits(&rule, &other));
         }
     }
 
@@ -558,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alternative_name_that_is_not_ascii_leaves_nobody_to_be_admitted() {
+    fn a_certificate_with_a_non_ascii_alternative_name_is_not_admitted() {
         const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
         for (tag, text) in [
             (0x82, "ä.test".as_bytes()),
@@ -566,22 +565,22 @@ mod tests {
             (0x86, "urn:ä".as_bytes()),
             (0x81, b"\xe4@a.test"),
         ] {
-            let holder = certificate(|params| {
+            let names = certificate(|params| {
                 params.distinguished_name.push(DnType::CommonName, "ops");
                 let name = [&[tag, text.len() as u8], text].concat();
                 let names = [&[0x30, name.len() as u8], &name[..]].concat();
                 let names = rcgen::CustomExtension::from_oid_content(SUBJECT_ALT_NAME, names);
                 params.custom_extensions.push(names);
             });
-            assert!(!admits(&common_name("ops"), &holder), "{text:?}");
+            assert!(!admits(&common_name("ops"), &names), "{text:?}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_admitted() {
-        let holder = with_san(SanType::DnsName("a.ops.test".try_into().unwrap()));
-        let cut = CertificateDer::from(holder[..holder.len() - 1].to_vec());
-        let longer = CertificateDer::from([&holder[..], b"x"].concat());
+    fn a_malformed_certificate_is_not_admitted() {
+        let names = with_san(SanType::DnsName("a.ops.test".try_into().unwrap()));
+        let cut = CertificateDer::from(names[..names.len() - 1].to_vec());
+        let longer = CertificateDer::from([&names[..], b"x"].concat());
         assert!(!admits(&dns("a.ops.test"), &cut));
         assert!(!admits(&dns("a.ops.test"), &longer));
     }

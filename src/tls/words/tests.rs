@@ -1,4 +1,4 @@
-//! Every variant of the libraries' errors comes out in words.
+//! Every variant of the libraries' errors has a readable message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rustls::{
 
 use super::*;
 
-/// ecdsa-with-SHA256, and an identifier that nobody has registered, as an AlgorithmIdentifier holds them.
+/// ecdsa-with-SHA256, and an unregistered identifier, as in an AlgorithmIdentifier.
 const ECDSA: &[u8] = &[6, 8, 42, 134, 72, 206, 61, 4, 3, 2];
 const UNKNOWN: &[u8] = &[6, 4, 42, 134, 72, 1];
 
@@ -459,7 +459,7 @@ fn is_in_words(text: &str) -> bool {
 }
 
 #[test]
-fn every_error_of_the_libraries_comes_out_in_words() {
+fn every_error_of_the_libraries_has_a_readable_message() {
     let all = [of_peers(), of_certificates(), of_ourselves()].concat();
     for error in all {
         let text = tls(&error);
@@ -472,7 +472,7 @@ fn every_error_of_the_libraries_comes_out_in_words() {
 }
 
 #[test]
-fn what_matters_in_an_error_is_in_its_words() {
+fn messages_contain_the_details_of_an_error() {
     for (error, words) in [
         (Error::AlertReceived(A::UnknownCA), "unknown_ca"),
         (

@@ -1,28 +1,28 @@
-//! What a line of PEM is: a boundary, something that resembles one, or neither.
+//! Classifies lines of PEM: a boundary, a damaged boundary, or other text.
 
-/// A line, without the spaces context it.
+/// A line, without the spaces around it.
 pub(super) enum Line<'a> {
     /// A BEGIN line with this label.
     Begin(&'a str),
     /// An END line with this label.
     End(&'a str),
-    /// Somebody meant a boundary, and no reader would take it for one.
+    /// A line that resembles a boundary and is none.
     Damaged {
         /// What is wrong with it.
         reason: &'static str,
-        /// The way out.
+        /// How to fix it.
         help: &'static str,
     },
     /// Text or base64.
     Other(&'a [u8]),
 }
 
-/// A byte-order mark in UTF-8. Where files were joined there is one before each.
+/// A byte-order mark in UTF-8. Concatenated files may have one before each part.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 const DASHES: &[u8] = b"-----";
 
-/// Words of the labels that are in use.
+/// Words that occur in labels.
 const LABEL_WORDS: [&str; 7] = [
     "CERTIFICATE",
     "CRL",
@@ -64,7 +64,7 @@ pub(super) fn read(line: &[u8]) -> Line<'_> {
     }
 }
 
-/// A boundary as RFC 7468 section 3 writes it.
+/// Parses a boundary (RFC 7468 section 3).
 fn exact<'a>(line: &'a [u8]) -> Option<Line<'a>> {
     let inner = line.strip_prefix(DASHES)?.strip_suffix(DASHES)?;
     let (make, label): (fn(&'a str) -> Line<'a>, _) = match inner.strip_prefix(b"BEGIN ") {
@@ -77,8 +77,8 @@ fn exact<'a>(line: &'a [u8]) -> Option<Line<'a>> {
     is_label.then(|| make(label))
 }
 
-/// Whether somebody would read a line as a boundary: hyphens of another number or kind, spaces in other
-/// places, other case, something before or behind it.
+/// Whether a line resembles a boundary: with another number or kind of hyphens, other spaces, other
+/// case, or text before or after it.
 fn resembles(line: &[u8]) -> bool {
     let has = |word: &[u8]| {
         line.windows(word.len())
@@ -108,14 +108,14 @@ fn resembles(line: &[u8]) -> bool {
     }
 }
 
-/// Whether BEGIN or END stands there as a word.
+/// Whether the line contains BEGIN or END as a word.
 fn has_word(text: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric())
         .any(|word| word == "BEGIN" || word == "END")
 }
 
-/// A line with all kinds of dashes made hyphens, and without what is not seen. Of dashes in another
-/// encoding than UTF-8 only the broken bytes are left; they count as dashes.
+/// The line with all kinds of dashes replaced by hyphens, and without invisible characters. Invalid
+/// UTF-8 counts as dashes: they may be dashes in another encoding.
 fn plain(line: &[u8]) -> String {
     String::from_utf8_lossy(line)
         .chars()

@@ -1,4 +1,4 @@
-//! Files that are not PEM where PEM is meant: what they are, and the command that converts them.
+//! Recognises files in other formats than PEM, and names the command that converts them.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
@@ -6,7 +6,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::Refusal;
 use super::labels::Use;
 
-/// What a file in DER holds.
+/// The content of a file in DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Der {
     Certificate,
@@ -28,17 +28,17 @@ const OID: u8 = 0x06;
 const ENUMERATED: u8 = 0x0a;
 const SEQUENCE: u8 = 0x30;
 
-/// A Java keystore, in its two kinds.
+/// The magic numbers of Java keystores, JKS and JCEKS.
 const KEYSTORES: [&[u8]; 2] = [&[0xfe, 0xed, 0xfe, 0xed], &[0xce, 0xce, 0xce, 0xce]];
 
-/// Whether a file is in DER: one element, as long as the file is, or in one of the long forms of DER,
-/// which no text begins with.
+/// Whether a file is in DER: one element as long as the file, or the start of a long-form SEQUENCE,
+/// with which no text begins.
 pub fn is_der(bytes: &[u8]) -> bool {
     let is_long = matches!(bytes, [SEQUENCE, 0x80..=0x84, ..]);
     is_long || matches!(element(bytes), Some((SEQUENCE, _, [])))
 }
 
-/// Refuses PEM where DER is meant, `what` in it.
+/// Refuses PEM where `what` must be in DER.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub fn refuse_pem(bytes: &[u8], what: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses what is no text in a readable encoding.
+/// Refuses bytes that are not text in a supported encoding.
 pub(super) fn refuse(bytes: &[u8], of: Use) -> Result<(), Refusal> {
     let wanted = of.wanted();
     let refuse = |reason: String, help: &str| Err(Refusal::new(None, reason, help));
@@ -102,7 +102,7 @@ pub(super) fn refuse(bytes: &[u8], of: Use) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a file in DER is called, and how to get from it what is wanted.
+/// The description of a file in DER, and the remedy.
 fn der(bytes: &[u8], of: Use) -> (&'static str, &'static str) {
     match (kind(bytes), of) {
         (Der::Certificate, Use::Chain | Use::Authorities) => (
@@ -167,8 +167,8 @@ fn kind(bytes: &[u8]) -> Der {
     }
 }
 
-/// Tag and content of the element that bytes begin with, and what is behind it. Tags above 30 and
-/// lengths above 4 GiB do not occur here.
+/// Tag and content of the first element, and the bytes after it. Tags above 30 and lengths above 4 GiB
+/// do not occur here.
 pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (short, rest) = rest.split_first()?;

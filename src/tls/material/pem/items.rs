@@ -1,5 +1,5 @@
-//! Certificates, lists and keys out of files: every block of a file is what its label says, or the file
-//! is refused.
+//! Reads certificates, CRLs and keys from the blocks of a file. A block whose content does not match its
+//! label is refused.
 
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
@@ -11,21 +11,21 @@ use super::foreign::{self, element};
 use super::labels::{Role, Use, accept};
 use super::{Block, DAMAGED, Item, Refusal, blocks, is_der};
 
-/// A certificate and its issuers, in the order of the file; at least one. Private keys and parameters
-/// beside them are left to [`key`].
+/// A certificate and its issuers, in the order of the file; at least one. Private keys and parameters in
+/// the file are ignored; [`key`] reads them.
 ///
 /// # Errors
 ///
-/// When anything in the file is damaged or does not belong there.
+/// If anything in the file is damaged or not allowed there.
 pub fn chain(bytes: &[u8]) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
     certificates(bytes, Use::Chain)
 }
 
-/// CAs that are to be trusted; at least one, and nothing else.
+/// Trusted CAs; at least one, and nothing else.
 ///
 /// # Errors
 ///
-/// As [`chain`], and when there is a block of anything else.
+/// As for [`chain`], and if there is any other block.
 pub fn authorities(bytes: &[u8]) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
     certificates(bytes, Use::Authorities)
 }
@@ -51,7 +51,7 @@ fn certificates(bytes: &[u8], of: Use) -> Result<Vec<Item<CertificateDer<'static
 ///
 /// # Errors
 ///
-/// As [`chain`], and when there is a block of anything else.
+/// As for [`chain`], and if there is any other block.
 pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'static>>>, Refusal> {
     if is_der(bytes) && is_list(bytes) {
         return Ok(vec![Item {
@@ -70,11 +70,11 @@ pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'stat
     Ok(found.collect())
 }
 
-/// The private key of a file, which has no other. Its chain may be beside it.
+/// The only private key of a file, which may hold its chain, too.
 ///
 /// # Errors
 ///
-/// As [`chain`], and when there are several keys: which one is meant is not guessed.
+/// As for [`chain`], and if there are several keys: there is no rule which one to use.
 pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
     let blocks = checked(bytes, Use::Key)?;
     let mut keys = blocks
@@ -105,7 +105,7 @@ pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
     })
 }
 
-/// All blocks of a file, each of which is what its label says.
+/// All blocks of a file, with contents that match their labels.
 fn checked(bytes: &[u8], of: Use) -> Result<Vec<Block<'_>>, Refusal> {
     foreign::refuse(bytes, of)?;
     let blocks = blocks(bytes, |label| accept(of, label))?;
@@ -120,7 +120,7 @@ fn nothing(of: Use) -> Refusal {
 }
 
 impl Block<'_> {
-    /// Whether the content is what the label says, and nothing is behind it.
+    /// Checks that the content matches the label, without trailing bytes.
     fn check(&self) -> Result<(), Refusal> {
         let (role, label) = (Role::of(self.label), self.label);
         let is_right = match role {
@@ -148,7 +148,7 @@ impl Block<'_> {
         Err(Refusal::new(self.line, reason, help))
     }
 
-    /// Whether this is one sequence, and its elements begin with these tags.
+    /// Whether the content is one SEQUENCE whose first elements have these tags.
     fn begins_with(&self, tags: &[u8]) -> bool {
         let Some((0x30, mut inner, [])) = element(&self.der) else {
             return false;
@@ -162,8 +162,8 @@ impl Block<'_> {
         })
     }
 
-    /// OpenSSL puts behind such a certificate for what it is trusted, and for what not. A certificate with
-    /// nothing behind it is one like all others.
+    /// Refuses a `TRUSTED CERTIFICATE` with trust settings, which OpenSSL appends to the certificate.
+    /// Without them it is an ordinary certificate.
     fn check_trusted(&self) -> Result<(), Refusal> {
         match X509Certificate::from_der(&self.der) {
             Ok(([], _)) => Ok(()),

@@ -1,10 +1,10 @@
-//! What the labels of blocks mean, and where which of them may be.
+//! The meaning of block labels, and which blocks a file may hold.
 
-/// What a block holds, as its label says.
+/// The content of a block according to its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Certificate,
-    /// A certificate that OpenSSL may have put trust settings behind.
+    /// A certificate to which OpenSSL may have appended trust settings.
     TrustedCertificate,
     List,
     /// A private key: PKCS#8, PKCS#1, SEC1.
@@ -12,7 +12,7 @@ pub(super) enum Role {
     Pkcs1,
     Sec1,
     EncryptedKey,
-    /// Of a curve, which a key names itself, or of a key exchange that no suite here uses.
+    /// Parameters of a curve, which the key names itself, or of DH, which no supported suite uses.
     Parameters,
     Other,
 }
@@ -41,7 +41,7 @@ impl Role {
     }
 }
 
-/// What a file is read for.
+/// The purpose for which a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// A certificate and its issuers; their private key may be in the same file.
@@ -55,7 +55,7 @@ pub(super) enum Use {
 }
 
 impl Use {
-    /// What such a file is to hold.
+    /// What such a file must hold.
     pub(super) const fn wanted(self) -> &'static str {
         match self {
             Self::Chain | Self::Authorities => "certificate",
@@ -64,7 +64,7 @@ impl Use {
         }
     }
 
-    /// How the blocks begin that such a file is to hold.
+    /// The help that names the blocks such a file must hold.
     pub(super) const fn must_hold(self) -> &'static str {
         match self {
             Self::Chain | Self::Authorities => "it must hold at least one BEGIN CERTIFICATE block",
@@ -76,13 +76,13 @@ impl Use {
     }
 }
 
-/// What is said of an encrypted key, and the way out.
+/// The reason and the remedy for an encrypted key.
 pub(super) const ENCRYPTED: (&str, &str) = (
     "the private key is encrypted",
     "decrypt it: openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions",
 );
 
-/// Whether a block of this label may be in a file of this use; if not, why, and the way out.
+/// Checks that a file of this use may hold a block with this label; the error is reason and remedy.
 pub(super) fn accept(of: Use, label: &str) -> Result<(), (String, &'static str)> {
     let role = Role::of(label);
     let is_accepted = match of {
@@ -98,11 +98,11 @@ pub(super) fn accept(of: Use, label: &str) -> Result<(), (String, &'static str)>
         return Err((ENCRYPTED.0.to_owned(), ENCRYPTED.1));
     }
     let reason = format!("`{label}` is no {}", of.wanted());
-    Err((reason, way_out(of, label, role)))
+    Err((reason, remedy(of, label, role)))
 }
 
-/// What to do with a block that does not belong where it is.
-fn way_out(of: Use, label: &str, role: Role) -> &'static str {
+/// The remedy for a block that the file must not hold.
+fn remedy(of: Use, label: &str, role: Role) -> &'static str {
     match (role, label) {
         (Role::List, _) => {
             "name the file of the list by `crl: FILE`, and take the list out of here"
@@ -130,5 +130,5 @@ fn way_out(of: Use, label: &str, role: Role) -> &'static str {
     }
 }
 
-/// How a key of OpenSSH becomes one that is read here.
+/// The remedy for a key in OpenSSH's format.
 const OPENSSH: &str = "it is in OpenSSH's own format; convert a copy of it in its place: ssh-keygen -p -m PEM -f COPY";

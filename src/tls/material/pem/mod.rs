@@ -1,6 +1,6 @@
-//! PEM (RFC 7468), read strictly: every line is text outside of blocks, a boundary, or base64 within a
-//! block. What resembles a boundary and is none is refused, as are blocks of a kind that the caller did
-//! not ask for: a certificate or a list that is skipped changes who is trusted. Pure; knows no file.
+//! A strict reader of PEM (RFC 7468): every line is text outside of blocks, a boundary, or base64 within
+//! a block. It refuses lines that resemble a boundary, and blocks of kinds that the caller did not ask
+//! for: a certificate or CRL that is skipped changes who is trusted. Pure; knows no file.
 
 mod boundary;
 mod foreign;
@@ -14,14 +14,14 @@ use boundary::Line;
 pub use foreign::{is_der, refuse_pem};
 pub use items::{authorities, chain, key, lists};
 
-/// Why bytes are refused, and what to do about it.
+/// Why bytes are refused, with a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The line that is at fault, counted from 1, where it is one.
+    /// The line with the error, counted from 1, if it is in one line.
     pub line: Option<usize>,
-    /// What is wrong. Has no bytes of the file in it but the labels of blocks.
+    /// What is wrong. Of the file's bytes it contains only labels of blocks.
     pub reason: String,
-    /// The way out.
+    /// How to fix it.
     pub help: String,
 }
 
@@ -35,32 +35,32 @@ impl Refusal {
     }
 }
 
-/// Something that a block held, and the line on which that block begins.
+/// The content of a block, and the line on which the block begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item<T> {
     /// The line, counted from 1.
     pub line: usize,
-    /// What the block held.
+    /// The content.
     pub value: T,
 }
 
 /// One block.
 struct Block<'a> {
     label: &'a str,
-    /// Where it begins.
+    /// The line on which it begins.
     line: usize,
     der: Vec<u8>,
 }
 
-/// A block whose end was not seen yet.
+/// A block whose END line has not been read yet.
 struct Open<'a> {
     label: &'a str,
     line: usize,
     base64: Vec<u8>,
 }
 
-/// All blocks of a text, in order. `accept` says of each label whether a block of that kind may be here;
-/// if not, its reason and the way out.
+/// All blocks of a text, in order. `accept` decides by the label whether a block is allowed, and
+/// otherwise returns a reason and a remedy.
 fn blocks<'a>(
     text: &'a [u8],
     accept: impl Fn(&str) -> Result<(), (String, &'static str)>,
@@ -114,7 +114,7 @@ fn blocks<'a>(
     }
 }
 
-/// What to do about a file that was damaged on its way.
+/// The remedy for a damaged file.
 const DAMAGED: &str = "take the file once more from where it comes, or take the damaged block out";
 
 impl<'a> Open<'a> {
@@ -124,7 +124,7 @@ impl<'a> Open<'a> {
         Refusal::new(self.line, reason, DAMAGED)
     }
 
-    /// One line of base64. Blank lines and spaces context it carry nothing.
+    /// Adds one line of base64, without spaces around it; it may be blank.
     fn add(&mut self, line: usize, text: &[u8]) -> Result<(), Refusal> {
         if text.contains(&b':') {
             return Err(self.header(line, text));
@@ -138,7 +138,7 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    /// Headers (RFC 1421 section 4.6) are written only by what encrypts keys.
+    /// Refuses a header (RFC 1421 section 4.6). Only encrypted keys have headers in practice.
     fn header(&self, line: usize, text: &[u8]) -> Refusal {
         if text.starts_with(b"Proc-Type:") || text.starts_with(b"DEK-Info:") {
             let (reason, help) = labels::ENCRYPTED;
@@ -184,8 +184,9 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a line of text is most likely a part of a block whose boundary was lost: long, of base64 alone
-/// and of all its kinds of characters. A rule of `=`, a fingerprint in hexadecimal or in base64 is not.
+/// Whether a line of text is most likely a part of a block whose boundary was lost: long, only base64,
+/// and with all its kinds of characters. A line of `=` and a fingerprint in hexadecimal or base64 are
+/// text.
 fn is_stray_base64(text: &[u8]) -> bool {
     const LONG: usize = 48;
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();

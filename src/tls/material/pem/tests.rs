@@ -1,4 +1,4 @@
-//! What is read of a file, and what is refused with which words.
+//! What the PEM reader accepts, and what it refuses with which message.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
@@ -102,7 +102,7 @@ fn line_ends_spaces_a_mark_and_text_around_blocks_change_nothing() {
 }
 
 #[test]
-fn what_resembles_a_boundary_and_is_none_is_refused_with_its_line() {
+fn a_line_that_resembles_a_boundary_is_refused_with_its_number() {
     let Samples { cert, .. } = samples();
     let lines = cert.lines().count();
     let glued = format!("{}{cert}", cert.trim_end());
@@ -147,7 +147,7 @@ fn what_resembles_a_boundary_and_is_none_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_block_that_lost_its_boundary_altogether_is_refused() {
+fn base64_without_a_boundary_is_refused() {
     let Samples { cert, .. } = samples();
     let lines = cert.lines().count();
     let bare = cert.split_once('\n').unwrap().1;
@@ -277,7 +277,7 @@ fn blocks_of_other_kinds_are_refused_where_they_would_be_skipped() {
 }
 
 #[test]
-fn a_certificate_with_trust_settings_is_refused_with_the_way_to_a_plain_one() {
+fn a_certificate_with_trust_settings_is_refused_with_a_remedy() {
     let s = samples();
     let with_settings = [&s.cert_der[..], &[0x30, 0x00]].concat();
     let text = pem("TRUSTED CERTIFICATE", &with_settings);
@@ -289,7 +289,7 @@ fn a_certificate_with_trust_settings_is_refused_with_the_way_to_a_plain_one() {
 }
 
 #[test]
-fn lists_are_read_by_both_labels_and_in_der_and_nothing_is_behind_them() {
+fn lists_are_read_by_both_labels_and_in_der_without_trailing_bytes() {
     let s = samples();
     let old = relabelled(&s.list, "X509 CRL", "CRL");
     assert_eq!(
@@ -312,7 +312,7 @@ fn lists_are_read_by_both_labels_and_in_der_and_nothing_is_behind_them() {
 }
 
 #[test]
-fn a_key_file_has_one_key_with_whatever_openssl_writes_beside_it() {
+fn a_key_file_has_one_key_and_may_have_other_output_of_openssl() {
     let s = samples();
     // The named curve P-256, as `openssl ecparam -genkey` writes it before the key.
     let curve = pem(
@@ -355,7 +355,7 @@ fn a_key_file_has_one_key_with_whatever_openssl_writes_beside_it() {
 }
 
 #[test]
-fn every_other_format_is_called_by_its_name() {
+fn other_formats_are_recognised_by_name() {
     let s = samples();
     let utf16 =
         |order: fn(u16) -> [u8; 2]| -> Vec<u8> { s.cert.encode_utf16().flat_map(order).collect() };
@@ -390,7 +390,7 @@ fn every_other_format_is_called_by_its_name() {
 }
 
 #[test]
-fn pem_where_der_is_meant_is_told_apart_from_der() {
+fn pem_in_place_of_der_is_recognised() {
     let s = samples();
     refused(
         refuse_pem(s.list.as_bytes(), "a list"),
