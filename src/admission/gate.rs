@@ -267,9 +267,9 @@ mod tests {
     #[test]
     fn one_source_takes_half_and_the_next_ones_half_of_the_rest() {
         let gate = Gate::new(1024);
-        let held = [A, B, C].map(|source| all_at_once(&gate, source));
-        assert_eq!(held.each_ref().map(Vec::len), [512, 256, 128]);
-        drop(held);
+        let permits = [A, B, C].map(|source| all_at_once(&gate, source));
+        assert_eq!(permits.each_ref().map(Vec::len), [512, 256, 128]);
+        drop(permits);
         assert!(gate.shared.lock().sources.is_empty());
         assert_eq!(gate.load().in_use.load(Ordering::Relaxed), 0);
     }
@@ -277,16 +277,16 @@ mod tests {
     #[test]
     fn a_gate_with_one_permit_lets_one_in() {
         let gate = Gate::new(1);
-        let held = at_once(&gate, A);
-        assert!(held.is_some() && at_once(&gate, B).is_none());
-        drop(held);
+        let permits = at_once(&gate, A);
+        assert!(permits.is_some() && at_once(&gate, B).is_none());
+        drop(permits);
         assert!(at_once(&gate, B).is_some());
     }
 
     #[test]
     fn waiting_sources_are_served_round_robin() {
         let gate = Gate::new(1);
-        let held = at_once(&gate, C);
+        let permits = at_once(&gate, C);
         let mut first = pin!(gate.enter(A));
         let mut second = pin!(gate.enter(A));
         let mut other = pin!(gate.enter(B));
@@ -294,7 +294,7 @@ mod tests {
             assert!(poll(wait.as_mut()).is_pending());
         }
         assert_eq!(gate.load().waiting.load(Ordering::Relaxed), 3);
-        drop(held);
+        drop(permits);
         let permit = poll(first.as_mut());
         assert!(permit.is_ready() && poll(other.as_mut()).is_pending());
         drop(permit);
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_waiting_source_does_not_block_others_from_free_permits() {
         let gate = Gate::new(4);
-        let _held = all_at_once(&gate, A);
+        let _permits = all_at_once(&gate, A);
         let mut more = pin!(gate.enter(A));
         assert!(poll(more.as_mut()).is_pending());
         assert!(at_once(&gate, B).is_some());
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_cancelled_wait_leaves_nothing_behind_and_loses_no_permit() {
         let gate = Gate::new(1);
-        let held = at_once(&gate, A);
+        let permits = at_once(&gate, A);
         {
             let mut waits = pin!(gate.enter(B));
             assert!(poll(waits.as_mut()).is_pending());
@@ -327,7 +327,7 @@ mod tests {
             // It is sent a permit and cancelled before it takes it.
             let mut waits = pin!(gate.enter(B));
             assert!(poll(waits.as_mut()).is_pending());
-            drop(held);
+            drop(permits);
         }
         let state = gate.shared.lock();
         assert_eq!(

@@ -87,11 +87,11 @@ mod tests {
         let (admission, _) = admission(1);
         let permit = admission.admit().await;
         assert!(admission.try_admit().is_none());
-        let held = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let _permit = permit;
             panic!("a defect in one connection");
         });
-        assert!(held.await.is_err());
+        assert!(task.await.is_err());
         assert!(admission.try_admit().is_some());
     }
 

@@ -211,7 +211,7 @@ mod tests {
             (c.limits(0, 0, 0), vec![(5, c.drain(2, 8, None))], 8, Limit::Drain),
             (c.limits(0, 0, 0), vec![(5, c.drain(2, 6, Some(9))), (5, Progress), (6, Progress), (7, Progress), (8, Progress)], 9, DRAINED),
             (c.limits(3, 0, 0), vec![(2, c.drain(2, 8, None))], 3, Limit::Idle),
-            // A command to end waits for nothing.
+            // A command to end takes effect despite progress.
             (c.limits(10, 3, 20), vec![(1, c.end(4)), (3, Progress)], 4, CLOSED),
         ] {
             c.reaches(limits, events, second, limit);

@@ -14,5 +14,5 @@ pub(super) fn inject(moved: u64) {
             .and_then(|value| value.parse().ok())
             .unwrap_or(u64::MAX)
     });
-    debug_assert!(moved < *AFTER, "{VARIABLE} asks for this panic");
+    debug_assert!(moved < *AFTER, "{VARIABLE} requests this panic");
 }

@@ -137,11 +137,11 @@ mod tests {
         none.size_buffers(&socket).unwrap();
         assert_eq!(sizes(), before);
         both.size_buffers(&socket).unwrap();
-        // As socket(7) says, it is doubled.
+        // The kernel doubles it (socket(7)).
         assert_eq!(sizes(), (32 * 1024, 64 * 1024));
         none.resize_buffers(&socket).unwrap();
         let fixed = crate::sys::fixed_buffers(socket.as_fd());
-        // Kernels before 5.14 cannot tell.
+        // Kernels before 5.14 do not know the option.
         assert!(matches!(fixed, Ok(0) | Err(_)), "{fixed:?}");
         both.resize_buffers(&socket).unwrap();
         assert_eq!(sizes(), (32 * 1024, 64 * 1024));

@@ -1,4 +1,4 @@
-//! Asking a running proxy: by `reseal ctl`, by curl, and its metrics.
+//! Queries to a running proxy: by `reseal ctl`, by curl, and its metrics.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use super::{Exposition, Finished, Place, Proxy, finish, output};
 /// The name of the admin socket beside the configuration.
 const SOCKET: &str = "admin.sock";
 
-/// An answer as curl saw it.
+/// A response as curl received it.
 #[derive(Debug)]
 pub struct Answer {
-    /// 0 when there was none.
+    /// The status; 0 without a response.
     pub status: u16,
     pub body: String,
 }
@@ -49,7 +49,7 @@ pub fn curl<A: AsRef<OsStr>>(arguments: &[A]) -> Answer {
 }
 
 impl Draft {
-    /// An admin socket, and a metrics listener at a port of the kernel's choice.
+    /// Adds an admin socket, and a metrics listener on a free port.
     pub fn admin(self) -> Self {
         self.top("admin: { listen: \"unix:admin.sock\", metrics: \"127.0.0.1:0\" }")
     }
@@ -83,7 +83,7 @@ impl Proxy {
         curl(&[&["--unix-socket", &socket], more, &[&url]].concat())
     }
 
-    /// Where the `admin` or `metrics` listener is.
+    /// The address of the `admin` or `metrics` listener.
     #[track_caller]
     pub fn door(&self, door: &str) -> SocketAddr {
         let key = format!("\"door\":\"{door}\"");
@@ -98,7 +98,7 @@ impl Proxy {
         curl(&[format!("http://{}{path}", self.door("metrics"))])
     }
 
-    /// What it counts, as Prometheus would read it.
+    /// Its metrics, parsed.
     #[track_caller]
     pub fn metrics(&self) -> Exposition {
         let answer = self.probe("/metrics");
@@ -106,7 +106,7 @@ impl Proxy {
     }
 }
 
-/// Runs `reseal ctl` with these variables, and none of those that say where to ask.
+/// Runs `reseal ctl` with these variables, and without those that set the address.
 #[track_caller]
 pub fn ctl(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));

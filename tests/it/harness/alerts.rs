@@ -25,7 +25,7 @@ pub fn firing(scrapes: &[Exposition]) -> BTreeSet<String> {
     firing.map(|alert| alert.name).collect()
 }
 
-/// The rules that stand in docs/metrics.md as a file for Prometheus.
+/// The Prometheus rules in docs/metrics.md.
 fn documented() -> Vec<Alert> {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     let docs = std::fs::read_to_string(docs).unwrap();
@@ -45,7 +45,7 @@ fn documented() -> Vec<Alert> {
     alerts
 }
 
-/// What an expression gives.
+/// The value of an expression.
 #[derive(Clone, Debug)]
 enum Value {
     Scalar(f64),
@@ -76,7 +76,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Takes this from the front, if it is there.
+    /// Consumes this prefix, if present.
     fn takes(&mut self, what: &str) -> bool {
         let rest = self.rest.trim_start().strip_prefix(what);
         self.rest = rest.unwrap_or(self.rest);

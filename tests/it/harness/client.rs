@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, SignatureScheme, SupportedProtocolV
 use super::identity::{Identity, pki};
 use super::{End, Place, Stream};
 
-/// A TLS client in the making.
+/// A builder of a TLS client.
 #[derive(Clone)]
 pub struct Client {
     place: Place,
@@ -69,25 +69,25 @@ impl Client {
         self
     }
 
-    /// Can verify no handshake signature but RSA's.
+    /// Accepts only RSA handshake signatures.
     pub fn rsa_only(mut self) -> Self {
         self.rsa_only = true;
         self
     }
 
-    /// Keeps its sessions here, to resume them.
+    /// Stores its sessions here, to resume them.
     pub fn sessions(mut self, store: Arc<dyn ClientSessionStore>) -> Self {
         self.sessions = Some(store);
         self
     }
 
-    /// Has little room for what it does not read.
+    /// Has a small receive buffer.
     pub fn small_window(mut self) -> Self {
         self.small_window = true;
         self
     }
 
-    /// Connects; to be refused is not what the test expects.
+    /// Connects. Fails the test if the connection is rejected.
     #[track_caller]
     pub fn connect(&self) -> Stream {
         match self.try_connect() {
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Connects and returns how the proxy ends a connection that it rejects. With TLS 1.3 a client
-    /// believes that it is connected before the server has judged its certificate.
+    /// completes its handshake before the server has verified its certificate.
     pub fn refusal(&self) -> End {
         match self.try_connect() {
             Ok(stream) => {
@@ -181,7 +181,7 @@ fn rsa_of(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
         .filter(|(scheme, _)| is_rsa(scheme))
         .copied()
         .collect();
-    // The chain is still verified with all of them: our authorities sign with ECDSA.
+    // The chain is still verified with all of them: our CAs sign with ECDSA.
     WebPkiSupportedAlgorithms {
         all: all.all,
         mapping: Box::leak(mapping.into_boxed_slice()),

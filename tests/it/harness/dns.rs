@@ -13,23 +13,22 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use super::{Directory, yaml::Draft};
 
-/// What is answered about a name.
+/// The answer for a name.
 #[derive(Clone)]
 pub enum Says {
-    /// These addresses, for so many seconds.
+    /// These addresses, with this TTL in seconds.
     Addresses(Vec<Ipv4Addr>, u32),
-    /// These services: priority, weight, port and host.
+    /// These SRV records: priority, weight, port and host.
     Services(Vec<(u16, u16, u16, &'static str)>, u32),
-    /// That there is no such name.
+    /// NXDOMAIN.
     NoSuchName,
-    /// That it does not work.
+    /// SERVFAIL.
     Failure,
-    /// Nothing at all.
+    /// No answer.
     Nothing,
 }
 
-/// A name server on port 53 of an address of its own. Names that it was told nothing about do not
-/// exist.
+/// A name server on port 53 of its own address. Names without an answer do not exist.
 pub struct NameServer {
     address: Ipv4Addr,
     answers: Arc<Mutex<HashMap<String, Says>>>,
@@ -59,12 +58,12 @@ impl NameServer {
         server
     }
 
-    /// From now on it says this about a name.
+    /// Sets the answer for a name.
     pub fn about(&self, name: &str, says: Says) {
         self.answers.lock().unwrap().insert(name.to_owned(), says);
     }
 
-    /// Shorthand for addresses that hold for a second.
+    /// Sets addresses with a TTL of one second.
     pub fn addresses(&self, name: &str, addresses: &[SocketAddr]) {
         let addresses = addresses.iter().map(|address| match address.ip() {
             std::net::IpAddr::V4(ip) => ip,
@@ -77,7 +76,7 @@ impl NameServer {
         self.questions.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many more questions have come.
+    /// Waits for this many more queries.
     #[track_caller]
     pub fn wait_for_questions(&self, count: usize) {
         let before = self.questions();
@@ -120,7 +119,7 @@ fn answer(socket: &UdpSocket, peer: SocketAddr, bytes: &[u8], answers: &HashMap<
 }
 
 impl Draft {
-    /// Resolves names by this server alone: the proxy has an /etc/resolv.conf of its own.
+    /// Makes the proxy use only this server, with its own /etc/resolv.conf.
     pub fn resolving_by(self, server: &NameServer, directory: &Directory) -> Self {
         let conf = format!(
             "nameserver {}\noptions timeout:1 attempts:1\n",

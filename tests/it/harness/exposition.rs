@@ -1,4 +1,4 @@
-//! A reader of Prometheus' text format, written from its specification, that takes no mistake.
+//! A strict parser of Prometheus' text format, written from its specification.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Reads a page; fails on whatever a scraper or `promtool check metrics` would complain of.
+    /// Parses a page; fails on anything that a scraper or `promtool check metrics` would reject.
     #[track_caller]
     pub fn parse(page: &str) -> Self {
         let mut read = Self::default();

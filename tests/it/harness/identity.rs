@@ -1,4 +1,4 @@
-//! Certificates, made anew in every process that runs tests.
+//! Certificates, generated in every process that runs tests.
 
 use std::sync::{Arc, LazyLock};
 
@@ -27,7 +27,7 @@ impl Identity {
             .unwrap()
     }
 
-    /// With these authorities behind the chain.
+    /// With these CA certificates behind the chain.
     pub fn below(mut self, authorities: &[&Authority]) -> Self {
         for authority in authorities {
             self.cert += &authority.pem();
@@ -40,7 +40,7 @@ impl Identity {
     }
 }
 
-/// What a leaf certificate says.
+/// The contents of a leaf certificate.
 pub struct Leaf {
     params: CertificateParams,
     rsa: bool,
@@ -104,13 +104,13 @@ impl Leaf {
         self
     }
 
-    /// Valid for only so many days more.
+    /// Valid for this many more days.
     pub fn for_days(mut self, days: i64) -> Self {
         self.params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
         self
     }
 
-    /// Valid for only so many seconds more.
+    /// Valid for this many more seconds.
     pub fn for_seconds(mut self, seconds: i64) -> Self {
         self.params.not_after = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self
@@ -122,26 +122,26 @@ impl Leaf {
         self
     }
 
-    /// With this serial number, by which a revocation list can name it.
+    /// With this serial number, for CRLs.
     pub fn serial(mut self, serial: u64) -> Self {
         self.params.serial_number = Some(serial.into());
         self
     }
 
-    /// With whatever else a certificate can say.
+    /// With other fields of a certificate.
     pub fn shaped(mut self, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         shape(&mut self.params);
         self
     }
 
-    /// With an RSA key, where ECDSA P-256 is the rule.
+    /// With an RSA key; the default is ECDSA P-256.
     pub fn rsa(mut self) -> Self {
         self.rsa = true;
         self
     }
 }
 
-/// A certificate authority.
+/// A CA.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -157,7 +157,7 @@ impl Authority {
         })
     }
 
-    /// With whatever else an authority's certificate can say.
+    /// With other fields of a CA certificate.
     pub fn shaped(name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = Self::params(name);
         shape(&mut params);
@@ -173,12 +173,12 @@ impl Authority {
         params
     }
 
-    /// An authority that this one has signed, with this serial number.
+    /// An intermediate CA with this serial number, signed by this one.
     pub fn subordinate(&self, name: &str, serial: u64) -> Self {
         self.subordinate_shaped(name, |params| params.serial_number = Some(serial.into()))
     }
 
-    /// An authority that this one has signed, with whatever else its certificate says.
+    /// An intermediate CA with other fields, signed by this one.
     pub fn subordinate_shaped(
         &self,
         name: &str,
@@ -190,7 +190,7 @@ impl Authority {
         Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
     }
 
-    /// The same authority, with its key, under this common name.
+    /// The same CA and key under this common name.
     pub fn under(&self, name: rcgen::DnValue) -> Self {
         let mut params = Self::params("");
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -199,13 +199,13 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// Another certificate for the key of this authority, of this name, signed by another one.
+    /// A cross-certificate: for the key and name of this CA, signed by another one.
     pub fn cross_signed(&self, name: &str, by: &Self) -> String {
         let params = Self::params(name);
         params.signed_by(self.0.key(), &by.0).unwrap().pem()
     }
 
-    /// Certificates of so many authorities of one key, with names of 200 characters.
+    /// Certificates of this many CAs with one key, with names of 200 characters.
     pub fn crowd(count: usize) -> String {
         let key = KeyPair::generate().unwrap();
         let certificates = (0..count).map(|n| {
@@ -228,7 +228,7 @@ impl Authority {
         self.0.as_ref().pem()
     }
 
-    /// Signs a list of what it has revoked.
+    /// Signs a CRL.
     pub fn revocation_list(&self, params: CertificateRevocationListParams) -> String {
         params.signed_by(&self.0).unwrap().pem().unwrap()
     }
@@ -249,19 +249,19 @@ impl Authority {
     }
 }
 
-/// The authorities of a test run, each trusted by another party.
+/// The CAs of a test run, each trusted by another party.
 pub struct Pki {
-    /// Signs what endpoints present; clients trust it.
+    /// Signs endpoint certificates; clients trust it.
     pub edge: Authority,
-    /// Signs origins; the proxy and clients that pass through trust it.
+    /// Signs origin certificates; the proxy trusts it, and clients of passthrough.
     pub origins: Authority,
-    /// Signs clients, the proxy among them where it is one.
+    /// Signs client certificates, also those of the proxy.
     pub clients: Authority,
     /// Not trusted by any configuration.
     pub stranger: Authority,
 }
 
-/// The authorities of this process.
+/// The CAs of this process.
 pub fn pki() -> &'static Pki {
     static PKI: LazyLock<Pki> = LazyLock::new(|| Pki {
         edge: Authority::new("Edge CA"),
@@ -288,7 +288,7 @@ impl Pki {
         self.clients.issue(&Leaf::client(name))
     }
 
-    /// A server that shows this certificate, as plain as can be.
+    /// A minimal server configuration with this certificate.
     pub fn server_config(&self, identity: &Identity) -> rustls::ServerConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         rustls::ServerConfig::builder_with_provider(provider)
@@ -299,7 +299,7 @@ impl Pki {
             .unwrap()
     }
 
-    /// What a client trusts: endpoints, and origins for those that pass through.
+    /// The roots of a client: for endpoints, and for origins in passthrough.
     pub fn public_roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         for authority in [&self.edge, &self.origins] {

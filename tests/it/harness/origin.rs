@@ -1,4 +1,4 @@
-//! Origins behind the proxy, in this process, with whatever behaviour a test needs.
+//! Origins in the process of the test, with the behaviour that it needs.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 use super::identity::{Identity, pki};
 use super::{End, PATIENCE, Place, Port, Stream, eventually};
 
-/// A listening origin. It stops listening when it is dropped.
+/// A listening origin. It stops listening on drop.
 pub struct Origin {
     place: Place,
     listener: OwnedFd,
@@ -32,27 +32,27 @@ struct Counts {
     failed: Mutex<Vec<End>>,
 }
 
-/// What an origin saw of one connection.
+/// The data and end of one connection, as the origin received them.
 #[derive(Debug)]
 pub struct Report {
     pub data: Vec<u8>,
     pub end: End,
 }
 
-/// What an origin does with a client once it has seen its hello.
+/// The reaction of an origin to a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Welcome {
     Handshake,
-    /// It says this, and ends.
+    /// It sends these bytes and ends.
     Says(&'static [u8]),
     Reset,
-    /// It says nothing, for as long as the test lasts.
+    /// It sends nothing and keeps the connection open.
     Silence,
 }
 
 type Screen = Arc<dyn Fn(&[u8]) -> Welcome + Send + Sync>;
 
-/// An origin in the making.
+/// A builder of an origin.
 #[derive(Default)]
 pub struct Draft {
     tls: Option<Identity>,
@@ -67,7 +67,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Gives sessions as tickets, with TLS 1.2 too.
+    /// Issues session tickets, also with TLS 1.2.
     pub fn ticketing(mut self) -> Self {
         self.tickets = true;
         self
@@ -85,7 +85,7 @@ impl Draft {
         self
     }
 
-    /// Closes the first so many connections as soon as they have said something.
+    /// Closes the first `times` connections once they have sent data.
     pub fn hanging_up(mut self, times: usize) -> Self {
         self.hangs_up = times;
         self
@@ -96,7 +96,7 @@ impl Draft {
         self
     }
 
-    /// Requires a certificate of the clients' authority.
+    /// Requires a certificate of the clients' CA.
     pub fn requiring_certificate(mut self) -> Self {
         self.asks_for_certificate = true;
         self
@@ -112,7 +112,7 @@ impl Draft {
         self
     }
 
-    /// Listens, and gives every connection to `serve` on a thread of its own.
+    /// Listens, and runs `serve` on its own thread for every connection.
     pub fn serve(self, serve: impl Fn(Stream) + Send + Sync + 'static) -> Origin {
         let config = self.config();
         let counts = Arc::<Counts>::default();
@@ -213,7 +213,7 @@ impl Origin {
         Draft::default()
     }
 
-    /// One that speaks TLS with this certificate.
+    /// An origin with this certificate.
     pub fn tls(identity: &Identity) -> Draft {
         Draft {
             tls: Some(identity.clone()),
@@ -221,8 +221,7 @@ impl Origin {
         }
     }
 
-    /// One that speaks TLS with a good certificate for `origin.test` and the names that clients of
-    /// these tests ask for.
+    /// An origin with a good certificate for `origin.test` and the server names of the tests.
     pub fn sealed() -> Draft {
         Self::tls(&pki().origin(&["origin.test", "a.test", "b.test", "127.0.0.1"]))
     }
@@ -240,12 +239,12 @@ impl Origin {
         self.counts.accepts.load(Ordering::SeqCst)
     }
 
-    /// How many application bytes came in.
+    /// The number of application bytes received.
     pub fn bytes(&self) -> u64 {
         self.counts.bytes.load(Ordering::SeqCst)
     }
 
-    /// How many TLS handshakes have failed, and were not asked for yet.
+    /// The number of failed TLS handshakes not yet taken by [`Origin::failed_handshake`].
     pub fn failed_handshakes(&self) -> usize {
         self.counts.failed.lock().unwrap().len()
     }
@@ -293,7 +292,7 @@ fn screened(stream: Stream, screen: &dyn Fn(&[u8]) -> Welcome) -> Option<Stream>
     None
 }
 
-/// Sends back what comes. After a clean end it ends cleanly, too.
+/// Echoes. After a clean end it ends cleanly, too.
 pub fn echo(stream: &Stream) {
     loop {
         match stream.read() {
@@ -352,8 +351,8 @@ pub fn dead_address() -> (SocketAddr, Port) {
     (port.address(), port)
 }
 
-/// An address that swallows SYNs: its queue is full, so the kernel drops them. It lasts as long as
-/// what is returned beside it.
+/// An address with a full accept queue, so that the kernel drops SYNs. It lasts as long as the returned
+/// sockets.
 pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket

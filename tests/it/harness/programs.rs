@@ -1,4 +1,4 @@
-//! Real programs, as the operating system packages them.
+//! Real programs, from the packages of the operating system.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub fn output<A: AsRef<OsStr>>(name: &str, arguments: &[A], input: &str) -> Fini
     finish(command, input.as_bytes())
 }
 
-/// A real server, running. It is killed when this is dropped.
+/// A running real server, killed on drop.
 pub struct Service {
     child: Child,
     log: Lines,
@@ -69,7 +69,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts what `make` says, for a port of the kernel's choice, and waits until it accepts.
+    /// Starts the command of `make` with a free port, and waits until it accepts.
     #[track_caller]
     pub fn start(make: impl Fn(u16) -> Command) -> Self {
         for _ in 0..3 {
@@ -119,7 +119,7 @@ impl std::fmt::Display for Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // TERM first: a server with children of its own takes them along.
+        // TERM first: a server with child processes ends them, too.
         let pid = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw);
@@ -148,7 +148,7 @@ pub fn command_as(user: &str, name: &str) -> Command {
     if !is_root() {
         return Command::new(program);
     }
-    // It becomes the program, where `su` and `runuser` would stay between us and it.
+    // It executes the program, whereas `su` and `runuser` would stay its parent.
     let mut command = Command::new("setpriv");
     command
         .arg(format!("--reuid={user}"))

@@ -1,4 +1,4 @@
-//! The program under test, running.
+//! The running program under test.
 
 use std::collections::HashMap;
 use std::ops::Index;
@@ -15,14 +15,14 @@ use super::process::{Usage, wait};
 use super::yaml::Draft;
 use super::{Client, Directory, PATIENCE, Place, Stream, eventually};
 
-/// No test takes longer; a program that still runs then is killed, and everything that waits for it
-/// fails. `RESEAL_TEST_SECONDS` raises it for the long forms.
+/// The longest time of a test; a program that still runs then is killed, and the waits for it fail.
+/// `RESEAL_TEST_SECONDS` raises it for the long forms.
 fn test_max() -> Duration {
     let seconds = std::env::var("RESEAL_TEST_SECONDS").map_or(150, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
-/// A running proxy. It is killed when this is dropped.
+/// A running proxy, killed on drop.
 pub struct Proxy {
     child: Child,
     log: Lines,
@@ -147,15 +147,14 @@ impl Proxy {
         &self.text
     }
 
-    /// Puts another configuration in the place of the present one and has it reloaded. The log lines
-    /// of the reload, the one with its result last.
+    /// Replaces the configuration and reloads it. Returns the log lines of the reload, its result last.
     #[track_caller]
     pub fn reload(&self, text: &str) -> Vec<String> {
         self.directory.write("config.yaml", text);
         self.reloads(|| self.signal(Signal::HUP))
     }
 
-    /// The log lines of the reload that `cause` brings about, the one with its result last.
+    /// The log lines of the reload that `cause` triggers, its result last.
     #[track_caller]
     pub fn reloads(&self, cause: impl FnOnce()) -> Vec<String> {
         let before = self.log.all().len();
@@ -171,7 +170,7 @@ impl Proxy {
         lines.unwrap_or_else(|| panic!("no reload:\n{}", self.log.all().join("\n")))
     }
 
-    /// Where an endpoint has come to listen by a reload.
+    /// The listening address of an endpoint after a reload.
     #[track_caller]
     pub fn new_place(&self, endpoint: &str) -> Place {
         let line = self.log.all().into_iter().rev().find(|line| {
@@ -182,7 +181,7 @@ impl Proxy {
         Place::parse(line["address"].as_str().unwrap())
     }
 
-    /// Where an endpoint listens.
+    /// The listening address of an endpoint.
     #[track_caller]
     pub fn place(&self, endpoint: &str) -> &Place {
         self.places
@@ -209,7 +208,7 @@ impl Proxy {
         Usage::of(self.pid())
     }
 
-    /// What it holds once that changes no more: a record is written before its sockets are closed.
+    /// The usage once it no longer changes: a record is written before its sockets are closed.
     pub fn usage_at_rest(&self) -> Usage {
         let mut usage = self.usage();
         eventually("what it holds changes no more", || {
@@ -255,7 +254,7 @@ impl Proxy {
         })
     }
 
-    /// So many records, in the order in which the connections ended.
+    /// This many records, in the order in which the connections ended.
     #[track_caller]
     pub fn outcomes(&self, count: usize) -> Vec<Record> {
         (0..count).map(|_| self.outcome()).collect()

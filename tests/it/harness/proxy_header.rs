@@ -44,7 +44,7 @@ pub struct Announced {
     raw: Vec<u8>,
 }
 
-/// What the TLV on TLS says.
+/// The contents of the SSL TLV.
 #[derive(Debug)]
 pub struct AnnouncedSsl {
     pub flags: u8,
@@ -53,7 +53,7 @@ pub struct AnnouncedSsl {
 }
 
 impl Announced {
-    /// Reads a header and not a byte more.
+    /// Reads a header and no byte beyond it.
     #[track_caller]
     pub fn receive(stream: &Stream) -> Self {
         let fixed = stream.receive(16);
@@ -140,7 +140,7 @@ impl Announced {
         })
     }
 
-    /// Where there is a checksum, it is right.
+    /// Whether the checksum is right, if there is one.
     #[track_caller]
     fn check_sum(&self) {
         if self.family == 0x31 || self.tlv(3).is_none() {

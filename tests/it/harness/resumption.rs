@@ -1,4 +1,4 @@
-//! A client's memory of sessions that does not care whose they are.
+//! Session stores of a client that offer sessions to any server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -67,12 +67,12 @@ impl FrozenSessions {
         Arc::default()
     }
 
-    /// Nothing is learned any more.
+    /// Stores no more sessions.
     pub fn freeze(&self) {
         self.frozen.store(true, Ordering::SeqCst);
     }
 
-    /// How many handshakes it can begin.
+    /// The number of handshakes that it has sessions for.
     pub fn len(&self) -> usize {
         let tls12 = self.tls12.lock().unwrap().as_ref().map(|_| usize::MAX);
         tls12.unwrap_or_else(|| self.tls13.lock().unwrap().len())

@@ -1,4 +1,4 @@
-//! A connection as a test sees it: bytes, and how they end. Plain or TLS, of either role.
+//! A connection in a test: data and its end, plain or TLS, of either role.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ pub enum End {
     Reset,
     /// A TLS alert with this code.
     Alert(u8),
-    /// The peer broke TLS, as rustls sees it.
+    /// A TLS error of rustls.
     Broken(String),
 }
 
@@ -34,13 +34,13 @@ enum Socket {
 
 struct Tls {
     conn: Connection,
-    /// Opened, and not yet asked for.
+    /// Decrypted bytes that were not read yet.
     plain: Vec<u8>,
     end: Option<End>,
 }
 
 impl Tls {
-    /// Takes what the peer sent in.
+    /// Processes bytes from the peer.
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.end.is_none() {
             if let Err(error) = self.conn.read_tls(&mut bytes) {
@@ -66,7 +66,7 @@ struct Shared {
     tls: Option<Mutex<Tls>>,
     /// Locked while records are written, so that they are sent in sequence.
     writing: Mutex<()>,
-    /// What was received beyond what was asked for.
+    /// Bytes received beyond those read.
     surplus: Mutex<Vec<u8>>,
     received: Arc<AtomicU64>,
     /// Our address when the connection was made.
@@ -114,7 +114,7 @@ impl Stream {
         stream
     }
 
-    /// Lets `meter` count the application bytes that are received.
+    /// Counts the application bytes received in `meter`.
     pub fn metered(self, meter: &Arc<AtomicU64>) -> Self {
         let shared = self.into_shared();
         Self::new(
@@ -124,10 +124,10 @@ impl Stream {
         )
     }
 
-    /// Does the TLS handshake of `conn` over this plain stream.
+    /// Performs the TLS handshake of `conn` over this plain stream.
     pub fn handshake(self, conn: Connection) -> Result<Self, End> {
         let shared = self.into_shared();
-        // What came along behind what was asked for before belongs to TLS.
+        // Bytes read beyond the plain data belong to TLS.
         let begun = shared.surplus.into_inner().unwrap();
         let stream = Self::new(
             shared.socket,
@@ -149,7 +149,7 @@ impl Stream {
                 let _ = stream.flush();
                 return Err(end);
             }
-            // An end that came along with the last flight is for the reader.
+            // An end behind the last flight is left for the reader.
             let ended = stream.tls(|tls| tls.end.clone().filter(|_| tls.conn.is_handshaking()));
             if let Some(end) = ended {
                 let _ = stream.flush();
@@ -191,7 +191,7 @@ impl Stream {
         self.tls(|tls| tls.conn.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
-    /// The certificate that the peer showed, in DER.
+    /// The peer's certificate in DER.
     pub fn peer_certificate(&self) -> Option<Vec<u8>> {
         self.tls(|tls| {
             tls.conn
@@ -208,7 +208,7 @@ impl Stream {
         })
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     #[track_caller]
     pub fn send(&self, data: impl AsRef<[u8]>) {
         self.try_send(data).unwrap();
@@ -242,7 +242,7 @@ impl Stream {
         records
     }
 
-    /// So many requests for new keys, to be written in the order in which they were made.
+    /// This many key updates, to be written in the order in which they were made.
     pub fn key_updates(&self, count: usize) -> Vec<u8> {
         let mut records = Vec::new();
         self.tls(|tls| {
@@ -262,7 +262,7 @@ impl Stream {
         self.write_raw(&records).unwrap();
     }
 
-    /// Puts bytes on the wire as they are, whatever TLS would say.
+    /// Writes bytes to the socket without TLS.
     pub fn write_raw(&self, data: &[u8]) -> io::Result<()> {
         match &self.0.socket {
             Socket::Tcp(stream) => (&*stream).write_all(data),
@@ -277,7 +277,7 @@ impl Stream {
         }
     }
 
-    /// Sends what TLS has to say outside of data.
+    /// Sends pending TLS bytes that are not data.
     fn flush(&self) -> io::Result<()> {
         let _turn = self.0.writing.lock().unwrap();
         let mut records = Vec::new();
@@ -285,7 +285,7 @@ impl Stream {
         self.write_raw(&records)
     }
 
-    /// What came next, or how the stream ended.
+    /// The next bytes, or the end of the stream.
     pub fn read(&self) -> Result<Vec<u8>, End> {
         let surplus = std::mem::take(&mut *self.0.surplus.lock().unwrap());
         if !surplus.is_empty() {
@@ -327,7 +327,7 @@ impl Stream {
             if let Ok(_turn) = self.0.writing.try_lock() {
                 let mut records = Vec::new();
                 self.tls(|tls| take_records(&mut tls.conn, &mut records));
-                // A peer that is gone does not need to hear it.
+                // A peer that is gone needs no reply.
                 let _ = self.write_raw(&records);
             }
         }
@@ -359,7 +359,7 @@ impl Stream {
         *self.0.surplus.lock().unwrap() = data;
     }
 
-    /// Exactly so many bytes.
+    /// Reads exactly `len` bytes.
     #[track_caller]
     pub fn receive(&self, len: usize) -> Vec<u8> {
         let mut data = Vec::with_capacity(len);
@@ -374,7 +374,7 @@ impl Stream {
         data
     }
 
-    /// Exactly so many bytes, if that many come.
+    /// Reads exactly `len` bytes; `None` if the stream ends before.
     pub fn try_receive(&self, len: usize) -> Option<Vec<u8>> {
         let mut data = Vec::with_capacity(len);
         while data.len() < len {
@@ -385,7 +385,7 @@ impl Stream {
         Some(data)
     }
 
-    /// Everything to the end, and how it ended.
+    /// Reads to the end; returns the bytes and the end.
     pub fn receive_to_end(&self) -> (Vec<u8>, End) {
         let mut data = Vec::new();
         loop {

@@ -1,11 +1,11 @@
-//! Writing configurations in the words of the tests.
+//! A builder of configurations.
 
 use std::fmt::{Display, Write};
 
 use super::{Directory, Identity, Proxy, pki};
 
-/// A configuration in the making, and the directory with its files. What a method adds concerns the
-/// endpoint, the route or the upstream that came last.
+/// A builder of a configuration and the directory with its files. Methods apply to the last endpoint, route
+/// or upstream.
 pub struct Draft {
     pub(super) directory: Directory,
     pub(super) launcher: Vec<String>,
@@ -76,7 +76,7 @@ impl Draft {
         self
     }
 
-    /// Where the endpoint listens, instead of at a port of the kernel's choice.
+    /// Sets the listening address of the endpoint, instead of a free port.
     pub fn listen(mut self, listen: &str) -> Self {
         self.last_endpoint().listen = listen.to_owned();
         self
@@ -86,7 +86,7 @@ impl Draft {
         self.route("terminate", sni, origin).certificate_for(&[sni])
     }
 
-    /// TLS to an origin that has a certificate for `origin.test`.
+    /// Adds a route with TLS to an origin that has a certificate for `origin.test`.
     pub fn reencrypt(self, sni: &str, origin: &impl Display) -> Self {
         self.route("reencrypt", sni, origin)
             .certificate_for(&[sni])
@@ -107,7 +107,7 @@ impl Draft {
             .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
     }
 
-    /// A route of its own upstream. Without a name it matches by whatever is added.
+    /// Adds a route with its own upstream. Without a name it matches by the keys added later.
     pub fn route(mut self, mode: &'static str, sni: &str, origin: &impl Display) -> Self {
         if self.endpoints.is_empty() {
             self = self.endpoint("edge", "tls");
@@ -181,7 +181,7 @@ impl Draft {
         self
     }
 
-    /// Replaces how the last route's origins are spoken to.
+    /// Replaces the TLS settings for the last route's origins.
     pub fn origin_tls(mut self, block: &str) -> Self {
         self.last_upstream().tls = Some(block.to_owned());
         self
@@ -221,7 +221,7 @@ impl Draft {
         self
     }
 
-    /// This text instead of one put together.
+    /// Uses this text instead of a composed one.
     pub fn yaml(mut self, text: &str) -> Self {
         self.whole = Some(text.to_owned());
         self
@@ -239,7 +239,7 @@ impl Draft {
         self
     }
 
-    /// Where the configuration's files are.
+    /// The path of a file of the configuration.
     pub fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }
