@@ -6,10 +6,17 @@ use std::io;
 use rustls::{AlertDescription, Error};
 
 use super::classify::alert_record;
-use super::early_data::{APPLICATION_DATA, CHANGE_CIPHER_SPEC, EarlyData, HANDSHAKE, record_len};
+use super::early_data::{
+    APPLICATION_DATA, CHANGE_CIPHER_SPEC, EarlyData, HANDSHAKE, HEADER, record_len,
+};
 use super::handshake::{AwaitPeer, HandshakeError};
 use super::hello::{HELLO_MAX, Hello, Parser};
+use crate::outcome::Reason;
 use crate::transport::{Transport, with_scratch};
+
+/// A record with an alert (RFC 8446 section 6), and the level of an alert that is not fatal.
+const ALERT: u8 = 21;
+const WARNING: u8 = 1;
 
 /// The most bytes of one read.
 const READ: usize = 16 * 1024;
@@ -65,7 +72,8 @@ struct SecondHello<'a> {
 
 impl SecondHello<'_> {
     /// Adds bytes that were read. Returns whether rustls can go on: the hello is complete, or the input
-    /// is no hello, which rustls then refuses.
+    /// is no hello, which rustls then refuses. rustls does not compare ALPN protocols, so it must not get
+    /// a hello that was not compared here.
     fn feed(&mut self, bytes: &[u8]) -> Result<bool, HandshakeError> {
         self.rest.extend_from_slice(bytes);
         while let Some(len) = record_len(&self.rest) {
@@ -88,13 +96,21 @@ impl SecondHello<'_> {
                     match self.parser.feed(&self.hello) {
                         Ok(None) => {}
                         Ok(Some(second)) => return self.compare(&second).map(|()| true),
+                        Err(refusal) if refusal.reason == Reason::HelloTooLarge => {
+                            return Err(too_large());
+                        }
                         Err(_) => return Ok(true),
                     }
                 }
+                // rustls ignores some warnings, and the hello may follow.
+                Some(ALERT) if record.get(HEADER) == Some(&WARNING) => {}
                 _ => return Ok(true),
             }
         }
-        Ok(self.wire.len() + self.rest.len() > HELLO_MAX)
+        if self.wire.len() + self.rest.len() > HELLO_MAX {
+            return Err(too_large());
+        }
+        Ok(false)
     }
 
     fn compare(&self, second: &Hello) -> Result<(), HandshakeError> {
@@ -108,5 +124,14 @@ impl SecondHello<'_> {
             ),
             alert: alert_record(AlertDescription::IllegalParameter),
         })
+    }
+}
+
+fn too_large() -> HandshakeError {
+    HandshakeError::Tls {
+        error: Error::General(format!(
+            "the second ClientHello takes more than {HELLO_MAX} bytes"
+        )),
+        alert: alert_record(AlertDescription::IllegalParameter),
     }
 }

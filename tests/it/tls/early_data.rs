@@ -280,3 +280,34 @@ fn a_second_hello_that_asks_for_something_else_is_refused() {
     assert_eq!(client.alpn().as_deref(), Some("h2"));
     client.must_echo(b"x");
 }
+
+#[test]
+fn whatever_comes_before_a_second_hello_it_is_compared_with_the_first() {
+    const WARNING: &[u8] = &[21, 3, 3, 0, 2, 1, 90];
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("groups: [secp384r1]")
+        .on_tls("alpn: [h2, http/1.1]")
+        .start();
+    let first = retried("a.test", &["h2"]);
+    let other = retried("a.test", &["http/1.1"]);
+    let warned = [WARNING, &other.bytes()].concat();
+    let long = other.padded_to(12_000).in_records_of(1);
+    for second in [warned, long] {
+        let stream = proxy.dial("edge");
+        stream.write_raw(&first.bytes()).unwrap();
+        let header = stream.receive(5);
+        stream.receive(usize::from(header[4]));
+        // It may be refused before all of it was sent.
+        let _ = stream.write_raw(&second);
+        stream.receive_to_end();
+        let record = proxy.outcome_of(&stream);
+        record
+            .must_be("client_tls_error")
+            .must_have("stage", "client_tls");
+        let detail = record.text("detail");
+        assert!(detail.contains("the second client hello"), "{detail}");
+    }
+    assert_eq!(origin.accepts(), 0);
+}
