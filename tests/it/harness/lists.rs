@@ -1,7 +1,8 @@
 //! Certificate revocation lists.
 
 use rcgen::{
-    CertificateRevocationList, CertificateRevocationListParams, KeyIdMethod, RevokedCertParams,
+    CertificateRevocationList, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, KeyIdMethod, RevokedCertParams,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -10,6 +11,7 @@ use super::Authority;
 /// A builder of CRLs; by default issued a minute ago and valid for a week.
 pub struct List {
     revoked: Vec<u64>,
+    point: Option<String>,
     number: u64,
     made: OffsetDateTime,
     next: OffsetDateTime,
@@ -21,10 +23,17 @@ impl List {
         let now = OffsetDateTime::now_utc();
         Self {
             revoked: revoked.to_vec(),
+            point: None,
             number: 1,
             made: now - Duration::minutes(1),
             next: now + Duration::days(7),
         }
+    }
+
+    /// On the certificates of one distribution point alone.
+    pub fn of_point(mut self, uri: &str) -> Self {
+        self.point = Some(uri.to_owned());
+        self
     }
 
     pub fn number(mut self, number: u64) -> Self {
@@ -75,7 +84,10 @@ impl List {
             this_update: self.made,
             next_update: self.next,
             crl_number: self.number.into(),
-            issuing_distribution_point: None,
+            issuing_distribution_point: self.point.clone().map(|uri| CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris: vec![uri] },
+                scope: None,
+            }),
             revoked_certs: self.revoked.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };

@@ -3,8 +3,8 @@
 use rcgen::DnValue;
 
 use crate::harness::{
-    Authority, Checked, Client, Draft, End, Identity, Leaf, List, Origin, Proxy, Record, command,
-    finish, pki,
+    Authority, Checked, Client, Directory, Draft, End, Identity, Leaf, List, Origin, Proxy, Record,
+    command, finish, pki,
 };
 
 const HANDSHAKE_FAILURE: u8 = 40;
@@ -504,4 +504,111 @@ fn a_crl_not_signed_by_its_ca_is_reported_before_it_denies() {
     checked("ca: client-ca.pem, crl: forged.crl")
         .with_file("forged.crl", forged, 0o644)
         .must_warn("forged.crl", &["CN=Client CA", "has not signed"]);
+}
+
+#[test]
+fn a_certificate_that_names_no_distribution_point_is_looked_up_on_all_lists() {
+    let origin = Origin::echo();
+    let (one, two) = ("http://crl.test/1", "http://crl.test/2");
+    let start = |first: List, second: List| {
+        requiring(&origin, "ca: client-ca.pem, crl: [1.crl, 2.crl]")
+            .file("1.crl", first.of_point(one).pem(&pki().clients))
+            .file("2.crl", second.of_point(two).pem(&pki().clients))
+            .start()
+    };
+    let older = List::of(&[REVOKED]).made_days_ago(1);
+    let proxy = start(List::of(&[]), older);
+    refuses(
+        &proxy,
+        &revoked(),
+        "client_cert_revoked",
+        CERTIFICATE_REVOKED,
+    );
+    lets_in(&proxy, &alice());
+    let proxy = start(List::of(&[]), List::of(&[]).expired());
+    refuses(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
+}
+
+/// A list without an authority key identifier, which OpenSSL leaves out unless it is told otherwise.
+fn list_without_key(directory: &std::path::Path, ca: &str, serial: Option<u64>) {
+    let config = "[ca]\ndefault_ca = this\n[this]\ndatabase = index\ncrlnumber = number\n\
+                  default_md = sha256\ndefault_crl_days = 3\n";
+    let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+    let line = serial.map(|serial| {
+        format!("R\t360101000000Z\t260101000000Z\t{serial:04X}\tunknown\t/CN=revoked\n")
+    });
+    write("index", &line.unwrap_or_default());
+    write("number", "01");
+    write("openssl.cnf", config);
+    let mut openssl = command("openssl");
+    openssl
+        .args(["ca", "-gencrl", "-config", "openssl.cnf"])
+        .args([
+            "-keyfile",
+            &format!("{ca}.key"),
+            "-cert",
+            &format!("{ca}.pem"),
+        ])
+        .args(["-out", &format!("{ca}.crl")])
+        .current_dir(directory);
+    finish(openssl, b"").must_exit_with(0);
+}
+
+#[test]
+fn authorities_of_one_name_have_lists_of_their_own_that_do_not_name_a_key() {
+    let origin = Origin::echo();
+    let namesake = Authority::new("Client CA");
+    let of_namesake = |name: &str, serial| namesake.issue(&Leaf::client(name).serial(serial));
+    let directory = Directory::new();
+    for (name, authority, serial) in [
+        ("other", &namesake, Some(REVOKED)),
+        ("clients", &pki().clients, None),
+    ] {
+        directory.write(&format!("{name}.pem"), authority.pem());
+        directory.write(&format!("{name}.key"), authority.key_pem());
+        list_without_key(directory.path(), name, serial);
+    }
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    for unknown in ["deny", "allow"] {
+        let policy =
+            format!("ca: [client-ca.pem, o.pem], crl: [c.crl, o.crl], crl_unknown: {unknown}");
+        let proxy = requiring(&origin, &policy)
+            .file("o.pem", namesake.pem())
+            .file("c.crl", read("clients.crl"))
+            .file("o.crl", read("other.crl"))
+            .start();
+        lets_in(&proxy, &alice());
+        lets_in(&proxy, &of_namesake("dora", 7));
+        let identity = of_namesake("mallory", REVOKED);
+        refuses(
+            &proxy,
+            &identity,
+            "client_cert_revoked",
+            CERTIFICATE_REVOKED,
+        );
+    }
+}
+
+#[test]
+fn an_intermediate_with_a_new_key_leaves_the_clients_of_the_old_one_their_list() {
+    let origin = Origin::echo();
+    let [old, new] = [5, 6].map(|serial| pki().clients.subordinate("Department CA", serial));
+    let proxy = requiring(
+        &origin,
+        "ca: client-ca.pem, crl: [root.crl, old.crl, new.crl]",
+    )
+    .file("root.crl", List::of(&[]).pem(&pki().clients))
+    .file("old.crl", List::of(&[REVOKED]).made_days_ago(1).pem(&old))
+    .file("new.crl", List::of(&[7]).pem(&new))
+    .start();
+    let below = |ca: &Authority, serial| {
+        let leaf = Leaf::client("alice").serial(serial);
+        ca.issue(&leaf).below(&[ca])
+    };
+    // No client of the new key has come yet.
+    lets_in(&proxy, &below(&old, 1));
+    for revoked in [below(&old, REVOKED), below(&new, 7)] {
+        refuses(&proxy, &revoked, "client_cert_revoked", CERTIFICATE_REVOKED);
+    }
+    lets_in(&proxy, &below(&new, REVOKED));
 }

@@ -8,6 +8,7 @@ use webpki::{BorrowedCertRevocationList, Error, RawPublicKeyEntity};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use super::Issuer;
 use crate::tls::der::{self, Elements};
 use crate::tls::verify::names::ComparableName;
 use crate::tls::words;
@@ -50,6 +51,20 @@ struct Scope {
     uris: Vec<String>,
 }
 
+/// Whether a list covers a certificate of its issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// It does not.
+    None,
+    /// It may: the certificate has no distribution points, so that it does not say which of the partial
+    /// lists of its issuer covers it.
+    Possible,
+    /// It does.
+    Full,
+}
+
+/// The key identifier within AuthorityKeyIdentifier.
+const KEY_ID: u8 = 0x80;
 const AUTHORITY_KEY_ID: &str = "2.5.29.35";
 const DISTRIBUTION_POINTS: &str = "2.5.29.31";
 
@@ -75,7 +90,10 @@ impl RevocationList {
         let (mut part, mut key, mut scope) = (None, None, None);
         for extension in list.extensions() {
             match extension.parsed_extension() {
-                ParsedExtension::IssuingDistributionPoint(point) => {
+                // x509-parser skips fields that are out of order, and with them their restrictions.
+                ParsedExtension::IssuingDistributionPoint(point)
+                    if point.distribution_point.is_some() && are_in_order(extension.value) =>
+                {
                     part = Some(extension.value.to_vec());
                     scope = Some(Scope {
                         only_leaves: point.only_contains_user_certs,
@@ -86,7 +104,8 @@ impl RevocationList {
                 _ if extension.oid.to_id_string() == AUTHORITY_KEY_ID => {
                     key = Some(extension.value.to_vec());
                 }
-                ParsedExtension::ParseError { .. } => {
+                ParsedExtension::ParseError { .. }
+                | ParsedExtension::IssuingDistributionPoint(_) => {
                     return Err(format!("its extension {} is broken", extension.oid));
                 }
                 _ => {}
@@ -127,34 +146,55 @@ impl RevocationList {
     }
 
     /// Whether it covers a certificate of its issuer.
-    pub(super) fn covers(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> bool {
+    pub(super) fn covers(&self, certificate: &CertificateDer<'_>, is_leaf: bool) -> Coverage {
         let Some(scope) = &self.scope else {
-            return true;
+            return Coverage::Full;
         };
         if scope.only_authorities && is_leaf || scope.only_leaves && !is_leaf {
-            return false;
+            return Coverage::None;
         }
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-            return false;
+            return Coverage::None;
         };
         let extensions = parsed.extensions().iter();
         let mut points = extensions
             .filter(|extension| extension.oid.to_id_string() == DISTRIBUTION_POINTS)
             .map(|extension| extension.parsed_extension())
             .peekable();
-        // Any list of its issuer covers a certificate without distribution points. If the points are
+        // Any list of its issuer may cover a certificate without distribution points. If the points are
         // malformed, it is not known which list does.
-        points.peek().is_none()
-            || points.any(|points| {
-                let ParsedExtension::CRLDistributionPoints(points) = points else {
-                    return false;
-                };
-                points.iter().any(|point| {
-                    let is_plain = point.crl_issuer.is_none() && point.reasons.is_none();
-                    let own = uris(point.distribution_point.as_ref());
-                    is_plain && own.iter().any(|uri| scope.uris.contains(uri))
-                })
+        if points.peek().is_none() {
+            return Coverage::Possible;
+        }
+        let is_named = points.any(|points| {
+            let ParsedExtension::CRLDistributionPoints(points) = points else {
+                return false;
+            };
+            points.iter().any(|point| {
+                let is_plain = point.crl_issuer.is_none() && point.reasons.is_none();
+                let own = uris(point.distribution_point.as_ref());
+                is_plain && own.iter().any(|uri| scope.uris.contains(uri))
             })
+        });
+        if is_named {
+            Coverage::Full
+        } else {
+            Coverage::None
+        }
+    }
+
+    /// Whether it identifies the key that signed it.
+    pub(super) const fn names_key(&self) -> bool {
+        self.series.key.is_some()
+    }
+
+    /// Whether it identifies another key than this issuer's as the one that signed it.
+    pub(super) fn names_other_key(&self, issuer: &Issuer<'_>) -> bool {
+        let key = self.series.key.as_deref();
+        let key = key.and_then(|key| der::only(key, der::SEQUENCE));
+        let id = key.and_then(|key| Elements(key).expect(KEY_ID));
+        id.zip(issuer.key_id())
+            .is_some_and(|(named, own)| named != own)
     }
 
     /// The signed bytes, the algorithm and the signature.
@@ -207,6 +247,13 @@ fn uris(point: Option<&DistributionPointName<'_>>) -> Vec<String> {
     names.iter().filter_map(uri).collect()
 }
 
+/// Whether the fields of an IssuingDistributionPoint (RFC 5280 section 5.2.5) are in order, each once.
+fn are_in_order(point: &[u8]) -> bool {
+    let mut fields = Elements(der::only(point, der::SEQUENCE).unwrap_or_default());
+    let numbers: Vec<_> = fields.by_ref().map(|field| field.tag & 0x1f).collect();
+    fields.is_done() && numbers.is_sorted_by(|one, next| one < next)
+}
+
 /// The content of an INTEGER without leading zeros, which encoders do not agree on.
 pub(super) fn integer(content: &[u8]) -> &[u8] {
     let zeros = content.iter().take_while(|b| **b == 0).count();
@@ -252,6 +299,13 @@ mod tests {
         issuer: &CertifiedIssuer<'static, KeyPair>,
         scope: Option<CrlScope>,
     ) -> RevocationList {
+        RevocationList::read(partial_der(issuer, scope), &"a.crl".into()).unwrap()
+    }
+
+    fn partial_der(
+        issuer: &CertifiedIssuer<'static, KeyPair>,
+        scope: Option<CrlScope>,
+    ) -> CertificateRevocationListDer<'static> {
         let uris = vec![HERE.to_owned()];
         let params = CertificateRevocationListParams {
             this_update: OffsetDateTime::now_utc(),
@@ -264,8 +318,22 @@ mod tests {
             revoked_certs: Vec::new(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let list = params.signed_by(issuer).unwrap();
-        RevocationList::read(list.der().clone(), &"a.crl".into()).unwrap()
+        params.signed_by(issuer).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_list_whose_restrictions_are_out_of_order_is_refused() {
+        let der = partial_der(&issuer(), Some(CrlScope::CaCertsOnly)).to_vec();
+        const ONLY_AUTHORITIES: &[u8] = &[0x82, 1, 0xff];
+        let mut windows = der.windows(ONLY_AUTHORITIES.len());
+        let place = windows.position(|bytes| bytes == ONLY_AUTHORITIES).unwrap();
+        // Distribution point, full name, URI: each has a tag and a length.
+        let begin = place - HERE.len() - 6;
+        let mut other = der.clone();
+        other[begin..place + 3].rotate_right(3);
+        assert!(BorrowedCertRevocationList::from_der(&other).is_ok());
+        let refusal = RevocationList::read(other.into(), &"a.crl".into());
+        assert!(refusal.unwrap_err().contains("2.5.29.28"));
     }
 
     #[test]
@@ -311,15 +379,16 @@ mod tests {
             let junk = CustomExtension::from_oid_content(&[2, 5, 29, 31], vec![0x30, 2, 5]);
             params.custom_extensions.push(junk);
         });
+        use Coverage::{Full, None as Nothing, Possible};
         for (what, scope, is_leaf, covered) in [
-            (&plain, None, true, true),
-            (&here, None, true, true),
-            (&elsewhere, None, true, false),
-            (&broken, None, true, false),
-            (&here, Some(CrlScope::UserCertsOnly), true, true),
-            (&here, Some(CrlScope::UserCertsOnly), false, false),
-            (&here, Some(CrlScope::CaCertsOnly), true, false),
-            (&plain, Some(CrlScope::CaCertsOnly), false, true),
+            (&plain, None, true, Possible),
+            (&here, None, true, Full),
+            (&elsewhere, None, true, Nothing),
+            (&broken, None, true, Nothing),
+            (&here, Some(CrlScope::UserCertsOnly), true, Full),
+            (&here, Some(CrlScope::UserCertsOnly), false, Nothing),
+            (&here, Some(CrlScope::CaCertsOnly), true, Nothing),
+            (&plain, Some(CrlScope::CaCertsOnly), false, Possible),
         ] {
             let list = partial(&issuer, scope);
             assert_eq!(list.covers(what, is_leaf), covered, "{scope:?} {is_leaf}");

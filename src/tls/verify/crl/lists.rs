@@ -25,14 +25,16 @@ const SIGNATURES: usize = 4096;
 
 impl RevocationLists {
     /// Keeps the newest list of each series that is in force at `now`, in seconds of unix time, and all
-    /// that are not in force yet. Returns the replaced ones, too.
+    /// that are not in force yet. Returns the replaced ones, too. Lists that do not identify their key
+    /// replace none: they may be of several CAs with one name.
     pub fn newest(mut lists: Vec<RevocationList>, now: i64) -> (Self, Vec<RevocationList>) {
         // A full list and one of a distribution point may cover the same certificate: the newest is used.
         lists.sort_by(|a, b| (b.newness(), &a.series).cmp(&(a.newness(), &b.series)));
         let mut series = HashSet::new();
-        let (lists, older) = lists
-            .into_iter()
-            .partition(|list| !list.is_in_force(now) || series.insert(list.series.clone()));
+        let (lists, older) = lists.into_iter().partition(|list| {
+            let is_replaceable = list.is_in_force(now) && list.names_key();
+            !is_replaceable || series.insert(list.series.clone())
+        });
         let signatures = Mutex::default();
         (Self { lists, signatures }, older)
     }

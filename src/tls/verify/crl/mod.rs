@@ -15,11 +15,11 @@ use webpki::{Cert, EndEntityCert, Error, UnsupportedSignatureAlgorithmContext};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use list::RevocationList;
-use list::integer;
+use list::{Coverage, integer};
 pub use lists::RevocationLists;
 
 use super::names::ComparableName;
-use crate::tls::der;
+use crate::tls::der::{self, Outline};
 
 /// How many seconds before its `nextUpdate` a list is reported as ending soon.
 pub const ENDS_SOON: i64 = 24 * 3600;
@@ -55,6 +55,26 @@ pub struct Revocation {
     pub expired: OnUnknown,
 }
 
+/// The issuer of a certificate that is checked.
+struct Issuer<'a> {
+    key: SubjectPublicKeyInfoDer<'a>,
+    /// `None` for a trust anchor, of which only name and key are known.
+    certificate: Option<CertificateDer<'a>>,
+}
+
+impl Issuer<'_> {
+    fn may_sign_lists(&self) -> bool {
+        self.certificate.as_ref().is_none_or(may_sign_lists)
+    }
+
+    /// Its subject key identifier.
+    fn key_id(&self) -> Option<&[u8]> {
+        const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
+        let outline = Outline::of(self.certificate.as_ref()?)?;
+        der::only(outline.extension(SUBJECT_KEY_ID)?, der::OCTET_STRING)
+    }
+}
+
 impl Revocation {
     /// When the next list expires or comes into force after `now`, in seconds of unix time: until then
     /// a check gives the same result.
@@ -87,12 +107,14 @@ impl Revocation {
             if n > 0 && self.depth == Depth::Leaf {
                 continue;
             }
-            let key = match issuer {
-                Some(issuer) => issuer.subject_public_key_info(),
-                None => der::sequence(&path.anchor().subject_public_key_info).into(),
+            let issuer = Issuer {
+                key: match issuer {
+                    Some(issuer) => issuer.subject_public_key_info(),
+                    None => der::sequence(&path.anchor().subject_public_key_info).into(),
+                },
+                certificate: issuer.map(|issuer| issuer.der()),
             };
-            let may_sign = || issuer.is_none_or(|issuer| may_sign_lists(&issuer.der()));
-            self.check_certificate(certificate, n == 0, &key, may_sign, now)?;
+            self.check_certificate(certificate, n == 0, &issuer, now)?;
         }
         Ok(())
     }
@@ -103,23 +125,30 @@ impl Revocation {
         certificate: &EndEntityCert<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let key = certificate.subject_public_key_info();
-        self.check_certificate(certificate, true, &key, || true, now)
+        let issuer = Issuer {
+            key: certificate.subject_public_key_info(),
+            certificate: None,
+        };
+        self.check_certificate(certificate, true, &issuer, now)
     }
 
-    /// Checks a certificate against the newest list in force that covers it.
+    /// Checks a certificate against the newest list in force that covers it, and against every newer one
+    /// that may cover it.
     fn check_certificate(
         &self,
         certificate: &Cert<'_>,
         is_leaf: bool,
-        issuer_key: &SubjectPublicKeyInfoDer<'_>,
-        issuer_may_sign: impl FnOnce() -> bool,
+        issuer: &Issuer<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let issuer = ComparableName::of(certificate.issuer());
-        let mut is_early = false;
+        let name = ComparableName::of(certificate.issuer());
+        let (mut is_early, mut is_checked) = (false, false);
         for (n, list) in self.lists.iter().enumerate() {
-            if list.series.issuer != issuer || !list.covers(&certificate.der(), is_leaf) {
+            if list.series.issuer != name {
+                continue;
+            }
+            let coverage = list.covers(&certificate.der(), is_leaf);
+            if coverage == Coverage::None {
                 continue;
             }
             if !list.is_in_force(seconds(now)) {
@@ -133,15 +162,22 @@ impl Revocation {
                 };
                 return Err(Error::UnsupportedCrlSignatureAlgorithmContext(context));
             }
-            if !self.lists.is_signed_by(n, list, issuer_key) {
+            if !self.lists.is_signed_by(n, list, &issuer.key) {
                 // A list of another CA with this name does not apply. A forged list is refused: it
                 // replaced older ones, which may revoke the certificate.
-                if self.lists.has_signer(n) {
+                if self.lists.has_signer(n) || list.names_other_key(issuer) {
                     continue;
                 }
                 return Err(Error::InvalidCrlSignatureForPublicKey);
             }
-            return self.check_in(list, certificate, issuer_may_sign, now);
+            self.check_in(list, certificate, issuer, now)?;
+            if coverage == Coverage::Full {
+                return Ok(());
+            }
+            is_checked = true;
+        }
+        if is_checked {
+            return Ok(());
         }
         let is_out_of_time = is_early && self.expired == OnUnknown::Deny;
         if self.unknown == OnUnknown::Allow && !is_out_of_time {
@@ -155,7 +191,7 @@ impl Revocation {
         &self,
         list: &RevocationList,
         certificate: &Cert<'_>,
-        issuer_may_sign: impl FnOnce() -> bool,
+        issuer: &Issuer<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
         if let (Some(next), OnUnknown::Deny) = (list.next_update, self.expired)
@@ -167,7 +203,7 @@ impl Revocation {
                 next_update: UnixTime::since_unix_epoch(next),
             });
         }
-        if !issuer_may_sign() {
+        if !issuer.may_sign_lists() {
             return Err(Error::IssuerNotCrlSigner);
         }
         if list.serials.contains(integer(certificate.serial())) {
