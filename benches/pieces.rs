@@ -1,7 +1,7 @@
 //! The pieces that every connection or every byte goes through, one at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
@@ -9,7 +9,10 @@ use reseal::hostname::{HostName, HostPattern};
 use reseal::observe::escape;
 use reseal::route::{Match, Query, RouteTable};
 use reseal::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
-use reseal::upstream::{Address, Ask, Balance, ConnectPolicy, OnGone, Origin, Origins, Roster};
+use reseal::upstream::{
+    Address, Balance, ConnectPolicy, OnGone, OriginDefinition, PickRequest, UpstreamDefinition,
+    Upstreams,
+};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -49,21 +52,21 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
 fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
     let origin = |n| {
         let address = Address::Ip(([10, 0, 0, n], 443).into());
-        Arc::new(Origin {
+        Arc::new(OriginDefinition {
             name: address.to_string().into(),
             address,
             server_name: None,
             weight: 1,
             backup: false,
-            connections: Some(1000),
+            max_connections: Some(1000),
         })
     };
-    let origins = Origins {
+    let definition = Arc::new(UpstreamDefinition {
         name: "bench".into(),
-        members: (0..count).map(origin).collect(),
+        origins: (0..count).map(origin).collect(),
         balance: Balance::LeastConnections,
         slow_start: None,
-        passive: None,
+        outlier: None,
         on_gone: OnGone::Keep,
         connect: ConnectPolicy {
             timeout: Duration::from_secs(1),
@@ -79,16 +82,15 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
             send_buffer: None,
             receive_buffer: None,
         },
-        group: OnceLock::new(),
-    };
+    });
     let control = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let (roster, _news) = Roster::new(control.handle().clone());
-    roster.apply([&origins].into_iter());
-    let group = origins.group.get().unwrap();
-    let ask = Ask::new(Some([192, 0, 2, 1].into()));
-    bencher.bench(|| group.pick(black_box(&ask)).unwrap());
+    let (upstreams, _events) = Upstreams::new(control.handle().clone());
+    upstreams.apply([&definition].into_iter());
+    let pool = upstreams.pool("bench").unwrap();
+    let request = PickRequest::new(Some([192, 0, 2, 1].into()));
+    bencher.bench(|| pool.pick(black_box(&request)).unwrap());
 }
 
 #[divan::bench]

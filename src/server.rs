@@ -35,7 +35,7 @@ use crate::phase::{Phase, PhaseRx};
 use crate::snapshot::{Live, Snapshot};
 use crate::tls;
 use crate::tls::sessions::Sessions;
-use crate::upstream::Roster;
+use crate::upstream::Upstreams;
 use crate::worker::{Worker, Workers};
 
 /// Threads beside the control loop: they read the files of reloads and look through all connections.
@@ -159,8 +159,12 @@ impl Server {
             .block_on(async { Signals::listen() })
             .map_err(system)?;
         let (phase, phases) = watched::channel(Phase::Run);
-        let (roster, origin_events) = Roster::new(control.handle().clone());
-        let origins = Origins::new(roster, Checks::new(control.handle().clone()));
+        let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
+        let upstreams = Arc::new(upstreams);
+        let origins = Origins::new(
+            Arc::clone(&upstreams),
+            Checks::new(control.handle().clone()),
+        );
         origins.apply(&self.live.load());
         let context = Arc::new(WorkerContext {
             access_log: self.access_log.clone(),
@@ -168,6 +172,8 @@ impl Server {
             phases: phases.clone(),
             table: Arc::default(),
             pending: self.pending.shard(0),
+            live: Arc::clone(&self.live),
+            upstreams: Arc::clone(&upstreams),
             handshakes: self.handshakes.clone(),
             large_hellos: Gate::new(WorkerContext::LARGE_HELLOS),
             listeners: Arc::default(),

@@ -161,7 +161,7 @@ fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
         let subject = pair.chain.first().map(|leaf| escape::text(&leaf.subject));
         Some([
             stem(pair.source.as_ref()),
-            upstream.origins.name.to_string(),
+            upstream.definition.name.to_string(),
             subject.unwrap_or_default(),
             unix_timestamp(pair.not_after),
         ])

@@ -353,9 +353,9 @@ impl Explanation {
     }
 
     fn upstream(&mut self, spec: &Spec, route: &Route) {
-        let origins = &route.upstream.origins;
+        let origins = &route.upstream.definition;
         self.line("upstream", &origins.name);
-        for origin in &origins.members {
+        for origin in &origins.origins {
             let verified = match &origin.server_name {
                 Some(name) => format!(", verified as {}", name.to_str()),
                 None => String::new(),

@@ -2,7 +2,6 @@
 //! mode says so, sealed, until one stands or a failure is final.
 
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,30 +9,37 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::proxy_header::HeaderFacts;
 use super::record::Recorder;
 use crate::outcome::{Failure, Fault, Reason, Stage};
+use crate::snapshot::{Live, Upstream};
 use crate::tls::connector::{
     HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
 };
 use crate::tls::info::TlsFacts;
 use crate::transport::Transport;
 use crate::upstream::{
-    self, Address, Ask, Group, Held, Origin, Origins, OwnListeners, Picked, Unpicked,
+    self, Address, OriginDefinition, OwnListeners, Pick, PickError, PickRequest, Pool, Slot,
+    Upstreams, Waiting,
 };
 
 /// How long one address has before another one of the same name is tried beside it (RFC 8305).
 const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// What is to be reached, and how.
+/// What is to be reached, and how. Until it is connected, a connection uses the upstream of its route as
+/// it is configured today: pool, TLS policy and PROXY header together.
 pub(super) struct Dial<'a> {
-    pub(super) origins: &'a Origins,
+    /// The upstream as it was when the client was accepted, and the generation of that snapshot.
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) generation: u64,
+    pub(super) live: &'a Live,
+    pub(super) upstreams: &'a Upstreams,
     /// Where this process listens.
     pub(super) listeners: &'a OwnListeners,
-    /// The PROXY header that comes before all else, if one is sent.
-    pub(super) header: Option<&'a [u8]>,
-    pub(super) tls: Option<&'a TlsConnector>,
-    /// The client's address, if it has one.
-    pub(super) source: Option<IpAddr>,
+    /// Whether the route's mode wants TLS to the origin.
+    pub(super) is_tls: bool,
+    /// What a PROXY header says of the connection.
+    pub(super) facts: HeaderFacts<'a>,
     pub(super) client_sni: Option<ServerName<'static>>,
     pub(super) client_alpn: Option<Vec<u8>>,
     /// When all of it must be done.
@@ -42,23 +48,19 @@ pub(super) struct Dial<'a> {
 
 /// Dials one origin after the other. A refusal, an unreachable address, a timeout, or an end or reset
 /// in the handshake is followed by the next attempt, while attempts and the deadline last; an alert,
-/// and a failure of trust or name, is final. Each failure that is the origin's fault is told of it. No
-/// byte of the client has been sent yet.
+/// and a failure of trust or name, is final. Each failure that is the origin's fault counts against it.
+/// No byte of the client has been sent yet.
 pub(super) async fn dial(
-    dial: Dial<'_>,
+    mut dial: Dial<'_>,
     record: &mut Recorder<'_>,
-) -> Result<(Transport, Held), Failure> {
-    // A connection is born with a configuration only after its origins were taken in.
-    let Some(group) = dial.origins.group.get() else {
-        return Err(Reason::NoOrigin.into());
-    };
-    let mut ask = Ask::new(dial.source);
+) -> Result<(Transport, Slot, Arc<Upstream>), Failure> {
+    let mut request = PickRequest::new(dial.facts.source.map(|address| address.ip()));
     let mut last: Option<(Stage, u64, Failure)> = None;
-    for _ in 0..dial.origins.connect.attempts {
-        let mut picked = match dial.pick(group, &ask, record).await {
+    for _ in 0..dial.upstream.definition.connect.attempts {
+        let (pool, mut pick) = match dial.pick(&request, record).await {
             Ok(picked) => picked,
             Err((stage, failure)) => {
-                // What became of the origins that there were says more.
+                // The failure of an origin that was there says more.
                 let last = last.map(|(stage, _, failure)| (stage, failure));
                 let (stage, failure) = last.unwrap_or((stage, failure));
                 record.enter(stage);
@@ -67,25 +69,24 @@ pub(super) async fn dial(
         };
         if let Some((stage, id, failure)) = &last
             && failure.reason == Reason::LocalPortsExhausted
-            && picked.held.state().id() == *id
+            && pick.slot.origin_id() == *id
         {
             // Towards the same address, a moment does not give one back.
             record.enter(*stage);
             break;
         }
-        match dial.attempt(group, &mut ask, &mut picked, record).await {
+        match dial.attempt(&pool, &mut request, &mut pick, record).await {
             Ok(transport) => {
-                group.succeeded(&picked.held, dial.asked_name());
-                return Ok((transport, picked.held));
+                pick.slot.succeeded(dial.asked_name());
+                return Ok((transport, pick.slot, dial.upstream));
             }
             Err(refusal) => {
-                dial.note_failure(group, &picked, &refusal, record.stage());
+                dial.note_failure(&pick, &refusal, record.stage());
                 if !refusal.may_retry || Instant::now() >= dial.deadline {
                     return Err(refusal.failure);
                 }
-                let state = picked.held.state();
-                last = Some((record.stage(), state.id(), refusal.failure));
-                ask.tried(state);
+                request.tried(&pick.slot);
+                last = Some((record.stage(), pick.slot.origin_id(), refusal.failure));
             }
         }
     }
@@ -96,50 +97,94 @@ pub(super) async fn dial(
 }
 
 impl Dial<'_> {
-    /// The origin of the next attempt, at once unless a name has no answer yet, or all are full.
+    /// The origin of the next attempt, at once unless a name has no answer yet, or all are full; and
+    /// the upstream of today, of which it is.
     async fn pick(
-        &self,
-        group: &Arc<Group>,
-        ask: &Ask,
+        &mut self,
+        request: &PickRequest,
         record: &mut Recorder<'_>,
-    ) -> Result<Picked, (Stage, Failure)> {
-        let mut picked = group.pick(ask);
-        if picked.as_ref().is_err_and(|u| *u == Unpicked::Unresolved) {
-            record.enter(Stage::Resolve);
-            picked = timeout_at(self.deadline, group.resolved(ask))
-                .await
-                .unwrap_or(Err(Unpicked::Unresolved));
+    ) -> Result<(Arc<Pool>, Pick), (Stage, Failure)> {
+        loop {
+            let name = Arc::clone(&self.upstream.definition.name);
+            let Some(pool) = self.upstreams.pool(&name) else {
+                let failure = Failure::new(Reason::NoOrigin);
+                let failure = failure.detail("the upstream left the configuration");
+                return Err((Stage::Connect, failure));
+            };
+            let mut waits = None;
+            let acquiring = pool.acquire(request, |wait| {
+                waits = Some(wait);
+                record.enter(match wait {
+                    Waiting::Resolver => Stage::Resolve,
+                    Waiting::Slot => Stage::Queue,
+                });
+            });
+            let acquired = timeout_at(self.deadline, acquiring).await;
+            let pick = acquired.unwrap_or(Err(match waits {
+                Some(Waiting::Slot) => PickError::QueueTimeout,
+                Some(Waiting::Resolver) | None => PickError::Unresolved,
+            }));
+            let pick = pick.map_err(explain)?;
+            if self.is_of_today(&pick) {
+                return Ok((pool, pick));
+            }
+            // A reload changed the pool and is about to swap the snapshot: an origin of the new one must
+            // not meet the TLS policy of the old one.
+            drop(pick);
+            tokio::task::yield_now().await;
         }
-        if picked.as_ref().is_err_and(|u| *u == Unpicked::Full) {
-            record.enter(Stage::Queue);
-            picked = timeout_at(self.deadline, group.queue(ask.clone()))
-                .await
-                .unwrap_or(Err(Unpicked::QueueTimeout));
+    }
+
+    /// Takes over the upstream of today, and says whether `pick` is of the same definition.
+    fn is_of_today(&mut self, pick: &Pick) -> bool {
+        let snapshot = self.live.load();
+        if snapshot.generation != self.generation {
+            self.generation = snapshot.generation;
+            if let Some(today) = snapshot.upstream(&self.upstream.definition.name) {
+                self.upstream = Arc::clone(today);
+            }
         }
-        picked.map_err(explain)
+        Arc::ptr_eq(&self.upstream.definition, &pick.upstream)
+    }
+
+    /// TLS to the origin, where the mode wants it. An upstream that was changed to plain meanwhile is
+    /// refused: nothing goes over it in the clear.
+    fn tls(&self) -> Result<Option<&TlsConnector>, OriginRefusal> {
+        match (&self.upstream.tls, self.is_tls) {
+            (Some(tls), true) => Ok(Some(tls)),
+            (_, false) => Ok(None),
+            (None, true) => Err(OriginRefusal {
+                failure: Failure::new(Reason::NoOrigin)
+                    .detail("the upstream speaks no TLS any more"),
+                may_retry: false,
+            }),
+        }
     }
 
     /// One attempt. The origin that it ends with may be at another address than it began with.
     async fn attempt(
         &self,
-        group: &Arc<Group>,
-        ask: &mut Ask,
-        picked: &mut Picked,
+        pool: &Arc<Pool>,
+        request: &mut PickRequest,
+        picked: &mut Pick,
         record: &mut Recorder<'_>,
     ) -> Result<Transport, OriginRefusal> {
         record.enter(Stage::Connect);
+        // What cannot be spoken to an origin is found out before it is dialled.
+        let (tls, header) = (self.tls()?, self.header()?);
         record.origin(&picked.origin, Some(&picked.address));
         if picked.again {
             self.pause(upstream::RETRY_PAUSE).await;
         }
         let deadline = self
             .deadline
-            .min(Instant::now() + self.origins.connect.timeout);
-        let connected = self.happy_eyeballs(group, ask, picked, deadline).await;
+            .min(Instant::now() + self.upstream.definition.connect.timeout);
+        let connected = self.happy_eyeballs(pool, request, picked, deadline).await;
         record.origin(&picked.origin, Some(&picked.address));
         let mut transport = connected?;
-        self.greet(&mut transport, picked, deadline, record).await?;
-        let Some(tls) = self.tls else {
+        let header = header.as_deref();
+        greet(&mut transport, header, picked, deadline, record).await?;
+        let Some(tls) = tls else {
             return Ok(transport);
         };
         record.enter(Stage::OriginTls);
@@ -155,7 +200,7 @@ impl Dial<'_> {
             Err(Unsealed { refusal: first, .. }) => {
                 drop(transport);
                 transport = self
-                    .seal_in_full(tls, picked, record, &first.failure)
+                    .handshake_in_full(tls, header, picked, record, &first.failure)
                     .await?;
             }
         }
@@ -168,22 +213,23 @@ impl Dial<'_> {
     /// Connects once more and does a full handshake, within the same attempt: an origin may be well and
     /// answer every session that it is offered with an alert, as servers on OpenSSL do that ask for
     /// certificates and set no session id context.
-    async fn seal_in_full(
+    async fn handshake_in_full(
         &self,
         tls: &TlsConnector,
-        picked: &Picked,
+        header: Option<&[u8]>,
+        picked: &Pick,
         record: &mut Recorder<'_>,
         first: &Failure,
     ) -> Result<Transport, OriginRefusal> {
         let deadline = self
             .deadline
-            .min(Instant::now() + self.origins.connect.timeout);
+            .min(Instant::now() + self.upstream.definition.connect.timeout);
         let sealed = async {
             record.enter(Stage::Connect);
             let mut transport = self
                 .connect(&picked.origin, &picked.address, deadline)
                 .await?;
-            self.greet(&mut transport, picked, deadline, record).await?;
+            greet(&mut transport, header, picked, deadline, record).await?;
             record.enter(Stage::OriginTls);
             let sealed = self.handshake(tls, picked, &mut transport, deadline, Offer::Nothing);
             sealed.await.map_err(|unsealed| unsealed.refusal)?;
@@ -194,28 +240,23 @@ impl Dial<'_> {
             .map_err(|refusal| after_resumption(refusal, first))
     }
 
-    /// Notes where a connection comes from, and sends the PROXY header if there is one.
-    async fn greet(
-        &self,
-        transport: &mut Transport,
-        picked: &Picked,
-        deadline: Instant,
-        record: &mut Recorder<'_>,
-    ) -> Result<(), OriginRefusal> {
-        record.origin_local(&transport.socket);
-        match self.header {
-            Some(header) => send_proxy_header(transport, header, &picked.address, deadline).await,
-            None => Ok(()),
-        }
+    /// The PROXY header, where origins are sent one.
+    fn header(&self) -> Result<Option<Vec<u8>>, OriginRefusal> {
+        let header = self.upstream.send_proxy_protocol;
+        let header = header.map(|version| self.facts.header(version));
+        header.transpose().map_err(|failure| OriginRefusal {
+            failure,
+            may_retry: false,
+        })
     }
 
     /// Connects to `picked`, and when that takes long and its name has another address, to that one as
     /// well: whichever is connected first (RFC 8305), and it is in `picked` then.
     async fn happy_eyeballs(
         &self,
-        group: &Arc<Group>,
-        ask: &mut Ask,
-        picked: &mut Picked,
+        pool: &Arc<Pool>,
+        request: &mut PickRequest,
+        picked: &mut Pick,
         deadline: Instant,
     ) -> Result<Transport, OriginRefusal> {
         let (origin, address) = (Arc::clone(&picked.origin), picked.address.clone());
@@ -223,7 +264,7 @@ impl Dial<'_> {
         if let Ok(connected) = timeout(CONNECTION_ATTEMPT_DELAY, &mut first).await {
             return connected;
         }
-        let Some(mut other) = group.sibling(ask, picked) else {
+        let Some(mut other) = pool.alternate_address(request, picked) else {
             return first.await;
         };
         let address = other.address.clone();
@@ -238,15 +279,16 @@ impl Dial<'_> {
         let Err(refusal) = connected else {
             return connected;
         };
-        self.note_failure(group, picked, &refusal, Stage::Connect);
-        ask.tried(picked.held.state());
+        self.note_failure(picked, &refusal, Stage::Connect);
+        request.tried(&picked.slot);
         std::mem::swap(picked, &mut other);
         if is_first { second.await } else { first.await }
     }
 
     /// The name that origins are asked for, where it is the client's.
     fn asked_name(&self) -> Option<&ServerName<'static>> {
-        let by_name = self.tls.is_some_and(TlsConnector::sends_client_name);
+        let tls = self.upstream.tls.as_ref().filter(|_| self.is_tls);
+        let by_name = tls.is_some_and(TlsConnector::sends_client_name);
         self.client_sni.as_ref().filter(|_| by_name)
     }
 
@@ -254,13 +296,12 @@ impl Dial<'_> {
     /// about: nobody may have origins ejected by what they ask for.
     /// What an origin does once it was asked for a name of the client's may be its answer to that
     /// name: an alert, and for a name that it has never served an end, a reset or silence as well.
-    fn note_failure(&self, group: &Group, picked: &Picked, refusal: &OriginRefusal, stage: Stage) {
+    fn note_failure(&self, picked: &Pick, refusal: &OriginRefusal, stage: Stage) {
         let reason = refusal.failure.reason;
         let asked = self.asked_name().filter(|_| stage == Stage::OriginTls);
-        let by_client =
-            asked.is_some_and(|name| !refusal.may_retry || !picked.held.state().serves(name));
+        let by_client = asked.is_some_and(|name| !refusal.may_retry || !picked.slot.serves(name));
         if reason.fault() == Some(Fault::Origin) && reason != Reason::OriginAlpn && !by_client {
-            group.failed(&picked.origin, &picked.held);
+            picked.slot.failed();
         }
     }
 
@@ -271,7 +312,7 @@ impl Dial<'_> {
 
     async fn connect(
         &self,
-        origin: &Origin,
+        origin: &OriginDefinition,
         address: &Address,
         deadline: Instant,
     ) -> Result<Transport, OriginRefusal> {
@@ -281,8 +322,9 @@ impl Dial<'_> {
                 failure.detail(format!("this process listens at {address}")),
             ));
         }
-        let connect = &self.origins.connect;
-        let connecting = upstream::connect(address, &self.origins.tcp, &connect.sources);
+        let connect = &self.upstream.definition.connect;
+        let connecting =
+            upstream::connect(address, &self.upstream.definition.tcp, &connect.sources);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(socket)) => Ok(Transport::plain(socket)),
             Ok(Err(error)) => {
@@ -303,7 +345,7 @@ impl Dial<'_> {
     async fn handshake(
         &self,
         tls: &TlsConnector,
-        picked: &Picked,
+        picked: &Pick,
         transport: &mut Transport,
         deadline: Instant,
         offer: Offer,
@@ -324,7 +366,7 @@ impl Dial<'_> {
             return Err(give_up(Reason::OriginTlsName.into()));
         };
         let about = HandshakeParams {
-            origin: picked.held.state().id(),
+            origin: picked.slot.origin_id(),
             name,
             client_sni: self.client_sni.clone(),
             client_alpn: self.client_alpn.clone(),
@@ -345,6 +387,21 @@ struct Unsealed {
     offered: bool,
 }
 
+/// Records where a connection comes from, and sends the PROXY header if there is one.
+async fn greet(
+    transport: &mut Transport,
+    header: Option<&[u8]>,
+    picked: &Pick,
+    deadline: Instant,
+    record: &mut Recorder<'_>,
+) -> Result<(), OriginRefusal> {
+    record.origin_local(&transport.socket);
+    match header {
+        Some(header) => send_proxy_header(transport, header, &picked.address, deadline).await,
+        None => Ok(()),
+    }
+}
+
 /// Sends the PROXY header. An origin that does not take it is like one that is not there.
 async fn send_proxy_header(
     transport: &mut Transport,
@@ -358,19 +415,19 @@ async fn send_proxy_header(
 }
 
 /// The stage and the reason under which a connection without an origin ends.
-fn explain(unpicked: Unpicked) -> (Stage, Failure) {
-    match unpicked {
-        Unpicked::NoOrigin => (Stage::Connect, Reason::NoOrigin.into()),
-        Unpicked::Full | Unpicked::QueueTimeout => (Stage::Queue, Reason::QueueTimeout.into()),
-        Unpicked::QueueFull => (Stage::Queue, Reason::QueueFull.into()),
-        Unpicked::Unresolved => {
+fn explain(error: PickError) -> (Stage, Failure) {
+    match error {
+        PickError::NoOrigin => (Stage::Connect, Reason::NoOrigin.into()),
+        PickError::Full | PickError::QueueTimeout => (Stage::Queue, Reason::QueueTimeout.into()),
+        PickError::QueueFull => (Stage::Queue, Reason::QueueFull.into()),
+        PickError::Unresolved => {
             let failure = Failure::new(Reason::OriginResolve);
             (
                 Stage::Resolve,
                 failure.detail("the resolver has not answered yet"),
             )
         }
-        Unpicked::Unresolvable(why) => {
+        PickError::Unresolvable(why) => {
             let failure = Failure::new(Reason::OriginResolve);
             (Stage::Resolve, failure.detail(&*why))
         }

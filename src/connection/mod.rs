@@ -32,15 +32,15 @@ use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::phase::{self, PhaseRx};
-use crate::relay::{Limits, Loss, Relay, RelayEnd, Side};
+use crate::relay::{Limits, Loss, OnTruncation, Relay, RelayEnd, Side};
 use crate::route::Query;
-use crate::snapshot::{Endpoint, Mode, Protocol, Route};
+use crate::snapshot::{Endpoint, Live, Mode, Protocol, Route, Upstream};
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::tls::{classify, words};
 use crate::transport::{Socket, Transport};
-use crate::upstream::{Held, OwnListeners};
+use crate::upstream::{OwnListeners, Slot, Upstreams};
 
 /// State that all connections of a worker share.
 #[derive(Clone, Debug)]
@@ -55,6 +55,10 @@ pub struct WorkerContext {
     pub table: Arc<ConnTable<ConnInfo>>,
     /// The list of connections that are still pending.
     pub pending: PendingShard,
+    /// The snapshot of today.
+    pub live: Arc<Live>,
+    /// The pools of origins.
+    pub upstreams: Arc<Upstreams>,
     /// The permits for handshakes with clients.
     pub handshakes: Gate,
     /// The permits for large ClientHellos.
@@ -122,6 +126,7 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         endpoint: &endpoint,
         source,
         dialled: None,
+        generation,
         at,
     };
     let established = tokio::select! {
@@ -131,13 +136,18 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         established = Box::pin(establishing.establish(&mut client)) => established,
     };
     match established {
-        Ok((route, origin, _slot)) => {
+        Ok(Established {
+            route,
+            origin,
+            slot: _slot,
+            on_truncation,
+        }) => {
             // This is the only place that opens the record.
             let Some(entry) = establishing.opened(&client, &route, &context.table, generation)
             else {
                 return;
             };
-            let relay = establishing.relay(client, origin, &route);
+            let relay = establishing.relay(client, origin, &route, on_truncation);
             // The relay has copied the limits and needs no more of the route.
             drop(route);
             let (end, teardown) = relay.run(&entry.handle).await;
@@ -183,6 +193,16 @@ struct Admitted {
     notes: HandshakeNotes,
 }
 
+/// A client and an origin, to be relayed.
+struct Established {
+    route: Arc<Route>,
+    origin: Transport,
+    /// Kept for as long as the connection lasts.
+    slot: Slot,
+    /// What the client sees of an origin that ends without close_notify.
+    on_truncation: OnTruncation,
+}
+
 struct Establish<'a> {
     _permit: Permit,
     context: &'a WorkerContext,
@@ -192,15 +212,14 @@ struct Establish<'a> {
     source: Option<SocketAddr>,
     /// The address that the client dialled, if a PROXY header says so.
     dialled: Option<SocketAddr>,
+    /// The generation of the snapshot that the endpoint is of.
+    generation: u64,
     at: Instant,
 }
 
 impl Establish<'_> {
     /// Runs the stages before the relay in order. Every wait has an absolute deadline.
-    async fn establish(
-        &mut self,
-        client: &mut Transport,
-    ) -> Result<(Arc<Route>, Transport, Held), Failure> {
+    async fn establish(&mut self, client: &mut Transport) -> Result<Established, Failure> {
         let pending = self.context.pending.enter(self.at);
         let admitted = tokio::select! {
             biased;
@@ -216,11 +235,15 @@ impl Establish<'_> {
             offered,
             notes,
         } = admitted?;
-        let header = self.header_out(&route, name.as_ref(), client, &offered, &notes)?;
-        let (origin, slot) = self
-            .origin(&route, name.as_ref(), client, header.as_deref())
+        let (transport, slot, upstream) = self
+            .origin(&route, name.as_ref(), client, &offered, &notes)
             .await?;
-        Ok((route, origin, slot))
+        Ok(Established {
+            on_truncation: upstream.on_truncation,
+            route,
+            origin: transport,
+            slot,
+        })
     }
 
     /// Runs the stages of the client, up to the end of its handshake.
@@ -373,53 +396,32 @@ impl Establish<'_> {
         done.map(|()| notes)
     }
 
-    /// The PROXY header for the route's origins, if they get one.
-    fn header_out(
+    /// A connection to an origin, over TLS where the mode says so, with its slot and its upstream.
+    async fn origin(
         &mut self,
         route: &Route,
         name: Option<&HostName>,
         client: &Transport,
         offered: &[Vec<u8>],
         notes: &HandshakeNotes,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(send_header) = route.upstream.send_proxy_protocol else {
-            return Ok(None);
-        };
-        let facts = HeaderFacts {
-            client,
-            source: self.source,
-            dialled: self.dialled,
-            name,
-            offered,
-            notes,
-            id: &self.record.id(),
-        };
-        let header = facts.header(send_header);
-        // The failure belongs to the stage that would have sent the header.
-        header.map(Some).map_err(|failure| {
-            self.record.enter(Stage::Connect);
-            failure.close_with(CloseWith::Reset)
-        })
-    }
-
-    /// A connection to an origin, with TLS if the mode has it, and the slot at the origin.
-    async fn origin(
-        &mut self,
-        route: &Route,
-        name: Option<&HostName>,
-        client: &Transport,
-        header: Option<&[u8]>,
-    ) -> Result<(Transport, Held), Failure> {
-        let tls = match route.mode {
-            Mode::Reencrypt(_) | Mode::Originate => route.upstream.tls.as_ref(),
-            Mode::Passthrough | Mode::Terminate(_) | Mode::Forward => None,
-        };
+    ) -> Result<(Transport, Slot, Arc<Upstream>), Failure> {
+        let id = self.record.id();
         let dial = dial::Dial {
-            origins: &route.upstream.origins,
+            upstream: Arc::clone(&route.upstream),
+            generation: self.generation,
+            live: &self.context.live,
+            upstreams: &self.context.upstreams,
             listeners: &self.context.listeners,
-            header,
-            tls,
-            source: self.source.map(|address| address.ip()),
+            is_tls: matches!(route.mode, Mode::Reencrypt(_) | Mode::Originate),
+            facts: HeaderFacts {
+                client,
+                source: self.source,
+                dialled: self.dialled,
+                name,
+                offered,
+                notes,
+                id: &id,
+            },
             client_sni: name
                 .filter(|_| route.named)
                 .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
@@ -461,13 +463,19 @@ impl Establish<'_> {
         self.record.opened(table, identity, generation)
     }
 
-    fn relay(&self, client: Transport, origin: Transport, route: &Route) -> Box<Relay> {
+    fn relay(
+        &self,
+        client: Transport,
+        origin: Transport,
+        route: &Route,
+        on_truncation: OnTruncation,
+    ) -> Box<Relay> {
         let limits = Limits {
             idle: route.idle,
             half_close: route.half_close,
             lifetime: route.lifetime.and_then(|limit| self.at.checked_add(limit)),
             client_truncation: route.on_truncation,
-            origin_truncation: route.upstream.on_truncation,
+            origin_truncation: on_truncation,
         };
         Box::new(Relay::new(client, origin, limits))
     }

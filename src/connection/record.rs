@@ -17,7 +17,7 @@ use crate::snapshot::{Endpoint, Route};
 use crate::tls::classify;
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::transport::Socket;
-use crate::upstream::{Address, Origin};
+use crate::upstream::{Address, OriginDefinition};
 
 /// The information kept on an established connection.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl<'a> Recorder<'a> {
         if let Some(record) = self.draft() {
             record.route = Some(Arc::clone(&route.name));
             record.mode = Some(route.mode.word());
-            record.upstream = Some(Arc::clone(&route.upstream.origins.name));
+            record.upstream = Some(Arc::clone(&route.upstream.definition.name));
         }
     }
 
@@ -192,7 +192,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records the origin of an attempt, and its address once the name is resolved.
-    pub(super) fn origin(&mut self, origin: &Origin, address: Option<&Address>) {
+    pub(super) fn origin(&mut self, origin: &OriginDefinition, address: Option<&Address>) {
         if let Some(record) = self.draft() {
             record.origin = Some(Arc::clone(&origin.name));
             record.origin_address = match address {

@@ -40,7 +40,7 @@ pub(crate) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
     snapshot.upstreams.iter().filter_map(|upstream| {
         let pair = upstream.certificate()?;
         Some(Presented {
-            owner: &upstream.origins.name,
+            owner: &upstream.definition.name,
             name: stem(pair.source.as_ref()),
             names: pair.names.iter().map(ToString::to_string).collect(),
             pair,

@@ -20,7 +20,9 @@ use crate::observe::metrics::OriginGauge;
 use crate::outcome::Reason;
 use crate::relay::Command;
 use crate::snapshot::Snapshot;
-use crate::upstream::{Address, Change, Order, OriginEvent, OriginStatus, Roster, Verdict, Why};
+use crate::upstream::{
+    Address, AdminState, Change, EvictionReason, OriginEvent, OriginStatus, Upstreams, Verdict,
+};
 
 /// Where the origin_events of origins come from.
 pub(crate) type OriginEvents = mpsc::UnboundedReceiver<OriginEvent>;
@@ -31,59 +33,59 @@ const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=256;
 /// The origins of the process.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    roster: Roster,
+    upstreams: Arc<Upstreams>,
     checks: Checks,
 }
 
 impl Origins {
-    pub(crate) const fn new(roster: Roster, checks: Checks) -> Self {
-        Self { roster, checks }
+    pub(crate) const fn new(upstreams: Arc<Upstreams>, checks: Checks) -> Self {
+        Self { upstreams, checks }
     }
 
     /// Takes in the origins of a snapshot and has them checked. It cannot fail, and must be done before
     /// connections get the snapshot.
     pub(crate) fn apply(&self, snapshot: &Snapshot) {
         let upstreams = snapshot.upstreams.iter();
-        self.roster
-            .apply(upstreams.map(|upstream| &upstream.origins));
-        self.checks
-            .apply(snapshot.upstreams.iter().filter_map(|upstream| {
-                let group = upstream.origins.group.get()?;
-                Some((group, upstream.health.as_ref()))
-            }));
+        self.upstreams
+            .apply(upstreams.map(|upstream| &upstream.definition));
+        let checked = snapshot.upstreams.iter().filter_map(|upstream| {
+            let pool = self.upstreams.pool(&upstream.definition.name)?;
+            Some((pool, upstream.health.clone()))
+        });
+        self.checks.apply(checked);
     }
 }
 
 /// The origins whose connections do not stay, by upstream, and by address or else by name.
 #[derive(Default)]
-struct Evictions(HashMap<Whose, Why>);
+struct Evictions(HashMap<EvictionKey, EvictionReason>);
 
-type Whose = (Arc<str>, Option<Place>, Option<Arc<str>>);
+type EvictionKey = (Arc<str>, Option<Place>, Option<Arc<str>>);
 
 impl Evictions {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot, upstreams: &Upstreams) -> Self {
         let mut evictions = HashMap::new();
         for upstream in &snapshot.upstreams {
             let closes = upstream.health.as_ref().is_some_and(|health| health.close);
-            let group = upstream.origins.group.get();
-            for parting in group.map(|group| group.partings()).unwrap_or_default() {
-                if parting.why == Why::Down && !closes {
+            let pool = upstreams.pool(&upstream.definition.name);
+            for eviction in pool.map(|pool| pool.evictions()).unwrap_or_default() {
+                if eviction.reason == EvictionReason::Down && !closes {
                     continue;
                 }
-                let (address, name) = match parting.address {
+                let (address, name) = match eviction.address {
                     Address::Ip(address) => (Some(address.into()), None),
                     Address::Host(..) | Address::Srv(_) | Address::Unix(_) => {
-                        (None, parting.origin)
+                        (None, eviction.origin)
                     }
                 };
-                let upstream = Arc::clone(&upstream.origins.name);
-                evictions.insert((upstream, address, name), parting.why);
+                let upstream = Arc::clone(&upstream.definition.name);
+                evictions.insert((upstream, address, name), eviction.reason);
             }
         }
         Self(evictions)
     }
 
-    fn about(&self, record: &AccessRecord) -> Option<Why> {
+    fn about(&self, record: &AccessRecord) -> Option<EvictionReason> {
         let address = record.origin_address.clone();
         let name = record.origin.clone().filter(|_| address.is_none());
         let key = (record.upstream.clone()?, address, name);
@@ -106,7 +108,7 @@ impl Control {
     /// established.
     pub(crate) fn evict(&self) {
         let snapshot = self.live.load();
-        let evictions = Evictions::of(&snapshot);
+        let evictions = Evictions::of(&snapshot, &self.origins.upstreams);
         if evictions.0.is_empty() {
             return;
         }
@@ -117,13 +119,13 @@ impl Control {
                 return;
             }
             let reason = match evictions.about(&connection.info.record) {
-                Some(Why::Down) => Reason::OriginDown,
-                Some(Why::Disabled) => Reason::Killed,
-                Some(Why::Gone) if order.is_none() => {
+                Some(EvictionReason::Down) => Reason::OriginDown,
+                Some(EvictionReason::Disabled) => Reason::Killed,
+                Some(EvictionReason::Gone) if order.is_none() => {
                     draining.push(Arc::clone(connection));
                     return;
                 }
-                Some(Why::Gone) | None => return,
+                Some(EvictionReason::Gone) | None => return,
             };
             connection.handle.send(Command::End {
                 reason,
@@ -138,8 +140,8 @@ impl Control {
         let snapshot = self.live.load();
         let mut gauges = BTreeMap::new();
         for upstream in &snapshot.upstreams {
-            let upstream = &upstream.origins;
-            for origin in &upstream.members {
+            let upstream = &upstream.definition;
+            for origin in &upstream.origins {
                 let gauge = OriginGauge {
                     upstream: Arc::clone(&upstream.name),
                     origin: Arc::clone(&origin.name),
@@ -149,11 +151,11 @@ impl Control {
                 gauges.insert((&*upstream.name, &*origin.name), gauge);
             }
         }
-        let list = self.origins.roster.list();
+        let list = self.origins.upstreams.status();
         let is_up = |status: &&OriginStatus| state(status) == "up";
         let well: HashSet<_> = list.iter().filter(is_up).map(|s| &s.upstream).collect();
         for status in &list {
-            let Some(gauge) = gauges.get_mut(&(&*status.upstream, &*status.origin)) else {
+            let Some(gauge) = gauges.get_mut(&(&*status.upstream, &*status.definition.name)) else {
                 continue;
             };
             // Who is ejected is better than nobody.
@@ -163,14 +165,14 @@ impl Control {
                 _ => false,
             };
             gauge.usable += usize::from(usable);
-            gauge.connections += status.live;
+            gauge.connections += status.connections;
         }
         self.metrics.set_origins(gauges.into_values().collect());
     }
 
     /// How the origins are.
     pub(crate) fn list_origins(&self) -> Value {
-        let origins = self.origins.roster.list();
+        let origins = self.origins.upstreams.status();
         json!({ "origins": origins.iter().map(describe).collect::<Vec<_>>() })
     }
 
@@ -181,23 +183,24 @@ impl Control {
         origin: &str,
         action: OriginAction,
     ) -> Answer {
-        let roster = &self.origins.roster;
+        let Some(pool) = self.origins.upstreams.pool(upstream) else {
+            return Err(no_origin(upstream, origin));
+        };
         let count = match action {
-            OriginAction::Drain => roster.order(upstream, origin, Order::Drain),
-            OriginAction::Disable => roster.order(upstream, origin, Order::Disable),
+            OriginAction::Drain => pool.set_admin_state(origin, AdminState::Draining),
+            OriginAction::Disable => pool.set_admin_state(origin, AdminState::Disabled),
             OriginAction::Enable => {
-                roster.set_weight(upstream, origin, None);
-                roster.order(upstream, origin, Order::Enable)
+                pool.set_weight(origin, None);
+                pool.set_admin_state(origin, AdminState::Enabled)
             }
             OriginAction::Weight(weight) if !WEIGHTS.contains(&weight) => {
                 let message = "a weight is from 1 to 256: to take an origin out, drain it";
                 return Err(Refusal::new(RefusalKind::Invalid, message));
             }
-            OriginAction::Weight(weight) => roster.set_weight(upstream, origin, Some(weight)),
+            OriginAction::Weight(weight) => pool.set_weight(origin, Some(weight)),
         };
         if count == 0 {
-            let message = format!("the upstream `{upstream}` has no origin `{origin}` at work");
-            return Err(Refusal::new(RefusalKind::NotFound, message));
+            return Err(no_origin(upstream, origin));
         }
         info!(
             upstream,
@@ -205,10 +208,9 @@ impl Control {
             %action,
             "an origin is used in another way on request"
         );
-        let list = roster.list();
+        let list = pool.status();
         let meant = list.iter().filter(|status| {
-            let is_named = *status.origin == *origin || status.address.to_string() == origin;
-            *status.upstream == *upstream && is_named
+            *status.definition.name == *origin || status.address.to_string() == origin
         });
         self.evict();
         self.count_origins();
@@ -216,30 +218,35 @@ impl Control {
     }
 }
 
+fn no_origin(upstream: &str, origin: &str) -> Refusal {
+    let message = format!("the upstream `{upstream}` has no origin `{origin}`");
+    Refusal::new(RefusalKind::NotFound, message)
+}
+
 /// The word for how an origin is.
 const fn state(status: &OriginStatus) -> &'static str {
-    match (status.order, status.is_up, status.ejected_for) {
+    match (status.admin, status.is_up, status.ejected_for) {
         _ if status.unresolved.is_some() => "unresolved",
-        (Order::Disable, ..) => "disabled",
-        (Order::Drain, ..) => "drain",
-        (Order::Enable, false, _) => "down",
-        (Order::Enable, true, Some(_)) => "ejected",
-        (Order::Enable, true, None) => "up",
+        (AdminState::Disabled, ..) => "disabled",
+        (AdminState::Draining, ..) => "drain",
+        (AdminState::Enabled, false, _) => "down",
+        (AdminState::Enabled, true, Some(_)) => "ejected",
+        (AdminState::Enabled, true, None) => "up",
     }
 }
 
 fn describe(status: &OriginStatus) -> Value {
     let mut shown = json!({
         "upstream": &*status.upstream,
-        "name": &*status.origin,
+        "name": &*status.definition.name,
         "address": status.address.to_string(),
         "state": state(status),
-        "backup": status.backup,
+        "backup": status.definition.backup,
         "weight": status.weight,
-        "connections": status.live,
+        "connections": status.connections,
     });
-    if let Some(most) = status.connections {
-        shown["most"] = json!(most);
+    if let Some(max) = status.definition.max_connections {
+        shown["max_connections"] = json!(max);
     }
     if let Some(time) = status.ejected_for {
         shown["ejected_seconds"] = json!(time.as_secs());
@@ -250,8 +257,8 @@ fn describe(status: &OriginStatus) -> Value {
     if let Some(check) = &status.last_check {
         shown["checked"] = json!(timestamp(check.at));
         shown["check"] = json!(match &check.verdict {
-            Verdict::Well | Verdict::Willing => "ok".to_owned(),
-            Verdict::Unwell(why) | Verdict::Unwilling(why) => escape::text(why),
+            Verdict::Pass | Verdict::ForceUp => "ok".to_owned(),
+            Verdict::Fail(why) | Verdict::ForceDown(why) => escape::text(why),
         });
     }
     shown

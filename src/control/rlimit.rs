@@ -88,7 +88,7 @@ fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
     };
     let mut told = Vec::new();
     for upstream in &snapshot.upstreams {
-        let origins = &upstream.origins;
+        let origins = &upstream.definition;
         for source in origins.connect.sources.iter().filter(|ip| is_foreign(ip)) {
             told.push(format!(
                 "upstream `{}`: `source_addresses` has {source}, which is no address of this machine",
@@ -104,7 +104,10 @@ fn clamped_buffers(snapshot: &Snapshot) -> Vec<String> {
     let endpoints = snapshot.endpoints.iter();
     let endpoints =
         endpoints.map(|endpoint| (format!("endpoint `{}`", endpoint.name), endpoint.tcp));
-    let upstreams = snapshot.upstreams.iter().map(|upstream| &upstream.origins);
+    let upstreams = snapshot
+        .upstreams
+        .iter()
+        .map(|upstream| &upstream.definition);
     let upstreams = upstreams.map(|origins| (format!("upstream `{}`", origins.name), origins.tcp));
     let (send_max, receive_max) = (kernel_limit("wmem_max"), kernel_limit("rmem_max"));
     let mut told = Vec::new();

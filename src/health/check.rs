@@ -11,7 +11,7 @@ use crate::tls::connector::{
     HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
 };
 use crate::transport::Transport;
-use crate::upstream::{self, Address, Member, Verdict};
+use crate::upstream::{self, Address, OriginStatus, Verdict};
 
 /// Why a check came to no good end.
 enum CheckError {
@@ -25,21 +25,21 @@ enum CheckError {
 /// origin. After that the connection is ended politely.
 pub(super) async fn run(
     policy: &HealthPolicy,
-    member: &Member,
+    origin: &OriginStatus,
     offer: Offer,
     tell: impl Fn(Verdict),
 ) {
     let deadline = Instant::now() + policy.timeout;
-    let mut transport = match reach(policy, member, deadline, offer).await {
+    let mut transport = match reach(policy, origin, deadline, offer).await {
         Ok(transport) => transport,
-        Err(CheckError::Origin(why)) => return tell(Verdict::Unwell(why)),
+        Err(CheckError::Origin(why)) => return tell(Verdict::Fail(why)),
         Err(CheckError::Local) => return,
     };
     match &policy.check {
-        Check::Connect => tell(Verdict::Well),
+        Check::Connect => tell(Verdict::Pass),
         Check::Http(request) => {
-            let asked = timeout_at(deadline, ask(&mut transport, request, member)).await;
-            tell(asked.unwrap_or_else(|_| Verdict::Unwell("no answer in time".into())));
+            let asked = timeout_at(deadline, ask(&mut transport, request, origin)).await;
+            tell(asked.unwrap_or_else(|_| Verdict::Fail("no answer in time".into())));
             io::drain(&mut transport).await;
         }
     }
@@ -50,20 +50,20 @@ pub(super) async fn run(
 /// session is offered is followed by a full one over a connection of its own.
 async fn reach(
     policy: &HealthPolicy,
-    member: &Member,
+    origin: &OriginStatus,
     deadline: Instant,
     offer: Offer,
 ) -> Result<Transport, CheckError> {
-    let mut transport = connect(policy, member, deadline).await?;
+    let mut transport = connect(policy, origin, deadline).await?;
     let Some(tls) = &policy.tls else {
         return Ok(transport);
     };
-    match handshake(tls, member, &mut transport, deadline, offer).await {
+    match handshake(tls, origin, &mut transport, deadline, offer).await {
         Ok(()) => Ok(transport),
         Err((refusal, false)) => Err(refusal.into()),
         Err((first, true)) => {
-            let mut transport = connect(policy, member, deadline).await?;
-            let sealed = handshake(tls, member, &mut transport, deadline, Offer::Nothing).await;
+            let mut transport = connect(policy, origin, deadline).await?;
+            let sealed = handshake(tls, origin, &mut transport, deadline, Offer::Nothing).await;
             let unsealed = |(refusal, _)| after_resumption(refusal, &first.failure);
             sealed.map_err(unsealed)?;
             Ok(transport)
@@ -73,10 +73,10 @@ async fn reach(
 
 async fn connect(
     policy: &HealthPolicy,
-    member: &Member,
+    origin: &OriginStatus,
     deadline: Instant,
 ) -> Result<Transport, CheckError> {
-    let address = match (&member.address, policy.port) {
+    let address = match (&origin.address, policy.port) {
         (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
         (address, _) => address.clone(),
     };
@@ -106,7 +106,7 @@ async fn connect(
 /// Does the handshake. Beside a failure is whether a session was offered, and may be why.
 async fn handshake(
     tls: &TlsConnector,
-    member: &Member,
+    origin: &OriginStatus,
     transport: &mut Transport,
     deadline: Instant,
     offer: Offer,
@@ -115,11 +115,11 @@ async fn handshake(
         failure,
         may_retry: false,
     };
-    let Some(name) = &member.origin.server_name else {
+    let Some(name) = &origin.definition.server_name else {
         return Err((refuse(Reason::OriginTlsName.into()), false));
     };
     let about = HandshakeParams {
-        origin: member.state.id(),
+        origin: origin.id,
         name,
         client_sni: None,
         client_alpn: None,
@@ -147,16 +147,20 @@ fn error(reason: Reason) -> CheckError {
 }
 
 /// Sends the request and judges the status of its answer.
-async fn ask(transport: &mut Transport, request: &request::Request, member: &Member) -> Verdict {
-    let cut = |error: std::io::Error| Verdict::Unwell(format!("no answer: {error}").into());
-    if let Err(error) = io::write(transport, &request.head(&name_of(member))).await {
+async fn ask(
+    transport: &mut Transport,
+    request: &request::Request,
+    origin: &OriginStatus,
+) -> Verdict {
+    let cut = |error: std::io::Error| Verdict::Fail(format!("no answer: {error}").into());
+    if let Err(error) = io::write(transport, &request.head(&name_of(origin))).await {
         return cut(error);
     }
     let mut answer = Vec::new();
     loop {
         match io::read(transport).await {
             Ok(words) if words.is_empty() => {
-                return Verdict::Unwell("the answer ended before its status".into());
+                return Verdict::Fail("the answer ended before its status".into());
             }
             Ok(words) => answer.extend_from_slice(&words),
             Err(error) => return cut(error),
@@ -164,17 +168,17 @@ async fn ask(transport: &mut Transport, request: &request::Request, member: &Mem
         match request::status(&answer) {
             Ok(Some(status)) => return request.judge(status),
             Ok(None) => {}
-            Err(why) => return Verdict::Unwell(why),
+            Err(why) => return Verdict::Fail(why),
         }
     }
 }
 
 /// What an origin is called by its clients.
-fn name_of(member: &Member) -> String {
-    match (&member.origin.server_name, &member.origin.address) {
+fn name_of(origin: &OriginStatus) -> String {
+    match (&origin.definition.server_name, &origin.definition.address) {
         (Some(ServerName::DnsName(name)), _) => name.as_ref().to_owned(),
         (_, Address::Host(host, port)) => format!("{host}:{port}"),
-        _ => match &member.address {
+        _ => match &origin.address {
             Address::Ip(address) => address.to_string(),
             _ => "localhost".to_owned(),
         },

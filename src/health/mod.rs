@@ -7,7 +7,7 @@ mod check;
 mod io;
 mod request;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 pub use self::request::{Expect, Request, Role};
 use crate::tls::connector::{Offer, TlsConnector};
 use crate::transport::TcpOptions;
-use crate::upstream::{Group, Member, Order, Threshold};
+use crate::upstream::{AdminState, Pool, Threshold};
 
 /// The first checks come soon, as origins are taken for well until then, but not all at once.
 const FIRST_MAX: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ pub struct HealthPolicy {
 }
 
 /// What is done to check an origin.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Check {
     /// A connection, and TLS over it where there is any.
     Connect,
@@ -64,12 +64,22 @@ pub enum Check {
     Http(Request),
 }
 
+impl HealthPolicy {
+    /// Whether an origin is asked the same as by `other`; the TLS of a renewed certificate aside.
+    fn asks_the_same(&self, other: &Self) -> bool {
+        self.check == other.check
+            && self.tls.is_some() == other.tls.is_some()
+            && (self.opening, self.port) == (other.opening, other.port)
+    }
+}
+
 /// The checks of the process.
 #[derive(Debug)]
 pub struct Checks {
     control: Handle,
-    /// Those that run stop when this is dropped, after the check that they are at.
-    running: Mutex<Option<watch::Sender<()>>>,
+    /// The policy of each upstream that is checked, by the upstream's name. Its checker ends with it,
+    /// after the check that it is at.
+    policies: Mutex<HashMap<Arc<str>, watch::Sender<Arc<HealthPolicy>>>>,
 }
 
 impl Checks {
@@ -77,56 +87,60 @@ impl Checks {
     pub fn new(control: Handle) -> Self {
         Self {
             control,
-            running: Mutex::default(),
+            policies: Mutex::default(),
         }
     }
 
-    /// Checks these upstreams from now on, and no others. What was found so far stays with the origins.
-    pub fn apply<'a>(
-        &self,
-        upstreams: impl Iterator<Item = (&'a Arc<Group>, Option<&'a Arc<HealthPolicy>>)>,
-    ) {
-        let (running, stop) = watch::channel(());
-        for (group, policy) in upstreams {
-            match policy {
-                Some(policy) => {
-                    let round = Checker {
-                        group: Arc::clone(group),
-                        policy: Arc::clone(policy),
-                        stop: stop.clone(),
-                    };
-                    self.control.spawn(round.watch_over());
+    /// Checks these upstreams from now on, and no others. A checker that is at work goes on with the
+    /// policy of today: what it found stays, and its next check is not early.
+    pub fn apply(&self, upstreams: impl Iterator<Item = (Arc<Pool>, Option<Arc<HealthPolicy>>)>) {
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *policies);
+        for (pool, policy) in upstreams {
+            let Some(policy) = policy else {
+                pool.unchecked();
+                continue;
+            };
+            let name = Arc::clone(pool.name());
+            let sender = match old.remove(&name) {
+                Some(sender) => {
+                    sender.send_replace(policy);
+                    sender
                 }
-                None => group.unchecked(),
-            }
+                None => {
+                    let (sender, policy) = watch::channel(policy);
+                    self.control.spawn(Checker { pool, policy }.run());
+                    sender
+                }
+            };
+            policies.insert(name, sender);
         }
-        let mut current = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Some(running);
     }
 }
 
 /// The checks of one upstream.
 #[derive(Clone)]
 struct Checker {
-    group: Arc<Group>,
-    policy: Arc<HealthPolicy>,
-    stop: watch::Receiver<()>,
+    pool: Arc<Pool>,
+    policy: watch::Receiver<Arc<HealthPolicy>>,
 }
 
 impl Checker {
     /// Keeps one task for each origin, as long as it is one.
-    async fn watch_over(mut self) {
-        let mut changes = self.group.changes();
+    async fn run(mut self) {
+        let mut changes = self.pool.changes();
         let mut tasks = JoinSet::new();
         let mut checked = HashSet::new();
         loop {
-            for member in self.group.members() {
-                if checked.insert(member.state.id()) {
-                    tasks.spawn(self.clone().check_loop(member));
+            for origin in self.pool.status() {
+                if origin.unresolved.is_none() && checked.insert(origin.id) {
+                    tasks.spawn(self.clone().check_loop(origin.id));
                 }
             }
             tokio::select! {
-                _ = self.stop.changed() => break,
+                changed = self.policy.changed() => if changed.is_err() {
+                    break;
+                },
                 changed = changes.changed() => if changed.is_err() {
                     break;
                 },
@@ -140,68 +154,77 @@ impl Checker {
                 },
             }
         }
-        // They have been told as well, and finish what they are at.
+        // They see that the policy is gone, too, and finish the check that they are at.
         tasks.detach_all();
     }
 
-    /// Checks one origin again and again, one check at a time, until it is no origin any more.
-    async fn check_loop(mut self, member: Member) -> u64 {
-        let mut due = Instant::now() + part(FIRST_MAX.min(self.policy.interval / 4), 256);
+    /// Checks one origin again and again, one check at a time, until it left the pool.
+    async fn check_loop(mut self, id: u64) -> u64 {
+        let mut policy = Arc::clone(&self.policy.borrow_and_update());
+        let mut last = Instant::now();
+        let mut due = last + jitter(FIRST_MAX.min(policy.interval / 4), 256);
         let mut offer = Offer::Nothing;
         loop {
             tokio::select! {
                 biased;
-                _ = self.stop.changed() => break,
+                changed = self.policy.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let new = Arc::clone(&self.policy.borrow_and_update());
+                    due = if new.asks_the_same(&policy) {
+                        due.min(last + new.interval)
+                    } else {
+                        Instant::now() + jitter(FIRST_MAX.min(new.interval / 4), 256)
+                    };
+                    policy = new;
+                    continue;
+                }
                 () = sleep_until(due) => {}
             }
-            if !self.group.has(&member) {
+            let Some(origin) = self.pool.origin(id) else {
                 break;
-            }
-            due = Instant::now();
-            if member.state.order() != Order::Disable {
-                let verdict = check::run(&self.policy, &member, offer, |verdict| {
-                    let Self {
-                        group,
-                        policy,
-                        stop,
-                    } = &self;
-                    // Other checks, or none, are in force: this one came too late.
-                    if stop.has_changed().is_err() {
-                        return;
+            };
+            last = Instant::now();
+            if origin.admin != AdminState::Disabled {
+                check::run(&policy, &origin, offer, |verdict| {
+                    // Nothing checks it any more: this result is late.
+                    if self.policy.has_changed().is_ok() {
+                        self.pool.checked(id, verdict, policy.threshold);
                     }
-                    group.checked(&member, verdict, policy.threshold);
-                });
-                verdict.await;
+                })
+                .await;
                 // In turn as connections do it, and in full, where the certificate is looked at.
                 offer = match offer {
                     Offer::Nothing => Offer::Session,
                     Offer::Session => Offer::Nothing,
                 };
             }
-            due += self.pause(&member);
+            due = last + self.pause(id, &policy);
         }
-        member.state.id()
+        id
     }
 
-    /// The time from one check to the next. As long as the last results contradict what the origin is
-    /// taken for, they come faster: what it takes to be sure fits into one interval.
-    fn pause(&self, member: &Member) -> Duration {
+    /// The time from one check to the next. While the last results contradict the state of the origin,
+    /// they come faster: what it takes to be sure fits into one interval.
+    fn pause(&self, id: u64, policy: &HealthPolicy) -> Duration {
         let HealthPolicy {
             interval,
             threshold,
             ..
-        } = &*self.policy;
-        let pause = match (member.state.is_in_doubt(), member.state.is_down()) {
-            (false, _) => *interval,
-            (true, true) => *interval / threshold.rise.max(1),
-            (true, false) => *interval / threshold.fall.max(1),
+        } = policy;
+        let origin = self.pool.origin(id);
+        let pause = match origin.map(|origin| (origin.is_in_doubt, origin.is_up)) {
+            Some((true, false)) => *interval / threshold.rise.max(1),
+            Some((true, true)) => *interval / threshold.fall.max(1),
+            Some((false, _)) | None => *interval,
         };
-        pause - part(pause, JITTER)
+        pause - jitter(pause, JITTER)
     }
 }
 
 /// A random part of `most`, up to `share` of 256.
-fn part(most: Duration, share: u32) -> Duration {
+fn jitter(most: Duration, share: u32) -> Duration {
     let mut random = [0; 2];
     // Without randomness they come at the same moment, which is no harm but to the origins.
     let _ = aws_lc_rs::rand::fill(&mut random);

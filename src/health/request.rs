@@ -87,8 +87,8 @@ impl Request {
     pub(super) fn judge(&self, status: u16) -> Verdict {
         match &self.expect {
             Expect::Statuses(good) => match good.iter().any(|range| range.contains(&status)) {
-                true => Verdict::Well,
-                false => Verdict::Unwell(format!("status {status}").into()),
+                true => Verdict::Pass,
+                false => Verdict::Fail(format!("status {status}").into()),
             },
             Expect::Vault(role) => role.judge(status),
         }
@@ -99,10 +99,10 @@ impl Role {
     fn judge(self, status: u16) -> Verdict {
         let known = VAULT.iter().find(|(code, _)| *code == status);
         match (known, self) {
-            (Some((200, _)), _) | (Some((473, _)), Self::Any) => Verdict::Willing,
+            (Some((200, _)), _) | (Some((473, _)), Self::Any) => Verdict::ForceUp,
             // It says so by itself: a second question would get the same answer.
-            (Some((code, what)), _) => Verdict::Unwilling(format!("{what} (status {code})").into()),
-            (None, _) => Verdict::Unwell(format!("status {status}").into()),
+            (Some((code, what)), _) => Verdict::ForceDown(format!("{what} (status {code})").into()),
+            (None, _) => Verdict::Fail(format!("status {status}").into()),
         }
     }
 }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_presets_know_the_roles() {
         let good = |role| {
-            let judge = |status: &u16| Request::vault(role).judge(*status) == Verdict::Willing;
+            let judge = |status: &u16| Request::vault(role).judge(*status) == Verdict::ForceUp;
             [200, 429, 472, 473, 474, 501, 503, 530]
                 .into_iter()
                 .filter(judge)
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(good(Role::Any), [200, 473]);
         // Anything else is not said by Vault, and may pass.
         let other = Request::vault(Role::Active).judge(502);
-        assert_eq!(other, Verdict::Unwell("status 502".into()));
+        assert_eq!(other, Verdict::Fail("status 502".into()));
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
     fn statuses_are_ranges() {
         let mut request = Request::vault(Role::Any);
         request.expect = Expect::Statuses(vec![200..=200, 470..=479]);
-        assert_eq!(request.judge(479), Verdict::Well);
-        assert_eq!(request.judge(480), Verdict::Unwell("status 480".into()));
+        assert_eq!(request.judge(479), Verdict::Pass);
+        assert_eq!(request.judge(480), Verdict::Fail("status 480".into()));
     }
 }

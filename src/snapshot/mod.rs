@@ -24,7 +24,7 @@ use crate::tls::certificates::Certificate;
 use crate::tls::connector::TlsConnector;
 use crate::tls::pair::Pair;
 use crate::transport::TcpOptions;
-use crate::upstream::Origins;
+use crate::upstream::UpstreamDefinition;
 
 /// A whole valid configuration.
 #[derive(Debug)]
@@ -89,6 +89,12 @@ impl Snapshot {
     pub fn has_origin(&self, upstream: &str, origin: &str) -> bool {
         let origins = self.origins.get(upstream);
         origins.is_some_and(|origins| origins.contains(origin))
+    }
+
+    /// The upstream of this name that routes lead to.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        let mut upstreams = self.upstreams.iter();
+        upstreams.find(|upstream| *upstream.definition.name == *name)
     }
 
     /// The endpoint with this listening address.
@@ -330,8 +336,8 @@ impl Mode {
 /// Origins and how to connect to them.
 #[derive(Debug)]
 pub struct Upstream {
-    /// The origins.
-    pub origins: Origins,
+    /// What it is, for its pool.
+    pub definition: Arc<UpstreamDefinition>,
     /// TLS towards them; absent if routes use the upstream without TLS.
     pub tls: Option<TlsConnector>,
     /// The PROXY header that origins get, if any.

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::sleep;
 
-use super::Address;
+use super::definition::Address;
 use crate::outcome::Reason;
 use crate::sys;
 use crate::transport::{Socket, TcpOptions};

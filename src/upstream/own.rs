@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::Address;
+use super::definition::Address;
 
 /// A place that is listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]

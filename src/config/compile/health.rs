@@ -9,7 +9,9 @@ use crate::config::spec::balancing::{self, Check, CheckHeader, HttpCheck, OnDown
 use crate::health::{self, Expect, HealthPolicy, Request, Role};
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
-use crate::upstream::{Balance, ConnectPolicy, OnGone, Origins, PassivePolicy, Threshold};
+use crate::upstream::{
+    Balance, ConnectPolicy, OnGone, OutlierPolicy, Threshold, UpstreamDefinition,
+};
 
 pub(super) fn balance(spec: &spec::Upstream) -> Balance {
     match spec.balance.value {
@@ -41,9 +43,9 @@ pub(super) fn connect(spec: &spec::Connect) -> ConnectPolicy {
     }
 }
 
-pub(super) fn passive(spec: &spec::Upstream) -> Option<PassivePolicy> {
+pub(super) fn passive(spec: &spec::Upstream) -> Option<OutlierPolicy> {
     let passive = spec.health.as_ref()?.passive.as_ref()?;
-    Some(PassivePolicy {
+    Some(OutlierPolicy {
         failures: passive.failures.0,
         within: passive.within.0,
         eject: passive.eject.0,
@@ -90,7 +92,7 @@ pub(super) fn health(
     spec: &spec::Upstream,
     tls: Option<&TlsConnector>,
     negotiated: &[Vec<u8>],
-    origins: &Origins,
+    definition: &UpstreamDefinition,
 ) -> Option<Arc<HealthPolicy>> {
     let spec = spec.health.as_ref()?;
     let check = match &spec.check.as_ref()?.value {
@@ -121,8 +123,8 @@ pub(super) fn health(
             fall: spec.fall.0,
         },
         close: spec.on_down.value == OnDown::Close,
-        tcp: origins.tcp,
-        sources: origins.connect.sources.clone(),
+        tcp: definition.tcp,
+        sources: definition.connect.sources.clone(),
     }))
 }
 

@@ -124,9 +124,9 @@ pub fn compile(
     });
     let used = used.collect();
     let names = upstreams.values().flatten().map(|upstream| {
-        let members = upstream.origins.members.iter();
+        let members = upstream.definition.origins.iter();
         let names = members.map(|origin| Arc::clone(&origin.name)).collect();
-        (Arc::clone(&upstream.origins.name), names)
+        (Arc::clone(&upstream.definition.name), names)
     });
     let snapshot = Snapshot::new(
         process,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
@@ -27,7 +27,7 @@ use crate::tls::verify::allow::Rules;
 use crate::tls::verify::crl::Revocation;
 use crate::tls::verify::origin::{Authority, Trust};
 use crate::transport::TcpOptions;
-use crate::upstream::{Address, Origin, Origins};
+use crate::upstream::{Address, OriginDefinition, UpstreamDefinition};
 
 /// The most that the protocols for origins may take of a ClientHello, in bytes. Its extensions have room
 /// for 64 KiB together, and few servers take a hello above 16.
@@ -113,12 +113,12 @@ impl Compiler<'_> {
         } else {
             None
         };
-        let origins = Origins {
+        let definition = UpstreamDefinition {
             name: name.into(),
-            members: members?,
+            origins: members?,
             balance: balance(spec),
             slow_start: spec.slow_start.get().map(|time| time.0),
-            passive: passive(spec),
+            outlier: passive(spec),
             on_gone: on_gone(spec),
             connect: connect(&spec.connect),
             tcp: TcpOptions {
@@ -128,7 +128,6 @@ impl Compiler<'_> {
                 send_buffer: spec.tcp.send_buffer.get().map(|size| size.0),
                 receive_buffer: spec.tcp.receive_buffer.get().map(|size| size.0),
             },
-            group: OnceLock::new(),
         };
         let tls = match tls {
             Some(side) => Some(side?),
@@ -136,8 +135,8 @@ impl Compiler<'_> {
         };
         let check_tls = tls.as_ref().filter(|_| checks_seal);
         Some(Upstream {
-            health: health(spec, check_tls, &negotiated(self.spec, name), &origins),
-            origins,
+            health: health(spec, check_tls, &negotiated(self.spec, name), &definition),
+            definition: Arc::new(definition),
             tls: tls.filter(|_| sealed),
             send_proxy_protocol,
             on_truncation: on_truncation(spec.tls.on_truncation.value),
@@ -163,7 +162,11 @@ impl Compiler<'_> {
         }
     }
 
-    fn origins(&mut self, spec: &spec::Upstream, sealed: bool) -> Option<Vec<Arc<Origin>>> {
+    fn origins(
+        &mut self,
+        spec: &spec::Upstream,
+        sealed: bool,
+    ) -> Option<Vec<Arc<OriginDefinition>>> {
         let mut names = HashMap::new();
         let mut complete = !spec.origins.is_empty();
         let mut origins = Vec::new();
@@ -189,13 +192,13 @@ impl Compiler<'_> {
             } else {
                 None
             };
-            origins.push(Arc::new(Origin {
+            origins.push(Arc::new(OriginDefinition {
                 name: name.into(),
                 address,
                 server_name,
                 weight: origin.weight.0,
                 backup: origin.backup.value,
-                connections: origin
+                max_connections: origin
                     .connections
                     .get()
                     .and_then(|cap| usize::try_from(cap.0).ok()),
@@ -488,5 +491,5 @@ fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
 
 /// Whether a route leads to an upstream.
 pub(super) fn is_used(spec: &spec::Spec, upstream: &Upstream) -> bool {
-    uses(spec).contains_key(&*upstream.origins.name)
+    uses(spec).contains_key(&*upstream.definition.name)
 }

@@ -5,3 +5,4 @@ mod identity;
 mod reloads;
 mod stop;
 mod under_load;
+mod upstreams;

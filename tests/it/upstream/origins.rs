@@ -172,7 +172,7 @@ fn origins_are_shown_with_what_they_have() {
         assert_eq!(shown(&proxy, origin, "connections"), connections);
         assert_eq!(shown(&proxy, origin, "weight"), 1);
     }
-    assert_eq!(shown(&proxy, &b, "most"), 9);
+    assert_eq!(shown(&proxy, &b, "max_connections"), 9);
     proxy
         .ctl(&["origins"])
         .must_exit_with(0)

@@ -11,7 +11,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::{Answer, Found, Question};
+use super::{Answer, Query, Record};
 
 /// The files that say how names are resolved.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -22,11 +22,11 @@ const ADDRESSES_MAX: usize = 256;
 
 /// The machine's resolver.
 #[derive(Default)]
-pub(super) struct System(Mutex<Option<Made>>);
+pub(super) struct Dns(Mutex<Option<Made>>);
 
-impl std::fmt::Debug for System {
+impl std::fmt::Debug for Dns {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("System").finish_non_exhaustive()
+        f.debug_struct("Dns").finish_non_exhaustive()
     }
 }
 
@@ -36,13 +36,13 @@ struct Made {
     resolver: TokioResolver,
 }
 
-impl System {
+impl Dns {
     /// Asks, and waits for the answer; the caller bounds the time.
-    pub(super) async fn ask(&self, question: &Question) -> Result<Answer, Arc<str>> {
+    pub(super) async fn ask(&self, query: &Query) -> Result<Answer, Arc<str>> {
         let resolver = self.resolver()?;
-        let answer = match question {
-            Question::Host(host, port) => of_host(&resolver, host, *port).await,
-            Question::Srv(service) => of_service(&resolver, service).await,
+        let answer = match query {
+            Query::Host(host, port) => of_host(&resolver, host, *port).await,
+            Query::Srv(service) => of_service(&resolver, service).await,
         };
         let mut answer = answer?;
         if answer.found.is_empty() {
@@ -86,7 +86,7 @@ fn make() -> Result<TokioResolver, NetError> {
 async fn of_host(resolver: &TokioResolver, host: &str, port: u16) -> Result<Answer, Arc<str>> {
     let answer = resolver.lookup_ip(host).await;
     let answer = answer.map_err(|error| why(&error))?;
-    let found = answer.iter().map(|ip: IpAddr| Found {
+    let found = answer.iter().map(|ip: IpAddr| Record {
         address: SocketAddr::new(ip.to_canonical(), port),
         priority: 0,
         weight: 1,
@@ -122,7 +122,7 @@ async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, A
                 answer.ttl = answer.ttl.min(host.ttl);
                 answer
                     .found
-                    .extend(host.found.into_iter().map(|found| Found {
+                    .extend(host.found.into_iter().map(|found| Record {
                         priority: service.priority,
                         weight: service.weight.max(1),
                         ..found
@@ -167,8 +167,8 @@ fn left(until: Instant) -> Duration {
 
 /// Leaves out addresses that this machine has no way to, such as those of a family that it does not
 /// speak, unless there are no others (RFC 6724, rule 1). No packet is sent for that.
-fn prefer_reachable(found: &mut Vec<Found>) {
-    let is_reachable = |found: &Found| {
+fn prefer_reachable(found: &mut Vec<Record>) {
+    let is_reachable = |found: &Record| {
         let local: SocketAddr = match found.address {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0_u16; 8], 0).into(),

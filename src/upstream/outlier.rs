@@ -1,5 +1,5 @@
-//! What connections tell of an origin by the way: failures in a row, and for how long it is then left
-//! alone. Knows no other origin: whether one may be ejected is asked elsewhere.
+//! Outlier detection (passive health): failures of connections in a row eject an origin for a while.
+//! Knows one origin; how many of a pool may be ejected is the pool's to decide. Time is a parameter.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -14,9 +14,9 @@ const NAMES_MAX: usize = 256;
 /// An ejection is no longer than this many times the configured time.
 const GROWTH_MAX: u32 = 10;
 
-/// When an origin that fails connections is left alone.
+/// When an origin that fails connections is ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PassivePolicy {
+pub struct OutlierPolicy {
     /// Failures in a row, at least 1.
     pub failures: u32,
     /// The time that they have to fall into.
@@ -27,9 +27,9 @@ pub struct PassivePolicy {
     pub max_ejected: u32,
 }
 
-/// What an origin has done to its connections lately.
+/// The recent failures of one origin, and its ejection.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct OutlierState {
     failures: u32,
     since: Option<Instant>,
     ejections: u32,
@@ -43,9 +43,9 @@ struct Ejection {
     time: Duration,
 }
 
-impl Trouble {
-    /// One connection failed. Whether that was one too many.
-    pub(super) fn failed(&mut self, policy: &PassivePolicy, now: Instant) -> bool {
+impl OutlierState {
+    /// One connection failed. Returns whether that was one too many.
+    pub(super) fn failed(&mut self, policy: &OutlierPolicy, now: Instant) -> bool {
         if self.last.is_some_and(|ejection| now < ejection.until) {
             // It was under way when the origin was ejected, and says nothing new.
             return false;
@@ -61,8 +61,8 @@ impl Trouble {
         self.on_probation || self.failures >= policy.failures
     }
 
-    /// Ejects the origin; for how long.
-    pub(super) fn eject(&mut self, policy: &PassivePolicy, now: Instant) -> Duration {
+    /// Ejects the origin, and returns for how long.
+    pub(super) fn eject(&mut self, policy: &OutlierPolicy, now: Instant) -> Duration {
         self.ejections = (self.ejections + 1).min(GROWTH_MAX);
         let time = policy.eject.saturating_mul(self.ejections);
         let until = now.checked_add(time).unwrap_or(now);
@@ -75,20 +75,27 @@ impl Trouble {
         time
     }
 
-    /// One connection was established. Whether there is nothing left to remember.
-    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+    /// How long it is still ejected.
+    pub(super) fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        let until = self.last?.until;
+        until
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+
+    /// One connection was established.
+    pub(super) fn succeeded(&mut self, now: Instant) {
         self.failures = 0;
         self.since = None;
         self.on_probation = false;
         if self.last.is_none_or(|last| now > last.until + last.time) {
             *self = Self::default();
         }
-        self.last.is_none()
     }
 }
 
-/// The names that clients have asked an origin for and that it has served: a failure under any other
-/// may be the answer to the name, and says nothing of the origin.
+/// Names that clients have asked an origin for and that it has served. A failure under any other name
+/// may be the origin's answer to that name, and is not counted.
 #[derive(Debug, Default)]
 pub(super) struct ServedNames(VecDeque<u64>);
 
@@ -136,7 +143,7 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
-    const POLICY: PassivePolicy = PassivePolicy {
+    const POLICY: OutlierPolicy = OutlierPolicy {
         failures: 3,
         within: Duration::from_secs(10),
         eject: Duration::from_secs(30),
@@ -146,41 +153,41 @@ mod tests {
     #[test]
     fn only_failures_in_a_row_and_within_the_time_count() {
         let start = Instant::now();
-        let mut trouble = Trouble::default();
-        assert!(!trouble.failed(&POLICY, start));
-        assert!(!trouble.failed(&POLICY, start));
-        trouble.succeeded(start);
-        assert!(!trouble.failed(&POLICY, start));
-        assert!(!trouble.failed(&POLICY, start + SECOND));
-        assert!(!trouble.failed(&POLICY, start + 11 * SECOND), "too late");
-        assert!(!trouble.failed(&POLICY, start + 12 * SECOND));
-        assert!(trouble.failed(&POLICY, start + 13 * SECOND));
+        let mut outlier = OutlierState::default();
+        assert!(!outlier.failed(&POLICY, start));
+        assert!(!outlier.failed(&POLICY, start));
+        outlier.succeeded(start);
+        assert!(!outlier.failed(&POLICY, start));
+        assert!(!outlier.failed(&POLICY, start + SECOND));
+        assert!(!outlier.failed(&POLICY, start + 11 * SECOND), "too late");
+        assert!(!outlier.failed(&POLICY, start + 12 * SECOND));
+        assert!(outlier.failed(&POLICY, start + 13 * SECOND));
     }
 
     #[test]
     fn the_time_grows_while_it_fails_and_not_beyond_a_bound() {
         let mut now = Instant::now();
-        let mut trouble = Trouble::default();
+        let mut outlier = OutlierState::default();
         for n in 1..=15_u32 {
-            let time = trouble.eject(&POLICY, now);
+            let time = outlier.eject(&POLICY, now);
             assert_eq!(time, POLICY.eject * n.min(GROWTH_MAX));
-            assert!(!trouble.failed(&POLICY, now), "an echo of the ejection");
+            assert!(!outlier.failed(&POLICY, now), "an echo of the ejection");
             now += time;
-            assert!(trouble.failed(&POLICY, now), "one failure is enough now");
+            assert!(outlier.failed(&POLICY, now), "one failure is enough now");
         }
     }
 
     #[test]
-    fn who_does_well_for_long_enough_starts_afresh() {
+    fn an_origin_that_works_for_long_enough_starts_afresh() {
         let start = Instant::now();
-        let mut trouble = Trouble::default();
-        trouble.eject(&POLICY, start);
-        assert!(!trouble.succeeded(start + 31 * SECOND));
+        let mut outlier = OutlierState::default();
+        outlier.eject(&POLICY, start);
+        outlier.succeeded(start + 31 * SECOND);
         assert_eq!(
-            trouble.eject(&POLICY, start + 32 * SECOND),
+            outlier.eject(&POLICY, start + 32 * SECOND),
             POLICY.eject * 2
         );
-        assert!(trouble.succeeded(start + 200 * SECOND));
-        assert_eq!(trouble.eject(&POLICY, start + 201 * SECOND), POLICY.eject);
+        outlier.succeeded(start + 200 * SECOND);
+        assert_eq!(outlier.eject(&POLICY, start + 201 * SECOND), POLICY.eject);
     }
 }

@@ -1,6 +1,6 @@
 //! What a name stands for, from one answer to the next. Pure.
 
-use super::Found;
+use super::Record;
 
 /// No more addresses than these are known of one name: a server that shows another part of its
 /// thousands each time must not have us remember them all.
@@ -12,26 +12,26 @@ const KNOWN_MAX: usize = 256;
 const MISSES_MIN: usize = 32;
 const ROUNDS_MIN: usize = 16;
 
-/// The answers to one question so far.
+/// The answers to one query so far.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct AnswerHistory {
     /// What is known, in the order of the addresses.
-    known: Vec<Found>,
+    known: Vec<Record>,
     /// How many answers in a row each of them was missing from.
     misses: Vec<usize>,
-    last: Vec<Found>,
+    last: Vec<Record>,
     asked_again: bool,
 }
 
-impl Answers {
+impl AnswerHistory {
     /// Takes an answer in. What is new in it counts at once; what is missing is dropped when a second
     /// answer has the same addresses: some name servers answer with a part at a time. `true` when that
     /// is to be found out soon; of a server whose answers always differ, it is not asked for ever.
-    pub(super) fn take(&mut self, mut answer: Vec<Found>) -> bool {
+    pub(super) fn take(&mut self, mut answer: Vec<Record>) -> bool {
         answer.sort_unstable_by_key(|found| (found.address, found.priority, found.weight));
         answer.dedup_by_key(|found| found.address);
         let addresses =
-            |answer: &[Found]| answer.iter().map(|found| found.address).collect::<Vec<_>>();
+            |answer: &[Record]| answer.iter().map(|found| found.address).collect::<Vec<_>>();
         let repeated = addresses(&answer) == addresses(&self.last);
         let mut next: Vec<_> = answer.iter().map(|found| (*found, 0)).collect();
         if !repeated {
@@ -53,7 +53,7 @@ impl Answers {
     }
 
     /// The last good answer, with what has only just left it.
-    pub(super) fn known(&self) -> &[Found] {
+    pub(super) fn known(&self) -> &[Record] {
         &self.known
     }
 }
@@ -62,8 +62,8 @@ impl Answers {
 mod tests {
     use super::*;
 
-    fn answer(hosts: &[u8]) -> Vec<Found> {
-        let found = |host: &u8| Found {
+    fn answer(hosts: &[u8]) -> Vec<Record> {
+        let found = |host: &u8| Record {
             address: ([10, 0, 0, *host], 80).into(),
             priority: 0,
             weight: 1,
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_is_new_counts_at_once_and_what_is_missing_after_two_equal_answers() {
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         assert!(!answers.take(answer(&[1, 2])));
         assert!(!answers.take(answer(&[3, 2, 1])), "in any order");
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_server_that_shows_a_part_at_a_time_loses_nothing() {
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         let parts = [[1, 2], [2, 3], [3, 1]];
         let mut soon = 0;
         for part in parts.iter().cycle().take(99) {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_a_server_that_shows_a_part_at_a_time_shows_no_more_is_dropped() {
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         answers.take(answer(&[9]));
         for n in 0..MISSES_MIN {
             assert!(answers.known().contains(&answer(&[9])[0]), "{n}");
@@ -110,7 +110,7 @@ mod tests {
         }
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
         // Of two hundred that are shown eight at a time, each its turn, none is lost.
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         for turn in 0..1000_u32 {
             let hosts: Vec<_> = (0..8).map(|n| ((turn * 8 + n) % 200) as u8).collect();
             answers.take(answer(&hosts));
@@ -120,10 +120,10 @@ mod tests {
 
     #[test]
     fn a_server_that_shows_ever_new_parts_does_not_fill_the_memory() {
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         for turn in 0..100_u8 {
             let part: Vec<_> = (0..8)
-                .map(|host| Found {
+                .map(|host| Record {
                     address: ([10, 0, turn, host], 80).into(),
                     priority: 0,
                     weight: 1,
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn other_weights_of_the_same_address_replace_the_old_ones() {
-        let mut answers = Answers::default();
+        let mut answers = AnswerHistory::default();
         answers.take(answer(&[1]));
         let mut heavier = answer(&[1]);
         heavier[0].weight = 9;

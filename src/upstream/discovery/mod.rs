@@ -1,0 +1,226 @@
+//! Resolver that stand for origins: each is asked for by one task on the control runtime, for as long as
+//! somebody uses it. A connection looks at what is known and waits for nobody.
+
+mod dns;
+mod history;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use self::dns::Dns;
+use self::history::AnswerHistory;
+use super::definition::{Address, OriginDefinition};
+
+/// An answer is used for at least, and at most, this long, whatever its TTL is.
+const TTL_MIN: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(300);
+
+/// How long after a failure the name is asked for again, at first and at last.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long one query may take, the resolver's own repetitions included.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Query {
+    /// The addresses of a host.
+    Host(Arc<str>, u16),
+    /// The hosts and ports of a service, and their addresses.
+    Srv(Arc<str>),
+}
+
+/// One address that a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) address: SocketAddr,
+    /// Lower ones are used first (RFC 2782); 0 for a host.
+    pub(super) priority: u16,
+    /// At least 1.
+    pub(super) weight: u16,
+}
+
+/// An answer, and how long it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) found: Vec<Record>,
+    pub(super) ttl: Duration,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolved {
+    /// The last good answer, with what has only just left it.
+    pub(super) found: Arc<[Record]>,
+    /// Why the last query had no good answer.
+    pub(super) error: Option<Arc<str>>,
+}
+
+/// A name in use. Its task ends with it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    known: watch::Receiver<Option<Arc<Resolved>>>,
+    task: AbortHandle,
+}
+
+impl Watch {
+    /// What is known; nothing before the first answer, or the first failure.
+    pub(super) fn known(&self) -> Option<Arc<Resolved>> {
+        self.known.borrow().clone()
+    }
+
+    /// Tells when more is known.
+    pub(super) fn changes(&self) -> watch::Receiver<Option<Arc<Resolved>>> {
+        self.known.clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The names of the process.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    control: Handle,
+    system: Arc<Dns>,
+    watches: Mutex<HashMap<Query, Weak<Watch>>>,
+}
+
+impl Resolver {
+    /// The source that an origin's definition stands for.
+    pub(super) fn source(&self, definition: &Arc<OriginDefinition>) -> Source {
+        let query = match &definition.address {
+            Address::Host(host, port) => Some(Query::Host(Arc::clone(host), *port)),
+            Address::Srv(service) => Some(Query::Srv(Arc::clone(service))),
+            Address::Ip(_) | Address::Unix(_) => None,
+        };
+        Source {
+            definition: Arc::clone(definition),
+            watch: query.map(|query| self.watch(&query)),
+        }
+    }
+
+    pub(super) fn new(control: Handle) -> Self {
+        Self {
+            control,
+            system: Arc::default(),
+            watches: Mutex::default(),
+        }
+    }
+
+    /// The name that stands for `query`; it is asked for from now on.
+    fn watch(&self, query: &Query) -> Arc<Watch> {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = watches.get(query).and_then(Weak::upgrade) {
+            return watch;
+        }
+        let (sender, known) = watch::channel(None);
+        let asking = resolve_loop(Arc::clone(&self.system), query.clone(), sender);
+        let task = self.control.spawn(asking).abort_handle();
+        let watch = Arc::new(Watch { known, task });
+        watches.retain(|_, watch| watch.strong_count() > 0);
+        watches.insert(query.clone(), Arc::downgrade(&watch));
+        watch
+    }
+}
+
+/// Asks whenever the last answer is out of date.
+async fn resolve_loop(
+    system: Arc<Dns>,
+    query: Query,
+    sender: watch::Sender<Option<Arc<Resolved>>>,
+) {
+    let mut answers = AnswerHistory::default();
+    let mut retry = RETRY_MIN;
+    loop {
+        let answer = timeout(QUERY_TIMEOUT, system.ask(&query)).await;
+        let answer = answer.unwrap_or_else(|_| Err("the resolver does not answer".into()));
+        let (error, pause) = match answer {
+            Ok(answer) => {
+                retry = RETRY_MIN;
+                let soon = answers.take(answer.found);
+                let ttl = answer.ttl.clamp(TTL_MIN, TTL_MAX);
+                // What is missing is asked for once more before it counts.
+                (None, if soon { ttl.min(RETRY_MIN) } else { ttl })
+            }
+            Err(why) => {
+                let pause = retry;
+                retry = (retry * 2).min(RETRY_MAX);
+                (Some(why), pause)
+            }
+        };
+        publish(&sender, answers.known(), error);
+        sleep(pause).await;
+    }
+}
+
+/// Tells what is known if that is news.
+fn publish(
+    sender: &watch::Sender<Option<Arc<Resolved>>>,
+    found: &[Record],
+    error: Option<Arc<str>>,
+) {
+    sender.send_if_modified(|known| {
+        let same = |known: &Arc<Resolved>| known.found[..] == *found && known.error == error;
+        if known.as_ref().is_some_and(same) {
+            return false;
+        }
+        let found = found.into();
+        *known = Some(Arc::new(Resolved { found, error }));
+        true
+    });
+}
+
+/// One origin of a definition, and the watch on its name where it has to be resolved.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) definition: Arc<OriginDefinition>,
+    watch: Option<Arc<Watch>>,
+}
+
+impl Source {
+    /// What is known of its name; nothing before the first answer or failure. An origin with an address
+    /// of its own is always resolved.
+    pub(super) fn resolved(&self) -> Option<Arc<Resolved>> {
+        match &self.watch {
+            Some(watch) => watch.known(),
+            None => Some(Arc::default()),
+        }
+    }
+
+    /// The addresses that it stands for, each with its priority and weight.
+    pub(super) fn addresses(&self, resolved: &Resolved) -> Vec<(Address, u16, u32)> {
+        if self.watch.is_none() {
+            return vec![(self.definition.address.clone(), 0, 1)];
+        }
+        let of = |r: &Record| (Address::Ip(r.address), r.priority, u32::from(r.weight));
+        resolved.found.iter().map(of).collect()
+    }
+
+    /// Why its name has no address, where that is so.
+    pub(super) fn unresolved(&self) -> Option<Arc<str>> {
+        let resolved = self.watch.as_ref()?.known();
+        let Some(resolved) = resolved else {
+            return Some("the resolver has not answered yet".into());
+        };
+        let why = || "the name has no address".into();
+        let is_empty = resolved.found.is_empty();
+        is_empty.then(|| resolved.error.clone().unwrap_or_else(why))
+    }
+
+    /// Receives what becomes known of its name.
+    pub(super) fn answers(&self) -> Option<watch::Receiver<Option<Arc<Resolved>>>> {
+        Some(self.watch.as_ref()?.changes())
+    }
+}

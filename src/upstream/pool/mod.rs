@@ -1,0 +1,500 @@
+//! The live side of one upstream: its origins, and the connections that wait for a slot at one. There
+//! is one pool for each name, over all reloads, behind one lock.
+
+mod state;
+mod waiters;
+
+#[cfg(test)]
+mod model;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::ServerName;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use self::state::{PoolState, Taken};
+use self::waiters::Ticket;
+use super::balance;
+use super::definition::{Address, OnGone, OriginDefinition, UpstreamDefinition};
+use super::discovery::{Resolver, Source};
+use super::eviction::{Eviction, EvictionReason};
+use super::origin::{AdminState, LastCheck, Threshold, Verdict};
+
+/// Something that happened to an origin: to be logged, and perhaps to end connections.
+#[derive(Clone, Debug)]
+pub struct OriginEvent {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The origin's name.
+    pub origin: Arc<str>,
+    /// Where it is; its name where it cannot be resolved.
+    pub address: Address,
+    /// What happened.
+    pub change: Change,
+}
+
+/// What happened to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Checks have found it up again.
+    Up,
+    /// Checks have found it down.
+    Down {
+        /// What the last check found.
+        why: Arc<str>,
+    },
+    /// Too many connections to it failed: it gets no new ones for this long.
+    Ejected(Duration),
+    /// Its address came into the answers of the resolver, or into the configuration.
+    Joined,
+    /// Its address left the answers of the resolver.
+    Gone,
+    /// It left the configuration.
+    Removed,
+    /// Its name cannot be resolved, and why. The addresses known before stay.
+    Unresolved(Arc<str>),
+}
+
+/// What one connection asks of a pool.
+#[derive(Clone, Debug, Default)]
+pub struct PickRequest {
+    source: Option<u64>,
+    tried: Vec<u64>,
+    /// The only origin that is wanted, at whatever address.
+    only: Option<Arc<OriginDefinition>>,
+}
+
+impl PickRequest {
+    /// A connection of the client with this address; peers of unix sockets have none.
+    pub fn new(source: Option<IpAddr>) -> Self {
+        Self {
+            source: source.map(balance::source_key),
+            ..Self::default()
+        }
+    }
+
+    /// Prefers others to the origin of `slot` from now on: it was tried.
+    pub fn tried(&mut self, slot: &Slot) {
+        self.tried.push(slot.origin);
+    }
+}
+
+/// An origin that was chosen, and a slot at it.
+#[derive(Debug)]
+pub struct Pick {
+    /// The definition of the upstream at that moment.
+    pub upstream: Arc<UpstreamDefinition>,
+    /// The definition of the origin.
+    pub origin: Arc<OriginDefinition>,
+    /// Where it is.
+    pub address: Address,
+    /// The slot, to be kept for as long as the connection lasts.
+    pub slot: Slot,
+    /// Whether the same connection has tried it before.
+    pub again: bool,
+}
+
+/// Why no origin was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PickError {
+    /// None is usable.
+    NoOrigin,
+    /// All that are usable have as many connections as they may.
+    Full,
+    /// The resolver has not answered yet.
+    Unresolved,
+    /// No name can be resolved, and why.
+    Unresolvable(Arc<str>),
+    /// The queue is full, too.
+    QueueFull,
+    /// The time in the queue is over.
+    QueueTimeout,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The first answer of the resolver.
+    Resolver,
+    /// A slot.
+    Slot,
+}
+
+/// One connection's right to an origin, given back on drop.
+#[derive(Debug)]
+pub struct Slot {
+    pool: Arc<Pool>,
+    origin: u64,
+}
+
+impl Slot {
+    /// Tells the origin from every other of the process.
+    pub const fn origin_id(&self) -> u64 {
+        self.origin
+    }
+
+    /// A connection to the origin was established; `asked` is the name that its client asked for, where
+    /// the origin was asked for that.
+    pub fn succeeded(&self, asked: Option<&ServerName<'_>>) {
+        self.pool
+            .change(|state, now| state.succeeded(self.origin, asked, now));
+    }
+
+    /// Whether the origin has served a client that asked for this name.
+    pub fn serves(&self, name: &ServerName<'_>) -> bool {
+        locked(&self.pool.state).serves(self.origin, name)
+    }
+
+    /// A connection to the origin failed, by the origin's fault.
+    pub fn failed(&self) {
+        self.pool
+            .change(|state, now| state.failed(self.origin, now));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool
+            .change(|state, now| state.release(self.origin, now));
+    }
+}
+
+/// The live side of one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    name: Arc<str>,
+    state: Mutex<PoolState>,
+    changed: watch::Sender<()>,
+    /// The tasks that follow the names of the sources.
+    followers: Mutex<Vec<AbortHandle>>,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop_following();
+    }
+}
+
+impl Pool {
+    pub(super) fn new(
+        definition: Arc<UpstreamDefinition>,
+        events: mpsc::UnboundedSender<OriginEvent>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::clone(&definition.name),
+            state: Mutex::new(PoolState::new(definition, seed(), events)),
+            changed: watch::Sender::new(()),
+            followers: Mutex::default(),
+        })
+    }
+
+    /// The upstream's name.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Takes over the definition of today. With an equal one, balancing, health and names go on as
+    /// they were.
+    pub(super) fn apply(
+        self: &Arc<Self>,
+        definition: &Arc<UpstreamDefinition>,
+        resolver: &Resolver,
+        control: &Handle,
+        is_new: bool,
+    ) {
+        let is_changed = self.change(|state, _| state.redefine(definition));
+        if !is_changed && !is_new {
+            return;
+        }
+        let source = |origin: &Arc<OriginDefinition>| resolver.source(origin);
+        let sources: Vec<_> = definition.origins.iter().map(source).collect();
+        let followers = sources
+            .iter()
+            .filter_map(|source| self.follow(source, control));
+        let followers = followers.collect();
+        self.stop_following();
+        *locked(&self.followers) = followers;
+        self.change(|state, now| {
+            state.sources = sources;
+            state.refresh(&Change::Removed, now);
+        });
+        self.changed.send_replace(());
+    }
+
+    /// The upstream left the configuration: no connection gets an origin any more.
+    pub(super) fn close(&self) {
+        self.stop_following();
+        self.change(|state, now| {
+            state.sources = Vec::new();
+            state.refresh(&Change::Removed, now);
+        });
+        self.changed.send_replace(());
+    }
+
+    /// Follows the answers for the name of a source, if it has one, on the control runtime.
+    fn follow(self: &Arc<Self>, source: &Source, control: &Handle) -> Option<AbortHandle> {
+        let mut answers = source.answers()?;
+        let pool: Weak<Self> = Arc::downgrade(self);
+        // An answer that has come before the task runs must not be missed.
+        answers.mark_changed();
+        let following = async move {
+            while answers.changed().await.is_ok() {
+                let Some(pool) = pool.upgrade() else { return };
+                pool.change(|state, now| state.refresh(&Change::Gone, now));
+                pool.changed.send_replace(());
+            }
+        };
+        Some(control.spawn(following).abort_handle())
+    }
+
+    fn stop_following(&self) {
+        for follower in locked(&self.followers).drain(..) {
+            follower.abort();
+        }
+    }
+
+    /// Takes a slot at once.
+    pub fn pick(self: &Arc<Self>, request: &PickRequest) -> Result<Pick, PickError> {
+        let taken = self.change(|state, now| state.pick(request, now));
+        taken.map(|taken| self.picked(taken))
+    }
+
+    /// Takes a slot, and waits for the resolver's first answer and in the queue where it must; the
+    /// caller bounds the time. `waits` is called before each wait.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        request: &PickRequest,
+        mut waits: impl FnMut(Waiting),
+    ) -> Result<Pick, PickError> {
+        let mut picked = self.pick(request);
+        if matches!(picked, Err(PickError::Unresolved)) {
+            waits(Waiting::Resolver);
+            picked = self.resolved(request).await;
+        }
+        if matches!(picked, Err(PickError::Full)) {
+            waits(Waiting::Slot);
+            picked = self.queue(request.clone()).await;
+        }
+        picked
+    }
+
+    async fn resolved(self: &Arc<Self>, request: &PickRequest) -> Result<Pick, PickError> {
+        let mut changes = self.changes();
+        loop {
+            match self.pick(request) {
+                Err(PickError::Unresolved) => {}
+                picked => return picked,
+            }
+            // It cannot end while the pool is there.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Waits in the queue for a slot, no longer than the upstream's `queue_timeout`.
+    pub async fn queue(self: &Arc<Self>, request: PickRequest) -> Result<Pick, PickError> {
+        let (ticket, limit) = self.change(|state, now| {
+            let ticket = state.join(request, now);
+            (ticket, state.queue_timeout())
+        });
+        let waiter = QueuedWaiter {
+            pool: Arc::clone(self),
+            ticket: ticket?,
+        };
+        timeout(limit, waiter)
+            .await
+            .unwrap_or(Err(PickError::QueueTimeout))
+    }
+
+    /// A slot at another address of the same origin, to be dialled beside `pick` (RFC 8305).
+    pub fn alternate_address(self: &Arc<Self>, request: &PickRequest, pick: &Pick) -> Option<Pick> {
+        // Most origins have one address, and then there is nothing to look for.
+        pick.origin.address.is_name().then_some(())?;
+        let mut request = request.clone();
+        request.tried(&pick.slot);
+        request.only = Some(Arc::clone(&pick.origin));
+        let taken = self.change(|state, now| state.pick_alternate(&request, now))?;
+        let alternate = self.picked(taken);
+        (!alternate.again).then_some(alternate)
+    }
+
+    fn picked(self: &Arc<Self>, taken: Taken) -> Pick {
+        Pick {
+            slot: Slot {
+                pool: Arc::clone(self),
+                origin: taken.id,
+            },
+            upstream: taken.upstream,
+            origin: taken.definition,
+            address: taken.address,
+            again: taken.again,
+        }
+    }
+
+    /// A check of the origin with this id has ended.
+    pub fn checked(&self, origin: u64, verdict: Verdict, threshold: Threshold) {
+        self.change(|state, now| state.checked(origin, verdict, threshold, now));
+    }
+
+    /// Nothing checks the origins any more: all count as up.
+    pub fn unchecked(&self) {
+        self.change(|state, now| state.unchecked(now));
+    }
+
+    /// Sets the administrative state of every origin of this name or address; returns how many.
+    pub fn set_admin_state(&self, which: &str, admin: AdminState) -> usize {
+        self.change(|state, now| state.administer(which, |origin| origin.admin = admin, now))
+    }
+
+    /// Sets the weight, 1 to 256, of every origin of this name or address, or takes it back; returns
+    /// how many.
+    pub fn set_weight(&self, which: &str, weight: Option<u32>) -> usize {
+        self.change(|state, now| state.administer(which, |origin| origin.set_weight(weight), now))
+    }
+
+    /// Is notified when the origins have changed, or the resolver has answered.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// How each origin is at this moment, in file order, and the names without an address.
+    pub fn status(&self) -> Vec<OriginStatus> {
+        let now = Instant::now();
+        let state = locked(&self.state);
+        let origins = state.origins.iter().map(|origin| OriginStatus {
+            id: origin.id,
+            upstream: Arc::clone(&self.name),
+            definition: Arc::clone(&origin.definition),
+            address: origin.address.clone(),
+            unresolved: None,
+            is_up: !origin.is_down,
+            is_in_doubt: origin.is_in_doubt(),
+            ejected_for: origin.outlier.ejected_for(now),
+            admin: origin.admin,
+            weight: origin.weight(),
+            connections: origin.connections,
+            last_check: origin.last_check.clone(),
+        });
+        let unresolved = state.sources.iter().filter_map(|source| {
+            let definition = &source.definition;
+            Some(OriginStatus {
+                id: u64::MAX,
+                upstream: Arc::clone(&self.name),
+                definition: Arc::clone(definition),
+                address: definition.address.clone(),
+                unresolved: Some(source.unresolved()?),
+                is_up: false,
+                is_in_doubt: false,
+                ejected_for: None,
+                admin: AdminState::Enabled,
+                weight: definition.weight.into(),
+                connections: 0,
+                last_check: None,
+            })
+        });
+        origins.chain(unresolved).collect()
+    }
+
+    /// The origin with this id; `None` once it left the pool.
+    pub fn origin(&self, id: u64) -> Option<OriginStatus> {
+        self.status().into_iter().find(|status| status.id == id)
+    }
+
+    /// The origins whose connections have to end. Connections that are being made are not among them,
+    /// so the caller has to ask again.
+    pub fn evictions(&self) -> Vec<Eviction> {
+        let state = locked(&self.state);
+        let mut evictions: Vec<_> = state.origins.iter().filter_map(Eviction::of).collect();
+        if state.definition.on_gone == OnGone::Drain {
+            let gone = state.departed.iter().filter(|origin| origin.is_gone);
+            evictions.extend(gone.map(|origin| Eviction {
+                origin: None,
+                address: origin.address.clone(),
+                reason: EvictionReason::Gone,
+            }));
+        }
+        evictions
+    }
+
+    /// One critical section. Those that it served are woken when it is over.
+    fn change<T>(&self, change: impl FnOnce(&mut PoolState, Instant) -> T) -> T {
+        let mut state = locked(&self.state);
+        let result = change(&mut state, Instant::now());
+        let wakers = state.take_wakers();
+        drop(state);
+        wakers.into_iter().for_each(|waker| waker.wake());
+        result
+    }
+}
+
+/// How one origin is at one address.
+#[derive(Clone, Debug)]
+pub struct OriginStatus {
+    /// Tells origins of this process apart; `u64::MAX` where there is no address.
+    pub id: u64,
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The origin's definition.
+    pub definition: Arc<OriginDefinition>,
+    /// Where it is; its name where that has no address.
+    pub address: Address,
+    /// Why its name has no address, where that is so.
+    pub unresolved: Option<Arc<str>>,
+    /// Whether checks find it up; it is until the first result.
+    pub is_up: bool,
+    /// Whether the last checks contradict that, but not often enough yet.
+    pub is_in_doubt: bool,
+    /// How long it is still ejected.
+    pub ejected_for: Option<Duration>,
+    /// What an operator has set.
+    pub admin: AdminState,
+    /// Its weight: the operator's, or else the configured one.
+    pub weight: u64,
+    /// Its connections, those being established included.
+    pub connections: usize,
+    /// Its last check.
+    pub last_check: Option<LastCheck>,
+}
+
+/// A connection in the queue; it leaves on drop.
+struct QueuedWaiter {
+    pool: Arc<Pool>,
+    ticket: Ticket,
+}
+
+impl Future for QueuedWaiter {
+    type Output = Result<Pick, PickError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let granted = locked(&self.pool.state).poll_waiter(self.ticket, cx.waker());
+        match granted {
+            Some(granted) => Poll::Ready(granted.map(|taken| self.pool.picked(taken))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for QueuedWaiter {
+    fn drop(&mut self) {
+        self.pool.change(|state, now| state.leave(self.ticket, now));
+    }
+}
+
+/// A panic in one connection does not spoil the state: every change is whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the random numbers of a pool begin: several proxies must not draw the same.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanoseconds = now.map_or(0, |now| u64::from(now.subsec_nanos()));
+    nanoseconds << 32 | u64::from(std::process::id())
+}

@@ -1,0 +1,415 @@
+//! The state of a pool, behind its one lock. Every method is one critical section: it leaves no slot
+//! that a waiter in sight could use. Time is a parameter.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use tokio::sync::mpsc;
+
+use super::waiters::{Ticket, Waiters};
+use super::{Change, OriginEvent, PickError, PickRequest};
+use crate::upstream::balance::{self, Candidate, Draw};
+use crate::upstream::definition::{Address, OriginDefinition, UpstreamDefinition};
+use crate::upstream::discovery::Source;
+use crate::upstream::origin::{Origin, Threshold, Verdict};
+
+/// A slot that was taken, by the origin's id, and what the connection needs to know of the origin.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) id: u64,
+    pub(super) upstream: Arc<UpstreamDefinition>,
+    pub(super) definition: Arc<OriginDefinition>,
+    pub(super) address: Address,
+    pub(super) again: bool,
+}
+
+/// How the names stood when the origins were last made of them.
+#[derive(Debug, Default)]
+pub(super) struct Resolution {
+    /// Whether one of them has no answer yet.
+    pub(super) pending: bool,
+    /// What keeps each source from being resolved.
+    pub(super) errors: Vec<Option<Arc<str>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct PoolState {
+    pub(super) definition: Arc<UpstreamDefinition>,
+    pub(super) sources: Vec<Source>,
+    /// The origins of today, in file order.
+    pub(super) origins: Vec<Origin>,
+    /// Those that left the pool while they have connections, or something that an operator has set.
+    pub(super) departed: Vec<Origin>,
+    pub(super) resolution: Resolution,
+    /// What round robin owes each of `origins`.
+    credits: Vec<i64>,
+    candidates: Vec<Candidate>,
+    random: u64,
+    waiters: Waiters<Taken>,
+    /// Whether there were origins before: those that come now join others.
+    is_at_work: bool,
+    events: mpsc::UnboundedSender<OriginEvent>,
+    /// To be woken once the lock is released.
+    wakers: Vec<Waker>,
+}
+
+impl PoolState {
+    pub(super) fn new(
+        definition: Arc<UpstreamDefinition>,
+        random: u64,
+        events: mpsc::UnboundedSender<OriginEvent>,
+    ) -> Self {
+        Self {
+            definition,
+            sources: Vec::new(),
+            origins: Vec::new(),
+            departed: Vec::new(),
+            resolution: Resolution {
+                pending: true,
+                errors: Vec::new(),
+            },
+            credits: Vec::new(),
+            candidates: Vec::new(),
+            random,
+            waiters: Waiters::default(),
+            is_at_work: false,
+            events,
+            wakers: Vec::new(),
+        }
+    }
+
+    /// The wakers of those that were served, to be woken without the lock.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
+    }
+
+    /// Takes a slot at once. Waiters come first: what is left is of no use to any of them.
+    pub(super) fn pick(&mut self, request: &PickRequest, now: Instant) -> Result<Taken, PickError> {
+        // An ejection may have ended since the last event.
+        self.serve(now);
+        self.choose(request, now)
+    }
+
+    /// Takes a slot at another address of the same name, where nobody waits for one.
+    pub(super) fn pick_alternate(&mut self, request: &PickRequest, now: Instant) -> Option<Taken> {
+        if !self.waiters.is_empty() {
+            return None;
+        }
+        self.choose(request, now).ok()
+    }
+
+    /// Joins the queue, unless it is as long as it may be.
+    pub(super) fn join(&mut self, request: PickRequest, now: Instant) -> Result<Ticket, PickError> {
+        let limit = self.definition.connect.queue;
+        if limit.is_some_and(|limit| self.waiters.len() >= limit) {
+            return Err(PickError::QueueFull);
+        }
+        let ticket = self.waiters.join(request);
+        self.serve(now);
+        Ok(ticket)
+    }
+
+    pub(super) fn poll_waiter(
+        &mut self,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> Option<Result<Taken, PickError>> {
+        self.waiters.poll(ticket, waker)
+    }
+
+    /// A waiter gives up. A slot that it was granted meanwhile goes to the next one.
+    pub(super) fn leave(&mut self, ticket: Ticket, now: Instant) {
+        if let Some(taken) = self.waiters.leave(ticket) {
+            self.release(taken.id, now);
+        }
+    }
+
+    /// Gives a slot back.
+    pub(super) fn release(&mut self, id: u64, now: Instant) {
+        if let Some(origin) = self.by_id(id) {
+            origin.connections = origin.connections.saturating_sub(1);
+        }
+        self.departed
+            .retain(|origin| origin.connections > 0 || origin.is_administered());
+        self.serve(now);
+    }
+
+    /// A connection was established, for a client that asked for this name where it has one.
+    pub(super) fn succeeded(&mut self, id: u64, asked: Option<&ServerName<'_>>, now: Instant) {
+        if self.definition.outlier.is_none() {
+            return;
+        }
+        if let Some(origin) = self.by_id(id) {
+            origin.outlier.succeeded(now);
+            if let Some(name) = asked {
+                origin.served.add(name);
+            }
+        }
+    }
+
+    /// Whether the origin has served a client that asked for this name.
+    pub(super) fn serves(&mut self, id: u64, name: &ServerName<'_>) -> bool {
+        self.by_id(id).is_some_and(|origin| origin.served.has(name))
+    }
+
+    /// A connection failed by the origin's fault, which may eject it.
+    pub(super) fn failed(&mut self, id: u64, now: Instant) {
+        let Some(policy) = self.definition.outlier else {
+            return;
+        };
+        let may_eject = self.may_eject(id, policy.max_ejected, now);
+        let Some(origin) = self.by_id(id) else { return };
+        if !origin.outlier.failed(&policy, now) || !may_eject {
+            return;
+        }
+        let time = origin.outlier.eject(&policy, now);
+        origin.mark_up(now.checked_add(time).unwrap_or(now));
+        let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
+        self.emit(&name, &address, Change::Ejected(time));
+        self.serve(now);
+    }
+
+    /// Whether one more may be ejected: at least one usable origin stays, and no more than
+    /// `max_ejected` percent are away.
+    fn may_eject(&self, id: u64, max_ejected: u32, now: Instant) -> bool {
+        let is_ejected = |o: &&Origin| o.outlier.ejected_for(now).is_some();
+        let away = self.origins.iter().filter(is_ejected).count() + 1;
+        let share = u64::from(max_ejected) * self.origins.len() as u64;
+        let mut others = self.origins.iter().filter(|o| o.id != id);
+        others.any(|o| o.is_usable() && !is_ejected(&o)) && away as u64 * 100 <= share
+    }
+
+    /// A check of an origin has ended.
+    pub(super) fn checked(
+        &mut self,
+        id: u64,
+        verdict: Verdict,
+        threshold: Threshold,
+        now: Instant,
+    ) {
+        let why = match &verdict {
+            Verdict::Fail(why) | Verdict::ForceDown(why) => Arc::clone(why),
+            Verdict::Pass | Verdict::ForceUp => "".into(),
+        };
+        let Some(origin) = self.origins.iter_mut().find(|o| o.id == id) else {
+            return;
+        };
+        let change = match origin.checked(verdict, threshold, now) {
+            Some(true) => Change::Up,
+            Some(false) => Change::Down { why },
+            None => return,
+        };
+        let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
+        self.emit(&name, &address, change);
+        self.serve(now);
+    }
+
+    /// Nothing checks the origins any more.
+    pub(super) fn unchecked(&mut self, now: Instant) {
+        self.origins.iter_mut().for_each(Origin::unchecked);
+        self.serve(now);
+    }
+
+    /// Changes every origin of this name or address; returns how many there are.
+    pub(super) fn administer(
+        &mut self,
+        which: &str,
+        set: impl Fn(&mut Origin),
+        now: Instant,
+    ) -> usize {
+        let mut count = 0;
+        for origin in &mut self.origins {
+            if &*origin.definition.name == which || origin.address.to_string() == which {
+                set(origin);
+                count += 1;
+            }
+        }
+        self.serve(now);
+        count
+    }
+
+    /// Takes over another definition of the same upstream. With an equal one, nothing is touched.
+    /// Returns whether the sources are to be made anew.
+    pub(super) fn redefine(&mut self, definition: &Arc<UpstreamDefinition>) -> bool {
+        let is_equal = self.definition == *definition;
+        self.definition = Arc::clone(definition);
+        !is_equal
+    }
+
+    /// Makes the origins of what the sources stand for now. An origin keeps its state over changes by
+    /// its address. `left` is what happened to those that are not there any more.
+    pub(super) fn refresh(&mut self, left: &Change, now: Instant) {
+        let mut old = std::mem::take(&mut self.origins);
+        let mut credits: Vec<_> = std::mem::take(&mut self.credits);
+        credits.resize(old.len(), 0);
+        let mut old: Vec<_> = old.drain(..).zip(credits).collect();
+        let before = std::mem::take(&mut self.resolution);
+        let sources = std::mem::take(&mut self.sources);
+        for source in &sources {
+            let resolved = source.resolved();
+            self.resolution.pending |= resolved.is_none();
+            let resolved = resolved.unwrap_or_default();
+            for (address, priority, weight) in source.addresses(&resolved) {
+                if self.origins.iter().any(|o| o.address == address) {
+                    continue;
+                }
+                let (mut origin, credit) =
+                    self.take_over(&source.definition, address, &mut old, now);
+                origin.tier = u32::from(source.definition.backup) << 16 | u32::from(priority);
+                origin.record_weight = weight;
+                self.origins.push(origin);
+                self.credits.push(credit);
+            }
+            self.resolution.errors.push(resolved.error.clone());
+        }
+        for ((source, now), before) in std::iter::zip(&sources, &self.resolution.errors)
+            .zip(before.errors.iter().chain(std::iter::repeat(&None)))
+        {
+            if let (Some(why), None) = (now, before) {
+                let definition = &source.definition;
+                let change = Change::Unresolved(Arc::clone(why));
+                self.emit(&definition.name, &definition.address, change);
+            }
+        }
+        self.sources = sources;
+        self.is_at_work |= !self.origins.is_empty();
+        for (mut origin, _) in old {
+            self.emit(&origin.definition.name, &origin.address, left.clone());
+            origin.is_gone = *left == Change::Gone;
+            if origin.connections > 0 || origin.is_administered() {
+                self.departed.push(origin);
+            }
+        }
+        self.serve(now);
+    }
+
+    /// The origin at `address`: as it was, with what round robin owes it, or a new one.
+    fn take_over(
+        &mut self,
+        definition: &Arc<OriginDefinition>,
+        address: Address,
+        old: &mut Vec<(Origin, i64)>,
+        now: Instant,
+    ) -> (Origin, i64) {
+        let known = old.iter().position(|(o, _)| o.address == address);
+        let known = known.map(|at| old.remove(at)).or_else(|| {
+            let departed = self.departed.iter().position(|o| o.address == address)?;
+            Some((self.departed.remove(departed), 0))
+        });
+        if let Some((mut origin, credit)) = known {
+            origin.configure(definition);
+            return (origin, credit);
+        }
+        let mut origin = Origin::new(Arc::clone(definition), address);
+        if self.is_at_work {
+            origin.mark_up(now);
+            self.emit(&definition.name, &origin.address, Change::Joined);
+        }
+        (origin, 0)
+    }
+
+    /// Gives waiters what there is. To be called whenever there may be a slot more, or none ever.
+    fn serve(&mut self, now: Instant) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let mut waiters = std::mem::take(&mut self.waiters);
+        let mut wakers = std::mem::take(&mut self.wakers);
+        waiters.serve(|request| self.choose(request, now), &mut wakers);
+        (self.waiters, self.wakers) = (waiters, wakers);
+    }
+
+    /// Chooses an origin and takes a slot at it, without regard to those that wait.
+    fn choose(&mut self, request: &PickRequest, now: Instant) -> Result<Taken, PickError> {
+        let Self {
+            definition,
+            origins,
+            credits,
+            candidates,
+            random,
+            resolution,
+            ..
+        } = self;
+        let is_ejected = |o: &Origin| o.outlier.ejected_for(now).is_some();
+        // An ejected origin is better than none.
+        let all_ejected = !origins.iter().any(|o| o.is_usable() && !is_ejected(o));
+        let wanted = |o: &Origin| {
+            let only = request.only.as_ref();
+            only.is_none_or(|only| Arc::ptr_eq(only, &o.definition))
+        };
+        let usable = |o: &Origin| o.is_usable() && wanted(o) && (all_ejected || !is_ejected(o));
+        let untried = |o: &Origin| usable(o) && !request.tried.contains(&o.id);
+        let again = !origins.iter().any(untried);
+        let fits = |o: &Origin| if again { usable(o) } else { untried(o) };
+        let Some(tier) = origins.iter().filter(|o| fits(o)).map(|o| o.tier).min() else {
+            return Err(resolution.error(origins.is_empty()));
+        };
+        candidates.clear();
+        candidates.extend(
+            origins
+                .iter()
+                .enumerate()
+                .filter(|(_, o)| o.tier == tier && fits(o) && o.has_room())
+                .map(|(index, o)| o.candidate(index, definition.slow_start, now)),
+        );
+        let mut draw = Draw {
+            source: request.source,
+            credits: credits.as_mut_slice(),
+            random,
+        };
+        let chosen = balance::choose(definition.balance, candidates, &mut draw);
+        let Some(index) = chosen else {
+            return Err(PickError::Full);
+        };
+        let origin = &mut origins[index];
+        origin.connections += 1;
+        Ok(Taken {
+            id: origin.id,
+            upstream: Arc::clone(definition),
+            definition: Arc::clone(&origin.definition),
+            address: origin.address.clone(),
+            again,
+        })
+    }
+
+    fn by_id(&mut self, id: u64) -> Option<&mut Origin> {
+        self.origins
+            .iter_mut()
+            .chain(&mut self.departed)
+            .find(|origin| origin.id == id)
+    }
+
+    fn emit(&self, origin: &Arc<str>, address: &Address, change: Change) {
+        // The receiver is gone only while the process ends.
+        let _ = self.events.send(OriginEvent {
+            upstream: Arc::clone(&self.definition.name),
+            origin: Arc::clone(origin),
+            address: address.clone(),
+            change,
+        });
+    }
+
+    /// Whether nobody waits, and nothing was granted that nobody took.
+    #[cfg(test)]
+    pub(super) fn has_no_waiters(&self) -> bool {
+        self.waiters.is_idle()
+    }
+
+    /// How long the next waiter may wait.
+    pub(super) fn queue_timeout(&self) -> Duration {
+        self.definition.connect.queue_timeout
+    }
+}
+
+impl Resolution {
+    /// Why there is no origin to choose.
+    fn error(&self, is_empty: bool) -> PickError {
+        match self.errors.iter().flatten().next() {
+            _ if self.pending => PickError::Unresolved,
+            Some(why) if is_empty => PickError::Unresolvable(Arc::clone(why)),
+            _ => PickError::NoOrigin,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The pools of the process by name. A reload changes pools, it does not replace them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::definition::UpstreamDefinition;
+use super::discovery::Resolver;
+use super::pool::{OriginEvent, OriginStatus, Pool};
+
+/// The pools of the process. Connections find theirs by the name of the upstream, without a lock.
+#[derive(Debug)]
+pub struct Upstreams {
+    control: Handle,
+    resolver: Resolver,
+    events: mpsc::UnboundedSender<OriginEvent>,
+    pools: ArcSwap<HashMap<Arc<str>, Arc<Pool>>>,
+}
+
+impl Upstreams {
+    /// No pools yet. Their tasks run on `control`, and what happens to origins is received.
+    pub fn new(control: Handle) -> (Self, mpsc::UnboundedReceiver<OriginEvent>) {
+        let (events, received) = mpsc::unbounded_channel();
+        let upstreams = Self {
+            resolver: Resolver::new(control.clone()),
+            control,
+            events,
+            pools: ArcSwap::default(),
+        };
+        (upstreams, received)
+    }
+
+    /// Takes over the upstreams of a configuration: a pool of the same name goes on with the new
+    /// definition, an equal definition touches nothing. Cannot fail, and waits for nothing. To be
+    /// called before connections get that configuration, and by one thread at a time.
+    pub fn apply<'a>(&self, definitions: impl Iterator<Item = &'a Arc<UpstreamDefinition>>) {
+        let old = self.pools.load();
+        let mut pools = HashMap::new();
+        for definition in definitions {
+            let known = old.get(&definition.name).map(Arc::clone);
+            let is_new = known.is_none();
+            let new = || Pool::new(Arc::clone(definition), self.events.clone());
+            let pool = known.unwrap_or_else(new);
+            pool.apply(definition, &self.resolver, &self.control, is_new);
+            pools.insert(Arc::clone(&definition.name), pool);
+        }
+        let removed = old.iter().filter(|(name, _)| !pools.contains_key(*name));
+        removed.for_each(|(_, pool)| pool.close());
+        self.pools.store(Arc::new(pools));
+    }
+
+    /// The pool of an upstream; `None` once it left the configuration.
+    pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
+        self.pools.load().get(name).map(Arc::clone)
+    }
+
+    /// How each origin is at each of its addresses, by the names of the upstreams.
+    pub fn status(&self) -> Vec<OriginStatus> {
+        let pools = self.pools.load();
+        let mut pools: Vec<_> = pools.values().collect();
+        pools.sort_by_key(|pool| Arc::clone(pool.name()));
+        pools.iter().flat_map(|pool| pool.status()).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! Upstreams over a reload: turns and checks go on where nothing about them was changed.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Lettered, Origin, Proxy, eventually, pki};
+
+/// Three origins in turn, checked once an hour, behind a certificate that is watched.
+struct Scene {
+    proxy: Proxy,
+    /// Kept while the proxy uses them.
+    _origins: [Lettered; 3],
+    checked: Origin,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let origins = ['a', 'b', 'c'].map(Lettered::new);
+        let checked = Origin::echo();
+        let draft = Proxy::builder();
+        let identity = pki().edge(&["a.test"]);
+        fs::write(
+            draft.path("pair.pem"),
+            format!("{}{}", identity.cert, identity.key),
+        )
+        .unwrap();
+        let [a, b, c] = &origins;
+        let proxy = draft
+            .yaml(&format!(
+                "process: {{ reload: {{ debounce: 50ms }}, key_permissions: warn }}
+log: {{ format: json }}
+endpoints:
+  - name: forward
+    listen: 127.0.0.1:0
+    protocol: tcp
+    routes: [{{ name: forward, mode: forward, upstream: turns }}]
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: {{ certificates: [{{ cert: pair.pem }}] }}
+    routes: [{{ name: tls, match: {{ sni: a.test }}, mode: terminate, upstream: checked }}]
+upstreams:
+  turns: {{ origins: [\"{a}\", \"{b}\", \"{c}\"] }}
+  checked:
+    origins: [\"{checked}\"]
+    health: {{ check: tcp, interval: 1h }}
+"
+            ))
+            .start();
+        Self {
+            proxy,
+            _origins: origins,
+            checked,
+        }
+    }
+
+    /// The first check comes soon after the start; it is waited for.
+    fn first_check(&self) -> usize {
+        eventually("the origin is checked", || self.checked.accepts() > 0);
+        self.checked.accepts()
+    }
+
+    /// Turns are taken one by one over a reload, and the next check does not come before its time.
+    fn nothing_is_begun_anew(&self, cause: impl FnOnce()) {
+        let checks = self.first_check();
+        assert_eq!(self.proxy.letters(2), "ab");
+        let lines = self.proxy.reloads(cause);
+        assert!(lines.join("\n").contains("reloaded"), "{lines:?}");
+        assert_eq!(self.proxy.letters(2), "ca");
+        // As long as the first check after a start may take.
+        let late = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < late {
+            assert_eq!(self.checked.accepts(), checks, "a check came early");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn an_unchanged_file_begins_nothing_anew() {
+    let scene = Scene::new();
+    scene.nothing_is_begun_anew(|| scene.proxy.signal(Signal::HUP));
+}
+
+#[test]
+fn a_renewed_certificate_begins_no_turn_and_no_check_anew() {
+    let scene = Scene::new();
+    let renewed = pki().edge(&["a.test"]);
+    scene.nothing_is_begun_anew(|| {
+        let path = scene.proxy.directory().join("pair.pem");
+        fs::write(path, format!("{}{}", renewed.cert, renewed.key)).unwrap();
+    });
+    let client = scene.proxy.client("a.test").connect();
+    assert_eq!(
+        client.peer_certificate().unwrap(),
+        renewed.chain()[0].to_vec()
+    );
+}
+
+#[test]
+fn a_change_of_another_upstream_begins_nothing_anew() {
+    let scene = Scene::new();
+    let other = Origin::echo();
+    let text = scene.proxy.text().replace(
+        "upstreams:\n",
+        &format!("upstreams:\n  other: {{ origins: [\"{other}\"] }}\n"),
+    );
+    scene.nothing_is_begun_anew(|| {
+        fs::write(scene.proxy.directory().join("config.yaml"), &text).unwrap();
+        scene.proxy.signal(Signal::HUP);
+    });
+}
