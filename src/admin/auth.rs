@@ -1,5 +1,5 @@
-//! Who may ask. A browser on the operator's machine is the usual way in for a stranger: a page of his
-//! sends requests to addresses that only the operator reaches.
+//! Authorisation of requests. The usual attacker is a web page in the operator's browser: it sends
+//! requests to addresses that only the operator can reach.
 
 use std::net::IpAddr;
 
@@ -8,24 +8,24 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
-use super::response::Refused;
+use super::response::ErrorResponse;
 use crate::snapshot::admin::Token;
 
 /// What a listener demands of a request.
 #[derive(Debug)]
 pub(super) enum Auth {
-    /// Nothing: reading metrics harms nobody.
+    /// Nothing: metrics are readable by anyone who can connect.
     Open,
     /// Nothing: the permissions of the socket's file decide.
     File,
-    /// The token, and to be asked by address. A name in `Host` is a page's way context the rule that
-    /// it may only talk to where it came from (DNS rebinding).
+    /// The token, and an IP address in `Host`. A host name there is how a web page gets around the
+    /// same-origin policy (DNS rebinding).
     Token(Token),
 }
 
 impl Auth {
-    pub(super) fn admit(&self, request: &Parts) -> Result<(), Refused> {
-        let forbidden = |message| Err(Refused::new(StatusCode::FORBIDDEN, message));
+    pub(super) fn admit(&self, request: &Parts) -> Result<(), ErrorResponse> {
+        let forbidden = |message| Err(ErrorResponse::new(StatusCode::FORBIDDEN, message));
         if request.headers.contains_key(ORIGIN) {
             return forbidden("requests of web pages are refused");
         }
@@ -34,7 +34,7 @@ impl Auth {
         };
         match single(request, HOST).map(|host| (host, is_address(host))) {
             None => {
-                return Err(Refused::new(
+                return Err(ErrorResponse::new(
                     StatusCode::BAD_REQUEST,
                     "one Host header is needed",
                 ));
@@ -46,7 +46,7 @@ impl Auth {
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         match presented {
             Some(presented) if token.is(presented) => Ok(()),
-            _ => Err(Refused::new(
+            _ => Err(ErrorResponse::new(
                 StatusCode::UNAUTHORIZED,
                 "the token is missing or wrong",
             )),
@@ -54,7 +54,7 @@ impl Auth {
     }
 }
 
-/// The value of a header that is there exactly once.
+/// The value of a header that is present exactly once.
 fn single(request: &Parts, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = request.headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

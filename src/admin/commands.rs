@@ -1,29 +1,29 @@
-//! The paths, and what each asks for. Paths are exact: nothing is decoded, folded or normalised, so
-//! there is one way to write each.
+//! The paths of the admin socket. Matching is exact: nothing is decoded, folded or normalised, so that
+//! each path has one spelling.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
-use super::response::Refused;
+use super::response::ErrorResponse;
 use super::{OriginAction, Request};
 
-/// What is asked of a listener.
+/// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Whether the process lives.
+    /// Liveness of the process.
     Health,
-    /// Whether it should be sent clients.
+    /// Readiness for traffic.
     Ready,
-    /// What it counted.
+    /// The metrics page.
     Metrics,
-    /// What the control loop answers.
-    Control(Command),
+    /// A request to the control loop.
+    Control(RequestKind),
 }
 
-/// A request that may still need its body.
+/// A request to the control loop whose body is not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(super) enum RequestKind {
     Status,
     Connections,
     Certificates,
@@ -37,27 +37,27 @@ pub(super) enum Command {
     Origin,
 }
 
-/// Every path that changes nothing.
-const READING: [(&str, Command); 6] = [
-    ("/status", Command::Status),
-    ("/connections", Command::Connections),
-    ("/certificates", Command::Certificates),
-    ("/config", Command::Config),
-    ("/origins", Command::Origins),
-    ("/log-level", Command::ShowLogLevel),
+/// The paths of requests that change nothing.
+const READING: [(&str, RequestKind); 6] = [
+    ("/status", RequestKind::Status),
+    ("/connections", RequestKind::Connections),
+    ("/certificates", RequestKind::Certificates),
+    ("/config", RequestKind::Config),
+    ("/origins", RequestKind::Origins),
+    ("/log-level", RequestKind::ShowLogLevel),
 ];
 
-/// Every path that changes something.
-const CHANGING: [(&str, Command); 5] = [
-    ("/reload", Command::Reload),
-    ("/drain", Command::Drain),
-    ("/kill", Command::Kill),
-    ("/log-level", Command::SetLogLevel),
-    ("/origin", Command::Origin),
+/// The paths of requests that change something.
+const CHANGING: [(&str, RequestKind); 5] = [
+    ("/reload", RequestKind::Reload),
+    ("/drain", RequestKind::Drain),
+    ("/kill", RequestKind::Kill),
+    ("/log-level", RequestKind::SetLogLevel),
+    ("/origin", RequestKind::Origin),
 ];
 
-/// What a request asks for. `control` is whether this listener does more than show metrics.
-pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, Refused> {
+/// The route of a method and path. `control` is whether this listener accepts more than metrics.
+pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, ErrorResponse> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let open = match path {
         "/healthz" => Some(Route::Health),
@@ -72,7 +72,7 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, 
             Err(wrong_method("GET"))
         };
     }
-    let of = |table: &[(&str, Command)]| {
+    let of = |table: &[(&str, RequestKind)]| {
         let found = table.iter().find(|(known, _)| control && *known == path);
         found.map(|(_, command)| *command)
     };
@@ -82,20 +82,23 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, 
         (Some(_), Some(_)) => Err(wrong_method("GET and POST")),
         (Some(_), None) => Err(wrong_method("GET")),
         (None, Some(_)) => Err(wrong_method("POST")),
-        (None, None) => Err(Refused::new(StatusCode::NOT_FOUND, "there is no such path")),
+        (None, None) => Err(ErrorResponse::new(
+            StatusCode::NOT_FOUND,
+            "there is no such path",
+        )),
     }
 }
 
-fn wrong_method(allowed: &str) -> Refused {
-    Refused::new(
+fn wrong_method(allowed: &str) -> ErrorResponse {
+    ErrorResponse::new(
         StatusCode::METHOD_NOT_ALLOWED,
         format!("this path takes {allowed}"),
     )
 }
 
-impl Command {
-    /// The whole request, with what its body says: nothing, or a JSON object without unknown keys.
-    pub(super) fn with(self, body: &[u8]) -> Result<Request, Refused> {
+impl RequestKind {
+    /// The request with the fields of its body: no body, or a JSON object without unknown keys.
+    pub(super) fn with(self, body: &[u8]) -> Result<Request, ErrorResponse> {
         let mut body = Body::parse(body)?;
         let request = match self {
             Self::Status => Request::Status,
@@ -123,7 +126,7 @@ impl Command {
     }
 }
 
-fn level(text: &str) -> Result<LevelFilter, Refused> {
+fn level(text: &str) -> Result<LevelFilter, ErrorResponse> {
     Ok(match text {
         "error" => LevelFilter::ERROR,
         "warn" => LevelFilter::WARN,
@@ -134,8 +137,8 @@ fn level(text: &str) -> Result<LevelFilter, Refused> {
     })
 }
 
-/// An id as the access log writes it.
-fn id(text: &str) -> Result<u64, Refused> {
+/// A connection id as the access log writes it.
+fn id(text: &str) -> Result<u64, ErrorResponse> {
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
     u64::from_str_radix(text, 16)
         .ok()
@@ -143,14 +146,14 @@ fn id(text: &str) -> Result<u64, Refused> {
         .ok_or_else(|| invalid("an id is up to 16 hexadecimal digits, as in the access log"))
 }
 
-fn invalid(message: impl Into<String>) -> Refused {
-    Refused::new(StatusCode::BAD_REQUEST, message)
+fn invalid(message: impl Into<String>) -> ErrorResponse {
+    ErrorResponse::new(StatusCode::BAD_REQUEST, message)
 }
 
 struct Body(Map<String, Value>);
 
 impl Body {
-    fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+    fn parse(bytes: &[u8]) -> Result<Self, ErrorResponse> {
         if bytes.is_empty() {
             return Ok(Self(Map::new()));
         }
@@ -160,7 +163,7 @@ impl Body {
         }
     }
 
-    fn maybe_text(&mut self, key: &str) -> Result<Option<String>, Refused> {
+    fn maybe_text(&mut self, key: &str) -> Result<Option<String>, ErrorResponse> {
         match self.0.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -168,12 +171,12 @@ impl Body {
         }
     }
 
-    fn text(&mut self, key: &str) -> Result<String, Refused> {
+    fn text(&mut self, key: &str) -> Result<String, ErrorResponse> {
         let found = self.maybe_text(key)?;
         found.ok_or_else(|| invalid(format!("`{key}` is missing")))
     }
 
-    fn switch(&mut self, key: &str) -> Result<bool, Refused> {
+    fn switch(&mut self, key: &str) -> Result<bool, ErrorResponse> {
         match self.0.remove(key) {
             None => Ok(false),
             Some(Value::Bool(value)) => Ok(value),
@@ -181,7 +184,7 @@ impl Body {
         }
     }
 
-    fn action(&mut self) -> Result<OriginAction, Refused> {
+    fn action(&mut self) -> Result<OriginAction, ErrorResponse> {
         Ok(match &*self.text("action")? {
             "drain" => OriginAction::Drain,
             "disable" => OriginAction::Disable,
@@ -197,8 +200,8 @@ impl Body {
         })
     }
 
-    /// A key that nothing asked for is a mistake of whoever sent it.
-    fn end(self) -> Result<(), Refused> {
+    /// Refuses keys that the path does not know.
+    fn end(self) -> Result<(), ErrorResponse> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_body_says_what_is_meant_or_is_refused() {
-        let plan = |body: &str| Command::Reload.with(body.as_bytes());
+        let plan = |body: &str| RequestKind::Reload.with(body.as_bytes());
         assert_eq!(plan("").unwrap(), Request::Reload { plan: false });
         assert_eq!(
             plan("{\"plan\":true}").unwrap(),
@@ -268,7 +271,7 @@ mod tests {
         for body in ["[]", "{", "{\"plan\":\"yes\"}", "{\"paln\":true}", "\u{0}"] {
             assert!(plan(body).is_err(), "{body}");
         }
-        let kill = |id: &str| Command::Kill.with(format!("{{\"id\":\"{id}\"}}").as_bytes());
+        let kill = |id: &str| RequestKind::Kill.with(format!("{{\"id\":\"{id}\"}}").as_bytes());
         assert_eq!(kill("00000000000000ff").unwrap(), Request::Kill(255));
         for id in ["", "+1", "0x1", "10000000000000000", " 1"] {
             assert!(kill(id).is_err(), "{id}");

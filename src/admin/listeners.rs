@@ -1,4 +1,4 @@
-//! The listening sockets of the admin side, and their accept loops.
+//! The listening sockets of the admin API, and their accept loops.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::Handle;
 use super::auth::Auth;
-use super::places::{self, Places};
+use super::permits::{self, ConnPermits};
 use super::serve::{AdminService, Probes};
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};
@@ -25,7 +25,7 @@ const BACKLOG: i32 = 128;
 /// The pause after a failed accept, which happens when descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The admin side's sockets, which listen but are not served yet.
+/// The admin sockets, listening but not served yet.
 #[derive(Debug, Default)]
 pub struct AdminListeners {
     admin: Option<AdminListener>,
@@ -39,7 +39,7 @@ enum AdminListener {
 }
 
 impl AdminListeners {
-    /// Listens where the settings say; else one sentence, with the way out where there is one.
+    /// Binds and listens as configured. The error is one sentence, with a hint where there is one.
     pub fn bind(settings: &AdminSettings) -> Result<Self, String> {
         let admin = match &settings.listen {
             None => None,
@@ -57,10 +57,10 @@ impl AdminListeners {
                     owner: owner.as_deref(),
                     group: group.as_deref(),
                 };
-                let place = format!("unix:{}", path.display());
+                let address = format!("unix:{}", path.display());
                 let (listener, file) = unix::listen(path, access, BACKLOG)
-                    .map_err(|error| cannot_listen(&place, &error))?;
-                Some(AdminListener::Unix(listener, file, place))
+                    .map_err(|error| cannot_listen(&address, &error))?;
+                Some(AdminListener::Unix(listener, file, address))
             }
         };
         Ok(Self {
@@ -69,11 +69,11 @@ impl AdminListeners {
         })
     }
 
-    /// The addresses listened on, each with a word for what is there.
+    /// The addresses listened on, each with the name of its listener.
     pub fn addresses(&self) -> Vec<(&'static str, String)> {
         let local = |listener: &StdTcpListener| listener.local_addr().map(|a| a.to_string()).ok();
         let admin = self.admin.as_ref().and_then(|service| match service {
-            AdminListener::Unix(.., place) => Some(place.clone()),
+            AdminListener::Unix(.., address) => Some(address.clone()),
             AdminListener::Tcp(listener, _) => local(listener),
         });
         let metrics = self.metrics.as_ref().and_then(local);
@@ -84,13 +84,14 @@ impl AdminListeners {
             .collect()
     }
 
-    /// How many descriptors all of this may take: of each listener itself, whom it serves, and one that it
-    /// has accepted and looks for a place for.
+    /// The most descriptors that the admin sockets may take: each listener, its connections, and one
+    /// accepted connection that waits for a permit.
     pub const fn descriptors(&self) -> usize {
-        (self.admin.is_some() as usize + self.metrics.is_some() as usize) * (places::ALL + 2)
+        (self.admin.is_some() as usize + self.metrics.is_some() as usize)
+            * (permits::ALL_PERMITS + 2)
     }
 
-    /// Serves on this thread's runtime, until it ends. A unix socket's file goes with what is returned.
+    /// Serves on this thread's runtime until it ends. The returned guard removes a unix socket's file.
     pub fn open(self, control: &Handle, probes: &Probes) -> io::Result<Option<SocketFile>> {
         let service = |auth, control: Option<&Handle>| {
             Arc::new(AdminService {
@@ -100,17 +101,17 @@ impl AdminListeners {
             })
         };
         if let Some(listener) = self.metrics {
-            let listener = Listener::Tcp(TcpListener::from_std(listener)?);
+            let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
             tokio::spawn(listener.accept_loop(service(Auth::Open, None)));
         }
         let (listener, auth, file) = match self.admin {
             None => return Ok(None),
             Some(AdminListener::Unix(listener, file, _)) => {
-                let listener = Listener::Unix(UnixListener::from_std(listener)?);
+                let listener = AsyncListener::Unix(UnixListener::from_std(listener)?);
                 (listener, Auth::File, Some(file))
             }
             Some(AdminListener::Tcp(listener, token)) => {
-                let listener = Listener::Tcp(TcpListener::from_std(listener)?);
+                let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
                 (listener, Auth::Token(token), None)
             }
         };
@@ -128,14 +129,14 @@ fn tcp(address: SocketAddr) -> Result<StdTcpListener, String> {
     listen().map_err(|error| cannot_listen(&address.to_string(), &error))
 }
 
-enum Listener {
+enum AsyncListener {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-impl Listener {
+impl AsyncListener {
     async fn accept_loop(self, service: Arc<AdminService>) {
-        let places = Places::default();
+        let permits = ConnPermits::default();
         loop {
             let accepted = match &self {
                 Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
@@ -145,22 +146,22 @@ impl Listener {
                 sleep(PAUSE).await;
                 continue;
             };
-            let place = places.take().await;
+            let permit = permits.take().await;
             let service = Arc::clone(&service);
             tokio::spawn(async move {
                 match stream {
                     Stream::Unix(stream) => {
                         let peek = || first_byte(stream.as_fd());
-                        let spoken = stream.async_io(Interest::READABLE, peek);
-                        if place.has_spoken(spoken).await {
-                            service.serve(stream, &place).await;
+                        let first_byte = stream.async_io(Interest::READABLE, peek);
+                        if permit.sends_first_byte(first_byte).await {
+                            service.serve(stream, &permit).await;
                         }
                     }
                     Stream::Tcp(stream) => {
                         let peek = || first_byte(stream.as_fd());
-                        let spoken = stream.async_io(Interest::READABLE, peek);
-                        if place.has_spoken(spoken).await {
-                            service.serve(stream, &place).await;
+                        let first_byte = stream.async_io(Interest::READABLE, peek);
+                        if permit.sends_first_byte(first_byte).await {
+                            service.serve(stream, &permit).await;
                         }
                     }
                 }
@@ -169,7 +170,7 @@ impl Listener {
     }
 }
 
-/// Whether there is a byte to read, or the end of the stream. It is left where it is.
+/// Whether a byte or the end of the stream can be read. The byte is not consumed.
 fn first_byte(socket: BorrowedFd<'_>) -> io::Result<()> {
     recv(socket, &mut [0], RecvFlags::PEEK)?;
     Ok(())

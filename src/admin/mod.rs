@@ -1,12 +1,12 @@
 //! The admin socket and the metrics listener: HTTP/1.1 and JSON, for `reseal ctl`, curl and Prometheus.
 //!
-//! Requests become values of [`Request`], which the process's control loop answers; this module knows
-//! HTTP, who may ask, and limits, and nothing of what it takes to do what is asked.
+//! This module parses HTTP, authorises requests and enforces limits. It turns each request into a
+//! [`Request`] for the control loop and knows nothing of how that is handled.
 
 mod auth;
 mod commands;
 mod listeners;
-mod places;
+mod permits;
 mod response;
 mod serve;
 
@@ -22,32 +22,32 @@ pub use self::serve::Probes;
 /// How many requests may wait for the control loop.
 const QUEUE: usize = 32;
 
-/// What somebody asks of the process.
+/// A request to the control loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// How it is.
+    /// The status of the process.
     Status,
     /// The live connections.
     Connections,
-    /// The certificates that are presented.
+    /// The certificates in use, with their expiry dates.
     Certificates,
     /// The effective configuration.
     Config,
-    /// The origins and how they are.
+    /// The origins and their state.
     Origins,
-    /// What level is logged, or a new one.
+    /// The log level, or a new one.
     LogLevel(Option<LevelFilter>),
-    /// Reads the configuration again, or only says what that would change.
+    /// Reloads the configuration, or only reports what that would change.
     Reload {
-        /// Say it, and change nothing.
+        /// Report only.
         plan: bool,
     },
-    /// Lets the connections of an endpoint finish and takes no new ones; without a name, of all.
+    /// Drains an endpoint, or without a name the process.
     Drain {
         /// The endpoint's name.
         endpoint: Option<String>,
     },
-    /// Ends the connection of this id.
+    /// Closes the connection with this id.
     Kill(u64),
     /// Changes how an origin is used.
     Origin {
@@ -55,21 +55,21 @@ pub enum Request {
         upstream: String,
         /// The origin's name.
         origin: String,
-        /// What is to become of it.
+        /// The change.
         action: OriginAction,
     },
 }
 
-/// What is to become of an origin.
+/// A change to how an origin is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginAction {
-    /// No new connections; those that are there may finish.
+    /// No new connections; existing ones may finish.
     Drain,
-    /// No new connections, and those that are there end.
+    /// No new connections; existing ones are closed.
     Disable,
-    /// As configured.
+    /// Back to the configured use.
     Enable,
-    /// Another weight.
+    /// A new weight.
     Weight(u32),
 }
 
@@ -84,10 +84,10 @@ impl fmt::Display for OriginAction {
     }
 }
 
-/// Why a request is not done, or was not understood.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which of the classes of refusals it is.
+    /// Its class.
     pub kind: RefusalKind,
     /// One sentence.
     pub message: String,
@@ -96,11 +96,11 @@ pub struct Refusal {
 /// The classes of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The request makes no sense.
+    /// The request is malformed.
     Invalid,
-    /// What it names is not there.
+    /// It names something that does not exist.
     NotFound,
-    /// It makes no sense now: the state of the process, or the configuration, does not allow it.
+    /// The state of the process or the configuration does not allow it.
     Conflict,
     /// The process cannot do it at the moment.
     Unavailable,
@@ -116,35 +116,35 @@ impl Refusal {
     }
 }
 
-/// The answer to a request: an object for people and programs, or why not.
-pub type Answer = Result<Value, Refusal>;
+/// The result of a request: a JSON object, or why it failed.
+pub type RequestResult = Result<Value, Refusal>;
 
-/// A request, and where its answer goes.
+/// A request with the channel for its result.
 #[derive(Debug)]
-pub struct AdminCall {
-    /// What is asked.
+pub struct PendingRequest {
+    /// The request.
     pub request: Request,
-    /// Takes the answer; whoever asked may have gone.
-    pub reply: oneshot::Sender<Answer>,
+    /// Takes the result; it is closed if the client has disconnected.
+    pub reply: oneshot::Sender<RequestResult>,
 }
 
-/// Asks the control loop. Cheap to clone.
+/// Sends requests to the control loop. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<AdminCall>);
+pub struct Handle(mpsc::Sender<PendingRequest>);
 
-/// A way to ask, and the end at which the control loop takes the calls.
-pub fn channel() -> (Handle, mpsc::Receiver<AdminCall>) {
+/// The two ends of the channel between the admin socket and the control loop.
+pub fn channel() -> (Handle, mpsc::Receiver<PendingRequest>) {
     let (calls, receiver) = mpsc::channel(QUEUE);
     (Handle(calls), receiver)
 }
 
 impl Handle {
-    /// Asks, and waits for the answer for as long as it takes.
-    pub async fn ask(&self, request: Request) -> Answer {
+    /// Sends a request, and waits for its result without a limit of time.
+    pub async fn request(&self, request: Request) -> RequestResult {
         let ending = || Refusal::new(RefusalKind::Unavailable, "the process is ending");
-        let (reply, answer) = oneshot::channel();
-        let sent = self.0.send(AdminCall { request, reply }).await;
+        let (reply, result) = oneshot::channel();
+        let sent = self.0.send(PendingRequest { request, reply }).await;
         sent.map_err(|_| ending())?;
-        answer.await.map_err(|_| ending())?
+        result.await.map_err(|_| ending())?
     }
 }

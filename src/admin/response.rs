@@ -1,4 +1,4 @@
-//! Answers as HTTP responses.
+//! HTTP responses.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -8,18 +8,18 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Answer, RefusalKind};
+use super::{RefusalKind, RequestResult};
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type HttpResponse = Response<Full<Bytes>>;
 
-/// Why a request is not answered.
+/// An HTTP error response.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     message: String,
 }
 
-impl Refused {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -27,7 +27,7 @@ impl Refused {
         }
     }
 
-    pub(super) fn reply(&self) -> Reply {
+    pub(super) fn reply(&self) -> HttpResponse {
         let mut reply = json(self.status, &json!({ "error": self.message }));
         if self.status == StatusCode::UNAUTHORIZED {
             let headers = reply.headers_mut();
@@ -37,9 +37,9 @@ impl Refused {
     }
 }
 
-/// The control loop's answer.
-pub(super) fn control(answer: Answer) -> Reply {
-    match answer {
+/// The response with the control loop's result.
+pub(super) fn control(result: RequestResult) -> HttpResponse {
+    match result {
         Ok(value) => json(StatusCode::OK, &value),
         Err(refusal) => {
             let status = match refusal.kind {
@@ -48,22 +48,22 @@ pub(super) fn control(answer: Answer) -> Reply {
                 RefusalKind::Conflict => StatusCode::CONFLICT,
                 RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             };
-            Refused::new(status, refusal.message).reply()
+            ErrorResponse::new(status, refusal.message).reply()
         }
     }
 }
 
-fn json(status: StatusCode, value: &Value) -> Reply {
+fn json(status: StatusCode, value: &Value) -> HttpResponse {
     with_type(status, "application/json", format!("{value}\n"))
 }
 
-/// One line for a probe.
-pub(super) fn text(status: StatusCode, text: &str) -> Reply {
+/// A one-line response to a probe.
+pub(super) fn text(status: StatusCode, text: &str) -> HttpResponse {
     with_type(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-/// A page for Prometheus.
-pub(super) fn metrics(page: String) -> Reply {
+/// The metrics page.
+pub(super) fn metrics(page: String) -> HttpResponse {
     with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -71,7 +71,7 @@ pub(super) fn metrics(page: String) -> Reply {
     )
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: String) -> Reply {
+fn with_type(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
     let mut reply = Response::new(Full::new(Bytes::from(body)));
     *reply.status_mut() = status;
     let fixed: [(HeaderName, &'static str); 3] = [

@@ -1,4 +1,4 @@
-//! One connection of a listener: one request, within limits, and its answer.
+//! One connection of a listener: one request and its response, within limits.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,111 +16,117 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::auth::Auth;
-use super::commands::{self, Command, Route};
-use super::places::Place;
-use super::response::{self, Refused, Reply};
+use super::commands::{self, RequestKind, Route};
+use super::permits::ConnPermit;
+use super::response::{self, ErrorResponse, HttpResponse};
 use super::{Handle, Refusal, RefusalKind};
 use crate::observe::metrics::Metrics;
 use crate::phase::{Phase, PhaseRx};
 
-/// From accept to the whole request.
-const REQUEST: Duration = Duration::from_secs(5);
+/// From accept to the complete request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Then for the control loop, which may have certificates to read.
-const ANSWER: Duration = Duration::from_secs(60);
+/// From the complete request to the control loop's result; it may have certificates to read.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// From accept to the end of the connection, whatever the peer does.
-const WHOLE: Duration = Duration::from_secs(75);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The same where nothing is asked of the control loop.
-const WHOLE_OPEN: Duration = Duration::from_secs(10);
+/// The same for requests that the control loop does not handle.
+const OPEN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The request line and all headers.
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 64 * 1024;
 
-/// What every listener can tell.
+/// What every listener can report.
 #[derive(Clone, Debug)]
 pub struct Probes {
-    /// What was counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
-    /// The phases of the process.
+    /// The phase of the process.
     pub phases: PhaseRx,
 }
 
-/// A listener's rules, and who answers.
+/// A listener's rules, and its way to the control loop.
 #[derive(Debug)]
 pub(super) struct AdminService {
     pub(super) auth: Auth,
     pub(super) probes: Probes,
-    /// Absent where only metrics are shown.
+    /// Absent on the metrics listener.
     pub(super) control: Option<Handle>,
 }
 
 impl AdminService {
-    /// Serves one connection. What goes wrong on it is its peer's business alone.
-    pub(super) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, place: &Place) {
-        let deadline = Instant::now() + REQUEST;
+    /// Serves one connection. Errors on it end this connection alone.
+    pub(super) async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        permit: &ConnPermit,
+    ) {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
         let service = service_fn(move |request| async move {
-            let answered = self.answer(request, deadline, place).await;
-            Ok::<_, Infallible>(answered.unwrap_or_else(|refused| refused.reply()))
+            let response = self.respond(request, deadline, permit).await;
+            Ok::<_, Infallible>(response.unwrap_or_else(|refused| refused.reply()))
         });
-        // A connection for each request: whoever asks does so rarely, and an idle one takes a place.
+        // One request per connection: requests are rare, and an idle connection would hold a permit.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST)
+            .header_read_timeout(REQUEST_TIMEOUT)
             .keep_alive(false)
             .half_close(true)
             .max_buf_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let whole = if self.control.is_some() {
-            WHOLE
+            CONNECTION_TIMEOUT
         } else {
-            WHOLE_OPEN
+            OPEN_CONNECTION_TIMEOUT
         };
-        let _ = timeout(whole, place.unless_needed(connection)).await;
+        let _ = timeout(whole, permit.unless_displaced(connection)).await;
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         request: HttpRequest<Incoming>,
         deadline: Instant,
-        place: &Place,
-    ) -> Result<Reply, Refused> {
+        permit: &ConnPermit,
+    ) -> Result<HttpResponse, ErrorResponse> {
         let (head, body) = request.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
-            // Beside a Content-Length, two readers could see two requests (RFC 9112, 6.1), and hyper does
-            // not show whether there was one. No client of ours sends a body of unknown length.
+            // With both Content-Length and Transfer-Encoding, two parsers could see two requests (RFC
+            // 9112,
+            // 6.1), and hyper does not report whether both were there. `reseal ctl` never sends chunked
+            // bodies.
             let message = "a body comes with Content-Length, and without Transfer-Encoding";
-            return Err(Refused::new(StatusCode::LENGTH_REQUIRED, message));
+            return Err(ErrorResponse::new(StatusCode::LENGTH_REQUIRED, message));
         }
         self.auth.admit(&head)?;
-        let ask = commands::find(&head.method, path(&head)?, self.control.is_some())?;
-        let is_probe = matches!(ask, Route::Health | Route::Ready);
-        if place.only_probes && !is_probe {
-            return Err(Refused::new(
+        let route = commands::find(&head.method, path(&head)?, self.control.is_some())?;
+        let is_probe = matches!(route, Route::Health | Route::Ready);
+        if permit.only_probes && !is_probe {
+            return Err(ErrorResponse::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many requests at a time: only /healthz and /readyz are answered now",
             ));
         }
-        if !matches!(ask, Route::Control(_)) {
-            place.has_asked();
+        if !matches!(route, Route::Control(_)) {
+            permit.protect();
         }
-        match ask {
+        match route {
             Route::Health => Ok(response::text(StatusCode::OK, "alive")),
             Route::Ready => Ok(self.ready()),
             Route::Metrics => Ok(response::metrics(self.probes.metrics.render())),
             Route::Control(command) => {
                 let body = whole(body, deadline).await?;
-                place.has_asked();
-                self.ask(command, &body).await
+                permit.protect();
+                self.request(command, &body).await
             }
         }
     }
 
-    fn ready(&self) -> Reply {
+    fn ready(&self) -> HttpResponse {
         let phase = *self.probes.phases.borrow();
         let status = match phase {
             Phase::Run => StatusCode::OK,
@@ -129,25 +135,40 @@ impl AdminService {
         response::text(status, phase.word())
     }
 
-    async fn ask(&self, command: Command, body: &[u8]) -> Result<Reply, Refused> {
+    async fn request(
+        &self,
+        command: RequestKind,
+        body: &[u8],
+    ) -> Result<HttpResponse, ErrorResponse> {
         let request = command.with(body)?;
         let Some(control) = &self.control else {
-            return Err(Refused::new(StatusCode::NOT_FOUND, "nobody answers here"));
+            return Err(ErrorResponse::new(
+                StatusCode::NOT_FOUND,
+                "this listener serves metrics only",
+            ));
         };
-        let late = || Err(Refusal::new(RefusalKind::Unavailable, "no answer in time"));
-        let answer = timeout(ANSWER, control.ask(request)).await;
-        Ok(response::control(answer.unwrap_or_else(|_| late())))
+        let late = || {
+            Err(Refusal::new(
+                RefusalKind::Unavailable,
+                "no response in time",
+            ))
+        };
+        let result = timeout(CONTROL_TIMEOUT, control.request(request)).await;
+        Ok(response::control(result.unwrap_or_else(|_| late())))
     }
 }
 
-/// The path, where the request line holds nothing else.
-fn path(head: &Parts) -> Result<&str, Refused> {
+/// The path; a request target with anything else is refused.
+fn path(head: &Parts) -> Result<&str, ErrorResponse> {
     let uri = &head.uri;
     if uri.authority().is_some() || uri.scheme().is_some() {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "this is no proxy"));
+        return Err(ErrorResponse::new(
+            StatusCode::BAD_REQUEST,
+            "this is no proxy",
+        ));
     }
     if uri.query().is_some() {
-        return Err(Refused::new(
+        return Err(ErrorResponse::new(
             StatusCode::BAD_REQUEST,
             "paths take no query: what there is to say goes into the body, as JSON",
         ));
@@ -155,17 +176,22 @@ fn path(head: &Parts) -> Result<&str, Refused> {
     Ok(uri.path())
 }
 
-/// The whole body.
-async fn whole(body: Incoming, deadline: Instant) -> Result<Bytes, Refused> {
+/// The complete body.
+async fn whole(body: Incoming, deadline: Instant) -> Result<Bytes, ErrorResponse> {
     let reading = Limited::new(body, BODY_MAX).collect();
     match timeout_at(deadline, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refused::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is longer than 64 KiB",
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ErrorResponse::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is longer than 64 KiB",
+            ))
+        }
+        Ok(Err(_)) => Err(ErrorResponse::new(
+            StatusCode::BAD_REQUEST,
+            "the body has no end",
         )),
-        Ok(Err(_)) => Err(Refused::new(StatusCode::BAD_REQUEST, "the body has no end")),
-        Err(_) => Err(Refused::new(
+        Err(_) => Err(ErrorResponse::new(
             StatusCode::REQUEST_TIMEOUT,
             "the request was not whole within 5 s",
         )),
