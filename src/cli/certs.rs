@@ -30,7 +30,7 @@ pub(super) struct Args {
 /// How long development certificates last: long enough for a project, too short to be forgotten.
 const DAYS: i64 = 365;
 
-/// The names of the files that are made beside those asked for.
+/// Names of the files that are made in any case.
 const OWN: [&str; 2] = ["ca", "client"];
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -44,7 +44,7 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
-    // Whoever may write there could exchange the CA that is about to be trusted.
+    // A user with write access could replace the CA that is about to be trusted.
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o755).create(dir);
     made.map_err(|e| about(dir, &e))?;
@@ -53,17 +53,14 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
             return refuse(name, "is neither a host name nor an address");
         }
         if OWN.contains(&name.as_str()) {
-            return refuse(
-                name,
-                "is the name of a file that this command makes of its own",
-            );
+            return refuse(name, "is reserved: this command writes files of that name");
         }
         if names
             .iter()
             .take(n)
             .any(|other| file_name(other) == file_name(name))
         {
-            return refuse(name, "is there twice");
+            return refuse(name, "is given twice");
         }
         for extension in ["pem", "key"] {
             free(&dir.join(format!("{}.{extension}", file_name(name))))?;
@@ -98,7 +95,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// The CA of a directory, made when there is none.
+    /// Opens the CA of a directory, or creates it.
     pub(super) fn open_or_create(dir: &Path) -> io::Result<Self> {
         let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
         if cert.exists() != key.exists() {
@@ -109,7 +106,7 @@ impl Authority {
             };
             return Err(about(
                 there,
-                &format!("is there without {absent}; remove it to make a new CA"),
+                &format!("exists without {absent}; remove it to make a new CA"),
             ));
         }
         if cert.exists() && key.exists() {
@@ -118,7 +115,8 @@ impl Authority {
                 .map_err(io::Error::other)?;
             return Ok(Self { issuer });
         }
-        // Two CAs of one name would make a stranger's certificate look broken rather than strange.
+        // With equal names, a certificate of another development CA would fail as "bad signature", not
+        // as "unknown issuer".
         let mut number = [0; 4];
         aws_lc_rs::rand::fill(&mut number).map_err(io::Error::other)?;
         let mut params = params(&format!("Reseal development CA {}", hex(&number)), &[])?;
@@ -170,7 +168,7 @@ fn params(common_name: &str, names: &[&str]) -> io::Result<CertificateParams> {
         io::Error::new(io::ErrorKind::InvalidInput, why)
     })?;
     let now = OffsetDateTime::now_utc();
-    // A clock that is a little behind must not refuse a fresh certificate.
+    // A fresh certificate must be valid for peers whose clock is a little behind.
     params.not_before = now - Duration::hours(1);
     params.not_after = now + Duration::days(DAYS);
     params.distinguished_name = DistinguishedName::new();
@@ -180,12 +178,12 @@ fn params(common_name: &str, names: &[&str]) -> io::Result<CertificateParams> {
     Ok(params)
 }
 
-/// `*` is no character for a file name.
+/// The file name of a host name: `*` is replaced.
 fn file_name(name: &str) -> String {
     name.replace('*', "_wildcard").replace(['/', ':'], "_")
 }
 
-/// Reads a file of ours. A CA that another user has left there is not to be trusted.
+/// Reads a file that this command wrote. A CA file of another user is refused.
 fn read_own(path: &Path) -> io::Result<String> {
     let mut file = File::open(path).map_err(|e| about(path, &e))?;
     let owner = file.metadata()?.uid();
@@ -201,7 +199,7 @@ fn read_own(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a new file. What is there already may be in use somewhere, and is not overwritten.
+/// Writes a new file. An existing one may be in use and is not overwritten.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
@@ -221,7 +219,7 @@ fn refuse<T>(name: &str, why: &str) -> io::Result<T> {
     Err(io::Error::other(format!("`{name}` {why}")))
 }
 
-/// Refuses a path at which there is something.
+/// Refuses a path that exists.
 fn free(path: &Path) -> io::Result<()> {
     if path.exists() {
         Err(taken(path))

@@ -16,19 +16,19 @@ use crate::tls::sessions::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the effective configuration, with every default filled in
+    /// Print the effective configuration, with all defaults
     #[arg(long)]
     print: bool,
     /// Do not read certificates, keys and CA bundles
     #[arg(long)]
     no_files: bool,
-    /// Let warnings fail, too
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
-    /// Say what a reload of the process that runs this file would change
+    /// Show what a reload of the process that runs this file would change
     #[arg(long)]
     against_running: bool,
 }
@@ -139,7 +139,7 @@ fn routes(spec: &Spec) -> String {
     table(&rows)
 }
 
-/// What is presented, and whom it is believed from, one table for each kind that there is.
+/// The certificates in use and the trusted CAs and CRLs, one table for each kind.
 fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
     let texts = |names: &[HostPattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut presented = Vec::new();
@@ -186,7 +186,7 @@ fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
     .concat()
 }
 
-/// A table behind an empty line; nothing without rows.
+/// A table after an empty line; nothing if it has no rows.
 fn titled<const N: usize>(
     titles: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,

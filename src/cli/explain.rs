@@ -1,4 +1,4 @@
-//! `reseal explain`: what would become of a connection, by the code that decides it.
+//! `reseal explain`: shows how a connection would be handled, by the code that handles it.
 
 use std::fmt::Write;
 use std::fs;
@@ -28,25 +28,25 @@ use crate::tls::{classify, material, unix_now, words};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The endpoint that the client connects to
+    /// Endpoint that the client connects to
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// The server name that the client sends
+    /// Server name that the client sends
     #[arg(long, value_name = "NAME", conflicts_with = "hello")]
     sni: Option<String>,
-    /// A protocol that the client offers; can be given several times
+    /// ALPN protocol that the client offers; repeatable
     #[arg(long, value_name = "PROTOCOL", conflicts_with = "hello")]
     alpn: Vec<String>,
-    /// The client's address
+    /// Client's address
     #[arg(long, value_name = "IP")]
     source: Option<IpAddr>,
-    /// The client's certificate and its issuers, in PEM
+    /// Client's certificate and its issuers, in PEM
     #[arg(long, value_name = "FILE")]
     client_cert: Option<PathBuf>,
-    /// A captured ClientHello, in its records, instead of --sni and --alpn
+    /// Captured ClientHello (TLS records), instead of --sni and --alpn
     #[arg(long, value_name = "FILE")]
     hello: Option<PathBuf>,
 }
@@ -83,7 +83,7 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
-/// The explanation, and the reason for which the connection would be refused.
+/// The explanation, and the reason if the connection would be refused.
 fn explain(
     args: &Args,
     spec: &Spec,
@@ -104,14 +104,14 @@ fn explain(
         Err(reason) => Some(reason),
     };
     let verdict = match reason {
-        None => "let in: the origin is dialled".to_owned(),
+        None => "allowed".to_owned(),
         Some(reason) => format!("refused: {reason} ({})", reason.meaning()),
     };
     said.line("verdict", &verdict);
     Ok((said.0, reason))
 }
 
-/// What the client says first; or the reason for which it is refused at once.
+/// The ClientHello; or the reason for which it is refused at once.
 fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
     match &args.hello {
         Some(path) => {
@@ -119,7 +119,7 @@ fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
             Ok(hello::captured(bytes).map_err(|failure| failure.reason))
         }
         None => Ok(Ok(Hello {
-            // rustls parts names out in lower case.
+            // rustls lowercases server names.
             server_name: args.sni.as_ref().map(|name| name.to_ascii_lowercase()),
             alpn: args.alpn.iter().map(|p| p.clone().into_bytes()).collect(),
             ..Hello::default()
@@ -138,7 +138,7 @@ fn decide(
     let said_hello = args.sni.is_some() || args.hello.is_some() || !args.alpn.is_empty();
     if endpoint.protocol == Protocol::Tcp && said_hello {
         return Err(format!(
-            "clients of `{}` send no ClientHello that is looked at: it has `protocol: tcp`",
+            "`{}` has `protocol: tcp`: it reads no ClientHello",
             endpoint.name
         ));
     }
@@ -165,7 +165,7 @@ fn decide(
         && let Some(route) = depends_on_source(endpoint, &query)
     {
         return Err(format!(
-            "whether the route `{route}` takes it depends on the client's address: add --source IP"
+            "whether the route `{route}` matches depends on the client's address: add --source IP"
         ));
     }
     let chosen = decision::route(endpoint, &query);
@@ -183,7 +183,10 @@ fn decide(
             reason = said.client_tls(side, &route.upstream, name.as_ref(), hello, client_cert)?;
         }
         None if args.client_cert.is_some() => {
-            said.line("client auth", "none: no TLS of the client is opened here");
+            said.line(
+                "client auth",
+                "none: the client's TLS is not terminated here",
+            );
         }
         None => {}
     }
@@ -192,9 +195,9 @@ fn decide(
     Ok(reason)
 }
 
-/// The first route that an address could make the winner, or keep from being it.
+/// The first route that the client's address could make win or lose.
 fn depends_on_source(endpoint: &Endpoint, query: &Query<'_>) -> Option<Arc<str>> {
-    // A client of a unix socket has none.
+    // A client of a unix socket has no address.
     let is_unix = |listen: &Listen| matches!(listen, Listen::Unix { .. });
     if endpoint.listen.iter().all(is_unix) {
         return None;
@@ -207,7 +210,7 @@ fn depends_on_source(endpoint: &Endpoint, query: &Query<'_>) -> Option<Arc<str>>
     None
 }
 
-/// Lines of a name and what is to be said of it.
+/// Lines of a name and a value.
 #[derive(Default)]
 struct Explanation(String);
 
@@ -241,7 +244,7 @@ impl Explanation {
         }
     }
 
-    /// What is presented to the client, what is negotiated, and whether it may come in.
+    /// The certificate, the negotiated protocol, and the decision of client auth.
     fn client_tls(
         &mut self,
         side: &TlsAcceptor,
@@ -287,7 +290,7 @@ impl Explanation {
         Ok(alpn.err().or(verdict))
     }
 
-    /// How the origin comes to speak what the client has negotiated.
+    /// The ALPN that is offered to the origin, given what the client negotiated.
     fn origin_protocol(&mut self, upstream: &Upstream, negotiated: &[u8]) {
         let list = |list: &[Vec<u8>]| {
             let words: Vec<_> = list.iter().map(|p| String::from_utf8_lossy(p)).collect();
@@ -295,9 +298,9 @@ impl Explanation {
         };
         let protocol = String::from_utf8_lossy(negotiated);
         let text = match upstream.tls.as_ref().map(TlsConnector::alpn) {
-            None => format!("is not told: it has to speak {protocol} without TLS"),
+            None => format!("plaintext without ALPN: it must expect {protocol}"),
             Some(OriginAlpn::Forward) => {
-                format!("is offered {protocol}, and has to select it (else origin_alpn)")
+                format!("is offered {protocol}, and must select it (else origin_alpn)")
             }
             Some(OriginAlpn::Fixed(offered)) if offered.iter().any(|p| p == negotiated) => {
                 format!("is offered {}, and may select any or none", list(offered))
@@ -307,7 +310,7 @@ impl Explanation {
                 list(offered)
             ),
             Some(OriginAlpn::Absent) => {
-                format!("is offered nothing, and has to speak {protocol} all the same")
+                format!("is offered no ALPN, and must expect {protocol}")
             }
         };
         self.line("origin ALPN", &text);
@@ -321,7 +324,7 @@ impl Explanation {
     ) -> Option<Reason> {
         let verifier = side.verifier();
         let (text, reason) = match verifier.admit(chain, now) {
-            Ok(Admitted::NoAuth) => ("off: no certificate is asked for".to_owned(), None),
+            Ok(Admitted::NoAuth) => ("off: no certificate is requested".to_owned(), None),
             Ok(Admitted::NoCert) => ("admitted without a certificate".to_owned(), None),
             Ok(Admitted::TrustedCa) => ("admitted: a trusted CA signed it".to_owned(), None),
             Ok(Admitted::ByRule(n)) => {
@@ -391,13 +394,13 @@ impl Explanation {
     }
 }
 
-/// Why a route loses that is tried for the name.
+/// Why a route that is tried for the name does not match.
 fn loses(when: &Match, query: &Query<'_>) -> String {
     match (when.is_offered(query), when.is_from(query)) {
         (false, _) => "the client offers none of its protocols (match.alpn)",
         (_, false) if query.source.is_none() => "its match.source needs an address: --source IP",
         (_, false) => "the client's address is not in its match.source",
-        (true, true) => "a route before it wins",
+        (true, true) => "an earlier route wins",
     }
     .to_owned()
 }

@@ -1,5 +1,5 @@
 //! `reseal forward`: one route from the command line. The flags become the text of a configuration,
-//! which then goes the way of every other.
+//! which is loaded like any other.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,31 +10,31 @@ use crate::server::StopMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen: ADDRESS:PORT, or tls://ADDRESS:PORT to terminate TLS there
+    /// Listening address: ADDRESS:PORT, or tls://ADDRESS:PORT to terminate TLS
     #[arg(long, value_name = "[tls://]ADDRESS")]
     listen: String,
-    /// Where to connect: HOST:PORT, or tls://HOST:PORT to speak TLS to it
+    /// Origin: HOST:PORT, or tls://HOST:PORT to connect with TLS
     #[arg(long, value_name = "[tls://]HOST:PORT")]
     to: String,
-    /// The certificate of a tls:// listener
+    /// Certificate of a tls:// listener
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
-    /// The certificate's key [default: in the same file]
+    /// Key of the certificate [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The CA that the origin of a tls:// target must be signed by [default: the public ones]
+    /// CA of a tls:// origin [default: the public CAs]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The CA that clients of a tls:// listener must be signed by [default: clients need no certificate]
+    /// CA of client certificates on a tls:// listener [default: clients need no certificate]
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
-    /// The name that the origin's certificate must have [default: its host]
+    /// Name that the origin's certificate must have [default: its host]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// End a connection on which nothing moves for this long
+    /// Close a connection that is idle for this long
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     idle: String,
-    /// Connections at once [default: what the descriptor limit allows]
+    /// Maximum number of connections [default: what the descriptor limit allows]
     #[arg(long, value_name = "NUMBER")]
     max_connections: Option<u32>,
 }
@@ -53,14 +53,14 @@ pub(super) fn main(args: &Args) -> Exit {
         dir: PathBuf::new(),
     };
     match start::server(source) {
-        Ok(server) => start::serve(server, StopMode::None),
+        Ok(server) => start::serve(server, StopMode::Immediate),
         Err(exit) => exit,
     }
 }
 
 fn configuration(args: &Args) -> Result<String, String> {
     let (listen, terminates) = scheme(&args.listen);
-    let (to, seals) = scheme(&args.to);
+    let (to, is_tls) = scheme(&args.to);
     if terminates && args.cert.is_none() {
         return Err("a tls:// listener needs --cert FILE (and --key FILE)".to_owned());
     }
@@ -76,11 +76,11 @@ fn configuration(args: &Args) -> Result<String, String> {
         (args.ca.is_some(), "--ca"),
         (args.server_name.is_some(), "--server-name"),
     ] {
-        if given && !seals {
+        if given && !is_tls {
             return Err(format!("{flag} needs --to tls://{to}"));
         }
     }
-    let mode = match (terminates, seals) {
+    let mode = match (terminates, is_tls) {
         (true, true) => "reencrypt",
         (true, false) => "terminate",
         (false, true) => "originate",
@@ -107,7 +107,7 @@ fn configuration(args: &Args) -> Result<String, String> {
         "    routes: [{{ name: forward, mode: {mode}, upstream: origin }}]"
     );
     let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quote(to));
-    if seals {
+    if is_tls {
         yaml.push_str("    tls:\n      alpn: forward\n");
         if let Some(ca) = &args.ca {
             let _ = writeln!(yaml, "      ca: {}", quote_path(ca));
@@ -149,8 +149,8 @@ fn quote_path(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
-/// A YAML scalar that stands for exactly this text: JSON strings are YAML, and `$` would be a
-/// variable.
+/// A YAML scalar with exactly this text: JSON strings are YAML, and `$` is escaped because it would
+/// start a variable.
 fn quote(text: &str) -> String {
     serde_json::Value::from(text.replace('$', "$$")).to_string()
 }

@@ -1,4 +1,4 @@
-//! The command line: one file a command, and what their exit codes mean.
+//! The command line: one file per command, and the exit codes.
 
 mod certs;
 mod check;
@@ -17,16 +17,16 @@ use clap_complete::Shell;
 
 use crate::control::signals;
 
-/// How the process ends (the numbers are part of the interface).
+/// Exit codes. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
-    /// All went well; a server has drained.
+    /// Success; a server has drained.
     Good = 0,
-    /// `check` found problems, or connections were cut at the drain deadline.
+    /// `check` found problems, or connections were aborted at the drain deadline.
     Bad = 1,
-    /// The configuration is refused or cannot be read.
+    /// The configuration is invalid or cannot be read.
     Refused = 2,
-    /// An address cannot be listened on.
+    /// An address cannot be bound.
     CannotBind = 3,
     /// The machine or Reseal itself failed.
     Internal = 70,
@@ -50,15 +50,15 @@ struct Cli {
 enum Command {
     /// Run the proxy
     Run(run::Args),
-    /// Check a configuration: every problem at once, or a summary
+    /// Check a configuration: report all problems, or print a summary
     Check(check::Args),
-    /// Tell what would become of a connection, and why
+    /// Show how a connection would be handled, and why
     Explain(explain::Args),
     /// Run every mode on loopback with throw-away certificates, and print commands to try
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
     Certs(certs::Args),
-    /// Ask a running process, or tell it what to do
+    /// Query or control a running process
     Ctl(ctl::Args),
     /// Forward one port, without a configuration file
     Forward(forward::Args),
@@ -74,19 +74,19 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it goes on until a signal ends it.
+    /// Whether the command runs until a signal ends it.
     const fn serves(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Demo(_) | Self::Forward(_))
     }
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
-    // Before anything that takes time. It fails for no signal that there is.
-    let _ = signals::hold();
+    // First, before anything that takes time. Blocking a valid signal cannot fail.
+    let _ = signals::block();
     let command = Cli::parse().command;
     if !command.serves() {
-        let _ = signals::let_in();
+        let _ = signals::unblock();
     }
     let exit = match command {
         Command::Run(args) => run::main(&args),
@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Writes to standard output. A reader that has gone away is no failure of ours.
+/// Writes to standard output. A closed reader is no error.
 fn print(text: &str) -> Exit {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -122,7 +122,7 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// Writes a line to standard error, whose loss nobody could be told of.
+/// Writes a line to standard error. A failure is ignored: there is no other place to report it.
 fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
 }

@@ -8,12 +8,12 @@ use crate::server::StopMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
     #[arg(long, short, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
-/// Where a configuration is looked for when none is named.
+/// Where a configuration is searched when none is given.
 const PLACES: [&str; 2] = ["config.yaml", "/etc/reseal/config.yaml"];
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -26,8 +26,8 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
-/// The configuration file to take: the one that is named, or the first that exists. `None` after
-/// saying what is missing and how to get it.
+/// The configuration file: the given one, or the first that exists. `None` after printing what is
+/// missing and how to get it.
 pub(super) fn find(named: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = named {
         return Some(path.to_owned());

@@ -1,4 +1,4 @@
-//! What the commands that serve share: from a loaded configuration to a running server.
+//! The start of a server, for all commands that run one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::observe::logging;
 use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
-/// Loads a configuration, or tells all that is wrong with it; opens the log and the sockets, and
-/// tells of what is doubtful.
+/// Loads a configuration and opens the log and the sockets. Prints the problems if it is invalid, and
+/// logs its warnings.
 pub(super) fn server(source: Source) -> Result<Server, Exit> {
     let sessions = Arc::new(Sessions::default());
     let mut loaded = source
@@ -37,10 +37,10 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
         );
     }));
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
-    for doubt in loaded.told(Severity::Warning) {
-        warn!("{doubt}");
+    for warning in loaded.lines(Severity::Warning) {
+        warn!("{warning}");
     }
-    for notice in loaded.told(Severity::Notice) {
+    for notice in loaded.lines(Severity::Notice) {
         info!("{notice}");
     }
     let config = StartConfig {
@@ -59,7 +59,7 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
 pub(super) fn serve(server: Server, mode: StopMode) -> Exit {
     match server.run(mode) {
         Ok(Ending::Drained) => Exit::Good,
-        Ok(Ending::Cut) => Exit::Bad,
+        Ok(Ending::Aborted) => Exit::Bad,
         Err(error) => refuse(error),
     }
 }
@@ -92,7 +92,7 @@ fn refuse(error: StartError) -> Exit {
     }
 }
 
-/// The sentence for a configuration file that cannot be read.
+/// Prints that a configuration file cannot be read.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Exit {
     eprint_line(&format!(
         "reseal: {}: cannot be read: {error}",

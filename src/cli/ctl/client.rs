@@ -1,5 +1,4 @@
-//! One request to a running process: HTTP/1.1 over a unix socket or TCP, as much as the answers of
-//! Reseal need.
+//! A minimal HTTP/1.1 client for the admin socket, over a unix socket or TCP.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,30 +11,30 @@ use serde_json::Value;
 
 use crate::snapshot::admin::socket_in;
 
-/// Longer than the process takes to answer anything.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than the server's own limit.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The longest answer that is read.
-const ANSWER_MAX: u64 = 256 * 1024 * 1024;
+/// The longest response that is read.
+const RESPONSE_MAX: u64 = 256 * 1024 * 1024;
 
-/// Where a process listens when nobody says so.
-const USUAL: &str = "/run/reseal";
+/// The runtime directory of the packages.
+const RUNTIME_DIRECTORY: &str = "/run/reseal";
 
-/// Where a process listens.
+/// An address of the admin socket.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum AdminAddress {
     Unix(PathBuf),
     Tcp(String),
 }
 
-/// What came back.
+/// An HTTP response.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
 
-impl Place {
+impl AdminAddress {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
@@ -56,14 +55,17 @@ impl Place {
         }
     }
 
-    /// The place that the configuration's default and the packages agree on.
-    pub(super) fn usual(runtime_directories: Option<&str>) -> Self {
+    /// The default address of the configuration and the packages.
+    pub(super) fn default_address(runtime_directories: Option<&str>) -> Self {
         let ours = runtime_directories.and_then(socket_in);
-        Self::Unix(ours.or_else(|| socket_in(USUAL)).unwrap_or_default())
+        Self::Unix(
+            ours.or_else(|| socket_in(RUNTIME_DIRECTORY))
+                .unwrap_or_default(),
+        )
     }
 
-    /// Sends a request, a POST if it has a body, and reads the whole answer.
-    pub(super) fn ask(
+    /// Sends a request, a POST if it has a body, and reads the whole response.
+    pub(super) fn send(
         &self,
         path: &str,
         body: Option<&Value>,
@@ -79,20 +81,20 @@ impl Place {
                      --admin says where to ask."
                 }
             };
-            format!("nobody answers at {self}: {error}\n{hint}")
+            format!("cannot connect to {self}: {error}\n{hint}")
         };
         let inputs = match self {
             Self::Unix(socket) => {
                 let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
-                let patient = stream.set_read_timeout(Some(PATIENCE));
-                patient
+                let bounded = stream.set_read_timeout(Some(TIMEOUT));
+                bounded
                     .and_then(|()| exchange(&mut stream, &request(path, "localhost", body, token)))
             }
             Self::Tcp(address) => {
                 let mut stream = TcpStream::connect(address).map_err(unreachable)?;
-                let patient = stream.set_read_timeout(Some(PATIENCE));
-                patient.and_then(|()| {
-                    // The process wants to be asked by address, whatever name that was found by.
+                let bounded = stream.set_read_timeout(Some(TIMEOUT));
+                bounded.and_then(|()| {
+                    // The server accepts only IP addresses in `Host`, so a host name is not sent.
                     let host = stream.peer_addr()?.to_string();
                     exchange(&mut stream, &request(path, &host, body, token))
                 })
@@ -102,7 +104,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AdminAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -130,26 +132,26 @@ fn request(path: &str, host: &str, body: Option<&Value>, token: Option<&str>) ->
 }
 
 fn exchange(stream: &mut (impl Read + Write), request: &str) -> io::Result<Response> {
-    // One that refuses early has answered all the same.
+    // A server that refuses early may close before it has read everything; its response counts.
     let sent = stream.write_all(request.as_bytes());
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-    if answer.is_empty() {
+    let mut response = Vec::new();
+    stream.take(RESPONSE_MAX).read_to_end(&mut response)?;
+    if response.is_empty() {
         sent?;
     }
-    parse(&answer).ok_or_else(|| {
+    parse(&response).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            "the answer is not whole, or is no HTTP",
+            "the response is incomplete or not HTTP",
         )
     })
 }
 
-/// A whole answer of a known length, which all of ours are.
-fn parse(answer: &[u8]) -> Option<Response> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
-    let body = answer.get(end + 4..)?;
+/// Parses a complete response with Content-Length, as the admin socket always sends it.
+fn parse(response: &[u8]) -> Option<Response> {
+    let end = response.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(response.get(..end)?).ok()?;
+    let body = response.get(end + 4..)?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
     let length = lines.find_map(|line| {
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_was_cut_is_none() {
+    fn a_truncated_response_is_refused() {
         let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}\n";
         assert_eq!(parse(whole).unwrap().body, b"{}\n");
         for len in 0..whole.len() {
@@ -177,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn places_are_read_as_they_are_written() {
-        let tcp = Place::parse("http://127.0.0.1:9090/").unwrap();
-        assert_eq!(tcp, Place::Tcp("127.0.0.1:9090".to_owned()));
-        let unix = Place::parse("unix:/run/x.sock").unwrap();
+    fn addresses_parse_and_print_alike() {
+        let tcp = AdminAddress::parse("http://127.0.0.1:9090/").unwrap();
+        assert_eq!(tcp, AdminAddress::Tcp("127.0.0.1:9090".to_owned()));
+        let unix = AdminAddress::parse("unix:/run/x.sock").unwrap();
         assert_eq!(unix.to_string(), "unix:/run/x.sock");
         for wrong in [
             "",
@@ -189,15 +191,15 @@ mod tests {
             "http://",
             "http://a/b",
         ] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(AdminAddress::parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(
-            Place::usual(Some("/run/a:/run/b")),
-            Place::Unix("/run/a/admin.sock".into())
+            AdminAddress::default_address(Some("/run/a:/run/b")),
+            AdminAddress::Unix("/run/a/admin.sock".into())
         );
         assert_eq!(
-            Place::usual(None),
-            Place::Unix("/run/reseal/admin.sock".into())
+            AdminAddress::default_address(None),
+            AdminAddress::Unix("/run/reseal/admin.sock".into())
         );
     }
 }

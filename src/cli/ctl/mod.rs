@@ -1,4 +1,4 @@
-//! `reseal ctl`: asks a running process, or tells it what to do.
+//! `reseal ctl`: queries and controls a running process.
 
 mod client;
 mod show;
@@ -8,86 +8,86 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::client::{Place, Response};
+use self::client::{AdminAddress, Response};
 use super::{Exit, eprint_line, print};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the process listens: unix:PATH or http://ADDRESS:PORT [default: $RESEAL_ADMIN, then
+    /// Address of the admin socket: unix:PATH or http://ADDRESS:PORT [default: $RESEAL_ADMIN, then
     /// admin.sock in $RUNTIME_DIRECTORY, then in /run/reseal]
     #[arg(long, global = true, value_name = "PLACE")]
     admin: Option<String>,
-    /// The file with the token, for http://
+    /// File with the token, for http://
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Print the answer as JSON
+    /// Print the response as JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: CtlCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// How the process is
+enum CtlCommand {
+    /// Show the status of the process
     Status,
-    /// Read the configuration again
+    /// Reload the configuration
     Reload {
-        /// Only say what that would change
+        /// Only show what a reload would change
         #[arg(long)]
         plan: bool,
     },
-    /// Take no new connections and let those that are there finish
+    /// Stop accepting, let existing connections finish, then exit
     Drain {
-        /// Of this endpoint alone
+        /// Drain this endpoint alone; the process keeps running
         #[arg(long, value_name = "NAME")]
         endpoint: Option<String>,
     },
-    /// The live connections
+    /// List the live connections
     Connections,
-    /// End a connection
+    /// Close a connection
     Kill {
-        /// Its id, as `connections` and the access log show it
+        /// Connection id, as in `connections` and the access log
         id: String,
     },
-    /// The certificates that are presented to clients, and when they expire
+    /// List certificates, CAs and revocation lists with their expiry dates
     Certificates,
-    /// The effective configuration
+    /// Show the effective configuration
     Config,
-    /// Show what level is logged, or change it until the next start
+    /// Show the log level, or change it until the next start
     LogLevel {
         /// error, warn, info, debug or trace
         level: Option<String>,
     },
-    /// The origins and how they are
+    /// List origins and their state
     Origins,
-    /// Change how an origin is used, until its line of the configuration changes or the next start
+    /// Change how an origin is used, until its configuration changes or the process restarts
     Origin {
-        /// The upstream's name
+        /// Name of the upstream
         upstream: String,
-        /// The origin's name, for all of its addresses, or one address
+        /// Name of the origin, for all of its addresses, or one address
         origin: String,
-        /// What is to become of it
-        action: Action,
-        /// The new weight
+        /// The change
+        action: OriginAction,
+        /// New weight
         #[arg(required_if_eq("action", "weight"))]
         weight: Option<u32>,
     },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Action {
-    /// No new connections; those that are there may finish
+enum OriginAction {
+    /// No new connections; existing ones may finish
     Drain,
-    /// No new connections, and those that are there end
+    /// No new connections; existing ones are closed
     Disable,
-    /// As configured
+    /// Back to the configured use
     Enable,
-    /// Another weight
+    /// A new weight
     Weight,
 }
 
-impl Action {
+impl OriginAction {
     const fn word(self) -> &'static str {
         match self {
             Self::Drain => "drain",
@@ -98,8 +98,8 @@ impl Action {
     }
 }
 
-impl Command {
-    /// Its path, and what it says there; a command that changes nothing says nothing.
+impl CtlCommand {
+    /// The path of the request, and its body; requests that change nothing have none.
     fn request(&self) -> (&'static str, Option<Value>) {
         match self {
             Self::Status => ("/status", None),
@@ -125,7 +125,7 @@ impl Command {
                     "origin": origin,
                     "action": action.word(),
                 });
-                if let (Action::Weight, Some(weight)) = (action, weight) {
+                if let (OriginAction::Weight, Some(weight)) = (action, weight) {
                     body["weight"] = json!(weight);
                 }
                 ("/origin", Some(body))
@@ -133,19 +133,19 @@ impl Command {
         }
     }
 
-    fn show(&self, answer: &Value) -> String {
+    fn show(&self, response: &Value) -> String {
         match self {
-            Self::Connections => show::table(answer, "connections", &show::CONNECTIONS),
-            Self::Certificates => show::certificates(answer),
-            Self::Origins | Self::Origin { .. } => show::table(answer, "origins", &show::ORIGINS),
-            Self::Config => show::text(answer, "yaml"),
-            Self::LogLevel { .. } => format!("{}\n", show::text(answer, "level")),
-            Self::Reload { plan: true } => show::changes(answer, "nothing would change"),
+            Self::Connections => show::table(response, "connections", &show::CONNECTIONS),
+            Self::Certificates => show::certificates(response),
+            Self::Origins | Self::Origin { .. } => show::table(response, "origins", &show::ORIGINS),
+            Self::Config => show::text(response, "yaml"),
+            Self::LogLevel { .. } => format!("{}\n", show::text(response, "level")),
+            Self::Reload { plan: true } => show::changes(response, "no changes"),
             Self::Reload { plan: false } => show::changes(
-                answer,
-                "the text has changed nothing; files were read again",
+                response,
+                "configuration unchanged; certificates and other files re-read",
             ),
-            Self::Status | Self::Drain { .. } | Self::Kill { .. } => show::facts(answer),
+            Self::Status | Self::Drain { .. } | Self::Kill { .. } => show::facts(response),
         }
     }
 }
@@ -160,20 +160,20 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
-/// What a reload would change in the process that runs `config`, for people. `admin` is where it
-/// listens, and `token_file` what it wants to see there, if that is known.
+/// What a reload would change in the process that runs `config`, as text. `admin` is the address of its
+/// admin socket and `token_file` the token's file, if they are known.
 pub(super) fn plan(
     config: &Path,
     admin: Option<String>,
     token_file: Option<PathBuf>,
 ) -> Result<String, String> {
-    let ask = |command| Args {
+    let args = |command| Args {
         admin: admin.clone(),
         token_file: token_file.clone(),
         json: false,
         command,
     };
-    let status = answer(&ask(Command::Status))?;
+    let status = query(&args(CtlCommand::Status))?;
     let running = status
         .get("config")
         .and_then(Value::as_str)
@@ -181,47 +181,47 @@ pub(super) fn plan(
     let absolute = |path: &Path| std::fs::canonicalize(path).ok();
     if absolute(Path::new(running)) != absolute(config) {
         return Err(format!(
-            "the running process reads another file: {}",
+            "the running process uses another file: {}",
             show::plain(running)
         ));
     }
-    run(&ask(Command::Reload { plan: true }))
+    run(&args(CtlCommand::Reload { plan: true }))
 }
 
 fn run(args: &Args) -> Result<String, String> {
-    let answer = answer(args)?;
+    let response = query(args)?;
     Ok(if args.json {
-        format!("{answer:#}\n")
+        format!("{response:#}\n")
     } else {
-        args.command.show(&answer)
+        args.command.show(&response)
     })
 }
 
-fn answer(args: &Args) -> Result<Value, String> {
-    if let Command::Origin {
+fn query(args: &Args) -> Result<Value, String> {
+    if let CtlCommand::Origin {
         action,
         weight: Some(_),
         ..
     } = &args.command
-        && !matches!(action, Action::Weight)
+        && !matches!(action, OriginAction::Weight)
     {
-        return Err(format!("`{}` takes no number", action.word()));
+        return Err(format!("`{}` takes no weight", action.word()));
     }
     let named = args.admin.clone().or_else(|| variable("RESEAL_ADMIN"));
-    let place = match &named {
-        Some(named) => Place::parse(named)?,
-        None => Place::usual(variable("RUNTIME_DIRECTORY").as_deref()),
+    let address = match &named {
+        Some(named) => AdminAddress::parse(named)?,
+        None => AdminAddress::default_address(variable("RUNTIME_DIRECTORY").as_deref()),
     };
     let token = args.token_file.as_deref().map(token).transpose()?;
     let (path, body) = args.command.request();
-    let Response { status, body } = place.ask(path, body.as_ref(), token.as_deref())?;
-    let answer: Value = serde_json::from_slice(&body)
-        .map_err(|_| format!("{place} does not answer as Reseal does (status {status})"))?;
+    let Response { status, body } = address.send(path, body.as_ref(), token.as_deref())?;
+    let response: Value = serde_json::from_slice(&body)
+        .map_err(|_| format!("{address} did not respond as Reseal does (status {status})"))?;
     if status != 200 {
-        let reason = answer.get("error").and_then(Value::as_str);
+        let reason = response.get("error").and_then(Value::as_str);
         return Err(reason.map_or_else(|| format!("refused with status {status}"), show::plain));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 fn variable(name: &str) -> Option<String> {

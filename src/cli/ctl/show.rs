@@ -1,4 +1,4 @@
-//! Answers for people.
+//! Responses as text and tables.
 
 use serde_json::Value;
 
@@ -45,26 +45,26 @@ const LISTS: [Column; 3] = [
     ("NEXT UPDATE", "next_update"),
 ];
 
-/// What is presented, and whom it is believed from, one table for each kind.
-pub(super) fn certificates(answer: &Value) -> String {
+/// The certificates in use and the trusted CAs and CRLs, one table for each kind.
+pub(super) fn certificates(response: &Value) -> String {
     let is_there = |key: &str| {
-        let rows = answer.get(key).and_then(Value::as_array);
+        let rows = response.get(key).and_then(Value::as_array);
         rows.is_some_and(|rows| !rows.is_empty())
     };
-    let mut tables = vec![table(answer, "certificates", &CERTIFICATES)];
-    for (key, shown) in [
+    let mut tables = vec![table(response, "certificates", &CERTIFICATES)];
+    for (key, text) in [
         (
             "client_certificates",
-            table(answer, "client_certificates", &CLIENT_CERTIFICATES),
+            table(response, "client_certificates", &CLIENT_CERTIFICATES),
         ),
-        ("authorities", table(answer, "authorities", &AUTHORITIES)),
+        ("authorities", table(response, "authorities", &AUTHORITIES)),
         (
             "revocation_lists",
-            table(answer, "revocation_lists", &LISTS),
+            table(response, "revocation_lists", &LISTS),
         ),
     ] {
         if is_there(key) {
-            tables.push(shown);
+            tables.push(text);
         }
     }
     tables.join("\n")
@@ -75,7 +75,7 @@ const CHANGES: [Column; 5] = [
     ("NAME", "name"),
     ("CHANGE", "change"),
     ("CONNECTIONS", "connections"),
-    ("THEY", "fate"),
+    ("LIVE CONNECTIONS", "fate"),
 ];
 
 pub(super) const ORIGINS: [Column; 7] = [
@@ -88,9 +88,9 @@ pub(super) const ORIGINS: [Column; 7] = [
     ("CHECK", "check"),
 ];
 
-/// The objects under `key`, one a line.
-pub(super) fn table<const N: usize>(answer: &Value, key: &str, columns: &[Column; N]) -> String {
-    let rows = answer.get(key).and_then(Value::as_array);
+/// The objects under `key`, one per line.
+pub(super) fn table<const N: usize>(response: &Value, key: &str, columns: &[Column; N]) -> String {
+    let rows = response.get(key).and_then(Value::as_array);
     let cells = |row: &Value| columns.map(|(_, key)| cell(row.get(key)));
     let title = columns.map(|(title, _)| title.to_owned());
     let rows = rows.into_iter().flatten().map(cells);
@@ -98,22 +98,22 @@ pub(super) fn table<const N: usize>(answer: &Value, key: &str, columns: &[Column
 }
 
 /// What a reload has changed, or would change.
-pub(super) fn changes(answer: &Value, none: &str) -> String {
-    let mut rest = answer.clone();
+pub(super) fn changes(response: &Value, none: &str) -> String {
+    let mut rest = response.clone();
     let changes = rest.as_object_mut().and_then(|rest| rest.remove("changes"));
     let is_empty = changes.and_then(|c| c.as_array().map(Vec::is_empty)) != Some(false);
-    let shown = if is_empty {
+    let text = if is_empty {
         format!("{none}\n")
     } else {
-        table(answer, "changes", &CHANGES)
+        table(response, "changes", &CHANGES)
     };
-    shown + &facts(&rest)
+    text + &facts(&rest)
 }
 
-/// One fact a line; of a list, one a line under its name.
-pub(super) fn facts(answer: &Value) -> String {
+/// One field per line; a list has one item per line under its name.
+pub(super) fn facts(response: &Value) -> String {
     let mut out = String::new();
-    let fields = answer.as_object().into_iter().flatten();
+    let fields = response.as_object().into_iter().flatten();
     for (key, value) in ordered(fields) {
         let name = key.replace('_', " ");
         let list = match value {
@@ -134,7 +134,7 @@ pub(super) fn facts(answer: &Value) -> String {
     out
 }
 
-/// First what people look for first.
+/// The fields in order of interest.
 fn ordered<'a>(
     fields: impl Iterator<Item = (&'a String, &'a Value)>,
 ) -> Vec<(&'a String, &'a Value)> {
@@ -159,11 +159,16 @@ fn ordered<'a>(
 }
 
 /// The text under `key`.
-pub(super) fn text(answer: &Value, key: &str) -> String {
-    plain(answer.get(key).and_then(Value::as_str).unwrap_or_default())
+pub(super) fn text(response: &Value, key: &str) -> String {
+    plain(
+        response
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+    )
 }
 
-/// A text that a terminal may see: it may hold lines, but nothing that steers.
+/// A text that is safe for a terminal: line breaks pass, other control characters are escaped.
 pub(super) fn plain(text: &str) -> String {
     let harmless = |c: char| c == '\n' || !c.is_control();
     text.chars()
@@ -171,7 +176,7 @@ pub(super) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// The values of an object, one beside the other; of anything else, itself.
+/// The fields of an object on one line; any other value as it is.
 fn line(value: &Value) -> String {
     match value {
         Value::Object(fields) => {

@@ -15,7 +15,7 @@ use crate::server::{Server, StopMode};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The port for TLS [default: one that is free]
+    /// Port for TLS [default: a free one]
     #[arg(
         long,
         value_name = "PORT",
@@ -33,53 +33,53 @@ const NAMES: [&str; 4] = [
 ];
 
 pub(super) fn main(args: &Args) -> Exit {
-    let scene = match Setup::set() {
-        Ok(scene) => scene,
+    let setup = match Setup::new() {
+        Ok(setup) => setup,
         Err(error) => {
             eprint_line(&format!("reseal: the demo cannot be set up: {error}"));
             return Exit::Internal;
         }
     };
-    match scene.open(args.port) {
+    match setup.open(args.port) {
         Ok(server) => {
-            let _ = print(&scene.instructions(&server));
-            start::serve(server, StopMode::None)
+            let _ = print(&setup.instructions(&server));
+            start::serve(server, StopMode::Immediate)
         }
         Err(exit) => exit,
     }
 }
 
-/// A directory with certificates, removed at the end, and the origins.
+/// The certificates, in a directory that is removed at the end, and the origins.
 struct Setup {
     dir: TempDir,
     plain: SocketAddr,
-    /// Of the route that demands a certificate: nobody comes to it by another one.
+    /// The origin of the route that demands a certificate. No other route leads to it.
     guarded: SocketAddr,
-    sealed: SocketAddr,
+    tls_origin: SocketAddr,
 }
 
 impl Setup {
-    fn set() -> io::Result<Self> {
-        let mut scene = Self {
+    fn new() -> io::Result<Self> {
+        let mut setup = Self {
             dir: TempDir::with_prefix("reseal-demo-")?,
             plain: ([127, 0, 0, 1], 0).into(),
             guarded: ([127, 0, 0, 1], 0).into(),
-            sealed: ([127, 0, 0, 1], 0).into(),
+            tls_origin: ([127, 0, 0, 1], 0).into(),
         };
-        let authority = Authority::open_or_create(scene.dir.path())?;
+        let authority = Authority::open_or_create(setup.dir.path())?;
         for name in NAMES.iter().chain(&["origin.test"]) {
-            authority.server(scene.dir.path(), name)?;
+            authority.server(setup.dir.path(), name)?;
         }
-        authority.client(scene.dir.path(), "client")?;
-        scene.plain = origin::plain()?;
-        scene.guarded = origin::plain()?;
-        // The passthrough route hands the client's TLS to this origin, so it must have that name, too.
+        authority.client(setup.dir.path(), "client")?;
+        setup.plain = origin::plain()?;
+        setup.guarded = origin::plain()?;
+        // The passthrough route leaves TLS to this origin, so it needs a certificate of that name, too.
         let certificates = ["origin.test", "passthrough.test"].map(|name| {
-            let file = |extension| scene.dir.path().join(format!("{name}.{extension}"));
+            let file = |extension| setup.dir.path().join(format!("{name}.{extension}"));
             (name, file("pem"), file("key"))
         });
-        scene.sealed = origin::sealed(&certificates)?;
-        Ok(scene)
+        setup.tls_origin = origin::tls(&certificates)?;
+        Ok(setup)
     }
 
     fn open(&self, port: u16) -> Result<Server, Exit> {
@@ -110,7 +110,7 @@ endpoints:
 {certificates}    routes:
       - {{ name: passthrough, match: {{ sni: passthrough.test }}, mode: passthrough, upstream: untouched }}
       - {{ name: terminate, match: {{ sni: terminate.test }}, mode: terminate, upstream: plain }}
-      - {{ name: reencrypt, match: {{ sni: reencrypt.test }}, mode: reencrypt, upstream: sealed }}
+      - {{ name: reencrypt, match: {{ sni: reencrypt.test }}, mode: reencrypt, upstream: tls }}
       - name: mtls
         match: {{ sni: mtls.test }}
         mode: terminate
@@ -123,22 +123,22 @@ endpoints:
   - name: originate
     listen: 127.0.0.1:0
     protocol: tcp
-    routes: [{{ name: originate, mode: originate, upstream: sealed }}]
+    routes: [{{ name: originate, mode: originate, upstream: tls }}]
 upstreams:
   plain: {{ origins: [\"{plain}\"] }}
   guarded: {{ origins: [\"{guarded}\"] }}
-  untouched: {{ origins: [\"{sealed}\"] }}
-  sealed:
-    origins: [\"{sealed}\"]
+  untouched: {{ origins: [\"{tls_origin}\"] }}
+  tls:
+    origins: [\"{tls_origin}\"]
     tls: {{ ca: ca.pem, server_name: origin.test }}
 ",
             plain = self.plain,
             guarded = self.guarded,
-            sealed = self.sealed,
+            tls_origin = self.tls_origin,
         )
     }
 
-    /// What to try, as commands to paste.
+    /// The commands to paste.
     fn instructions(&self, server: &Server) -> String {
         let at = |name: &str| {
             server
@@ -166,7 +166,7 @@ upstreams:
         );
         for (what, command) in [
             (
-                "passthrough: TLS goes to the origin unopened",
+                "passthrough: TLS goes to the origin untouched",
                 curl("passthrough.test", ""),
             ),
             (
@@ -174,12 +174,12 @@ upstreams:
                 curl("terminate.test", ""),
             ),
             (
-                "reencrypt: TLS ends here, and another begins",
+                "reencrypt: TLS ends here, a new TLS connection goes to the origin",
                 curl("reencrypt.test", ""),
             ),
             ("client certificate required", curl("mtls.test", &client)),
             (
-                "the same without one: refused, and the origin never hears of it",
+                "without a client certificate: refused, no connection to the origin",
                 curl("mtls.test", ""),
             ),
             (
@@ -191,7 +191,7 @@ upstreams:
                 format!("  curl http://{}/\n", at("originate")),
             ),
             (
-                "an unknown name is refused by an alert",
+                "an unknown name is refused with an alert",
                 format!(
                     "  openssl s_client -brief -connect {edge} -servername unknown.test </dev/null\n"
                 ),

@@ -1,4 +1,4 @@
-//! The demo's origin: says over HTTP how it was reached. Not for anything else.
+//! The demo's origin: an HTTP server that reports how it was reached. For the demo alone.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,23 +15,23 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::tls::info::TlsFacts;
 use crate::tls::pair::{self, PairContents, PairFiles};
 
-/// A request's head is no longer than this, and comes within this time.
+/// Bounds of a request head: its length, and the time until it is complete.
 const HEAD_MAX: u64 = 16 * 1024;
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts an origin that speaks plaintext.
 pub(super) fn plain() -> io::Result<SocketAddr> {
     listen(|stream| {
         let peer = stream.peer_addr()?;
-        answer(
+        respond(
             stream,
-            &format!("The demo origin heard plaintext from {peer}.\n"),
+            &format!("The demo origin received plaintext from {peer}.\n"),
         )
     })
 }
 
 /// Starts an origin that speaks TLS, with these certificates by name.
-pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<SocketAddr> {
+pub(super) fn tls(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<SocketAddr> {
     let mut by_name = HashMap::new();
     for (name, cert, key) in certificates {
         let files = PairFiles {
@@ -61,9 +61,9 @@ pub(super) fn sealed(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<So
         }
         let name = stream.conn.server_name().unwrap_or("no name").to_owned();
         let version = TlsFacts::of(&stream.conn).version.unwrap_or("TLS");
-        answer(
+        respond(
             &mut stream,
-            &format!("The demo origin heard {version} for {name} from {peer}.\n"),
+            &format!("The demo origin received {version} for {name} from {peer}.\n"),
         )?;
         stream.conn.send_close_notify();
         stream.flush()
@@ -89,10 +89,10 @@ fn listen(
         .spawn(move || {
             for stream in listener.incoming().flatten() {
                 let serve = serve.clone();
-                // A client that misbehaves here harms nothing but its own request.
+                // An error here affects this request alone.
                 thread::spawn(move || {
                     let _ = stream
-                        .set_read_timeout(Some(PATIENCE))
+                        .set_read_timeout(Some(READ_TIMEOUT))
                         .and_then(|()| serve(stream));
                 });
             }
@@ -100,8 +100,8 @@ fn listen(
     Ok(address)
 }
 
-/// Reads one request and answers it.
-fn answer(mut stream: impl Read + Write, text: &str) -> io::Result<()> {
+/// Reads one request and responds.
+fn respond(mut stream: impl Read + Write, text: &str) -> io::Result<()> {
     let mut head = BufReader::new((&mut stream).take(HEAD_MAX));
     let mut line = String::new();
     loop {

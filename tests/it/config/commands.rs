@@ -146,7 +146,7 @@ fn the_commands_of_the_demo_work_as_they_are_printed() {
         let mut shell = Command::new("sh");
         shell.args(["-c", command]);
         let finished = finish(shell, b"");
-        heard += usize::from(finished.stdout.contains("The demo origin heard"));
+        heard += usize::from(finished.stdout.contains("The demo origin received"));
         if finished.code != Some(0) {
             refused.push(finished.text());
         }

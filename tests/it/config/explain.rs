@@ -76,7 +76,9 @@ fn explain_and_a_live_connection_give_the_same_reason() {
         let live = client(&proxy, sni, alpn, identity);
         match reason {
             None => {
-                explained.must_exit_with(0).must_say("let in");
+                explained
+                    .must_exit_with(0)
+                    .must_say("verdict       allowed");
                 let stream = live.connect();
                 stream.must_echo(b"x");
                 stream.end();
@@ -201,10 +203,10 @@ fn explain_tells_how_the_origin_comes_to_speak_what_the_client_chose() {
         .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, alpn: none }")
         .start();
     for (sni, said) in [
-        ("t.test", "has to speak h2 without TLS"),
-        ("f.test", "is offered h2, and has to select it"),
+        ("t.test", "plaintext without ALPN: it must expect h2"),
+        ("f.test", "is offered h2, and must select it"),
         ("l.test", "is offered http/1.1, and not h2"),
-        ("n.test", "is offered nothing, and has to speak h2"),
+        ("n.test", "is offered no ALPN, and must expect h2"),
     ] {
         explain(&proxy, &["--sni", sni, "--alpn", "h2"])
             .must_exit_with(0)

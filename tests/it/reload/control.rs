@@ -207,7 +207,7 @@ fn a_file_is_checked_against_what_is_running() {
     let other = proxy.directory().write("other.yaml", &text);
     check(other.to_str().unwrap())
         .must_exit_with(1)
-        .must_say("reads another file");
+        .must_say("uses another file");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_check_against_a_process_that_wants_a_token_finds_it_in_the_file() {
     let config = config.to_str().unwrap();
     crate::harness::reseal(&["check", "--config", config, "--against-running"])
         .must_exit_with(0)
-        .must_say("nothing would change");
+        .must_say("no changes");
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
     proxy.ctl(&["config"]).must_say("workers: 1");
     proxy
         .ctl(&["reload", "--plan"])
-        .must_say("nothing would change")
+        .must_say("no changes")
         .must_say("process.workers");
     let lines = proxy.reload(&text.replace("workers: 2", "workers: 1"));
     assert!(!lines.iter().any(|l| l.contains("restart needed")));
