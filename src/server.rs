@@ -1,4 +1,4 @@
-//! The life of the process: sockets, workers, signals, and the end.
+//! Starts and runs a server: sockets, workers, control loop, shutdown.
 
 use std::io;
 use std::sync::Arc;
@@ -38,20 +38,19 @@ use crate::tls::sessions::Sessions;
 use crate::upstream::Upstreams;
 use crate::worker::{Worker, Workers};
 
-/// Threads beside the control loop: they read the files of reloads and look through all connections.
+/// Blocking threads beside the control loop: they read the files of reloads and scan all connections.
 const HELPERS: usize = 16;
 
-/// After so many turns of connections a worker looks at its sockets, however many still have something to
-/// do: the wait of one that does not. With tokio's default of 61, a single busy connection made the others
-/// of its worker wait for 61 of its turns.
+/// A worker polls its sockets after this many task polls. With tokio's default of 61, one busy
+/// connection delays the readiness of all others of its worker by 61 of its own polls.
 const EVENT_INTERVAL: u32 = 2;
 
 /// Why a server cannot start.
 #[derive(Debug)]
 pub enum StartError {
-    /// Listening sockets cannot be had.
+    /// Listening sockets cannot be bound.
     Bind(Vec<BindError>),
-    /// The admin socket or the metrics listener cannot be had: one sentence.
+    /// The admin socket or the metrics listener cannot be bound: one sentence.
     Admin(String),
     /// The access log cannot be opened.
     Log(Output, io::Error),
@@ -59,16 +58,16 @@ pub enum StartError {
     System(String),
 }
 
-/// A configuration to be served, and the way to it.
+/// A compiled configuration with its source.
 #[derive(Debug)]
 pub struct StartConfig {
-    /// Where it came from, to be read again.
+    /// Where it came from, for reloads.
     pub source: Source,
-    /// What was read; its snapshot was taken out of it.
+    /// What was loaded; the snapshot was moved out of it.
     pub loaded: Loaded,
-    /// What came of it.
+    /// The compiled snapshot.
     pub snapshot: Snapshot,
-    /// The sessions that it was compiled with.
+    /// The TLS sessions that it was compiled with.
     pub sessions: Arc<Sessions>,
 }
 
@@ -96,8 +95,8 @@ impl Server {
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log)
             .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
-        for doubt in rlimit::doubts(&snapshot) {
-            warn!("{doubt}");
+        for warning in rlimit::warnings(&snapshot) {
+            warn!("{warning}");
         }
         let workers = snapshot.process.workers.unwrap_or_else(rlimit::cores);
         rlimit::raise().map_err(|e| StartError::System(e.to_string()))?;
@@ -145,7 +144,7 @@ impl Server {
         self.bound.addresses()
     }
 
-    /// Serves until a signal says stop, and to the end of its connections.
+    /// Serves until a signal stops the server, then drains the connections.
     pub fn run(self, mode: StopMode) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
@@ -203,13 +202,13 @@ impl Server {
         ending
     }
 
-    /// Opens the listeners, and gives everything into the parts of the control loop.
+    /// Opens the listeners, and runs the control loop.
     async fn serve(self, parts: ControlParts) -> Result<Ending, StartError> {
         let snapshot = Arc::clone(&self.live.load());
         let watch_set = self.running.watch_set(&snapshot);
         let (watch_set, follow) = watched::channel(watch_set);
         let (changed, changes) = mpsc::channel(1);
-        let (handle, calls) = admin::channel();
+        let (handle, requests) = admin::channel();
         let reloads = ReloadQueue::after_start(&self.running.loaded);
         let probes = Probes {
             metrics: Arc::clone(&self.metrics),
@@ -218,7 +217,7 @@ impl Server {
         let opened: Vec<_> = self.admin.addresses();
         let admin = self.admin.open(&handle, &probes);
         let admin = admin.map_err(|e| {
-            // The workers are there already, and wait for this.
+            // The workers are running already; this stops them.
             parts.phase.send_replace(Phase::Cut);
             StartError::System(e.to_string())
         })?;
@@ -229,7 +228,7 @@ impl Server {
             _admin: admin,
             running: self.running,
             live: self.live,
-            listeners: Listeners::telling(Arc::clone(&parts.context.listeners)),
+            listeners: Listeners::new(Arc::clone(&parts.context.listeners)),
             workers: parts.workers,
             context: parts.context,
             active: parts.active,
@@ -242,27 +241,27 @@ impl Server {
         control.count_origins();
         if let Err(errors) = self.bound.prepare(&control.workers).await {
             drop(self.bound);
-            control.cut().await;
+            control.abort_all().await;
             return Err(StartError::Bind(errors));
         }
         control.listeners.commit(self.bound, &snapshot);
         for (endpoint, address) in control.listeners.addresses() {
             info!(%endpoint, address, "listening");
         }
-        for (door, address) in opened {
-            info!(door, address, "listening");
+        for (listener, address) in opened {
+            info!(listener, address, "listening");
         }
         tokio::spawn(watch::watch(follow, changed));
         let inputs = Inputs {
             signals: parts.signals,
-            calls,
+            requests,
             changes,
             origin_events: parts.origin_events,
         };
         Ok(control.run(inputs, parts.mode).await)
     }
 
-    /// Starts the workers. All that can fail is done before a thread is begun.
+    /// Starts the workers. Everything that can fail is done before the first thread starts.
     fn spawn_workers(
         &self,
         context: &Arc<WorkerContext>,
@@ -304,7 +303,7 @@ impl Server {
     }
 }
 
-/// What the control loop is given besides the server itself.
+/// What the control loop needs besides the server itself.
 struct ControlParts {
     context: Arc<WorkerContext>,
     active: Arc<ActiveCount>,

@@ -81,7 +81,7 @@ pub struct Loaded {
 
 impl Loaded {
     /// The problems of one severity, each in a line, in the order of the file.
-    pub fn told(&self, severity: Severity) -> impl Iterator<Item = String> {
+    pub fn lines(&self, severity: Severity) -> impl Iterator<Item = String> {
         let path = self.path.to_string_lossy();
         let problems = self.problems.sorted().into_iter();
         problems

@@ -1,4 +1,4 @@
-//! Warnings of what will stop working with time, for as long as nobody does anything about it.
+//! Repeats the warnings of certificate, CRL and OCSP expiry every 6 h.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
 use crate::tls::{unix_now, validity, verify::crl};
 
-/// How often. What is doubtful at a start or reload is told then.
+/// Time between two warnings. A start and a reload warn by themselves.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// When the next warnings are due.
@@ -26,7 +26,7 @@ impl Default for ExpiryWarnings {
 }
 
 impl ExpiryWarnings {
-    /// Warns, if it is time.
+    /// Logs the warnings if they are due.
     pub(crate) fn proceed(&mut self, snapshot: &Snapshot, materials: &Materials) {
         if Instant::now() < self.0 {
             return;
@@ -38,7 +38,7 @@ impl ExpiryWarnings {
     }
 }
 
-/// What has to be replaced, where that is named, and until when, in seconds of unix time.
+/// A material that expires, its name where it has one, and the expiry date in seconds of unix time.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Due {
     what: &'static str,
@@ -67,7 +67,7 @@ impl Due {
     }
 }
 
-/// All that has ended, or soon will.
+/// Every material that has expired or will expire soon.
 fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
     let mut due = Vec::new();
     for ((file, issuer), until) in materials.list_ends() {
@@ -118,7 +118,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
     due
 }
 
-/// What of a chain has ended, or soon will.
+/// The certificates of a chain that have expired or will expire soon.
 fn chain(certificate: &Presented<'_>, now: i64) -> impl Iterator<Item = Due> {
     let chain = certificate.pair.chain.iter().enumerate();
     let ends = chain.filter(move |(_, validity)| validity.not_after - now < validity::ENDS_SOON);
@@ -168,7 +168,7 @@ upstreams:
     }
 
     #[test]
-    fn all_that_ends_is_due_in_time_and_only_then() {
+    fn every_kind_of_material_is_due_before_it_expires_and_not_earlier() {
         let dir = tempfile::tempdir().unwrap();
         let mut ca = params("CA", 40);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -204,7 +204,7 @@ upstreams:
         let leaves = [(leaf, "edge".to_owned()), (leaf, "up".to_owned())];
         assert_eq!(after(7), leaves);
         assert_eq!(after(19), leaves);
-        assert_eq!(after(21), leaves, "what has ended, too");
+        assert_eq!(after(21), leaves, "expired materials are due, too");
         let issuer = "a certificate of a chain";
         assert_eq!(
             after(30),

@@ -1,5 +1,5 @@
-//! When certificates, CAs, revocation lists and stapled responses end: as metrics, and in the answer of
-//! the admin socket.
+//! Expiry dates of certificates, CAs, revocation lists and stapled responses, for the metrics and the
+//! admin socket.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::tls::pair::{Pair, stem};
 use crate::tls::unix_now;
 use crate::tls::validity::Validity;
 
-/// A pair, who presents it, under which name and for which ones.
+/// A certificate in use: the endpoint or upstream that presents it, its name and the names it is for.
 pub(crate) struct Presented<'a> {
     pub(crate) owner: &'a Arc<str>,
     pub(crate) name: String,
@@ -22,7 +22,7 @@ pub(crate) struct Presented<'a> {
     pub(crate) pair: &'a Pair,
 }
 
-/// What endpoints present to clients.
+/// The certificates that endpoints present to clients.
 pub(crate) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
     snapshot.endpoints.iter().flat_map(|endpoint| {
         let certificates = endpoint.certificates.iter();
@@ -35,7 +35,7 @@ pub(crate) fn to_clients(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
     })
 }
 
-/// What is presented to the origins of upstreams.
+/// The certificates that upstreams present to origins.
 pub(crate) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<'_>> {
     snapshot.upstreams.iter().filter_map(|upstream| {
         let pair = upstream.certificate()?;
@@ -48,7 +48,7 @@ pub(crate) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
     })
 }
 
-/// What of a snapshot has series of its own.
+/// The parts of a snapshot that have metric series of their own.
 pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory {
     let end = |presented: Presented<'_>| CertificateEnd {
         owner: Arc::clone(presented.owner),
@@ -87,7 +87,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
     }
 }
 
-/// All of them, for those who ask.
+/// All expiry dates as JSON, for `/certificates`.
 pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
     let now = unix_now();
     let certificates = to_clients(snapshot).map(|certificate| {

@@ -1,7 +1,7 @@
-//! The places that the process listens at, over reloads.
+//! The listeners of the process, over reloads.
 //!
-//! A listener is bound and known to every worker before it opens. As long as its place stays in the
-//! configuration it is the same socket, so that no client in its queue is lost.
+//! A listener is bound and registered with every worker before it opens. While its address stays in the
+//! configuration it keeps its socket, so that a reload loses no client of the accept queue.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,17 +16,17 @@ use crate::upstream::{OwnListener, OwnListeners};
 use crate::worker::ListenerState;
 use crate::worker::{Message, RegisterListener, Workers};
 
-/// The listeners that are open.
+/// The open listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     open: HashMap<ListenKey, Listener>,
-    /// Told to the connections, which are not to dial them.
-    listeners: Arc<OwnListeners>,
-    /// Endpoints that were closed by hand, until a reload of the configuration.
+    /// A list of the own listeners, which connections must not dial.
+    own: Arc<OwnListeners>,
+    /// Endpoints that were closed by a drain request, until a reload of the configuration.
     pub(crate) closed: HashSet<Arc<str>>,
 }
 
-/// The sockets of one place.
+/// The sockets of one listening address.
 #[derive(Debug)]
 struct Listener {
     endpoint: Arc<Endpoint>,
@@ -34,20 +34,20 @@ struct Listener {
     state: watch::Sender<ListenerState>,
 }
 
-/// Listeners that are bound and not open; given up, they never open.
+/// Listeners that are bound and not open yet; dropped, they never open.
 #[derive(Debug)]
 pub(crate) struct PendingListeners(Vec<(ListenKey, Listener)>);
 
 impl Listeners {
-    /// None yet; `listeners` is told of all that are opened and closed by a configuration.
-    pub(crate) fn telling(listeners: Arc<OwnListeners>) -> Self {
+    /// No listeners yet; `own` is kept equal to the open listeners.
+    pub(crate) fn new(own: Arc<OwnListeners>) -> Self {
         Self {
-            listeners,
+            own,
             ..Self::default()
         }
     }
 
-    /// Binds the places of the first snapshot; all of them, or none.
+    /// Binds the listeners of the first snapshot; all of them, or none.
     pub(crate) fn first(
         snapshot: &Snapshot,
         workers: usize,
@@ -55,7 +55,7 @@ impl Listeners {
         Self::default().bind_beside(snapshot, workers, ProbePolicy::Nothing)
     }
 
-    /// Binds the places of a later snapshot that are not open yet; all of them, or none.
+    /// Binds the listeners of a later snapshot that are not open yet; all of them, or none.
     pub(crate) fn bind(
         &self,
         snapshot: &Snapshot,
@@ -75,7 +75,7 @@ impl Listeners {
         let mut errors = Vec::new();
         for endpoint in &snapshot.endpoints {
             for (place, listen) in endpoint.listen_keys() {
-                // systemd hands its sockets over once, at the start.
+                // systemd passes its sockets once, at the start.
                 let too_late =
                     matches!((listen, probe), (Listen::Systemd(_), ProbePolicy::Ports(_)));
                 if too_late || self.open.contains_key(&place) {
@@ -94,15 +94,15 @@ impl Listeners {
         }
     }
 
-    /// Whether a snapshot listens where only a restart gets us: on a socket of systemd that is not open.
+    /// Whether a snapshot needs a restart to listen: on a systemd socket that is not open.
     pub(crate) fn needs_restart(&self, snapshot: &Snapshot) -> bool {
         let places = snapshot.endpoints.iter().flat_map(|e| e.listen_keys());
         let mut closed = places.filter(|(place, _)| !self.open.contains_key(place));
         closed.any(|(_, listen)| matches!(listen, Listen::Systemd(_)))
     }
 
-    /// Opens new listeners, closes those whose place has left the configuration, and gives the others the
-    /// options of today. Nothing of it can fail. The addresses that were closed are returned.
+    /// Opens new listeners, closes those that have left the configuration, and applies the new options
+    /// to the others. Cannot fail. Returns the closed addresses.
     pub(crate) fn commit(
         &mut self,
         new: PendingListeners,
@@ -110,23 +110,23 @@ impl Listeners {
     ) -> Vec<(Arc<str>, String)> {
         let mut closed = Vec::new();
         self.open.retain(|place, listener| {
-            let stays = snapshot.endpoint_at(place).is_some();
-            if !stays {
+            let is_kept = snapshot.endpoint_at(place).is_some();
+            if !is_kept {
                 closed.extend(listener.addresses());
                 listener.state.send_replace(ListenerState::Closing);
             }
-            stays
+            is_kept
         });
         self.reapply_options(snapshot);
         for (place, listener) in new.0 {
             listener.state.send_replace(ListenerState::Open);
             self.open.insert(place, listener);
         }
-        self.listeners.set(self.listeners());
+        self.own.set(self.own_listeners());
         closed
     }
 
-    fn listeners(&self) -> Vec<OwnListener> {
+    fn own_listeners(&self) -> Vec<OwnListener> {
         let bound = self.open.values().flat_map(|listener| &listener.bound);
         let listeners = bound.filter_map(|bound| match (bound.tcp(), bound.unix()) {
             (Some(address), _) => Some(OwnListener::Tcp(address)),
@@ -151,36 +151,36 @@ impl Listeners {
                     if let Err(error) =
                         reapplied.and_then(|()| bound.listen(endpoint).map_err(other))
                     {
-                        warn!(address = bound.address, %error, "a socket keeps its old options");
+                        warn!(address = bound.address, %error, "cannot apply socket options; the old ones stay");
                     }
                 }
             }
         }
     }
 
-    /// Closes those of one endpoint and says which they were. A reload opens them again.
+    /// Closes the listeners of one endpoint and returns their addresses. A reload opens them again.
     pub(crate) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
         let mut closed = Vec::new();
         self.closed.insert(name.into());
         self.open.retain(|_, listener| {
-            let stays = *listener.endpoint.name != *name;
-            if !stays {
+            let is_kept = *listener.endpoint.name != *name;
+            if !is_kept {
                 closed.extend(listener.addresses().map(|(_, address)| address));
                 listener.state.send_replace(ListenerState::Closing);
             }
-            stays
+            is_kept
         });
         closed
     }
 
-    /// Closes all of them. The file of a unix socket goes with it.
+    /// Closes all listeners and removes the files of unix sockets.
     pub(crate) fn close(&mut self) {
         for (_, listener) in self.open.drain() {
             listener.state.send_replace(ListenerState::Closing);
         }
     }
 
-    /// The addresses listened on, each with the name of its endpoint, in order.
+    /// The listening addresses, each with the name of its endpoint, sorted.
     pub(crate) fn addresses(&self) -> Vec<(Arc<str>, String)> {
         let mut addresses: Vec<_> = self.open.values().flat_map(Listener::addresses).collect();
         addresses.sort();
@@ -193,18 +193,18 @@ fn other(error: BindError) -> io::Error {
 }
 
 impl PendingListeners {
-    /// None.
+    /// No listeners.
     pub(crate) const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// How many sockets there are.
+    /// The number of sockets.
     pub(crate) fn sockets(&self) -> usize {
         let bound = self.0.iter().flat_map(|(_, listener)| &listener.bound);
         bound.map(|bound| bound.sockets.len()).sum()
     }
 
-    /// The addresses that are bound, each with the name of its endpoint, in file order.
+    /// The bound addresses, each with the name of its endpoint, in file order.
     pub(crate) fn addresses(&self) -> Vec<(Arc<str>, String)> {
         self.0
             .iter()
@@ -212,9 +212,9 @@ impl PendingListeners {
             .collect()
     }
 
-    /// Listens, and makes the listeners known to the workers: after this nothing can fail. Who comes before
-    /// they open waits in the kernel's queue. A socket that does not listen yet must not be registered:
-    /// it hangs up, and for the runtime that is for ever.
+    /// Listens, and registers the listeners with the workers; after this nothing can fail. Clients that
+    /// connect before the listeners open wait in the kernel's accept queue. A socket must listen before
+    /// it is registered: epoll reports a hangup for one that does not, and the runtime keeps that state.
     pub(crate) async fn prepare(&self, workers: &Workers) -> Result<(), Vec<BindError>> {
         let all = self.0.iter().map(|(_, listener)| listener);
         let errors: Vec<_> = all
@@ -262,7 +262,7 @@ impl Listener {
             .map(|bound| (Arc::clone(name), bound.address.clone()))
     }
 
-    /// Gives each worker its socket.
+    /// Registers each socket with its worker.
     async fn register(
         &self,
         place: &ListenKey,
@@ -270,7 +270,7 @@ impl Listener {
         workers: &Workers,
     ) -> io::Result<()> {
         for (index, socket) in bound.sockets.iter().enumerate() {
-            let (registered, answer) = oneshot::channel();
+            let (registered, result) = oneshot::channel();
             let listener = RegisterListener {
                 address: bound.address.clone(),
                 key: place.clone(),
@@ -280,7 +280,7 @@ impl Listener {
                 registered,
             };
             workers.send(index, Message::Listener(listener));
-            answer
+            result
                 .await
                 .map_err(|_| io::Error::other("a worker has ended"))??;
         }

@@ -1,4 +1,4 @@
-//! The control loop: signals, requests, and what follows from the passing of time.
+//! The control loop: signals, admin requests, reloads, origin events and periodic work.
 
 pub(crate) mod expiry;
 pub(crate) mod expiry_dates;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::info;
 
 use self::recheck::DrainSchedule;
-use crate::admin::{AdminCall, Answer, Refusal, RefusalKind, Request};
+use crate::admin::{PendingRequest, Refusal, RefusalKind, Request, RequestResult};
 use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
@@ -38,10 +38,10 @@ use crate::snapshot::{Live, Snapshot};
 use crate::worker::Workers;
 use crate::worker::active::ActiveCount;
 
-/// How often older connections are looked after.
-pub(crate) const ROUND: Duration = Duration::from_secs(1);
+/// How often the control loop does its periodic work.
+pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that the control loop holds in its parts.
+/// The state of the control loop.
 pub(crate) struct Control {
     pub(crate) running: ActiveConfig,
     pub(crate) live: Arc<Live>,
@@ -56,32 +56,32 @@ pub(crate) struct Control {
     pub(crate) watch_set: watch::Sender<WatchSet>,
     pub(crate) origins: Origins,
     pub(crate) expiry: ExpiryWarnings,
-    /// When what is left is cut, once the process stops.
+    /// When the remaining connections are aborted, once the process stops.
     pub(crate) stopping: Option<Instant>,
-    /// The file of the admin socket, removed with this.
+    /// The file of the admin socket, removed on drop.
     pub(crate) _admin: Option<SocketFile>,
 }
 
-/// Those who ask something of the process.
+/// The channels that the control loop receives from.
 pub(crate) struct Inputs {
     pub(crate) signals: Signals,
-    pub(crate) calls: mpsc::Receiver<AdminCall>,
+    pub(crate) requests: mpsc::Receiver<PendingRequest>,
     pub(crate) changes: mpsc::Receiver<Scope>,
     pub(crate) origin_events: OriginEvents,
 }
 
-/// What becomes of the control loop.
+/// Whether the control loop continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    GoOn,
+    Continue,
     Stop,
 }
 
 impl Control {
-    /// Serves until a signal or a request says stop, and to the end of the connections.
+    /// Runs until a signal or a request stops the process, then drains the connections.
     pub(crate) async fn run(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
-        let mut rounds = interval(ROUND);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(TICK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -90,26 +90,26 @@ impl Control {
                     Signal::Reload => self.reload(Scope::All, None),
                     Signal::Reopen => self.reopen(),
                 },
-                read = queue::read(&mut self.reloads.under_way) => self.reloaded(read).await,
-                Some(call) = inputs.calls.recv() => if self.answer(call) == Next::Stop {
+                read = queue::files_read(&mut self.reloads.in_progress) => self.reloaded(read).await,
+                Some(request) = inputs.requests.recv() => if self.handle(request) == Next::Stop {
                     break;
                 },
                 Some(scope) = inputs.changes.recv() => self.reload(scope, None),
                 Some(event) = inputs.origin_events.recv() => self.on_origin_event(&event, &mut inputs.origin_events),
-                _ = rounds.tick() => self.tick(),
+                _ = ticks.tick() => self.tick(),
             }
         }
         self.stop(inputs, mode).await
     }
 
-    /// Does what is inputs, or sees to it that it is done and answered.
-    pub(crate) fn answer(&mut self, call: AdminCall) -> Next {
-        let AdminCall { request, reply } = call;
+    /// Handles a request: replies now, or leaves the reply to the task that does the work.
+    pub(crate) fn handle(&mut self, pending: PendingRequest) -> Next {
+        let PendingRequest { request, reply } = pending;
         if reply.is_closed() {
-            // Whoever asked has given up, and was told that it is not done.
-            return Next::GoOn;
+            // The client has disconnected, or was sent "no answer in time".
+            return Next::Continue;
         }
-        let mut next = Next::GoOn;
+        let mut next = Next::Continue;
         let answer = match request {
             Request::Status => Ok(self.status()),
             Request::Connections => {
@@ -143,13 +143,13 @@ impl Control {
                 action,
             } => self.order_origin(&upstream, &origin, action),
         };
-        // Whoever asked may have gone.
+        // The client may have disconnected.
         let _ = reply.send(answer);
         next
     }
 
     /// Closes an endpoint's listeners and drains its connections, until a reload opens it again.
-    fn drain_endpoint(&mut self, name: &str) -> Answer {
+    fn drain_endpoint(&mut self, name: &str) -> RequestResult {
         let snapshot = self.live.load();
         if snapshot.endpoint(name).is_none() {
             return Err(Refusal::new(
@@ -163,7 +163,8 @@ impl Control {
         Ok(json!({ "draining": name, "closed": closed, "connections": count }))
     }
 
-    /// Drains the connections of endpoints that were closed by hand. How many are new among them.
+    /// Drains the connections of endpoints that a request has closed. Returns how many were not
+    /// draining.
     fn drain_closed_endpoints(&self, snapshot: &Snapshot) -> usize {
         if self.listeners.closed.is_empty() {
             return 0;
@@ -179,11 +180,13 @@ impl Control {
         connections.len()
     }
 
-    /// What time does to connections: those that left the configuration, and certificates that end.
+    /// Periodic work: drains and closes connections that policy or expiry no longer admits, and logs
+    /// expiry warnings.
     pub(crate) fn tick(&mut self) {
         let snapshot = self.live.load();
         let table = &self.context.table;
-        // Those that were not established yet when the policy changed, or their endpoint was drained.
+        // Connections that were not established yet when the policy changed or their endpoint was
+        // drained.
         recheck::recheck_all(table, &snapshot);
         self.drain_closed_endpoints(&snapshot);
         recheck::expire(table);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::admin::{Answer, OriginAction, Refusal, RefusalKind};
+use crate::admin::{OriginAction, Refusal, RefusalKind, RequestResult};
 use crate::control::Control;
 use crate::control::recheck::DrainSchedule;
 use crate::health::Checks;
@@ -182,7 +182,7 @@ impl Control {
         upstream: &str,
         origin: &str,
         action: OriginAction,
-    ) -> Answer {
+    ) -> RequestResult {
         let Some(pool) = self.origins.upstreams.pool(upstream) else {
             return Err(no_origin(upstream, origin));
         };

@@ -1,7 +1,7 @@
-//! What a new configuration means for connections that are older than it.
+//! Applies a new configuration to existing connections.
 //!
-//! A connection keeps the snapshot it was born with, but for two things: what has left the
-//! configuration is drained, and whom the policy of today no longer admits does not stay.
+//! A connection keeps the snapshot that it started with, but for two things: it is drained if its
+//! endpoint, route or origin was removed, and closed if the current policy no longer admits its client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,52 +18,52 @@ use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Route, Snapshot};
 use crate::tls::verify::client::{AtExpiry, Recheck};
 
-/// StaggeredClose because of a certificate takes no longer than this, for all connections together.
+/// Staggered closing for certificate reasons takes no longer than this, for all connections together.
 const RECHECK_SPREAD: Duration = Duration::from_secs(10);
 
-/// So many connections are closed at once.
+/// This many connections are closed at once.
 const BURST: usize = 16;
 
-/// Idle connections end no slower than this one after the other, where the window has room.
+/// Longest pause between two idle connections that a drain closes.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 type Connection = Arc<Conn<ConnInfo>>;
 
-/// How connections drain that nothing waits for any more.
+/// How the connections of a drain end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DrainSchedule {
-    /// How long it takes at most.
+    /// The longest duration of the drain.
     length: Duration,
-    /// A connection without a byte for so long ends first.
+    /// A connection that was idle for this long ends first.
     idle_after: Duration,
-    /// Whether connections end by themselves when it is over.
-    cuts: bool,
+    /// Whether connections are aborted when the drain is over.
+    aborts: bool,
 }
 
 impl DrainSchedule {
-    /// The window of what left the configuration.
+    /// The drain of connections whose endpoint, route or origin was removed.
     pub(crate) const fn removed(policy: &DrainPolicy) -> Self {
         Self {
             length: policy.removed,
             idle_after: policy.idle_after,
-            cuts: true,
+            aborts: true,
         }
     }
 
-    /// The window of a stop. What is left at its end is cut by the one who stops, and counted.
+    /// The drain of a stop. The shutdown aborts and counts what is left at its end.
     pub(crate) const fn stop(policy: &DrainPolicy) -> Self {
         Self {
             length: policy.stop,
             idle_after: policy.idle_after,
-            cuts: false,
+            aborts: false,
         }
     }
 
-    /// Tells connections to end when they are idle, those that are already one after the other, and
-    /// all of them when the window is over, where it cuts.
+    /// Tells connections to end when they are idle. Those that are idle already end one after the other;
+    /// all of them end when the drain is over, if it aborts.
     pub(crate) fn drain(self, connections: &[Connection]) {
         let now = Instant::now();
-        let until = now.checked_add(self.length).filter(|_| self.cuts);
+        let until = now.checked_add(self.length).filter(|_| self.aborts);
         let is_idle = |c: &&Connection| c.handle.idle() >= self.idle_after;
         let idle = connections.iter().filter(is_idle).count();
         let pace = self.length.mul_f32(0.75) / u32::try_from(idle.max(1)).unwrap_or(u32::MAX);
@@ -81,9 +81,9 @@ impl DrainSchedule {
     }
 }
 
-/// FileStamps at the connections that are older than a snapshot, each once: what left the configuration
-/// drains, and those whom the policy of today does not admit are closed, where it says so. Connections
-/// that were not established yet are found by a later call.
+/// Rechecks the connections that are older than `snapshot`, each once: drains those whose endpoint,
+/// route or origin was removed, and closes or logs those that the current client auth policy does not
+/// admit. A later run finds connections that are not established yet.
 pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     let mut older = Vec::new();
     table.each(|connection| {
@@ -95,66 +95,66 @@ pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     if older.is_empty() {
         return;
     }
-    let stays = |c: &Connection| is_kept(&c.info, snapshot);
-    let (stay, mut leave): (Vec<_>, Vec<_>) = older.into_iter().partition(stays);
-    leave.retain(|connection| connection.handle.command().is_none());
-    DrainSchedule::removed(&snapshot.process.drain).drain(&leave);
+    let is_kept = |c: &Connection| is_kept(&c.info, snapshot);
+    let (kept, mut removed): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
+    removed.retain(|connection| connection.handle.command().is_none());
+    DrainSchedule::removed(&snapshot.process.drain).drain(&removed);
     let now = UnixTime::now();
     let mut closing = StaggeredClose::default();
-    for connection in stay {
-        match judge(&connection.info, snapshot, now) {
-            Verdict::Stays => {}
-            Verdict::Noted(reason) => note(&connection, reason),
-            Verdict::Closed(reason) => closing.close(&connection, reason),
+    for connection in kept {
+        match verdict(&connection.info, snapshot, now) {
+            Verdict::Keep => {}
+            Verdict::Log(reason) => log_inadmissible(&connection, reason),
+            Verdict::Close(reason) => closing.close(&connection, reason),
         }
     }
     if closing.count > 0 {
         info!(
             connections = closing.count,
-            "closed: their certificates are not admitted any more"
+            "closed: their certificates are no longer admitted"
         );
     }
 }
 
-/// What becomes of a connection under the policy of today.
+/// What the current policy does with a connection.
 enum Verdict {
-    Stays,
-    Noted(Reason),
-    Closed(Reason),
+    Keep,
+    Log(Reason),
+    Close(Reason),
 }
 
-fn judge(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
+fn verdict(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
     let route = route_of(info, snapshot);
     let side = route.and_then(|route| Some((route, route.mode.acceptor()?)));
     let Some((route, side)) = side else {
-        return Verdict::Stays;
+        return Verdict::Keep;
     };
     let policy = side.verifier();
     if policy.recheck() == Recheck::Off {
-        return Verdict::Stays;
+        return Verdict::Keep;
     }
     let verdict = match info.admitted_by(route, now) {
-        // What becomes of it then is said by a policy of its own; all else counts as before.
+        // `at_expiry` decides about expiry; the rest of the policy applies as before.
         Err(Reason::ClientCertExpired) if policy.at_expiry() == AtExpiry::Log => {
             info.admitted_but_for_expiry(route, now)
         }
         verdict => verdict,
     };
     match verdict {
-        Ok(()) => Verdict::Stays,
-        Err(reason) if policy.recheck() == Recheck::Log => Verdict::Noted(reason),
-        Err(reason) => Verdict::Closed(reason),
+        Ok(()) => Verdict::Keep,
+        Err(reason) if policy.recheck() == Recheck::Log => Verdict::Log(reason),
+        Err(reason) => Verdict::Close(reason),
     }
 }
 
 /// How many connections [`recheck_all`] would close because of their certificates.
 pub(crate) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
-    let closed = |c: &&Connection| matches!(judge(&c.info, snapshot, now), Verdict::Closed(_));
+    let closed = |c: &&Connection| matches!(verdict(&c.info, snapshot, now), Verdict::Close(_));
     table.all().iter().filter(closed).count()
 }
 
-/// Ends connections whose certificates have expired, where their policy says so.
+/// Closes or logs connections whose certificates have expired, as their policy says.
 pub(crate) fn expire(table: &ConnTable<ConnInfo>) {
     let now = UnixTime::now();
     let mut closing = StaggeredClose::default();
@@ -164,14 +164,14 @@ pub(crate) fn expire(table: &ConnTable<ConnInfo>) {
         };
         if identity.has_expired(now) && identity.note() {
             match identity.at_expiry() {
-                AtExpiry::Log => note(connection, Reason::ClientCertExpired),
+                AtExpiry::Log => log_inadmissible(connection, Reason::ClientCertExpired),
                 AtExpiry::Close => closing.close(connection, Reason::ClientCertExpired),
             }
         }
     });
 }
 
-/// Closes a handful of connections at once, and the others one after the other.
+/// Closes [`BURST`] connections at once, and the others one after the other.
 #[derive(Default)]
 struct StaggeredClose {
     count: usize,
@@ -181,15 +181,15 @@ impl StaggeredClose {
     fn close(&mut self, connection: &Connection, reason: Reason) {
         let behind = u32::try_from(self.count.saturating_sub(BURST)).unwrap_or(u32::MAX);
         self.count += 1;
-        let wait = INTERVAL.saturating_mul(behind).min(RECHECK_SPREAD);
+        let delay = INTERVAL.saturating_mul(behind).min(RECHECK_SPREAD);
         connection.handle.send(Command::End {
             reason,
-            at: Instant::now() + wait,
+            at: Instant::now() + delay,
         });
     }
 }
 
-/// Whether endpoint, route and origin of a connection are still there.
+/// Whether the endpoint, route and origin of a connection are still configured.
 fn is_kept(info: &ConnInfo, snapshot: &Snapshot) -> bool {
     let record = &info.record;
     let origin = record.upstream.as_deref().zip(record.origin.as_deref());
@@ -202,13 +202,13 @@ fn route_of<'a>(info: &ConnInfo, snapshot: &'a Snapshot) -> Option<&'a Arc<Route
     endpoint.route(info.record.route.as_deref()?)
 }
 
-fn note(connection: &Connection, reason: Reason) {
+fn log_inadmissible(connection: &Connection, reason: Reason) {
     let record = &connection.info.record;
     warn!(
         id = format_args!("{:016x}", record.id),
         endpoint = %record.endpoint,
         client = %record.client,
         %reason,
-        "a live connection would not be admitted any more"
+        "a live connection is no longer admitted by policy"
     );
 }

@@ -1,4 +1,4 @@
-//! What the machine lets the process have.
+//! Limits of the machine: descriptors, cores, addresses and socket buffers.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -9,8 +9,8 @@ use tracing::warn;
 use crate::snapshot::Snapshot;
 use crate::transport::PIPES_PER_WORKER;
 
-/// Descriptors that a process has whatever it does: standard streams, logs, signals, the control
-/// runtime, and some to read certificates and look up names with.
+/// Descriptors that every process needs: standard streams, logs, signals, the control runtime, and
+/// some for certificates and name resolution.
 const RESERVE: usize = 20;
 
 /// Descriptors of a worker's runtime.
@@ -29,8 +29,8 @@ pub(crate) fn raise() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, raised)?)
 }
 
-/// How many connections fit beside `sockets` listening ones: the configured number, clamped with a
-/// warning, or all that there is room for.
+/// How many connections fit beside `sockets` listening sockets: the configured number, clamped with a
+/// warning, or what the descriptor limit allows.
 pub(crate) fn connections(
     configured: Option<usize>,
     workers: usize,
@@ -41,7 +41,7 @@ pub(crate) fn connections(
         .maximum
         .and_then(|limit| usize::try_from(limit).ok())
         .unwrap_or(1 << 20);
-    // Pipes only make things faster: where descriptors are few, there are few pipes.
+    // Splice pipes are optional: where descriptors are few, there are few pipes.
     let pipes = (2 * PIPES_PER_WORKER * workers).min(descriptors / 8);
     let reserve = RESERVE + PER_WORKER * workers + sockets + pipes;
     let room = descriptors.saturating_sub(reserve) / PER_CONNECTION;
@@ -67,20 +67,19 @@ pub(crate) fn connections(
     }
 }
 
-/// The cores that this process may use; affinity and cgroup quota are counted by the standard library.
+/// The cores that this process may use; the standard library counts affinity and cgroup quota.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
-/// What a configuration asks of this machine and does not get, as of now: a sentence for each.
-pub(crate) fn doubts(snapshot: &Snapshot) -> Vec<String> {
+/// What a configuration needs and this machine currently lacks, one sentence each.
+pub(crate) fn warnings(snapshot: &Snapshot) -> Vec<String> {
     let mut told = foreign_sources(snapshot);
     told.extend(clamped_buffers(snapshot));
     told
 }
 
-/// Tells of addresses to dial from that this machine does not have, as of now: nothing can be dialled
-/// from them.
+/// Warns about source addresses that this machine does not currently have: connecting from them fails.
 fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
     let is_foreign = |source: &IpAddr| {
         let bound = UdpSocket::bind((*source, 0));
@@ -99,7 +98,7 @@ fn foreign_sources(snapshot: &Snapshot) -> Vec<String> {
     told
 }
 
-/// Tells of sizes of socket buffers that the kernel cuts down without a word, as of now.
+/// Warns about socket buffer sizes that the kernel silently clamps.
 fn clamped_buffers(snapshot: &Snapshot) -> Vec<String> {
     let endpoints = snapshot.endpoints.iter();
     let endpoints =
@@ -134,7 +133,7 @@ fn clamped_buffers(snapshot: &Snapshot) -> Vec<String> {
     told
 }
 
-/// A limit of the kernel's for all sockets; unknown where there is no /proc.
+/// A kernel limit for all sockets; `None` where there is no /proc.
 fn kernel_limit(name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?;
     text.trim().parse().ok()

@@ -1,4 +1,4 @@
-//! The end of the process: drain, then cut.
+//! Shutdown: drain, then abort.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::control::recheck::DrainSchedule;
 use crate::control::signals::Signal;
-use crate::control::{Control, Inputs, ROUND};
+use crate::control::{Control, Inputs, TICK_INTERVAL};
 use crate::outcome::Reason;
 use crate::phase::Phase;
 use crate::relay::Command;
@@ -18,29 +18,29 @@ use crate::worker::FLUSH_AFTER_ABORT;
 pub enum Ending {
     /// All connections finished, or the stop mode was immediate.
     Drained,
-    /// Some were aborted.
-    Cut,
+    /// Some connections were aborted.
+    Aborted,
 }
 
 /// What the signals that stop the process do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
-    /// The first signal drains, a second one cuts.
+    /// The first signal drains, a second one aborts.
     Drain,
-    /// The first signal cuts: for commands that run at a terminal.
-    None,
+    /// The first signal aborts: for commands that run at a terminal.
+    Immediate,
 }
 
 impl Control {
-    /// Lets the connections finish, as long as mode and policy last.
+    /// Lets the connections finish, as long as mode and policy allow.
     pub(crate) async fn stop(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
-        if mode == StopMode::None {
-            self.cut().await;
+        if mode == StopMode::Immediate {
+            self.abort_all().await;
             return Ending::Drained;
         }
-        self.give_reloads_up();
+        self.refuse_pending_reloads();
         let policy = self.live.load().process.drain;
-        let duck = Instant::now() + policy.lame_duck;
+        let lame_duck_end = Instant::now() + policy.lame_duck;
         if !policy.lame_duck.is_zero() {
             let seconds = policy.lame_duck.as_secs_f64();
             info!(
@@ -48,14 +48,14 @@ impl Control {
                 "no longer ready; draining begins after the lame duck"
             );
         }
-        self.stopping = Some(duck + policy.stop);
+        self.stopping = Some(lame_duck_end + policy.stop);
         self.phase.send_replace(Phase::LameDuck);
-        let cut_short = self.still(&mut inputs, duck).await;
+        let stopped_early = self.serve_until(&mut inputs, lame_duck_end).await;
         let deadline = Instant::now() + policy.stop;
         self.stopping = Some(deadline);
         info!(connections = self.active.count(), "draining");
         self.phase.send_replace(Phase::Drain);
-        // The accept loops close their sockets; a unix socket's file goes with them.
+        // The accept loops close their sockets; dropping a unix socket's guard removes its file.
         self.listeners.close();
         let table = &self.context.table;
         table.apply_to_new(Command::Drain {
@@ -64,23 +64,23 @@ impl Control {
             until: None,
         });
         DrainSchedule::stop(&policy).drain(&table.all());
-        let drained = !cut_short && self.drained(&mut inputs, deadline).await;
+        let drained = !stopped_early && self.drained(&mut inputs, deadline).await;
         if drained {
             self.phase.send_replace(Phase::Cut);
             info!("drained");
             return Ending::Drained;
         }
         let left = self.active.count();
-        self.cut().await;
+        self.abort_all().await;
         if left == 0 {
             return Ending::Drained;
         }
-        warn!(connections = left, "cut at the end of the drain");
-        Ending::Cut
+        warn!(connections = left, "aborted at the end of the drain");
+        Ending::Aborted
     }
 
-    /// Ends every connection now, and waits for their last words.
-    pub(crate) async fn cut(&mut self) {
+    /// Aborts every connection, and waits for the final flush of each.
+    pub(crate) async fn abort_all(&mut self) {
         self.listeners.close();
         self.phase.send_replace(Phase::Cut);
         let end = Command::End {
@@ -94,9 +94,9 @@ impl Control {
         let _ = timeout(FLUSH_AFTER_ABORT, self.active.idle()).await;
     }
 
-    /// Goes on as before until `end`. `true` when a second signal ends the mode.
-    async fn still(&mut self, inputs: &mut Inputs, end: Instant) -> bool {
-        let mut rounds = interval(ROUND);
+    /// Serves as before until `end`. Returns `true` if a second signal ends the lame duck.
+    async fn serve_until(&mut self, inputs: &mut Inputs, end: Instant) -> bool {
+        let mut ticks = interval(TICK_INTERVAL);
         loop {
             tokio::select! {
                 () = sleep_until(end) => return false,
@@ -105,11 +105,11 @@ impl Control {
                     Signal::Reload => info!("not reloaded: the process stops"),
                     Signal::Reopen => self.reopen(),
                 },
-                Some(call) = inputs.calls.recv() => {
-                    self.answer(call);
+                Some(request) = inputs.requests.recv() => {
+                    self.handle(request);
                 }
                 Some(event) = inputs.origin_events.recv() => self.on_origin_event(&event, &mut inputs.origin_events),
-                _ = rounds.tick() => self.tick(),
+                _ = ticks.tick() => self.tick(),
             }
         }
     }
@@ -119,7 +119,7 @@ impl Control {
         let active = Arc::clone(&self.active);
         tokio::select! {
             () = active.idle() => true,
-            _ = self.still(inputs, deadline) => false,
+            _ = self.serve_until(inputs, deadline) => false,
         }
     }
 }

@@ -6,25 +6,25 @@ use tokio::signal::unix::{self, SignalKind};
 
 use crate::sys::{self, Delivery};
 
-/// Signals whose default is to end the process, and which ask a server for something else. A renewal or
-/// a log rotation may send one at any time, also before there is a handler.
-const HELD: [i32; 2] = [
+/// Signals that end a process by default and mean something else for a server. A renewal or a log
+/// rotation may send one at any time, also before a handler is installed.
+const BLOCKED: [i32; 2] = [
     SignalKind::hangup().as_raw_value(),
     SignalKind::user_defined1().as_raw_value(),
 ];
 
-/// Holds back HUP and USR1 until [`Signals::listen`] has handlers for them, or [`let_in`] is called. To
-/// be called before any thread is started.
-pub(crate) fn hold() -> io::Result<()> {
-    sys::deliver(&HELD, Delivery::Blocked)
+/// Blocks HUP and USR1 until [`Signals::listen`] installs handlers or [`unblock`] is called. Must be
+/// called before any thread is started.
+pub(crate) fn block() -> io::Result<()> {
+    sys::deliver(&BLOCKED, Delivery::Blocked)
 }
 
-/// Lets in what [`hold`] has held back.
-pub(crate) fn let_in() -> io::Result<()> {
-    sys::deliver(&HELD, Delivery::Open)
+/// Unblocks what [`block`] has blocked.
+pub(crate) fn unblock() -> io::Result<()> {
+    sys::deliver(&BLOCKED, Delivery::Open)
 }
 
-/// What a signal asks for.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// TERM, INT, QUIT.
@@ -44,7 +44,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. What was held back during the start comes then.
+    /// Installs the handlers, then unblocks: signals that came during the start are delivered now.
     pub(crate) fn listen() -> io::Result<Self> {
         let signals = Self {
             term: unix::signal(SignalKind::terminate())?,
@@ -53,7 +53,7 @@ impl Signals {
             hup: unix::signal(SignalKind::hangup())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
         };
-        let_in()?;
+        unblock()?;
         Ok(signals)
     }
 

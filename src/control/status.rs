@@ -1,4 +1,4 @@
-//! What the running process answers when it is inputs.
+//! The replies of the admin socket: status, connections, certificates, configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use crate::admin::{Answer, Refusal, RefusalKind};
+use crate::admin::{Refusal, RefusalKind, RequestResult};
 use crate::config;
 use crate::connection::ConnInfo;
 use crate::connection::table::Conn;
 use crate::control::Control;
 use crate::control::expiry_dates;
 use crate::control::reload::plan::Change;
-use crate::control::reload::queue::{Report, Waiting};
+use crate::control::reload::queue::{ReplySender, Report};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::outcome::Reason;
@@ -60,7 +60,7 @@ impl Control {
         status
     }
 
-    /// Connections that were told to end.
+    /// Connections that drain or are about to be closed.
     fn leaving(&self) -> usize {
         let mut leaving = 0;
         self.context.table.each(|connection| {
@@ -70,17 +70,17 @@ impl Control {
     }
 
     /// Lists the connections, on a thread of its own: there may be very many.
-    pub(crate) fn connections(&self, reply: Waiting) {
+    pub(crate) fn connections(&self, reply: ReplySender) {
         let table = Arc::clone(&self.context.table);
         tokio::task::spawn_blocking(move || {
             let connections = table.all();
-            let shown: Vec<_> = connections.iter().map(|c| describe(c)).collect();
-            let _ = reply.send(Ok(json!({ "connections": shown })));
+            let json: Vec<_> = connections.iter().map(|c| describe(c)).collect();
+            let _ = reply.send(Ok(json!({ "connections": json })));
         });
     }
 
     /// Ends one connection.
-    pub(crate) fn kill(&self, id: u64) -> Answer {
+    pub(crate) fn kill(&self, id: u64) -> RequestResult {
         let mut killed = false;
         self.context.table.each(|connection| {
             if connection.info.record.id == id {
@@ -127,35 +127,35 @@ impl Control {
 /// What a reload has changed, or would change.
 pub(crate) fn report(report: &Report) -> Value {
     let change = |change: &Change| {
-        let mut shown = json!({
+        let mut json = json!({
             "what": change.what,
             "name": change.name,
             "change": change.kind.word(),
             "connections": change.connections,
         });
         if change.connections > 0 {
-            shown["fate"] = json!(change.fate());
+            json["fate"] = json!(change.fate());
         }
-        shown
+        json
     };
-    let mut shown = json!({
+    let mut json = json!({
         "generation": report.generation,
         "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
         "warnings": report.warnings,
         "restart_needed": report.restart,
     });
     if let Some(count) = report.disallowed {
-        shown["closed_by_client_auth"] = json!(count);
+        json["closed_by_client_auth"] = json!(count);
     }
-    shown
+    json
 }
 
-/// One connection, for people and programs. What came over the wire is escaped.
+/// One connection as JSON. Bytes from the wire are escaped.
 fn describe(connection: &Conn<ConnInfo>) -> Value {
     let record = &connection.info.record;
     let (up, down) = connection.handle.traffic();
     let age = record.time.elapsed().unwrap_or(Duration::ZERO);
-    let mut shown = json!({
+    let mut json = json!({
         "id": format!("{:016x}", record.id),
         "endpoint": &*record.endpoint,
         "client": record.client.to_string(),
@@ -167,7 +167,7 @@ fn describe(connection: &Conn<ConnInfo>) -> Value {
     });
     let mut add = |key: &str, value: Option<String>| {
         if let Some(value) = value {
-            shown[key] = json!(value);
+            json[key] = json!(value);
         }
     };
     add("sni", record.sni.as_deref().map(escape::text));
@@ -185,5 +185,5 @@ fn describe(connection: &Conn<ConnInfo>) -> Value {
         Command::End { reason, .. } => reason.to_string(),
     });
     add("leaving", order);
-    shown
+    json
 }

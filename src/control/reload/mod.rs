@@ -1,4 +1,4 @@
-//! ReloadQueue: noticing that files changed, queueing, preparing, and committing what was prepared.
+//! Reload: watching files, queueing, preparing all that can fail, and committing.
 
 pub(crate) mod plan;
 pub(crate) mod prepare;

@@ -1,4 +1,4 @@
-//! What a reload changes, in the words of the configuration.
+//! The differences between two configurations, by the names in the file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +14,13 @@ pub(crate) struct Change {
     pub(crate) kind: Kind,
     /// `endpoint`, `route`, `certificate`, `upstream` or `origin`.
     pub(crate) what: &'static str,
-    /// Its name; those of routes, certificates and origins with what they belong to before it.
+    /// Its name; routes, certificates and origins have their endpoint or upstream before it.
     pub(crate) name: String,
-    /// Live connections that it is about.
+    /// Live connections that use it.
     pub(crate) connections: usize,
 }
 
-/// What happened to a thing.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Added,
@@ -39,7 +39,7 @@ impl Kind {
 }
 
 impl Change {
-    /// What becomes of the live connections.
+    /// What happens to the live connections.
     pub(crate) fn fate(&self) -> &'static str {
         match (self.kind, self.what) {
             (Kind::Added, _) => "",
@@ -60,17 +60,17 @@ impl fmt::Display for Change {
     }
 }
 
-/// The things of one kind, by name, each with what it is to be compared by.
-type Things = BTreeMap<String, String>;
+/// The items of one kind by name, each with the text that it is compared by.
+type Items = BTreeMap<String, String>;
 
-/// The differences between two configurations, and how many live connections each is about.
+/// The differences between two configurations, with the number of live connections of each.
 pub(crate) fn changes(
     (old_spec, old): (&Spec, &Snapshot),
     (new_spec, new): (&Spec, &Snapshot),
     table: &ConnTable<ConnInfo>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (before, after) = (things(old_spec, old), things(new_spec, new));
+    let (before, after) = (items(old_spec, old), items(new_spec, new));
     for ((what, before), (_, after)) in before.iter().zip(&after) {
         compare(what, before, after, &mut changes);
     }
@@ -85,7 +85,7 @@ pub(crate) fn changes(
     changes
 }
 
-fn compare(what: &'static str, before: &Things, after: &Things, changes: &mut Vec<Change>) {
+fn compare(what: &'static str, before: &Items, after: &Items, changes: &mut Vec<Change>) {
     let mut push = |kind, name: &String| {
         changes.push(Change {
             kind,
@@ -106,7 +106,7 @@ fn compare(what: &'static str, before: &Things, after: &Things, changes: &mut Ve
     }
 }
 
-/// The things that a connection has to do with.
+/// The items that a connection uses.
 fn names(info: &ConnInfo) -> Vec<(&'static str, String)> {
     let record = &info.record;
     let mut names = vec![("endpoint", record.endpoint.to_string())];
@@ -122,9 +122,9 @@ fn names(info: &ConnInfo) -> Vec<(&'static str, String)> {
     names
 }
 
-fn things(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Things); 5] {
-    let mut endpoints = Things::new();
-    let mut routes = Things::new();
+fn items(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Items); 5] {
+    let mut endpoints = Items::new();
+    let mut routes = Items::new();
     for endpoint in spec.endpoints.iter() {
         let name = endpoint.name.as_str();
         for route in endpoint.routes.iter() {
@@ -135,8 +135,8 @@ fn things(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Things); 5] {
         alone.routes.value.clear();
         endpoints.insert(name.to_owned(), crate::config::shown(&alone));
     }
-    let mut upstreams = Things::new();
-    let mut origins = Things::new();
+    let mut upstreams = Items::new();
+    let mut origins = Items::new();
     for (name, upstream) in &spec.upstreams.0 {
         for origin in upstream.origins.iter() {
             let own = origin.name.as_ref().map(|name| name.as_str().to_owned());
@@ -148,7 +148,7 @@ fn things(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Things); 5] {
         alone.origins.value.clear();
         upstreams.insert(name.as_str().to_owned(), crate::config::shown(&alone));
     }
-    let mut certificates = Things::new();
+    let mut certificates = Items::new();
     for endpoint in &snapshot.endpoints {
         for certificate in &endpoint.certificates {
             let place = format!("{}/{}", endpoint.name, certificate.name);

@@ -1,4 +1,4 @@
-//! Reading the configuration again: all that can fail, before anything is changed.
+//! Prepares a reload: everything that can fail, before anything is changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::snapshot::admin::AdminSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
 use crate::tls::sessions::Sessions;
 
-/// What is read again.
+/// What a reload reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
-    /// What files hold, under the text that is running. One that cannot be read keeps what it held.
+    /// The files that the configuration names. One that cannot be read keeps its previous content.
     Materials,
-    /// The text, and what files hold. Whatever is wrong refuses all of it.
+    /// The configuration file and all files that it names. Any error refuses the whole reload.
     All,
 }
 
-/// The configuration that is running, and where it came from.
+/// The active configuration, and its source.
 #[derive(Clone, Debug)]
 pub(crate) struct ActiveConfig {
     pub(crate) source: Source,
@@ -32,21 +32,21 @@ pub(crate) struct ActiveConfig {
     pub(crate) fixed: Arc<StartupSettings>,
 }
 
-/// A configuration that can take the place of the running one.
+/// A configuration that is ready to replace the active one.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) loaded: Loaded,
     pub(crate) snapshot: Snapshot,
-    /// What is doubtful in it.
+    /// Its warnings.
     pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
     pub(crate) restart: Vec<&'static str>,
 }
 
-/// Why nothing was changed.
+/// Why a reload was refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
-    /// One sentence for each reason, with its place in the file.
+    /// One sentence for each reason, with file, line and column.
     pub(crate) reasons: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Refused {
 }
 
 impl ActiveConfig {
-    /// Reads and compiles. Takes as long as files take: not for a worker, nor for the control loop.
+    /// Reads and compiles. Blocks on files: must not run on a worker or in the control loop.
     pub(crate) fn prepare(&self, scope: Scope) -> Result<Prepared, Refused> {
         let (source, kept) = match scope {
             Scope::All => (self.source.clone(), None),
@@ -78,11 +78,11 @@ impl ActiveConfig {
                 self.loaded.path.display()
             )],
         })?;
-        let reasons: Vec<_> = loaded.told(Severity::Error).collect();
-        let mut warnings: Vec<_> = loaded.told(Severity::Warning).collect();
+        let reasons: Vec<_> = loaded.lines(Severity::Error).collect();
+        let mut warnings: Vec<_> = loaded.lines(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(snapshot) => {
-                warnings.extend(rlimit::doubts(&snapshot));
+                warnings.extend(rlimit::warnings(&snapshot));
                 if scope == Scope::Materials {
                     loaded.stamp = self.loaded.stamp.clone();
                 }
@@ -104,7 +104,7 @@ impl ActiveConfig {
     }
 }
 
-/// What of a configuration is fixed when the process starts.
+/// Settings that are fixed when the process starts.
 #[derive(Debug)]
 pub(crate) struct StartupSettings {
     process: ProcessSettings,
@@ -125,7 +125,7 @@ impl StartupSettings {
         }
     }
 
-    /// The keys that have another value now, which needs a restart.
+    /// The keys whose new value needs a restart.
     fn differences(&self, new: &Snapshot) -> Vec<&'static str> {
         let (old, process) = (&self.process, &new.process);
         let limits = |p: &ProcessSettings| (p.connections, p.handshakes);
@@ -140,7 +140,7 @@ impl StartupSettings {
         differing.map(|(_, key)| key).collect()
     }
 
-    /// A configuration with the values that are in force.
+    /// The configuration with the values that are in force.
     pub(crate) fn in_force(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
         if let Some(fixed) = &self.spec {

@@ -1,4 +1,4 @@
-//! ReloadQueue as the control loop sees them: one under way, one to follow, all or nothing.
+//! The reloads of the control loop: one in progress, at most one pending, each all or nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::admin::{Answer, Refusal, RefusalKind};
+use crate::admin::{Refusal, RefusalKind, RequestResult};
 use crate::config::Severity;
 use crate::config::load::{Loaded, Source};
 use crate::connection::ConnInfo;
@@ -27,50 +27,50 @@ use crate::observe::format::timestamp;
 use crate::observe::metrics::ReloadResult;
 use crate::snapshot::Snapshot;
 
-/// Takes the answer to a request.
-pub(crate) type Waiting = oneshot::Sender<Answer>;
+/// Receives the result of a request.
+pub(crate) type ReplySender = oneshot::Sender<RequestResult>;
 
-/// The reloads that were asked for.
+/// The requested reloads.
 #[derive(Default)]
 pub(crate) struct ReloadQueue {
-    pub(crate) under_way: Option<UnderWay>,
-    /// How the last one went, for those who ask.
+    pub(crate) in_progress: Option<InProgress>,
+    /// The result of the last reload, for `/status`.
     pub(crate) last: Option<Value>,
     /// Keys whose new value needs a restart.
     pub(crate) restart: Vec<&'static str>,
-    /// What was told of the running configuration already.
-    told: HashSet<String>,
+    /// Warnings about the active configuration that were logged already.
+    reported: HashSet<String>,
     pending: Pending,
 }
 
 /// A reload whose files are being read.
-pub(crate) struct UnderWay {
+pub(crate) struct InProgress {
     scope: Scope,
     materials: bool,
     reading: JoinHandle<Result<Prepared, Refused>>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<ReplySender>,
 }
 
-/// A reload that waits for the one that is under way: however often it is asked for, it is one.
+/// A reload that waits for the one in progress. All requests that arrive meanwhile share it.
 #[derive(Default)]
 struct Pending {
     scope: Option<Scope>,
-    /// Files have changed that are to be read even if the text is refused.
+    /// Changed files are read again even if the configuration file is refused.
     materials: bool,
-    waiting: Vec<Waiting>,
+    waiting: Vec<ReplySender>,
 }
 
 /// A reload whose files were read.
-pub(crate) struct Read {
+pub(crate) struct FilesRead {
     scope: Scope,
     materials: bool,
     prepared: Result<Prepared, Refused>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<ReplySender>,
 }
 
-/// Waits until the files of the reload that is under way were read.
-pub(crate) async fn read(under_way: &mut Option<UnderWay>) -> Read {
-    let Some(reload) = under_way else {
+/// Waits until the files of the reload in progress were read.
+pub(crate) async fn files_read(in_progress: &mut Option<InProgress>) -> FilesRead {
+    let Some(reload) = in_progress else {
         return std::future::pending().await;
     };
     let prepared = (&mut reload.reading).await.unwrap_or_else(|_| {
@@ -80,8 +80,8 @@ pub(crate) async fn read(under_way: &mut Option<UnderWay>) -> Read {
     });
     let (scope, materials) = (reload.scope, reload.materials);
     let waiting = std::mem::take(&mut reload.waiting);
-    *under_way = None;
-    Read {
+    *in_progress = None;
+    FilesRead {
         scope,
         materials,
         prepared,
@@ -94,7 +94,7 @@ pub(crate) async fn read(under_way: &mut Option<UnderWay>) -> Read {
 pub(crate) struct Report {
     pub(crate) generation: u64,
     pub(crate) changes: Vec<Change>,
-    /// Of a plan: live connections that would be closed, as their certificates would not be admitted.
+    /// For a plan: the number of live connections that would be closed for their certificates.
     pub(crate) disallowed: Option<usize>,
     pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
@@ -102,18 +102,18 @@ pub(crate) struct Report {
 }
 
 impl ReloadQueue {
-    /// Those of a process whose configuration has been told about.
+    /// The queue of a process that has logged the warnings of its start.
     pub(crate) fn after_start(loaded: &Loaded) -> Self {
         Self {
-            told: loaded.told(Severity::Warning).collect(),
+            reported: loaded.lines(Severity::Warning).collect(),
             ..Self::default()
         }
     }
 }
 
 impl Control {
-    /// Begins a reload, or notes that another one is to follow that which is under way.
-    pub(crate) fn reload(&mut self, scope: Scope, waiting: Option<Waiting>) {
+    /// Starts a reload, or queues it behind the one in progress.
+    pub(crate) fn reload(&mut self, scope: Scope, waiting: Option<ReplySender>) {
         let pending = &mut self.reloads.pending;
         pending.scope = pending.scope.max(Some(scope));
         pending.materials |= scope == Scope::Materials;
@@ -121,12 +121,12 @@ impl Control {
         self.next_reload();
     }
 
-    /// No reload is done any more: the process stops.
-    pub(crate) fn give_reloads_up(&mut self) {
-        let under_way = self.reloads.under_way.take();
-        let waiting = under_way
+    /// Refuses all pending reloads: the process stops.
+    pub(crate) fn refuse_pending_reloads(&mut self) {
+        let in_progress = self.reloads.in_progress.take();
+        let waiting = in_progress
             .into_iter()
-            .flat_map(|under_way| under_way.waiting);
+            .flat_map(|in_progress| in_progress.waiting);
         for waiting in waiting.chain(self.reloads.pending.waiting.drain(..)) {
             let _ = waiting.send(Err(not_while_stopping()));
         }
@@ -134,14 +134,16 @@ impl Control {
 
     fn next_reload(&mut self) {
         let ReloadQueue {
-            under_way, pending, ..
+            in_progress,
+            pending,
+            ..
         } = &mut self.reloads;
-        if under_way.is_some() {
+        if in_progress.is_some() {
             return;
         }
         if let Some(scope) = pending.scope.take() {
             let running = self.running.clone();
-            *under_way = Some(UnderWay {
+            *in_progress = Some(InProgress {
                 scope,
                 materials: std::mem::take(&mut pending.materials),
                 reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
@@ -150,8 +152,8 @@ impl Control {
         }
     }
 
-    /// The files of a reload were read: it is committed, or refused.
-    pub(crate) async fn reloaded(&mut self, read: Read) {
+    /// Commits or refuses a reload whose files were read.
+    pub(crate) async fn reloaded(&mut self, read: FilesRead) {
         let result = match read.prepared {
             Ok(prepared) => self.commit(prepared, read.scope).await,
             Err(refused) => Err(refused),
@@ -159,7 +161,7 @@ impl Control {
         let time = timestamp(SystemTime::now());
         let answer = match result {
             Ok(report) => {
-                self.reloads.tell(&report, read.scope);
+                self.reloads.log_report(&report, read.scope);
                 let stale = self.running.loaded.materials.stale();
                 let result = if stale.is_empty() {
                     ReloadResult::Done
@@ -177,7 +179,7 @@ impl Control {
             }
             Err(refused) => {
                 if read.scope == Scope::All && read.materials {
-                    // They have changed, too, and are no worse for the text.
+                    // The changed files are still read again: they do not depend on the refused text.
                     let pending = &mut self.reloads.pending;
                     pending.scope = pending.scope.max(Some(Scope::Materials));
                     pending.materials = true;
@@ -202,13 +204,13 @@ impl Control {
         self.next_reload();
     }
 
-    /// Opens what is new, and puts the new snapshot in the place of the old one. Up to the swap all
-    /// can fail, and leaves everything as it was.
+    /// Opens new listeners and swaps the snapshot. A failure before the swap leaves everything
+    /// unchanged.
     async fn commit(&mut self, mut prepared: Prepared, scope: Scope) -> Result<Report, Refused> {
         let old = Arc::clone(&self.live.load());
         let new = match scope {
             Scope::All => self.open(&prepared.snapshot).await?,
-            // What was closed by hand stays closed, and no address can refuse a certificate.
+            // Closed endpoints stay closed, and a bind error must not refuse a renewed certificate.
             Scope::Materials => PendingListeners::none(),
         };
         if self.listeners.needs_restart(&prepared.snapshot) {
@@ -234,7 +236,7 @@ impl Control {
         self.running.loaded = Arc::new(prepared.loaded);
         let watch_set = self.running.watch_set(&snapshot);
         self.watch_set.send_replace(watch_set);
-        // On a thread that may take its time over chains and lists.
+        // Chains and lists may take long to check: on a blocking thread.
         let (table, today) = (Arc::clone(&self.context.table), Arc::clone(&snapshot));
         tokio::task::spawn_blocking(move || recheck::recheck_all(&table, &today));
         Ok(Report {
@@ -259,8 +261,8 @@ impl Control {
         Ok(new)
     }
 
-    /// Says what a reload would change, and changes nothing.
-    pub(crate) fn plan(&self, reply: Waiting) {
+    /// Reports what a reload would change, and changes nothing.
+    pub(crate) fn plan(&self, reply: ReplySender) {
         let running = self.running.clone();
         let old = Arc::clone(&self.live.load());
         let table = Arc::clone(&self.context.table);
@@ -278,7 +280,7 @@ impl Control {
     }
 }
 
-/// The answer to whoever wants a reload of a process that stops.
+/// The refusal of a reload while the process stops.
 pub(crate) fn not_while_stopping() -> Refusal {
     Refusal::new(RefusalKind::Conflict, "not reloaded: the process stops")
 }
@@ -288,7 +290,7 @@ fn refusal(refused: &Refused) -> Refusal {
 }
 
 impl ActiveConfig {
-    /// What the prepared configuration changes, and how many live connections that is about.
+    /// What the prepared configuration changes, and how many live connections that affects.
     fn changes(
         &self,
         old: &Snapshot,
@@ -299,12 +301,12 @@ impl ActiveConfig {
             (Some(old_spec), Some(new_spec)) => {
                 plan::changes((old_spec, old), (new_spec, &prepared.snapshot), table)
             }
-            // What was compiled had a spec.
+            // A spec exists whenever a snapshot was compiled.
             _ => Vec::new(),
         }
     }
 
-    /// What is to be watched for changes.
+    /// The files to watch.
     pub(crate) fn watch_set(&self, snapshot: &Snapshot) -> WatchSet {
         WatchSet {
             policy: snapshot.process.watch,
@@ -320,19 +322,19 @@ impl ActiveConfig {
 }
 
 impl ReloadQueue {
-    /// Writes down what a reload has changed. Where only files were read again, the doubts about a text
-    /// that is the same are not repeated.
-    fn tell(&mut self, report: &Report, scope: Scope) {
+    /// Logs what a reload has changed. A renewal of files alone does not repeat the warnings about an
+    /// unchanged configuration.
+    fn log_report(&mut self, report: &Report, scope: Scope) {
         let restart = report.restart.iter();
         let restart =
             restart.map(|key| format!("restart needed: the running value of `{key}` stays"));
-        let doubts: Vec<_> = report.warnings.iter().cloned().chain(restart).collect();
-        for doubt in &doubts {
-            if scope == Scope::All || !self.told.contains(doubt) {
-                warn!("{doubt}");
+        let warnings: Vec<_> = report.warnings.iter().cloned().chain(restart).collect();
+        for warning in &warnings {
+            if scope == Scope::All || !self.reported.contains(warning) {
+                warn!("{warning}");
             }
         }
-        self.told = doubts.into_iter().collect();
+        self.reported = warnings.into_iter().collect();
         for change in &report.changes {
             info!("{change}");
         }

@@ -1,8 +1,8 @@
-//! Files that change under a running process.
+//! Watches the configuration file and the files that it names.
 //!
-//! The kernel tells of changes in the directories of the files (and of whatever their symbolic links
-//! lead through), a slow poll finds what it does not tell. Neither is believed: what counts is whether
-//! the files are others than those that were read, and have been left alone for a while.
+//! inotify reports changes in their directories (and in those of their symbolic links); a slow poll
+//! finds what inotify misses. Both are only hints: a reload starts when the stamps of the files differ
+//! from those that were read and have been stable for a while.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,26 +22,26 @@ use crate::control::reload::prepare::Scope;
 use crate::snapshot::{WatchPolicy, Watched};
 use crate::sys;
 
-/// How often files are looked at that the kernel tells nothing about.
+/// How often files are polled that inotify does not report.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Links that lead to links are watch_set no further.
+/// Chains of symbolic links are followed no further.
 const LINKS_MAX: usize = 8;
 
-/// What is to be watched, and how it looked when it was read.
+/// The files to watch, and their stamps when they were read.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchSet {
     pub(crate) policy: WatchPolicy,
     /// The configuration file, if it is one.
     pub(crate) file: Option<PathBuf>,
     pub(crate) file_stamp: FileStamps,
-    /// What it names.
+    /// The files that it names.
     pub(crate) materials: Vec<PathBuf>,
     pub(crate) material_stamps: FileStamps,
 }
 
 impl WatchSet {
-    /// How all of it looks now: the materials, and the file where that is watched.
+    /// The current stamps: of the materials, and of the configuration file if that is watched.
     fn stamps(&self) -> (FileStamps, FileStamps) {
         let file = match self.policy.what {
             Watched::All => self.file.as_deref(),
@@ -53,7 +53,7 @@ impl WatchSet {
     }
 }
 
-/// Watches until the receiver of changes is gone.
+/// Watches until the receiver of changes is dropped.
 pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mpsc::Sender<Scope>) {
     loop {
         let now = watch_set.borrow_and_update().clone();
@@ -111,7 +111,7 @@ async fn follow(watch_set: WatchSet, changes: &mpsc::Sender<Scope>) {
     }
 }
 
-/// What the kernel tells of changes in directories.
+/// The inotify events of some directories.
 struct Events(Option<AsyncFd<OwnedFd>>);
 
 impl Events {
@@ -133,7 +133,7 @@ impl Events {
             | WatchFlags::DELETE
             | WatchFlags::ATTRIB;
         for directory in directories(files) {
-            // A directory that is not there is found by the poll, once it is.
+            // The poll finds a directory that is created later.
             let _ = inotify::add_watch(&inotify, &directory, flags);
         }
         sys::watch(inotify)
@@ -152,7 +152,7 @@ impl Events {
     }
 }
 
-/// The directories in which a change may change what the files are.
+/// The directories whose entries determine what the files are.
 fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     for file in files {

@@ -60,7 +60,7 @@ fn the_socket_is_where_a_service_manager_makes_room_for_it() {
         .under(&["env", &variable])
         .start();
     let socket = directory.join("admin.sock").display().to_string();
-    proxy.log_line(|line| line.contains("\"door\":\"admin\""));
+    proxy.log_line(|line| line.contains("\"listener\":\"admin\""));
     curl(&["--unix-socket", &socket, "http://localhost/status"]).must_be(200);
 }
 
@@ -155,7 +155,7 @@ fn what_is_not_asked_properly_is_refused() {
 fn tcp_needs_the_token_and_is_asked_by_address() {
     let origin = Origin::echo();
     let proxy = on_tcp(&origin);
-    let url = format!("http://{}/status", proxy.door("admin"));
+    let url = format!("http://{}/status", proxy.admin_listener("admin"));
     let right = format!("Authorization: Bearer {TOKEN}");
     let shorter = format!("Authorization: Bearer {}", &TOKEN[1..]);
     let longer = format!("Authorization: Bearer {TOKEN}0");
@@ -184,7 +184,7 @@ fn tcp_needs_the_token_and_is_asked_by_address() {
 fn the_token_is_shown_nowhere() {
     let origin = Origin::echo();
     let proxy = on_tcp(&origin);
-    let url = |path| format!("http://{}{path}", proxy.door("admin"));
+    let url = |path| format!("http://{}{path}", proxy.admin_listener("admin"));
     let right = format!("Authorization: Bearer {TOKEN}");
     curl(&[
         "-H",
@@ -271,7 +271,7 @@ fn idlers(address: SocketAddr, begun: &[u8], count: usize) -> Vec<TcpStream> {
 fn clients_that_ask_nothing_keep_no_probe_from_its_answer() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
-    let metrics = proxy.door("metrics");
+    let metrics = proxy.admin_listener("metrics");
     for begun in ["", "GET /readyz HTTP/1.1\r\nHost: x\r\n"] {
         // More than there are places for, and as many as the kernel's queue has room for.
         let idle = idlers(metrics, begun.as_bytes(), 200);
@@ -288,8 +288,8 @@ fn clients_that_ask_nothing_keep_no_probe_from_its_answer() {
 fn a_client_has_a_second_for_its_first_byte() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
-    let mut silent = TcpStream::connect(proxy.door("metrics")).unwrap();
-    let mut begun = TcpStream::connect(proxy.door("metrics")).unwrap();
+    let mut silent = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
+    let mut begun = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
     begun.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
     for stream in [&silent, &begun] {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -306,7 +306,7 @@ fn a_client_has_a_second_for_its_first_byte() {
 fn a_trickle_of_a_request_is_cut_at_its_deadline() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
-    let mut stream = TcpStream::connect(proxy.door("metrics")).unwrap();
+    let mut stream = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();

@@ -118,7 +118,7 @@ fn a_tcp_address_is_asked_with_the_token() {
         .file("other", "sixteen-other-characters\n")
         .top("admin: { listen: \"127.0.0.1:0\", token_file: token }")
         .start();
-    let place = format!("http://{}", proxy.door("admin"));
+    let place = format!("http://{}", proxy.admin_listener("admin"));
     let by_name = place.replace("127.0.0.1", "localhost");
     let file = |name: &str| proxy.directory().join(name).display().to_string();
     let ask =

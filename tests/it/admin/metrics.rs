@@ -203,8 +203,8 @@ fn the_metrics_listener_shows_metrics_and_nothing_else() {
     for path in ["/status", "/config", "/connections", "/reload", "/"] {
         proxy.probe(path).must_be(404);
     }
-    let metrics = format!("http://{}/metrics", proxy.door("metrics"));
-    let kill = format!("http://{}/kill", proxy.door("metrics"));
+    let metrics = format!("http://{}/metrics", proxy.admin_listener("metrics"));
+    let kill = format!("http://{}/kill", proxy.admin_listener("metrics"));
     crate::harness::curl(&["-d", "{}", &kill]).must_be(404);
     crate::harness::curl(&["-d", "{}", &metrics]).must_be(405);
     crate::harness::curl(&["-H", "Host: reseal.monitoring.svc", &metrics]).must_be(200);

@@ -85,8 +85,8 @@ impl Proxy {
 
     /// The address of the `admin` or `metrics` listener.
     #[track_caller]
-    pub fn door(&self, door: &str) -> SocketAddr {
-        let key = format!("\"door\":\"{door}\"");
+    pub fn admin_listener(&self, listener: &str) -> SocketAddr {
+        let key = format!("\"listener\":\"{listener}\"");
         let line = self.log_line(|line| line.contains(&key));
         let line: Value = serde_json::from_str(&line).unwrap();
         Place::parse(line["address"].as_str().unwrap()).tcp()
@@ -95,7 +95,7 @@ impl Proxy {
     /// Requests from the metrics listener with curl.
     #[track_caller]
     pub fn probe(&self, path: &str) -> Answer {
-        curl(&[format!("http://{}{path}", self.door("metrics"))])
+        curl(&[format!("http://{}{path}", self.admin_listener("metrics"))])
     }
 
     /// Its metrics, parsed.

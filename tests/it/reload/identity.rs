@@ -186,7 +186,7 @@ fn whom_a_policy_only_notes_may_stay() {
     let text = scene.proxy.text().to_owned();
     scene.proxy.reload(&text);
     scene.proxy.log_line(|line| {
-        line.contains("would not be admitted") && line.contains("client_cert_revoked")
+        line.contains("no longer admitted") && line.contains("client_cert_revoked")
     });
     stays.must_echo(b"x");
     assert_eq!(alice.refusal(), End::Alert(CERTIFICATE_REVOKED));
@@ -206,7 +206,7 @@ fn an_expired_certificate_hides_neither_a_revocation_nor_a_rule() {
     for client in [&refused, &stays] {
         let id = client.local().to_string();
         scene.proxy.log_line(|line| {
-            line.contains("would not be admitted")
+            line.contains("no longer admitted")
                 && line.contains("client_cert_expired")
                 && line.contains(&id)
         });

@@ -217,7 +217,7 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
     assert_eq!(letters.matches('b').count(), 6, "{letters}");
     order(&["one", "drain", "3"])
         .must_exit_with(1)
-        .must_say("takes no number");
+        .must_say("takes no weight");
     // As configured means with the weight that is configured.
     order(&["other", "enable"])
         .must_exit_with(0)
