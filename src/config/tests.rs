@@ -1,5 +1,4 @@
-//! The reading of a file as its author sees it: what is accepted, what is
-//! said about the rest, and where.
+//! Reading a file: what is accepted, and the errors for everything else.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -23,7 +22,7 @@ upstreams:
   vault: { origins: ['10.0.0.11:8200'] }
 ";
 
-/// Every default written out, as the reference gives them.
+/// All defaults written out, as in the reference.
 const DEFAULTS: &str = r#"
 process:
   workers: auto
@@ -63,7 +62,7 @@ upstreams:
       verify: full
 "#;
 
-/// Everything that can be written, in every form.
+/// Every key, in every form.
 const FULL: &str = r#"
 x-tcp: &tcp { nodelay: no, keepalive: none }
 process:
@@ -151,15 +150,15 @@ fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The only problem of a text that must have one.
+/// The single problem of a text.
 fn only(text: &str) -> String {
     let lines = lines(text);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     lines.into_iter().next().unwrap()
 }
 
-/// What is said about one value, read as a `T`.
-fn said<T: Read>(value: &str) -> String {
+/// The message about one value, read as a `T`.
+fn error_of<T: Read>(value: &str) -> String {
     let mut problems = Problems::default();
     let node = yaml::parse(value, &mut problems).unwrap();
     let mut reader = Reader::new(&some_variables, problems);
@@ -173,8 +172,8 @@ fn said<T: Read>(value: &str) -> String {
     }
 }
 
-/// A value read as a `T` and shown again.
-fn shown<T: Leaf>(value: &str) -> String {
+/// A value read as a `T` and printed again.
+fn printed<T: Leaf>(value: &str) -> String {
     match T::parse(value) {
         Ok(parsed) => parsed.render(),
         Err(invalid) => panic!("{value}: {invalid:?}"),
@@ -218,7 +217,7 @@ fn every_default_written_out_is_the_same_as_leaving_it_out() {
 }
 
 #[test]
-fn a_default_is_told_from_a_given_value() {
+fn a_default_is_distinguished_from_a_given_value() {
     let spec = good(DEFAULTS);
     assert!(spec.endpoints[0].tls.given_in(&spec.endpoints[0]));
     let spec = good(SMALL);
@@ -237,7 +236,7 @@ fn the_printed_configuration_reads_back_as_the_same() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once_and_in_order() {
+fn all_errors_of_a_file_are_reported_at_once_and_in_order() {
     let text = "\
 procss: {}
 process:
@@ -283,7 +282,7 @@ upstreams:
         "f:20:5: error: missing key `name`",
         "f:20:13: error: the variable `PORTT` is not set (set it, or give a default: `${NAME:-default}`)",
         "f:23:3: error: `a b` is not a name (a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
-        "f:23:20: error: `x:0`: nothing can be reached at port 0",
+        "f:23:20: error: `x:0`: port 0 cannot be connected to",
     ];
     let found = lines(text);
     for (found, expected) in found.iter().zip(expected) {
@@ -293,7 +292,7 @@ upstreams:
 }
 
 #[test]
-fn a_file_that_is_no_single_map_is_refused() {
+fn a_file_that_is_not_a_single_map_is_refused() {
     let empty =
         "f: error: the file holds no configuration (it needs at least `endpoints` and `upstreams`)";
     for text in ["", "# nothing\n", "---\n", "~", "\u{feff}"] {
@@ -313,7 +312,7 @@ fn a_file_that_is_no_single_map_is_refused() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_its_place() {
+fn a_yaml_syntax_error_is_reported_with_its_position() {
     for (text, place) in [
         ("a: b: c\n", "f:1:5: error: this is not valid YAML"),
         ("a:\n\tb: 1\n", "f:2:2: error: this is not valid YAML"),
@@ -328,7 +327,7 @@ fn broken_yaml_is_told_with_its_place() {
 }
 
 #[test]
-fn a_variable_that_breaks_a_flow_map_is_answered_with_the_quotes() {
+fn a_variable_that_breaks_a_flow_map_gets_a_hint_about_quotes() {
     let line = only("log: { level: ${LEVEL} }\n");
     assert!(
         line.ends_with("(quote it inside { }: `key: \"${VARIABLE}\"`)"),
@@ -337,7 +336,7 @@ fn a_variable_that_breaks_a_flow_map_is_answered_with_the_quotes() {
 }
 
 #[test]
-fn keys_given_twice_are_refused_where_the_second_is() {
+fn a_duplicate_key_is_refused_at_its_second_position() {
     let text = format!("{SMALL}log: {{ level: info, level: warn }}\nlog: {{}}\n");
     assert_eq!(
         lines(&text),
@@ -356,7 +355,7 @@ fn keys_given_twice_are_refused_where_the_second_is() {
 }
 
 #[test]
-fn anchors_and_merges_work_and_the_map_itself_wins() {
+fn anchors_and_merges_work_and_own_keys_win() {
     let text = format!(
         "x-a: &a {{ nodelay: off, keepalive: 5s }}\nx-b: &b {{ keepalive: 7s, user_timeout: 9s }}\n{}",
         SMALL.replace(
@@ -374,12 +373,12 @@ fn anchors_and_merges_work_and_the_map_itself_wins() {
     );
     assert_eq!(
         only(&format!("{SMALL}x-c: &c [*c]\n")),
-        "f:8:10: error: this alias stands inside of what it repeats"
+        "f:8:10: error: this alias refers to a node that contains it"
     );
 }
 
 #[test]
-fn a_mistake_in_an_anchor_is_told_once_and_where_it_is() {
+fn an_error_in_an_anchor_is_reported_once_at_the_anchor() {
     let tcp = "    tcp: *a\n    routes";
     let text = format!(
         "x-a: &a {{ keepalive: 5 }}\n{}",
@@ -430,14 +429,14 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
 }
 
 #[test]
-fn what_is_refused_is_seen_however_much_there_is_to_be_warned_of() {
+fn errors_are_reported_even_after_too_many_warnings() {
     let mut problems = Problems::default();
     for n in 0..1000 {
         problems.warning(None, format!("doubt {n}"));
     }
     problems.error(None, "refused");
     problems.error(None, "refused, too");
-    let told = problems.render("f", "");
-    assert!(told.contains("error: refused\n") && told.contains("error: refused, too"));
+    let report = problems.render("f", "");
+    assert!(report.contains("error: refused\n") && report.contains("error: refused, too"));
     assert!(problems.has_errors());
 }

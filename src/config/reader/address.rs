@@ -1,5 +1,4 @@
-//! Addresses: where an endpoint listens, where an origin is, which clients a
-//! rule means. It must not resolve names nor touch a socket.
+//! Addresses: of listeners, of origins, and networks of clients. Never resolves names or opens sockets.
 
 use super::fields::{Field, Fields, spec};
 use super::print::Rendered;
@@ -16,8 +15,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// Where an endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `IP:PORT`: this address alone; an IPv6 one takes no IPv4. Port 0 lets
-    /// the system choose.
+    /// `IP:PORT`: this address alone; an IPv6 address does not accept IPv4. Port 0 lets the system
+    /// choose.
     Ip(SocketAddr),
     /// `*:PORT`: every address of both families.
     Any(u16),
@@ -268,11 +267,11 @@ impl Leaf for Cidr {
     }
 }
 
-/// The name of a service (RFC 2782), whose port is in its records.
+/// A service name (RFC 2782); its SRV records hold the port.
 fn srv_name(service: &str) -> Result<OriginAddress, Invalid> {
     const HELP: &str = "such as `srv:_vault._tcp.example.com`";
     if service.contains(':') {
-        return Err(Invalid::new("{}: the records of a service have the port").help(HELP));
+        return Err(Invalid::new("{}: the port comes from the SRV records").help(HELP));
     }
     let mut labels = service.split('.');
     let is_marked = |label: Option<&str>| label.is_some_and(|label| label.starts_with('_'));
@@ -300,7 +299,7 @@ fn parse_port(text: &str) -> Result<u16, Invalid> {
 }
 
 fn port_zero() -> Invalid {
-    Invalid::new("{}: nothing can be reached at port 0")
+    Invalid::new("{}: port 0 cannot be connected to")
 }
 
 fn missing_port(text: &str) -> Invalid {
@@ -318,7 +317,7 @@ pub(super) fn ip_without_port(text: &str) -> Option<Invalid> {
         && host.parse::<Ipv6Addr>().is_ok()
         && parse_port(port).is_ok()
     {
-        let invalid = Invalid::new("{} does not show where the IPv6 address ends")
+        let invalid = Invalid::new("{} is ambiguous: the IPv6 address needs brackets")
             .help("put the address in brackets: `[IPV6]:PORT`")
             .fix(format!("write `[{host}]:{port}`"));
         return Some(invalid);
@@ -334,8 +333,8 @@ fn is_bracketed(host: &str) -> bool {
     inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Whether it looks like a host name: labels of 1 to 63 letters, digits, `-`
-/// and `_`, and not a number, which could only be a mistyped IP address.
+/// Whether a text is a host name: labels of 1 to 63 letters, digits, `-` and `_`, and not a number,
+/// which could only be a mistyped IP address.
 fn is_host(host: &str) -> bool {
     let fits = |char: char| char.is_alphanumeric() || char == '-' || char == '_';
     let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(fits);

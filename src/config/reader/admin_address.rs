@@ -1,4 +1,4 @@
-//! Where a process can be asked: a unix socket or one IP address. It must not touch a socket.
+//! The address of the admin socket: a unix socket or one IP address. Never opens a socket.
 
 use super::address::{ip_without_port, unix_path};
 use super::read::{Invalid, Leaf};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-/// Where the admin socket is.
+/// The address of the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
     /// `unix:PATH`.
@@ -69,7 +69,7 @@ fn ip_and_port(text: &str, help: &'static str) -> Result<SocketAddr, Invalid> {
         return Ok(address);
     }
     if let Some(port) = text.strip_prefix("*:") {
-        return Err(Invalid::new("{} is no single address")
+        return Err(Invalid::new("{} is not a single address")
             .help(help)
             .fix(format!(
                 "`0.0.0.0:{port}` is every IPv4 address, `[::]:{port}` every one of both families"

@@ -1,6 +1,5 @@
-//! From the text of a file to its tree: owns YAML itself, with anchors,
-//! aliases, `<<` and the budgets that keep them harmless. It must not know
-//! which keys exist.
+//! Builds the tree of a file: YAML syntax with anchors, aliases and `<<`, and the limits that keep them
+//! harmless. Knows no key.
 
 use super::problem::{Problem, Problems, Span, quoted};
 use super::snippet;
@@ -9,12 +8,12 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StructureSty
 use std::collections::{HashMap, HashSet};
 
 const MAX_BYTES: usize = 4 << 20;
-/// Nodes of the tree, aliases counted as often as they are used.
+/// Nodes of the tree; an aliased node counts for each use.
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 64;
 
-/// Reads the one document of a text. Duplicate keys are collected; whatever
-/// breaks the tree itself ends the reading with one problem.
+/// Reads the single document of a text. Duplicate keys are collected; an error that breaks the tree ends
+/// the reading with one problem.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     if text.len() > MAX_BYTES {
         let most = MAX_BYTES >> 20;
@@ -77,14 +76,14 @@ fn syntax_problem(error: &ScanError, text: &str) -> Problem {
         ));
     } else if let Some(number) = [at.line, at.line + 1].iter().find(|n| indented_by_tab(n)) {
         if *number != at.line {
-            // The parser has stopped at the end of the line before.
+            // The parser stops at the end of the previous line.
             problem.at = Some(Span {
                 line: *number,
                 column: 1,
                 len: 1,
             });
         }
-        problem.help("indent with spaces: YAML takes no tabs there");
+        problem.help("indent with spaces: YAML does not allow tabs here");
     }
     problem
 }
@@ -108,7 +107,7 @@ struct Composer<'p> {
     problems: &'p mut Problems,
 }
 
-/// A list or a map that has not ended yet.
+/// A list or map that is not closed yet.
 struct Open {
     at: Span,
     flow: bool,
@@ -129,11 +128,11 @@ struct OpenMap {
     pending: Option<Pending>,
 }
 
-/// What becomes of the next value of a map.
+/// What to do with the next value of a map.
 enum Pending {
     Entry(Key),
     Merge,
-    /// The key was refused already.
+    /// Its key was rejected.
     Drop,
 }
 
@@ -242,7 +241,7 @@ impl Composer<'_> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             return Err(Problem::error(
                 at,
-                "this alias stands inside of what it repeats",
+                "this alias refers to a node that contains it",
             ));
         };
         let (weight, depth) = node.measure();
@@ -252,7 +251,7 @@ impl Composer<'_> {
         Ok(())
     }
 
-    /// A node is complete: remembered if it has an anchor, and handed on.
+    /// Completes a node: stores it if it has an anchor, and adds it to its parent.
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
         if anchor > 0 {
             self.spend(node.measure().0, node.at)?;
@@ -275,7 +274,7 @@ impl Composer<'_> {
             None => map.pending = Some(map.key(node, self.problems)),
             Some(Pending::Entry(key)) => {
                 if matches!(node.kind, Kind::Null) {
-                    // An absent value has no place of its own worth showing.
+                    // An absent value has no useful span of its own.
                     node.at = key.at;
                 }
                 map.entries.push((key, node));
@@ -304,7 +303,7 @@ impl OpenMap {
         }
     }
 
-    /// The entries, and those of `<<` that the map does not give itself.
+    /// The entries, with those of `<<` that the map does not have itself.
     fn with_merged(mut self, problems: &mut Problems) -> Vec<(Key, Node)> {
         for node in std::mem::take(&mut self.merged) {
             match node.kind {
@@ -343,7 +342,7 @@ fn check_depth(depth: usize, at: Span) -> Result<(), Problem> {
     ))
 }
 
-/// Of a value of several lines, the first character stands for all of it.
+/// The span of a value of several lines is its first character.
 fn place(span: &granit_parser::Span) -> Span {
     let (start, end) = (span.start, span.end);
     let len = if start.line() == end.line() {

@@ -1,10 +1,10 @@
-//! Variables in values: owns the syntax of `${VAR}`, `${VAR:-default}` and
-//! `$$`. It must not know where variables come from.
+//! Variables in values: the syntax of `${VAR}`, `${VAR:-default}` and `$$`. The caller looks variables
+//! up.
 
 use super::problem::quoted;
 use super::read::Invalid;
 
-/// The text with its variables replaced, or what is wrong with it.
+/// The text with its variables replaced, or why that fails.
 pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Invalid> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -29,12 +29,12 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
     Ok(out)
 }
 
-/// The text as it must be written to be read back as it is.
+/// Escapes a text so that it reads back unchanged.
 pub(super) fn escape(text: &str) -> String {
     text.replace('$', "$$")
 }
 
-/// Whether a text holds anything that [`expand`] replaces by a variable.
+/// Whether [`expand`] would replace a variable in this text.
 pub(super) fn has_variable(text: &str) -> bool {
     text.contains("${")
 }

@@ -1,6 +1,5 @@
-//! The keys of a map: owns the `spec!` macro, which declares a struct once and
-//! makes its reader, its schema and its printed form, and what is said about
-//! keys that are missing, unknown or not supported yet.
+//! The keys of a map: the `spec!` macro, which derives the reader, the schema and the printed form from
+//! one declaration, and the errors about missing, unknown and unsupported keys.
 
 use super::print::Rendered;
 use super::problem::{Span, UNKNOWN_KEY, quoted, quoted_list};
@@ -11,13 +10,13 @@ use super::yaml::{Kind, Node};
 pub struct Fields<'n> {
     at: Span,
     entries: &'n [(super::yaml::Key, Node)],
-    /// Keys that a mistyped one was probably meant to be; telling that they
-    /// are missing would be the same problem twice.
+    /// Known keys that a mistyped key probably meant; reporting them as missing would repeat the
+    /// problem.
     mistyped: Vec<String>,
 }
 
 impl<'n> Fields<'n> {
-    /// Opens a map, and tells about keys that nothing will ask for.
+    /// Opens a map, and reports unknown keys.
     pub fn open(
         node: &'n Node,
         cx: &mut Reader<'_>,
@@ -61,7 +60,7 @@ impl<'n> Fields<'n> {
             .map(|(_, node)| node)
     }
 
-    /// A key that must be there.
+    /// A mandatory key.
     pub fn required<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Located<T>> {
         let Some(node) = self.find(key) else {
             if !self.mistyped.iter().any(|known| known == key) {
@@ -72,7 +71,7 @@ impl<'n> Fields<'n> {
         cx.located(node)
     }
 
-    /// A key that may be absent. The outer `None` is for one that was refused.
+    /// An optional key. The outer `None` means that its value was rejected.
     pub fn optional<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Option<Located<T>>> {
         match self.find(key) {
             Some(node) => cx.located(node).map(Some),
@@ -80,7 +79,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// A key that stands for `text` when it is absent.
+    /// A key that is `text` when absent.
     pub fn default<T: Read>(
         &self,
         key: &str,
@@ -96,19 +95,19 @@ impl<'n> Fields<'n> {
 
 /// A field of a struct that `spec!` declares.
 pub trait Field {
-    /// The printed form, unless the key is absent.
-    fn shown(&self) -> Option<Rendered>;
+    /// The printed form; `None` if the key is absent.
+    fn rendered(&self) -> Option<Rendered>;
 }
 
 impl<T: Read> Field for Located<T> {
-    fn shown(&self) -> Option<Rendered> {
+    fn rendered(&self) -> Option<Rendered> {
         Some(self.value.render())
     }
 }
 
 impl<T: Read> Field for Option<Located<T>> {
-    fn shown(&self) -> Option<Rendered> {
-        self.as_ref().and_then(Field::shown)
+    fn rendered(&self) -> Option<Rendered> {
+        self.as_ref().and_then(Field::rendered)
     }
 }
 
@@ -118,7 +117,7 @@ impl<T: Read> Field for Option<Located<T>> {
 /// - `default key: T = "text",` stands for the text when absent, read by the
 ///   same reader; the field is a `Located<T>`;
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
-/// - `later key, key;` at the end: known, but refused as not supported yet.
+/// - `later key, key;` at the end: known, but rejected as not supported yet.
 ///
 /// `field as "key"` names a key that Rust cannot. `or key` after the name of
 /// the struct lets a single value stand for a map with that key alone.
@@ -180,8 +179,8 @@ macro_rules! spec {
             fn render(&self) -> Rendered {
                 let mut entries = Vec::new();
                 $(
-                    if let Some(shown) = self.$field.shown() {
-                        entries.push((spec!(@key $field $($key)?).to_owned(), shown));
+                    if let Some(rendered) = self.$field.rendered() {
+                        entries.push((spec!(@key $field $($key)?).to_owned(), rendered));
                     }
                 )*
                 Rendered::Map(entries)

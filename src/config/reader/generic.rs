@@ -1,5 +1,4 @@
-//! Shapes that any value can take: one or many, `none` or a limit, `auto`,
-//! `off`, names in a map. It must not know any key.
+//! Generic shapes of values: one or many, `none` or a limit, `auto`, `off`, named maps. Knows no key.
 
 use super::print::Rendered;
 use super::problem::quoted;
@@ -60,10 +59,10 @@ impl<T: Read> Read for OneOrMany<T> {
     }
 }
 
-/// A leaf that counts or measures something.
+/// A leaf that counts or measures.
 pub trait Quantity: Leaf {
-    /// Whether it is nothing, which for a limit would read as "no limit", where that is not what its
-    /// bounds say.
+    /// Whether it is zero, which would read as "no limit". `false` where the bounds allow zero as a
+    /// limit.
     fn is_zero(&self) -> bool;
 }
 
@@ -72,7 +71,7 @@ pub trait Quantity: Leaf {
 pub enum Limit<T> {
     /// No limit.
     None,
-    /// At most this, and never nothing.
+    /// At most this; not zero.
     At(T),
 }
 
@@ -86,7 +85,7 @@ impl<T> Limit<T> {
     }
 }
 
-/// Other programs take it for "unlimited", so it must not be a guess here.
+/// Zero means "unlimited" in other programs, so it is not guessed here.
 fn refuse_zero() -> Invalid {
     Invalid::new("the limit {} would let nothing through").help("write `none` for no limit")
 }
@@ -116,10 +115,10 @@ impl<T: Quantity> Leaf for Limit<T> {
     }
 }
 
-/// A value, or `auto` to have it chosen.
+/// A value, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoOr<T> {
-    /// Chosen from what the machine offers.
+    /// Chosen by Reseal for this machine.
     Auto,
     /// Exactly this.
     Set(T),
@@ -149,7 +148,7 @@ impl<T: Leaf> Leaf for AutoOr<T> {
     }
 }
 
-/// The words that turn a thing off; YAML tools write the others for `off`.
+/// The words for `off`, including those that YAML tools write for it.
 pub fn is_off(text: &str) -> bool {
     matches!(text, "off" | "no" | "false")
 }
@@ -157,9 +156,9 @@ pub fn is_off(text: &str) -> bool {
 /// A map of settings, or `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OffOr<T> {
-    /// Not at all.
+    /// Off.
     Off,
-    /// In this way.
+    /// On, with these settings.
     On(T),
 }
 
@@ -186,12 +185,12 @@ impl<T: Read> Read for OffOr<T> {
     }
 }
 
-/// A map from names of the file's own choice, in the order of the file.
+/// A map with names chosen by the user, in file order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names<T>(pub Vec<(Located<Name>, Located<T>)>);
 
 impl<T> Names<T> {
-    /// What a name stands for.
+    /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Located<T>> {
         self.0
             .iter()

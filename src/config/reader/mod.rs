@@ -1,8 +1,8 @@
-//! From text to typed values with their places, all problems at once, and from the same declarations
-//! a schema and a printed form. Knows no key of the configuration and no meaning of any.
+//! The machinery of the configuration: from text to typed values with spans, all problems at once; a
+//! schema and a printed form come from the same declarations. Knows no key.
 //!
-//! [`yaml`] makes a tree of located nodes, [`read`] and its macros in [`fields`] and [`words`] turn nodes
-//! into declared types, and [`problem`] collects what is wrong on the way.
+//! [`yaml`] is the tree of located nodes, [`read`] and the macros in [`fields`] and [`words`] turn nodes
+//! into declared types, and [`problem`] collects errors.
 
 pub mod address;
 pub mod admin_address;

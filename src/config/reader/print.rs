@@ -1,10 +1,9 @@
-//! The effective configuration as YAML text, defaults filled in: owns the
-//! layout and the quoting. It must not know any key.
+//! The printed form of a configuration: YAML layout and quoting. Knows no key.
 
 use super::expand::escape;
 use std::fmt::Write as _;
 
-/// A value on its way to text, in the order of its declaration.
+/// The printed form of a value, in order of declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rendered {
     /// A single value.
@@ -16,20 +15,20 @@ pub enum Rendered {
 }
 
 /// The YAML text of a value.
-pub fn print(shown: &Rendered) -> String {
+pub fn print(rendered: &Rendered) -> String {
     let mut out = String::new();
-    match shown.inline() {
+    match rendered.inline() {
         Some(text) => {
             out.push_str(&text);
             out.push('\n');
         }
-        None => block(&mut out, shown, 0),
+        None => block(&mut out, rendered, 0),
     }
     out
 }
 
 impl Rendered {
-    /// The form beside a key, for what needs no lines of its own.
+    /// The form on the line of its key, for values that need no lines of their own.
     fn inline(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(scalar(text)),
@@ -46,8 +45,8 @@ impl Rendered {
     }
 }
 
-fn block(out: &mut String, shown: &Rendered, indent: usize) {
-    match shown {
+fn block(out: &mut String, rendered: &Rendered, indent: usize) {
+    match rendered {
         Rendered::Text(text) => {
             let _ = writeln!(out, "{:indent$}{}", "", scalar(text));
         }
@@ -72,7 +71,7 @@ fn block(out: &mut String, shown: &Rendered, indent: usize) {
                         let _ = writeln!(out, "{:indent$}- {text}", "");
                     }
                     None => {
-                        // The dash takes the place of the indent of the first line.
+                        // The dash replaces the indent of the first line.
                         let mut lines = String::new();
                         block(&mut lines, item, indent + 2);
                         let _ = write!(out, "{:indent$}- {}", "", lines.trim_start());
@@ -87,7 +86,7 @@ fn scalar(text: &str) -> String {
     quote_if_needed(&escape(text))
 }
 
-/// Quotes whatever another reader of YAML could take for something else.
+/// Quotes a text that a YAML reader could take for another type.
 fn quote_if_needed(text: &str) -> String {
     let safe = |char: char| char.is_ascii_alphanumeric() || "._/:-".contains(char);
     let starts_well =

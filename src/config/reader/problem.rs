@@ -1,14 +1,14 @@
-//! What is wrong with a configuration, and where: owns [`Span`], [`Problem`]
-//! and the collector [`Problems`]. It must not know what a configuration means.
+//! Problems of a configuration and their spans: [`Span`], [`Problem`] and the collector [`Problems`].
+//! Knows nothing of what a configuration means.
 
 use super::snippet;
 use std::fmt::Write as _;
 
-/// More than this is not worth reading, and keeps a hostile file cheap.
+/// The most problems that are kept: more are not read, and a hostile file stays cheap.
 const MOST: usize = 200;
 
-/// A place in the text of the file: `len` characters from `line` and `column`,
-/// both counted from 1, columns in characters.
+/// A span of the file: `len` characters from `line` and `column`, both counted from 1, columns in
+/// characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
     /// The line, from 1.
@@ -19,14 +19,14 @@ pub struct Span {
     pub len: usize,
 }
 
-/// Whether a problem stops the configuration from being used.
+/// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// The configuration is used all the same.
+    /// The configuration can be used.
     Warning,
-    /// Nothing is wrong; somebody may want to know.
+    /// Information.
     Notice,
 }
 
@@ -41,16 +41,16 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong, where, and what to write instead.
+/// One problem, with its span and a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Error or warning.
+    /// Its severity.
     pub severity: Severity,
-    /// The place in the file, if it has one.
+    /// Its span, if it has one.
     pub at: Option<Span>,
-    /// What is wrong. Lower case, no full stop.
+    /// The message. Lower case, no full stop.
     pub message: String,
-    /// What to do about it; each line is shown as one.
+    /// The hint; each line is printed as one.
     pub help: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Problem {
         }
     }
 
-    /// Says what to do about it.
+    /// Sets the hint.
     pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
@@ -91,14 +91,14 @@ impl Problem {
     }
 }
 
-/// A text of the file within a message: in backticks, and cut when long.
+/// A text of the file within a message: in backticks, truncated when long.
 pub fn quoted(text: &str) -> String {
     const MOST: usize = 64;
-    let mut shown: String = text.chars().take(MOST).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
+    let mut text_in_file: String = text.chars().take(MOST).collect();
+    if text_in_file.len() < text.len() {
+        text_in_file.push('…');
     }
-    format!("`{shown}`")
+    format!("`{text_in_file}`")
 }
 
 /// Several texts as `a`, `b`, `c`.
@@ -106,14 +106,14 @@ pub fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// How a problem begins that is about a key that nothing knows.
+/// The start of the message about an unknown key.
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
-/// Collects every problem of one reading.
+/// Collects the problems of one reading.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
-    kept: Vec<Problem>,
-    /// Where the problems beyond [`MOST`] are written, and lost.
+    problems: Vec<Problem>,
+    /// Scratch space for the problems beyond [`MOST`], which are discarded.
     spare: Option<Problem>,
     left_out: usize,
     errors: usize,
@@ -153,73 +153,73 @@ impl Problems {
         })
     }
 
-    /// Adds a problem. The same message at the same place counts once: an
-    /// aliased block is read once for each of its uses.
+    /// Adds a problem. The same message at the same span counts once: an aliased block is read once for
+    /// each of its uses.
     pub fn push(&mut self, problem: Problem) -> &mut Problem {
         let same = |other: &Problem| other.at == problem.at && other.message == problem.message;
-        let known = self.kept.iter().position(same);
+        let known = self.problems.iter().position(same);
         if known.is_none() {
             self.errors += usize::from(problem.severity == Severity::Error);
         }
         let index = known.unwrap_or_else(|| self.place_for(&problem));
-        match self.kept.get_mut(index) {
-            Some(kept) => kept,
+        match self.problems.get_mut(index) {
+            Some(existing) => existing,
             None => self.spare.insert(problem),
         }
     }
 
-    /// Keeps a new problem and says where; beyond the end when there is no room. What is refused must
-    /// be seen, however much there is to be warned of.
+    /// The index for a new problem; one past the end when there is no room. An error replaces a warning,
+    /// so that warnings cannot hide errors.
     fn place_for(&mut self, problem: &Problem) -> usize {
-        if self.kept.len() < MOST {
-            self.kept.push(problem.clone());
-            return self.kept.len() - 1;
+        if self.problems.len() < MOST {
+            self.problems.push(problem.clone());
+            return self.problems.len() - 1;
         }
         self.left_out += 1;
-        let is_warning = |kept: &Problem| kept.severity != Severity::Error;
-        let warning = self.kept.iter().rposition(is_warning);
+        let is_warning = |problem: &Problem| problem.severity != Severity::Error;
+        let warning = self.problems.iter().rposition(is_warning);
         let warning = warning.filter(|_| problem.severity == Severity::Error);
-        if let Some(kept) = warning.and_then(|place| self.kept.get_mut(place)) {
-            kept.clone_from(problem);
+        if let Some(replaced) = warning.and_then(|place| self.problems.get_mut(place)) {
+            replaced.clone_from(problem);
         }
         warning.unwrap_or(MOST)
     }
 
-    /// Whether any of them stops the configuration from being used.
+    /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// Whether any of them is an error or a warning.
+    /// Whether there is an error or a warning.
     pub fn has_warnings(&self) -> bool {
-        let is_notice = |kept: &Problem| kept.severity == Severity::Notice;
-        self.left_out > 0 || !self.kept.iter().all(is_notice)
+        let is_notice = |problem: &Problem| problem.severity == Severity::Notice;
+        self.left_out > 0 || !self.problems.iter().all(is_notice)
     }
 
-    /// Whether there is a key that nothing knows at this place or behind it.
+    /// Whether there is an unknown key at this span or after it.
     pub fn has_unknown_key_from(&self, at: Span) -> bool {
         let unknown = |problem: &&Problem| problem.message.starts_with(UNKNOWN_KEY);
         let mut places = self
-            .kept
+            .problems
             .iter()
             .filter(unknown)
             .filter_map(|problem| problem.at);
         places.any(|other| other >= at)
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.problems.is_empty()
     }
 
-    /// All of them in the order of the file; those without a place come last.
+    /// All problems in file order; those without a span come last.
     pub fn sorted(&self) -> Vec<&Problem> {
-        let mut sorted: Vec<_> = self.kept.iter().collect();
+        let mut sorted: Vec<_> = self.problems.iter().collect();
         sorted.sort_by_key(|problem| (problem.at.is_none(), problem.at));
         sorted
     }
 
-    /// All of them for a reader, with the lines of the file they are about.
+    /// All problems as text, with the lines that they are about.
     pub fn render(&self, path: &str, text: &str) -> String {
         let lines = snippet::lines(text);
         let mut out = Vec::new();

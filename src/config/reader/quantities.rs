@@ -1,5 +1,5 @@
-//! Values that count or measure: durations, sizes, counts, fractions. Owns
-//! their units and bounds. It must not know which key holds them.
+//! Values that count or measure: durations, sizes, counts, fractions, with their units and bounds. Knows
+//! no key.
 
 use super::generic::Quantity;
 use super::read::{Invalid, Leaf};
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::time::Duration as StdDuration;
 
-/// A number without sign, or what is wrong with it.
+/// A number without sign; `None` if it is not one.
 fn number(digits: &str) -> Option<u64> {
     digits
         .bytes()
@@ -31,7 +31,7 @@ pub struct Duration(pub StdDuration);
 
 impl Duration {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    /// Far below what the clock's arithmetic bears.
+    /// Far below the range of clock arithmetic.
     const MOST_MS: u64 = 10 * 365 * 24 * 3_600_000;
 }
 
@@ -61,7 +61,7 @@ impl Leaf for Duration {
                 .fix(format!("add a unit: `{digits}s`")));
         }
         let Some((_, factor)) = Self::UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(Invalid::new("{} is not a whole number and one unit")
+            return Err(Invalid::new("{} is not a whole number with one unit")
                 .help("units are `ms`, `s`, `m` and `h`, such as `90m`"));
         };
         let milliseconds = number(digits).and_then(|number| number.checked_mul(*factor));
@@ -94,8 +94,7 @@ impl Quantity for Duration {
     }
 }
 
-/// A span of time in which something must have happened: a [`Duration`] that
-/// is not zero.
+/// A [`Duration`] that is not zero, within which something must happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timeout(pub StdDuration);
 
@@ -115,8 +114,7 @@ impl Leaf for Timeout {
     fn parse(text: &str) -> Result<Self, Invalid> {
         match Duration::parse(text)? {
             zero if zero.is_zero() => {
-                Err(Invalid::new("the time {} is over before it begins")
-                    .help("write at least `1ms`"))
+                Err(Invalid::new("the timeout {} must not be zero").help("write at least `1ms`"))
             }
             Duration(time) => Ok(Self(time)),
         }
@@ -131,7 +129,7 @@ impl Leaf for Timeout {
     }
 }
 
-/// A whole number from `LEAST` to `MOST`, both included.
+/// A whole number from `LEAST` to `MOST`, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count<const LEAST: u32, const MOST: u32>(pub u32);
 
@@ -167,7 +165,7 @@ impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
     }
 }
 
-/// A number of bytes from `LEAST` to `MOST`, both included: a whole number and `B`, `KiB`, `MiB` or `GiB`.
+/// A number of bytes from `LEAST` to `MOST`, inclusive: a whole number with `B`, `KiB`, `MiB` or `GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size<const LEAST: u32, const MOST: u32>(pub u32);
 
@@ -196,7 +194,7 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
                 .fix(format!("add a unit: `{digits}B`")));
         }
         let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(Invalid::new("{} is not a whole number and one unit")
+            return Err(Invalid::new("{} is not a whole number with one unit")
                 .help("units are `B`, `KiB`, `MiB` and `GiB`, such as `64KiB`"));
         };
         let bytes = number(digits).and_then(|number| number.checked_mul(*factor));

@@ -1,6 +1,5 @@
-//! From located nodes to typed values, all problems at once: owns the traits
-//! [`Read`] and [`Leaf`], the place that goes with a value ([`Located`]) and
-//! what is said about a value that does not fit. It must not know any key.
+//! From located nodes to typed values, all problems at once: the traits [`Read`] and [`Leaf`], the span
+//! of a value ([`Located`]), and the errors about values that do not fit. Knows no key.
 
 use super::expand::{expand, has_variable};
 use super::print::Rendered;
@@ -11,19 +10,18 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Deref;
 
-/// A value and its place in the file. Equality is that of the values: the same
-/// configuration laid out differently is the same configuration.
+/// A value with its span in the file. Equality compares values only: the same configuration with another
+/// layout is equal.
 #[derive(Clone, Debug)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Its place; for a default that of the map context it.
+    /// Its span; a default has that of its map.
     pub at: Span,
 }
 
 impl<T> Located<T> {
-    /// Whether the file gives this value of the map `context` it, rather than
-    /// it being a default.
+    /// Whether the file gives this value of the map `context`, and it is not a default.
     pub fn given_in<U>(&self, context: &Located<U>) -> bool {
         self.at != context.at
     }
@@ -45,22 +43,21 @@ impl<T: PartialEq> PartialEq for Located<T> {
 
 impl<T: Eq> Eq for Located<T> {}
 
-/// What a configuration is made of: read from a node, described by a schema,
-/// shown as YAML.
+/// A type that is read from a node, described by a schema, and printed as YAML.
 pub trait Read: Sized {
-    /// The value, or `None` after its problems were told to the reader.
+    /// The value, or `None` after its errors were reported.
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self>;
 
     /// The JSON Schema of what [`Read::read`] accepts.
     fn schema(definitions: &mut Definitions) -> Value;
 
-    /// What reads back as the same value.
+    /// The printed form, which reads back as the same value.
     fn render(&self) -> Rendered;
 }
 
-/// A value that is one text of the file.
+/// A value that is a single text in the file.
 pub trait Leaf: Sized {
-    /// What it is, for "expected …": "a duration such as `5s`".
+    /// What it is, for the message "expected …": "a duration such as `5s`".
     fn what() -> Cow<'static, str>;
 
     /// Parses the text, its variables expanded.
@@ -87,9 +84,9 @@ impl<T: Leaf> Read for T {
     }
 }
 
-/// Why a text does not fit. The text may be the value of a variable, so a
-/// invalid does not hold it: `{}` in the message stands for the text as it
-/// is in the file, and a `fix` made from it is dropped if it held a variable.
+/// Why a text was rejected. The text may be the value of a variable, so the message does not hold it:
+/// `{}` stands for the text as written in the file, and a `fix` made from it is dropped if it has a
+/// variable.
 #[derive(Debug)]
 pub struct Invalid {
     message: Cow<'static, str>,
@@ -98,7 +95,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// A invalid; `{}` stands for the text.
+    /// An error; `{}` stands for the text.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
@@ -107,13 +104,13 @@ impl Invalid {
         }
     }
 
-    /// What to write instead, made without a look at the text.
+    /// A hint that does not depend on the text.
     pub fn help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// What to write instead, made from the text; it wins over the help.
+    /// A hint that is made from the text; it replaces the other.
     pub fn fix(mut self, fix: impl Into<Option<String>>) -> Self {
         self.fix = fix.into();
         self
@@ -130,8 +127,7 @@ impl Invalid {
     }
 }
 
-/// Goes through the tree with what every value needs: the environment, and
-/// the list of problems.
+/// Reads a tree, with the environment and the list of problems.
 pub struct Reader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     problems: Problems,
@@ -143,17 +139,17 @@ impl<'e> Reader<'e> {
         Self { env, problems }
     }
 
-    /// Everything that was wrong.
+    /// All problems.
     pub fn into_problems(self) -> Problems {
         self.problems
     }
 
-    /// Tells a problem.
+    /// Reports an error.
     pub fn error(&mut self, at: Span, message: impl Into<String>) -> &mut Problem {
         self.problems.error(at, message)
     }
 
-    /// Tells that a node has the wrong shape.
+    /// Reports that a node has the wrong shape.
     pub fn unexpected(&mut self, node: &Node, expected: &str) -> &mut Problem {
         self.error(
             node.at,
@@ -161,7 +157,7 @@ impl<'e> Reader<'e> {
         )
     }
 
-    /// Parses a single value after its variables are expanded.
+    /// Parses a single value after expanding its variables.
     pub fn parse<T>(
         &mut self,
         node: &Node,
@@ -181,8 +177,8 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// The expanded text of a single value, to choose between forms; `None`
-    /// for other nodes and for texts that do not expand, without a problem.
+    /// The expanded text of a single value, to choose between forms; `None`, without an error, for other
+    /// nodes and for texts that do not expand.
     pub fn peek(&self, node: &Node) -> Option<String> {
         match &node.kind {
             Kind::Scalar { text, .. } => expand(text, self.env).ok(),
@@ -190,32 +186,31 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// Reads a value with its place.
+    /// Reads a value with its span.
     pub fn located<T: Read>(&mut self, node: &Node) -> Option<Located<T>> {
         T::read(node, self).map(|value| Located { value, at: node.at })
     }
 
-    /// Reads every node, so that each tells its problems, before any missing
-    /// one makes the whole missing.
+    /// Reads every node, so that each reports its errors; fails if one fails.
     pub fn all<T: Read>(&mut self, nodes: &[Node]) -> Option<Vec<Located<T>>> {
         let read: Vec<_> = nodes.iter().map(|node| self.located(node)).collect();
         read.into_iter().collect()
     }
 
-    /// Reads a default, given as the text a file would hold.
+    /// Reads a default, given as text of a file.
     pub fn default<T: Read>(&mut self, text: &str, at: Span) -> Option<Located<T>> {
         let node = yaml::parse(text, &mut self.problems)?;
         self.located(&node.moved(at))
     }
 }
 
-/// The nearest of some known words, if it is near enough to be meant.
+/// The nearest of some known words, if it is near enough.
 pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     const LONGEST: usize = 64;
     if text.len() > LONGEST {
         return None;
     }
-    // Versions are never mistyped into one another.
+    // A version is not a misspelling of another.
     let is_word = |word: &&str| word.starts_with(|char: char| char.is_ascii_alphabetic());
     let text = text.to_lowercase().replace('-', "_");
     let distance = |word: &str| strsim::damerau_levenshtein(&text, &word.replace('-', "_"));

@@ -1,6 +1,5 @@
-//! The JSON Schema of a configuration, made from the declarations that read
-//! it: owns how structs and variables appear in a schema. It must not know any
-//! key.
+//! The JSON Schema of a configuration, derived from the declarations that read it: how structs and
+//! variables appear. Knows no key.
 
 use super::expand::has_variable;
 use super::problem::Problems;
@@ -8,13 +7,13 @@ use super::read::Read;
 use super::yaml::{self, Kind, Node};
 use serde_json::{Map, Value, json};
 
-/// The definitions that a schema refers to.
+/// The `$defs` of a schema.
 #[derive(Default)]
 pub struct Definitions {
     known: Map<String, Value>,
 }
 
-/// The schema of a whole file that holds a `T`.
+/// The schema of a file that holds a `T`.
 pub fn of<T: Read>(title: &str) -> Value {
     let mut definitions = Definitions::default();
     let root = T::schema(&mut definitions);
@@ -32,20 +31,20 @@ pub fn of<T: Read>(title: &str) -> Value {
 }
 
 impl Definitions {
-    /// What a single value accepts, or a text that holds a variable.
+    /// The schema of a single value, or of a text with a variable in its place.
     pub fn or_variable(&mut self, schema: Value) -> Value {
         self.known.entry("variable").or_insert_with(|| {
             json!({
                 "type": "string",
                 "pattern": r"\$\{",
-                "description": "A text with variables of the environment: `${NAME}` or `${NAME:-default}`.",
+                "description": "A text with environment variables: `${NAME}` or `${NAME:-default}`.",
             })
         });
         json!({ "anyOf": [schema, { "$ref": "#/$defs/variable" }] })
     }
 
-    /// A map with known keys, defined once under its name; if it has a `short`
-    /// form, a single value for that key may stand for the map.
+    /// A map with known keys, defined once under its name. With `short`, a single value for that key may
+    /// stand for the map.
     pub fn map(
         &mut self,
         name: &str,
@@ -81,7 +80,7 @@ impl Definitions {
         json!({ "$ref": format!("#/$defs/{name}") })
     }
 
-    /// The definition that a reference leads to, taken out.
+    /// Removes and returns the definition that a reference points to.
     fn resolve(&mut self, schema: &Value) -> Value {
         let name = schema.get("$ref").and_then(Value::as_str);
         let name = name.and_then(|path| path.strip_prefix("#/$defs/"));
@@ -113,7 +112,7 @@ impl Keys<'_> {
     }
 }
 
-/// Doc comments come as one line each, with the space after their slashes.
+/// Sets the description. Doc comments come as one line each, with the space after their slashes.
 fn describe_as(schema: &mut Value, doc: &str) {
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("description".to_owned(), json!(doc.trim()));

@@ -1,15 +1,13 @@
-//! Draws one problem with the line it is about and a caret beneath: owns how
-//! text of the file is made safe and aligned for a terminal. It must not know
-//! where problems come from.
+//! Renders one problem with its line and a caret: escapes and aligns text of the file for a terminal.
 
 use super::problem::Problem;
 use std::fmt::Write as _;
 
-/// A help longer than this goes below the line instead of beside the caret.
-const BESIDE: usize = 60;
-/// Characters shown of a long line before the caret, and in all.
-const BEFORE: usize = 60;
-const SHOWN: usize = 140;
+/// A longer hint goes below the line instead of beside the caret.
+const HELP_BESIDE_MAX: usize = 60;
+/// Characters of a long line that are printed before the caret, and in all.
+const BEFORE_CARET_MAX: usize = 60;
+const LINE_MAX: usize = 140;
 
 /// The lines as the parser counts them: ended by `\n`, `\r\n` or a lone `\r`.
 pub(super) fn lines(text: &str) -> Vec<&str> {
@@ -19,9 +17,9 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The text with everything a terminal would act on, or hide, written out.
+/// The text with control, bidi and invisible characters escaped.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|char| shown(char).0).collect()
+    text.chars().map(|char| printable(char).0).collect()
 }
 
 /// One problem, as several lines.
@@ -42,7 +40,9 @@ pub(super) fn render(problem: &Problem, path: &str, lines: &[&str]) -> String {
     };
     let drawn = Drawn::new(line, at.column.saturating_sub(1), at.len);
     let beside = problem.help.as_deref().filter(|help| {
-        !help.contains('\n') && help.chars().count() <= BESIDE && drawn.indent <= BEFORE + BESIDE
+        !help.contains('\n')
+            && help.chars().count() <= HELP_BESIDE_MAX
+            && drawn.indent <= BEFORE_CARET_MAX + HELP_BESIDE_MAX
     });
     let _ = writeln!(out, "{:gutter$} |", "");
     let _ = writeln!(out, "{} | {}", at.line, drawn.text);
@@ -73,7 +73,7 @@ fn footer(out: &mut String, gutter: usize, help: Option<&str>) -> std::fmt::Resu
     Ok(())
 }
 
-/// The part of a line around the caret, and where the caret goes beneath it.
+/// The part of a line around the caret, and the position of the caret.
 struct Drawn {
     text: String,
     indent: usize,
@@ -82,8 +82,8 @@ struct Drawn {
 
 impl Drawn {
     fn new(line: &str, caret: usize, len: usize) -> Self {
-        let cut = if line.len() > SHOWN {
-            caret.saturating_sub(BEFORE)
+        let cut = if line.len() > LINE_MAX {
+            caret.saturating_sub(BEFORE_CARET_MAX)
         } else {
             0
         };
@@ -96,8 +96,8 @@ impl Drawn {
             drawn.add("…", 1, true);
         }
         let mut rest = line.chars().enumerate().skip(cut);
-        for (index, char) in rest.by_ref().take(SHOWN) {
-            let (piece, width) = shown(char);
+        for (index, char) in rest.by_ref().take(LINE_MAX) {
+            let (piece, width) = printable(char);
             drawn.add(&piece, width, index < caret);
             if (caret..caret.saturating_add(len)).contains(&index) {
                 drawn.carets += width;
@@ -119,11 +119,11 @@ impl Drawn {
     }
 }
 
-/// A character as shown, and the columns it takes.
-fn shown(char: char) -> (String, usize) {
+/// The printed form of a character, and its columns.
+fn printable(char: char) -> (String, usize) {
     match char {
         '\t' => ("    ".to_owned(), 4),
-        // Direction marks and invisible characters would make the line lie.
+        // Direction marks and invisible characters would disguise the line.
         '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
@@ -140,8 +140,8 @@ fn escaped(char: char) -> (String, usize) {
     (text, width)
 }
 
-/// The columns a printable character takes. The blocks that terminals agree
-/// on; a whole Unicode table is not worth its weight for a caret.
+/// The columns of a printable character, by the blocks that terminals agree on. A caret does not justify
+/// a whole Unicode table.
 fn width(char: char) -> usize {
     match char {
         '\u{0300}'..='\u{036f}'

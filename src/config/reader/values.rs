@@ -1,6 +1,4 @@
-//! Values that are a text of their own: booleans, names, paths, permissions.
-//! Owns their bounds and what is said when they do not fit. It must not know
-//! which key holds them.
+//! Single values: booleans, names, texts, paths, permissions, log outputs. Knows no key.
 
 use super::read::{Invalid, Leaf, nearest};
 use super::words::unknown_word;
@@ -33,14 +31,14 @@ impl Leaf for bool {
     }
 }
 
-/// A name of the file's own choice: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+/// A name chosen by the user: 1 to 64 of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
 impl Name {
-    /// What a name may hold, for messages.
+    /// The rule, for messages.
     pub const RULE: &'static str = "a name is 1 to 64 letters, digits, `.`, `_` or `-`";
-    /// The same as a regular expression.
+    /// The rule as a regular expression.
     pub const PATTERN: &'static str = "^[A-Za-z0-9._-]{1,64}$";
 
     /// The name.
@@ -79,7 +77,7 @@ impl Deref for Name {
     }
 }
 
-/// A text that is not empty and holds no control characters.
+/// A text that is not empty and has no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(pub String);
 
@@ -91,7 +89,7 @@ impl Deref for Text {
     }
 }
 
-/// What every text must be, whatever it stands for.
+/// Checks that a text is not empty and has no control characters.
 pub(super) fn check_text(text: &str) -> Result<(), Invalid> {
     if text.is_empty() {
         return Err(Invalid::new("this is empty"));
@@ -113,7 +111,7 @@ impl Leaf for Text {
     }
 
     fn schema() -> Value {
-        // YAML tools hand over a user or group of digits as a number.
+        // YAML tools convert a numeric user or group to a number.
         json!({ "type": ["string", "integer"], "minLength": 1 })
     }
 
@@ -122,7 +120,7 @@ impl Leaf for Text {
     }
 }
 
-/// A protocol of ALPN: 1 to 255 bytes.
+/// An ALPN protocol: 1 to 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(pub String);
 
@@ -148,7 +146,7 @@ impl Leaf for Protocol {
     }
 }
 
-/// A path as given; a relative one belongs to the directory of the file.
+/// A path as written; a relative one is relative to the directory of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(pub PathBuf);
 
@@ -207,16 +205,16 @@ impl Leaf for Permissions {
     }
 }
 
-/// Where lines of a log go.
+/// Where log lines are written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// `stdout`.
     Stdout,
     /// `stderr`.
     Stderr,
-    /// `none`: nowhere.
+    /// `none`: discarded.
     None,
-    /// A file, which is appended to.
+    /// A file, appended to.
     File(Path),
 }
 
@@ -231,7 +229,7 @@ impl Leaf for Output {
             "stdout" => Ok(Self::Stdout),
             "stderr" => Ok(Self::Stderr),
             "none" => Ok(Self::None),
-            // A typo must not become a file that nobody looks for.
+            // A misspelt word must not silently become a file.
             text if !text.contains(['/', '.']) && nearest(text, WORDS).is_some() => {
                 Err(unknown_word("output", text, &WORDS))
             }

@@ -1,12 +1,11 @@
-//! Choices between a few words: owns the `keyword!` macro, and what is said
-//! about a word that is none of them. It must not know any key.
+//! Keywords: the `keyword!` macro, and the error about an unknown word. Knows no key.
 
 use super::generic::is_off;
 use super::problem::quoted_list;
 use super::read::{Invalid, nearest};
 use serde_json::{Value, json};
 
-/// Declares an enum of words: each variant is one word of the file.
+/// Declares an enum of keywords: each variant is one word of the file.
 macro_rules! keyword {
     (
         $(#[doc = $about:literal])+
@@ -21,7 +20,7 @@ macro_rules! keyword {
         }
 
         impl $name {
-            /// Every word there is.
+            /// All words.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
             /// The word as written in the file.
@@ -62,8 +61,7 @@ macro_rules! keyword {
 }
 pub(in crate::config) use keyword;
 
-/// The same word as this enum spells it: tools that follow YAML 1.1 turn
-/// `off` and `on` into booleans.
+/// The word as the enum spells it: tools for YAML 1.1 turn `off` and `on` into booleans.
 pub fn canonical<'t>(text: &'t str, words: &[&'static str]) -> &'t str {
     match text {
         text if is_off(text) && words.contains(&"off") => "off",
@@ -72,7 +70,7 @@ pub fn canonical<'t>(text: &'t str, words: &[&'static str]) -> &'t str {
     }
 }
 
-/// The keyword as a choice, for messages.
+/// The words as a choice, for messages.
 pub fn one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("`{only}`"),
@@ -80,7 +78,7 @@ pub fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// What is said about a word that none of them is.
+/// The error about an unknown word.
 pub fn unknown_word(what: &str, text: &str, words: &[&'static str]) -> Invalid {
     let near = nearest(text, words.iter().copied());
     Invalid::new(format!("unknown {what} {{}}"))

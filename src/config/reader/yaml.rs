@@ -1,52 +1,51 @@
-//! A file as a tree of located nodes: owns what a node is. It must not know
-//! which keys exist, nor what a text means: `010` and `on` stay text.
+//! The tree of a file: located nodes. Knows no key and no types: `010` and `on` are text.
 
 use super::problem::Span;
 
 pub use super::compose::parse;
 
-/// A long text weighs as one more node for each of these many bytes, so that
-/// aliases cannot multiply it without a bound.
+/// A long text counts as one more node for every this many bytes, which bounds what aliases can
+/// multiply.
 const BYTES_PER_NODE: usize = 256;
 
-/// A value of the file, and where it stands.
+/// A value of the file with its span.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The value itself, or the first key of a block map.
+    /// The span of the value, or of the first key of a block map.
     pub at: Span,
-    /// What it is.
+    /// Its content.
     pub kind: Kind,
 }
 
-/// What a [`Node`] is.
+/// The content of a [`Node`].
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A text as it was written, escapes of quoted texts resolved.
+    /// A text as written, escapes of quoted texts resolved.
     Scalar {
         /// The text, with variables not yet expanded.
         text: String,
-        /// Whether it stood there without quotes.
+        /// Whether it was written without quotes.
         plain: bool,
     },
     /// A list.
     List(Vec<Node>),
-    /// A map in the order of the file, without duplicates.
+    /// A map in file order, without duplicate keys.
     Map(Vec<(Key, Node)>),
     /// Nothing, `null` or `~`.
     Null,
 }
 
-/// A key of a map, and where it stands.
+/// A key of a map with its span.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// The place of the key.
+    /// The span of the key.
     pub at: Span,
     /// The key itself; variables are not expanded in keys.
     pub text: String,
 }
 
 impl Node {
-    /// What it is, for messages: "expected …, found a list".
+    /// The kind of node, for messages: "expected …, found a list".
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Scalar { .. } => "a single value",
@@ -56,7 +55,7 @@ impl Node {
         }
     }
 
-    /// A map with one key that stands where its value does.
+    /// A map with this node under one key, at the same span.
     pub fn with_key(self, key: &str) -> Self {
         let at = self.at;
         Self {
@@ -71,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The same value as if it stood elsewhere.
+    /// The same value at another span.
     pub fn moved(mut self, at: Span) -> Self {
         self.at = at;
         self.kind = match self.kind {
@@ -87,7 +86,7 @@ impl Node {
         self
     }
 
-    /// Its weight in nodes and its depth.
+    /// Its weight in nodes, and its depth.
     pub(super) fn measure(&self) -> (usize, usize) {
         let (mut weight, mut depth) = (1, 0);
         let mut add = |node: &Self| {

@@ -1,5 +1,4 @@
-//! The keys about who gets the next connection and whether an origin is fit for it: a part of the
-//! table of [`spec`](super::spec). It must not know how any of it is used.
+//! The keys for balancing, DNS and health checks: a part of the table of [`spec`](super::spec).
 
 use crate::config::reader::fields::{Field, Fields, spec};
 use crate::config::reader::generic::OneOrMany;
@@ -13,32 +12,31 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 keyword! {
-    /// Who gets the next connection.
+    /// How an origin is chosen for a connection.
     pub enum Balance("balance") {
         /// In turn, by weight.
         RoundRobin = "round_robin",
-        /// Whoever has the fewest connections for its weight.
+        /// The fewest connections relative to the weight.
         LeastConnections = "least_connections",
-        /// Of two drawn at random, the one with fewer connections for its
-        /// weight.
+        /// Of two random origins, the one with fewer connections relative to the weight.
         RandomTwo = "random_two",
         /// By the client's address.
         SourceHash = "source_hash",
-        /// The first in the file that is fit.
+        /// The first healthy origin of the list.
         First = "first",
     }
 }
 
 spec! {
-    /// How names of origins are followed.
+    /// How host names of origins are resolved.
     pub struct Resolve {
-        /// What becomes of the connections to an address that has left DNS.
+        /// What happens to connections to an address that has left DNS.
         default on_gone: OnGone = "keep",
     }
 }
 
 keyword! {
-    /// What becomes of the connections to an address that has left DNS.
+    /// What happens to connections to an address that has left DNS.
     pub enum OnGone("choice") {
         /// They stay.
         Keep = "keep",
@@ -48,33 +46,32 @@ keyword! {
 }
 
 spec! {
-    /// How it is found out whether an origin is fit.
+    /// How the health of origins is checked.
     pub struct Health {
         /// `tcp`, `tls`, `{ http: ... }` or `{ preset: ... }`; absent, origins
         /// are not checked.
         optional check: Check,
-        /// Where the check goes, when it is not the origin's own port.
+        /// The port of the check, if it is not the origin's own.
         optional port: Count<1, 65_535>,
-        /// From one check to the next.
+        /// Time between checks.
         default interval: Timeout = "5s",
-        /// How long a check may take.
+        /// Timeout of a check.
         default timeout: Timeout = "2s",
-        /// Good checks in a row until an origin is up.
+        /// Successful checks in a row until an origin is up.
         default rise: Count<1, 100> = "2",
-        /// Bad checks in a row until an origin is down.
+        /// Failed checks in a row until an origin is down.
         default fall: Count<1, 100> = "3",
-        /// What becomes of the connections to an origin that checks found
-        /// down.
+        /// What happens to connections to an origin that checks find down.
         default on_down: OnDown = "keep",
-        /// What failing connections lead to.
+        /// Ejection of origins that fail connections.
         optional passive: Passive,
-        /// The PROXY header that checks begin with, for origins that want one.
+        /// The PROXY header of checks, for origins that require one.
         default send_proxy_protocol: CheckHeader = "off",
     }
 }
 
 keyword! {
-    /// The PROXY header of a check, which says that it is Reseal's own.
+    /// The PROXY header of a check, which marks it as local to Reseal.
     pub enum CheckHeader("choice") {
         /// None.
         Off = "off",
@@ -86,7 +83,7 @@ keyword! {
 }
 
 keyword! {
-    /// What becomes of the connections to an origin that is down.
+    /// What happens to connections to an origin that is down.
     pub enum OnDown("choice") {
         /// They stay.
         Keep = "keep",
@@ -96,35 +93,34 @@ keyword! {
 }
 
 spec! {
-    /// When an origin that fails connections is left alone.
+    /// When an origin that fails connections is ejected.
     pub struct Passive {
         /// Failures in a row.
         default failures: Count<1, 1000> = "5",
-        /// The time that they have to fall into.
+        /// The time window of the failures.
         default within: Timeout = "10s",
-        /// How long it is left alone the first time; the n-th time n times as
-        /// long.
+        /// How long the first ejection lasts; the n-th lasts n times as long.
         default eject: Timeout = "30s",
-        /// How many of the origins at a time.
+        /// The most origins that are ejected at a time.
         default max_ejected: Percent = "50%",
     }
 }
 
-/// What is done to check an origin.
+/// The kind of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// A connection.
     Tcp,
     /// A TLS handshake, the certificate verified.
     Tls,
-    /// A request.
+    /// An HTTP request.
     Http(HttpCheck),
-    /// A request and answers that are known.
+    /// A predefined HTTP request.
     Preset(Preset),
 }
 
 keyword! {
-    /// A request and answers that are known.
+    /// A predefined HTTP request.
     pub enum Preset("preset") {
         /// The active node of Vault or OpenBao.
         VaultActive = "vault-active",
@@ -134,7 +130,7 @@ keyword! {
 }
 
 spec! {
-    /// A request, and the answers that are good.
+    /// An HTTP request, and the statuses of a healthy origin.
     pub struct HttpCheck {
         /// The path, query included.
         default path: HttpPath = "/",
@@ -142,23 +138,23 @@ spec! {
         default method: HttpMethod = "GET",
         /// The `Host` header; absent, the origin's `server_name` or host.
         optional host: HttpHost,
-        /// The statuses that are good, one or a list of numbers and ranges.
+        /// The statuses of a healthy origin, one or a list of numbers and ranges.
         default expect: OneOrMany<Statuses> = "[200-299]",
     }
 }
 
 spec! {
-    /// A request, by the key `http`.
+    /// An HTTP request, by the key `http`.
     pub struct HttpKey {
-        /// The request, and the answers that are good.
+        /// The request, and the statuses of a healthy origin.
         required http: HttpCheck,
     }
 }
 
 spec! {
-    /// A request and answers that are known, by the key `preset`.
+    /// A predefined HTTP request, by the key `preset`.
     pub struct PresetKey {
-        /// What answers.
+        /// Which one.
         required preset: Preset,
     }
 }
@@ -203,7 +199,7 @@ impl Read for Check {
     }
 }
 
-/// Declares a text of a request, which must not be able to end its line.
+/// Declares a part of an HTTP request, which must not contain line breaks.
 macro_rules! request_part {
     ($(#[doc = $about:literal])+ $name:ident, $what:literal, $fits:expr, $pattern:literal) => {
         $(#[doc = $about])+
@@ -251,7 +247,7 @@ request_part! {
     HttpHost, "a host such as `vault.internal`", |_| true, "^[!-~]+$"
 }
 
-/// A status of HTTP, or a range of them.
+/// An HTTP status, or a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statuses {
     /// The first, from 100.
@@ -273,7 +269,7 @@ impl Leaf for Statuses {
         };
         match (status(first), status(last)) {
             (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
-            _ => Err(Invalid::new("{} is neither a status nor a range of them")
+            _ => Err(Invalid::new("{} is neither a status nor a range")
                 .help("from `100` to `599`, such as `200` or `200-299`")),
         }
     }
@@ -292,13 +288,13 @@ impl Leaf for Statuses {
     }
 }
 
-/// A part of a whole, from `0%` to `100%`.
+/// A percentage, from `0%` to `100%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent(pub u32);
 
 impl Leaf for Percent {
     fn what() -> Cow<'static, str> {
-        "a part such as `50%`".into()
+        "a percentage such as `50%`".into()
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {

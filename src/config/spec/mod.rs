@@ -1,6 +1,6 @@
-//! Every key of the configuration file, with its default: the table that the
-//! reader, the JSON Schema and the printed form are made from. It must not
-//! know how any of it is used, nor which values fit together.
+//! All keys of the configuration file with their defaults: the table that the reader, the JSON Schema
+//! and the printed form are derived from. Knows nothing of how keys are used, nor which values fit
+//! together.
 
 pub mod balancing;
 
@@ -24,13 +24,13 @@ spec! {
     pub struct Spec {
         /// The process as a whole.
         default process: Process = "{}",
-        /// The log of events.
+        /// The process log.
         default log: Log = "{}",
-        /// The log of connections: one line for each.
+        /// The access log: one line for each connection.
         default access_log: AccessLog = "{}",
-        /// Where the running process can be asked and told.
+        /// The admin socket and the metrics listener.
         default admin: Admin = "{}",
-        /// Where clients connect, at least one.
+        /// The endpoints that clients connect to, at least one.
         required endpoints: Vec<Located<Endpoint>>,
         /// Groups of servers that routes lead to, by name.
         required upstreams: Names<Upstream>,
@@ -40,19 +40,18 @@ spec! {
 spec! {
     /// The process as a whole.
     pub struct Process {
-        /// Worker threads, 1 to 1024; `auto` is one for each core that this
-        /// process may use.
+        /// Worker threads, 1 to 1024; `auto` is one for each core that this process may use.
         default workers: AutoOr<Count<1, 1024>> = "auto",
         /// Limits over all endpoints.
         default limits: ProcessLimits = "{}",
-        /// How connections end when Reseal stops or a part leaves the file.
+        /// How connections end when Reseal stops or their configuration is removed.
         default drain: Drain = "{}",
         /// What to do about a private key that every user may read.
         default key_permissions: KeyPermissions = "refuse",
-        /// Files with secrets of at least 32 bytes that instances share to
-        /// resume each other's TLS sessions: the first issues, all accept.
+        /// Files with secrets of at least 32 bytes that instances share to resume each other's TLS
+        /// sessions: the first issues tickets, all accept them.
         optional ticket_secret: OneOrMany<Path>,
-        /// When changed files are read again without being asked.
+        /// When changed files are re-read automatically.
         default reload: Reload = "{}",
         later user, sandbox;
     }
@@ -61,48 +60,45 @@ spec! {
 spec! {
     /// Limits over all endpoints.
     pub struct ProcessLimits {
-        /// Connections at a time; `auto` is what the limit on open files
-        /// allows.
+        /// Concurrent connections; `auto` is what the limit on open files allows.
         default connections: AutoOr<Count<1, 10_000_000>> = "auto",
-        /// TLS handshakes with clients at a time.
+        /// Concurrent TLS handshakes with clients.
         default handshakes: Count<1, 1_000_000> = "1024",
     }
 }
 
 spec! {
-    /// How connections end when Reseal stops or a part leaves the file.
+    /// How connections end when Reseal stops or their configuration is removed.
     pub struct Drain {
-        /// Before a stop: how long to be not ready but still accepting.
+        /// Before a stop: how long Reseal is not ready but still accepts.
         default lame_duck: Duration = "0s",
-        /// After TERM: how long connections may go on.
+        /// After TERM: how long connections may continue.
         default stop: Duration = "20s",
-        /// How long connections may go on whose endpoint, route or origin left
-        /// the file.
+        /// How long connections may continue after their endpoint, route or origin was removed.
         default removed: Duration = "10m",
-        /// While draining, a connection without a byte for this long may be
-        /// closed first.
+        /// While draining, a connection that is idle for this long may be closed first.
         default idle_after: Duration = "30s",
     }
 }
 
 spec! {
-    /// When changed files are read again without being asked.
+    /// When changed files are re-read automatically.
     pub struct Reload {
-        /// What is watched.
+        /// Which files are watched.
         default watch: Watch = "materials",
-        /// How long nothing must change before it is read.
+        /// Quiet period before a changed file is re-read.
         default debounce: Duration = "500ms",
     }
 }
 
 keyword! {
-    /// What is watched for changes.
+    /// Which files are watched for changes.
     pub enum Watch("choice") {
         /// Certificates, keys, CA bundles, revocation lists and secrets.
         Materials = "materials",
         /// These, and the configuration file.
         All = "all",
-        /// Nothing: a reload has to be asked for.
+        /// None: a reload has to be requested.
         Off = "off",
     }
 }
@@ -110,19 +106,19 @@ keyword! {
 keyword! {
     /// What to do about a private key that every user may read.
     pub enum KeyPermissions("policy") {
-        /// Do not start.
+        /// Refuse to start.
         Refuse = "refuse",
-        /// Say so and go on.
+        /// Warn and continue.
         Warn = "warn",
     }
 }
 
 spec! {
-    /// The log of events.
+    /// The process log.
     pub struct Log {
-        /// The least severe level that is written.
+        /// The least severe level that is logged.
         default level: Level = "info",
-        /// The form of a line.
+        /// The format of a line.
         default format: LogFormat = "auto",
         /// `stderr`, `stdout`, `none` or a file, which is reopened on USR1.
         default output: Output = "stderr",
@@ -130,15 +126,15 @@ spec! {
 }
 
 keyword! {
-    /// How severe an event is.
+    /// The severity of a log event.
     pub enum Level("level") {
         /// Something does not work.
         Error = "error",
         /// Something may soon not work.
         Warn = "warn",
-        /// What an operator wants to know.
+        /// Normal operation.
         Info = "info",
-        /// What helps to find a fault.
+        /// Details for troubleshooting.
         Debug = "debug",
         /// Everything.
         Trace = "trace",
@@ -146,23 +142,23 @@ keyword! {
 }
 
 keyword! {
-    /// The form of a line of the log.
+    /// The format of the process log.
     pub enum LogFormat("format") {
         /// `text` at a terminal, else `json`.
         Auto = "auto",
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = "json",
         /// `key=value` pairs.
         Logfmt = "logfmt",
-        /// For people.
+        /// For humans.
         Text = "text",
     }
 }
 
 spec! {
-    /// The log of connections.
+    /// The access log.
     pub struct AccessLog {
-        /// The form of a line.
+        /// The format of a line.
         default format: AccessFormat = "json",
         /// `stdout`, `stderr`, `none` or a file, which is reopened on USR1.
         default output: Output = "stdout",
@@ -173,13 +169,13 @@ spec! {
 }
 
 keyword! {
-    /// The form of a line of the access log.
+    /// The format of the access log.
     pub enum AccessFormat("format") {
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = "json",
         /// `key=value` pairs.
         Logfmt = "logfmt",
-        /// For people.
+        /// For humans.
         Text = "text",
     }
 }
@@ -187,7 +183,7 @@ keyword! {
 keyword! {
     /// When a line of the access log is written.
     pub enum AccessEvent("event") {
-        /// When the relay begins.
+        /// When the relay starts.
         Open = "open",
         /// When the connection has ended, with its outcome.
         Close = "close",
@@ -195,7 +191,7 @@ keyword! {
 }
 
 spec! {
-    /// Where the running process can be asked and told.
+    /// The admin socket and the metrics listener.
     pub struct Admin {
         /// `unix:PATH`, or `IP:PORT`, which needs `token_file`; absent,
         /// `admin.sock` in the directory of `$RUNTIME_DIRECTORY`, if that is set.
@@ -206,10 +202,10 @@ spec! {
         optional owner: Text,
         /// The group that the unix socket belongs to, by name or number.
         optional group: Text,
-        /// A file with the token that is asked for on TCP.
+        /// A file with the token that requests over TCP must carry.
         optional token_file: Path,
-        /// `IP:PORT` of a listener that shows `/metrics`, `/healthz` and
-        /// `/readyz` to everybody, and nothing else.
+        /// `IP:PORT` of a listener for `/metrics`, `/healthz` and `/readyz` alone, without
+        /// authorisation.
         optional metrics: IpPort,
         later tls;
     }
@@ -223,13 +219,13 @@ spec! {
         /// One or many of `IP:PORT`, `[IPV6]:PORT`, `*:PORT` (both families),
         /// `unix:PATH`, `systemd:NAME`.
         required listen: OneOrMany<Listen>,
-        /// What clients speak.
+        /// The protocol of clients.
         default protocol: ClientProtocol = "tls",
-        /// Connections that wait to be accepted, for each socket.
+        /// Length of the accept queue of each socket.
         default backlog: Count<1, 65_535> = "4096",
-        /// From whom a PROXY header comes before all else.
+        /// Peers that must send a PROXY header first.
         optional accept_proxy_protocol: AcceptProxyProtocol,
-        /// How long each step may take.
+        /// Time limits of each step.
         default timeouts: Timeouts = "{}",
         /// Options of the client's TCP connection.
         default tcp: EndpointTcp = "{}",
@@ -237,88 +233,85 @@ spec! {
         default tls: EndpointTls = "{}",
         /// The route for an absent or unknown server name.
         optional default_route: DefaultRoute,
-        /// Where connections go; their order matters within one server name.
+        /// The routes; their order matters within one server name.
         required routes: Vec<Located<Route>>,
         later sources, limits;
     }
 }
 
 spec! {
-    /// From whom a PROXY header comes before all else.
+    /// Peers that must send a PROXY header first.
     pub struct AcceptProxyProtocol {
-        /// The peers that have to send one, version 1 or 2; all others speak
-        /// directly.
+        /// The peers that must send one, version 1 or 2; all others connect directly.
         required from: OneOrMany<Cidr>,
-        /// From accepting to the whole header; never beyond `timeouts.hello`.
+        /// From accept to the complete header; never beyond `timeouts.hello`.
         default timeout: Timeout = "3s",
     }
 }
 
 keyword! {
-    /// What clients of an endpoint speak.
+    /// The protocol of clients of an endpoint.
     pub enum ClientProtocol("protocol") {
         /// TLS, from the first byte.
         Tls = "tls",
-        /// Anything.
+        /// Any protocol over TCP.
         Tcp = "tcp",
     }
 }
 
 spec! {
-    /// How long each step of a connection may take.
+    /// Time limits of each step of a connection.
     pub struct Timeouts {
-        /// From accepting to the whole ClientHello.
+        /// From accept to the complete ClientHello.
         default hello: Timeout = "5s",
-        /// From accepting until the client's TLS and client authentication are
-        /// done.
+        /// From accept until the client's TLS and client authentication are done.
         default client: Timeout = "10s",
-        /// From there until the origin is ready, all attempts included.
+        /// From there until the origin is connected, all attempts included.
         default origin: Timeout = "10s",
-        /// Without a byte of application data in either direction.
+        /// Without application data in either direction.
         default idle: Limit<Duration> = "10m",
-        /// Without progress since one side has ended.
+        /// Without progress after one side has ended.
         default half_close: Limit<Duration> = "60s",
-        /// In all.
+        /// The whole connection.
         default lifetime: Limit<Duration> = "none",
     }
 }
 
 spec! {
-    /// What a route changes of its endpoint's timeouts, key by key.
+    /// Timeouts of a route that replace those of its endpoint, key by key.
     pub struct RouteTimeouts {
-        /// From accepting until the client's TLS and client authentication are
-        /// done.
+        /// From accept until the client's TLS and client authentication are done.
         optional client: Timeout,
-        /// From there until the origin is ready, all attempts included.
+        /// From there until the origin is connected, all attempts included.
         optional origin: Timeout,
-        /// Without a byte of application data in either direction.
+        /// Without application data in either direction.
         optional idle: Limit<Duration>,
-        /// Without progress since one side has ended.
+        /// Without progress after one side has ended.
         optional half_close: Limit<Duration>,
-        /// In all.
+        /// The whole connection.
         optional lifetime: Limit<Duration>,
     }
 }
 
-/// The buffer of a socket, in bytes. The kernel makes smaller ones larger, and doubles what it is told, which
-/// must still fit a C int.
+/// A socket buffer in bytes. The kernel raises small values to its minimum and doubles the given value,
+/// which must still fit a C int.
 pub type SocketBuffer = Size<4096, 0x3fff_ffff>;
 
 spec! {
     /// Options of the client's TCP connection.
     pub struct EndpointTcp {
-        /// Send small segments at once.
+        /// Disable Nagle's algorithm.
         default nodelay: bool = "true",
         /// Idle time before keepalive probes are sent.
         default keepalive: Limit<Duration> = "60s",
         /// How long sent data may stay unacknowledged.
         default user_timeout: Limit<Duration> = "none",
-        /// What the kernel queues for the client, `4KiB` to `1GiB`; `none`
-        /// leaves it to the kernel.
+        /// The kernel's send buffer towards the client, `4KiB` to `1GiB`; `none` leaves it to the
+        /// kernel.
         default send_buffer: Limit<SocketBuffer> = "none",
-        /// What the kernel takes of the client before it is read, likewise.
+        /// The kernel's receive buffer from the client, likewise.
         default receive_buffer: Limit<SocketBuffer> = "none",
-        /// Accept data with the first packet of a client.
+        /// TCP Fast Open: accept data with the SYN of a client.
         default fast_open: bool = "false",
     }
 }
@@ -326,34 +319,34 @@ spec! {
 spec! {
     /// TLS with clients.
     pub struct EndpointTls {
-        /// The oldest version that is accepted.
+        /// The oldest allowed version.
         default min_version: TlsVersion = "1.2",
-        /// The newest version that is accepted.
+        /// The newest allowed version.
         default max_version: TlsVersion = "1.3",
-        /// Protocols to choose from, by preference; empty is no negotiation.
+        /// ALPN protocols to choose from, by preference; empty disables ALPN.
         default alpn: OneOrMany<Protocol> = "[]",
-        /// Cipher suites, by preference; empty is TLS 1.3 and ECDHE with an
-        /// AEAD, AES-128-GCM first unless a client puts ChaCha20 first.
+        /// Cipher suites, by preference; empty is TLS 1.3 and ECDHE with an AEAD, AES-128-GCM first
+        /// unless a client prefers ChaCha20.
         default cipher_suites: OneOrMany<CipherSuite> = "[]",
-        /// Key exchange groups; empty is all. The client's preference counts.
+        /// Key exchange groups; empty is all. The client's preference decides.
         default groups: OneOrMany<Group> = "[]",
-        /// Whether clients resume earlier TLS sessions.
+        /// Whether clients may resume TLS sessions.
         default resumption: OffOr<Resumption> = "{}",
-        /// What the origin sees when a client ends without `close_notify`.
+        /// What the origin gets when a client ends without `close_notify`.
         default on_truncation: OnTruncation = "reset",
-        /// What may be presented to clients.
+        /// The certificates for clients.
         default certificates: Vec<Located<Certificate>> = "[]",
-        /// Whether clients need a certificate; a route may replace it whole.
+        /// Whether clients need a certificate; a route may replace the whole block.
         default client_auth: ClientAuth = "{ mode: off }",
     }
 }
 
 spec! {
-    /// Which TLS sessions clients resume.
+    /// Which TLS sessions clients may resume.
     pub struct Resumption {
         /// Tickets for each TLS 1.3 connection, 1 to 8.
         default tickets: Count<1, 8> = "1",
-        /// How long after its full handshake a session ends, at most 7 days.
+        /// Lifetime of a session after its full handshake, at most 7 days.
         default max_age: Timeout = "12h",
     }
 }
@@ -385,7 +378,7 @@ keyword! {
 keyword! {
     /// A key exchange group, by its IANA name.
     pub enum Group("key exchange group") {
-        /// X25519 together with ML-KEM-768, which withstands quantum computers.
+        /// X25519 with ML-KEM-768, which resists quantum computers.
         X25519MlKem768 = "X25519MLKEM768",
         /// X25519.
         X25519 = "X25519",
@@ -407,11 +400,11 @@ keyword! {
 }
 
 keyword! {
-    /// What one side sees when the other ends without `close_notify`.
+    /// What one side gets when the other ends without `close_notify`.
     pub enum OnTruncation("policy") {
-        /// A reset: what was sent may not be all.
+        /// A reset: the data may be truncated.
         Reset = "reset",
-        /// An ordinary end.
+        /// A normal close.
         Close = "close",
     }
 }
@@ -434,9 +427,9 @@ spec! {
         required cert: Path,
         /// The private key in PEM; absent, in the same file as the chain.
         optional key: Path,
-        /// The server names it is presented for; absent, those it holds.
+        /// The server names it is presented for; absent, those in the certificate.
         optional names: OneOrMany<Text>,
-        /// An OCSP response for it in DER, stapled until its next update.
+        /// A DER file with its OCSP response, stapled until its next update.
         optional ocsp: Path,
     }
 }
@@ -486,69 +479,68 @@ impl Read for Certificate {
 }
 
 spec! {
-    /// Whether clients need a certificate, and whose.
+    /// Whether clients need a certificate, and which.
     pub struct ClientAuth {
-        /// Whether clients are asked for a certificate.
+        /// Whether clients are requested to send a certificate.
         required mode: ClientAuthMode,
-        /// Files with the authorities that are trusted, one or a list; needed
-        /// with `optional` and `required`.
+        /// Files with the trusted CAs, one or a list; needed with `optional` and `required`.
         optional ca: OneOrMany<Path>,
-        /// Whether clients are told the names of the authorities.
+        /// Whether clients are sent the names of the CAs.
         default send_ca_names: bool = "true",
         /// Files with revocation lists in PEM or DER, one or a list.
         optional crl: OneOrMany<Path>,
-        /// Which certificates of a chain are looked up in them.
+        /// Which certificates of a chain are checked against them.
         default crl_scope: CrlScope = "chain",
-        /// What to do where no list is of a certificate's issuer.
+        /// What to do if there is no list of a certificate's issuer.
         default crl_unknown: CrlDoubt = "deny",
-        /// What to do where a list is past its next update.
+        /// What to do if a list is past its next update.
         default crl_expired: CrlDoubt = "deny",
-        /// Who may come in, one rule or a list of which any admits; absent,
-        /// whoever the authorities signed.
+        /// Which certificates are admitted, one rule or a list of alternatives; absent, all that the CAs
+        /// have signed.
         optional allow: OneOrMany<Rule>,
-        /// What becomes of live connections that a reload no longer admits.
+        /// What happens to live connections that a reload no longer admits.
         default recheck: Recheck = "close",
-        /// What becomes of a live connection whose certificate expires.
+        /// What happens to a live connection whose certificate expires.
         default at_expiry: AtExpiry = "log",
     }
 }
 
 keyword! {
-    /// Which certificates of a chain are looked up in revocation lists.
+    /// Which certificates of a chain are checked against revocation lists.
     pub enum CrlScope("scope") {
-        /// All but the trusted authority.
+        /// All but the trusted CA.
         Chain = "chain",
-        /// The peer's own alone.
+        /// The peer's own certificate alone.
         Leaf = "leaf",
     }
 }
 
 keyword! {
-    /// What to do where revocation lists do not answer.
+    /// What to do if revocation lists give no result.
     pub enum CrlDoubt("policy") {
-        /// Refuse.
+        /// Reject.
         Deny = "deny",
-        /// Go on.
+        /// Accept.
         Allow = "allow",
     }
 }
 
 keyword! {
-    /// What becomes of live connections that a reload no longer admits.
+    /// What happens to live connections that a reload no longer admits.
     pub enum Recheck("policy") {
-        /// They are closed, spread over ten seconds at most.
+        /// They are closed, spread over at most ten seconds.
         Close = "close",
-        /// They go on, and the log says so.
+        /// They continue, with a warning in the log.
         Log = "log",
-        /// Nobody stamps.
+        /// They are not rechecked.
         Off = "off",
     }
 }
 
 keyword! {
-    /// What becomes of a live connection whose certificate expires.
+    /// What happens to a live connection whose certificate expires.
     pub enum AtExpiry("policy") {
-        /// It goes on, and the log says so.
+        /// It continues, with a warning in the log.
         Log = "log",
         /// It is closed.
         Close = "close",
@@ -556,19 +548,18 @@ keyword! {
 }
 
 spec! {
-    /// What a certificate must say: all keys must hold, of a list one value.
-    /// Everything is compared exactly.
+    /// Conditions on a certificate: all keys must match, each with one value of its list. Comparison is
+    /// exact.
     pub struct Rule {
-        /// DNS names among its SANs: exact, or `*.` for one label.
+        /// DNS names of its SANs: exact, or `*.` for one label.
         optional dns: OneOrMany<Text>,
-        /// URIs among its SANs, such as SPIFFE IDs; `*` is one whole segment
-        /// of the path.
+        /// URIs of its SANs, such as SPIFFE IDs; `*` is one whole segment of the path.
         optional uri: OneOrMany<Text>,
-        /// Mail addresses among its SANs.
+        /// Mail addresses of its SANs.
         optional email: OneOrMany<Text>,
-        /// Addresses or networks of the addresses among its SANs.
+        /// Addresses of its SANs, or networks that contain them.
         optional ip: OneOrMany<Cidr>,
-        /// Its subject's only common name.
+        /// The only common name of its subject.
         optional common_name: OneOrMany<Text>,
         /// Organizational units of its subject.
         optional organizational_unit: OneOrMany<Text>,
@@ -580,13 +571,13 @@ spec! {
 }
 
 keyword! {
-    /// Whether clients are asked for a certificate.
+    /// Whether clients are requested to send a certificate.
     pub enum ClientAuthMode("mode") {
-        /// They are not asked.
+        /// No request.
         Off = "off",
-        /// They may have none, but not a bad one.
+        /// A client may send none, but not an invalid one.
         Optional = "optional",
-        /// They must have one.
+        /// A client must send a valid one.
         Required = "required",
     }
 }
@@ -596,39 +587,38 @@ spec! {
     pub struct DefaultRoute or route {
         /// The name of a route of this endpoint.
         required route: Name,
-        /// The name of the certificate that is presented there.
+        /// The name of the certificate for it.
         optional certificate: Name,
     }
 }
 
 spec! {
-    /// Which connections go where, and how.
+    /// Which connections a route takes, and where they go.
     pub struct Route {
         /// Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
         required name: Name,
         /// Which connections it takes.
         default matches as "match": Match = "{}",
-        /// How TLS is treated.
+        /// How TLS is handled.
         required mode: Mode,
-        /// Protocols to choose from, in place of the endpoint's.
+        /// ALPN protocols to choose from, in place of the endpoint's.
         optional alpn: OneOrMany<Protocol>,
         /// Whether clients need a certificate, in place of the endpoint's.
         optional client_auth: ClientAuth,
         /// The name of the upstream it leads to.
         required upstream: Name,
-        /// What it changes of the endpoint's timeouts.
+        /// Timeouts that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
         later sources, limits;
     }
 }
 
 spec! {
-    /// Which connections a route takes: all keys must hold, of a list one
-    /// value.
+    /// Which connections a route takes: all keys must match, each with one value of its list.
     pub struct Match {
         /// Server names: exact, or `*.` for one label.
         optional sni: OneOrMany<Text>,
-        /// Protocols that the client offers.
+        /// ALPN protocols that the client offers.
         optional alpn: OneOrMany<Protocol>,
         /// Addresses of clients.
         optional source: OneOrMany<Cidr>,
@@ -636,42 +626,41 @@ spec! {
 }
 
 keyword! {
-    /// How a route treats TLS.
+    /// How a route handles TLS.
     pub enum Mode("mode") {
         /// TLS goes through untouched, routed by its ClientHello.
         Passthrough = "passthrough",
         /// TLS from the client, plain TCP to the origin.
         Terminate = "terminate",
-        /// TLS from the client, and TLS of our own to the origin.
+        /// TLS from the client, and a new TLS connection to the origin.
         Reencrypt = "reencrypt",
         /// Plain both ways, on an endpoint with `protocol: tcp`.
         Forward = "forward",
-        /// Plain from the client, TLS to the origin, on an endpoint with
-        /// `protocol: tcp`.
+        /// Plain from the client, TLS to the origin, on an endpoint with `protocol: tcp`.
         Originate = "originate",
     }
 }
 
 spec! {
-    /// A group of servers that do the same.
+    /// A group of equivalent servers.
     pub struct Upstream {
         /// The servers, as addresses or maps.
         required origins: Vec<Located<Origin>>,
-        /// How connections to them are made.
+        /// How connections to them are opened.
         default connect: Connect = "{}",
         /// Options of their TCP connections.
         default tcp: UpstreamTcp = "{}",
         /// TLS with them.
         default tls: UpstreamTls = "{}",
-        /// The PROXY header that is sent to them before all else.
+        /// The PROXY header that is sent to them first.
         default send_proxy_protocol: SendProxyProtocol = "off",
-        /// How names of origins are followed.
+        /// How host names of origins are resolved.
         default resolve: Resolve = "{}",
-        /// Who gets the next connection.
+        /// How an origin is chosen for a connection.
         default balance: Balance = "round_robin",
-        /// How long an origin that has come up gets less than its share.
+        /// How long an origin gets less than its share after it has come up.
         default slow_start: Limit<Duration> = "none",
-        /// How it is found out whether an origin is fit.
+        /// How the health of origins is checked.
         optional health: Health,
     }
 }
@@ -681,8 +670,8 @@ spec! {
     pub struct SendProxyProtocol or version {
         /// Whether one is sent, and of which version.
         required version: HeaderVersion,
-        /// What version 2 tells besides addresses, as far as it is known.
-        default tlvs: OneOrMany<Told> = "[]",
+        /// The TLVs of version 2, as far as they are known.
+        default tlvs: OneOrMany<Tlv> = "[]",
     }
 }
 
@@ -699,14 +688,13 @@ keyword! {
 }
 
 keyword! {
-    /// What a PROXY header tells besides addresses.
-    pub enum Told("TLV") {
-        /// The application protocol.
+    /// A TLV of a PROXY header.
+    pub enum Tlv("TLV") {
+        /// The negotiated ALPN protocol.
         Alpn = "alpn",
-        /// The server name that the client asked for.
+        /// The server name that the client sent.
         Authority = "authority",
-        /// The client's TLS: its version, cipher suite, group, and how Reseal
-        /// signs.
+        /// The client's TLS: version, cipher suite, group, and the signature of Reseal's certificate.
         Ssl = "ssl",
         /// With `ssl`: the client's certificate, and that it was verified.
         ClientCert = "client_cert",
@@ -724,30 +712,29 @@ spec! {
         required address: OriginAddress,
         /// Its name in logs and metrics; absent, its address.
         optional name: Name,
-        /// The name its certificate must hold, in place of the upstream's.
+        /// The name that its certificate must have, in place of the upstream's.
         optional server_name: Text,
         /// Its share of the connections, 1 to 256.
         default weight: Count<1, 256> = "1",
-        /// Whether it is used only when no other is fit.
+        /// Used only when no other origin is healthy.
         default backup: bool = "false",
-        /// The most connections it may have, at each of its addresses.
+        /// The most connections to it, at each of its addresses.
         default connections: Limit<Count<1, 10_000_000>> = "none",
     }
 }
 
 spec! {
-    /// How connections to origins are made.
+    /// How connections to origins are opened.
     pub struct Connect {
-        /// How long one attempt may take, TLS included.
+        /// Timeout of one attempt, TLS included.
         default timeout: Timeout = "3s",
-        /// Attempts in all, 1 to 100.
+        /// The most attempts, 1 to 100.
         default attempts: Count<1, 100> = "3",
-        /// How many connections may wait for an origin with room; 0 is none of
-        /// them.
+        /// How many connections may wait for an origin with a free slot; 0 disables waiting.
         default queue: Limit<Count<0, 10_000_000>> = "none",
         /// How long each of them may wait.
         default queue_timeout: Timeout = "5s",
-        /// The addresses to dial from, in turn; empty leaves it to the system.
+        /// Local addresses to connect from, in turn; empty leaves it to the system.
         default source_addresses: OneOrMany<Ip> = "[]",
     }
 }
@@ -755,16 +742,16 @@ spec! {
 spec! {
     /// Options of the TCP connection to an origin.
     pub struct UpstreamTcp {
-        /// Send small segments at once.
+        /// Disable Nagle's algorithm.
         default nodelay: bool = "true",
         /// Idle time before keepalive probes are sent.
         default keepalive: Limit<Duration> = "60s",
         /// How long sent data may stay unacknowledged.
         default user_timeout: Limit<Duration> = "none",
-        /// What the kernel queues for the origin, `4KiB` to `1GiB`; `none`
-        /// leaves it to the kernel.
+        /// The kernel's send buffer towards the origin, `4KiB` to `1GiB`; `none` leaves it to the
+        /// kernel.
         default send_buffer: Limit<SocketBuffer> = "none",
-        /// What the kernel takes of the origin before it is read, likewise.
+        /// The kernel's receive buffer from the origin, likewise.
         default receive_buffer: Limit<SocketBuffer> = "none",
     }
 }
@@ -772,37 +759,36 @@ spec! {
 spec! {
     /// TLS with origins.
     pub struct UpstreamTls {
-        /// Who is trusted to sign their certificates: files (one or a list),
-        /// `webpki` or `system`.
+        /// The CAs that may sign their certificates: files (one or a list), `webpki` or `system`.
         default ca: Trust = "webpki",
-        /// The name their certificates must hold; absent, the origin's host.
+        /// The name that their certificates must have; absent, the origin's host.
         optional server_name: Text,
-        /// The server name that is sent.
+        /// The SNI that is sent.
         default sni: Sni = "configured",
-        /// What is presented when an origin asks for a certificate.
+        /// The certificate that Reseal sends when an origin requests one.
         optional client_certificate: ClientCertificate,
-        /// Protocols that are offered.
+        /// The ALPN protocols that are offered.
         default alpn: UpstreamAlpn = "forward",
-        /// The oldest version that is accepted.
+        /// The oldest allowed version.
         default min_version: TlsVersion = "1.2",
-        /// Whether earlier TLS sessions are resumed.
+        /// Whether TLS sessions are resumed.
         default resumption: OffOr<UpstreamResumption> = "{}",
-        /// What the client sees when an origin ends without `close_notify`.
+        /// What the client gets when an origin ends without `close_notify`.
         default on_truncation: OnTruncation = "reset",
         /// Whether certificates are verified.
         default verify: Verify = "full",
         /// Files with revocation lists in PEM or DER, one or a list.
         default crl: OneOrMany<Path> = "[]",
-        /// Which certificates of a chain are looked up in them.
+        /// Which certificates of a chain are checked against them.
         default crl_scope: CrlScope = "chain",
-        /// What to do where no list is of a certificate's issuer.
+        /// What to do if there is no list of a certificate's issuer.
         default crl_unknown: CrlDoubt = "deny",
-        /// What to do where a list is past its next update.
+        /// What to do if a list is past its next update.
         default crl_expired: CrlDoubt = "deny",
-        /// SHA-256 of the public keys (SubjectPublicKeyInfo) that origins may
-        /// have, in hexadecimal or base64, on top of the chain; empty is any.
+        /// SHA-256 of the public keys (SubjectPublicKeyInfo) that origins may have, in hexadecimal or
+        /// base64, in addition to the chain; empty is any.
         default spki_sha256: OneOrMany<Text> = "[]",
-        /// What certificates must say on top of chain and name.
+        /// Conditions on certificates in addition to chain and name.
         default allow: OneOrMany<Rule> = "[]",
         /// Key exchange groups, by preference; empty is all.
         default groups: OneOrMany<Group> = "[]",
@@ -812,13 +798,13 @@ spec! {
 spec! {
     /// Which TLS sessions are resumed.
     pub struct UpstreamResumption {
-        /// None older than this.
+        /// Lifetime of a session.
         default max_age: Timeout = "12h",
     }
 }
 
 spec! {
-    /// The certificate that Reseal presents to origins.
+    /// The certificate that Reseal sends to origins.
     pub struct ClientCertificate {
         /// The chain in PEM.
         required cert: Path,
@@ -828,11 +814,11 @@ spec! {
 }
 
 keyword! {
-    /// The server name that is sent to origins.
+    /// The SNI that is sent to origins.
     pub enum Sni("choice") {
         /// `server_name`, or the origin's host.
         Configured = "configured",
-        /// What the client sent.
+        /// The client's SNI.
         Client = "client",
         /// None.
         None = "none",
@@ -844,19 +830,19 @@ keyword! {
     pub enum Verify("choice") {
         /// Chain, dates and name.
         Full = "full",
-        /// Not at all: anybody can pose as the origin.
+        /// No verification: any server can pose as the origin.
         DangerNone = "danger-none",
     }
 }
 
-/// Who is trusted to sign certificates of origins.
+/// The CAs that may sign certificates of origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The authorities of Mozilla's list, built in.
+    /// Mozilla's CAs, built in.
     Webpki,
-    /// The authorities that the system trusts.
+    /// The CAs of the system.
     System,
-    /// The authorities in these files; callers refuse an empty list.
+    /// The CAs in these files; callers reject an empty list.
     Files(Vec<Located<Path>>),
 }
 
@@ -870,7 +856,7 @@ impl Read for Trust {
         let files = OneOrMany::<Path>::read(node, cx)?;
         let is_word = |file: &&Located<Path>| matches!(file.to_str(), Some("webpki" | "system"));
         if let Some(word) = files.iter().find(is_word) {
-            cx.error(word.at, "`webpki` and `system` stand alone, not in a list");
+            cx.error(word.at, "`webpki` and `system` are not allowed in a list");
             return None;
         }
         Some(Self::Files(files.0))
@@ -889,7 +875,7 @@ impl Read for Trust {
     }
 }
 
-/// The protocols that are offered to origins.
+/// The ALPN protocols that are offered to origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamAlpn {
     /// Exactly what the client negotiated.

@@ -1,4 +1,4 @@
-//! How problems look.
+//! The rendering of problems.
 
 use super::super::{Problems, Span, read};
 use super::{SMALL, no_variables, only};

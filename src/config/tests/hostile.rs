@@ -1,4 +1,4 @@
-//! Files made to do harm, and secrets that must stay in.
+//! Hostile files, and secrets that must not leak.
 
 use super::super::{Problems, read, yaml};
 use super::{FULL, lines, no_variables, only, some_variables};
@@ -32,14 +32,14 @@ fn any_text_survives_printing() {
         .filter_map(char::from_u32)
         .map(|char| format!("a{char}b"));
     for text in odd.chain(more.into_iter().map(str::to_owned)).chain(every) {
-        let shown = Rendered::Map(vec![
+        let rendered = Rendered::Map(vec![
             ("a".to_owned(), Rendered::Text(text.clone())),
             (
                 "b".to_owned(),
                 Rendered::List(vec![Rendered::Text(text.clone())]),
             ),
         ]);
-        let printed = print::print(&shown);
+        let printed = print::print(&rendered);
         let mut problems = Problems::default();
         let node = yaml::parse(&printed, &mut problems).unwrap_or_else(|| panic!("{printed}"));
         let yaml::Kind::Map(entries) = node.kind else {
@@ -110,7 +110,7 @@ fn the_value_of_a_variable_is_never_shown() {
     let drawn = problems.render("f", &text);
     assert!(problems.sorted().len() >= 12, "{drawn}");
     assert!(!drawn.contains("hunter2"), "{drawn}");
-    // Nor in advice that is made from the value.
+    // Hints that are made from the value must not leak it either.
     let digits = "process: { drain: { stop: '${PORT}' } }\nendpoints: [{ listen: '${PORT}' }]";
     let (_, problems) = read(digits, &some_variables);
     assert!(!problems.render("f", digits).contains("8443"));
@@ -187,7 +187,7 @@ fn no_text_makes_the_reader_panic() {
     }
 }
 
-/// Small and repeatable; quality does not matter here.
+/// A small, repeatable random generator; quality does not matter here.
 struct Dice(u64);
 
 impl Dice {

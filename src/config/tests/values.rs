@@ -1,9 +1,8 @@
-//! Single values: what is accepted, how it is shown again, and what is said
-//! about the rest.
+//! Single values: what is accepted, how it is printed, and the errors for everything else.
 
 use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumption};
 use super::super::{Problems, yaml};
-use super::{FULL, SMALL, good, only, said, shown, some_variables};
+use super::{FULL, SMALL, error_of, good, only, printed, some_variables};
 use crate::config::reader::address::{Cidr, Listen, OriginAddress};
 use crate::config::reader::generic::{AutoOr, Limit, OffOr};
 use crate::config::reader::read::Reader;
@@ -29,12 +28,15 @@ fn dollars_are_literal_unless_they_begin_a_variable() {
             Some(value)
         );
     }
-    assert!(said::<Text>("${NONE}").starts_with("the variable `NONE` is not set"));
-    assert!(said::<Text>("${PORT").starts_with("`${PORT` holds a `${` without its `}`"));
-    assert!(said::<Text>("${1A}").starts_with("`${1A}` holds a variable without a proper name"));
-    assert!(said::<Text>("${}").starts_with("`${}` holds a variable without a proper name"));
+    assert!(error_of::<Text>("${NONE}").starts_with("the variable `NONE` is not set"));
+    assert!(error_of::<Text>("${PORT").starts_with("`${PORT` holds a `${` without its `}`"));
     assert!(
-        said::<Text>("${A:-${B}}").starts_with("`${A:-${B}}` holds a variable within a default")
+        error_of::<Text>("${1A}").starts_with("`${1A}` holds a variable without a proper name")
+    );
+    assert!(error_of::<Text>("${}").starts_with("`${}` holds a variable without a proper name"));
+    assert!(
+        error_of::<Text>("${A:-${B}}")
+            .starts_with("`${A:-${B}}` holds a variable within a default")
     );
 }
 
@@ -50,8 +52,8 @@ fn words_that_yaml_tools_turn_into_booleans_are_understood() {
             "off"
         );
     }
-    assert!(said::<Mode>("on").starts_with("unknown mode `on` (write one of"));
-    assert!(said::<TlsVersion>("1.1").ends_with("(write one of `1.2`, `1.3`)"));
+    assert!(error_of::<Mode>("on").starts_with("unknown mode `on` (write one of"));
+    assert!(error_of::<TlsVersion>("1.1").ends_with("(write one of `1.2`, `1.3`)"));
 }
 
 #[test]
@@ -66,55 +68,56 @@ fn durations_have_a_unit_and_an_end() {
         ("87600h", "87600h"),
         ("1500ms", "1500ms"),
     ] {
-        assert_eq!(shown::<Duration>(text), again);
+        assert_eq!(printed::<Duration>(text), again);
     }
     assert_eq!(
-        said::<Duration>("5"),
+        error_of::<Duration>("5"),
         "the duration `5` has no unit (add a unit: `5s`)"
     );
-    assert!(said::<Duration>("abc").starts_with("`abc` is not a duration"));
+    assert!(error_of::<Duration>("abc").starts_with("`abc` is not a duration"));
     for odd in ["1.5s", "1h30m", "5d", "5 s", "5S"] {
         assert!(
-            said::<Duration>(odd).contains("is not a whole number and one unit"),
+            error_of::<Duration>(odd).contains("is not a whole number with one unit"),
             "{odd}"
         );
     }
     for long in ["87601h", "99999999999999999999s", "18446744073709551615h"] {
-        assert!(said::<Duration>(long).ends_with("is longer than ten years"));
+        assert!(error_of::<Duration>(long).ends_with("is longer than ten years"));
     }
-    assert!(said::<Duration>("-5s").contains("is not a duration"));
+    assert!(error_of::<Duration>("-5s").contains("is not a duration"));
     assert_eq!(
-        said::<Duration>("[5s]"),
+        error_of::<Duration>("[5s]"),
         "expected a duration such as `5s`, found a list"
     );
     assert_eq!(
-        said::<Duration>("~"),
+        error_of::<Duration>("~"),
         "expected a duration such as `5s`, found nothing"
     );
-    assert!(said::<Limit<Duration>>("0").contains("write `none`"));
-    assert_eq!(shown::<Limit<Duration>>("none"), "none");
+    assert!(error_of::<Limit<Duration>>("0").contains("write `none`"));
+    assert_eq!(printed::<Limit<Duration>>("none"), "none");
 }
 
 #[test]
 fn counts_and_permissions_have_bounds() {
-    assert_eq!(shown::<Count<1, 9>>("09"), "9");
+    assert_eq!(printed::<Count<1, 9>>("09"), "9");
     for odd in ["0", "10", "99999999999999999999999"] {
         assert!(
-            said::<Count<1, 9>>(odd).ends_with("is out of bounds (write a number from 1 to 9)")
+            error_of::<Count<1, 9>>(odd).ends_with("is out of bounds (write a number from 1 to 9)")
         );
     }
     for odd in ["x", "1_0", "+1", "1.0", "''"] {
-        assert!(said::<Count<1, 9>>(odd).contains("is not a whole number"));
+        assert!(error_of::<Count<1, 9>>(odd).contains("is not a whole number"));
     }
     assert!(
-        said::<AutoOr<Count<1, 9>>>("[]").starts_with("expected a number from 1 to 9 or `auto`")
+        error_of::<AutoOr<Count<1, 9>>>("[]")
+            .starts_with("expected a number from 1 to 9 or `auto`")
     );
     for (text, again) in [("0600", "0600"), ("660", "0660"), ("0o640", "0640")] {
-        assert_eq!(shown::<Permissions>(text), again);
+        assert_eq!(printed::<Permissions>(text), again);
     }
     for odd in ["6", "0888", "1777", "+660", "rw-"] {
         assert!(
-            said::<Permissions>(odd).contains("is not a set of permissions"),
+            error_of::<Permissions>(odd).contains("is not a set of permissions"),
             "{odd}"
         );
     }
@@ -122,23 +125,23 @@ fn counts_and_permissions_have_bounds() {
 
 #[test]
 fn texts_names_paths_and_outputs_are_checked() {
-    assert_eq!(said::<Text>("''"), "this is empty");
+    assert_eq!(error_of::<Text>("''"), "this is empty");
     assert_eq!(
-        said::<Path>("\"a\\0b\""),
+        error_of::<Path>("\"a\\0b\""),
         "`a\0b` holds a control character"
     );
-    assert_eq!(shown::<Name>("a.B_c-1"), "a.B_c-1");
+    assert_eq!(printed::<Name>("a.B_c-1"), "a.B_c-1");
     for odd in ["a b", "ä", "a/b", "''"] {
-        assert!(said::<Name>(odd).contains("is not a name"));
+        assert!(error_of::<Name>(odd).contains("is not a name"));
     }
-    assert!(said::<Name>(&"x".repeat(65)).contains("is not a name"));
-    assert_eq!(shown::<Output>("access.log"), "access.log");
-    assert_eq!(shown::<Output>("./stdot"), "./stdot");
+    assert!(error_of::<Name>(&"x".repeat(65)).contains("is not a name"));
+    assert_eq!(printed::<Output>("access.log"), "access.log");
+    assert_eq!(printed::<Output>("./stdot"), "./stdot");
     assert_eq!(
-        said::<Output>("stdot"),
+        error_of::<Output>("stdot"),
         "unknown output `stdot` (did you mean `stdout`?)"
     );
-    assert!(said::<bool>("maybe").ends_with("is neither `true` nor `false`"));
+    assert!(error_of::<bool>("maybe").ends_with("is neither `true` nor `false`"));
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn listening_addresses_are_read_in_every_form() {
         ("'[::1]'", "`[::1]` has no port (add one: `[::1]:443`)"),
         (
             "'::1:443'",
-            "`::1:443` does not show where the IPv6 address ends (write `[::1]:443`)",
+            "`::1:443` is ambiguous: the IPv6 address needs brackets (write `[::1]:443`)",
         ),
         (
             "'*:99999'",
@@ -190,10 +193,10 @@ fn listening_addresses_are_read_in_every_form() {
             "expected an address such as `0.0.0.0:443`, found a list",
         ),
     ] {
-        assert_eq!(said::<Listen>(text), message);
+        assert_eq!(error_of::<Listen>(text), message);
     }
-    assert!(said::<Listen>("example.com:443").contains("is not an address to listen on"));
-    assert!(said::<Listen>("'systemd:a b'").contains("does not name a socket"));
+    assert!(error_of::<Listen>("example.com:443").contains("is not an address to listen on"));
+    assert!(error_of::<Listen>("'systemd:a b'").contains("does not name a socket"));
 }
 
 #[test]
@@ -207,7 +210,7 @@ fn origin_addresses_have_a_host_and_a_port() {
         ("münchen.example:1", "münchen.example:1"),
         ("unix:/run/a", "unix:/run/a"),
     ] {
-        assert_eq!(shown::<OriginAddress>(text), again);
+        assert_eq!(printed::<OriginAddress>(text), again);
     }
     for (text, message) in [
         (
@@ -218,17 +221,17 @@ fn origin_addresses_have_a_host_and_a_port() {
         ("'[::1]'", "`[::1]` has no port (add one: `[::1]:443`)"),
         (
             "'fe80::1:80'",
-            "`fe80::1:80` does not show where the IPv6 address ends (write `[fe80::1]:80`)",
+            "`fe80::1:80` is ambiguous: the IPv6 address needs brackets (write `[fe80::1]:80`)",
         ),
-        ("'[::1]:0'", "`[::1]:0`: nothing can be reached at port 0"),
-        ("'a:0'", "`a:0`: nothing can be reached at port 0"),
+        ("'[::1]:0'", "`[::1]:0`: port 0 cannot be connected to"),
+        ("'a:0'", "`a:0`: port 0 cannot be connected to"),
         (
             "'srv:a._tcp.x'",
             "`srv:a._tcp.x` does not name a service (such as `srv:_vault._tcp.example.com`)",
         ),
         (
             "'srv:_a._tcp.x:80'",
-            "`srv:_a._tcp.x:80`: the records of a service have the port (such as `srv:_vault._tcp.example.com`)",
+            "`srv:_a._tcp.x:80`: the port comes from the SRV records (such as `srv:_vault._tcp.example.com`)",
         ),
         (
             "'https://a:1'",
@@ -247,11 +250,11 @@ fn origin_addresses_have_a_host_and_a_port() {
             "`[::1]:99999` does not end with a port (a port is a number up to 65535)",
         ),
     ] {
-        assert_eq!(said::<OriginAddress>(text), message);
+        assert_eq!(error_of::<OriginAddress>(text), message);
     }
     for odd in ["1.2.3:80", "a..b:80", "':80'", "'a b:80'", "'*:80'"] {
         assert!(
-            said::<OriginAddress>(odd).contains("does not begin with a host name"),
+            error_of::<OriginAddress>(odd).contains("does not begin with a host name"),
             "{odd}"
         );
     }
@@ -264,27 +267,27 @@ fn networks_have_no_bits_beyond_their_prefix() {
         ("10.0.0.1", "10.0.0.1/32"),
         ("::1", "::1/128"),
     ] {
-        assert_eq!(shown::<Cidr>(text), again);
+        assert_eq!(printed::<Cidr>(text), again);
     }
     assert_eq!(
-        said::<Cidr>("'2001:db8::1/32'"),
+        error_of::<Cidr>("'2001:db8::1/32'"),
         "`2001:db8::1/32` has bits set beyond its prefix (did you mean `2001:db8::/32`?)"
     );
-    assert!(said::<Cidr>("10.0.0.0/33").contains("is not a network"));
+    assert!(error_of::<Cidr>("10.0.0.0/33").contains("is not a network"));
 }
 
 #[test]
 fn values_with_forms_of_their_own_say_which() {
     assert_eq!(
-        said::<OffOr<UpstreamResumption>>("12h"),
+        error_of::<OffOr<UpstreamResumption>>("12h"),
         "expected `off` or a map, found `12h`"
     );
-    assert!(said::<UpstreamAlpn>("h2").contains("put protocols in a list"));
-    assert!(said::<UpstreamAlpn>("[]").contains("write `none`"));
-    assert!(said::<UpstreamAlpn>("{}").starts_with("expected `forward`, `none` or a list"));
-    assert_eq!(said::<Trust>("{}"), "expected a path, found a map");
+    assert!(error_of::<UpstreamAlpn>("h2").contains("put protocols in a list"));
+    assert!(error_of::<UpstreamAlpn>("[]").contains("write `none`"));
+    assert!(error_of::<UpstreamAlpn>("{}").starts_with("expected `forward`, `none` or a list"));
+    assert_eq!(error_of::<Trust>("{}"), "expected a path, found a map");
     let text = SMALL.replace("'] }", "'], tls: { ca: [webpki] } }");
-    assert!(only(&text).ends_with("`webpki` and `system` stand alone, not in a list"));
+    assert!(only(&text).ends_with("`webpki` and `system` are not allowed in a list"));
 }
 
 #[test]
@@ -297,16 +300,16 @@ fn sizes_have_a_unit_and_bounds() {
         ("1024KiB", "1MiB"),
         ("0100MiB", "100MiB"),
     ] {
-        assert_eq!(shown::<Buffer>(text), again);
+        assert_eq!(printed::<Buffer>(text), again);
     }
     assert_eq!(
-        said::<Buffer>("65536"),
+        error_of::<Buffer>("65536"),
         "the size `65536` has no unit (add a unit: `65536B`)"
     );
-    assert!(said::<Buffer>("many").starts_with("`many` is not a size"));
+    assert!(error_of::<Buffer>("many").starts_with("`many` is not a size"));
     for odd in ["64k", "64KB", "64 KiB", "64kib", "1.5MiB"] {
         assert!(
-            said::<Buffer>(odd).contains("is not a whole number and one unit"),
+            error_of::<Buffer>(odd).contains("is not a whole number with one unit"),
             "{odd}"
         );
     }
@@ -317,7 +320,10 @@ fn sizes_have_a_unit_and_bounds() {
         "99999999999999999999GiB",
         "18446744073709551615KiB",
     ] {
-        assert!(said::<Buffer>(out).contains("is out of bounds"), "{out}");
+        assert!(
+            error_of::<Buffer>(out).contains("is out of bounds"),
+            "{out}"
+        );
     }
-    assert_eq!(shown::<Limit<Buffer>>("none"), "none");
+    assert_eq!(printed::<Limit<Buffer>>("none"), "none");
 }
