@@ -44,7 +44,7 @@ pub(super) fn main(args: &Args) -> Exit {
     };
     let loaded = match load::file(
         &path,
-        LoadOptions::first(files, Purpose::Look, &Sessions::default()),
+        LoadOptions::first(files, Purpose::Check, &Sessions::default()),
     ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),

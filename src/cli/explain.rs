@@ -58,7 +58,7 @@ pub(super) fn main(args: &Args) -> Exit {
     let sessions = Sessions::default();
     let loaded = match load::file(
         &path,
-        LoadOptions::first(Files::Read, Purpose::Look, &sessions),
+        LoadOptions::first(Files::Read, Purpose::Check, &sessions),
     ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
@@ -371,7 +371,7 @@ impl Explanation {
         let upstream = spec.upstreams.get(&origins.name);
         if let (Some(upstream), true) = (upstream, route.upstream.tls.is_some()) {
             self.line("origin TLS", "");
-            for line in config::shown(&upstream.tls.value).lines() {
+            for line in config::print_part(&upstream.tls.value).lines() {
                 let _ = writeln!(self.0, "  {line}");
             }
         }

@@ -1,12 +1,12 @@
-//! How files look from outside, to tell whether they are still those that were read.
+//! Stamps of files: metadata that tells whether a file has changed since it was read.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How files look; of directories, what is in them, too. Two stamps that are equal are at files that
-/// nobody has touched in between, as far as the kernel tells.
+/// The stamps of files, and of directories with their entries. Equal stamps mean that no file was
+/// changed in between, as far as the kernel records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileStamps(BTreeMap<PathBuf, Option<Stamp>>);
 
@@ -19,7 +19,7 @@ struct Stamp {
 }
 
 impl FileStamps {
-    /// A look at files that are there or not.
+    /// The current stamps of these files, which may be missing.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut stamps = Self::default();
         for file in files {
@@ -28,8 +28,8 @@ impl FileStamps {
         stamps
     }
 
-    /// FileStamps at one more, again if it was looked at before. To be called before it is read: what
-    /// changes afterwards is then another look.
+    /// Stamps one more file, or stamps it again. Must be called before the file is read, so that a
+    /// change during the read yields a different stamp later.
     pub fn at(&mut self, file: &Path) {
         self.0.insert(file.to_owned(), stamp(file));
         for entry in fs::read_dir(file).into_iter().flatten().flatten() {
@@ -46,7 +46,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let meta = fs::metadata(path).ok()?;
     Some(Stamp {
         inode: (meta.dev(), meta.ino()),
-        // A directory's size and times change with what is of no concern, such as log files.
+        // A directory's size and times change with irrelevant entries, such as log files.
         size: if meta.is_dir() { 0 } else { meta.size() },
         changed: if meta.is_dir() {
             (0, 0)

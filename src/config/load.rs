@@ -1,4 +1,4 @@
-//! A configuration from a file or a text: read, compiled, its problems told.
+//! Loads a configuration from a file or a text: reads, compiles, collects problems.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -10,34 +10,34 @@ use super::file_stamps::FileStamps;
 use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
 
-/// More than the reader accepts; enough that it says so.
+/// Larger than the reader accepts, so that the reader can report it.
 const READ_MAX: u64 = 8 * 1024 * 1024;
 
-/// Where a configuration comes from, to be read again.
+/// The source of a configuration, for reloads.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// A text that stands for a file.
+    /// A text in place of a file.
     Text {
         /// The text.
         text: String,
-        /// The name under which problems are told.
+        /// The file name in problems.
         path: PathBuf,
-        /// What relative paths are relative to.
+        /// The directory of relative paths.
         dir: PathBuf,
     },
 }
 
 impl Source {
-    /// The name under which its problems are told.
+    /// The file name in problems.
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Text { path, .. } => path,
         }
     }
 
-    /// Loads what is there now.
+    /// Loads the current configuration.
     pub fn load(&self, options: LoadOptions<'_>) -> io::Result<Loaded> {
         match self {
             Self::File(path) => file(path, options),
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    /// The same configuration with the text that it had when it was loaded.
+    /// The same source with the text that was loaded from it.
     #[must_use]
     pub fn as_loaded(&self, loaded: &Loaded) -> Self {
         let dir = match self {
@@ -60,27 +60,27 @@ impl Source {
     }
 }
 
-/// A configuration as far as it could be understood.
+/// A loaded configuration, which may have errors.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The name under which problems are told.
+    /// The file name in problems.
     pub path: PathBuf,
-    /// The text, for the lines that problems are about.
+    /// The text, for the lines in problems.
     pub text: String,
-    /// Every value of the text, if all could be read.
+    /// The parsed configuration, if every value could be read.
     pub spec: Option<Spec>,
-    /// What can be run, if nothing is wrong and files were read.
+    /// The compiled configuration, if there are no errors and files were read.
     pub snapshot: Option<Snapshot>,
-    /// What the files that the snapshot is made of held.
+    /// The contents of the files that the snapshot is made of.
     pub materials: Materials,
-    /// How the file looked just before it was read.
+    /// The stamp of the file, taken just before it was read.
     pub stamp: FileStamps,
-    /// All that is wrong, and all that is doubtful.
+    /// All errors, warnings and notices.
     pub problems: Problems,
 }
 
 impl Loaded {
-    /// The problems of one severity, each in a line, in the order of the file.
+    /// The problems of one severity, one line each, in file order.
     pub fn lines(&self, severity: Severity) -> impl Iterator<Item = String> {
         let path = self.path.to_string_lossy();
         let problems = self.problems.sorted().into_iter();
@@ -89,15 +89,14 @@ impl Loaded {
             .map(move |problem| problem.to_line(&path))
     }
 
-    /// The problems with the lines they are about, for people.
+    /// The problems with the lines that they are about.
     pub fn report(&self) -> String {
         self.problems
             .render(&self.path.to_string_lossy(), &self.text)
     }
 }
 
-/// Loads a file; relative paths in it are relative to its directory. The error is that the file
-/// itself cannot be read.
+/// Loads a file; relative paths in it are relative to its directory. Fails if the file cannot be read.
 pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     let stamp = FileStamps::of([path]);
     let mut bytes = Vec::new();
@@ -125,12 +124,12 @@ fn not_utf8(error: &FromUtf8Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Loads a text that stands for a file at `path`, with relative paths relative to `dir`.
+/// Loads a text in place of the file `path`, with relative paths relative to `dir`.
 pub fn text_in(text: String, path: &Path, dir: &Path, options: LoadOptions<'_>) -> Loaded {
     understand(text, path, dir, options, None)
 }
 
-/// `meta` is of the file that the text was read from, if it was.
+/// `meta` is that of the file that the text was read from, if any.
 fn understand(
     text: String,
     path: &Path,

@@ -1,9 +1,9 @@
-//! The configuration: a file's text becomes a [`Spec`] in which every value has its place ([`read()`]),
-//! and a `Spec` becomes a [`Snapshot`](crate::snapshot::Snapshot) in which every value fits
-//! ([`compile`]). Only here is YAML known.
+//! The configuration. [`read()`] parses a file's text into a [`Spec`] with located values, and
+//! [`compile`] turns that into a [`Snapshot`](crate::snapshot::Snapshot) of checked values. No other
+//! module knows YAML.
 //!
-//! [`spec`], with [`upkeep`], is the table of all keys with their defaults; [`reader`] is the
-//! machinery that it is declared with.
+//! [`spec`] is the table of all keys with their defaults; [`reader`] is the machinery that it is
+//! declared with.
 
 pub mod compile;
 pub mod file_stamps;
@@ -22,9 +22,8 @@ use reader::read::{Read, Reader};
 use reader::yaml::{self, Kind, Node};
 use reader::{print, schema};
 
-/// Reads the text of a file, its variables taken from `env`. The [`Spec`] is
-/// there if every value could be read; it is only to be used if the problems
-/// hold no error, but can be examined further all the same.
+/// Reads the text of a file, with variables from `env`. Returns the [`Spec`] if every value could be
+/// read; it must not be used if the problems contain an error, but can be linted all the same.
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems) {
     let mut problems = Problems::default();
     let Some(root) = yaml::parse(text, &mut problems) else {
@@ -47,18 +46,18 @@ pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, 
     (spec, reader.into_problems())
 }
 
-/// The effective configuration as YAML: every default filled in, variables
-/// expanded. It reads back as an equal [`Spec`].
+/// The effective configuration as YAML: defaults filled in, variables expanded. It reads back as an
+/// equal [`Spec`].
 pub fn print(spec: &Spec) -> String {
     print::print(&spec.render())
 }
 
 /// One part of a configuration as YAML, defaults filled in.
-pub fn shown<T: Read>(part: &T) -> String {
+pub fn print_part<T: Read>(part: &T) -> String {
     print::print(&part.render())
 }
 
-/// The JSON Schema of a file.
+/// The JSON Schema of a configuration file.
 pub fn schema() -> serde_json::Value {
     schema::of::<Spec>("Reseal configuration")
 }
@@ -69,7 +68,7 @@ fn empty(problems: &mut Problems) {
         .help("it needs at least `endpoints` and `upstreams`");
 }
 
-/// Top-level keys that begin with `x-` are there to hold anchors.
+/// Removes top-level keys that begin with `x-`: they hold anchors.
 fn without_extensions(mut root: Node) -> Node {
     if let Kind::Map(entries) = &mut root.kind {
         entries.retain(|(key, _)| !key.text.starts_with("x-"));

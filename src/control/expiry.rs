@@ -186,7 +186,7 @@ upstreams:
         write("a.key", key.serialize_pem());
         write("config.yaml", TEXT.to_owned());
         let sessions = Sessions::default();
-        let options = LoadOptions::first(Files::Read, Purpose::Look, &sessions);
+        let options = LoadOptions::first(Files::Read, Purpose::Check, &sessions);
         let loaded = load::file(&dir.path().join("config.yaml"), options).unwrap();
         let snapshot = loaded.snapshot.as_ref().unwrap();
         let after = |days: i64| {

@@ -11,7 +11,7 @@ use crate::snapshot::admin::{self, AdminListen, AdminSettings, Token};
 use crate::tls::material::file::{Contents, Exposed, MaterialError};
 
 impl Compiler<'_> {
-    /// `None` after problems were told, or when the token was not read.
+    /// `None` if there are errors, or if the token was not read.
     pub(super) fn admin(&mut self) -> Option<AdminSettings> {
         let spec = &self.spec.admin;
         let metrics = spec.metrics.as_ref().map(|metrics| metrics.value.0);
@@ -30,7 +30,7 @@ impl Compiler<'_> {
         {
             self.problems
                 .warning(token.at, "`token_file` has no effect without a TCP address")
-                .help("whoever may open a unix socket needs no token; see `permissions`");
+                .help("clients of a unix socket need no token; see `permissions`");
         }
         Some(AdminSettings { listen, metrics })
     }
@@ -54,9 +54,7 @@ impl Compiler<'_> {
         let Some(file) = &self.spec.admin.token_file else {
             self.problems
                 .error(at, "a TCP address for the admin socket needs `token_file`")
-                .help(
-                    "everybody who reaches it could stop this process; `unix:PATH` needs no token",
-                );
+                .help("anyone who can connect could stop this process; `unix:PATH` needs no token");
             return None;
         };
         let token = self.token(file, token)?;
@@ -64,7 +62,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The token in a file, without the line's end.
+/// Reads the token of a file, without the end of its line.
 fn token(path: &Path) -> Result<Token, MaterialError> {
     let make = || format!("make one: `openssl rand -hex 32 > {}`", path.display());
     let file = Contents::read(path).map_err(|error| error.help(make()))?;

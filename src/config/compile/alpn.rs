@@ -1,13 +1,13 @@
-//! Traps of ALPN: protocols that nobody offers, and clients that are joined to origins of another one.
+//! Lints for ALPN: unregistered protocols, and clients whose protocol is not offered to the origin.
 
-use super::security_lints::{opens_tls, speaks};
+use super::security_lints::{may_negotiate, terminates_tls};
 use crate::config::reader::problem::{Problems, quoted};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::reader::values::Protocol;
 use crate::config::spec::{self, Mode, UpstreamAlpn};
 
 /// IANA's registry "TLS Application-Layer Protocol Negotiation (ALPN) Protocol IDs". `h2c` is left out:
-/// it stands there so that nobody uses it over TLS.
+/// it is reserved, and must not be used over TLS.
 const REGISTERED: [&str; 36] = [
     "http/0.9",
     "http/1.0",
@@ -47,7 +47,7 @@ const REGISTERED: [&str; 36] = [
     "radius/1.1",
 ];
 
-/// What people write for a registered protocol, in lower case and without punctuation.
+/// Common misspellings of registered protocols, in lower case and without punctuation.
 const MEANT: [(&str, &str); 17] = [
     ("http2", "h2"),
     ("http20", "h2"),
@@ -68,10 +68,9 @@ const MEANT: [(&str, &str); 17] = [
     ("postgres", "postgresql"),
 ];
 
-/// Tells of protocols that look like a registered one and are none. Private ones resemble nothing, and
-/// are nobody's business.
+/// Warns about protocols that are close to a registered one. Private protocols are fine.
 pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
-    let mut look = |list: &[Located<Protocol>]| {
+    let mut check = |list: &[Located<Protocol>]| {
         for item in list {
             let given = item.value.0.as_str();
             if let Some(meant) = meant(given) {
@@ -84,20 +83,20 @@ pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
         }
     };
     for endpoint in spec.endpoints.iter() {
-        look(&endpoint.tls.alpn);
+        check(&endpoint.tls.alpn);
         for route in endpoint.routes.iter() {
             let lists = [&route.alpn, &route.matches.alpn];
-            lists.into_iter().flatten().for_each(|list| look(list));
+            lists.into_iter().flatten().for_each(|list| check(list));
         }
     }
     for (_, upstream) in &spec.upstreams.0 {
         if let UpstreamAlpn::List(list) = &upstream.tls.alpn.value {
-            look(list);
+            check(list);
         }
     }
 }
 
-/// The registered protocol that is meant by one that is not registered. Case counts on the wire.
+/// The registered protocol that an unregistered one probably means. Case matters on the wire.
 fn meant(given: &str) -> Option<&'static str> {
     if REGISTERED.contains(&given) {
         return None;
@@ -112,18 +111,18 @@ fn meant(given: &str) -> Option<&'static str> {
         return Some(same);
     }
     let alias = MEANT.iter().find(|(written, _)| *written == plain);
-    // Short ones are all alike.
+    // Short identifiers are all similar.
     alias.map(|(_, meant)| *meant).or_else(|| {
         let long = REGISTERED.iter().filter(|id| id.len() >= 6).copied();
         nearest(given, long).filter(|near| near.len().abs_diff(given.len()) <= 1)
     })
 }
 
-/// Tells of routes whose clients may choose HTTP/2 where the origins are never offered it.
+/// Warns about routes whose clients may negotiate HTTP/2 that the origins are not offered.
 pub(super) fn unforwarded(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter() {
         for route in endpoint.routes.iter() {
-            if route.mode.value == Mode::Reencrypt && opens_tls(route) {
+            if route.mode.value == Mode::Reencrypt && terminates_tls(route) {
                 unforwarded_by(endpoint, route, spec, problems);
             }
         }
@@ -146,13 +145,13 @@ fn unforwarded_by(
         UpstreamAlpn::List(list) => list.iter().any(|item| item.value.0 == protocol),
     };
     for protocol in ["h2", "http/1.1"] {
-        // What is offered nothing speaks HTTP/1.1 by itself.
+        // An origin that is offered no ALPN is expected to speak HTTP/1.1.
         let is_default = protocol == "http/1.1" && alpn.value == UpstreamAlpn::None;
-        if !speaks(endpoint, route, protocol) || offers(protocol) || is_default {
+        if !may_negotiate(endpoint, route, protocol) || offers(protocol) || is_default {
             continue;
         }
         let message = format!(
-            "clients of the route {} may choose {protocol}, and its origins are not offered it here: they would speak something else",
+            "clients of the route {} may choose {protocol}, but its origins are not offered {protocol} and would speak something else",
             quoted(route.name.as_str())
         );
         problems.warning(alpn.at, message).help(format!(
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_meant_by_protocols_that_are_none() {
+    fn misspelt_protocols_are_matched_with_registered_ones() {
         for (given, expected) in [
             ("http2", "h2"),
             ("HTTP/2", "h2"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Compiler;
 use super::materials::PairPlaces;
-use super::security_lints::opens_tls;
+use super::security_lints::terminates_tls;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -16,27 +16,27 @@ use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
 
-/// The certificates of one endpoint: for routes by the name that a client sends, for the default
-/// route by their own.
+/// The certificates of one endpoint: by server name for its routes, by their own name for its default
+/// route.
 pub(super) struct EndpointCertificates {
-    /// Whether all of them were read: only then can it be said that one is missing.
+    /// Whether all of them were read: only then can a lint say that one is missing.
     pub(super) complete: bool,
-    /// By the names they cover.
+    /// By the server names that they cover.
     pub(super) by_name: Arc<Certificates>,
     /// In file order.
     pub(super) all: Vec<Arc<Certificate>>,
 }
 
-/// A problem was told.
-struct Told;
+/// Marks that a problem was reported.
+struct Reported;
 
-/// One certificate to read.
-struct Source {
+/// A certificate to be read.
+struct CertificateSource {
     places: PairPlaces,
     name: String,
     files: PairFiles,
     names: Option<Vec<HostPattern>>,
-    /// Whether it was found in a directory, and not named by the configuration.
+    /// Whether it was found in a directory instead of named by the configuration.
     found: bool,
 }
 
@@ -57,7 +57,7 @@ impl Compiler<'_> {
                 continue;
             }
             if !names.insert(source.name.clone()) {
-                let message = format!("two certificates are called {}", quoted(&source.name));
+                let message = format!("two certificates are named {}", quoted(&source.name));
                 self.problems
                     .error(source.places.cert, message)
                     .help("give one of them a `name`");
@@ -65,7 +65,7 @@ impl Compiler<'_> {
             match self.certificate(endpoint, source, by_default) {
                 Ok(Some(certificate)) => all.push(Arc::new(certificate)),
                 Ok(None) => {}
-                Err(Told) => complete = false,
+                Err(Reported) => complete = false,
             }
         }
         self.keep_needed(endpoint, &mut all);
@@ -77,11 +77,11 @@ impl Compiler<'_> {
         }
     }
 
-    /// When materials are renewed, what a route needs and no certificate has any more stays as it was:
-    /// a renewal that went wrong takes down neither its own name nor the other renewals.
+    /// On a renewal, keeps the previous certificate where a route needs it and no new one replaces it,
+    /// so that a failed renewal breaks neither its own name nor other renewals.
     fn keep_needed(&mut self, endpoint: &spec::Endpoint, all: &mut Vec<Arc<Certificate>>) {
         let before = self.previous_served(endpoint.name.as_str()).to_vec();
-        let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
+        let routes = endpoint.routes.iter().filter(|route| terminates_tls(route));
         let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
         let needed =
             names.filter_map(|name| Some((name.at, HostPattern::parse(&name.value.0).ok()?)));
@@ -100,7 +100,7 @@ impl Compiler<'_> {
         };
         let name = match (&default.certificate, all.as_slice()) {
             (Some(name), _) => Some(name.as_str().to_owned()),
-            // There is one to take.
+            // The only certificate is the default.
             (None, [_]) => None,
             (None, _) => self.previous_default(endpoint.name.as_str()),
         };
@@ -120,7 +120,7 @@ impl Compiler<'_> {
         all: &mut Vec<Arc<Certificate>>,
     ) {
         let source = &old.pair.source;
-        self.kept(
+        self.warn_kept(
             at,
             format!("{source}: no certificate for {what} is there any more"),
         );
@@ -137,7 +137,7 @@ impl Compiler<'_> {
         &mut self,
         specs: &[Located<spec::Certificate>],
         complete: &mut bool,
-    ) -> Vec<Source> {
+    ) -> Vec<CertificateSource> {
         let mut sources = Vec::new();
         for spec in specs {
             match &spec.value {
@@ -151,7 +151,7 @@ impl Compiler<'_> {
                     let found = self.directory(at, dir);
                     *complete &= found.is_some();
                     let found = found.into_iter().flatten();
-                    sources.extend(found.map(|(name, files)| Source {
+                    sources.extend(found.map(|(name, files)| CertificateSource {
                         places: PairPlaces::all(at),
                         name,
                         files,
@@ -164,14 +164,14 @@ impl Compiler<'_> {
         sources
     }
 
-    fn pair(&mut self, pair: &CertificatePair) -> Option<Source> {
+    fn pair(&mut self, pair: &CertificatePair) -> Option<CertificateSource> {
         let cert = self.resolve(&pair.cert);
         let key = pair.key.as_ref().map(|key| self.resolve(key));
         let names = match &pair.names {
             Some(names) => Some(self.names(names)?),
             None => None,
         };
-        Some(Source {
+        Some(CertificateSource {
             places: PairPlaces {
                 cert: pair.cert.at,
                 key: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
@@ -196,7 +196,7 @@ impl Compiler<'_> {
             self.problems
                 .error(
                     names.at,
-                    "an empty list of names: the certificate would serve nobody",
+                    "an empty list of names: no client would be presented the certificate",
                 )
                 .help("leave `names` out to take them from the certificate");
             return None;
@@ -217,32 +217,36 @@ impl Compiler<'_> {
         self.pattern(name)
     }
 
-    /// The certificate of a source; `None` for one of a directory that nobody could be presented.
+    /// The certificate of a source; `None` if it is from a directory and covers no host name.
     fn certificate(
         &mut self,
         endpoint: &spec::Endpoint,
-        source: Source,
+        source: CertificateSource,
         by_default: bool,
-    ) -> Result<Option<Certificate>, Told> {
+    ) -> Result<Option<Certificate>, Reported> {
         let at = source.places.cert;
         let pair = self.certified(source.places, source.files.clone());
-        let mut pair = pair.ok_or(Told)?;
+        let mut pair = pair.ok_or(Reported)?;
         let has_names = !pair.names.is_empty() || source.names.is_some();
-        // Clients that dial an address send no name: the default route presents it to them.
+        // Clients that connect by address send no server name: the default route presents it to them.
         if !has_names && !by_default {
             let before = self.previous_pair(&source.files);
             match before.filter(|before| !before.names.is_empty()) {
                 Some(before) => {
-                    self.kept(
+                    self.warn_kept(
                         at,
                         format!("{}: the certificate names no host", pair.source),
                     );
-                    self.pair_stays(&source.files, &before);
+                    self.keep_previous_pair(&source.files, &before);
                     pair = before;
                 }
                 None => {
-                    self.names_nobody(&source, &pair);
-                    return if source.found { Ok(None) } else { Err(Told) };
+                    self.has_no_host_name(&source, &pair);
+                    return if source.found {
+                        Ok(None)
+                    } else {
+                        Err(Reported)
+                    };
                 }
             }
         }
@@ -251,7 +255,7 @@ impl Compiler<'_> {
             if by_default && !is_routed(endpoint, name) {
                 continue;
             }
-            self.not_for(at, &pair, name);
+            self.does_not_cover(at, &pair, name);
         }
         self.presented(at, &pair, Presented::ToClients);
         Ok(Some(Certificate {
@@ -261,8 +265,8 @@ impl Compiler<'_> {
         }))
     }
 
-    /// Tells of a certificate without a host name that no default route presents.
-    fn names_nobody(&mut self, source: &Source, pair: &Pair) {
+    /// Reports a certificate without a host name that no default route presents.
+    fn has_no_host_name(&mut self, source: &CertificateSource, pair: &Pair) {
         let (path, name) = (&pair.source, &source.name);
         let what = if pair.addresses.is_empty() {
             "the certificate names no host"
@@ -288,26 +292,26 @@ impl Compiler<'_> {
         }
     }
 
-    /// Tells of a name that a certificate is presented for and does not have.
-    fn not_for(&mut self, at: Span, pair: &Pair, name: &HostPattern) {
+    /// Warns about a configured name that the certificate does not have.
+    fn does_not_cover(&mut self, at: Span, pair: &Pair, name: &HostPattern) {
         let path = &pair.source;
         let common_name = pair.common_name.as_deref().map(HostPattern::parse);
         if pair.names.is_empty() && common_name == Some(Ok(name.clone())) {
-            // What OpenSSL falls back to, and browsers, Go and rustls do not.
+            // OpenSSL falls back to the common name; browsers, Go and rustls do not.
             let message = format!(
-                "{path}: the certificate has `{name}` as its common name alone: many clients will refuse it"
+                "{path}: the certificate has `{name}` only as its common name: many clients will reject it"
             );
             self.problems
                 .warning(at, message)
                 .help(format!("have it issued with subjectAltName = DNS:{name}"));
         } else {
             let message =
-                format!("{path}: the certificate is not for `{name}`: clients will refuse it");
+                format!("{path}: the certificate is not for `{name}`: clients will reject it");
             self.problems.warning(at, message);
         }
     }
 
-    /// A name or wildcard; `None` after its problem was told.
+    /// A host name or wildcard; `None` after an error was reported.
     pub(super) fn pattern(&mut self, text: &Located<values::Text>) -> Option<HostPattern> {
         match HostPattern::parse(&text.value.0) {
             Ok(pattern) => Some(pattern),
@@ -338,12 +342,12 @@ fn by_name(all: &[Arc<Certificate>]) -> Certificates {
     certificates
 }
 
-/// Whether the default route of an endpoint presents its certificate of this name, of so many.
+/// Whether an endpoint's default route presents the certificate `name`, one of `count`.
 fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
     endpoint.default_route.as_ref().is_some_and(|default| {
         let mut routes = endpoint.routes.iter();
-        let opens =
-            routes.any(|route| route.name.as_str() == default.route.as_str() && opens_tls(route));
+        let opens = routes
+            .any(|route| route.name.as_str() == default.route.as_str() && terminates_tls(route));
         let chosen = match &default.certificate {
             Some(chosen) => chosen.as_str() == name,
             None => count == 1,
@@ -352,9 +356,9 @@ fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
     })
 }
 
-/// Whether a route of an endpoint presents a certificate to clients that send a name of this pattern.
+/// Whether a route of an endpoint presents a certificate to clients whose server name matches.
 fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
-    let routes = endpoint.routes.iter().filter(|route| opens_tls(route));
+    let routes = endpoint.routes.iter().filter(|route| terminates_tls(route));
     let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
     served
         .any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.overlaps(name)))

@@ -1,4 +1,4 @@
-//! Who may come in: client auth, revocation and allow rules, each value understood or refused.
+//! Client auth: CAs, revocation lists and allow rules, each value parsed or rejected.
 
 use std::sync::Arc;
 
@@ -21,26 +21,25 @@ use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::client::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
 use crate::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationLists};
 
-/// The room for the names of CAs in a CertificateRequest, in bytes. Their length has two bytes in TLS 1.2
-/// and 1.3, and all of the extensions of TLS 1.3 together have no more; rustls and Go read no message
-/// above 64 KiB. So that what else is in it (signature algorithms, types, lengths) fits as well, it is
-/// less by a kibibyte.
+/// Bytes for CA names in a CertificateRequest. Their length field has two bytes in TLS 1.2 and 1.3, as
+/// has that of all TLS 1.3 extensions together, and rustls and Go reject messages above 64 KiB. A
+/// kibibyte is left for the rest of the message (signature algorithms, types, lengths).
 const NAMES_MAX: usize = 0xffff - 1024;
 
-/// Above this Java clients refuse the request (`jdk.tls.maxHandshakeMessageSize`), in bytes.
+/// Java clients reject a larger request (`jdk.tls.maxHandshakeMessageSize`), in bytes.
 const NAMES_SMALL: usize = 32 * 1024 - 1024;
 
-/// The way out where there are too many names.
+/// The help for too many names.
 const WITHOUT_NAMES: &str =
-    "set `send_ca_names: false`, so that clients are not told them; or name fewer CAs";
+    "set `send_ca_names: false`, so that clients are not sent them; or name fewer CAs";
 
-/// What the names of these CAs take in a CertificateRequest: each has two bytes before it.
+/// The bytes of these CAs' names in a CertificateRequest: each is prefixed by two bytes of length.
 fn names_len(roots: &Authorities) -> usize {
     let names = roots.store().subjects();
     names.iter().map(|name| 2 + name.as_ref().len()).sum()
 }
 
-/// Keys about revocation lists, which clients' and origins' policies have alike.
+/// The keys about revocation lists that client and origin policies share.
 pub(super) struct RevocationKeys<'a> {
     pub(super) scope: &'a Located<CrlScope>,
     pub(super) unknown: &'a Located<CrlDoubt>,
@@ -71,7 +70,7 @@ impl Compiler<'_> {
             Some(files) if files.is_empty() => {
                 self.problems
                     .error(files.at, "an empty list of revocation lists")
-                    .help("leave `crl` out to admit whatever is not expired");
+                    .help("leave `crl` out to disable revocation checks");
                 None
             }
             Some(files) => self.revocation(files, &keys).map(Some),
@@ -83,8 +82,8 @@ impl Compiler<'_> {
         let rules = match &spec.allow {
             Some(rules) if rules.is_empty() => {
                 self.problems
-                    .error(rules.at, "an empty list of rules admits nobody")
-                    .help("leave `allow` out to admit whoever the CA signed");
+                    .error(rules.at, "an empty list of rules admits no client")
+                    .help("leave `allow` out to admit every certificate of the CA");
                 None
             }
             Some(rules) => self.rules(rules).map(Some),
@@ -118,7 +117,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// The authorities, if their names can be sent to clients, or are not to be.
+    /// The authorities, unless their names are to be sent to clients and exceed the limit.
     fn sendable(
         &mut self,
         files: &Located<OneOrMany<Path>>,
@@ -141,11 +140,11 @@ impl Compiler<'_> {
             return Some(roots);
         }
         let why = format!("{what}, which has room for {NAMES_MAX}");
-        let before = self.bundle_before(files);
+        let before = self.previous_bundle(files);
         let before = before.filter(|before| names_len(before) <= NAMES_MAX);
         let problem = if before.is_some() {
-            self.bundle_stays(files);
-            self.kept(files.at, why)
+            self.keep_previous_bundle(files);
+            self.warn_kept(files.at, why)
         } else {
             self.problems.error(files.at, why)
         };
@@ -153,7 +152,7 @@ impl Compiler<'_> {
         before
     }
 
-    /// Tells of demands on client certificates where none is asked for.
+    /// Warns about keys that have no effect when no certificate is requested.
     fn without_effect_off(&mut self, spec: &Located<spec::ClientAuth>) {
         for (at, key) in [
             (spec.ca.as_ref().map(|ca| ca.at), "ca"),
@@ -182,7 +181,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Tells of authorities whose certificates nobody can have, as no list says anything of them.
+    /// Warns about CAs without a revocation list: every certificate of theirs is denied.
     fn unlisted(&mut self, at: Span, roots: &Authorities, lists: &RevocationLists) {
         const NAMED: usize = 3;
         let is_listed = |root: &TrustAnchor<'_>| lists.iter().any(|list| list.is_of(&root.subject));
@@ -204,15 +203,17 @@ impl Compiler<'_> {
             self.problems
                 .warning(
                     at,
-                    format!("no revocation list is of {names}: whom they signed is denied"),
+                    format!(
+                        "there is no revocation list of {names}: their certificates are denied"
+                    ),
                 )
                 .help("add their lists to `crl`, or set `crl_unknown: allow`");
         }
     }
 
-    /// Tells of lists that are of none of these authorities, where that could admit somebody or an
-    /// authority has none; one of an intermediate, which only a peer sends, cannot be told from them. And
-    /// of lists that have an authority's name, and not its signature.
+    /// Warns about lists that none of these CAs has issued, where the lint cannot be wrong: a list of an
+    /// intermediate, which only a peer sends, looks alike. And about lists that have a CA's name but not
+    /// its signature.
     pub(super) fn strange_lists(&mut self, at: Span, roots: &Authorities, revocation: &Revocation) {
         let lists = &revocation.lists;
         let anchors = roots.anchors();
@@ -222,10 +223,10 @@ impl Compiler<'_> {
             for list in strange {
                 let (source, issuer) = (&list.source, &list.issuer);
                 let message = format!(
-                    "{source}: the revocation list of {issuer} is of none of the CAs in `ca`"
+                    "{source}: the revocation list of {issuer} was issued by none of the CAs in `ca`"
                 );
                 self.problems.warning(at, message).help(
-                    "it counts only below an intermediate of that name; was another CA's list meant?",
+                    "it applies only to an intermediate of that name; is it the list of another CA?",
                 );
             }
         }
@@ -233,14 +234,16 @@ impl Compiler<'_> {
             let (source, issuer) = (&list.source, &list.issuer);
             let message = match list.unusable_signature() {
                 Some(how) => format!(
-                    "{source}: the revocation list of {issuer} is signed in a way that is not accepted ({how}): it denies everybody"
+                    "{source}: the revocation list of {issuer} is signed in a way that is not accepted ({how}): it denies every client"
                 ),
                 None => {
-                    format!("{source}: the CA {issuer} in `ca` has not signed this revocation list")
+                    format!(
+                        "{source}: this revocation list is not signed by the CA {issuer} in `ca`"
+                    )
                 }
             };
             self.problems.warning(at, message).help(
-                "it denies whoever it could be on: there may be another CA of that name, or the CA has to sign with SHA-256 or better",
+                "it denies every certificate that it may list: use the list of this CA, signed with SHA-256 or better",
             );
         }
     }
@@ -262,7 +265,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// Allow rules; `None` after their problems were told.
+    /// The allow rules; `None` after errors were reported.
     pub(super) fn rules(&mut self, specs: &[Located<spec::Rule>]) -> Option<Rules> {
         let rules: Vec<_> = specs.iter().map(|spec| self.rule(spec)).collect();
         rules.into_iter().collect::<Option<_>>().map(Rules)
@@ -290,19 +293,19 @@ impl Compiler<'_> {
             spki_sha256: spki?,
         };
         if rule.is_empty() {
-            // A key that is misspelt is no key, and its author wants no advice to drop the rule.
+            // A misspelt key is reported already; the help to drop the rule would mislead.
             if self.problems.has_unknown_key_from(spec.at) {
                 return None;
             }
             self.problems
-                .error(spec.at, "a rule without a key demands nothing")
-                .help("leave `allow` out to admit whoever the CA signed");
+                .error(spec.at, "a rule without a key matches everything")
+                .help("leave `allow` out to admit every certificate of the CA");
             return None;
         }
         Some(rule)
     }
 
-    /// The values of one key of a rule; none where the key is absent.
+    /// The values of one key of a rule; empty if the key is absent.
     fn values<T, V>(
         &mut self,
         key: &str,
@@ -344,20 +347,20 @@ impl Compiler<'_> {
         if email.is_none() {
             let problem = self
                 .problems
-                .error(text.at, "this can never match: it is no mail address");
+                .error(text.at, "this can never match: it is not a mail address");
             if star {
-                problem.help("mail addresses are compared whole: list them one by one");
+                problem.help("mail addresses have no wildcards: list each address");
             }
         }
         email
     }
 
-    /// A part of a subject, which is compared as it stands.
+    /// A part of a subject, which is compared literally.
     fn literal(&mut self, text: &Located<Text>) -> Option<String> {
         if text.value.0.contains('*') {
             self.problems
-                .warning(text.at, "`*` stands for itself here, and for nothing else")
-                .help("wildcards are in `dns` and `uri`");
+                .warning(text.at, "`*` is not a wildcard here")
+                .help("only `dns` and `uri` have wildcards");
         }
         Some(text.value.0.clone())
     }
@@ -385,7 +388,7 @@ impl Compiler<'_> {
             self.problems
                 .error(
                     text.at,
-                    "this is no SHA-256: 64 hexadecimal digits, or 44 characters of base64",
+                    "this is not a SHA-256 digest: 64 hexadecimal digits, or 44 characters of base64",
                 )
                 .help(help);
         }

@@ -1,5 +1,5 @@
-//! Origins that are our own endpoints: a connection that comes back to where it came from would
-//! multiply until nothing is left.
+//! Lint for origins that are endpoints of this process: a connection to one would loop and multiply
+//! until resources run out.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use crate::config::reader::address::{Listen, OriginAddress};
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::spec::{Endpoint, Spec};
 
-/// Tells of every origin that leads back to its own endpoint. Host names other than `localhost` are
-/// not looked up for this.
+/// Reports every origin that leads back to its own endpoint. Of host names only `localhost` is
+/// resolved.
 pub(super) fn find(spec: &Spec, problems: &mut Problems) {
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         for (at, next) in successors(spec, endpoint) {
@@ -18,9 +18,12 @@ pub(super) fn find(spec: &Spec, problems: &mut Problems) {
                 problems
                     .error(
                         at,
-                        format!("this origin leads back to the endpoint {}", quoted(endpoint.name.as_str())),
+                        format!(
+                            "this origin leads back to the endpoint {}",
+                            quoted(endpoint.name.as_str())
+                        ),
                     )
-                    .help("a connection would go round in circles; give the address of the real origin");
+                    .help("connections would loop; give the address of the real origin");
             }
         }
     }
@@ -42,7 +45,7 @@ fn reaches(spec: &Spec, from: usize, goal: usize) -> bool {
     false
 }
 
-/// The endpoints that an endpoint's origins are, with the place of the origin.
+/// The endpoints that an endpoint's origins lead to, each with the span of the origin.
 fn successors<'a>(
     spec: &'a Spec,
     endpoint: &'a Endpoint,
@@ -93,7 +96,7 @@ fn port_of(origin: &OriginAddress) -> Option<u16> {
     }
 }
 
-/// Whether an origin is surely this machine.
+/// Whether an origin is certainly this machine.
 fn is_here(origin: &OriginAddress) -> bool {
     match origin {
         OriginAddress::Ip(address) => {

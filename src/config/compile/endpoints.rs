@@ -1,4 +1,4 @@
-//! Endpoints: where they listen, and what goes for all of their routes.
+//! Endpoints: their listeners, and the settings that all of their routes share.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,10 +31,7 @@ impl Compiler<'_> {
         let mut endpoints = Vec::new();
         for endpoint in spec.endpoints.iter() {
             if names.insert(endpoint.name.as_str(), ()).is_some() {
-                let message = format!(
-                    "two endpoints are called {}",
-                    quoted(endpoint.name.as_str())
-                );
+                let message = format!("two endpoints are named {}", quoted(endpoint.name.as_str()));
                 self.problems.error(endpoint.name.at, message);
             }
             self.places(endpoint, &mut places);
@@ -43,7 +40,7 @@ impl Compiler<'_> {
         endpoints.into_iter().collect()
     }
 
-    /// Every listening address once. Port 0 is a new one each time.
+    /// Reports listening addresses that are given twice. Port 0 is a different port each time.
     fn places<'s>(
         &mut self,
         spec: &'s spec::Endpoint,
@@ -63,12 +60,12 @@ impl Compiler<'_> {
                 .is_some_and(|metrics| overlap(metrics, listen))
             {
                 self.problems
-                    .error(listen.at, "`admin.metrics` listens there already");
+                    .error(listen.at, "`admin.metrics` already listens there");
             }
             let taken = places.iter().find(|(other, _)| overlap(other, listen));
             if let Some((other, endpoint)) = taken {
                 let message = format!(
-                    "the endpoint {} listens on `{other}` already",
+                    "the endpoint {} already listens on `{other}`",
                     quoted(endpoint)
                 );
                 self.problems.error(listen.at, message);
@@ -82,7 +79,7 @@ impl Compiler<'_> {
         spec: &Located<spec::Endpoint>,
         upstreams: &Upstreams,
     ) -> Option<Endpoint> {
-        let store = self.certificates(spec);
+        let certificates = self.certificates(spec);
         if spec.routes.is_empty() {
             self.problems
                 .error(spec.routes.at, "an endpoint needs at least one route");
@@ -91,7 +88,7 @@ impl Compiler<'_> {
         let context = EndpointContext {
             endpoint: spec,
             upstreams,
-            store: &store,
+            certificates: &certificates,
             versions: self.versions(&spec.tls),
         };
         self.suites(&spec.tls);
@@ -100,10 +97,17 @@ impl Compiler<'_> {
         let listen = self.listen(&spec.listen);
         let keepalive = self.keepalive(&spec.tcp.keepalive);
         let accept = self.accept_proxy_protocol(spec);
-        Some(assemble(spec, listen, accept, keepalive, store, routes?))
+        Some(assemble(
+            spec,
+            listen,
+            accept,
+            keepalive,
+            certificates,
+            routes?,
+        ))
     }
 
-    /// What of `tls` cannot have an effect on this endpoint.
+    /// Reports keys of `tls` that cannot have an effect on this endpoint.
     fn endpoint_tls(&mut self, spec: &spec::Endpoint) {
         let tls = &spec.tls;
         if spec.protocol.value == ClientProtocol::Tcp {
@@ -129,7 +133,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A list of suites must have one for each version that is spoken.
+    /// A list of cipher suites must have one for each allowed version.
     fn suites(&mut self, tls: &spec::EndpointTls) {
         let suites = &tls.cipher_suites;
         let is_1_3 = |suite: &Located<spec::CipherSuite>| {
@@ -144,7 +148,7 @@ impl Compiler<'_> {
                 self.problems
                     .error(
                         suites.at,
-                        format!("none of these suites is of TLS {version}, which is allowed here"),
+                        format!("none of these suites is for TLS {version}, which is allowed here"),
                     )
                     .help("add one, or set `min_version` or `max_version`");
             }
@@ -164,7 +168,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The time before a silent peer is probed, within what the kernel can count.
+    /// The idle time before keepalive probes, within the range of the kernel.
     pub(super) fn keepalive(
         &mut self,
         spec: &Located<Limit<values::Duration>>,
@@ -172,7 +176,7 @@ impl Compiler<'_> {
         let keepalive = spec.get()?.0;
         if !(Duration::from_secs(1)..=KEEPALIVE_MAX).contains(&keepalive) {
             self.problems
-                .error(spec.at, "`keepalive` is from 1s to 9h, or `none`");
+                .error(spec.at, "`keepalive` must be from 1s to 9h, or `none`");
         }
         Some(keepalive)
     }
@@ -194,7 +198,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether two places cannot be listened on both.
+/// Whether two listening addresses exclude each other.
 fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
     use address::Listen as L;
     let any = |ip: &SocketAddr| ip.ip().is_unspecified();
@@ -219,7 +223,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether two paths are one: `./x` is `x`.
+/// Whether two paths are equal: `./x` is `x`.
 pub(super) fn same_path(a: &Path, b: &Path) -> bool {
     let is_part = |part: &Component<'_>| *part != Component::CurDir;
     a.components()
@@ -227,7 +231,7 @@ pub(super) fn same_path(a: &Path, b: &Path) -> bool {
         .eq(b.components().filter(is_part))
 }
 
-/// A unix socket is the owner's alone unless the file says otherwise.
+/// A unix socket is accessible to its owner alone by default.
 const UNIX_PERMISSIONS: u32 = 0o600;
 
 fn assemble(
@@ -235,7 +239,7 @@ fn assemble(
     listen: Vec<Listen>,
     accept: Option<Accept>,
     keepalive: Option<Duration>,
-    store: EndpointCertificates,
+    certificates: EndpointCertificates,
     routes: RouteTable<Arc<Route>>,
 ) -> Endpoint {
     Endpoint {
@@ -256,7 +260,7 @@ fn assemble(
         fast_open: spec.tcp.fast_open.value,
         accept_proxy_protocol: accept,
         hello_timeout: spec.timeouts.hello.0,
-        certificates: store.all,
+        certificates: certificates.all,
         routes,
     }
 }

@@ -1,4 +1,4 @@
-//! Who gets the next connection, and whether an origin is fit for it: from keys to policies.
+//! Balancing and health checks: from keys to policies.
 
 use std::sync::Arc;
 
@@ -53,9 +53,9 @@ pub(super) fn passive(spec: &spec::Upstream) -> Option<OutlierPolicy> {
     })
 }
 
-/// Whether checks speak TLS: where they are asked to, and requests wherever the origins do, or the file
-/// says how to speak it to them.
-pub(super) fn seals_checks(spec: &spec::Upstream, sealed: bool, passthrough: bool) -> bool {
+/// Whether checks use TLS: if configured, and for HTTP requests if connections to the origins use TLS or
+/// the upstream has a `tls` block.
+pub(super) fn checks_use_tls(spec: &spec::Upstream, tls_origins: bool, passthrough: bool) -> bool {
     let check = spec
         .health
         .as_ref()
@@ -64,12 +64,12 @@ pub(super) fn seals_checks(spec: &spec::Upstream, sealed: bool, passthrough: boo
         None | Some(Check::Tcp) => false,
         Some(Check::Tls) => true,
         Some(Check::Http(_) | Check::Preset(_)) => {
-            sealed || passthrough || given(&spec.tls).is_some()
+            tls_origins || passthrough || given(&spec.tls).is_some()
         }
     }
 }
 
-/// Tells of checks that nothing could pass.
+/// Reports checks that can never pass.
 pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
     let check = spec
         .health
@@ -81,13 +81,13 @@ pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
         problems
             .error(
                 http.expect.at,
-                "an empty list of statuses lets every check fail",
+                "with an empty list of statuses, every check fails",
             )
             .help("leave `expect` out for 200 to 299");
     }
 }
 
-/// How the origins are checked, if they are.
+/// The health check policy, if there is one.
 pub(super) fn health(
     spec: &spec::Upstream,
     tls: Option<&TlsConnector>,
@@ -101,9 +101,9 @@ pub(super) fn health(
         Check::Preset(Preset::VaultActive) => health::Check::Http(Request::vault(Role::Active)),
         Check::Preset(Preset::VaultAny) => health::Check::Http(Request::vault(Role::Any)),
     };
-    // Requests are HTTP/1.1, whatever else connections speak.
-    let asks = matches!(check, health::Check::Http(_));
-    let speaks = |protocol: &[u8]| !asks || protocol == b"http/1.1";
+    // HTTP checks speak HTTP/1.1, whatever connections negotiate.
+    let is_http = matches!(check, health::Check::Http(_));
+    let speaks = |protocol: &[u8]| !is_http || protocol == b"http/1.1";
     Some(Arc::new(HealthPolicy {
         tls: tls.map(|side| side.for_checks(negotiated, speaks)),
         check,

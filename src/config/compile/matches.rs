@@ -1,4 +1,4 @@
-//! What a route matches, and what does not go with its mode.
+//! What a route matches, and which keys its mode excludes.
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -74,7 +74,7 @@ impl Compiler<'_> {
         complete.then_some(when)
     }
 
-    /// The names that lead to a route; `None` after their problems were told.
+    /// The server names that lead to a route; `None` after errors were reported.
     pub(super) fn patterns(
         &mut self,
         context: &EndpointContext<'_>,
@@ -118,7 +118,7 @@ impl Compiler<'_> {
         found.into_iter().collect()
     }
 
-    /// Keys of a route that its mode makes meaningless.
+    /// Reports keys that have no effect with the mode of the route.
     pub(super) fn without_effect(&mut self, context: &EndpointContext<'_>, spec: &spec::Route) {
         let mode = spec.mode.value;
         if matches!(mode, Mode::Terminate | Mode::Reencrypt) {
@@ -129,12 +129,12 @@ impl Compiler<'_> {
             Some(auth) if auth.mode.value != ClientAuthMode::Off => {
                 self.problems
                     .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot see certificates"))
-                    .help("use the mode `terminate` or `reencrypt`, or leave the check to the origin");
+                    .help("use the mode `terminate` or `reencrypt`, or let the origin check certificates");
             }
             None if inherited.mode.value != ClientAuthMode::Off => {
                 self.problems
                     .error(spec.mode.at, format!("the endpoint's `client_auth` cannot be applied to a route with the mode `{mode}`"))
-                    .help("if its origin checks clients by itself, say so: add `client_auth: { mode: off }` to this route");
+                    .help("if its origin checks client certificates, add `client_auth: { mode: off }` to this route");
             }
             _ => {}
         }
@@ -142,13 +142,13 @@ impl Compiler<'_> {
             self.problems
                 .error(
                     alpn.at,
-                    format!("`alpn` on a route with the mode `{mode}`, which negotiates nothing"),
+                    format!("`alpn` on a route with the mode `{mode}`, which negotiates no ALPN"),
                 )
                 .help("to choose by what a client offers, use `match: { alpn: [..] }`");
         }
     }
 
-    /// A route that is chosen by what a client offers, and then negotiates nothing.
+    /// Warns about a route that matches by ALPN and then negotiates none.
     fn alpn_without_effect(&mut self, context: &EndpointContext<'_>, spec: &spec::Route) {
         let negotiates = !spec
             .alpn
@@ -159,15 +159,14 @@ impl Compiler<'_> {
             self.problems
                 .warning(
                     alpn.at,
-                    "clients are chosen by their ALPN offer, but none of it is accepted",
+                    "the route matches by ALPN, but accepts none of the protocols",
                 )
                 .help("add `alpn` to the route or to the endpoint's `tls`");
         }
     }
 }
 
-/// A network of IPv4 addresses that are written as IPv6 is the IPv4 network: that is how clients are
-/// compared.
+/// A network of IPv4-mapped IPv6 addresses becomes the IPv4 network: clients are compared in that form.
 fn canonical(net: IpNet) -> IpNet {
     if let IpNet::V6(v6) = net
         && let Some(v4) = v6.network().to_ipv4_mapped()

@@ -1,5 +1,5 @@
-//! What the files of a configuration hold: each read once however often it is named, and kept for
-//! the case that a later reading of it fails.
+//! The files that a configuration names. Each is read once, however often it is named, and its content
+//! is kept in case that a later read fails.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -27,10 +27,10 @@ use crate::tls::validity::Validity;
 use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::crl::{self, RevocationList, RevocationLists};
 
-/// The contents of files, by their paths; `None` for one whose problem was told.
+/// Contents by path; `None` for a file whose error was reported.
 type Cache<K, V> = HashMap<K, Option<V>>;
 
-/// What the files of one configuration held.
+/// The contents of all files of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Materials {
     roots: Cache<Vec<PathBuf>, Arc<Authorities>>,
@@ -40,16 +40,16 @@ pub struct Materials {
     directories: Cache<PathBuf, Vec<directory::Named>>,
     tokens: Cache<PathBuf, Token>,
     system: Option<Option<Arc<Authorities>>>,
-    /// What each endpoint has presented.
+    /// The certificates of each endpoint.
     served: HashMap<String, Vec<Arc<Certificate>>>,
     /// The certificate of each endpoint's default route, by its name.
     defaults: HashMap<String, String>,
-    /// What could not be used as it is now, so that what was there before stays.
+    /// Why files could not be used, so that their previous content stays.
     stale: Vec<String>,
     stamps: FileStamps,
 }
 
-/// What is found by its path, or by several.
+/// The key of a material: one path or several.
 trait Key: Hash + Eq + Clone {
     fn paths(&self) -> impl Iterator<Item = &Path>;
 }
@@ -72,13 +72,13 @@ impl Key for PairFiles {
     }
 }
 
-/// Why something could not be read, and the place of that where it is another than that of the whole.
-struct Misread {
+/// Why a material could not be read, with the span of the failing file if that differs from the whole.
+struct ReadError {
     at: Option<Span>,
     error: MaterialError,
 }
 
-/// Where the configuration names the files of a pair.
+/// The spans of the files of a pair.
 #[derive(Clone, Copy)]
 pub(super) struct PairPlaces {
     pub(super) cert: Span,
@@ -87,7 +87,7 @@ pub(super) struct PairPlaces {
 }
 
 impl PairPlaces {
-    /// The place of all of them, where they have one in common.
+    /// One span for all of them.
     pub(super) const fn all(at: Span) -> Self {
         Self {
             cert: at,
@@ -96,7 +96,7 @@ impl PairPlaces {
         }
     }
 
-    /// Where this one of the files is named.
+    /// The span of one of the files.
     fn of(&self, files: &PairFiles, path: &Path) -> Span {
         if path == files.cert {
             self.cert
@@ -107,23 +107,27 @@ impl PairPlaces {
         }
     }
 
-    fn misread(&self, files: &PairFiles, error: MaterialError) -> Misread {
+    fn read_error(&self, files: &PairFiles, error: MaterialError) -> ReadError {
         let at = Some(self.of(files, &error.path));
-        Misread { at, error }
+        ReadError { at, error }
     }
 }
 
-/// An error about one of these files, at its own place in the list.
-fn misread_of(files: &[Located<values::Path>], paths: &[PathBuf], error: MaterialError) -> Misread {
+/// An error about one of these files, at its own span in the list.
+fn read_error_of(
+    files: &[Located<values::Path>],
+    paths: &[PathBuf],
+    error: MaterialError,
+) -> ReadError {
     let named = files
         .iter()
         .zip(paths)
         .find(|(_, path)| **path == error.path);
     let at = named.map(|(file, _)| file.at);
-    Misread { at, error }
+    ReadError { at, error }
 }
 
-impl From<MaterialError> for Misread {
+impl From<MaterialError> for ReadError {
     fn from(error: MaterialError) -> Self {
         Self { at: None, error }
     }
@@ -139,18 +143,18 @@ impl Materials {
         lists.chain(rest).map(PathBuf::as_path).chain(pairs)
     }
 
-    /// How these looked just before they were read.
+    /// The stamps of these, taken just before they were read.
     pub const fn stamps(&self) -> &FileStamps {
         &self.stamps
     }
 
-    /// What of them could not be used as it is now, one sentence each: what was there before stays.
+    /// Why previous contents stay in use, one sentence each.
     pub fn stale(&self) -> &[String] {
         &self.stale
     }
 
-    /// When the CAs of files end, in seconds of unix time, by file and subject. Of several that have
-    /// both in common, the first end.
+    /// The validity of the CAs in files, in seconds of unix time, by file and subject; the earliest of
+    /// several.
     pub fn authority_ends(&self) -> BTreeMap<(String, String), Validity> {
         let authorities = self.roots.values().flatten();
         let mut ends = BTreeMap::new();
@@ -164,8 +168,8 @@ impl Materials {
         ends
     }
 
-    /// When the revocation lists in use end, in seconds of unix time, by file and issuer. Of several
-    /// that have both in common, the first end.
+    /// The next update of the revocation lists in use, in seconds of unix time, by file and issuer; the
+    /// earliest of several.
     pub fn list_ends(&self) -> BTreeMap<(String, String), i64> {
         let lists = self.lists.values().flatten().flat_map(|lists| lists.iter());
         let mut ends = BTreeMap::new();
@@ -181,14 +185,14 @@ impl Materials {
 }
 
 impl Compiler<'_> {
-    /// The content of `key` on a cache, read now unless it was read before. When materials are renewed
-    /// and it cannot be read, the old content stays.
+    /// The content of `key` in a cache, read on first use. On a renewal, a failed read keeps the
+    /// previous content.
     fn material<K: Key, V: Clone>(
         &mut self,
         at: Span,
         cache: fn(&mut Materials) -> &mut Cache<K, V>,
         key: K,
-        read: impl FnOnce(&mut Problems) -> Result<V, Misread>,
+        read: impl FnOnce(&mut Problems) -> Result<V, ReadError>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
@@ -199,34 +203,37 @@ impl Compiler<'_> {
         for path in key.paths() {
             self.materials.stamps.at(path);
         }
-        let guarded = |compiler: &mut Self| {
+        let checked = |compiler: &mut Self| {
             let mut paths = key.paths();
-            paths.try_for_each(|path| compiler.guarded(at, path))
+            paths.try_for_each(|path| compiler.check_permissions(at, path))
         };
-        let found = match read(self.problems).and_then(|found| Ok(guarded(self).map(|()| found)?)) {
+        let found = match read(self.problems).and_then(|found| Ok(checked(self).map(|()| found)?)) {
             Ok(found) => Some(found),
-            Err(Misread { at: own, error }) => {
+            Err(ReadError { at: own, error }) => {
                 let at = own.unwrap_or(at);
-                let kept = self.kept.as_mut().and_then(|kept| cache(kept).remove(&key));
-                let kept = kept.flatten();
-                let problem = if kept.is_some() {
-                    self.kept(at, error.message)
+                let previous = self
+                    .previous
+                    .as_mut()
+                    .and_then(|previous| cache(previous).remove(&key));
+                let previous = previous.flatten();
+                let problem = if previous.is_some() {
+                    self.warn_kept(at, error.message)
                 } else {
                     self.problems.error(at, error.message)
                 };
                 if let Some(help) = error.help {
                     problem.help(help);
                 }
-                kept
+                previous
             }
         };
         cache(&mut self.materials).insert(key, found.clone());
         found
     }
 
-    /// Tells that something cannot be used, and that what was there before is.
-    pub(super) fn kept(&mut self, at: Span, why: String) -> &mut Problem {
-        let message = format!("{why}; what it held before stays in use");
+    /// Warns that a file cannot be used and that its previous content stays.
+    pub(super) fn warn_kept(&mut self, at: Span, why: String) -> &mut Problem {
+        let message = format!("{why}; its previous content stays in use");
         self.materials.stale.push(why);
         self.problems.warning(at, message)
     }
@@ -243,7 +250,7 @@ impl Compiler<'_> {
     ) -> Option<Arc<Authorities>> {
         if files.is_empty() {
             self.problems
-                .error(at, "an empty list of CA files trusts nobody")
+                .error(at, "an empty list of CA files trusts no certificate")
                 .help("name at least one file");
             return None;
         }
@@ -254,9 +261,9 @@ impl Compiler<'_> {
             paths.clone(),
             |problems| {
                 let (roots, doubts) = material::roots(&paths, unix_now())
-                    .map_err(|e| misread_of(files, &paths, e))?;
+                    .map_err(|e| read_error_of(files, &paths, e))?;
                 for doubt in doubts {
-                    let Misread { at: own, error } = misread_of(files, &paths, doubt);
+                    let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
                     let problem = problems.warning(own.unwrap_or(at), error.message);
                     problem.help(error.help.unwrap_or_default());
                 }
@@ -265,24 +272,31 @@ impl Compiler<'_> {
         )
     }
 
-    /// The trust anchors that CA files held before, when materials are renewed.
-    pub(super) fn bundle_before(
+    /// The previous trust anchors of CA files, on a renewal.
+    pub(super) fn previous_bundle(
         &self,
         files: &[Located<values::Path>],
     ) -> Option<Arc<Authorities>> {
-        self.kept.as_ref()?.roots.get(&self.paths(files))?.clone()
+        self.previous
+            .as_ref()?
+            .roots
+            .get(&self.paths(files))?
+            .clone()
     }
 
-    /// Puts back what CA files held before: what they hold now is not used.
-    pub(super) fn bundle_stays(&mut self, files: &[Located<values::Path>]) {
+    /// Keeps the previous content of CA files: the new one is not usable.
+    pub(super) fn keep_previous_bundle(&mut self, files: &[Located<values::Path>]) {
         let paths = self.paths(files);
-        let before = self.kept.as_ref().and_then(|kept| kept.roots.get(&paths));
+        let before = self
+            .previous
+            .as_ref()
+            .and_then(|previous| previous.roots.get(&paths));
         if let Some(before) = before.cloned() {
             self.materials.roots.insert(paths, before);
         }
     }
 
-    /// Whom an upstream trusts.
+    /// The CAs that an upstream trusts.
     pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<Authorities>> {
         match &trust.value {
             Trust::Files(files) => self.bundle(trust.at, files),
@@ -307,12 +321,12 @@ impl Compiler<'_> {
         if found.is_none() {
             const EMPTY: &str = "this machine's CA store is empty";
             found = self
-                .kept
+                .previous
                 .as_mut()
-                .and_then(|kept| kept.system.take())
+                .and_then(|previous| previous.system.take())
                 .flatten();
             let problem = if found.is_some() {
-                self.kept(at, EMPTY.to_owned())
+                self.warn_kept(at, EMPTY.to_owned())
             } else {
                 self.problems.error(at, EMPTY)
             };
@@ -337,38 +351,38 @@ impl Compiler<'_> {
         )
     }
 
-    /// What a pair of files held before, when materials are renewed.
+    /// The previous content of a pair of files, on a renewal.
     pub(super) fn previous_pair(&self, files: &PairFiles) -> Option<Arc<Pair>> {
-        self.kept.as_ref()?.pairs.get(files)?.clone()
+        self.previous.as_ref()?.pairs.get(files)?.clone()
     }
 
-    /// Puts back what a pair of files held before: what they hold now is not used.
-    pub(super) fn pair_stays(&mut self, files: &PairFiles, before: &Arc<Pair>) {
+    /// Keeps the previous content of a pair of files: the new one is not usable.
+    pub(super) fn keep_previous_pair(&mut self, files: &PairFiles, before: &Arc<Pair>) {
         let before = Some(Arc::clone(before));
         self.materials.pairs.insert(files.clone(), before);
     }
 
-    /// What an endpoint presented before, when materials are renewed.
+    /// The previous certificates of an endpoint, on a renewal.
     pub(super) fn previous_served(&self, endpoint: &str) -> &[Arc<Certificate>] {
         let served = self
-            .kept
+            .previous
             .as_ref()
-            .and_then(|kept| kept.served.get(endpoint));
+            .and_then(|previous| previous.served.get(endpoint));
         served.map_or(&[], Vec::as_slice)
     }
 
-    /// The name of the certificate that an endpoint's default route had, when materials are renewed.
+    /// The previous certificate of an endpoint's default route, on a renewal.
     pub(super) fn previous_default(&self, endpoint: &str) -> Option<String> {
-        self.kept.as_ref()?.defaults.get(endpoint).cloned()
+        self.previous.as_ref()?.defaults.get(endpoint).cloned()
     }
 
-    /// Notes the certificate of an endpoint's default route.
+    /// Records the certificate of an endpoint's default route.
     pub(super) fn defaults_to(&mut self, endpoint: &str, certificate: &str) {
         let defaults = &mut self.materials.defaults;
         defaults.insert(endpoint.to_owned(), certificate.to_owned());
     }
 
-    /// Notes what an endpoint presents.
+    /// Records the certificates of an endpoint.
     pub(super) fn serves(&mut self, endpoint: &str, certificates: &[Arc<Certificate>]) {
         let served = &mut self.materials.served;
         served.insert(endpoint.to_owned(), certificates.to_vec());
@@ -383,7 +397,7 @@ impl Compiler<'_> {
         let paths = self.paths(files);
         self.material(at, |m| &mut m.lists, paths.clone(), |problems| {
             let lists =
-                material::revocation_lists(&paths).map_err(|e| misread_of(files, &paths, e))?;
+                material::revocation_lists(&paths).map_err(|e| read_error_of(files, &paths, e))?;
             let (lists, older) = RevocationLists::newest(lists, unix_now());
             for list in older {
                 problems.warning(
@@ -401,7 +415,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// A chain with its key, and whatever is stapled to it.
+    /// A chain with its key and its OCSP response.
     pub(super) fn certified(&mut self, places: PairPlaces, files: PairFiles) -> Option<Arc<Pair>> {
         let at = places.cert;
         let policy = self.spec.process.key_permissions.value;
@@ -410,13 +424,13 @@ impl Compiler<'_> {
             |m| &mut m.pairs,
             files.clone(),
             |problems| {
-                let contents = PairContents::read(&files).map_err(|e| places.misread(&files, e))?;
+                let contents = PairContents::read(&files).map_err(|e| places.read_error(&files, e))?;
                 if let Some(exposed) = contents.exposed() {
                     let at = places.of(&files, &exposed.0.path);
                     secrecy(policy, at, Some(exposed), problems)?;
                 }
                 let (pair, weaknesses) =
-                    pair::pair(&files, &contents).map_err(|e| places.misread(&files, e))?;
+                    pair::pair(&files, &contents).map_err(|e| places.read_error(&files, e))?;
                 for weakness in weaknesses {
                     problems.warning(at, weakness);
                 }
@@ -427,10 +441,10 @@ impl Compiler<'_> {
                     let path = path.display();
                     let message = if from > unix_now() {
                         let date = unix_timestamp(from);
-                        format!("{path}: the OCSP response holds from {date} on, and is not stapled before")
+                        format!("{path}: the OCSP response is valid from {date}, and is not stapled before")
                     } else {
                         let date = unix_timestamp(until);
-                        format!("{path}: the OCSP response ended on {date}, and is not stapled")
+                        format!("{path}: the OCSP response expired on {date}, and is not stapled")
                     };
                     problems.warning(at, message);
                 }
@@ -439,8 +453,8 @@ impl Compiler<'_> {
         )
     }
 
-    /// Whether a pair that has come into a directory since the last reading is of no use: that is a
-    /// matter of this pair alone, and no reason to leave the others as they were.
+    /// Whether a pair that was added to a directory is unusable. A renewal skips it alone and renews the
+    /// other pairs.
     pub(super) fn is_new_and_useless(
         &mut self,
         at: Span,
@@ -448,17 +462,17 @@ impl Compiler<'_> {
         taken: bool,
         needs_name: bool,
     ) -> bool {
-        let Some(kept) = &self.kept else {
+        let Some(previous) = &self.previous else {
             return false;
         };
-        if kept.pairs.contains_key(files) {
+        if previous.pairs.contains_key(files) {
             return false;
         }
         let place = files.cert.display();
         let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
         let mut paths = files.paths();
-        let guarded = paths.try_for_each(|path| self.guarded(at, path));
-        let found = guarded
+        let checked = paths.try_for_each(|path| self.check_permissions(at, path));
+        let found = checked
             .and_then(|()| PairContents::read(files))
             .and_then(|contents| {
                 let exposed = contents.exposed().filter(|_| refuses);
@@ -477,11 +491,13 @@ impl Compiler<'_> {
         true
     }
 
-    /// The pairs in a directory, by name. Half a pair is told and left out; when materials are renewed
-    /// and it was whole before, it is read as it is, so that what it held before stays.
+    /// The pairs in a directory, by name. An incomplete pair is reported and skipped; on a renewal, one
+    /// that was complete before keeps its previous content.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
-        let kept = self.kept.iter();
-        let known: HashSet<_> = kept.flat_map(|kept| kept.pairs.keys().cloned()).collect();
+        let previous = self.previous.iter();
+        let known: HashSet<_> = previous
+            .flat_map(|previous| previous.pairs.keys().cloned())
+            .collect();
         self.material(
             at,
             |m| &mut m.directories,
@@ -518,7 +534,7 @@ impl Compiler<'_> {
         )
     }
 
-    /// The secrets that ticket keys are derived from; none where none are configured.
+    /// The secrets for ticket keys; empty if none are configured.
     pub(super) fn ticket_secrets(&mut self) -> Option<Vec<TicketSecret>> {
         let Some(files) = &self.spec.process.ticket_secret else {
             return Some(Vec::new());
@@ -526,7 +542,7 @@ impl Compiler<'_> {
         if files.is_empty() {
             self.problems
                 .error(files.at, "an empty list of secrets")
-                .help("leave `ticket_secret` out for keys of this process alone");
+                .help("leave `ticket_secret` out to use keys of this process alone");
             return None;
         }
         let mut secrets = Vec::new();
@@ -544,18 +560,18 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether a secret is one: not when every user may read its file.
+/// Refuses a secret whose file every user may read.
 fn secrecy(
     policy: KeyPermissions,
     at: Span,
     exposed: Option<Exposed>,
     problems: &mut Problems,
-) -> Result<(), Misread> {
+) -> Result<(), ReadError> {
     let Some(Exposed(error)) = exposed else {
         return Ok(());
     };
     match policy {
-        KeyPermissions::Refuse => Err(Misread {
+        KeyPermissions::Refuse => Err(ReadError {
             at: Some(at),
             error,
         }),
@@ -569,7 +585,7 @@ fn secrecy(
     }
 }
 
-/// Tells of a list that is out of date, or will be within a day.
+/// Warns about a list that has expired or will within a day.
 fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
     if !list.is_in_force(unix_now()) {
         let (source, issuer) = (&list.source, &list.issuer);
@@ -577,9 +593,9 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
         problems
             .warning(
                 at,
-                format!("{source}: the revocation list of {issuer} is of the future: it is used from {date} on"),
+                format!("{source}: the revocation list of {issuer} is not valid yet: it is used from {date}"),
             )
-            .help("until then an older one is, or none: is the clock right?");
+            .help("an older list is used until then, or none; check the clock");
         return;
     }
     let Some(next) = list.next_update else { return };
@@ -589,11 +605,11 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
         problems
             .warning(
                 at,
-                format!("{source}: the revocation list of {issuer} was to be replaced by {date}"),
+                format!("{source}: the revocation list of {issuer} expired on {date}"),
             )
-            .help("fetch a newer one: unless `crl_expired: allow` is set, it denies everybody");
+            .help("fetch a newer one: unless `crl_expired: allow` is set, it denies every certificate");
     } else if next - unix_now() < crl::ENDS_SOON {
-        let message = format!("{source}: the revocation list of {issuer} ends soon, on {date}");
+        let message = format!("{source}: the revocation list of {issuer} expires soon, on {date}");
         problems.warning(at, message);
     }
 }

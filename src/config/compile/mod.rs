@@ -1,7 +1,8 @@
-//! From a [`Spec`] to a [`Snapshot`]: values that fit together, files loaded, every problem told.
+//! Compiles a [`Spec`] into a [`Snapshot`]: checks that values fit together, loads files, reports every
+//! problem.
 //!
-//! Each step goes on after an error as far as it makes sense, so that one run names all that is
-//! wrong. What comes out holds no text that still has to be understood.
+//! Each step continues after an error as far as possible, so that one run reports all problems. The
+//! snapshot holds parsed values only.
 
 mod admin;
 mod alpn;
@@ -34,52 +35,52 @@ use crate::tls::sessions::{Sessions, TicketSecret};
 
 pub use self::materials::Materials;
 
-/// Whether certificates, keys, CA bundles and the like are read.
+/// Whether certificates, keys, CA bundles and other files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
-    /// They are; without them nothing can run.
+    /// Read them; a snapshot needs them.
     Read,
-    /// They are not: a check on a machine that does not have them. No snapshot comes of it.
+    /// Skip them: for a check on a machine that lacks them. Yields no snapshot.
     Skip,
 }
 
 /// What a configuration is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be looked at, perhaps by another user than the one that it will run as.
-    Look,
-    /// To be served by this process.
+    /// To be checked, perhaps by another user than the one that it will run as.
+    Check,
+    /// To be run by this process.
     Serve,
 }
 
-/// What a configuration is compiled with, besides its text.
+/// The inputs of a compilation besides the text.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions<'a> {
     /// Whether files are read.
     pub files: Files,
     /// What it is compiled for.
     pub purpose: Purpose,
-    /// What the files held before, for those that cannot be read any more; without it each of them
+    /// The previous contents of files, for those that cannot be read any more; without it each of them
     /// is an error.
-    pub kept: Option<&'a Materials>,
-    /// The sessions of the process.
+    pub previous: Option<&'a Materials>,
+    /// The TLS sessions of the process.
     pub sessions: &'a Sessions,
 }
 
 impl<'a> LoadOptions<'a> {
-    /// Those of a first reading: nothing was there before.
+    /// The options of a start: there are no previous contents.
     pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
         Self {
             files,
             purpose,
-            kept: None,
+            previous: None,
             sessions,
         }
     }
 }
 
-/// Compiles `spec`, whose relative paths are relative to `dir`. A snapshot comes out unless there is
-/// an error among `problems` afterwards, or files were skipped.
+/// Compiles `spec`, whose relative paths are relative to `dir`. Returns a snapshot unless `problems` has
+/// an error afterwards or files were skipped.
 pub fn compile(
     spec: &Spec,
     dir: &Path,
@@ -94,7 +95,7 @@ pub fn compile(
         seen_directories: HashSet::new(),
         sessions: options.sessions,
         ticket_secrets: Vec::new(),
-        kept: options.kept.cloned(),
+        previous: options.previous.cloned(),
         materials: Materials::default(),
         problems,
     };
@@ -115,7 +116,7 @@ pub fn compile(
     if compiler.problems.has_errors() || compiler.files == Files::Skip {
         return None;
     }
-    // In file order, and without those that no route leads to.
+    // In file order, and only those that a route leads to.
     let used = spec.upstreams.0.iter().filter_map(|(name, _)| {
         let upstream = upstreams.get(name.as_str())?.as_ref();
         upstream
@@ -145,11 +146,11 @@ struct Compiler<'a> {
     dir: &'a Path,
     files: Files,
     purpose: Purpose,
-    /// Directories of materials that were told of.
+    /// Directories of materials that were checked already.
     seen_directories: HashSet<PathBuf>,
     sessions: &'a Sessions,
     ticket_secrets: Vec<TicketSecret>,
-    kept: Option<Materials>,
+    previous: Option<Materials>,
     materials: Materials,
     problems: &'a mut Problems,
 }

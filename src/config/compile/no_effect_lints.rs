@@ -1,4 +1,4 @@
-//! Settings that nothing comes of beside the others: whoever wrote them believes that something does.
+//! Warns about settings that have no effect in combination with others.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::config::spec::balancing::{Balance, CheckHeader, Health, OnDown, OnGon
 use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope, UpstreamAlpn};
 use crate::tls::sessions::AGE_MAX;
 
-/// Tells of each of them.
+/// Runs all lints of this module.
 pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter() {
         endpoint_tls(endpoint, problems);
@@ -51,7 +51,7 @@ fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
     }
 }
 
-/// What is listed twice counts once.
+/// Warns about list items that are given twice.
 fn repeated<T: ToString>(list: &[Located<T>], problems: &mut Problems) {
     let names = list.iter().map(|item| (item.at, item.value.to_string()));
     twice(names, problems);
@@ -82,8 +82,8 @@ fn checks(health: &Located<Health>, problems: &mut Problems) {
         && passive.max_ejected.0 == 0
     {
         problems
-            .warning(passive.max_ejected.at, "`passive` ejects nobody with 0%")
-            .help("leave `passive` out for that");
+            .warning(passive.max_ejected.at, "`passive` ejects no origin with 0%")
+            .help("leave `passive` out instead");
     }
     if health.check.is_some() {
         return;
@@ -126,7 +126,7 @@ fn shares(upstream: &spec::Upstream, problems: &mut Problems) {
         for weight in weights.filter(|weight| weight.0 != 1) {
             problems
                 .warning(weight.at, "`weight` has no effect with `balance: first`")
-                .help("the order of the list is what counts");
+                .help("the order of the list decides");
         }
     }
 }
@@ -158,7 +158,7 @@ fn names(upstream: &spec::Upstream, problems: &mut Problems) {
     if resolve.on_gone.value != OnGone::Keep && !upstream.origins.iter().any(is_name) {
         problems.warning(
             resolve.on_gone.at,
-            "`on_gone` has no effect: no origin goes by a name",
+            "`on_gone` has no effect: no origin has a host name",
         );
     }
 }

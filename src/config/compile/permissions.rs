@@ -1,6 +1,6 @@
-//! Who else may write what the configuration trusts: its own file, its materials, the directories of
-//! these and of the sockets. Only what everybody on the machine may write is refused; what a group or
-//! another user may write can be meant so, and is told.
+//! Checks who else can write the files that the configuration trusts: its own file, the materials, and
+//! the directories of these and of unix sockets. Write access for every user is an error; for a group or
+//! another user, which may be intended, it is a warning.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const ALL_WRITE: u32 = 0o002;
 
-/// Tells that every user may write the configuration file, whose metadata this is.
+/// Reports that every user may write the configuration file with this metadata.
 pub(in crate::config) fn configuration(
     path: &Path,
     meta: &Metadata,
@@ -59,11 +59,11 @@ const fn severity(policy: KeyPermissions) -> Severity {
 }
 
 impl Compiler<'_> {
-    /// Tells of a material that every user may write or replace. The error is that it is not to be used.
-    /// It is asked by path, after the reading: only who may write the directory can bring another file
-    /// here in between, and that is told of on its own.
-    pub(super) fn guarded(&mut self, at: Span, path: &Path) -> Result<(), MaterialError> {
-        // Why a file cannot be looked at is told when it is read.
+    /// Reports a material that every user may write or replace; an error means that it must not be used.
+    /// The check is by path and after the read: only a user with write access to the directory could
+    /// swap the file in between, and that is reported separately.
+    pub(super) fn check_permissions(&mut self, at: Span, path: &Path) -> Result<(), MaterialError> {
+        // The read of the file reports why it is not accessible.
         let Ok(meta) = fs::metadata(path) else {
             return Ok(());
         };
@@ -95,7 +95,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Tells of the directories of unix sockets in which somebody else may put another socket.
+    /// Warns about directories of unix sockets in which another user may replace the socket.
     pub(super) fn socket_directories(&mut self) {
         if self.files == Files::Skip {
             return;
@@ -114,24 +114,24 @@ impl Compiler<'_> {
             sockets.push((listen.at, self.resolve(path)));
         }
         for (at, socket) in sockets {
-            // One that is not there yet is made, or its absence told, at the start.
+            // A missing directory is created, or reported, at the start.
             let directory = parent(&socket);
             let Ok(meta) = fs::metadata(directory) else {
                 continue;
             };
             if let Some(who) = others(&meta, self.purpose) {
-                let (socket, shown) = (socket.display(), directory.display());
+                let (socket, dir) = (socket.display(), directory.display());
                 self.problems
                     .warning(at, format!("{who} may put another socket in the place of {socket}"))
                     .help(format!(
-                        "the directory {shown} should belong to root or to the user that Reseal runs as, and nobody else should write it; or set its sticky bit: chmod +t {shown}"
+                        "the directory {dir} should belong to root or to the user that Reseal runs as, and be writable by no other; or set its sticky bit: chmod +t {dir}"
                     ));
             }
         }
     }
 }
 
-/// Who else may replace the files of a directory.
+/// The group or user that may also replace files of a directory.
 fn others(directory: &Metadata, purpose: Purpose) -> Option<String> {
     let mode = directory.mode();
     let sticky = mode & STICKY != 0;
@@ -144,7 +144,7 @@ fn others(directory: &Metadata, purpose: Purpose) -> Option<String> {
         return Some(format!("the group {gid}"));
     }
     let me = rustix::process::geteuid().as_raw();
-    // Root may check what a service's own user will run.
+    // Root may check a configuration that a service's own user will run.
     let knows_user = purpose == Purpose::Serve || me != 0;
     (uid != 0 && uid != me && knows_user).then(|| format!("the user {uid}"))
 }

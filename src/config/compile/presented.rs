@@ -1,5 +1,5 @@
-//! What is doubtful about a certificate for those that it is presented to: its dates, those of its
-//! chain, and its usage. Looked at for each use, as one pair may have several.
+//! Lints for a certificate in use: its dates, those of its chain, and its key usage. Runs for each use,
+//! since one pair may have several.
 
 use super::Compiler;
 use crate::config::reader::problem::Span;
@@ -10,7 +10,7 @@ use crate::tls::usage::Presented;
 use crate::tls::validity::DateFault;
 
 impl Compiler<'_> {
-    /// Tells of it at this place.
+    /// Reports the lints at this span.
     pub(super) fn presented(&mut self, at: Span, pair: &Pair, to: Presented) {
         let path = &pair.source;
         for (n, validity) in pair.chain.iter().enumerate() {
@@ -33,7 +33,7 @@ impl Compiler<'_> {
                         at,
                         format!("{path}: certificate {n} of the chain {verb} {date} ({subject})"),
                     )
-                    .help("fetch the chain of today from the CA; one that clients do not need can be taken out");
+                    .help("fetch the current chain from the CA; a certificate that clients do not need can be removed");
             }
         }
         for (fault, help) in pair.usage.faults(to) {

@@ -1,4 +1,4 @@
-//! What concerns the process as a whole: nothing here can be wrong once it was read.
+//! Process settings, log and access log. Their values cannot conflict, so nothing is reported here.
 
 use std::path::Path;
 

@@ -1,13 +1,13 @@
-//! PROXY headers: from whom they come, and what ours tell.
+//! PROXY headers: the trusted senders, and the headers that Reseal sends.
 
 use super::Compiler;
 use crate::config::reader::address::Listen;
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, HeaderVersion, Told as Word};
+use crate::config::spec::{self, HeaderVersion, Tlv};
 use crate::proxy_protocol::{Accept, SendHeader, TlvSet};
 
 impl Compiler<'_> {
-    /// The peers of an endpoint that have to send a header.
+    /// The peers of an endpoint that must send a header.
     pub(super) fn accept_proxy_protocol(&mut self, spec: &spec::Endpoint) -> Option<Accept> {
         let accept = spec.accept_proxy_protocol.as_ref()?;
         if accept.from.is_empty() {
@@ -24,7 +24,7 @@ impl Compiler<'_> {
             self.problems
                 .warning(
                     accept.at,
-                    "`accept_proxy_protocol` has no effect: this endpoint listens on unix sockets alone, and their peers have no address",
+                    "`accept_proxy_protocol` has no effect: this endpoint listens only on unix sockets, whose peers have no address",
                 )
                 .help("let the peer connect over TCP, or leave the key out");
         }
@@ -47,24 +47,24 @@ impl Compiler<'_> {
                 .error(first.at, "only version 2 of a PROXY header has TLVs")
                 .help("write `version: v2`");
         }
-        let has = |word: Word| spec.tlvs.iter().any(|tlv| tlv.value == word);
-        let told = TlvSet {
-            alpn: has(Word::Alpn),
-            authority: has(Word::Authority),
-            ssl: has(Word::Ssl),
-            unique_id: has(Word::UniqueId),
-            crc32c: has(Word::Crc32c),
-            client_cert: has(Word::ClientCert),
+        let has = |wanted: Tlv| spec.tlvs.iter().any(|tlv| tlv.value == wanted);
+        let tlvs = TlvSet {
+            alpn: has(Tlv::Alpn),
+            authority: has(Tlv::Authority),
+            ssl: has(Tlv::Ssl),
+            unique_id: has(Tlv::UniqueId),
+            crc32c: has(Tlv::Crc32c),
+            client_cert: has(Tlv::ClientCert),
         };
-        if told.client_cert && !told.ssl {
+        if tlvs.client_cert && !tlvs.ssl {
             self.problems
-                .error(spec.tlvs.at, "`client_cert` is a part of what `ssl` tells")
+                .error(spec.tlvs.at, "`client_cert` is a part of `ssl`")
                 .help("add `ssl` to the list");
         }
         match version {
             HeaderVersion::Off => None,
             HeaderVersion::V1 => Some(SendHeader::V1),
-            HeaderVersion::V2 => Some(SendHeader::V2(told)),
+            HeaderVersion::V2 => Some(SendHeader::V2(tlvs)),
         }
     }
 }

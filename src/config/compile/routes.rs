@@ -1,10 +1,10 @@
-//! The routes of an endpoint: what they match, how they carry, and whether each can be reached.
+//! The routes of an endpoint: what they match, how they serve, and whether each can be reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::certificates::EndpointCertificates;
-use super::security_lints::{Demands, opens_tls};
+use super::security_lints::{ClientAuthTerms, terminates_tls};
 use super::serving::{self, RouteKind};
 use super::upstreams::Upstreams;
 use super::{Compiler, Files};
@@ -17,21 +17,21 @@ use crate::snapshot::{Route, Upstream};
 use crate::tls::Versions;
 use crate::tls::certificates::CertificateChoice;
 
-/// What a route is compiled within.
+/// The endpoint that a route is compiled in.
 pub(super) struct EndpointContext<'a> {
     pub(super) endpoint: &'a Located<spec::Endpoint>,
     pub(super) upstreams: &'a Upstreams,
-    pub(super) store: &'a EndpointCertificates,
+    pub(super) certificates: &'a EndpointCertificates,
     pub(super) versions: Versions,
 }
 
-/// A route that was seen under a pattern, for those that come after it.
+/// A route that was compiled under a pattern, for comparison with later ones.
 struct Seen<'a> {
     spec: &'a spec::Route,
     when: Match,
 }
 
-/// The routes so far, by pattern; `None` is the place of those without a name.
+/// The compiled routes by pattern; `None` is the key of those without a server name.
 type SeenRoutes<'a> = HashMap<Option<HostPattern>, Vec<Seen<'a>>>;
 
 impl Compiler<'_> {
@@ -46,7 +46,7 @@ impl Compiler<'_> {
         for spec in context.endpoint.routes.iter() {
             if names.insert(spec.name.as_str(), ()).is_some() {
                 let message = format!(
-                    "two routes of this endpoint are called {}",
+                    "two routes of this endpoint are named {}",
                     quoted(spec.name.as_str())
                 );
                 self.problems.error(spec.name.at, message);
@@ -59,7 +59,7 @@ impl Compiler<'_> {
         complete.then_some(table)
     }
 
-    /// Adds one route to the table; `None` after its problems were told.
+    /// Adds one route to the table; `None` after errors were reported.
     fn route<'s>(
         &mut self,
         context: &EndpointContext<'s>,
@@ -89,7 +89,7 @@ impl Compiler<'_> {
             self.reachable(context, *at, pattern.as_ref(), spec, when.as_ref()?, seen);
             self.covered(context, *at, pattern.as_ref(), spec);
         }
-        let by_name = CertificateChoice::ByName(Arc::clone(&context.store.by_name));
+        let by_name = CertificateChoice::ByName(Arc::clone(&context.certificates.by_name));
         let mode = self.mode(context, spec, by_name);
         let (patterns, when, upstream) = (patterns?, when?, upstream?);
         if !fits {
@@ -126,8 +126,8 @@ impl Compiler<'_> {
         None
     }
 
-    /// Tells of a route that the ones above it leave nothing to, and of one whose demands a client
-    /// could choose among.
+    /// Reports a route that earlier routes make unreachable, and one whose client auth differs from that
+    /// of a route that the client could choose instead.
     fn reachable<'s>(
         &mut self,
         context: &EndpointContext<'_>,
@@ -151,7 +151,7 @@ impl Compiler<'_> {
                     .error(
                         at,
                         format!(
-                            "this route can never be reached here: {name} above takes all of it"
+                            "this route can never match: {name} above matches everything that it does"
                         ),
                     )
                     .help("put the narrower match first");
@@ -169,7 +169,7 @@ impl Compiler<'_> {
         });
     }
 
-    /// Tells of a terminating route whose name has no certificate.
+    /// Warns about a terminating route whose server name no certificate covers.
     fn covered(
         &mut self,
         context: &EndpointContext<'_>,
@@ -177,17 +177,17 @@ impl Compiler<'_> {
         pattern: Option<&HostPattern>,
         spec: &spec::Route,
     ) {
-        let Some(pattern) = pattern.filter(|_| opens_tls(spec)) else {
+        let Some(pattern) = pattern.filter(|_| terminates_tls(spec)) else {
             return;
         };
-        if !context.store.complete
+        if !context.certificates.complete
             || self.files == Files::Skip
-            || context.store.by_name.cover(pattern)
+            || context.certificates.by_name.cover(pattern)
         {
             return;
         }
         let names: Vec<_> = context
-            .store
+            .certificates
             .all
             .iter()
             .flat_map(|c| &c.names)
@@ -209,7 +209,8 @@ impl Compiler<'_> {
             .help(help);
     }
 
-    /// Tells of a name that nothing has. The name itself is not told: it may come from a variable.
+    /// Reports an unknown name. The message omits the name itself, which may be the value of a
+    /// variable.
     fn unknown(&mut self, at: Span, what: &str, name: &str, known: &[&str]) {
         let help = match nearest(name, known.iter().copied()) {
             Some(nearest) => format!("did you mean {}?", quoted(nearest)),
@@ -220,7 +221,7 @@ impl Compiler<'_> {
             .help(help);
     }
 
-    /// The route for absent and unknown names: a route of its own, with its own certificate.
+    /// The default route, for absent and unknown server names, with its own certificate.
     fn default_route(
         &mut self,
         context: &EndpointContext<'_>,
@@ -236,7 +237,7 @@ impl Compiler<'_> {
         };
         let certificate = match spec.mode.value {
             Mode::Terminate | Mode::Reencrypt => self.default_certificate(context, default)?,
-            _ => CertificateChoice::ByName(Arc::clone(&context.store.by_name)),
+            _ => CertificateChoice::ByName(Arc::clone(&context.certificates.by_name)),
         };
         let when = self.route_match(&spec.matches)?;
         let upstream = context.upstreams.get(spec.upstream.as_str())?.clone()?;
@@ -247,12 +248,14 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether two routes that open TLS demand different things of a client's certificate.
+/// Whether two routes that terminate TLS differ in client auth.
 fn differ(endpoint: &spec::Endpoint, a: &spec::Route, b: &spec::Route) -> bool {
-    opens_tls(a) && opens_tls(b) && Demands::of(endpoint, a) != Demands::of(endpoint, b)
+    terminates_tls(a)
+        && terminates_tls(b)
+        && ClientAuthTerms::of(endpoint, a) != ClientAuthTerms::of(endpoint, b)
 }
 
-/// Whether some client can take either of two routes, by what it offers.
+/// Whether a client could reach either of two routes through its ALPN offer.
 fn can_choose(a: &Match, b: &Match) -> bool {
     let meet = a.sources.is_empty()
         || b.sources.is_empty()

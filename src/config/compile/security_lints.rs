@@ -1,5 +1,5 @@
-//! Where two policies meet that look apart: an origin that is reached past its client auth, and a
-//! certificate under which browsers send one host's requests down another's connection.
+//! Security lints across policies: origins that can be reached past their client auth, and certificates
+//! under which browsers may coalesce connections of different routes.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::config::spec::{
 use crate::hostname::HostPattern;
 use crate::tls::certificates::Certificate;
 
-/// A route on its way to an origin, with the demands that are made on that way.
-struct Way<'a> {
+/// A route to an origin, with the client auth on it.
+struct RouteToOrigin<'a> {
     route: &'a Located<spec::Route>,
-    demands: Option<Demands<'a>>,
+    terms: Option<ClientAuthTerms<'a>>,
 }
 
-/// What of a route's client auth decides who comes in, and who may stay.
+/// The parts of a route's client auth that decide about admission.
 #[derive(PartialEq, Eq)]
-pub(super) struct Demands<'a> {
+pub(super) struct ClientAuthTerms<'a> {
     mode: ClientAuthMode,
     ca: Option<&'a OneOrMany<Path>>,
     crl: Option<&'a OneOrMany<Path>>,
@@ -37,13 +37,13 @@ pub(super) struct Demands<'a> {
     at_expiry: AtExpiry,
 }
 
-impl<'a> Demands<'a> {
-    /// Those of a route; none where it does not open TLS, or lets everybody in.
+impl<'a> ClientAuthTerms<'a> {
+    /// Those of a route; `None` if it does not terminate TLS or requests no certificate.
     pub(super) fn of(endpoint: &'a spec::Endpoint, route: &'a spec::Route) -> Option<Self> {
         let endpoints = &endpoint.tls.client_auth;
         let auth = &route.client_auth.as_ref().unwrap_or(endpoints).value;
-        let asks = opens_tls(route) && auth.mode.value != ClientAuthMode::Off;
-        asks.then(|| Self {
+        let requests = terminates_tls(route) && auth.mode.value != ClientAuthMode::Off;
+        requests.then(|| Self {
             mode: auth.mode.value,
             ca: auth.ca.as_ref().map(|ca| &ca.value),
             crl: auth.crl.as_ref().map(|crl| &crl.value),
@@ -57,11 +57,11 @@ impl<'a> Demands<'a> {
     }
 }
 
-/// Tells of origins that several routes lead to with different client auth: whoever one route
-/// refuses may come in by the other. Reseal cannot see which host a request is for.
+/// Warns about origins that several routes reach with different client auth: a client that one route
+/// rejects may use the other. Reseal cannot see which host a request is for.
 pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
-    let mut ways: BTreeMap<String, Vec<Way<'_>>> = BTreeMap::new();
-    for endpoint in spec.endpoints.iter().filter(|e| !is_way_out(e)) {
+    let mut by_origin: BTreeMap<String, Vec<RouteToOrigin<'_>>> = BTreeMap::new();
+    for endpoint in spec.endpoints.iter().filter(|e| !is_local_only(e)) {
         for route in endpoint.routes.iter() {
             let upstream = spec
                 .upstreams
@@ -72,44 +72,46 @@ pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
                 .iter()
                 .flat_map(|(_, upstream)| upstream.origins.iter())
             {
-                ways.entry(origin.address.value.to_string())
+                by_origin
+                    .entry(origin.address.value.to_string())
                     .or_default()
-                    .push(Way {
+                    .push(RouteToOrigin {
                         route,
-                        demands: Demands::of(endpoint, route),
+                        terms: ClientAuthTerms::of(endpoint, route),
                     });
             }
         }
     }
-    let mut told = Vec::new();
-    for (address, ways) in &ways {
-        let Some(strict) = ways.iter().find(|way| way.demands.is_some()) else {
+    let mut reported = Vec::new();
+    for (address, by_origin) in &by_origin {
+        let Some(strict) = by_origin.iter().find(|route| route.terms.is_some()) else {
             continue;
         };
-        let other =
-            |way: &&Way<'_>| way.demands != strict.demands && !apart(way.route, strict.route);
-        for lax in ways.iter().filter(other) {
+        let other = |route: &&RouteToOrigin<'_>| {
+            route.terms != strict.terms && !apart(route.route, strict.route)
+        };
+        for lax in by_origin.iter().filter(other) {
             let pair = (strict.route.at, lax.route.at);
-            if told.contains(&pair) {
+            if reported.contains(&pair) {
                 continue;
             }
-            told.push(pair);
+            reported.push(pair);
             problems
                 .warning(
                     lax.route.at,
                     format!(
-                        "this route reaches {}, which the route {} guards by other client certificates",
+                        "this route leads to {}, which the route {} protects with different `client_auth`",
                         quoted(address),
                         quoted(strict.route.name.as_str())
                     ),
                 )
-                .help("demand the same `client_auth` of both, or give each an origin of its own");
+                .help("use the same `client_auth` on both, or separate origins");
         }
     }
 }
 
-/// Whether an endpoint is a way out for programs of this machine alone: nobody comes in by it.
-fn is_way_out(endpoint: &spec::Endpoint) -> bool {
+/// Whether an endpoint serves only programs on this machine.
+fn is_local_only(endpoint: &spec::Endpoint) -> bool {
     let is_local = |listen: &Located<Listen>| match &listen.value {
         Listen::Ip(address) => address.ip().to_canonical().is_loopback(),
         Listen::Unix(_) => true,
@@ -118,8 +120,8 @@ fn is_way_out(endpoint: &spec::Endpoint) -> bool {
     endpoint.protocol.value == ClientProtocol::Tcp && endpoint.listen.iter().all(is_local)
 }
 
-/// Tells of routes that hide from Vault who its client is: its certificate login would see ours. Where
-/// a name beside them is passed through, somebody has thought of it.
+/// Warns about routes to Vault that hide the client certificate: Vault's certificate login would see
+/// that of Reseal. Skipped if another route passes TLS through to it, which shows that the author knows.
 pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     let passes = |endpoint: &&Located<spec::Endpoint>| {
         let mut routes = endpoint.routes.iter();
@@ -127,16 +129,16 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     };
     for endpoint in spec.endpoints.iter().filter(|endpoint| !passes(endpoint)) {
         for route in endpoint.routes.iter() {
-            let demands = Demands::of(endpoint, route).is_some();
+            let requests_certificate = ClientAuthTerms::of(endpoint, route).is_some();
             let upstream = spec.upstreams.get(route.upstream.as_str());
             let health = upstream.and_then(|upstream| upstream.health.as_ref());
             let check = health.and_then(|health| health.check.as_ref());
             let is_vault = check.is_some_and(|check| matches!(check.value, Check::Preset(_)));
-            if demands && is_vault && route.mode.value == Mode::Reencrypt {
+            if requests_certificate && is_vault && route.mode.value == Mode::Reencrypt {
                 problems
                     .warning(
                         route.at,
-                        "Vault's login by certificate sees Reseal's certificate here, not the client's",
+                        "on this route, Vault's certificate login sees Reseal's certificate instead of the client's",
                     )
                     .help("route clients that log in by certificate by `mode: passthrough`, on a listener of its own");
             }
@@ -144,7 +146,7 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     }
 }
 
-/// Whether no client can reach both: nobody chooses where he comes from.
+/// Whether no client can reach both routes: a client cannot choose its address.
 fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     let (Some(one), Some(other)) = (&one.matches.source, &other.matches.source) else {
         return false;
@@ -157,40 +159,41 @@ fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     })
 }
 
-pub(super) const fn opens_tls(route: &spec::Route) -> bool {
+pub(super) const fn terminates_tls(route: &spec::Route) -> bool {
     matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt)
 }
 
 impl Compiler<'_> {
-    /// Tells of routes that browsers may mix up: with HTTP/2 they send requests for every name of a
-    /// certificate down one connection (RFC 9113 section 9.1.1).
+    /// Warns about routes that browsers may mix up: with HTTP/2 they send requests for every name of a
+    /// certificate on one connection (RFC 9113 section 9.1.1).
     pub(super) fn coalescing(&mut self, context: &EndpointContext<'_>) {
         let routes: Vec<_> = context
             .endpoint
             .routes
             .iter()
-            .filter(|route| opens_tls(route) && speaks(context.endpoint, route, "h2"))
+            .filter(|route| terminates_tls(route) && may_negotiate(context.endpoint, route, "h2"))
             .map(|route| (route, patterns(route)))
             .collect();
         for (n, (route, own)) in routes.iter().enumerate() {
             for (other, others) in routes.iter().take(n) {
                 let same = route.upstream == other.upstream
-                    && Demands::of(context.endpoint, route) == Demands::of(context.endpoint, other);
+                    && ClientAuthTerms::of(context.endpoint, route)
+                        == ClientAuthTerms::of(context.endpoint, other);
                 if same || apart(route, other) {
                     continue;
                 }
                 let shared =
-                    context.store.all.iter().find(|certificate| {
+                    context.certificates.all.iter().find(|certificate| {
                         serves(certificate, own) && serves(certificate, others)
                     });
                 if let Some(certificate) = shared {
-                    self.mixed_up(route.at, other, &certificate.name);
+                    self.warn_coalescing(route.at, other, &certificate.name);
                 }
             }
         }
     }
 
-    fn mixed_up(&mut self, at: Span, other: &spec::Route, certificate: &str) {
+    fn warn_coalescing(&mut self, at: Span, other: &spec::Route, certificate: &str) {
         let message = format!(
             "browsers that speak h2 to the route {} may send it requests for this one: the certificate {} is for both",
             quoted(other.name.as_str()),
@@ -202,8 +205,12 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether a client may choose this protocol of ALPN on a route.
-pub(super) fn speaks(endpoint: &spec::Endpoint, route: &spec::Route, protocol: &str) -> bool {
+/// Whether a client may negotiate this ALPN protocol on a route.
+pub(super) fn may_negotiate(
+    endpoint: &spec::Endpoint,
+    route: &spec::Route,
+    protocol: &str,
+) -> bool {
     let alpn = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
     alpn.iter().any(|item| item.value.0 == protocol)
 }

@@ -1,5 +1,4 @@
-//! How a route serves its connections: its mode, with certificate and client auth where TLS ends
-//! here, and its limits.
+//! How a route serves connections: its mode with TLS and client auth, and its limits.
 
 use std::sync::Arc;
 
@@ -21,16 +20,16 @@ use crate::tls::sessions::Scope;
 use crate::tls::suites::{Group, Suite};
 use crate::tls::verify::client::ClientAuth;
 
-/// How clients come to a route.
+/// How clients reach a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteKind {
-    /// By a name of its own; on `protocol: tcp`, where there are no names, too.
+    /// By its server name; on `protocol: tcp`, which has none, in any case.
     ByName,
-    /// Because no route owns their name.
+    /// As the default route, if no other route has their server name.
     ByDefault,
 }
 
-/// A route of finished parts.
+/// A route from its compiled parts.
 pub(super) fn route(
     context: &EndpointContext<'_>,
     spec: &spec::Route,
@@ -58,7 +57,7 @@ pub(super) fn route(
 }
 
 impl Compiler<'_> {
-    /// The mode of a route, with all that TLS needs where it ends here.
+    /// The mode of a route, with TLS where it terminates.
     pub(super) fn mode(
         &mut self,
         context: &EndpointContext<'_>,
@@ -85,7 +84,7 @@ impl Compiler<'_> {
         certificate: CertificateChoice,
     ) -> Option<TlsAcceptor> {
         let tls = &context.endpoint.tls;
-        // A route's own block replaces the endpoint's whole.
+        // A route's own block replaces the endpoint's block as a whole.
         let client_auth = spec.client_auth.as_ref().unwrap_or(&tls.client_auth);
         let client_auth = self.client_auth(client_auth)?;
         let policy = AcceptorPolicy {
@@ -109,8 +108,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The sessions of a route, which nothing else resumes: neither another policy nor another
-    /// certificate.
+    /// The session resumption of a route. Sessions are bound to its policy and certificates.
     fn resumption(
         &mut self,
         context: &EndpointContext<'_>,
@@ -137,7 +135,7 @@ impl Compiler<'_> {
         })
     }
 
-    /// The patterns that a route serves; problems with them are told elsewhere.
+    /// The patterns that a route serves; their problems are reported elsewhere.
     fn served(&self, spec: &spec::Route) -> Vec<HostPattern> {
         let sni = spec.matches.sni.iter().flat_map(|list| list.iter());
         sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
@@ -150,9 +148,9 @@ impl Compiler<'_> {
         context: &EndpointContext<'_>,
         default: &Located<spec::DefaultRoute>,
     ) -> Option<CertificateChoice> {
-        let all = &context.store.all;
+        let all = &context.certificates.all;
         let names = || quoted_list(all.iter().map(|c| c.name.as_str()));
-        if !context.store.complete {
+        if !context.certificates.complete {
             return None;
         }
         let endpoint = context.endpoint.name.as_str();
@@ -163,7 +161,7 @@ impl Compiler<'_> {
             (None, _) if before.is_some() => {
                 let name = before.unwrap_or_default();
                 let why = "several certificates, and the default route names none".to_owned();
-                self.kept(default.at, why);
+                self.warn_kept(default.at, why);
                 all.iter().find(|c| c.name == name)
             }
             (None, _) => {
@@ -197,14 +195,14 @@ impl Compiler<'_> {
     }
 }
 
-/// Application protocols as they go over the wire.
+/// ALPN protocols in wire format.
 pub(super) fn protocols(list: &OneOrMany<values::Protocol>) -> Vec<Vec<u8>> {
     list.iter()
         .map(|p| p.value.0.clone().into_bytes())
         .collect()
 }
 
-/// Cipher suites as they go over the wire.
+/// Cipher suites in wire format.
 fn cipher_suites(list: &OneOrMany<spec::CipherSuite>) -> Vec<CipherSuite> {
     let suites = list
         .iter()
@@ -212,7 +210,7 @@ fn cipher_suites(list: &OneOrMany<spec::CipherSuite>) -> Vec<CipherSuite> {
     once(suites.map(|suite| suite.rustls.suite()))
 }
 
-/// Key exchange groups as they go over the wire.
+/// Key exchange groups in wire format.
 pub(super) fn groups(list: &OneOrMany<spec::Group>) -> Vec<NamedGroup> {
     let groups = list
         .iter()
@@ -220,8 +218,8 @@ pub(super) fn groups(list: &OneOrMany<spec::Group>) -> Vec<NamedGroup> {
     once(groups.map(|group| group.rustls.name()))
 }
 
-/// Each of these once: a list of a ClientHello has two bytes for its length, and repetitions could
-/// exceed them.
+/// Removes repetitions: a list in a ClientHello has a length of two bytes, which repetitions could
+/// exceed.
 pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut all = Vec::new();
     for item in items {

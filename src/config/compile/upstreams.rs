@@ -1,4 +1,4 @@
-//! Upstreams: where the origins are, and how they are spoken to.
+//! Upstreams: their origins, connection policy and TLS.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 
 use super::Compiler;
 use super::client_auth::RevocationKeys;
-use super::health::{balance, connect, health, on_gone, passable, passive, seals_checks};
+use super::health::{balance, checks_use_tls, connect, health, on_gone, passable, passive};
 use super::materials::PairPlaces;
 use super::serving::{groups, once, protocols};
 use crate::config::reader::address::OriginAddress;
@@ -29,17 +29,17 @@ use crate::tls::verify::origin::{Authority, Trust};
 use crate::transport::TcpOptions;
 use crate::upstream::{Address, OriginDefinition, UpstreamDefinition};
 
-/// The most that the protocols for origins may take of a ClientHello, in bytes. Its extensions have room
-/// for 64 KiB together, and few servers take a hello above 16.
+/// The most bytes of ALPN protocols in a ClientHello. Its extensions have 64 KiB together, and few
+/// servers accept a hello above 16 KiB.
 const ALPN_MAX: usize = 8 * 1024;
 
-/// How the routes use an upstream: the first of each kind, where there is one.
+/// How routes use an upstream: the span of the first route of each kind.
 #[derive(Clone, Copy, Default)]
 struct Uses {
     terminate: Option<Span>,
     forward: Option<Span>,
     passthrough: Option<Span>,
-    sealed: Option<Span>,
+    tls_origins: Option<Span>,
 }
 
 impl Uses {
@@ -47,19 +47,20 @@ impl Uses {
         self.terminate.is_none()
             && self.forward.is_none()
             && self.passthrough.is_none()
-            && self.sealed.is_none()
+            && self.tls_origins.is_none()
     }
 
-    /// The place where origins get plaintext that elsewhere get TLS. Passthrough is TLS, too; forward
-    /// carries whatever the client speaks, and only our own TLS is another thing for sure.
+    /// The span of a route that sends plaintext to origins that another route sends TLS to. Passthrough
+    /// counts as TLS; forward carries unknown bytes and conflicts only with TLS of our own.
     fn conflict(self) -> Option<Span> {
-        let ours = self.terminate.or(self.forward).zip(self.sealed);
+        let ours = self.terminate.or(self.forward).zip(self.tls_origins);
         let theirs = self.terminate.zip(self.passthrough);
-        ours.or(theirs).map(|(plain, sealed)| plain.max(sealed))
+        ours.or(theirs)
+            .map(|(plain, tls_origins)| plain.max(tls_origins))
     }
 }
 
-/// The upstreams by name; `None` for one that has a problem.
+/// The upstreams by name; `None` for one with an error.
 pub(super) type Upstreams = HashMap<String, Option<Arc<Upstream>>>;
 
 impl Compiler<'_> {
@@ -77,7 +78,7 @@ impl Compiler<'_> {
             }
             if let Some(at) = uses.conflict() {
                 let message = format!(
-                    "the upstream {} is used both sealed and plain",
+                    "the upstream {} is used both with and without TLS",
                     quoted(name.as_str())
                 );
                 self.problems
@@ -101,14 +102,14 @@ impl Compiler<'_> {
                 .error(spec.origins.at, "an upstream needs at least one origin");
         }
         passable(spec, self.problems);
-        let sealed = uses.sealed.is_some();
-        let checks_seal = seals_checks(spec, sealed, uses.passthrough.is_some());
-        if !sealed && !checks_seal && !uses.is_empty() {
+        let tls_origins = uses.tls_origins.is_some();
+        let tls_checks = checks_use_tls(spec, tls_origins, uses.passthrough.is_some());
+        if !tls_origins && !tls_checks && !uses.is_empty() {
             self.without_effect_plain(spec);
         }
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
-        let members = self.origins(spec, sealed || checks_seal);
-        let tls = if sealed || checks_seal {
+        let members = self.origins(spec, tls_origins || tls_checks);
+        let tls = if tls_origins || tls_checks {
             Some(self.connector(&spec.tls))
         } else {
             None
@@ -133,17 +134,17 @@ impl Compiler<'_> {
             Some(side) => Some(side?),
             None => None,
         };
-        let check_tls = tls.as_ref().filter(|_| checks_seal);
+        let check_tls = tls.as_ref().filter(|_| tls_checks);
         Some(Upstream {
             health: health(spec, check_tls, &negotiated(self.spec, name), &definition),
             definition: Arc::new(definition),
-            tls: tls.filter(|_| sealed),
+            tls: tls.filter(|_| tls_origins),
             send_proxy_protocol,
             on_truncation: on_truncation(spec.tls.on_truncation.value),
         })
     }
 
-    /// Tells of policy on TLS that no route applies: whoever wrote it believes that it is applied.
+    /// Warns about TLS settings that no route applies.
     fn without_effect_plain(&mut self, spec: &spec::Upstream) {
         let help = "use the mode `reencrypt` (or `originate`) to speak TLS to the origins";
         if let Some(at) = given(&spec.tls) {
@@ -165,7 +166,7 @@ impl Compiler<'_> {
     fn origins(
         &mut self,
         spec: &spec::Upstream,
-        sealed: bool,
+        tls_origins: bool,
     ) -> Option<Vec<Arc<OriginDefinition>>> {
         let mut names = HashMap::new();
         let mut complete = !spec.origins.is_empty();
@@ -182,10 +183,10 @@ impl Compiler<'_> {
                 .as_ref()
                 .map_or_else(|| address.to_string(), |name| name.as_str().to_owned());
             if names.insert(name.clone(), ()).is_some() {
-                let message = format!("two origins are called {}", quoted(&name));
+                let message = format!("two origins are named {}", quoted(&name));
                 self.problems.error(origin.at, message);
             }
-            let server_name = if sealed {
+            let server_name = if tls_origins {
                 let found = self.server_name(spec, origin);
                 complete &= found.is_some();
                 found
@@ -207,7 +208,7 @@ impl Compiler<'_> {
         if !origins.is_empty() && origins.iter().all(|origin| origin.backup) {
             self.problems
                 .error(spec.origins.at, "all of the origins are backups")
-                .help("leave `backup` out: there is nobody that they could stand in for");
+                .help("leave `backup` out: there is no origin that they could replace");
         }
         complete.then_some(origins)
     }
@@ -255,7 +256,7 @@ impl Compiler<'_> {
     fn connector(&mut self, spec: &Located<UpstreamTls>) -> Option<TlsConnector> {
         let authority = match spec.verify.value {
             Verify::Full => self.authorities(&spec.ca).map(Authority::Roots),
-            // A pinned key is all the verification that there needs to be.
+            // A pinned key is sufficient verification.
             Verify::DangerNone if !spec.spki_sha256.is_empty() => {
                 if spec.ca.given_in(spec) {
                     let message = "`ca` has no effect with `verify: danger-none`";
@@ -269,7 +270,7 @@ impl Compiler<'_> {
                 self.problems
                     .warning(
                         spec.verify.at,
-                        "`verify: danger-none`: any origin is believed, also an impostor",
+                        "`verify: danger-none`: any server can pose as the origin",
                     )
                     .help(if spec.ca.given_in(spec) {
                         "`ca` is ignored with it: leave `verify` out"
@@ -295,7 +296,7 @@ impl Compiler<'_> {
                 let len: usize = names.clone().map(|name| 1 + name.len()).sum();
                 if len > ALPN_MAX {
                     let message = format!(
-                        "these protocols take {len} bytes of the ClientHello, and {ALPN_MAX} are the most"
+                        "these protocols take {len} bytes of the ClientHello, at most {ALPN_MAX} are allowed"
                     );
                     self.problems.error(spec.alpn.at, message);
                     return None;
@@ -316,7 +317,8 @@ impl Compiler<'_> {
             groups: groups(&spec.groups),
             trust: Trust {
                 authority: authority?,
-                // With the client's own name sent to the origin, a configured one is what is verified.
+                // `sni: client` sends the client's name; a configured name is then the one that is
+                // verified.
                 verify_name: match (&spec.server_name, sni) {
                     (Some(name), Sni::Client) => Some(server_name(&name.value.0)?),
                     _ => None,
@@ -348,7 +350,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// What is demanded of an origin's certificate beyond chain and name.
+    /// The requirements for an origin's certificate beyond chain and name.
     #[allow(clippy::type_complexity)]
     fn origin_demands(
         &mut self,
@@ -360,7 +362,8 @@ impl Compiler<'_> {
             expired: &spec.crl_expired,
         };
         if spec.verify.value == Verify::DangerNone && spec.crl.given_in(spec) {
-            let message = "`crl` has no effect with `verify: danger-none`: nothing is looked up";
+            let message =
+                "`crl` has no effect with `verify: danger-none`: no certificate is checked";
             self.problems.warning(spec.crl.at, message);
         }
         let revocation = if spec.crl.is_empty() {
@@ -404,7 +407,7 @@ impl Compiler<'_> {
     }
 }
 
-/// A host name or an address, as a certificate can have it.
+/// A host name or an address, as it appears in certificates.
 fn server_name(text: &str) -> Option<ServerName<'static>> {
     match text.parse::<IpAddr>() {
         Ok(ip) => Some(ServerName::from(ip)),
@@ -422,7 +425,7 @@ pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
     }
 }
 
-/// The place of the first thing that the file says about an upstream's TLS.
+/// The span of the first key of an upstream's `tls` block.
 pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
     let optional = [
         tls.server_name.as_ref().map(|name| name.at),
@@ -449,8 +452,7 @@ pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
     optional.into_iter().chain(defaulted).flatten().min()
 }
 
-/// The protocols that clients may have negotiated when they come to the origins of an upstream, unless
-/// some come who negotiate none.
+/// The protocols that clients of an upstream may have negotiated; empty if some negotiate none.
 fn negotiated(spec: &spec::Spec, upstream: &str) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for endpoint in spec.endpoints.iter() {
@@ -483,7 +485,7 @@ fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
             Mode::Terminate => uses.terminate.get_or_insert(at),
             Mode::Forward => uses.forward.get_or_insert(at),
             Mode::Passthrough => uses.passthrough.get_or_insert(at),
-            Mode::Reencrypt | Mode::Originate => uses.sealed.get_or_insert(at),
+            Mode::Reencrypt | Mode::Originate => uses.tls_origins.get_or_insert(at),
         };
     }
     uses

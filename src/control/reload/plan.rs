@@ -129,11 +129,11 @@ fn items(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Items); 5] {
         let name = endpoint.name.as_str();
         for route in endpoint.routes.iter() {
             let place = format!("{name}/{}", route.name.as_str());
-            routes.insert(place, crate::config::shown(&route.value));
+            routes.insert(place, crate::config::print_part(&route.value));
         }
         let mut alone = endpoint.value.clone();
         alone.routes.value.clear();
-        endpoints.insert(name.to_owned(), crate::config::shown(&alone));
+        endpoints.insert(name.to_owned(), crate::config::print_part(&alone));
     }
     let mut upstreams = Items::new();
     let mut origins = Items::new();
@@ -142,11 +142,11 @@ fn items(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Items); 5] {
             let own = origin.name.as_ref().map(|name| name.as_str().to_owned());
             let own = own.unwrap_or_else(|| origin.address.value.to_string());
             let place = format!("{}/{own}", name.as_str());
-            origins.insert(place, crate::config::shown(&origin.value));
+            origins.insert(place, crate::config::print_part(&origin.value));
         }
         let mut alone = upstream.value.clone();
         alone.origins.value.clear();
-        upstreams.insert(name.as_str().to_owned(), crate::config::shown(&alone));
+        upstreams.insert(name.as_str().to_owned(), crate::config::print_part(&alone));
     }
     let mut certificates = Items::new();
     for endpoint in &snapshot.endpoints {

@@ -59,7 +59,7 @@ impl fmt::Display for Refused {
 impl ActiveConfig {
     /// Reads and compiles. Blocks on files: must not run on a worker or in the control loop.
     pub(crate) fn prepare(&self, scope: Scope) -> Result<Prepared, Refused> {
-        let (source, kept) = match scope {
+        let (source, previous) = match scope {
             Scope::All => (self.source.clone(), None),
             Scope::Materials => (
                 self.source.as_loaded(&self.loaded),
@@ -69,7 +69,7 @@ impl ActiveConfig {
         let options = LoadOptions {
             files: Files::Read,
             purpose: Purpose::Serve,
-            kept,
+            previous,
             sessions: &self.sessions,
         };
         let mut loaded = source.load(options).map_err(|error| Refused {

@@ -64,7 +64,7 @@ fn a_route_that_can_never_be_reached_is_refused() {
          \x20     - { name: b, match: { sni: a.test }, mode: terminate, upstream: up }\n\
          \x20     - { name: c, match: { sni: [x.wild.test, \"a.test\"], source: [192.168.0.0/16] }, mode: terminate, upstream: up }\n",
     );
-    checked.must_complain("\"a.test\"", &["never be reached", "`b`"]);
+    checked.must_complain("\"a.test\"", &["never match", "`b`"]);
     let checked = routes(
         "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n\
          \x20     - { name: b, mode: terminate, upstream: up }\n",
@@ -151,7 +151,7 @@ fn client_auth_needs_an_authority() {
         ))
     };
     with("{ mode: required }").must_complain("{ mode: required }", &["needs `ca`"]);
-    with("{ mode: required, ca: [] }").must_complain("[] }", &["trusts nobody"]);
+    with("{ mode: required, ca: [] }").must_complain("[] }", &["trusts no certificate"]);
     with("{ mode: optional, ca: empty.pem }")
         .with_file("empty.pem", "no certificate in here\n", 0o644)
         .must_complain("empty.pem", &["empty.pem", "holds no certificate"]);
@@ -181,7 +181,7 @@ fn an_upstream_is_either_sealed_or_plain() {
     let finished = checked.check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("`up` is used both sealed and plain");
+        .must_say("`up` is used both with and without TLS");
 }
 
 #[test]
@@ -335,11 +335,11 @@ fn names_are_given_once() {
     let finished = routes(&format!("{route}{twice}")).check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("two routes of this endpoint are called `a`");
+        .must_say("two routes of this endpoint are named `a`");
     let finished = certificates(&format!("{GOOD}, {GOOD}")).check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("two certificates are called `good`");
+        .must_say("two certificates are named `good`");
 }
 
 #[test]

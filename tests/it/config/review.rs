@@ -322,8 +322,8 @@ fn keepalive_has_to_be_within_what_the_kernel_counts() {
         ))
     };
     for bad in ["12h", "500ms", "999ms", "10h"] {
-        with(bad, "61s").must_complain(bad, &["`keepalive` is from 1s to 9h, or `none`"]);
-        with("61s", bad).must_complain(bad, &["`keepalive` is from 1s to 9h, or `none`"]);
+        with(bad, "61s").must_complain(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
+        with("61s", bad).must_complain(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
     }
     for good in ["1s", "9h", "none"] {
         with(good, good).must_be_good();
@@ -357,16 +357,18 @@ fn one_place_cannot_be_listened_on_twice_however_it_is_written() {
         checked
             .check(&[])
             .must_exit_with(1)
-            .must_say("the endpoint `one` listens on")
-            .must_say("already");
+            .must_say("the endpoint `one` already listens on");
         checked.run().must_exit_with(2);
     }
     listening("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\"").must_complain(
         "\"0.0.0.0:4430\"",
-        &["`one` listens on `127.0.0.1:4430` already"],
+        &["`one` already listens on `127.0.0.1:4430`"],
     );
     let checked = listening("[\"127.0.0.1:4430\", \"0.0.0.0:4430\"]", "\"*:4431\"");
-    checked.must_complain("\"0.0.0.0:4430\"", &["`one` listens on `127.0.0.1:4430`"]);
+    checked.must_complain(
+        "\"0.0.0.0:4430\"",
+        &["`one` already listens on `127.0.0.1:4430`"],
+    );
 }
 
 #[test]
@@ -398,7 +400,7 @@ fn a_certificate_that_is_presented_for_a_foreign_name_is_warned_about() {
         ))
         .with_identity("one", &pki().edge(&["a.test", "*.wild.test"]))
     };
-    with("b.test", "b.test").must_warn("one.pem", &["is not for `b.test`", "refuse it"]);
+    with("b.test", "b.test").must_warn("one.pem", &["is not for `b.test`", "reject it"]);
     with("a.test, b.test", "a.test").must_warn("one.pem", &["is not for `b.test`"]);
     with("x.y.wild.test", "x.y.wild.test").must_warn("one.pem", &["not for `x.y.wild.test`"]);
     with("\"*.a.test\"", "*.a.test").must_warn("one.pem", &["not for `*.a.test`"]);
@@ -419,12 +421,12 @@ fn a_route_chosen_by_an_offer_that_is_never_accepted_is_warned_about() {
         )
     };
     for mode in ["terminate", "reencrypt"] {
-        with("", mode, "").must_warn("[h2]", &["none of it is accepted", "add `alpn`"]);
+        with("", mode, "").must_warn("[h2]", &["accepts none of the protocols", "add `alpn`"]);
         with("", mode, ", alpn: [h2]").must_be_good();
         with(", alpn: [h2]", mode, "").must_be_good();
         // The endpoint's would do, but the route has taken it back.
         with(", alpn: [h2, http/1.1]", mode, ", alpn: []")
-            .must_warn("[h2] }", &["none of it is accepted"]);
+            .must_warn("[h2] }", &["accepts none of the protocols"]);
     }
 }
 

@@ -132,7 +132,7 @@ fn what_cannot_be_is_refused() {
             "101%",
             "not a percentage",
         ),
-        ("health: { interval: 0s }", "0s", "over before it begins"),
+        ("health: { interval: 0s }", "0s", "must not be zero"),
         ("slow_start: 0s", "0s", "write `none`"),
         (
             "connect: { source_addresses: [localhost] }",
@@ -161,7 +161,7 @@ fn what_nothing_comes_of_is_warned_about() {
         (
             "health: { passive: { max_ejected: 0% } }",
             "0%",
-            "ejects nobody",
+            "ejects no origin",
         ),
         ("connect: { queue: 5 }", "5 }", "`connections`"),
         (
@@ -169,7 +169,11 @@ fn what_nothing_comes_of_is_warned_about() {
             "30s",
             "source_hash",
         ),
-        ("resolve: { on_gone: drain }", "drain", "by a name"),
+        (
+            "resolve: { on_gone: drain }",
+            "drain",
+            "no origin has a host name",
+        ),
     ] {
         with("forward", keys).must_warn(about, &[words]);
     }

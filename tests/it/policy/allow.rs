@@ -276,16 +276,20 @@ fn openssl_gets_the_alert_of_each_rejection() {
 #[test]
 fn rules_that_can_never_match_are_errors() {
     for (rule, about, words) in [
-        ("[]", "[]", "admits nobody"),
+        ("[]", "[]", "admits no client"),
         ("{ dns: [] }", "[] }", "can never match"),
         ("{ dns: \"*ops.test\" }", "\"*ops", "wildcard"),
         ("{ dns: 10.0.0.1 }", "10.0.0.1", "IP address"),
         ("{ uri: example.com/x }", "example.com/x", "can never match"),
         ("{ uri: \"spiffe://a/x*\" }", "\"spiffe", "whole segment"),
         ("{ uri: \"urn:*\" }", "\"urn", "whole segment"),
-        ("{ email: nobody }", "nobody", "no mail address"),
-        ("{ sha256: abcd }", "abcd", "no SHA-256"),
-        ("{ spki_sha256: \"00:11\" }", "\"00:11", "no SHA-256"),
+        ("{ email: nobody }", "nobody", "not a mail address"),
+        ("{ sha256: abcd }", "abcd", "not a SHA-256 digest"),
+        (
+            "{ spki_sha256: \"00:11\" }",
+            "\"00:11",
+            "not a SHA-256 digest",
+        ),
     ] {
         let checked = Checked::new(&format!(
             "endpoints:\n\

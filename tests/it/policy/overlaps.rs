@@ -40,7 +40,7 @@ fn an_origin_with_client_auth_on_only_one_route_is_a_warning() {
     let lax = route("x.wild.test", "y", "");
     two(&strict, &lax, false, SAME).must_warn(
         "{ name: two",
-        &["reaches `127.0.0.1:9`", "the route `one` guards"],
+        &["leads to `127.0.0.1:9`", "the route `one` protects"],
     );
     // Sharing an upstream counts, too, and another mode is another client auth.
     let other = route(
@@ -48,10 +48,10 @@ fn an_origin_with_client_auth_on_only_one_route_is_a_warning() {
         "x",
         "client_auth: { mode: optional, ca: client-ca.pem }",
     );
-    two(&strict, &other, false, APART).must_warn("{ name: two", &["the route `one` guards"]);
+    two(&strict, &other, false, APART).must_warn("{ name: two", &["the route `one` protects"]);
     let passthrough = "mode: passthrough, upstream: p, match: { sni: x.wild.test }";
     let upstreams = format!("{APART}  p: {{ origins: [\"127.0.0.1:9\"] }}\n");
-    two(&strict, passthrough, false, &upstreams).must_warn("{ name: two", &["guards"]);
+    two(&strict, passthrough, false, &upstreams).must_warn("{ name: two", &["protects"]);
     two(&strict, &lax, false, APART).must_be_good();
     let alike = route("x.wild.test", "y", REQUIRED);
     two(&strict, &alike, false, SAME).must_be_good();
@@ -99,7 +99,7 @@ fn a_vault_whose_certificate_login_would_see_our_certificate_is_a_warning() {
     config("reencrypt", &auth)
         .check(&["--strict"])
         .must_exit_with(1)
-        .must_say("login by certificate sees Reseal's certificate");
+        .must_say("Vault's certificate login sees Reseal's certificate");
     config("reencrypt", "").must_be_good();
 }
 
@@ -124,5 +124,5 @@ fn an_outbound_endpoint_on_loopback_is_no_warning() {
     config("*:4431")
         .check(&["--strict"])
         .must_exit_with(1)
-        .must_say("guards by other client certificates");
+        .must_say("protects with different `client_auth`");
 }

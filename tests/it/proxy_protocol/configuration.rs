@@ -57,7 +57,7 @@ fn what_no_header_can_tell_is_refused() {
         (
             "{ version: v2, tlvs: [client_cert] }",
             "[client_cert]",
-            "`client_cert` is a part of what `ssl` tells",
+            "`client_cert` is a part of `ssl`",
         ),
         ("{ version: v2, tlvs: [sni] }", "sni]", "unknown TLV"),
         ("v3", "v3", "unknown version"),

@@ -229,7 +229,7 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
     put_pair(&directory.join("live"), &old);
     must_come_to_serve(&proxy, &old);
     directory.write("live/pair.pem", "no certificate");
-    proxy.log_line(|line| line.contains("what it held before stays in use"));
+    proxy.log_line(|line| line.contains("its previous content stays in use"));
     assert!(serves(&proxy, &old));
     eventually("it can be seen", || {
         let last = &proxy.ctl_json(&["status"])["last_reload"];

@@ -68,7 +68,7 @@ fn it_is_presented_to_clients_as_it_is() {
     checked("a.test").with_identity("v1", &identity).must_warn(
         "v1.pem",
         &[
-            "`a.test` as its common name alone",
+            "`a.test` only as its common name",
             "subjectAltName = DNS:a.test",
         ],
     );

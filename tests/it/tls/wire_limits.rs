@@ -140,7 +140,7 @@ fn names_that_outgrow_the_request_in_a_renewal_leave_the_cas_as_they_were() {
         proxy.directory().write("many.pem", many);
         let count = format!("the names of {} CAs", more + 1);
         proxy.log_line(|line| {
-            line.contains(&count) && line.contains("what it held before stays in use")
+            line.contains(&count) && line.contains("its previous content stays in use")
         });
         let client = proxy.client("a.test").certificate(&alice);
         client.connect().must_echo(b"as before");
