@@ -1,4 +1,4 @@
-//! Each alert of the documentation fires for what it is for, and no other does.
+//! Each documented alert fires for its fault and no other alert does.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::harness::{
     firing, noise, pki,
 };
 
-/// Scrapes with three times this between them, as a failure goes on.
+/// Two scrapes, with the failure three times in between.
 #[track_caller]
 fn fires(proxy: &Proxy, what: &str, fails: impl Fn()) -> BTreeSet<String> {
     let scrape = || {
@@ -38,7 +38,7 @@ fn fires_alone(proxy: &Proxy, alert: &str, what: &str, fails: impl Fn()) {
     assert_eq!(fired, BTreeSet::from([alert.to_owned()]), "{what}");
 }
 
-/// A client that asks and waits for whatever comes.
+/// A client that sends a request and reads to the end.
 fn asks(proxy: &Proxy) -> (Stream, End) {
     let client = proxy.client("a.test").connect();
     let _ = client.try_send(b"go");
@@ -47,7 +47,7 @@ fn asks(proxy: &Proxy) -> (Stream, End) {
 }
 
 #[test]
-fn origins_that_cannot_be_reached_fire_the_alert_for_them() {
+fn unreachable_origins_fire_their_alert() {
     let (dead, _port) = dead_address();
     let (hole, _held) = blackhole();
     let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
@@ -80,7 +80,7 @@ fn origins_that_cannot_be_reached_fire_the_alert_for_them() {
 }
 
 #[test]
-fn origins_that_break_off_fire_the_alert_for_them() {
+fn origins_that_reset_fire_their_alert() {
     let reset = Origin::sealed().serve(|stream| {
         stream.receive(2);
         stream.send(b"half an ans");
@@ -101,7 +101,7 @@ fn origins_that_break_off_fire_the_alert_for_them() {
 }
 
 #[test]
-fn clients_that_break_off_fire_the_alert_for_them() {
+fn clients_that_reset_fire_their_alert() {
     let origin = Origin::plain().serve(|stream| {
         stream.receive(2);
         stream.send(b"on");
@@ -122,7 +122,7 @@ fn clients_that_break_off_fire_the_alert_for_them() {
 }
 
 #[test]
-fn clients_that_cannot_get_in_fire_the_alert_for_them_and_strangers_fire_none() {
+fn rejected_clients_fire_their_alert_and_scanners_fire_none() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -146,7 +146,7 @@ fn clients_that_cannot_get_in_fire_the_alert_for_them_and_strangers_fire_none() 
 }
 
 #[test]
-fn a_full_upstream_fires_the_alert_for_who_is_turned_away() {
+fn a_full_upstream_fires_its_alert() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -165,7 +165,7 @@ fn a_full_upstream_fires_the_alert_for_who_is_turned_away() {
 }
 
 #[test]
-fn a_fault_of_the_proxy_fires_with_its_first_event() {
+fn a_proxy_fault_fires_on_its_first_event() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -182,7 +182,7 @@ fn a_fault_of_the_proxy_fires_with_its_first_event() {
 }
 
 #[test]
-fn what_is_about_the_process_fires_each_its_own_alert() {
+fn each_process_problem_fires_its_own_alert() {
     let origin = Origin::echo();
     let soon = pki().edge.issue(&Leaf::server(&["a.test"]).for_days(3));
     let proxy = Proxy::builder()

@@ -1,4 +1,4 @@
-//! The admin socket as curl, and whoever should not be there, meet it.
+//! The admin socket over curl, and clients that misuse it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -31,7 +31,7 @@ fn on_tcp(origin: &Origin) -> Proxy {
 }
 
 #[test]
-fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
+fn the_socket_is_private_and_removed_at_exit() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder().forward(&origin).admin().start();
     let socket = proxy.admin_socket();
@@ -51,7 +51,7 @@ fn the_socket_has_the_permissions_that_are_configured() {
 }
 
 #[test]
-fn the_socket_is_where_a_service_manager_makes_room_for_it() {
+fn the_socket_is_in_the_runtime_directory_by_default() {
     let origin = Origin::echo();
     let directory = Directory::new();
     let variable = format!("RUNTIME_DIRECTORY={}", directory.path().display());
@@ -65,7 +65,7 @@ fn the_socket_is_where_a_service_manager_makes_room_for_it() {
 }
 
 #[test]
-fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let origin = Origin::echo();
     let draft = Proxy::builder().forward(&origin).admin();
     drop(UnixListener::bind(draft.path("admin.sock")).unwrap());
@@ -101,7 +101,7 @@ fn curl_gets_json() {
 }
 
 #[test]
-fn what_is_not_asked_properly_is_refused() {
+fn malformed_requests_are_refused() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let long = format!("X-Long: {}", "x".repeat(20_000));
@@ -152,7 +152,7 @@ fn what_is_not_asked_properly_is_refused() {
 }
 
 #[test]
-fn tcp_needs_the_token_and_is_asked_by_address() {
+fn tcp_requires_the_token_and_an_ip_address_in_host() {
     let origin = Origin::echo();
     let proxy = on_tcp(&origin);
     let url = format!("http://{}/status", proxy.admin_listener("admin"));
@@ -181,7 +181,7 @@ fn tcp_needs_the_token_and_is_asked_by_address() {
 }
 
 #[test]
-fn the_token_is_shown_nowhere() {
+fn the_token_never_appears_in_output() {
     let origin = Origin::echo();
     let proxy = on_tcp(&origin);
     let url = |path| format!("http://{}{path}", proxy.admin_listener("admin"));
@@ -203,7 +203,7 @@ fn the_token_is_shown_nowhere() {
 }
 
 #[test]
-fn a_token_that_protects_nothing_is_refused() {
+fn a_weak_token_is_refused() {
     let config = |admin: &str| {
         Checked::new(&format!(
             "admin: {admin}\n\
@@ -226,9 +226,9 @@ fn a_token_that_protects_nothing_is_refused() {
     config("{ tls: {} }").must_complain("tls", &["not supported yet"]);
 }
 
-/// O04: as many connections as there may be, each a request that never gets whole.
+/// O04: the maximum number of connections, each with an incomplete request.
 #[test]
-fn those_who_never_finish_a_request_do_not_keep_others_out() {
+fn incomplete_requests_do_not_block_other_clients() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let socket = proxy.admin_socket();
@@ -250,17 +250,17 @@ fn those_who_never_finish_a_request_do_not_keep_others_out() {
     assert!(waited < Duration::from_secs(9), "{waited:?}");
     for mut stream in slow {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Either a word about the time, or just the end.
+        // Either an error about the timeout, or just the end.
         let _ = stream.read_to_end(&mut Vec::new());
         assert!(start.elapsed() < Duration::from_secs(9));
     }
 }
 
-/// Clients that are connected and have sent no more than `begun`.
+/// Clients that are connected and have sent only `begun`.
 fn idlers(address: SocketAddr, begun: &[u8], count: usize) -> Vec<TcpStream> {
     let idle = (0..count).map(|_| {
         let mut stream = TcpStream::connect(address).unwrap();
-        // One that was dropped already says so.
+        // One that was dropped already reports an error.
         let _ = stream.write_all(begun);
         stream
     });
@@ -268,12 +268,12 @@ fn idlers(address: SocketAddr, begun: &[u8], count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn clients_that_ask_nothing_keep_no_probe_from_its_answer() {
+fn silent_clients_do_not_block_probes() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let metrics = proxy.admin_listener("metrics");
     for begun in ["", "GET /readyz HTTP/1.1\r\nHost: x\r\n"] {
-        // More than there are places for, and as many as the kernel's queue has room for.
+        // More than the permits, and as many as the accept queue holds.
         let idle = idlers(metrics, begun.as_bytes(), 200);
         for path in ["/readyz", "/healthz", "/metrics"] {
             let limit = ["--max-time", "3"];
@@ -295,7 +295,7 @@ fn a_client_has_a_second_for_its_first_byte() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "it is closed");
-    // The one that has begun still has the time for the rest.
+    // The client that has sent a byte has the full request timeout.
     begun.write_all(b"Host: x\r\n\r\n").unwrap();
     let mut answer = String::new();
     begun.read_to_string(&mut answer).unwrap();
@@ -303,7 +303,7 @@ fn a_client_has_a_second_for_its_first_byte() {
 }
 
 #[test]
-fn a_trickle_of_a_request_is_cut_at_its_deadline() {
+fn a_slow_request_is_closed_at_its_deadline() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let mut stream = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
@@ -329,7 +329,7 @@ fn a_trickle_of_a_request_is_cut_at_its_deadline() {
 }
 
 #[test]
-fn it_answers_while_there_is_no_room_for_connections() {
+fn the_admin_socket_works_at_the_connection_limit() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -366,7 +366,7 @@ fn the_level_of_the_log_changes_while_it_runs() {
         said.iter().filter(|line| line.contains(word)).count()
     };
     assert_eq!(set("error")["level"], "error");
-    // A reload is a warning, and a change of level an event of level info.
+    // The reload logs a warning, the change of level an event of level info.
     proxy.signal(Signal::HUP);
     assert_eq!(set("info")["level"], "info");
     proxy.log_line(|line| line.contains("level was changed"));
@@ -379,9 +379,9 @@ fn the_level_of_the_log_changes_while_it_runs() {
     assert_eq!(level["level"], "info");
 }
 
-/// O04: bytes that are no HTTP, and HTTP that is none of ours.
+/// O04: bytes that are not HTTP, and HTTP that the admin socket does not accept.
 #[test]
-fn whatever_is_sent_ends_its_own_connection_alone() {
+fn hostile_bytes_end_only_their_own_connection() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let socket = proxy.admin_socket();
@@ -399,7 +399,7 @@ fn whatever_is_sent_ends_its_own_connection_alone() {
     for sent in heads.iter().map(|head| head.to_vec()).chain(random) {
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // It may have ended before everything was sent.
+        // The server may have closed before everything was sent.
         let _ = stream.write_all(&sent);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
@@ -412,7 +412,7 @@ fn whatever_is_sent_ends_its_own_connection_alone() {
 }
 
 #[test]
-fn it_answers_while_connections_have_all_descriptors_that_there_are_for_them() {
+fn the_admin_socket_works_when_connections_use_all_descriptors() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -441,7 +441,7 @@ fn it_answers_while_connections_have_all_descriptors_that_there_are_for_them() {
 }
 
 #[test]
-fn a_body_of_two_lengths_is_refused() {
+fn a_body_with_two_lengths_is_refused() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let socket = proxy.admin_socket();

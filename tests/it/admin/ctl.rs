@@ -1,9 +1,9 @@
-//! `reseal ctl` as an operator uses it.
+//! `reseal ctl`: commands, output and exit codes.
 
 use crate::harness::{Origin, Proxy, ctl, reseal};
 
 #[test]
-fn status_is_a_page_for_people_and_an_object_for_programs() {
+fn status_is_text_or_json() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let pid = proxy.pid();
@@ -20,7 +20,7 @@ fn status_is_a_page_for_people_and_an_object_for_programs() {
 }
 
 #[test]
-fn certificates_are_a_table_with_their_ends() {
+fn certificates_are_a_table_with_expiry_dates() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -41,7 +41,7 @@ fn certificates_are_a_table_with_their_ends() {
 }
 
 #[test]
-fn the_effective_configuration_is_one_that_can_be_checked() {
+fn the_effective_configuration_passes_check() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -63,7 +63,7 @@ fn the_log_level_is_shown_and_changed() {
 }
 
 #[test]
-fn what_is_not_done_is_a_failure_with_its_reason() {
+fn a_refused_command_fails_with_its_reason() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     for (arguments, reason) in [
@@ -78,7 +78,7 @@ fn what_is_not_done_is_a_failure_with_its_reason() {
 }
 
 #[test]
-fn a_process_that_is_not_there_is_told_of_with_what_to_do() {
+fn a_missing_process_is_reported_with_a_hint() {
     let directory = crate::harness::Directory::new();
     let nowhere = format!("unix:{}", directory.join("none.sock").display());
     let missing = ctl(&["--admin", &nowhere, "status"], &[]);
@@ -97,7 +97,7 @@ fn a_process_that_is_not_there_is_told_of_with_what_to_do() {
 }
 
 #[test]
-fn variables_say_where_to_ask() {
+fn the_address_comes_from_environment_variables() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let directory = proxy.directory().path().display().to_string();
@@ -110,7 +110,7 @@ fn variables_say_where_to_ask() {
 }
 
 #[test]
-fn a_tcp_address_is_asked_with_the_token() {
+fn requests_over_tcp_send_the_token() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)

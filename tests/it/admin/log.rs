@@ -1,4 +1,4 @@
-//! The access log: its formats, its extra record, and bytes from the wire that want to shape it.
+//! The access log: formats, the open record, and hostile bytes from the wire.
 
 use crate::harness::{End, ForgedHello, Origin, Proxy, extension};
 
@@ -10,7 +10,7 @@ fn one_exchange(proxy: &Proxy) {
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
 }
 
-/// The first line of the access log that holds this.
+/// The first line of the access log that contains `what`.
 fn line_with(proxy: &Proxy, what: &str) -> String {
     let mut found = None;
     crate::harness::eventually(what, || {
@@ -24,7 +24,7 @@ fn line_with(proxy: &Proxy, what: &str) -> String {
 }
 
 #[test]
-fn json_tells_all_that_is_known() {
+fn json_records_have_all_fields() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     one_exchange(&proxy);
@@ -60,7 +60,7 @@ fn json_tells_all_that_is_known() {
 }
 
 #[test]
-fn logfmt_and_text_tell_the_same_end() {
+fn logfmt_and_text_records_agree() {
     let origin = Origin::echo();
     for format in ["logfmt", "text"] {
         let proxy = Proxy::builder()
@@ -82,7 +82,7 @@ fn logfmt_and_text_tell_the_same_end() {
 }
 
 #[test]
-fn an_open_record_is_written_where_it_is_asked_for() {
+fn an_open_record_is_written_if_configured() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)

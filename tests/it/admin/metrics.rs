@@ -1,4 +1,4 @@
-//! What is counted, and what probes are told.
+//! Metrics and probes.
 
 use rustix::process::Signal;
 
@@ -6,7 +6,7 @@ use crate::harness::{Exposition, Origin, Proxy, eventually, pki, recorded_hello}
 
 const EDGE: (&str, &str) = ("endpoint", "edge");
 
-/// The metrics once nothing is live any more: a connection is counted just before its record is written.
+/// The metrics once no connection is live: a connection is counted just before its record is written.
 fn at_rest(proxy: &Proxy) -> Exposition {
     let mut metrics = proxy.metrics();
     eventually("nothing is live", || {
@@ -84,7 +84,7 @@ fn handshakes_are_counted_by_version_and_resumption() {
 }
 
 #[test]
-fn a_scrape_finds_every_family_and_the_ends_of_certificates() {
+fn a_scrape_has_every_family_and_certificate_expiry_dates() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .endpoint("edge", "tls")
@@ -122,7 +122,7 @@ fn a_scrape_finds_every_family_and_the_ends_of_certificates() {
     assert_eq!(same.series(), metrics.series());
 }
 
-/// O02: what clients send makes no series.
+/// O02: bytes from clients create no series.
 #[test]
 fn a_thousand_server_names_add_no_series() {
     let origin = Origin::echo();
@@ -147,7 +147,7 @@ fn a_thousand_server_names_add_no_series() {
 }
 
 #[test]
-fn ready_is_not_ready_before_a_stop_and_while_draining() {
+fn readiness_ends_at_the_lame_duck_and_while_draining() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder()
         .forward(&origin)
@@ -211,15 +211,14 @@ fn the_metrics_listener_shows_metrics_and_nothing_else() {
 }
 
 #[test]
-fn lines_that_a_full_log_loses_are_counted() {
+fn dropped_log_lines_are_counted() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
         .admin()
         .top("access_log: { output: /dev/full }")
         .start();
-    // What the log's buffer holds may still be written when there is room again; what it cannot take
-    // is lost.
+    // The buffer of the log may still be written when there is room again; what exceeds it is lost.
     for _ in 0..300 {
         let client = proxy.dial("forward");
         client.end();

@@ -1,4 +1,4 @@
-//! Files that Reseal makes or changes, in directories where somebody else may put others in their place.
+//! Files that Reseal creates or changes, in directories where another user may replace them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -23,7 +23,7 @@ fn carries(proxy: &Proxy) {
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
 }
 
-/// A proxy with an endpoint on a unix socket, the path of that, and a secret file beside it.
+/// A proxy with an endpoint on a unix socket, the socket's path, and a secret file beside it.
 fn beside_a_secret(origin: &Origin) -> (Proxy, String, String) {
     let draft = Proxy::builder()
         .forward(origin)
@@ -34,12 +34,12 @@ fn beside_a_secret(origin: &Origin) -> (Proxy, String, String) {
 }
 
 #[test]
-fn a_reload_touches_no_file_that_is_linked_in_the_place_of_a_socket() {
+fn a_reload_does_not_follow_a_link_in_place_of_its_socket() {
     let origin = Origin::echo();
     let (mut proxy, socket, secret) = beside_a_secret(&origin);
     fs::remove_file(&socket).unwrap();
     symlink(&secret, &socket).unwrap();
-    // With the same settings, and with others.
+    // With unchanged settings, and with changed ones.
     let text = proxy.text().to_owned();
     let lines = proxy.reload(&text);
     let told = |line: &String| line.contains("no longer the socket of this process");
@@ -53,7 +53,7 @@ fn a_reload_touches_no_file_that_is_linked_in_the_place_of_a_socket() {
 }
 
 #[test]
-fn a_reload_touches_no_socket_that_somebody_else_has_put_there() {
+fn a_reload_does_not_touch_a_socket_of_another_process() {
     let origin = Origin::echo();
     let (mut proxy, socket, _) = beside_a_secret(&origin);
     fs::remove_file(&socket).unwrap();
@@ -75,7 +75,7 @@ fn a_reload_changes_the_permissions_of_its_own_socket() {
     assert_eq!(mode(&socket), 0o660);
     proxy.reload(&proxy.text().replace("0660", "0666"));
     assert_eq!(mode(&socket), 0o666);
-    // What an operator changes by hand stays until the setting changes.
+    // A manual change stays until the setting changes.
     set_mode(&socket, 0o600);
     proxy.reload(&proxy.text().replace("0660", "0666"));
     assert_eq!(mode(&socket), 0o600);
@@ -83,7 +83,7 @@ fn a_reload_changes_the_permissions_of_its_own_socket() {
 }
 
 #[test]
-fn a_socket_directory_that_others_may_write_is_told_of() {
+fn a_socket_directory_writable_by_others_is_warned_about() {
     let checked = |mode| {
         let draft = Checked::new(
             "endpoints:\n\
@@ -121,7 +121,7 @@ fn guarded(policy: &str) -> Checked {
 }
 
 #[test]
-fn what_every_user_may_write_is_not_trusted() {
+fn files_that_every_user_may_write_are_not_trusted() {
     guarded("refuse").must_be_good();
     for (file, about) in [("own/ca.pem", "own/ca.pem"), ("good.key", "good.pem")] {
         let checked = guarded("refuse");
@@ -145,7 +145,7 @@ fn a_configuration_that_every_user_may_write_is_refused() {
 }
 
 #[test]
-fn a_directory_in_which_every_user_may_replace_files_is_told_of() {
+fn a_directory_in_which_every_user_may_replace_files_is_warned_about() {
     let checked = guarded("refuse");
     let own = checked.path().with_file_name("own");
     set_mode(&own, 0o777);
@@ -155,7 +155,7 @@ fn a_directory_in_which_every_user_may_replace_files_is_told_of() {
 }
 
 #[test]
-fn logs_are_not_made_for_every_user_and_keep_the_mode_they_have() {
+fn new_logs_are_private_and_existing_logs_keep_their_mode() {
     let origin = Origin::echo();
     let draft = Proxy::builder()
         .forward(&origin)
@@ -170,7 +170,7 @@ fn logs_are_not_made_for_every_user_and_keep_the_mode_they_have() {
     carries(&proxy);
     eventually("the record", || fs::metadata(&log).unwrap().len() > 0);
     assert_eq!(mode(&log), 0o644);
-    // The one that comes after a rotation is a new file.
+    // The file after a rotation is a new one.
     fs::rename(&log, format!("{log}.1")).unwrap();
     proxy.signal(Signal::USR1);
     eventually("a new file", || Path::new(&log).exists());
@@ -178,7 +178,7 @@ fn logs_are_not_made_for_every_user_and_keep_the_mode_they_have() {
 }
 
 #[test]
-fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
+fn a_log_is_not_written_through_a_link_of_another_user() {
     let origin = Origin::echo();
     let draft = Proxy::builder()
         .forward(&origin)
@@ -190,7 +190,7 @@ fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
         draft.path("secret"),
         draft.path("mine"),
     );
-    // A link of one's own is followed, as operators expect.
+    // A link of the same user is followed, as operators expect.
     symlink(&mine, &log).unwrap();
     let proxy = draft.start();
     carries(&proxy);
@@ -198,7 +198,7 @@ fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
     fs::remove_file(&log).unwrap();
     symlink(&secret, &log).unwrap();
     if lchown(&log, Some(65_534), Some(65_534)).is_err() {
-        return; // Only root can make what this is about.
+        return; // Only root can create files of another user.
     }
     proxy.signal(Signal::USR1);
     proxy.log_line(|line| line.contains("a symbolic link that another user has made"));
@@ -211,7 +211,7 @@ fn a_log_is_not_written_through_a_link_that_another_user_has_made() {
 }
 
 #[test]
-fn development_certificates_are_made_where_only_their_owner_writes() {
+fn development_certificates_are_created_in_a_private_directory() {
     let directory = Directory::new();
     let out = directory.join("out").display().to_string();
     let make = |name: &str| {

@@ -1,5 +1,5 @@
-//! Files that are not what they should be: refused at the start with their name, whatever they are for.
-//! Trust never falls open.
+//! Damaged files: refused at the start with the file's name, whatever they are for. Trust never fails
+//! open.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::harness::{Checked, Identity, Leaf, List, noise, pki};
 
-/// A configuration in which every kind of file has a part: the one at fault is named `bad`.
+/// A configuration that uses every kind of file; the damaged one is named `bad`.
 const TEXT: &str = "process: { ticket_secret: SECRET }
 endpoints:
   - name: edge
@@ -22,7 +22,7 @@ upstreams:
     tls: { ca: ORIGIN_CA, server_name: a.test, client_certificate: { cert: OWN_CERT, key: OWN_KEY }, crl: ORIGIN_CRL }
 ";
 
-/// The parts, and a good file for each.
+/// The kinds of files, with a good one of each.
 fn parts() -> Vec<(&'static str, Vec<u8>)> {
     let edge = pki().edge.issue(&Leaf::server(&["a.test"]));
     let own: Identity = pki().client("proxy");
@@ -40,7 +40,7 @@ fn parts() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Puts something bad at a path; whether there is such a thing for a file of this part.
+/// Writes a damaged file to a path; `false` if this damage does not apply to this kind of file.
 fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
     let _ = fs::remove_file(path);
     // Any bytes make a secret, if there are enough of them.
@@ -50,7 +50,7 @@ fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
         "missing" => {}
         "empty" => fs::write(path, "").unwrap(),
         "a directory" => fs::create_dir(path).unwrap(),
-        // Root reads files without permission, but no one a link that leads to itself.
+        // Root ignores permissions, but cannot read a link to itself.
         "unreadable" => symlink(path, path).unwrap(),
         "garbage" if bytes_matter => fs::write(path, noise(2000, 7)).unwrap(),
         "text" if bytes_matter => fs::write(path, "nothing of use\n".repeat(9)).unwrap(),
@@ -128,7 +128,7 @@ const KINDS: [&str; 15] = [
 ];
 
 #[test]
-fn a_bad_file_of_any_kind_is_refused_with_its_name_and_nothing_starts() {
+fn a_damaged_file_of_any_kind_is_refused_with_its_name() {
     let parts = parts();
     let mut refused = 0;
     for (bad, good) in &parts {

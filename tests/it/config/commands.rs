@@ -1,4 +1,4 @@
-//! The commands that need no file: `demo`, `forward`, and those that print.
+//! Commands without a configuration file: `demo`, `forward`, and those that print.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Directory, End, Lines, Origin, PATIENCE, Place, Stream, finish, pki, reseal};
 
-/// A command that serves, killed when this is dropped.
+/// A serving command, killed on drop.
 struct Serving {
     child: Child,
     stdout: Lines,
@@ -32,7 +32,7 @@ impl Serving {
         }
     }
 
-    /// Where it says that it listens.
+    /// The address that it reports.
     #[track_caller]
     fn place(&self) -> Place {
         let address = self.stderr.wait(PATIENCE, |lines| {
@@ -43,7 +43,7 @@ impl Serving {
         Place::parse(&address.expect("it says where it listens"))
     }
 
-    /// One INT is enough, and all is well.
+    /// One INT ends it at once, with exit code 0.
     #[track_caller]
     fn must_end_at_once(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
@@ -59,7 +59,7 @@ impl Drop for Serving {
 }
 
 #[test]
-fn forward_carries_one_port_to_another() {
+fn forward_relays_one_port() {
     let origin = Origin::echo();
     let to = origin.place().to_string();
     let serving = Serving::start(&["forward", "--listen", "127.0.0.1:0", "--to", &to]);
@@ -77,7 +77,7 @@ fn forward_carries_one_port_to_another() {
 }
 
 #[test]
-fn forward_terminates_and_opens_tls_as_its_flags_say() {
+fn forward_terminates_and_originates_tls_by_its_flags() {
     let directory = Directory::new();
     let path = |name: &str| directory.join(name).display().to_string();
     let edge = pki().edge(&["a.test"]);
@@ -107,7 +107,7 @@ fn forward_terminates_and_opens_tls_as_its_flags_say() {
 }
 
 #[test]
-fn forward_says_what_its_flags_lack() {
+fn forward_names_missing_flags() {
     let to = ["--to", "127.0.0.1:1"];
     for (flags, what) in [
         (vec!["--listen", "tls://127.0.0.1:0"], "needs --cert"),
@@ -129,9 +129,9 @@ fn forward_says_what_its_flags_lack() {
     }
 }
 
-/// Every command that the demo prints is run as it is printed, by a shell.
+/// A shell runs every command that the demo prints, as printed.
 #[test]
-fn the_commands_of_the_demo_work_as_they_are_printed() {
+fn the_commands_of_the_demo_work_as_printed() {
     let serving = Serving::start(&["demo"]);
     let tour = serving.stdout.wait(PATIENCE, |lines| {
         let end = lines.iter().position(|line| line.contains("Ctrl-C"))?;
@@ -183,7 +183,7 @@ fn the_commands_of_the_demo_work_as_they_are_printed() {
 }
 
 #[test]
-fn what_is_printed_for_other_programs_is_what_they_read() {
+fn schema_completions_and_man_page_are_valid() {
     let schema = reseal(&["schema"]);
     schema.must_exit_with(0);
     let schema: serde_json::Value = serde_json::from_str(&schema.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! Files that cannot be used: what is said, where, and how the process ends.
+//! Unusable configuration files: messages, positions and exit codes.
 
 use std::net::TcpListener;
 
@@ -26,7 +26,7 @@ fn with(old: &str, new: &str) -> Checked {
 }
 
 #[test]
-fn a_good_file_is_good_and_is_summed_up() {
+fn a_good_file_passes_with_a_summary() {
     let checked = Checked::new(GOOD);
     checked.must_be_good();
     let finished = checked.check(&[]);
@@ -47,7 +47,7 @@ fn a_good_file_is_good_and_is_summed_up() {
 }
 
 #[test]
-fn what_is_printed_is_good_again() {
+fn the_printed_configuration_passes_check() {
     let checked = Checked::new(GOOD);
     let printed = checked.check(&["--print"]);
     printed.must_exit_with(0);
@@ -80,7 +80,7 @@ fn an_unknown_word_is_an_error_with_a_suggestion() {
 }
 
 #[test]
-fn a_key_of_later_is_refused_and_not_ignored() {
+fn an_unsupported_key_is_refused_and_not_ignored() {
     for (key, value) in [
         ("sources", "{ deny: [10.0.0.0/8] }"),
         ("limits", "{ connections: 5 }"),
@@ -114,7 +114,7 @@ fn broken_syntax_is_located() {
 }
 
 #[test]
-fn what_editors_and_habits_do_to_a_text_comes_with_the_way_out() {
+fn typographic_characters_bare_brackets_and_latin_1_are_refused_with_a_hint() {
     with("127.0.0.1:0", "[::1]:8443")
         .check(&[])
         .must_exit_with(1)
@@ -147,7 +147,7 @@ fn what_editors_and_habits_do_to_a_text_comes_with_the_way_out() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = GOOD
         .replace("mode: terminate", "mode: passthru")
         .replace("127.0.0.1:0", "127.0.0.1")
@@ -165,7 +165,7 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
-fn problems_of_meaning_are_told_at_once_too() {
+fn problems_of_compilation_are_reported_at_once_too() {
     let text = GOOD
         .replace("upstream: a }", "upstream: b }")
         .replace("good.pem", "missing.pem");
@@ -177,7 +177,7 @@ fn problems_of_meaning_are_told_at_once_too() {
 }
 
 #[test]
-fn an_unset_variable_is_an_error_that_shows_its_name() {
+fn an_unset_variable_is_an_error_with_its_name() {
     with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE}")
         .must_complain("\"${NO", &["NO_SUCH_VARIABLE_HERE"]);
     with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE:-127.0.0.1:9}").must_be_good();
@@ -215,7 +215,7 @@ fn hostile_text_cannot_shape_what_is_printed() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_said_so() {
+fn an_unreadable_file_is_reported() {
     for command in ["run", "check"] {
         let finished = reseal(&[command, "--config", "/nonexistent/config.yaml"]);
         finished
@@ -237,7 +237,7 @@ fn a_file_that_cannot_be_read_is_said_so() {
 }
 
 #[test]
-fn run_without_a_file_says_what_is_missing_and_how_to_get_one() {
+fn run_without_a_file_explains_how_to_get_one() {
     let empty = Directory::new();
     for command in ["run", "check"] {
         let finished = reseal_in(empty.path(), &[command]);
@@ -255,7 +255,7 @@ fn run_without_a_file_says_what_is_missing_and_how_to_get_one() {
 }
 
 #[test]
-fn run_takes_the_file_of_the_working_directory() {
+fn run_uses_the_file_in_the_working_directory() {
     let directory = Directory::new();
     directory.write("config.yaml", "endpoints: []\n");
     reseal_in(directory.path(), &["run"])
@@ -263,7 +263,7 @@ fn run_takes_the_file_of_the_working_directory() {
         .must_say(" config.yaml:1:1");
 }
 
-/// A file that wants to listen at this address, run.
+/// Runs a file that listens on this address.
 #[track_caller]
 fn cannot_bind(listen: &str) {
     let finished = with("127.0.0.1:0", listen).run();
@@ -275,14 +275,14 @@ fn cannot_bind(listen: &str) {
 }
 
 #[test]
-fn a_port_that_is_taken_is_refused() {
+fn a_port_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     cannot_bind(&taken.local_addr().unwrap().to_string());
     cannot_bind(&format!("\"*:{}\"", taken.local_addr().unwrap().port()));
 }
 
 #[test]
-fn a_port_is_refused_even_where_the_other_process_would_share_it() {
+fn a_port_in_use_with_reuseport_is_refused() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket
@@ -291,7 +291,7 @@ fn a_port_is_refused_even_where_the_other_process_would_share_it() {
     socket.listen(1).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     cannot_bind(&address.to_string());
-    // A second copy of ourselves is such a process.
+    // A second instance of Reseal is such a process.
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).start();
     cannot_bind(&proxy.place("forward").to_string());
@@ -299,7 +299,7 @@ fn a_port_is_refused_even_where_the_other_process_would_share_it() {
 }
 
 #[test]
-fn a_unix_socket_that_somebody_answers_on_is_refused_and_left_alone() {
+fn a_live_unix_socket_is_refused_and_not_removed() {
     let directory = Directory::new();
     let path = directory.join("taken.sock");
     let _taken = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -315,7 +315,7 @@ fn a_unix_socket_that_somebody_answers_on_is_refused_and_left_alone() {
 }
 
 #[test]
-fn every_port_that_is_taken_is_named() {
+fn every_port_in_use_is_named() {
     let (one, two) = (
         TcpListener::bind("127.0.0.1:0").unwrap(),
         TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -336,7 +336,7 @@ fn every_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn the_classic_mistakes_of_yaml_come_with_the_way_out() {
+fn common_yaml_mistakes_come_with_a_hint() {
     with("sni: a.test", "sni: *.example.test").must_complain("*.example", &["quote it"]);
     let tab = with("    listen: 127", "\tlisten: 127");
     tab.check(&[])
@@ -346,13 +346,13 @@ fn the_classic_mistakes_of_yaml_come_with_the_way_out() {
 }
 
 #[test]
-fn a_key_that_was_forgotten_is_not_called_exposed() {
+fn a_missing_private_key_is_not_reported_as_exposed() {
     with("{ cert: good.pem, key: good.key }", "{ cert: good.pem }")
         .must_complain("good.pem", &["holds no private key", "key: FILE"]);
 }
 
 #[test]
-fn a_log_that_cannot_be_opened_is_named() {
+fn an_unwritable_log_is_named() {
     for key in ["log", "access_log"] {
         let line = format!("{key}: {{ output: /nowhere/x.log }}\nendpoints:");
         with("endpoints:", &line)

@@ -1,4 +1,4 @@
-//! `explain` says what a live connection then meets.
+//! `explain` predicts what a live connection gets.
 
 use crate::harness::{
     Client, Finished, Identity, Leaf, Origin, Proxy, pki, recorded_hello, reseal,
@@ -134,7 +134,7 @@ fn explain_reads_a_captured_hello() {
 }
 
 #[test]
-fn explain_of_what_is_not_there_says_what_is() {
+fn explain_lists_known_names_for_an_unknown_one() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     let config = proxy.directory().join("config.yaml");
@@ -155,7 +155,7 @@ fn explain_of_what_is_not_there_says_what_is() {
 }
 
 #[test]
-fn explain_says_what_of_each_rule_is_not_met() {
+fn explain_names_the_failing_part_of_each_rule() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     let nobody = proxy
@@ -173,7 +173,7 @@ fn explain_says_what_of_each_rule_is_not_met() {
 }
 
 #[test]
-fn explain_does_not_guess_where_a_client_is() {
+fn explain_does_not_guess_the_source_address() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .passthrough("a.test", &origin)
@@ -191,7 +191,7 @@ fn explain_does_not_guess_where_a_client_is() {
 }
 
 #[test]
-fn explain_tells_how_the_origin_comes_to_speak_what_the_client_chose() {
+fn explain_shows_the_alpn_towards_the_origin() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("t.test", &origin)

@@ -1,9 +1,8 @@
-//! Files whose every value can be read, and that still make no sense: what fits together and what
-//! does not.
+//! Files whose values are valid but do not fit together.
 
 use crate::harness::{Checked, Leaf, pki};
 
-/// A whole file of these parts.
+/// A complete file with these parts.
 fn file(certificates: &str, more: &str, routes: &str, upstreams: &str) -> Checked {
     Checked::new(&format!(
         "endpoints:\n\
@@ -32,7 +31,7 @@ fn certificates(certificates: &str) -> Checked {
 }
 
 #[test]
-fn the_file_without_a_mistake_is_good() {
+fn the_base_file_is_good() {
     routes("      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n")
         .must_be_good();
 }
@@ -58,7 +57,7 @@ fn two_routes_with_an_equal_match_are_refused() {
 }
 
 #[test]
-fn a_route_that_can_never_be_reached_is_refused() {
+fn an_unreachable_route_is_refused() {
     let checked = routes(
         "      - { name: a, match: { sni: a.test, source: [10.0.0.0/8] }, mode: terminate, upstream: up }\n\
          \x20     - { name: b, match: { sni: a.test }, mode: terminate, upstream: up }\n\
@@ -100,7 +99,7 @@ fn a_terminating_route_needs_a_certificate_for_its_name() {
 }
 
 #[test]
-fn a_key_that_every_user_may_read_is_refused_with_the_way_out() {
+fn a_key_that_every_user_may_read_is_refused_with_a_hint() {
     let good = pki().edge(&["a.test"]);
     let checked = certificates("{ cert: open.pem, key: open.key }")
         .with_identity("open", &good)
@@ -173,7 +172,7 @@ fn an_empty_bundle_for_origins_is_refused_too() {
 }
 
 #[test]
-fn an_upstream_is_either_sealed_or_plain() {
+fn an_upstream_is_used_either_with_or_without_tls() {
     let checked = routes(
         "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n\
          \x20     - { name: b, match: { sni: x.wild.test }, mode: reencrypt, upstream: up }\n",
@@ -192,7 +191,7 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         file(GOOD, "", route, &upstream)
             .must_complain(&format!("\"{origin}\""), &["leads back", "`edge`"]);
     }
-    // Round two corners.
+    // A cycle over two endpoints.
     let checked = Checked::new(
         "endpoints:\n\
          \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: to-two }] }\n\
@@ -218,7 +217,7 @@ fn a_chain_of_our_own_endpoints_without_a_cycle_is_good() {
 }
 
 #[test]
-fn routes_of_one_name_may_not_leave_client_auth_to_the_clients_choice() {
+fn clients_cannot_choose_between_routes_of_different_client_auth() {
     let two = |second: &str| {
         routes(&format!(
             "      - {{ name: a, match: {{ sni: a.test, alpn: [h2], source: [192.168.0.0/16] }}, alpn: [h2], mode: terminate, upstream: up, client_auth: {{ mode: required, ca: client-ca.pem }} }}\n\
@@ -230,7 +229,7 @@ fn routes_of_one_name_may_not_leave_client_auth_to_the_clients_choice() {
         .must_exit_with(1)
         .must_say("differ in client auth")
         .must_say("ALPN");
-    // From elsewhere nobody has the choice.
+    // Without a common source address, no client can choose.
     two(", source: [10.0.0.0/8]").check(&[]).must_exit_with(0);
 }
 
@@ -329,7 +328,7 @@ fn an_unused_upstream_is_warned_about() {
 }
 
 #[test]
-fn names_are_given_once() {
+fn names_are_unique() {
     let route = "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n";
     let twice = route.replace("sni: a.test", "sni: x.wild.test");
     let finished = routes(&format!("{route}{twice}")).check(&[]);
@@ -355,7 +354,7 @@ fn a_server_name_is_needed_where_an_origin_has_no_host() {
 }
 
 #[test]
-fn versions_have_to_leave_something() {
+fn the_version_range_is_not_empty() {
     let route = "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: up }\n";
     file(
         GOOD,
@@ -367,7 +366,7 @@ fn versions_have_to_leave_something() {
 }
 
 #[test]
-fn a_directory_of_certificates_is_read_whole() {
+fn every_pair_of_a_certificate_directory_is_read() {
     let checked = certificates("{ dir: live }");
     checked.must_complain("live", &["live", "cannot be read"]);
     let live = checked.path().with_file_name("live");
@@ -379,7 +378,7 @@ fn a_directory_of_certificates_is_read_whole() {
         .with_file("live/b.test/fullchain.pem", &two.cert, 0o644)
         .with_file("live/b.test/privkey.pem", &two.key, 0o600);
     checked.must_be_good();
-    // They are called what the directories of a client of ACME are called, dots and all.
+    // Named like the directories of ACME clients, dots included.
     let three = pki().edge(&["b.other"]);
     let checked = checked
         .with_file("live/b.other/fullchain.pem", &three.cert, 0o644)

@@ -1,5 +1,6 @@
-//! Configurations that say something else than their author believes: what a client could choose
-//! away, what nothing applies, what only looks like two places.
+//! Configurations with surprising effects: client auth that clients can choose to avoid, settings
+//! without
+//! effect, addresses that only look different.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ const GOOD: &str = "{ cert: good.pem, key: good.key }";
 const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
 const REQUIRED: &str = "client_auth: { mode: required, ca: client-ca.pem }";
 
-/// An endpoint with this in its `tls`, these routes, and these upstreams.
+/// An endpoint with these keys in `tls`, these routes, and these upstreams.
 fn file(tls: &str, routes: &[&str], upstreams: &str) -> Checked {
     let routes: String = routes
         .iter()
@@ -26,7 +27,7 @@ fn file(tls: &str, routes: &[&str], upstreams: &str) -> Checked {
     ))
 }
 
-/// Two routes of one name, which match and demand this.
+/// Two routes of one server name, with these matches and client auth.
 fn two_routes(tls: &str, first: &str, second: &str) -> Checked {
     let route = |name: &str, more: &str| {
         format!(
@@ -51,8 +52,8 @@ fn can_be_chosen(checked: &Checked) {
 }
 
 #[test]
-fn client_auth_that_alpn_can_choose_away_is_refused_where_sources_intersect() {
-    // Wider and narrower, either way round; one that is everybody's; IPv4 written as IPv6.
+fn client_auth_that_alpn_can_avoid_is_refused_where_sources_intersect() {
+    // Wider and narrower, in both orders; one that contains all addresses; IPv4 written as IPv6.
     for (first, second) in [
         ("source: [10.0.0.0/8]", "source: [10.1.0.0/16]"),
         ("source: [10.1.2.3]", "source: [10.1.0.0/16]"),
@@ -64,7 +65,7 @@ fn client_auth_that_alpn_can_choose_away_is_refused_where_sources_intersect() {
             &format!("alpn: [h2], {first} }}, {REQUIRED}"),
             &format!("{second} }}"),
         ));
-        // The laxer one may as well be the one that ALPN chooses.
+        // The laxer route may also be the one that ALPN chooses.
         can_be_chosen(&two_routes(
             "",
             &format!("alpn: [h2], {first} }}"),
@@ -79,7 +80,7 @@ fn client_auth_that_alpn_can_choose_away_is_refused_where_sources_intersect() {
 }
 
 #[test]
-fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
+fn client_auth_with_different_cas_can_be_avoided_too() {
     can_be_chosen(&two_routes(
         "",
         &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
@@ -90,7 +91,7 @@ fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
         &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
         "source: [10.1.0.0/16] }, client_auth: { mode: optional, ca: client-ca.pem }",
     ));
-    // Nor may it choose which lists, rules or doubts count.
+    // Nor may a client choose which lists, rules or revocation policies apply.
     for more in [
         "crl: clients.crl",
         "allow: { dns: alice.test }",
@@ -112,7 +113,7 @@ fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
             &format!("}}, {}", auth(less)),
         ));
     }
-    // And the endpoint's is what a route has that says nothing.
+    // A route without the key inherits the endpoint's.
     can_be_chosen(&two_routes(
         &format!(", {REQUIRED}"),
         "alpn: [h2], source: [10.0.0.0/8] }",
@@ -121,7 +122,7 @@ fn client_auth_that_differs_in_its_authority_can_be_chosen_away_too() {
 }
 
 #[test]
-fn client_auth_may_differ_between_clients_that_cannot_choose_where_they_are() {
+fn client_auth_may_differ_between_disjoint_sources() {
     two_routes(
         "",
         &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
@@ -140,7 +141,7 @@ fn client_auth_may_differ_between_clients_that_cannot_choose_where_they_are() {
 
 #[test]
 fn a_route_that_repeats_the_endpoints_client_auth_does_not_differ() {
-    // Told apart by ALPN alone, one of them says what the other inherits.
+    // The routes differ only in ALPN; one repeats the client auth that the other inherits.
     two_routes(
         &format!(", {REQUIRED}"),
         "alpn: [h2] }",
@@ -162,7 +163,7 @@ fn a_route_that_repeats_the_endpoints_client_auth_does_not_differ() {
 }
 
 #[test]
-fn client_auth_of_an_endpoint_cannot_be_inherited_by_a_route_that_passes_through() {
+fn a_passthrough_route_cannot_inherit_client_auth() {
     let with = |mode: &str, more: &str| {
         let passthrough =
             format!("name: p, mode: passthrough, upstream: out, match: {{ sni: p.test }}{more}");
@@ -191,7 +192,7 @@ fn client_auth_of_an_endpoint_cannot_be_inherited_by_a_route_that_passes_through
     );
 }
 
-/// All that can be said about TLS towards origins, and that means nothing where there is none.
+/// The keys about TLS towards origins, which have no effect without TLS.
 const ORIGIN_TLS: [&str; 7] = [
     "ca: origin-ca.pem",
     "server_name: origin.test",
@@ -202,7 +203,7 @@ const ORIGIN_TLS: [&str; 7] = [
     "client_certificate: { cert: good.pem, key: good.key }",
 ];
 
-/// A file whose one upstream is reached by a route of this mode.
+/// A file whose only upstream is used by a route of this mode.
 fn upstream_of(mode: &str, upstream: &str) -> Checked {
     let upstream = format!("  up: {{ {upstream} }}\n");
     if matches!(mode, "forward" | "originate") {
@@ -224,7 +225,7 @@ fn upstream_of(mode: &str, upstream: &str) -> Checked {
 }
 
 #[test]
-fn tls_policy_that_no_route_applies_is_warned_about() {
+fn unused_tls_policy_is_warned_about() {
     for mode in ["terminate", "passthrough", "forward"] {
         upstream_of(mode, "origins: [\"127.0.0.1:9\"]").must_be_good();
         for policy in ORIGIN_TLS {
@@ -244,7 +245,7 @@ fn tls_policy_that_no_route_applies_is_warned_about() {
 }
 
 #[test]
-fn tls_policy_that_a_route_applies_is_not_warned_about() {
+fn used_tls_policy_is_not_warned_about() {
     for mode in ["reencrypt", "originate"] {
         for policy in ["ca: origin-ca.pem", "min_version: 1.3", "alpn: none"] {
             upstream_of(
@@ -262,7 +263,7 @@ fn tls_policy_that_a_route_applies_is_not_warned_about() {
 }
 
 #[test]
-fn origins_that_anybody_may_impersonate_are_warned_about_also_beside_an_authority() {
+fn unverified_origins_are_warned_about_even_with_a_ca() {
     let with = |more: &str| {
         upstream_of(
             "reencrypt",
@@ -274,7 +275,7 @@ fn origins_that_anybody_may_impersonate_are_warned_about_also_beside_an_authorit
     checked.must_warn("danger-none", &["`ca` is ignored"]);
     let said = checked.check(&[]).text();
     assert!(!said.contains("give the origins' CA"), "{said}");
-    // Where a key is pinned, no impostor is believed.
+    // With a pinned key the origin is verified.
     let pin = format!("spki_sha256: {}", "ab".repeat(32));
     with(&format!(", {pin}")).must_be_good();
     let checked = with(&format!(", ca: origin-ca.pem, {pin}"));
@@ -284,7 +285,7 @@ fn origins_that_anybody_may_impersonate_are_warned_about_also_beside_an_authorit
 }
 
 #[test]
-fn an_origins_own_name_does_not_go_with_the_clients() {
+fn server_name_of_an_origin_conflicts_with_sni_client() {
     let with = |sni: &str, origin: &str| {
         upstream_of(
             "reencrypt",
@@ -309,7 +310,7 @@ fn an_origins_own_name_does_not_go_with_the_clients() {
 }
 
 #[test]
-fn keepalive_has_to_be_within_what_the_kernel_counts() {
+fn keepalive_is_within_the_range_of_the_kernel() {
     let with = |endpoint: &str, upstream: &str| {
         Checked::new(&format!(
             "endpoints:\n\
@@ -330,7 +331,7 @@ fn keepalive_has_to_be_within_what_the_kernel_counts() {
     }
 }
 
-/// Two endpoints that listen there.
+/// Two endpoints on these addresses.
 fn listening(first: &str, second: &str) -> Checked {
     Checked::new(&format!(
         "endpoints:\n\
@@ -341,7 +342,7 @@ fn listening(first: &str, second: &str) -> Checked {
 }
 
 #[test]
-fn one_place_cannot_be_listened_on_twice_however_it_is_written() {
+fn one_address_cannot_be_bound_twice_in_any_spelling() {
     for (first, second) in [
         ("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\""),
         ("\"0.0.0.0:4430\"", "\"127.0.0.1:4430\""),
@@ -372,7 +373,7 @@ fn one_place_cannot_be_listened_on_twice_however_it_is_written() {
 }
 
 #[test]
-fn places_that_do_not_meet_can_be_listened_on() {
+fn disjoint_addresses_can_be_bound_together() {
     for (first, second) in [
         ("\"0.0.0.0:4430\"", "\"[::]:4430\""),
         ("\"127.0.0.1:4430\"", "\"[::1]:4430\""),
@@ -388,7 +389,7 @@ fn places_that_do_not_meet_can_be_listened_on() {
 }
 
 #[test]
-fn a_certificate_that_is_presented_for_a_foreign_name_is_warned_about() {
+fn a_certificate_for_another_name_is_warned_about() {
     let with = |names: &str, sni: &str| {
         Checked::new(&format!(
             "endpoints:\n\
@@ -410,7 +411,7 @@ fn a_certificate_that_is_presented_for_a_foreign_name_is_warned_about() {
 }
 
 #[test]
-fn a_route_chosen_by_an_offer_that_is_never_accepted_is_warned_about() {
+fn a_route_that_matches_alpn_but_negotiates_none_is_warned_about() {
     let with = |tls: &str, mode: &str, more: &str| {
         file(
             tls,
@@ -424,14 +425,14 @@ fn a_route_chosen_by_an_offer_that_is_never_accepted_is_warned_about() {
         with("", mode, "").must_warn("[h2]", &["accepts none of the protocols", "add `alpn`"]);
         with("", mode, ", alpn: [h2]").must_be_good();
         with(", alpn: [h2]", mode, "").must_be_good();
-        // The endpoint's would do, but the route has taken it back.
+        // The endpoint's protocols would match, but the route replaces them.
         with(", alpn: [h2, http/1.1]", mode, ", alpn: []")
             .must_warn("[h2] }", &["accepts none of the protocols"]);
     }
 }
 
 #[test]
-fn a_protocol_that_looks_like_a_registered_one_and_is_none_is_warned_about() {
+fn a_misspelt_alpn_protocol_is_warned_about() {
     let with = |tls: &str, route: &str, upstream: &str| {
         let route =
             format!("name: a, mode: reencrypt, upstream: up, match: {{ sni: a.test }}{route}");
@@ -441,12 +442,12 @@ fn a_protocol_that_looks_like_a_registered_one_and_is_none_is_warned_about() {
     with(", alpn: http2", "", "").must_warn("http2", &["did you mean `h2`?"]);
     with("", ", alpn: [h2, HTTP/1.1]", "").must_warn("HTTP/1.1", &["did you mean `http/1.1`?"]);
     with("", "", ", tls: { alpn: [h2c] }").must_warn("h2c", &["did you mean `h2`?"]);
-    // Private protocols are nobody's business.
+    // Private protocols are fine.
     with(", alpn: [istio, our-own/2, mqtt, postgresql]", "", "").must_be_good();
 }
 
 #[test]
-fn clients_that_may_choose_what_origins_are_never_offered_are_warned_about() {
+fn alpn_that_origins_are_not_offered_is_warned_about() {
     let with = |alpn: &str, origin: &str| {
         file(
             "",
@@ -470,7 +471,7 @@ fn clients_that_may_choose_what_origins_are_never_offered_are_warned_about() {
 }
 
 #[test]
-fn the_value_of_a_variable_is_not_told_where_nothing_has_that_name() {
+fn the_value_of_a_variable_is_not_printed_for_an_unknown_name() {
     const SECRET: &str = "correct-horse-battery-staple";
     let route = "match: { sni: a.test }, mode: terminate";
     let files = [
@@ -520,7 +521,7 @@ fn certs(directory: &Path, names: &[&str]) -> Finished {
     reseal(&arguments)
 }
 
-/// The names of the files in a directory, which need not be there.
+/// The names of the files in a directory, which may be missing.
 fn files(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory)
         .into_iter()
@@ -532,7 +533,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn certificates_are_not_made_for_what_is_no_host() {
+fn certs_refuses_names_that_are_not_hosts() {
     let directory = Directory::new();
     for name in [
         "a b",
@@ -558,7 +559,7 @@ fn certificates_are_not_made_for_what_is_no_host() {
 }
 
 #[test]
-fn certificates_are_all_made_or_none_where_a_file_is_there_already() {
+fn certs_writes_all_files_or_none() {
     for taken in ["b.test.pem", "b.test.key"] {
         let directory = Directory::new();
         directory.write(taken, "in use");
@@ -569,7 +570,7 @@ fn certificates_are_all_made_or_none_where_a_file_is_there_already() {
         assert_eq!(files(directory.path()), [taken]);
         assert_eq!(fs::read_to_string(directory.join(taken)).unwrap(), "in use");
     }
-    // A second time beside an authority that is there: it stays as it is.
+    // A second run with an existing CA leaves it unchanged.
     let directory = Directory::new();
     certs(directory.path(), &["a.test"]).must_exit_with(0);
     let before = files(directory.path());
@@ -584,7 +585,7 @@ fn certificates_are_all_made_or_none_where_a_file_is_there_already() {
 }
 
 #[test]
-fn half_an_authority_or_a_name_of_its_own_stops_certs_before_it_writes() {
+fn certs_refuses_an_incomplete_ca_and_reserved_names() {
     for half in ["ca.pem", "ca.key"] {
         let directory = Directory::new();
         directory.write(half, "somebody else's");
@@ -623,7 +624,7 @@ fn certificate_authorities_have_different_names() {
 }
 
 #[test]
-fn certificates_that_are_made_serve() {
+fn generated_certificates_work_in_a_handshake() {
     use crate::harness::{Origin, Proxy};
     let directory = Directory::new();
     certs(

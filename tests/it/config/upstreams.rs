@@ -1,4 +1,4 @@
-//! The keys of upstreams: what they accept, and what is said about the rest.
+//! The keys of upstreams: accepted values, and errors for others.
 
 use crate::harness::Checked;
 
@@ -78,7 +78,7 @@ fn the_printed_form_reads_back() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_values_are_refused() {
     for (keys, about, words) in [
         ("balance: best", "best", "unknown balance"),
         ("health: { check: ping }", "ping", "unknown check"),
@@ -145,7 +145,7 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-fn what_nothing_comes_of_is_warned_about() {
+fn settings_without_effect_are_warned_about() {
     for (keys, about, words) in [
         (
             "health: { interval: 1s, rise: 1 }",
@@ -189,7 +189,7 @@ fn what_nothing_comes_of_is_warned_about() {
     .must_warn("169h", &["seven days"]);
     let weighed = "    origins: [{ address: \"127.0.0.1:9\", weight: 2 }]\n    balance: first\n";
     upstream("forward", weighed).must_warn("2 }", &["balance: first"]);
-    // None may wait: that is what a queue of 0 says.
+    // A queue of 0 disables waiting, which has an effect.
     let bounded = "    origins: [{ address: \"127.0.0.1:9\", connections: 2 }]\n";
     upstream(
         "forward",
@@ -199,20 +199,20 @@ fn what_nothing_comes_of_is_warned_about() {
 }
 
 #[test]
-fn a_service_has_no_name_that_could_be_verified() {
+fn an_srv_origin_needs_a_server_name() {
     let origins = "    origins: [\"srv:_vault._tcp.example.com\"]\n";
     upstream("originate", origins).must_complain("\"srv:", &["a service has no one host"]);
     upstream("forward", origins).must_be_good();
 }
 
 #[test]
-fn somebody_has_to_be_no_backup() {
+fn one_origin_must_not_be_a_backup() {
     let origins = "    origins: [{ address: \"127.0.0.1:9\", backup: true }]\n";
     upstream("forward", origins).must_complain("[{", &["all of the origins are backups"]);
 }
 
 #[test]
-fn tls_of_a_plain_upstream_is_for_checks_that_speak_it() {
+fn tls_of_a_plain_upstream_is_used_by_tls_checks_alone() {
     let tls = "tls: { ca: origin-ca.pem, server_name: a.test }";
     with(
         "passthrough",

@@ -1,4 +1,4 @@
-//! What a running process is told to do, and does.
+//! Control of a running process through `ctl`.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn connections(proxy: &Proxy) -> Vec<Value> {
 }
 
 #[test]
-fn connections_are_shown_with_what_they_have_moved() {
+fn connections_are_listed_with_their_bytes() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     assert!(connections(&proxy).is_empty());
@@ -66,7 +66,7 @@ fn a_connection_is_killed_by_its_id_and_the_others_stay() {
 }
 
 #[test]
-fn a_reload_is_done_when_ctl_says_so_and_refused_with_its_reasons() {
+fn ctl_reload_returns_after_the_reload_or_with_its_errors() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = proxy(&old);
     let good = proxy.text().replace(&old.to_string(), &new.to_string());
@@ -99,7 +99,7 @@ fn a_reload_is_done_when_ctl_says_so_and_refused_with_its_reasons() {
 }
 
 #[test]
-fn a_plan_says_what_a_reload_would_change_and_changes_nothing() {
+fn a_plan_reports_changes_without_applying_them() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     let client = proxy.dial("forward");
@@ -211,7 +211,7 @@ fn a_file_is_checked_against_what_is_running() {
 }
 
 #[test]
-fn a_check_against_a_process_that_wants_a_token_finds_it_in_the_file() {
+fn check_against_a_process_takes_the_token_from_the_file() {
     let (origin, port) = (Origin::echo(), Port::reserve());
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -229,7 +229,7 @@ fn a_check_against_a_process_that_wants_a_token_finds_it_in_the_file() {
 }
 
 #[test]
-fn files_that_change_do_not_open_an_endpoint_that_was_drained() {
+fn a_renewal_does_not_reopen_a_drained_endpoint() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     proxy

@@ -1,4 +1,4 @@
-//! Live connections, tickets and new handshakes follow the policy of today.
+//! Live connections, tickets and new handshakes follow the current policy.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const CERTIFICATE_REVOKED: u8 = 44;
 const UNKNOWN_CA: u8 = 48;
 const ACCESS_DENIED: u8 = 49;
 
-/// A list of the clients' CA that names these certificates.
+/// A revocation list of the client CA with these certificates.
 fn revoking(number: u64, revoked: &[&Identity]) -> String {
     let now = time::OffsetDateTime::now_utc();
     let serial = |identity: &&Identity| {
@@ -103,7 +103,7 @@ fn scene(policy: &str) -> Scene {
     }
 }
 
-/// What was open before a reload, and the client that it is of.
+/// A connection from before a reload, with its client.
 fn live(scene: &Scene, identity: &Identity) -> (Caller, Stream) {
     let caller = Caller::of(&scene.proxy, identity);
     caller.must_resume();
@@ -124,7 +124,7 @@ fn a_revoked_certificate_is_refused_on_every_path_and_others_are_untouched() {
     proxy.reload(&text);
     assert!(matches!(revoked.receive_to_end().1, End::Reset));
     proxy.outcome_of(&revoked).must_be("client_cert_revoked");
-    // With its old ticket: a full handshake, which says why.
+    // With its old ticket: a full handshake, whose alert says why.
     assert_eq!(alice.refusal(), End::Alert(CERTIFICATE_REVOKED));
     let anew = Caller::of(proxy, &scene.alice);
     assert_eq!(anew.refusal(), End::Alert(CERTIFICATE_REVOKED));
@@ -133,7 +133,7 @@ fn a_revoked_certificate_is_refused_on_every_path_and_others_are_untouched() {
 }
 
 #[test]
-fn a_list_that_changes_is_noticed_without_being_asked() {
+fn a_changed_list_is_reloaded_automatically() {
     let scene = scene(", crl: clients.crl");
     let (alice, revoked) = live(&scene, &scene.alice);
     scene.proxy.reloads(|| {
@@ -145,7 +145,7 @@ fn a_list_that_changes_is_noticed_without_being_asked() {
 }
 
 #[test]
-fn rules_that_change_are_the_rules_of_live_connections_and_of_tickets() {
+fn changed_rules_apply_to_live_connections_and_tickets() {
     let scene = scene(", allow: { common_name: [alice, bob] }");
     let (alice, refused) = live(&scene, &scene.alice);
     let (_, untouched) = live(&scene, &scene.bob);
@@ -161,7 +161,7 @@ fn rules_that_change_are_the_rules_of_live_connections_and_of_tickets() {
 }
 
 #[test]
-fn an_authority_that_left_admits_nobody_any_more() {
+fn a_removed_ca_admits_no_client() {
     let scene = scene("");
     let (alice, refused) = live(&scene, &scene.alice);
     let text = scene
@@ -178,7 +178,7 @@ fn an_authority_that_left_admits_nobody_any_more() {
 }
 
 #[test]
-fn whom_a_policy_only_notes_may_stay() {
+fn recheck_log_keeps_the_connection() {
     let scene = scene(", crl: clients.crl, recheck: log");
     let (alice, stays) = live(&scene, &scene.alice);
     let list = revoking(2, &[&scene.alice]);
@@ -223,7 +223,7 @@ fn an_expired_certificate_hides_neither_a_revocation_nor_a_rule() {
 }
 
 #[test]
-fn a_connection_ends_with_its_certificate_where_the_policy_says_so() {
+fn at_expiry_close_ends_the_connection() {
     let scene = scene(", at_expiry: close");
     let soon = crate::harness::Leaf::client("soon").for_seconds(3);
     let soon = pki().clients.issue(&soon);

@@ -1,4 +1,4 @@
-//! Reloads of the configuration: all or nothing, and nobody else notices.
+//! Reloads of the configuration: all or nothing, without effect on other connections.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn must_be_refused(lines: &[String], why: &str) {
     );
 }
 
-/// Who answers a new connection: the origins say their names first.
+/// The name of the origin behind a new connection: origins send their names first.
 fn answer(proxy: &Proxy) -> Vec<u8> {
     let client = proxy.dial("forward");
     client.send(b"?");
@@ -59,7 +59,7 @@ fn promise_4_a_reload_serves_new_connections_anew_and_leaves_the_others_alone() 
         "{lines:?}"
     );
     assert_eq!(answer(&proxy), b"n");
-    // Its origin left the configuration: it drains, which for a busy one means that it goes on.
+    // Its origin was removed: it drains, so a busy connection continues.
     client.send(b"?");
     assert_eq!(client.receive(1), b"o");
 }
@@ -95,11 +95,11 @@ fn promise_4_a_refused_reload_changes_nothing_and_says_where_and_why() {
 }
 
 #[test]
-fn endpoints_come_and_go_and_those_that_stay_keep_their_sockets() {
+fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).start();
     let stays = proxy.place("forward").tcp();
-    // Queued by the kernel before, accepted after.
+    // Queued by the kernel before the reload, accepted after it.
     let mut queued: Vec<_> = (0..8).map(|_| TcpStream::connect(stays).unwrap()).collect();
     let more = format!(
         "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
@@ -122,7 +122,7 @@ fn endpoints_come_and_go_and_those_that_stay_keep_their_sockets() {
     eventually("it does not listen there any more", || {
         TcpStream::connect_timeout(&came, PATIENCE).is_err()
     });
-    // What was there goes on, its endpoint being gone.
+    // The connection continues although its endpoint is gone.
     client.write_all(b"x").unwrap();
     client.read_exact(&mut [0]).unwrap();
     proxy.dial("forward").must_echo(b"still the same place");
@@ -153,7 +153,7 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
 }
 
 #[test]
-fn a_process_at_rest_uses_no_processor_before_and_after_a_reload() {
+fn an_idle_process_uses_no_cpu_before_and_after_a_reload() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -186,7 +186,7 @@ fn upstream_of(text: &str) -> &str {
 }
 
 #[test]
-fn an_address_that_is_taken_refuses_the_whole_reload() {
+fn an_address_in_use_refuses_the_whole_reload() {
     let (old, new) = (named(b"o"), named(b"n"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::builder().forward(&old).start();
@@ -204,7 +204,7 @@ fn an_address_that_is_taken_refuses_the_whole_reload() {
 }
 
 #[test]
-fn what_left_the_configuration_drains_and_is_cut_in_the_end() {
+fn removed_parts_drain_and_are_aborted_at_the_end() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .forward(&old)
@@ -235,7 +235,7 @@ fn what_left_the_configuration_drains_and_is_cut_in_the_end() {
 }
 
 #[test]
-fn a_route_that_is_pointed_elsewhere_keeps_its_connections_while_their_upstream_is_there() {
+fn a_retargeted_route_keeps_its_connections_while_their_upstream_exists() {
     let (blue, green) = (named(b"b"), named(b"g"));
     let text = |route: &str, more: &str| {
         format!(
@@ -256,7 +256,7 @@ fn a_route_that_is_pointed_elsewhere_keeps_its_connections_while_their_upstream_
         assert_eq!(client.receive(1), b"b");
     }
     must_be_reloaded(&proxy.reload(&text("green", "")));
-    // When this one was told to go, all were looked at.
+    // Once this one has received the drain, all connections were checked.
     drained.receive_to_end();
     client.send(b"?");
     assert_eq!(client.receive(1), b"b");
@@ -264,7 +264,7 @@ fn a_route_that_is_pointed_elsewhere_keeps_its_connections_while_their_upstream_
 }
 
 #[test]
-fn each_reload_gives_what_it_removes_its_own_time() {
+fn each_reload_has_its_own_drain_window() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .forward(&old)
@@ -272,7 +272,7 @@ fn each_reload_gives_what_it_removes_its_own_time() {
         .start();
     let client = proxy.dial("forward");
     client.must_echo(b"x");
-    // Its time is not what removes the origin a while later.
+    // A later reload does not restart the drain time of this one.
     must_be_reloaded(&proxy.reload(&format!("{}# touched\n", proxy.text())));
     std::thread::sleep(Duration::from_millis(1500));
     let text = proxy.text().replace(&old.to_string(), &new.to_string());
@@ -290,7 +290,7 @@ fn each_reload_gives_what_it_removes_its_own_time() {
 }
 
 #[test]
-fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
+fn keys_that_need_a_restart_keep_their_value_and_others_apply() {
     let (old, new) = (named(b"o"), named(b"n"));
     let proxy = Proxy::builder()
         .forward(&old)
@@ -310,7 +310,7 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
         "{lines:?}"
     );
     assert_eq!(answer(&proxy), b"n");
-    // That goes on for as long as the file and the process differ, and no longer.
+    // The warning repeats while the file and the process differ, and no longer.
     proxy.reload(&text);
     assert_eq!(
         proxy.ctl_json(&["status"])["restart_needed"][0],
@@ -327,7 +327,7 @@ fn keys_that_need_a_restart_keep_their_value_and_the_rest_applies() {
 }
 
 #[test]
-fn what_is_wrong_is_told_to_its_end() {
+fn errors_are_logged_in_full() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let key = format!("{}/{}/key.pem", "d".repeat(200), "e".repeat(100));
@@ -345,7 +345,7 @@ fn what_is_wrong_is_told_to_its_end() {
 }
 
 #[test]
-fn a_storm_of_hangups_leaves_nothing_behind() {
+fn many_hangups_leak_nothing() {
     let origin = Origin::echo();
     let rounds = std::env::var("RESEAL_HANGUPS").map_or(300, |text| text.parse().unwrap());
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
@@ -356,7 +356,7 @@ fn a_storm_of_hangups_leaves_nothing_behind() {
         proxy.signal(Signal::HUP);
         client.must_echo(b"x");
     }
-    // Many signals are one reload, at least one follows the last of them.
+    // Many signals collapse into one reload, and at least one follows the last signal.
     eventually("the last is done", || {
         let log = proxy.log();
         let count = log

@@ -1,4 +1,4 @@
-//! Signals: how a process stops, and what it does not stop for.
+//! Signals: how a process stops, and which signals do not stop it.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, eventually, output};
 
-/// Whether anybody still listens there.
+/// Whether the endpoint still accepts.
 fn is_open(proxy: &Proxy, endpoint: &str) -> bool {
     match TcpStream::connect_timeout(&proxy.place(endpoint).tcp(), PATIENCE) {
         Ok(_) => true,
@@ -74,7 +74,7 @@ fn a_process_without_connections_stops_at_once() {
 }
 
 #[test]
-fn what_is_left_at_the_deadline_is_cut() {
+fn connections_left_at_the_deadline_are_aborted() {
     let (origin, reports) = Origin::plain().reporting();
     let mut proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -104,7 +104,7 @@ fn what_is_left_at_the_deadline_is_cut() {
 }
 
 #[test]
-fn a_second_signal_is_now() {
+fn a_second_signal_aborts_at_once() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder().terminate("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
@@ -124,7 +124,7 @@ fn a_second_signal_is_now() {
 }
 
 #[test]
-fn a_handshake_under_way_may_finish_in_a_drain_and_is_cut_at_its_end() {
+fn a_handshake_may_finish_in_a_drain_and_is_aborted_at_its_end() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -147,7 +147,7 @@ fn a_handshake_under_way_may_finish_in_a_drain_and_is_cut_at_its_end() {
 }
 
 #[test]
-fn a_connection_without_a_byte_for_idle_after_goes_first() {
+fn a_connection_idle_for_idle_after_ends_first() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -248,7 +248,7 @@ fn usr1_reopens_both_logs() {
 }
 
 #[test]
-fn a_log_that_cannot_be_opened_again_is_told_of_although_nobody_logs() {
+fn a_failed_reopen_is_reported_without_further_events() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -274,7 +274,7 @@ fn starting(origin: &Origin) -> (Proxy, String) {
 }
 
 #[test]
-fn a_reload_that_is_asked_for_during_the_start_follows_it() {
+fn a_reload_requested_during_the_start_follows_it() {
     let origin = Origin::echo();
     let (mut proxy, pipe) = starting(&origin);
     for signal in [Signal::HUP, Signal::USR1, Signal::HUP] {
@@ -299,7 +299,7 @@ fn term_during_the_start_ends_it() {
 }
 
 #[test]
-fn hangup_ends_a_command_that_serves_nobody() {
+fn hangup_ends_a_command_that_does_not_serve() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = format!("http://{}", listener.local_addr().unwrap());
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_reseal"))

@@ -1,4 +1,4 @@
-//! Reloads under load: not a byte, connection or handshake is lost by them.
+//! Reloads under load lose no byte, connection or handshake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Threads that go on until they are told to stop; a failure of one is a failure of the test.
+/// Threads that run until they are stopped; a failure of one is a failure of the test.
 struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
@@ -19,8 +19,8 @@ struct Load {
 }
 
 impl Load {
-    /// `turn` over and over on each of `threads`, no faster than once in `pace`. It is given the
-    /// thread's number and its turn's.
+    /// Runs `turn` repeatedly on each of `threads`, at most once per `pace`. It gets the numbers of the
+    /// thread and of the turn.
     fn new<T>(
         threads: usize,
         pace: Duration,
