@@ -57,9 +57,12 @@ pub fn print_part<T: Read>(part: &T) -> String {
     print::print(&part.render())
 }
 
+/// The identifier of the schema. A URN, as it names the schema and is not where it can be fetched.
+const SCHEMA_ID: &str = concat!("urn:reseal:schema:config:", env!("CARGO_PKG_VERSION"));
+
 /// The JSON Schema of a configuration file.
 pub fn schema() -> serde_json::Value {
-    schema::of::<Spec>("Reseal configuration")
+    schema::of::<Spec>(SCHEMA_ID, "Reseal configuration")
 }
 
 fn empty(problems: &mut Problems) {

@@ -429,6 +429,30 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
 }
 
 #[test]
+fn defaults_in_the_schema_keep_their_type_and_their_leading_zeros() {
+    let schema = schema();
+    let admin = &schema["$defs"]["Admin"]["properties"];
+    assert_eq!(admin["permissions"]["default"], "0600");
+    let connect = &schema["$defs"]["Connect"]["properties"];
+    assert_eq!(connect["attempts"]["default"], 3);
+    let tcp = &schema["$defs"]["EndpointTcp"]["properties"];
+    assert_eq!(tcp["nodelay"]["default"], true);
+    assert_eq!(
+        schema["$defs"]["EndpointTls"]["properties"]["min_version"]["default"],
+        "1.2"
+    );
+}
+
+#[test]
+fn the_schema_has_an_identifier_with_the_version() {
+    let id = schema()["$id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        id,
+        format!("urn:reseal:schema:config:{}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
 fn errors_are_reported_even_after_too_many_warnings() {
     let mut problems = Problems::default();
     for n in 0..1000 {

@@ -14,7 +14,7 @@ pub struct Definitions {
 }
 
 /// The schema of a file that holds a `T`.
-pub fn of<T: Read>(title: &str) -> Value {
+pub fn of<T: Read>(id: &str, title: &str) -> Value {
     let mut definitions = Definitions::default();
     let root = T::schema(&mut definitions);
     let mut schema = definitions.resolve(&root);
@@ -23,6 +23,7 @@ pub fn of<T: Read>(title: &str) -> Value {
             "$schema".into(),
             json!("https://json-schema.org/draft/2020-12/schema"),
         );
+        schema.insert("$id".into(), json!(id));
         schema.insert("title".into(), json!(title));
         schema.insert("patternProperties".into(), json!({ "^x-": true }));
         schema.insert("$defs".into(), Value::Object(definitions.known));
@@ -119,7 +120,8 @@ fn describe_as(schema: &mut Value, doc: &str) {
     }
 }
 
-/// A node as JSON; texts that look like numbers or booleans become them.
+/// A node as JSON; plain booleans and numbers become JSON ones. `0600` stays a string: as a number it would
+/// lose its zero, and with it its meaning.
 fn json_of(node: &Node) -> Value {
     match &node.kind {
         Kind::Null => Value::Null,
@@ -133,9 +135,10 @@ fn json_of(node: &Node) -> Value {
         Kind::Scalar { text, plain: true } if !has_variable(text) => match text.as_str() {
             "true" => json!(true),
             "false" => json!(false),
-            text => text
-                .parse::<u64>()
-                .map_or_else(|_| json!(text), |number| json!(number)),
+            text => match text.parse::<u64>() {
+                Ok(number) if number.to_string() == text => json!(number),
+                _ => json!(text),
+            },
         },
         Kind::Scalar { text, .. } => json!(text),
     }
