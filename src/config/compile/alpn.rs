@@ -1,6 +1,5 @@
 //! Lints for ALPN: unregistered protocols, and clients whose protocol is not offered to the origin.
 
-use super::security_lints::{may_negotiate, terminates_tls};
 use crate::config::reader::problem::{Problems, quoted};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::reader::values::Protocol;
@@ -122,7 +121,7 @@ fn meant(given: &str) -> Option<&'static str> {
 pub(super) fn unforwarded(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter() {
         for route in endpoint.routes.iter() {
-            if route.mode.value == Mode::Reencrypt && terminates_tls(route) {
+            if route.mode.value == Mode::Reencrypt {
                 unforwarded_by(endpoint, route, spec, problems);
             }
         }
@@ -147,7 +146,7 @@ fn unforwarded_by(
     for protocol in ["h2", "http/1.1"] {
         // An origin that is offered no ALPN is expected to speak HTTP/1.1.
         let is_default = protocol == "http/1.1" && alpn.value == UpstreamAlpn::None;
-        if !may_negotiate(endpoint, route, protocol) || offers(protocol) || is_default {
+        if !route.may_negotiate(endpoint, protocol) || offers(protocol) || is_default {
             continue;
         }
         let message = format!(

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Compiler;
+use super::context::EndpointCertificates;
 use super::materials::PairPlaces;
-use super::security_lints::terminates_tls;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -15,17 +15,6 @@ use crate::hostname::{HostNameError, HostPattern, is_typographic};
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
-
-/// The certificates of one endpoint: by server name for its routes, by their own name for its default
-/// route.
-pub(super) struct EndpointCertificates {
-    /// Whether all of them were read: only then can a lint say that one is missing.
-    pub(super) complete: bool,
-    /// By the server names that they cover.
-    pub(super) by_name: Arc<Certificates>,
-    /// In file order.
-    pub(super) all: Vec<Arc<Certificate>>,
-}
 
 /// Marks that a problem was reported.
 struct Reported;
@@ -81,7 +70,10 @@ impl Compiler<'_> {
     /// so that a failed renewal breaks neither its own name nor other renewals.
     fn keep_needed(&mut self, endpoint: &spec::Endpoint, all: &mut Vec<Arc<Certificate>>) {
         let before = self.previous_served(endpoint.name.as_str()).to_vec();
-        let routes = endpoint.routes.iter().filter(|route| terminates_tls(route));
+        let routes = endpoint
+            .routes
+            .iter()
+            .filter(|route| route.mode.value.terminates_tls());
         let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
         let needed =
             names.filter_map(|name| Some((name.at, HostPattern::parse(&name.value.0).ok()?)));
@@ -346,8 +338,9 @@ fn by_name(all: &[Arc<Certificate>]) -> Certificates {
 fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
     endpoint.default_route.as_ref().is_some_and(|default| {
         let mut routes = endpoint.routes.iter();
-        let opens = routes
-            .any(|route| route.name.as_str() == default.route.as_str() && terminates_tls(route));
+        let opens = routes.any(|route| {
+            route.name.as_str() == default.route.as_str() && route.mode.value.terminates_tls()
+        });
         let chosen = match &default.certificate {
             Some(chosen) => chosen.as_str() == name,
             None => count == 1,
@@ -358,7 +351,10 @@ fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
 
 /// Whether a route of an endpoint presents a certificate to clients whose server name matches.
 fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
-    let routes = endpoint.routes.iter().filter(|route| terminates_tls(route));
+    let routes = endpoint
+        .routes
+        .iter()
+        .filter(|route| route.mode.value.terminates_tls());
     let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
     served
         .any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.overlaps(name)))

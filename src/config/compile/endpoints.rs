@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Compiler;
-use super::certificates::EndpointCertificates;
-use super::routes::EndpointContext;
-use super::upstreams::Upstreams;
+use super::context::{EndpointCertificates, EndpointContext, Upstreams};
 use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::upstreams::given;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
 use crate::config::spec::balancing::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
@@ -64,7 +63,7 @@ pub(super) fn checks_use_tls(spec: &spec::Upstream, tls_origins: bool, passthrou
         None | Some(Check::Tcp) => false,
         Some(Check::Tls) => true,
         Some(Check::Http(_) | Check::Preset(_)) => {
-            tls_origins || passthrough || given(&spec.tls).is_some()
+            tls_origins || passthrough || spec::UpstreamTls::first_given(&spec.tls).is_some()
         }
     }
 }

@@ -3,8 +3,8 @@
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Compiler;
-use super::routes::EndpointContext;
-use super::serving::protocols;
+use super::context::EndpointContext;
+use super::wire::protocols;
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};

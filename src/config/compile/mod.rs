@@ -8,6 +8,8 @@ mod admin;
 mod alpn;
 mod certificates;
 mod client_auth;
+mod client_auth_terms;
+mod context;
 mod cycles;
 mod endpoints;
 mod health;
@@ -22,6 +24,7 @@ mod routes;
 mod security_lints;
 mod serving;
 mod upstreams;
+mod wire;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::certificates::EndpointCertificates;
-use super::security_lints::{ClientAuthTerms, terminates_tls};
+use super::client_auth_terms::ClientAuthTerms;
+use super::context::EndpointContext;
 use super::serving::{self, RouteKind};
-use super::upstreams::Upstreams;
 use super::{Compiler, Files};
 use crate::config::reader::problem::{Span, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
@@ -14,16 +13,7 @@ use crate::config::spec::{self, ClientProtocol, Mode};
 use crate::hostname::HostPattern;
 use crate::route::{Match, RouteTable};
 use crate::snapshot::{Route, Upstream};
-use crate::tls::Versions;
 use crate::tls::certificates::CertificateChoice;
-
-/// The endpoint that a route is compiled in.
-pub(super) struct EndpointContext<'a> {
-    pub(super) endpoint: &'a Located<spec::Endpoint>,
-    pub(super) upstreams: &'a Upstreams,
-    pub(super) certificates: &'a EndpointCertificates,
-    pub(super) versions: Versions,
-}
 
 /// A route that was compiled under a pattern, for comparison with later ones.
 struct Seen<'a> {
@@ -177,7 +167,7 @@ impl Compiler<'_> {
         pattern: Option<&HostPattern>,
         spec: &spec::Route,
     ) {
-        let Some(pattern) = pattern.filter(|_| terminates_tls(spec)) else {
+        let Some(pattern) = pattern.filter(|_| spec.mode.value.terminates_tls()) else {
             return;
         };
         if !context.certificates.complete
@@ -250,8 +240,8 @@ impl Compiler<'_> {
 
 /// Whether two routes that terminate TLS differ in client auth.
 fn differ(endpoint: &spec::Endpoint, a: &spec::Route, b: &spec::Route) -> bool {
-    terminates_tls(a)
-        && terminates_tls(b)
+    a.mode.value.terminates_tls()
+        && b.mode.value.terminates_tls()
         && ClientAuthTerms::of(endpoint, a) != ClientAuthTerms::of(endpoint, b)
 }
 

@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::Compiler;
-use super::routes::EndpointContext;
+use super::client_auth_terms::ClientAuthTerms;
+use super::context::EndpointContext;
 use crate::config::reader::address::Listen;
-use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::values::Path;
 use crate::config::spec::balancing::Check;
-use crate::config::spec::{
-    self, AtExpiry, ClientAuthMode, ClientProtocol, CrlDoubt, CrlScope, Mode, Recheck, Rule,
-};
+use crate::config::spec::{self, ClientProtocol, Mode};
 use crate::hostname::HostPattern;
 use crate::tls::certificates::Certificate;
 
@@ -21,40 +18,6 @@ use crate::tls::certificates::Certificate;
 struct RouteToOrigin<'a> {
     route: &'a Located<spec::Route>,
     terms: Option<ClientAuthTerms<'a>>,
-}
-
-/// The parts of a route's client auth that decide about admission.
-#[derive(PartialEq, Eq)]
-pub(super) struct ClientAuthTerms<'a> {
-    mode: ClientAuthMode,
-    ca: Option<&'a OneOrMany<Path>>,
-    crl: Option<&'a OneOrMany<Path>>,
-    crl_scope: CrlScope,
-    crl_unknown: CrlDoubt,
-    crl_expired: CrlDoubt,
-    allow: Option<&'a OneOrMany<Rule>>,
-    recheck: Recheck,
-    at_expiry: AtExpiry,
-}
-
-impl<'a> ClientAuthTerms<'a> {
-    /// Those of a route; `None` if it does not terminate TLS or requests no certificate.
-    pub(super) fn of(endpoint: &'a spec::Endpoint, route: &'a spec::Route) -> Option<Self> {
-        let endpoints = &endpoint.tls.client_auth;
-        let auth = &route.client_auth.as_ref().unwrap_or(endpoints).value;
-        let requests = terminates_tls(route) && auth.mode.value != ClientAuthMode::Off;
-        requests.then(|| Self {
-            mode: auth.mode.value,
-            ca: auth.ca.as_ref().map(|ca| &ca.value),
-            crl: auth.crl.as_ref().map(|crl| &crl.value),
-            crl_scope: auth.crl_scope.value,
-            crl_unknown: auth.crl_unknown.value,
-            crl_expired: auth.crl_expired.value,
-            allow: auth.allow.as_ref().map(|allow| &allow.value),
-            recheck: auth.recheck.value,
-            at_expiry: auth.at_expiry.value,
-        })
-    }
 }
 
 /// Warns about origins that several routes reach with different client auth: a client that one route
@@ -159,10 +122,6 @@ fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     })
 }
 
-pub(super) const fn terminates_tls(route: &spec::Route) -> bool {
-    matches!(route.mode.value, Mode::Terminate | Mode::Reencrypt)
-}
-
 impl Compiler<'_> {
     /// Warns about routes that browsers may mix up: with HTTP/2 they send requests for every name of a
     /// certificate on one connection (RFC 9113 section 9.1.1).
@@ -171,7 +130,9 @@ impl Compiler<'_> {
             .endpoint
             .routes
             .iter()
-            .filter(|route| terminates_tls(route) && may_negotiate(context.endpoint, route, "h2"))
+            .filter(|route| {
+                route.mode.value.terminates_tls() && route.may_negotiate(context.endpoint, "h2")
+            })
             .map(|route| (route, patterns(route)))
             .collect();
         for (n, (route, own)) in routes.iter().enumerate() {
@@ -203,16 +164,6 @@ impl Compiler<'_> {
             .warning(at, message)
             .help("give each a certificate of its own, or leave h2 out of `alpn`");
     }
-}
-
-/// Whether a client may negotiate this ALPN protocol on a route.
-pub(super) fn may_negotiate(
-    endpoint: &spec::Endpoint,
-    route: &spec::Route,
-    protocol: &str,
-) -> bool {
-    let alpn = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
-    alpn.iter().any(|item| item.value.0 == protocol)
 }
 
 fn patterns(route: &spec::Route) -> Vec<HostPattern> {

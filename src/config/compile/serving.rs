@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use rustls::{CipherSuite, NamedGroup};
-
 use super::Compiler;
-use super::routes::EndpointContext;
-use super::upstreams::on_truncation;
-use crate::config::reader::generic::{Limit, OffOr, OneOrMany};
+use super::context::EndpointContext;
+use super::wire::{cipher_suites, groups, on_truncation, protocols};
+use crate::config::reader::generic::{Limit, OffOr};
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
@@ -17,7 +15,6 @@ use crate::snapshot::{self, Route, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
 use crate::tls::sessions::Scope;
-use crate::tls::suites::{Group, Suite};
 use crate::tls::verify::client::ClientAuth;
 
 /// How clients reach a route.
@@ -192,55 +189,5 @@ impl Compiler<'_> {
         let found = found?;
         self.defaults_to(endpoint, &found.name);
         Some(CertificateChoice::Fixed(Arc::clone(found)))
-    }
-}
-
-/// ALPN protocols in wire format.
-pub(super) fn protocols(list: &OneOrMany<values::Protocol>) -> Vec<Vec<u8>> {
-    list.iter()
-        .map(|p| p.value.0.clone().into_bytes())
-        .collect()
-}
-
-/// Cipher suites in wire format.
-fn cipher_suites(list: &OneOrMany<spec::CipherSuite>) -> Vec<CipherSuite> {
-    let suites = list
-        .iter()
-        .filter_map(|item| Suite::named(item.value.as_str()));
-    once(suites.map(|suite| suite.rustls.suite()))
-}
-
-/// Key exchange groups in wire format.
-pub(super) fn groups(list: &OneOrMany<spec::Group>) -> Vec<NamedGroup> {
-    let groups = list
-        .iter()
-        .filter_map(|item| Group::named(item.value.as_str()));
-    once(groups.map(|group| group.rustls.name()))
-}
-
-/// Removes repetitions: a list in a ClientHello has a length of two bytes, which repetitions could
-/// exceed.
-pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all = Vec::new();
-    for item in items {
-        if !all.contains(&item) {
-            all.push(item);
-        }
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_suite_and_group_of_the_configuration_is_supported() {
-        for name in spec::CipherSuite::WORDS {
-            assert!(Suite::named(name).is_some(), "{name}");
-        }
-        for name in spec::Group::WORDS {
-            assert!(Group::named(name).is_some(), "{name}");
-        }
     }
 }

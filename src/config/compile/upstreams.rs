@@ -8,16 +8,16 @@ use rustls::pki_types::ServerName;
 
 use super::Compiler;
 use super::client_auth::RevocationKeys;
+use super::context::Upstreams;
 use super::health::{balance, checks_use_tls, connect, health, on_gone, passable, passive};
 use super::materials::PairPlaces;
-use super::serving::{groups, once, protocols};
+use super::wire::{groups, on_truncation, once, protocols};
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
 use crate::hostname::HostName;
-use crate::relay::OnTruncation;
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
 use crate::tls::connector::{ConnectorPolicy, OriginAlpn, Sni, TlsConnector};
@@ -59,9 +59,6 @@ impl Uses {
             .map(|(plain, tls_origins)| plain.max(tls_origins))
     }
 }
-
-/// The upstreams by name; `None` for one with an error.
-pub(super) type Upstreams = HashMap<String, Option<Arc<Upstream>>>;
 
 impl Compiler<'_> {
     pub(super) fn upstreams(&mut self) -> Upstreams {
@@ -147,7 +144,7 @@ impl Compiler<'_> {
     /// Warns about TLS settings that no route applies.
     fn without_effect_plain(&mut self, spec: &spec::Upstream) {
         let help = "use the mode `reencrypt` (or `originate`) to speak TLS to the origins";
-        if let Some(at) = given(&spec.tls) {
+        if let Some(at) = UpstreamTls::first_given(&spec.tls) {
             let message =
                 "`tls` has no effect: no route to this upstream speaks TLS to its origins";
             self.problems.warning(at, message).help(help);
@@ -416,40 +413,6 @@ fn server_name(text: &str) -> Option<ServerName<'static>> {
             ServerName::try_from(name.as_str().to_owned()).ok()
         }
     }
-}
-
-pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
-    match spec {
-        spec::OnTruncation::Reset => OnTruncation::Reset,
-        spec::OnTruncation::Close => OnTruncation::Close,
-    }
-}
-
-/// The span of the first key of an upstream's `tls` block.
-pub(super) fn given(tls: &Located<UpstreamTls>) -> Option<Span> {
-    let optional = [
-        tls.server_name.as_ref().map(|name| name.at),
-        tls.client_certificate.as_ref().map(|pair| pair.at),
-    ];
-    let defaulted = [
-        tls.ca.given_in(tls).then_some(tls.ca.at),
-        tls.sni.given_in(tls).then_some(tls.sni.at),
-        tls.alpn.given_in(tls).then_some(tls.alpn.at),
-        tls.min_version.given_in(tls).then_some(tls.min_version.at),
-        tls.verify.given_in(tls).then_some(tls.verify.at),
-        tls.crl.given_in(tls).then_some(tls.crl.at),
-        tls.crl_scope.given_in(tls).then_some(tls.crl_scope.at),
-        tls.crl_unknown.given_in(tls).then_some(tls.crl_unknown.at),
-        tls.crl_expired.given_in(tls).then_some(tls.crl_expired.at),
-        tls.spki_sha256.given_in(tls).then_some(tls.spki_sha256.at),
-        tls.allow.given_in(tls).then_some(tls.allow.at),
-        tls.groups.given_in(tls).then_some(tls.groups.at),
-        tls.resumption.given_in(tls).then_some(tls.resumption.at),
-        tls.on_truncation
-            .given_in(tls)
-            .then_some(tls.on_truncation.at),
-    ];
-    optional.into_iter().chain(defaulted).flatten().min()
 }
 
 /// The protocols that clients of an upstream may have negotiated; empty if some negotiate none.

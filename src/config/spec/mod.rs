@@ -9,6 +9,7 @@ use super::reader::admin_address::{AdminAddress, IpPort};
 use super::reader::fields::{Field, Fields, spec};
 use super::reader::generic::{AutoOr, Limit, Names, OffOr, OneOrMany};
 use super::reader::print::Rendered;
+use super::reader::problem::Span;
 use super::reader::read::{Invalid, Located, Read, Reader};
 use super::reader::schema::Definitions;
 use super::reader::values::{
@@ -641,6 +642,21 @@ keyword! {
     }
 }
 
+impl Mode {
+    /// Whether TLS from clients ends here.
+    pub const fn terminates_tls(self) -> bool {
+        matches!(self, Self::Terminate | Self::Reencrypt)
+    }
+}
+
+impl Route {
+    /// Whether a client of this route of `endpoint` may negotiate this ALPN protocol.
+    pub fn may_negotiate(&self, endpoint: &Endpoint, protocol: &str) -> bool {
+        let alpn = self.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
+        alpn.iter().any(|item| item.value.0 == protocol)
+    }
+}
+
 spec! {
     /// A group of equivalent servers.
     pub struct Upstream {
@@ -792,6 +808,35 @@ spec! {
         default allow: OneOrMany<Rule> = "[]",
         /// Key exchange groups, by preference; empty is all.
         default groups: OneOrMany<Group> = "[]",
+    }
+}
+
+impl UpstreamTls {
+    /// The span of the first key that the file gives.
+    pub fn first_given(tls: &Located<Self>) -> Option<Span> {
+        let optional = [
+            tls.server_name.as_ref().map(|name| name.at),
+            tls.client_certificate.as_ref().map(|pair| pair.at),
+        ];
+        let defaulted = [
+            tls.ca.given_in(tls).then_some(tls.ca.at),
+            tls.sni.given_in(tls).then_some(tls.sni.at),
+            tls.alpn.given_in(tls).then_some(tls.alpn.at),
+            tls.min_version.given_in(tls).then_some(tls.min_version.at),
+            tls.verify.given_in(tls).then_some(tls.verify.at),
+            tls.crl.given_in(tls).then_some(tls.crl.at),
+            tls.crl_scope.given_in(tls).then_some(tls.crl_scope.at),
+            tls.crl_unknown.given_in(tls).then_some(tls.crl_unknown.at),
+            tls.crl_expired.given_in(tls).then_some(tls.crl_expired.at),
+            tls.spki_sha256.given_in(tls).then_some(tls.spki_sha256.at),
+            tls.allow.given_in(tls).then_some(tls.allow.at),
+            tls.groups.given_in(tls).then_some(tls.groups.at),
+            tls.resumption.given_in(tls).then_some(tls.resumption.at),
+            tls.on_truncation
+                .given_in(tls)
+                .then_some(tls.on_truncation.at),
+        ];
+        optional.into_iter().chain(defaulted).flatten().min()
     }
 }
 
