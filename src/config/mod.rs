@@ -18,15 +18,16 @@ pub use reader::problem::{Problem, Problems, Severity, Span};
 pub use reader::read::Located;
 pub use spec::Spec;
 
+use reader::compose::parse;
 use reader::read::{Read, Reader};
-use reader::yaml::{self, Kind, Node};
+use reader::yaml::{Kind, Node};
 use reader::{print, schema};
 
 /// Reads the text of a file, with variables from `env`. Returns the [`Spec`] if every value could be
 /// read; it must not be used if the problems contain an error, but can be linted all the same.
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems) {
     let mut problems = Problems::default();
-    let Some(root) = yaml::parse(text, &mut problems) else {
+    let Some(root) = parse(text, &mut problems) else {
         if !problems.has_errors() {
             empty(&mut problems);
         }

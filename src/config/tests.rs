@@ -10,7 +10,7 @@ use super::reader::address::Listen;
 use super::reader::generic::{AutoOr, Limit};
 use super::reader::read::{Leaf, Read, Reader};
 use super::reader::values::{Count, Output};
-use super::{Problems, Spec, print, read, schema, yaml};
+use super::{Problems, Spec, parse, print, read, schema};
 
 const SMALL: &str = "\
 endpoints:
@@ -160,7 +160,7 @@ fn only(text: &str) -> String {
 /// The message about one value, read as a `T`.
 fn error_of<T: Read>(value: &str) -> String {
     let mut problems = Problems::default();
-    let node = yaml::parse(value, &mut problems).unwrap();
+    let node = parse(value, &mut problems).unwrap();
     let mut reader = Reader::new(&some_variables, problems);
     let read = reader.located::<T>(&node);
     let problems = reader.into_problems();

@@ -1,9 +1,10 @@
 //! Addresses: of listeners, of origins, and networks of clients. Never resolves names or opens sockets.
 
+use super::definitions::Definitions;
 use super::fields::{Field, Fields, spec};
-use super::print::Rendered;
-use super::read::{Invalid, Leaf, Located, Read, Reader};
-use super::schema::Definitions;
+use super::invalid::Invalid;
+use super::read::{Leaf, Located, Read, Reader};
+use super::rendered::Rendered;
 use super::values::{Name, Path, Permissions, Text, check_text};
 use super::yaml::{Kind, Node};
 use ipnet::IpNet;

@@ -1,7 +1,8 @@
 //! The address of the admin socket: a unix socket or one IP address. Never opens a socket.
 
 use super::address::{ip_without_port, unix_path};
-use super::read::{Invalid, Leaf};
+use super::invalid::Invalid;
+use super::read::Leaf;
 use super::values::{Path, check_text};
 use serde_json::{Value, json};
 use std::borrow::Cow;

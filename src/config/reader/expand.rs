@@ -1,8 +1,8 @@
 //! Variables in values: the syntax of `${VAR}`, `${VAR:-default}` and `$$`. The caller looks variables
 //! up.
 
+use super::invalid::Invalid;
 use super::problem::quoted;
-use super::read::Invalid;
 
 /// The text with its variables replaced, or why that fails.
 pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Invalid> {

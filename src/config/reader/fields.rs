@@ -1,9 +1,9 @@
 //! The keys of a map: the `spec!` macro, which derives the reader, the schema and the printed form from
 //! one declaration, and the errors about missing, unknown and unsupported keys.
 
-use super::print::Rendered;
 use super::problem::{Span, UNKNOWN_KEY, quoted, quoted_list};
 use super::read::{Located, Read, Reader, nearest};
+use super::rendered::Rendered;
 use super::yaml::{Kind, Node};
 
 /// A map of the file whose keys are being read.
@@ -163,7 +163,7 @@ macro_rules! spec {
             fn schema(definitions: &mut Definitions) -> Value {
                 let about = concat!($($about),+);
                 let short: Option<&str> = None $(.or(Some(stringify!($short))))?;
-                definitions.map(stringify!($name), about, short, |keys| {
+                $crate::config::reader::schema::map(definitions, stringify!($name), about, short, |keys| {
                     $(
                         let default: Option<&str> = None $(.or(Some($default)))?;
                         keys.add::<$type>(

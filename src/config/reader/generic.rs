@@ -1,10 +1,13 @@
 //! Generic shapes of values: one or many, `none` or a limit, `auto`, `off`, named maps. Knows no key.
 
-use super::print::Rendered;
+use super::definitions::Definitions;
+use super::invalid::Invalid;
 use super::problem::quoted;
-use super::read::{Invalid, Leaf, Located, Read, Reader};
-use super::schema::Definitions;
+use super::quantities::Quantity;
+use super::read::{Leaf, Located, Read, Reader};
+use super::rendered::Rendered;
 use super::values::Name;
+use super::words::is_off;
 use super::yaml::{Kind, Node};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -57,13 +60,6 @@ impl<T: Read> Read for OneOrMany<T> {
     fn render(&self) -> Rendered {
         self.0.render()
     }
-}
-
-/// A leaf that counts or measures.
-pub trait Quantity: Leaf {
-    /// Whether it is zero, which would read as "no limit". `false` where the bounds allow zero as a
-    /// limit.
-    fn is_zero(&self) -> bool;
 }
 
 /// An upper bound, or `none`.
@@ -146,11 +142,6 @@ impl<T: Leaf> Leaf for AutoOr<T> {
             Self::Set(value) => value.render(),
         }
     }
-}
-
-/// The words for `off`, including those that YAML tools write for it.
-pub fn is_off(text: &str) -> bool {
-    matches!(text, "off" | "no" | "false")
 }
 
 /// A map of settings, or `off`.

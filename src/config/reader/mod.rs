@@ -6,14 +6,18 @@
 
 pub mod address;
 pub mod admin_address;
-mod compose;
+pub mod compose;
+pub mod definitions;
 mod expand;
 pub mod fields;
 pub mod generic;
+pub mod invalid;
 pub mod print;
+mod printable;
 pub mod problem;
 mod quantities;
 pub mod read;
+pub mod rendered;
 pub mod schema;
 mod snippet;
 pub mod values;

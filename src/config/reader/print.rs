@@ -1,23 +1,13 @@
 //! The printed form of a configuration: YAML layout and quoting. Knows no key.
 
 use super::expand::escape;
+use super::rendered::Rendered;
 use std::fmt::Write as _;
-
-/// The printed form of a value, in order of declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rendered {
-    /// A single value.
-    Text(String),
-    /// A list.
-    List(Vec<Self>),
-    /// A map.
-    Map(Vec<(String, Self)>),
-}
 
 /// The YAML text of a value.
 pub fn print(rendered: &Rendered) -> String {
     let mut out = String::new();
-    match rendered.inline() {
+    match inline(rendered) {
         Some(text) => {
             out.push_str(&text);
             out.push('\n');
@@ -27,20 +17,18 @@ pub fn print(rendered: &Rendered) -> String {
     out
 }
 
-impl Rendered {
-    /// The form on the line of its key, for values that need no lines of their own.
-    fn inline(&self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(scalar(text)),
-            Self::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
-            Self::List(items) => {
-                let texts = items.iter().map(|item| match item {
-                    Self::Text(text) => Some(scalar(text)),
-                    _ => None,
-                });
-                let texts: Option<Vec<_>> = texts.collect();
-                texts.map(|texts| format!("[{}]", texts.join(", ")))
-            }
+/// The form on the line of its key, for values that need no lines of their own.
+fn inline(rendered: &Rendered) -> Option<String> {
+    match rendered {
+        Rendered::Text(text) => Some(scalar(text)),
+        Rendered::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
+        Rendered::List(items) => {
+            let texts = items.iter().map(|item| match item {
+                Rendered::Text(text) => Some(scalar(text)),
+                _ => None,
+            });
+            let texts: Option<Vec<_>> = texts.collect();
+            texts.map(|texts| format!("[{}]", texts.join(", ")))
         }
     }
 }
@@ -53,7 +41,7 @@ fn block(out: &mut String, rendered: &Rendered, indent: usize) {
         Rendered::Map(entries) => {
             for (key, value) in entries {
                 let key = quote_if_needed(key);
-                match value.inline() {
+                match inline(value) {
                     Some(text) => {
                         let _ = writeln!(out, "{:indent$}{key}: {text}", "");
                     }
@@ -66,7 +54,7 @@ fn block(out: &mut String, rendered: &Rendered, indent: usize) {
         }
         Rendered::List(items) => {
             for item in items {
-                match item.inline() {
+                match inline(item) {
                     Some(text) => {
                         let _ = writeln!(out, "{:indent$}- {text}", "");
                     }

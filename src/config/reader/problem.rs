@@ -1,7 +1,7 @@
 //! Problems of a configuration and their spans: [`Span`], [`Problem`] and the collector [`Problems`].
 //! Knows nothing of what a configuration means.
 
-use super::snippet;
+use super::printable::visible;
 use std::fmt::Write as _;
 
 /// The most problems that are kept: more are not read, and a hostile file stays cheap.
@@ -73,7 +73,7 @@ impl Problem {
 
     /// The problem as one line, for logs: `config.yaml:12:15: error: …`.
     pub fn to_line(&self, path: &str) -> String {
-        let mut line = snippet::visible(path);
+        let mut line = visible(path);
         if let Some(at) = self.at {
             let _ = write!(line, ":{}:{}", at.line, at.column);
         }
@@ -81,10 +81,10 @@ impl Problem {
             line,
             ": {}: {}",
             self.severity.as_str(),
-            snippet::visible(&self.message)
+            visible(&self.message)
         );
         if let Some(help) = &self.help {
-            let help: Vec<_> = help.lines().map(snippet::visible).collect();
+            let help: Vec<_> = help.lines().map(visible).collect();
             let _ = write!(line, " ({})", help.join("; "));
         }
         line
@@ -115,7 +115,7 @@ pub struct Problems {
     problems: Vec<Problem>,
     /// Scratch space for the problems beyond [`MOST`], which are discarded.
     spare: Option<Problem>,
-    left_out: usize,
+    pub(super) left_out: usize,
     errors: usize,
 }
 
@@ -217,18 +217,5 @@ impl Problems {
         let mut sorted: Vec<_> = self.problems.iter().collect();
         sorted.sort_by_key(|problem| (problem.at.is_none(), problem.at));
         sorted
-    }
-
-    /// All problems as text, with the lines that they are about.
-    pub fn render(&self, path: &str, text: &str) -> String {
-        let lines = snippet::lines(text);
-        let mut out = Vec::new();
-        for problem in self.sorted() {
-            out.push(snippet::render(problem, path, &lines));
-        }
-        if self.left_out > 0 {
-            out.push(format!("and {} more\n", self.left_out));
-        }
-        out.join("\n")
     }
 }

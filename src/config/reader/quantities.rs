@@ -1,12 +1,19 @@
 //! Values that count or measure: durations, sizes, counts, fractions, with their units and bounds. Knows
 //! no key.
 
-use super::generic::Quantity;
-use super::read::{Invalid, Leaf};
+use super::invalid::Invalid;
+use super::read::Leaf;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::time::Duration as StdDuration;
+
+/// A leaf that counts or measures.
+pub trait Quantity: Leaf {
+    /// Whether it is zero, which would read as "no limit". `false` where the bounds allow zero as a
+    /// limit.
+    fn is_zero(&self) -> bool;
+}
 
 /// A number without sign; `None` if it is not one.
 fn number(digits: &str) -> Option<u64> {

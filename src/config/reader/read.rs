@@ -1,11 +1,13 @@
 //! From located nodes to typed values, all problems at once: the traits [`Read`] and [`Leaf`], the span
 //! of a value ([`Located`]), and the errors about values that do not fit. Knows no key.
 
+use super::compose::parse;
+use super::definitions::Definitions;
 use super::expand::{expand, has_variable};
-use super::print::Rendered;
-use super::problem::{Problem, Problems, Span, quoted};
-use super::schema::Definitions;
-use super::yaml::{self, Kind, Node};
+use super::invalid::Invalid;
+use super::problem::{Problem, Problems, Span};
+use super::rendered::Rendered;
+use super::yaml::{Kind, Node};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -84,49 +86,6 @@ impl<T: Leaf> Read for T {
     }
 }
 
-/// Why a text was rejected. The text may be the value of a variable, so the message does not hold it:
-/// `{}` stands for the text as written in the file, and a `fix` made from it is dropped if it has a
-/// variable.
-#[derive(Debug)]
-pub struct Invalid {
-    message: Cow<'static, str>,
-    help: Option<Cow<'static, str>>,
-    fix: Option<String>,
-}
-
-impl Invalid {
-    /// An error; `{}` stands for the text.
-    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            message: message.into(),
-            help: None,
-            fix: None,
-        }
-    }
-
-    /// A hint that does not depend on the text.
-    pub fn help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// A hint that is made from the text; it replaces the other.
-    pub fn fix(mut self, fix: impl Into<Option<String>>) -> Self {
-        self.fix = fix.into();
-        self
-    }
-
-    fn into_problem(self, at: Span, written: &str) -> Problem {
-        let message = self.message.replacen("{}", &quoted(written), 1);
-        let fix = self.fix.filter(|_| !has_variable(written));
-        let help = fix.or_else(|| self.help.map(Cow::into_owned));
-        Problem {
-            help,
-            ..Problem::error(at, message)
-        }
-    }
-}
-
 /// Reads a tree, with the environment and the list of problems.
 pub struct Reader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
@@ -171,7 +130,8 @@ impl<'e> Reader<'e> {
         match expand(text, self.env).and_then(|expanded| parse(&expanded)) {
             Ok(value) => Some(value),
             Err(invalid) => {
-                self.problems.push(invalid.into_problem(node.at, text));
+                self.problems
+                    .push(invalid.into_problem(node.at, text, has_variable(text)));
                 None
             }
         }
@@ -199,7 +159,7 @@ impl<'e> Reader<'e> {
 
     /// Reads a default, given as text of a file.
     pub fn default<T: Read>(&mut self, text: &str, at: Span) -> Option<Located<T>> {
-        let node = yaml::parse(text, &mut self.problems)?;
+        let node = parse(text, &mut self.problems)?;
         self.located(&node.moved(at))
     }
 }

@@ -1,17 +1,13 @@
 //! The JSON Schema of a configuration, derived from the declarations that read it: how structs and
 //! variables appear. Knows no key.
 
+use super::compose::parse;
+use super::definitions::Definitions;
 use super::expand::has_variable;
 use super::problem::Problems;
 use super::read::Read;
-use super::yaml::{self, Kind, Node};
+use super::yaml::{Kind, Node};
 use serde_json::{Map, Value, json};
-
-/// The `$defs` of a schema.
-#[derive(Default)]
-pub struct Definitions {
-    known: Map<String, Value>,
-}
 
 /// The schema of a file that holds a `T`.
 pub fn of<T: Read>(id: &str, title: &str) -> Value {
@@ -26,68 +22,45 @@ pub fn of<T: Read>(id: &str, title: &str) -> Value {
         schema.insert("$id".into(), json!(id));
         schema.insert("title".into(), json!(title));
         schema.insert("patternProperties".into(), json!({ "^x-": true }));
-        schema.insert("$defs".into(), Value::Object(definitions.known));
+        schema.insert("$defs".into(), definitions.into_defs());
     }
     schema
 }
 
-impl Definitions {
-    /// The schema of a single value, or of a text with a variable in its place.
-    pub fn or_variable(&mut self, schema: Value) -> Value {
-        self.known.entry("variable").or_insert_with(|| {
-            json!({
-                "type": "string",
-                "pattern": r"\$\{",
-                "description": "A text with environment variables: `${NAME}` or `${NAME:-default}`.",
-            })
+/// A map with known keys, defined once under its name. With `short`, a single value for that key may stand for
+/// the map.
+pub fn map(
+    definitions: &mut Definitions,
+    name: &str,
+    about: &str,
+    short: Option<&str>,
+    describe: impl FnOnce(&mut Keys<'_>),
+) -> Value {
+    definitions.define(name, |definitions| {
+        let mut keys = Keys {
+            definitions,
+            properties: Map::new(),
+            required: Vec::new(),
+        };
+        describe(&mut keys);
+        let Keys {
+            properties,
+            required,
+            ..
+        } = keys;
+        let short = short.and_then(|key| properties.get(key)).cloned();
+        let mut map = json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
         });
-        json!({ "anyOf": [schema, { "$ref": "#/$defs/variable" }] })
-    }
-
-    /// A map with known keys, defined once under its name. With `short`, a single value for that key may
-    /// stand for the map.
-    pub fn map(
-        &mut self,
-        name: &str,
-        about: &str,
-        short: Option<&str>,
-        describe: impl FnOnce(&mut Keys<'_>),
-    ) -> Value {
-        if !self.known.contains_key(name) {
-            let mut keys = Keys {
-                definitions: self,
-                properties: Map::new(),
-                required: Vec::new(),
-            };
-            describe(&mut keys);
-            let Keys {
-                properties,
-                required,
-                ..
-            } = keys;
-            let short = short.and_then(|key| properties.get(key)).cloned();
-            let mut map = json!({
-                "type": "object",
-                "properties": properties,
-                "required": required,
-                "additionalProperties": false,
-            });
-            if let Some(short) = short {
-                map = json!({ "anyOf": [map, short] });
-            }
-            describe_as(&mut map, about);
-            self.known.insert(name.to_owned(), map);
+        if let Some(short) = short {
+            map = json!({ "anyOf": [map, short] });
         }
-        json!({ "$ref": format!("#/$defs/{name}") })
-    }
-
-    /// Removes and returns the definition that a reference points to.
-    fn resolve(&mut self, schema: &Value) -> Value {
-        let name = schema.get("$ref").and_then(Value::as_str);
-        let name = name.and_then(|path| path.strip_prefix("#/$defs/"));
-        name.and_then(|name| self.known.remove(name))
-            .unwrap_or_else(|| schema.clone())
-    }
+        describe_as(&mut map, about);
+        map
+    })
 }
 
 /// The keys of one map.
@@ -102,7 +75,7 @@ impl Keys<'_> {
     pub fn add<T: Read>(&mut self, key: &str, doc: &str, required: bool, default: Option<&str>) {
         let mut schema = T::schema(self.definitions);
         describe_as(&mut schema, doc);
-        let default = default.and_then(|text| yaml::parse(text, &mut Problems::default()));
+        let default = default.and_then(|text| parse(text, &mut Problems::default()));
         if let (Some(schema), Some(default)) = (schema.as_object_mut(), default) {
             schema.insert("default".to_owned(), json_of(&default));
         }

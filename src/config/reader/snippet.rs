@@ -1,6 +1,7 @@
 //! Renders one problem with its line and a caret: escapes and aligns text of the file for a terminal.
 
-use super::problem::Problem;
+use super::printable::{printable, visible};
+use super::problem::{Problem, Problems};
 use std::fmt::Write as _;
 
 /// A longer hint goes below the line instead of beside the caret.
@@ -17,13 +18,23 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The text with control, bidi and invisible characters escaped.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|char| printable(char).0).collect()
+impl Problems {
+    /// All problems as text, with the lines that they are about.
+    pub fn render(&self, path: &str, text: &str) -> String {
+        let lines = lines(text);
+        let mut out = Vec::new();
+        for problem in self.sorted() {
+            out.push(render(problem, path, &lines));
+        }
+        if self.left_out > 0 {
+            out.push(format!("and {} more\n", self.left_out));
+        }
+        out.join("\n")
+    }
 }
 
 /// One problem, as several lines.
-pub(super) fn render(problem: &Problem, path: &str, lines: &[&str]) -> String {
+fn render(problem: &Problem, path: &str, lines: &[&str]) -> String {
     let severity = problem.severity.as_str();
     let mut out = format!("{severity}: {}\n", visible(&problem.message));
     let path = visible(path);
@@ -116,52 +127,5 @@ impl Drawn {
         if before {
             self.indent += width;
         }
-    }
-}
-
-/// The printed form of a character, and its columns.
-fn printable(char: char) -> (String, usize) {
-    match char {
-        '\t' => ("    ".to_owned(), 4),
-        // Direction marks and invisible characters would disguise the line.
-        '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' => escaped(char),
-        char if char.is_control() => escaped(char),
-        char => (char.to_string(), width(char)),
-    }
-}
-
-fn escaped(char: char) -> (String, usize) {
-    let text = char.escape_unicode().to_string();
-    let width = text.len();
-    (text, width)
-}
-
-/// The columns of a printable character, by the blocks that terminals agree on. A caret does not justify
-/// a whole Unicode table.
-fn width(char: char) -> usize {
-    match char {
-        '\u{0300}'..='\u{036f}'
-        | '\u{1ab0}'..='\u{1aff}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{fe20}'..='\u{fe2f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{303e}'
-        | '\u{3041}'..='\u{a4cf}'
-        | '\u{a960}'..='\u{a97c}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f680}'..='\u{1f6ff}'
-        | '\u{1f900}'..='\u{1f9ff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
     }
 }

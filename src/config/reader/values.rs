@@ -1,6 +1,7 @@
 //! Single values: booleans, names, texts, paths, permissions, log outputs. Knows no key.
 
-use super::read::{Invalid, Leaf, nearest};
+use super::invalid::Invalid;
+use super::read::{Leaf, nearest};
 use super::words::unknown_word;
 use serde_json::{Value, json};
 use std::borrow::Cow;

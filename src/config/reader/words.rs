@@ -1,8 +1,8 @@
 //! Keywords: the `keyword!` macro, and the error about an unknown word. Knows no key.
 
-use super::generic::is_off;
+use super::invalid::Invalid;
 use super::problem::quoted_list;
-use super::read::{Invalid, nearest};
+use super::read::nearest;
 use serde_json::{Value, json};
 
 /// Declares an enum of keywords: each variant is one word of the file.
@@ -42,7 +42,7 @@ macro_rules! keyword {
                 $crate::config::reader::words::one_of(Self::WORDS).into()
             }
 
-            fn parse(text: &str) -> Result<Self, $crate::config::reader::read::Invalid> {
+            fn parse(text: &str) -> Result<Self, $crate::config::reader::invalid::Invalid> {
                 match $crate::config::reader::words::canonical(text, Self::WORDS) {
                     $($word => Ok(Self::$variant),)+
                     _ => Err($crate::config::reader::words::unknown_word($what, text, Self::WORDS)),
@@ -60,6 +60,11 @@ macro_rules! keyword {
     };
 }
 pub(in crate::config) use keyword;
+
+/// The words for `off`, including those that YAML tools write for it.
+pub fn is_off(text: &str) -> bool {
+    matches!(text, "off" | "no" | "false")
+}
 
 /// The word as the enum spells it: tools for YAML 1.1 turn `off` and `on` into booleans.
 pub fn canonical<'t>(text: &'t str, words: &[&'static str]) -> &'t str {

@@ -2,8 +2,6 @@
 
 use super::problem::Span;
 
-pub use super::compose::parse;
-
 /// A long text counts as one more node for every this many bytes, which bounds what aliases can
 /// multiply.
 const BYTES_PER_NODE: usize = 256;

@@ -1,10 +1,11 @@
 //! The keys for balancing, DNS and health checks: a part of the table of [`spec`](super::spec).
 
+use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::{Field, Fields, spec};
 use crate::config::reader::generic::OneOrMany;
-use crate::config::reader::print::Rendered;
-use crate::config::reader::read::{Invalid, Leaf, Located, Read, Reader};
-use crate::config::reader::schema::Definitions;
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::{Leaf, Located, Read, Reader};
+use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Count, Text, Timeout};
 use crate::config::reader::words::keyword;
 use crate::config::reader::yaml::{Kind, Node};

@@ -6,12 +6,13 @@ pub mod balancing;
 
 use super::reader::address::{Cidr, Ip, Listen, OriginAddress};
 use super::reader::admin_address::{AdminAddress, IpPort};
+use super::reader::definitions::Definitions;
 use super::reader::fields::{Field, Fields, spec};
 use super::reader::generic::{AutoOr, Limit, Names, OffOr, OneOrMany};
-use super::reader::print::Rendered;
+use super::reader::invalid::Invalid;
 use super::reader::problem::Span;
-use super::reader::read::{Invalid, Located, Read, Reader};
-use super::reader::schema::Definitions;
+use super::reader::read::{Located, Read, Reader};
+use super::reader::rendered::Rendered;
 use super::reader::values::{
     Count, Duration, Name, Output, Path, Permissions, Protocol, Size, Text, Timeout,
 };

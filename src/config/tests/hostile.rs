@@ -1,9 +1,11 @@
 //! Hostile files, and secrets that must not leak.
 
-use super::super::{Problems, read, yaml};
+use super::super::{Problems, parse, read};
 use super::{FULL, lines, no_variables, only, some_variables};
-use crate::config::reader::print::{self, Rendered};
+use crate::config::reader::print;
 use crate::config::reader::read::Reader;
+use crate::config::reader::rendered::Rendered;
+use crate::config::reader::yaml;
 use std::time::Instant;
 
 #[test]
@@ -41,7 +43,7 @@ fn any_text_survives_printing() {
         ]);
         let printed = print::print(&rendered);
         let mut problems = Problems::default();
-        let node = yaml::parse(&printed, &mut problems).unwrap_or_else(|| panic!("{printed}"));
+        let node = parse(&printed, &mut problems).unwrap_or_else(|| panic!("{printed}"));
         let yaml::Kind::Map(entries) = node.kind else {
             panic!("{printed}")
         };

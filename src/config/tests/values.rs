@@ -1,7 +1,7 @@
 //! Single values: what is accepted, how it is printed, and the errors for everything else.
 
 use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumption};
-use super::super::{Problems, yaml};
+use super::super::{Problems, parse};
 use super::{FULL, SMALL, error_of, good, only, printed, some_variables};
 use crate::config::reader::address::{Cidr, Listen, OriginAddress};
 use crate::config::reader::generic::{AutoOr, Limit, OffOr};
@@ -20,7 +20,7 @@ fn dollars_are_literal_unless_they_begin_a_variable() {
         ("${NONE:-a$b:-c}", "a$b:-c"),
     ] {
         let mut problems = Problems::default();
-        let node = yaml::parse(&format!("'{text}'"), &mut problems).unwrap();
+        let node = parse(&format!("'{text}'"), &mut problems).unwrap();
         assert_eq!(
             Reader::new(&some_variables, problems)
                 .peek(&node)
