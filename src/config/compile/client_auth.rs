@@ -13,12 +13,12 @@ use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
 use crate::config::reader::values::{Path, Text};
-use crate::config::spec::{self, ClientAuthMode, CrlDoubt, CrlScope};
+use crate::config::spec::{self, ClientAuthMode};
 use crate::hostname::HostPattern;
 use crate::tls::info::authority_name;
 use crate::tls::verify::allow::{Email, Rule, Rules, UriPattern};
 use crate::tls::verify::authorities::Authorities;
-use crate::tls::verify::client::{AtExpiry, ClientAuth, ClientAuthority, Recheck};
+use crate::tls::verify::client::{ClientAuth, ClientAuthority};
 use crate::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationLists};
 
 /// Bytes for CA names in a CertificateRequest. Their length field has two bytes in TLS 1.2 and 1.3, as
@@ -41,9 +41,9 @@ fn names_len(roots: &Authorities) -> usize {
 
 /// The keys about revocation lists that client and origin policies share.
 pub(super) struct RevocationKeys<'a> {
-    pub(super) scope: &'a Located<CrlScope>,
-    pub(super) unknown: &'a Located<CrlDoubt>,
-    pub(super) expired: &'a Located<CrlDoubt>,
+    pub(super) scope: &'a Located<Depth>,
+    pub(super) unknown: &'a Located<OnUnknown>,
+    pub(super) expired: &'a Located<OnUnknown>,
 }
 
 impl Compiler<'_> {
@@ -101,15 +101,8 @@ impl Compiler<'_> {
             send_ca_names: spec.send_ca_names.value,
             revocation,
             rules,
-            recheck: match spec.recheck.value {
-                spec::Recheck::Close => Recheck::Close,
-                spec::Recheck::Log => Recheck::Log,
-                spec::Recheck::Off => Recheck::Off,
-            },
-            at_expiry: match spec.at_expiry.value {
-                spec::AtExpiry::Log => AtExpiry::Log,
-                spec::AtExpiry::Close => AtExpiry::Close,
-            },
+            recheck: spec.recheck.value,
+            at_expiry: spec.at_expiry.value,
         };
         Some(match mode {
             ClientAuthMode::Required => ClientAuth::Required(authority),
@@ -256,12 +249,9 @@ impl Compiler<'_> {
     ) -> Option<Revocation> {
         Some(Revocation {
             lists: self.revocation_lists(files.at, files)?,
-            depth: match keys.scope.value {
-                CrlScope::Chain => Depth::Chain,
-                CrlScope::Leaf => Depth::Leaf,
-            },
-            unknown: doubt(keys.unknown),
-            expired: doubt(keys.expired),
+            depth: keys.scope.value,
+            unknown: keys.unknown.value,
+            expired: keys.expired.value,
         })
     }
 
@@ -405,11 +395,4 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
-}
-
-fn doubt(spec: &Located<CrlDoubt>) -> OnUnknown {
-    match spec.value {
-        CrlDoubt::Deny => OnUnknown::Deny,
-        CrlDoubt::Allow => OnUnknown::Allow,
-    }
 }

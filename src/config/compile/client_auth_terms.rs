@@ -2,7 +2,9 @@
 
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::values::Path;
-use crate::config::spec::{self, AtExpiry, ClientAuthMode, CrlDoubt, CrlScope, Recheck, Rule};
+use crate::config::spec::{self, ClientAuthMode, Rule};
+use crate::tls::verify::client::{AtExpiry, Recheck};
+use crate::tls::verify::crl::{Depth, OnUnknown};
 
 /// The parts of a route's client auth that decide about admission.
 #[derive(PartialEq, Eq)]
@@ -10,9 +12,9 @@ pub(super) struct ClientAuthTerms<'a> {
     mode: ClientAuthMode,
     ca: Option<&'a OneOrMany<Path>>,
     crl: Option<&'a OneOrMany<Path>>,
-    crl_scope: CrlScope,
-    crl_unknown: CrlDoubt,
-    crl_expired: CrlDoubt,
+    crl_scope: Depth,
+    crl_unknown: OnUnknown,
+    crl_expired: OnUnknown,
     allow: Option<&'a OneOrMany<Rule>>,
     recheck: Recheck,
     at_expiry: AtExpiry,

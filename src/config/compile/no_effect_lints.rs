@@ -7,8 +7,9 @@ use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::balancing::{Balance, CheckHeader, Health, OnDown, OnGone};
-use crate::config::spec::{self, ClientProtocol, CrlDoubt, CrlScope, UpstreamAlpn};
+use crate::config::spec::{self, ClientProtocol, UpstreamAlpn};
 use crate::tls::sessions::AGE_MAX;
+use crate::tls::verify::crl::{Depth, OnUnknown};
 
 /// Runs all lints of this module.
 pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
@@ -170,17 +171,17 @@ fn lists(tls: &Located<spec::UpstreamTls>, problems: &mut Problems) {
     for (at, differs, key) in [
         (
             tls.crl_scope.at,
-            tls.crl_scope.value != CrlScope::Chain,
+            tls.crl_scope.value != Depth::Chain,
             "crl_scope",
         ),
         (
             tls.crl_unknown.at,
-            tls.crl_unknown.value != CrlDoubt::Deny,
+            tls.crl_unknown.value != OnUnknown::Deny,
             "crl_unknown",
         ),
         (
             tls.crl_expired.at,
-            tls.crl_expired.value != CrlDoubt::Deny,
+            tls.crl_expired.value != OnUnknown::Deny,
             "crl_expired",
         ),
     ] {

@@ -6,12 +6,12 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::generic::AutoOr;
 use crate::config::reader::values;
-use crate::config::spec::{self, AccessEvent, AccessFormat, Level, LogFormat, Watch};
+use crate::config::spec::{self, AccessEvent, Level, LogFormat};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::format::Format;
 use crate::observe::logging::LogSettings;
 use crate::observe::sink::Output;
-use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy, Watched};
+use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy};
 
 pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
@@ -32,11 +32,7 @@ pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
             idle_after: spec.drain.idle_after.0,
         },
         watch: WatchPolicy {
-            what: match spec.reload.watch.value {
-                Watch::Materials => Watched::Materials,
-                Watch::All => Watched::All,
-                Watch::Off => Watched::Nothing,
-            },
+            what: spec.reload.watch.value,
             debounce: spec.reload.debounce.0,
         },
     }
@@ -64,11 +60,7 @@ pub(super) fn log(spec: &spec::Log, dir: &Path) -> LogSettings {
 pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSettings {
     let has = |event| spec.events.iter().any(|listed| listed.value == event);
     AccessLogSettings {
-        format: match spec.format.value {
-            AccessFormat::Json => Format::Json,
-            AccessFormat::Logfmt => Format::Logfmt,
-            AccessFormat::Text => Format::Text,
-        },
+        format: spec.format.value,
         output: output(&spec.output, dir),
         open: has(AccessEvent::Open),
         close: has(AccessEvent::Close),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Compiler;
 use super::context::EndpointContext;
-use super::wire::{cipher_suites, groups, on_truncation, protocols};
+use super::wire::{cipher_suites, groups, protocols};
 use crate::config::reader::generic::{Limit, OffOr};
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
@@ -49,7 +49,7 @@ pub(super) fn route(
         idle: limit(&own.idle, &general.idle),
         half_close: limit(&own.half_close, &general.half_close),
         lifetime: limit(&own.lifetime, &general.lifetime),
-        on_truncation: on_truncation(context.endpoint.tls.on_truncation.value),
+        on_truncation: context.endpoint.tls.on_truncation.value,
     }
 }
 

@@ -11,7 +11,7 @@ use super::client_auth::RevocationKeys;
 use super::context::Upstreams;
 use super::health::{balance, checks_use_tls, connect, health, on_gone, passable, passive};
 use super::materials::PairPlaces;
-use super::wire::{groups, on_truncation, once, protocols};
+use super::wire::{groups, once, protocols};
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Span, quoted};
@@ -137,7 +137,7 @@ impl Compiler<'_> {
             definition: Arc::new(definition),
             tls: tls.filter(|_| tls_origins),
             send_proxy_protocol,
-            on_truncation: on_truncation(spec.tls.on_truncation.value),
+            on_truncation: spec.tls.on_truncation.value,
         })
     }
 
@@ -236,7 +236,7 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        if let (spec::Sni::Client, Some(name)) = (spec.tls.sni.value, &origin.server_name) {
+        if let (Sni::Client, Some(name)) = (spec.tls.sni.value, &origin.server_name) {
             self.problems
                 .error(name.at, "an origin's own `server_name` does not go with `sni: client`")
                 .help("set `server_name` under the upstream's `tls`: it is verified, and the client's name sent");
@@ -301,11 +301,7 @@ impl Compiler<'_> {
                 OriginAlpn::Fixed(once(names.map(<[u8]>::to_vec)))
             }
         };
-        let sni = match spec.sni.value {
-            spec::Sni::Configured => Sni::Configured,
-            spec::Sni::Client => Sni::Client,
-            spec::Sni::None => Sni::Absent,
-        };
+        let sni = spec.sni.value;
         let policy = ConnectorPolicy {
             versions: match spec.min_version.value {
                 TlsVersion::V1_2 => Versions::Both,

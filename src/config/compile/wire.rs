@@ -1,11 +1,10 @@
-//! Values of the wire and of the relay, from the words of the file.
+//! Values of the wire, from the words of the file.
 
 use rustls::{CipherSuite, NamedGroup};
 
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::values;
 use crate::config::spec;
-use crate::relay::OnTruncation;
 use crate::tls::suites::{Group, Suite};
 
 /// ALPN protocols in wire format.
@@ -41,13 +40,6 @@ pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
         }
     }
     all
-}
-
-pub(super) fn on_truncation(spec: spec::OnTruncation) -> OnTruncation {
-    match spec {
-        spec::OnTruncation::Reset => OnTruncation::Reset,
-        spec::OnTruncation::Close => OnTruncation::Close,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::problem::quoted_list;
 use super::read::nearest;
 use serde_json::{Value, json};
 
-/// Declares an enum of keywords: each variant is one word of the file.
+/// Declares an enum of keywords: each variant is one word of the file. `impl Type("what") { .. }` reads the
+/// words into an enum of another module, where that has the same variants.
 macro_rules! keyword {
     (
         $(#[doc = $about:literal])+
@@ -37,24 +38,33 @@ macro_rules! keyword {
             }
         }
 
+        keyword! {
+            impl $name($what) { $($variant = $word,)+ }
+        }
+    };
+    (impl $name:ident($what:literal) { $($variant:ident = $word:literal,)+ }) => {
         impl $crate::config::reader::read::Leaf for $name {
             fn what() -> std::borrow::Cow<'static, str> {
-                $crate::config::reader::words::one_of(Self::WORDS).into()
+                $crate::config::reader::words::one_of(&[$($word),+]).into()
             }
 
             fn parse(text: &str) -> Result<Self, $crate::config::reader::invalid::Invalid> {
-                match $crate::config::reader::words::canonical(text, Self::WORDS) {
+                const WORDS: &[&str] = &[$($word),+];
+                match $crate::config::reader::words::canonical(text, WORDS) {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err($crate::config::reader::words::unknown_word($what, text, Self::WORDS)),
+                    _ => Err($crate::config::reader::words::unknown_word($what, text, WORDS)),
                 }
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::reader::words::schema(Self::WORDS)
+                $crate::config::reader::words::schema(&[$($word),+])
             }
 
             fn render(&self) -> String {
-                self.as_str().to_owned()
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+                .to_owned()
             }
         }
     };

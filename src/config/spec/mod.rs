@@ -19,6 +19,12 @@ use super::reader::values::{
 use super::reader::words::keyword;
 use super::reader::yaml::{Kind, Node};
 use super::spec::balancing::{Balance, Health, Resolve};
+use crate::observe::format::Format;
+use crate::relay::OnTruncation;
+use crate::snapshot::Watched;
+use crate::tls::connector::Sni;
+use crate::tls::verify::client::{AtExpiry, Recheck};
+use crate::tls::verify::crl::{Depth, OnUnknown};
 use serde_json::{Value, json};
 
 spec! {
@@ -87,21 +93,17 @@ spec! {
     /// When changed files are re-read automatically.
     pub struct Reload {
         /// Which files are watched.
-        default watch: Watch = "materials",
+        default watch: Watched = "materials",
         /// Quiet period before a changed file is re-read.
         default debounce: Duration = "500ms",
     }
 }
 
 keyword! {
-    /// Which files are watched for changes.
-    pub enum Watch("choice") {
-        /// Certificates, keys, CA bundles, revocation lists and secrets.
+    impl Watched("choice") {
         Materials = "materials",
-        /// These, and the configuration file.
         All = "all",
-        /// None: a reload has to be requested.
-        Off = "off",
+        Nothing = "off",
     }
 }
 
@@ -161,7 +163,7 @@ spec! {
     /// The access log.
     pub struct AccessLog {
         /// The format of a line.
-        default format: AccessFormat = "json",
+        default format: Format = "json",
         /// `stdout`, `stderr`, `none` or a file, which is reopened on USR1.
         default output: Output = "stdout",
         /// When a line is written, one or a list.
@@ -171,13 +173,9 @@ spec! {
 }
 
 keyword! {
-    /// The format of the access log.
-    pub enum AccessFormat("format") {
-        /// One JSON object per line.
+    impl Format("format") {
         Json = "json",
-        /// `key=value` pairs.
         Logfmt = "logfmt",
-        /// For humans.
         Text = "text",
     }
 }
@@ -402,11 +400,8 @@ keyword! {
 }
 
 keyword! {
-    /// What one side gets when the other ends without `close_notify`.
-    pub enum OnTruncation("policy") {
-        /// A reset: the data may be truncated.
+    impl OnTruncation("policy") {
         Reset = "reset",
-        /// A normal close.
         Close = "close",
     }
 }
@@ -492,11 +487,11 @@ spec! {
         /// Files with revocation lists in PEM or DER, one or a list.
         optional crl: OneOrMany<Path>,
         /// Which certificates of a chain are checked against them.
-        default crl_scope: CrlScope = "chain",
+        default crl_scope: Depth = "chain",
         /// What to do if there is no list of a certificate's issuer.
-        default crl_unknown: CrlDoubt = "deny",
+        default crl_unknown: OnUnknown = "deny",
         /// What to do if a list is past its next update.
-        default crl_expired: CrlDoubt = "deny",
+        default crl_expired: OnUnknown = "deny",
         /// Which certificates are admitted, one rule or a list of alternatives; absent, all that the CAs
         /// have signed.
         optional allow: OneOrMany<Rule>,
@@ -508,43 +503,30 @@ spec! {
 }
 
 keyword! {
-    /// Which certificates of a chain are checked against revocation lists.
-    pub enum CrlScope("scope") {
-        /// All but the trusted CA.
+    impl Depth("scope") {
         Chain = "chain",
-        /// The peer's own certificate alone.
         Leaf = "leaf",
     }
 }
 
 keyword! {
-    /// What to do if revocation lists give no result.
-    pub enum CrlDoubt("policy") {
-        /// Reject.
+    impl OnUnknown("policy") {
         Deny = "deny",
-        /// Accept.
         Allow = "allow",
     }
 }
 
 keyword! {
-    /// What happens to live connections that a reload no longer admits.
-    pub enum Recheck("policy") {
-        /// They are closed, spread over at most ten seconds.
+    impl Recheck("policy") {
         Close = "close",
-        /// They continue, with a warning in the log.
         Log = "log",
-        /// They are not rechecked.
         Off = "off",
     }
 }
 
 keyword! {
-    /// What happens to a live connection whose certificate expires.
-    pub enum AtExpiry("policy") {
-        /// It continues, with a warning in the log.
+    impl AtExpiry("policy") {
         Log = "log",
-        /// It is closed.
         Close = "close",
     }
 }
@@ -797,11 +779,11 @@ spec! {
         /// Files with revocation lists in PEM or DER, one or a list.
         default crl: OneOrMany<Path> = "[]",
         /// Which certificates of a chain are checked against them.
-        default crl_scope: CrlScope = "chain",
+        default crl_scope: Depth = "chain",
         /// What to do if there is no list of a certificate's issuer.
-        default crl_unknown: CrlDoubt = "deny",
+        default crl_unknown: OnUnknown = "deny",
         /// What to do if a list is past its next update.
-        default crl_expired: CrlDoubt = "deny",
+        default crl_expired: OnUnknown = "deny",
         /// SHA-256 of the public keys (SubjectPublicKeyInfo) that origins may have, in hexadecimal or
         /// base64, in addition to the chain; empty is any.
         default spki_sha256: OneOrMany<Text> = "[]",
@@ -860,14 +842,10 @@ spec! {
 }
 
 keyword! {
-    /// The SNI that is sent to origins.
-    pub enum Sni("choice") {
-        /// `server_name`, or the origin's host.
+    impl Sni("choice") {
         Configured = "configured",
-        /// The client's SNI.
         Client = "client",
-        /// None.
-        None = "none",
+        Absent = "none",
     }
 }
 
