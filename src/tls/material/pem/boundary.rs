@@ -1,4 +1,8 @@
 //! Classifies lines of PEM: a boundary, a damaged boundary, or other text.
+//!
+//! A line that every reader takes for text, although its author meant a boundary, hides a block. A line
+//! of text that is refused costs its author an edit. So what looks like a boundary is refused, and no
+//! more than that: comments about end-entity certificates are common in bundles.
 
 /// A line, without the spaces around it.
 pub(super) enum Line<'a> {
@@ -78,7 +82,9 @@ fn exact<'a>(line: &'a [u8]) -> Option<Line<'a>> {
 }
 
 /// Whether a line resembles a boundary: with another number or kind of hyphens, other spaces, other
-/// case, or text before or after it.
+/// case, or text before or after it. Every reader of PEM skips such a line, and with it the block; so
+/// it is refused. Text is accepted: no label begins with the words in [`PROSE`], and what begins with
+/// another character than a hyphen is a comment unless it has four hyphens in a row.
 fn resembles(line: &[u8]) -> bool {
     let has = |word: &[u8]| {
         line.windows(word.len())
@@ -88,30 +94,62 @@ fn resembles(line: &[u8]) -> bool {
         return false;
     }
     let text = plain(line);
-    let upper = text.to_ascii_uppercase();
+    let markers = markers(&text);
+    let is_loud = markers.iter().any(|marker| marker.is_loud);
     let has_label = |text: &str| LABEL_WORDS.iter().any(|word| text.contains(word));
-    let loud = has_word(&text);
-    let quiet = has_word(&upper) && has_label(&upper);
+    let is_quiet =
+        markers.iter().any(|marker| marker.opens) && has_label(&text.to_ascii_uppercase());
+    let is_bare = markers.first().is_some_and(|marker| marker.is_first);
     let run = text
         .split(|c| c != '-')
         .map(str::len)
         .max()
         .unwrap_or_default();
-    let framed = text.starts_with('-') || text.ends_with('-');
-    let bare = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let bare = bare.starts_with("BEGIN ") || bare.starts_with("END ");
+    let is_framed = text.starts_with('-') || text.ends_with('-');
     match run {
-        4.. => loud || quiet,
-        2.. if framed => quiet,
-        1.. if framed => quiet && loud,
-        _ => bare && has_label(&text),
+        4.. => is_loud || is_quiet,
+        2.. if is_framed => is_quiet,
+        1.. if is_framed => is_quiet && is_loud,
+        _ => is_bare && is_loud && has_label(&text),
     }
 }
 
-/// Whether the line contains BEGIN or END as a word.
-fn has_word(text: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == "BEGIN" || word == "END")
+/// Words after BEGIN or END that show that it is prose: "end-entity certificate", "END OF LIST".
+const PROSE: [&str; 2] = ["ENTITY", "OF"];
+
+/// BEGIN or END as a word of a line, in any case, if the word after it is not in [`PROSE`].
+struct Marker {
+    /// Whether it is in upper case.
+    is_loud: bool,
+    /// Whether a hyphen or nothing is before it.
+    opens: bool,
+    /// Whether nothing is before it.
+    is_first: bool,
+}
+
+fn markers(text: &str) -> Vec<Marker> {
+    let mut at = 0;
+    let words: Vec<_> = text
+        .split_inclusive(|c: char| !c.is_alphanumeric())
+        .map(|piece| {
+            let before = text.get(..at).unwrap_or_default();
+            at += piece.len();
+            (before, piece.trim_end_matches(|c: char| !c.is_alphanumeric()))
+        })
+        .filter(|(_, word)| !word.is_empty())
+        .collect();
+    let next = words.iter().skip(1).map(|(_, word)| *word).chain([""]);
+    let is_one_of = |word: &str, all: [&str; 2]| all.iter().any(|w| w.eq_ignore_ascii_case(word));
+    words
+        .iter()
+        .zip(next)
+        .filter(|((_, word), next)| is_one_of(word, ["BEGIN", "END"]) && !is_one_of(next, PROSE))
+        .map(|((before, word), _)| Marker {
+            is_loud: ["BEGIN", "END"].contains(word),
+            opens: before.trim_end().is_empty() || before.trim_end().ends_with('-'),
+            is_first: before.is_empty(),
+        })
+        .collect()
 }
 
 /// The line with all kinds of dashes replaced by hyphens, and without invisible characters. Invalid

@@ -102,6 +102,32 @@ fn line_ends_spaces_a_mark_and_text_around_blocks_change_nothing() {
 }
 
 #[test]
+fn comments_about_certificates_are_text() {
+    let Samples { cert, .. } = samples();
+    for comment in [
+        "# END ENTITY CERTIFICATE",
+        "END ENTITY CERTIFICATE",
+        "-- END ENTITY CERTIFICATE",
+        "--- End-Entity Certificate ---",
+        "# ----- END-ENTITY CERTIFICATE -----",
+        "-- CERTIFICATE",
+        "# BEGIN CERTIFICATE of the root",
+        "; BEGIN CERTIFICATE",
+        "// end certificate",
+        "-- the end of the certificates --",
+        "---------- END OF CHAIN ----------",
+        "- at the end: the root certificate",
+        "----- the certificate at the end -----",
+        "===== BEGIN CERTIFICATE =====",
+        "Endpoint CERTIFICATE, weekend KEY",
+        "-----",
+    ] {
+        let text = format!("{comment}\n{cert}{comment}\r\n\n{cert}{comment}");
+        assert_eq!(count(&text), 2, "{comment}");
+    }
+}
+
+#[test]
 fn a_line_that_resembles_a_boundary_is_refused_with_its_number() {
     let Samples { cert, .. } = samples();
     let lines = cert.lines().count();
@@ -134,6 +160,15 @@ fn a_line_that_resembles_a_boundary_is_refused_with_its_number() {
         "# -----BEGIN CERTIFICATE-----",
         "x-----BEGIN CERTIFICATE-----",
         "-----END CERTIFICATE----",
+        "----BEGIN CERTIFICATE----",
+        "\u{2014}\u{2013}BEGIN CERTIFICATE-----",
+        "\u{2013} BEGIN X509 CRL \u{2013}",
+        "--end certificate--",
+        "-- BEGIN TRUSTED CERTIFICATE",
+        "# ----BEGIN CERTIFICATE----",
+        "END CERTIFICATE",
+        "-----END ENTITY CERTIFICATE-----",
+        "-----END OF FILE-----",
         "-----BEGINCERTIFICATE-----BEGIN",
     ] {
         let text = cert.replacen("-----BEGIN CERTIFICATE-----", damaged, 1);
