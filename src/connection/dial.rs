@@ -371,12 +371,19 @@ impl Dial<'_> {
             client_sni: self.client_sni.clone(),
             client_alpn: self.client_alpn.clone(),
         };
-        let handshake = tls.begin(about, offer).map_err(give_up)?;
-        let offered = handshake.offers_session();
-        timeout_at(deadline, handshake.drive(transport))
-            .await
-            .unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
-            .map_err(|refusal| Unsealed { refusal, offered })
+        let mut handshake = tls.begin(about, offer).map_err(give_up)?;
+        let offered = handshake.take_offered();
+        let is_offered = offered.is_some();
+        // When the client goes, this is where the handshake is dropped.
+        let done = timeout_at(deadline, handshake.drive(transport)).await;
+        if let Some(offered) = offered {
+            offered.settle(transport);
+        }
+        done.unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
+            .map_err(|refusal| Unsealed {
+                refusal,
+                offered: is_offered,
+            })
     }
 }
 

@@ -124,12 +124,15 @@ async fn handshake(
         client_sni: None,
         client_alpn: None,
     };
-    let handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
-    let offered = handshake.offers_session();
-    timeout_at(deadline, handshake.drive(transport))
-        .await
-        .unwrap_or_else(|_| Err(refuse(Reason::OriginTlsTimeout.into())))
-        .map_err(|refusal| (refusal, offered))
+    let mut handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
+    let offered = handshake.take_offered();
+    let is_offered = offered.is_some();
+    let done = timeout_at(deadline, handshake.drive(transport)).await;
+    if let Some(offered) = offered {
+        offered.settle(transport);
+    }
+    done.unwrap_or_else(|_| Err(refuse(Reason::OriginTlsTimeout.into())))
+        .map_err(|refusal| (refusal, is_offered))
 }
 
 impl From<OriginRefusal> for CheckError {

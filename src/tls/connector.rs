@@ -13,7 +13,7 @@ use rustls::{ClientConfig, Error, NamedGroup};
 use super::early_data::EarlyData;
 use super::handshake::{HandshakeError, WaitForPeer, begin, finish};
 use super::handshake_notes::HandshakeNotes;
-use super::origin_sessions::OriginSessions;
+use super::origin_sessions::{OfferedSession, OriginSessions};
 use super::pair::Pair;
 use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
@@ -22,7 +22,7 @@ use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::transport::{Conn, TlsState, Transport};
 
-/// How many origins of an upstream keep sessions to resume.
+/// How many origins of an upstream keep sessions to resume: those that were used last.
 const ORIGINS_MAX: usize = 256;
 
 /// How many sessions are kept per origin. With `sni: client` there are as many for each of 32 names.
@@ -101,6 +101,8 @@ struct Generation {
     config: Arc<ClientConfig>,
     /// By the number of the origin's state.
     origins: HashMap<u64, OriginState>,
+    /// The number of handshakes, as a clock of [`OriginState::last_use`].
+    uses: u64,
 }
 
 /// The sessions of one origin, and the configuration that stores and offers them.
@@ -108,6 +110,7 @@ struct Generation {
 struct OriginState {
     config: Arc<ClientConfig>,
     sessions: Arc<OriginSessions>,
+    last_use: u64,
 }
 
 impl Generation {
@@ -116,6 +119,7 @@ impl Generation {
             since: Instant::now(),
             config,
             origins: HashMap::new(),
+            uses: 0,
         }
     }
 
@@ -123,9 +127,14 @@ impl Generation {
     /// origin could seldom resume it, and a failure would say nothing about that origin.
     fn origin(&mut self, id: u64, room: usize) -> OriginState {
         if !self.origins.contains_key(&id) && self.origins.len() >= ORIGINS_MAX {
-            // Which origins have been removed is not known here, so all start without sessions.
-            self.origins.clear();
+            // Which origins have been removed is not known here; they are no longer used.
+            let oldest = self.origins.iter().min_by_key(|(_, state)| state.last_use);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.origins.remove(&oldest);
+            }
         }
+        self.uses += 1;
+        let uses = self.uses;
         let begin = || {
             let sessions = Arc::new(OriginSessions::new(room));
             let mut config = ClientConfig::clone(&self.config);
@@ -133,9 +142,12 @@ impl Generation {
             OriginState {
                 config: Arc::new(config),
                 sessions,
+                last_use: uses,
             }
         };
-        self.origins.entry(id).or_insert_with(begin).clone()
+        let state = self.origins.entry(id).or_insert_with(begin);
+        state.last_use = uses;
+        state.clone()
     }
 }
 
@@ -165,11 +177,9 @@ pub struct OriginRefusal {
 #[derive(Debug)]
 pub struct Handshake {
     tls: Box<TlsState>,
-    name: ServerName<'static>,
     forwarded: Option<Vec<u8>>,
     must_select: bool,
-    /// The store of the offered session, if one is offered.
-    sessions: Option<Arc<OriginSessions>>,
+    offered: Option<OfferedSession>,
 }
 
 impl TlsConnector {
@@ -265,10 +275,11 @@ impl TlsConnector {
         let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(words::tls(&e)))?;
         Ok(Handshake {
             tls: Box::new(TlsState::new(Conn::Client(conn))),
-            name,
             forwarded,
             must_select: self.must_select,
-            sessions: sessions.filter(|_| offers),
+            offered: sessions
+                .filter(|_| offers)
+                .map(|sessions| OfferedSession::new(sessions, name)),
         })
     }
 
@@ -285,7 +296,7 @@ impl TlsConnector {
             Sni::Client => SESSIONS_BY_NAME,
             Sni::Configured | Sni::Absent => SESSIONS,
         };
-        let OriginState { config, sessions } = generation.origin(origin, room);
+        let OriginState { config, sessions, .. } = generation.origin(origin, room);
         (config, Some(sessions))
     }
 
@@ -297,26 +308,20 @@ impl TlsConnector {
 }
 
 impl Handshake {
-    /// Whether a session is offered. If such a handshake fails, the session may be the cause, whatever
-    /// the error: a full handshake must follow before the failure counts against the origin.
-    pub const fn offers_session(&self) -> bool {
-        self.sessions.is_some()
+    /// The offered session, if one is offered; the caller settles it after [`Handshake::drive`]. If such a
+    /// handshake fails, the session may be the cause, whatever the error: a full handshake must follow
+    /// before the failure counts against the origin.
+    pub const fn take_offered(&mut self) -> Option<OfferedSession> {
+        self.offered.take()
     }
 
-    /// Performs the handshake. On success the transport has its TLS state. If the handshake fails or is
-    /// cancelled after a session was offered, all sessions of that name are forgotten.
+    /// Performs the handshake. On success the transport has its TLS state.
     pub async fn drive(self, transport: &mut Transport) -> Result<(), OriginRefusal> {
-        let mut forget = ForgetOnDrop(self.sessions.map(|sessions| (sessions, self.name)));
         if let Err(error) = handshake(transport, self.tls).await {
             if let HandshakeError::Tls { alert, .. } = &error {
                 transport.socket.send_alert_and_fin(alert);
             }
             return Err(refusal(error));
-        }
-        if let Some((sessions, _)) = forget.0.take()
-            && transport.tls.as_ref().is_some_and(|tls| tls.is_resumed())
-        {
-            sessions.resumed();
         }
         let selected = transport
             .tls
@@ -350,17 +355,6 @@ async fn handshake(
     .await?;
     let no_early_data = EarlyData::announced(false);
     finish(transport, tls, &[], no_early_data, notes, &mut WaitForPeer).await
-}
-
-/// Forgets the sessions of a name when dropped, unless its content was taken before.
-struct ForgetOnDrop(Option<(Arc<OriginSessions>, ServerName<'static>)>);
-
-impl Drop for ForgetOnDrop {
-    fn drop(&mut self) {
-        if let Some((sessions, name)) = &self.0 {
-            sessions.forget(name);
-        }
-    }
 }
 
 /// Adds the failure of a handshake that offered a session to that of the full handshake after it, so

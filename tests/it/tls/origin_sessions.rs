@@ -1,7 +1,7 @@
 //! Sessions that origins are offered: a handshake that fails over one is done again in full.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::harness::{Origin, OriginDraft, Proxy, Record, Welcome, offers_session};
 
@@ -133,4 +133,39 @@ fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
         .collect();
     assert_eq!(offers, [false, false, true, true]);
     assert_eq!(origins.map(|origin| origin.accepts()), [2, 2]);
+}
+
+#[test]
+fn clients_that_reset_during_an_origins_handshake_do_not_end_resumption_with_it() {
+    for tls12 in [false, true] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let hangs = Arc::new(AtomicBool::new(false));
+        let hanging = Arc::clone(&hangs);
+        let draft = match tls12 {
+            true => Origin::sealed().tls12().ticketing(),
+            false => Origin::sealed(),
+        };
+        let origin = draft.screening(move |hello| {
+            if !hanging.load(Ordering::SeqCst) {
+                return Welcome::Handshake;
+            }
+            let _ = tell.send(offers_session(hello));
+            Welcome::Silence
+        });
+        let origin = origin.echo();
+        let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+        let resumes = |proxy| exchange(proxy)["origin_tls_resumed"] == true;
+        assert!(!resumes(&proxy));
+        for _ in 0..4 {
+            hangs.store(true, Ordering::SeqCst);
+            let client = proxy.client("a.test").connect();
+            assert!(told.recv().unwrap(), "a session is offered");
+            client.reset();
+            proxy.outcome().must_have("fault", "client");
+            hangs.store(false, Ordering::SeqCst);
+            // The abandoned handshake took its session along, of which there is only one with TLS 1.2.
+            assert_eq!(resumes(&proxy), !tls12);
+        }
+        assert!(resumes(&proxy));
+    }
 }
