@@ -296,7 +296,9 @@ impl TlsConnector {
             Sni::Client => SESSIONS_BY_NAME,
             Sni::Configured | Sni::Absent => SESSIONS,
         };
-        let OriginState { config, sessions, .. } = generation.origin(origin, room);
+        let OriginState {
+            config, sessions, ..
+        } = generation.origin(origin, room);
         (config, Some(sessions))
     }
 

@@ -101,6 +101,8 @@ pub(super) struct Outline<'a> {
     pub(super) issuer: &'a [u8],
     validity: Element<'a>,
     pub(super) subject: &'a [u8],
+    /// SubjectPublicKeyInfo.
+    pub(super) key: &'a [u8],
     extensions: &'a [u8],
 }
 
@@ -118,7 +120,7 @@ impl<'a> Outline<'a> {
         let issuer = parts.expect(SEQUENCE)?;
         let validity = parts.next()?;
         let subject = parts.expect(SEQUENCE)?;
-        parts.expect(SEQUENCE)?;
+        let key = parts.expect(SEQUENCE)?;
         let extensions = parts
             .find(|part| part.tag == EXTENSIONS)
             .and_then(|part| only(part.content, SEQUENCE));
@@ -127,6 +129,7 @@ impl<'a> Outline<'a> {
             issuer,
             validity,
             subject,
+            key,
             extensions: extensions.unwrap_or_default(),
         })
     }

@@ -60,6 +60,14 @@ impl Authorities {
         &self.anchors
     }
 
+    /// Whether one of the authorities has the subject and the key of this certificate.
+    pub(in crate::tls) fn has_key_of(&self, certificate: &Outline<'_>) -> bool {
+        self.anchors.roots.iter().any(|anchor| {
+            *anchor.subject == *certificate.subject
+                && *anchor.subject_public_key_info == *certificate.key
+        })
+    }
+
     /// Whether this certificate is, byte by byte, one of the self-signed CAs.
     pub(in crate::tls) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         !self.selfsigned.is_empty() && self.selfsigned.contains(&sha256(certificate))

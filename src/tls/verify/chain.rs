@@ -2,6 +2,11 @@
 //!
 //! A peer may send any set of certificates, and webpki would try every order of those that share a
 //! name. So this module finds paths by name alone, and lets webpki verify at most two of them.
+//!
+//! A CA may have got a new key under its old name (AD CS renews CAs so). If the old certificate is
+//! trusted and the new one is not, but another trusted CA, or the old key, has signed the new one, then
+//! the path does not end at the name of the trusted CA: it goes on through the new certificate. webpki
+//! tries the trusted CA first, so a chain of the old key costs nothing more.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,8 +31,9 @@ const INTERMEDIATES_MAX: usize = 6;
 /// each of two CAs that cross-signed it.
 const SAME_NAME_MAX: usize = 2;
 
-/// How many paths webpki verifies. A forged path costs one signature check, of the certificate that
-/// claims a CA's name as issuer; so a refusal costs at most twice an ordinary one.
+/// How many paths webpki verifies; a path that goes on through a renewed CA counts as two. A forged path
+/// costs one signature check, of the certificate that claims a CA's name as issuer; so a refusal costs at
+/// most twice an ordinary one.
 const PATHS_MAX: usize = 2;
 
 const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
@@ -107,12 +113,8 @@ impl ChainVerifier {
         let paths = self.paths(&end_entity, leaf, intermediates, now)?;
         let mut refusal = None;
         for path in paths {
-            let issuers = path.iter().filter_map(|n| intermediates.get(*n));
-            let issuers: Vec<_> = issuers
-                .map(|der| CertificateDer::from(der.as_ref()))
-                .collect();
-            match self.verify_path(&end_entity, leaf, &issuers, now) {
-                Ok(()) => return Ok(path),
+            match self.verify_path(&end_entity, leaf, intermediates, &path, now) {
+                Ok(path) => return Ok(path),
                 Err(error) => refusal = Some(more_specific(refusal, error)),
             }
         }
@@ -122,14 +124,20 @@ impl ChainVerifier {
         ))
     }
 
-    /// Verifies one path with webpki.
+    /// Verifies one path with webpki. Returns the part of it that leads to a CA.
     fn verify_path(
         &self,
         end_entity: &EndEntityCert<'_>,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        path: &[usize],
         now: UnixTime,
-    ) -> Result<(), webpki::Error> {
+    ) -> Result<Vec<usize>, webpki::Error> {
+        let issuers: Vec<_> = path
+            .iter()
+            .filter_map(|n| intermediates.get(*n))
+            .map(|der| CertificateDer::from(der.as_ref()))
+            .collect();
         let is_unrevoked = |path: &webpki::VerifiedPath<'_>| match &self.revocation {
             Some(revocation) => revocation.check(path, now),
             None => Ok(()),
@@ -137,7 +145,7 @@ impl ChainVerifier {
         let verified = end_entity.verify_for_usage(
             SIGNATURES.all,
             self.authorities.anchors(),
-            intermediates,
+            &issuers,
             now,
             self.usage,
             None,
@@ -147,12 +155,20 @@ impl ChainVerifier {
             // webpki returns this error before it checks anything but the validity.
             Err(webpki::Error::CaUsedAsEndEntity) if self.authorities.contains(leaf) => {
                 self.check_ca_as_peer(leaf)?;
-                match &self.revocation {
-                    Some(revocation) => revocation.check_selfsigned(end_entity, now),
-                    None => Ok(()),
+                if let Some(revocation) = &self.revocation {
+                    revocation.check_selfsigned(end_entity, now)?;
                 }
+                Ok(Vec::new())
             }
-            verified => verified.map(|_| ()),
+            Err(error) => Err(error),
+            Ok(verified) => {
+                let used = verified.intermediate_certificates();
+                let index = |der: CertificateDer<'_>| {
+                    let mut path = path.iter().copied();
+                    path.find(|n| intermediates.get(*n).is_some_and(|sent| *sent == der))
+                };
+                Ok(used.filter_map(|issuer| index(issuer.der())).collect())
+            }
         }
     }
 
@@ -176,8 +192,8 @@ impl ChainVerifier {
         }
     }
 
-    /// Finds paths by name alone, the likeliest first. No path goes through a certificate with a CA's
-    /// subject: it ends at the CA itself.
+    /// Finds paths by name alone, the likeliest first. A path ends at the first name that a CA has, unless
+    /// the peer sent a certificate of that name with another key.
     fn paths(
         &self,
         end_entity: &EndEntityCert<'_>,
@@ -185,37 +201,9 @@ impl ChainVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Vec<Vec<usize>>, Error> {
-        if self.subjects.contains(end_entity.issuer()) {
-            return Ok(vec![Vec::new()]);
-        }
-        let mut seen = HashSet::new();
-        let mut sent = Intermediates {
-            issuers: Vec::new(),
-            by_subject: HashMap::new(),
-        };
-        for (n, der) in intermediates.iter().enumerate() {
-            let outline = Outline::of(der).filter(|_| seen.insert(der.as_ref()));
-            sent.issuers
-                .push(outline.map_or(&[], |outline| outline.issuer));
-            if let Some(outline) = outline
-                && !self.subjects.contains(outline.subject)
-            {
-                sent.by_subject.entry(outline.subject).or_default().push(n);
-            }
-        }
-        let mut named = None;
-        for same_name in sent.by_subject.values_mut().filter(|same| same.len() > 1) {
-            let named = named.get_or_insert_with(|| {
-                let all = std::iter::once(leaf).chain(intermediates);
-                all.filter_map(named_key).collect::<HashSet<_>>()
-            });
-            same_name
-                .sort_by_cached_key(|n| intermediates.get(*n).map(|der| doubts(der, named, now)));
-            same_name.truncate(SAME_NAME_MAX);
-        }
         let mut search = PathSearch {
             anchors: &self.subjects,
-            sent,
+            sent: self.candidates(leaf, intermediates, now),
             paths: Vec::new(),
             is_too_long: false,
         };
@@ -240,7 +228,50 @@ impl ChainVerifier {
             // The empty path does not verify, but webpki's error may say more about the certificate.
             return Ok(vec![Vec::new()]);
         }
+        search.go_on_through_a_renewed_ca(end_entity.issuer());
         Ok(search.paths)
+    }
+
+    /// The intermediates that a path may contain: at most two of one name, and one with the name of a CA.
+    fn candidates<'a>(
+        &self,
+        leaf: &'a CertificateDer<'_>,
+        intermediates: &'a [CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Intermediates<'a> {
+        let mut seen = HashSet::new();
+        let mut sent = Intermediates {
+            issuers: Vec::new(),
+            by_subject: HashMap::new(),
+        };
+        for (n, der) in intermediates.iter().enumerate() {
+            let outline = Outline::of(der).filter(|_| seen.insert(der.as_ref()));
+            sent.issuers
+                .push(outline.map_or(&[], |outline| outline.issuer));
+            if let Some(outline) = outline
+                && !(self.subjects.contains(outline.subject)
+                    && self.authorities.has_key_of(&outline))
+            {
+                sent.by_subject.entry(outline.subject).or_default().push(n);
+            }
+        }
+        let mut named = None;
+        for (subject, same_name) in &mut sent.by_subject {
+            let is_of_ca = self.subjects.contains(*subject);
+            if same_name.len() > 1 || is_of_ca {
+                let named = named.get_or_insert_with(|| {
+                    let all = std::iter::once(leaf).chain(intermediates);
+                    all.filter_map(named_key).collect::<HashSet<_>>()
+                });
+                let doubts = |n: &usize| intermediates.get(*n).map(|der| doubts(der, named, now));
+                same_name.sort_by_cached_key(doubts);
+                // webpki's errors about it would hide those about the CA.
+                same_name
+                    .retain(|n| !is_of_ca || doubts(n).is_some_and(|doubts| doubts.is_valid()));
+            }
+            same_name.truncate(if is_of_ca { 1 } else { SAME_NAME_MAX });
+        }
+        sent
     }
 }
 
@@ -283,6 +314,30 @@ impl PathSearch<'_> {
             path.pop();
         }
     }
+
+    /// Continues the only path through the certificate, if the peer sent one, that has the name of the CA
+    /// at its end and another key. The CA itself is still tried first.
+    fn go_on_through_a_renewed_ca(&mut self, issuer: &[u8]) {
+        let [path] = self.paths.as_slice() else {
+            return;
+        };
+        let mut path = path.clone();
+        let last = path.last().and_then(|n| self.sent.issuers.get(*n).copied());
+        let renewed = self.sent.by_subject.get(last.unwrap_or(issuer));
+        let Some(renewed) = renewed.and_then(|same_name| same_name.first()).copied() else {
+            return;
+        };
+        if path.len() == INTERMEDIATES_MAX {
+            return;
+        }
+        path.push(renewed);
+        let next = self.sent.issuers.get(renewed).copied().unwrap_or_default();
+        self.from(next, &mut path);
+        // What continues the first path contains it.
+        if self.paths.len() > 1 {
+            self.paths.remove(0);
+        }
+    }
 }
 
 /// Name and key identifier of a certificate's issuer, if it has an AuthorityKeyIdentifier.
@@ -294,22 +349,44 @@ fn named_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [
 }
 
 /// Sort key of certificates that share a subject: those that are not valid now come last, then those
-/// whose key no other certificate names as its issuer's.
+/// that signed themselves and are no CA of ours, then those whose key no other certificate names as its
+/// issuer's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Doubts {
+    is_invalid: bool,
+    is_selfsigned: bool,
+    is_unnamed: bool,
+}
+
+impl Doubts {
+    const fn is_valid(self) -> bool {
+        !self.is_invalid
+    }
+}
+
 fn doubts(
     candidate: &CertificateDer<'_>,
     named: &HashSet<(&[u8], &[u8])>,
     now: UnixTime,
-) -> (bool, bool) {
+) -> Doubts {
     let Some(outline) = Outline::of(candidate) else {
-        return (true, true);
+        return Doubts {
+            is_invalid: true,
+            is_selfsigned: true,
+            is_unnamed: true,
+        };
     };
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let is_valid = outline.validity().is_some_and(|valid| valid.contains(&now));
     let id = outline
         .extension(SUBJECT_KEY_ID)
         .and_then(|id| der::only(id, der::OCTET_STRING));
-    let is_named = id.is_some_and(|id| named.contains(&(outline.subject, id)));
-    (!is_valid, !is_named)
+    let issuer = named_key(candidate).map(|(_, id)| id);
+    Doubts {
+        is_invalid: !is_valid,
+        is_selfsigned: outline.issuer == outline.subject && (issuer.is_none() || issuer == id),
+        is_unnamed: !id.is_some_and(|id| named.contains(&(outline.subject, id))),
+    }
 }
 
 /// The more specific of two errors: every forgery yields a signature mismatch.
@@ -405,6 +482,69 @@ mod tests {
         let chain: Vec<_> = sent.iter().map(|ca| ca.der().clone()).collect();
         let again = verifier.verify(&leaf, &chain, now());
         assert!(again.is_err(), "it is missing");
+    }
+
+    /// A CA with this name and key, signed by another.
+    fn renewed(by: &Ca, of: &Ca, name: &str) -> CertificateDer<'static> {
+        let der = authority(name)
+            .signed_by(of.key(), by)
+            .unwrap()
+            .der()
+            .clone();
+        assert_eq!(
+            Outline::of(&der).unwrap().subject,
+            Outline::of(of.der()).unwrap().subject
+        );
+        der
+    }
+
+    #[test]
+    fn a_ca_with_a_new_key_that_a_trusted_ca_signed_is_followed() {
+        let forged = root("issuing");
+        let root = root("root");
+        let (old, new) = (below(&root, "issuing"), below(&root, "issuing"));
+        let verifier = verifier(&[&root, &old]);
+        let verify = |leaf: &_, chain: &[&Ca]| verifier.verify(leaf, &sent(chain), now());
+        assert_eq!(verify(&leaf(&new), &[&old, &new]), Ok(vec![1]));
+        assert_eq!(verify(&leaf(&old), &[&new]), Ok(vec![]));
+        let below_new = below(&new, "department");
+        assert_eq!(
+            verify(&leaf(&below_new), &[&new, &below_new]),
+            Ok(vec![1, 0])
+        );
+        let below_old = below(&old, "department");
+        assert_eq!(verify(&leaf(&below_old), &[&new, &below_old]), Ok(vec![1]));
+        for chain in [&[&forged][..], &[&old], &[&old, &forged], &[&new]] {
+            let reason = CertificateError::BadSignature;
+            let refusal = Err(Error::InvalidCertificate(reason));
+            assert_eq!(verify(&leaf(&forged), chain), refusal);
+        }
+    }
+
+    #[test]
+    fn a_root_whose_old_key_signed_its_new_one_is_followed() {
+        let (old, new) = (root("root"), root("root"));
+        let cross = renewed(&old, &new, "root");
+        let verifier = verifier(&[&old]);
+        let leaf = leaf(&new);
+        for (chain, path) in [
+            (vec![cross.clone()], vec![0]),
+            (vec![new.der().clone(), cross.clone()], vec![1]),
+            (vec![cross, new.der().clone(), old.der().clone()], vec![0]),
+        ] {
+            assert_eq!(verifier.verify(&leaf, &chain, now()), Ok(path));
+        }
+    }
+
+    #[test]
+    fn a_ca_with_a_new_key_may_be_below_an_intermediate() {
+        let root = root("root");
+        let policy = below(&root, "policy");
+        let (old, new) = (below(&policy, "issuing"), below(&policy, "issuing"));
+        let verifier = verifier(&[&root, &old]);
+        let chain = sent(&[&policy, &new]);
+        assert_eq!(verifier.verify(&leaf(&new), &chain, now()), Ok(vec![1, 0]));
+        assert!(verifier.verify(&leaf(&new), &chain[1..], now()).is_err());
     }
 
     #[test]

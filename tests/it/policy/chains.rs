@@ -61,6 +61,25 @@ fn certificates_outside_the_path_make_no_difference() {
 }
 
 #[test]
+fn clients_of_a_ca_with_a_new_key_are_admitted_where_its_old_certificate_is_trusted_too() {
+    let origin = Origin::echo();
+    let [old, new] = [5, 6].map(|serial| pki().clients.subordinate("Department CA", serial));
+    let proxy = requiring(&origin, "ca: [client-ca.pem, old.pem]")
+        .file("old.pem", old.pem())
+        .start();
+    for ca in [&old, &new] {
+        let identity = ca.issue(&Leaf::client("alice")).below(&[ca]);
+        lets_in(&proxy, &identity);
+        lets_in(&proxy, &identity);
+    }
+    let forged = Authority::new("Department CA");
+    let identity = forged.issue(&Leaf::client("mallory")).below(&[&forged]);
+    let client = proxy.client("a.test").certificate(&identity);
+    assert!(matches!(client.refusal(), End::Alert(_)));
+    proxy.outcome().must_be("client_cert_invalid");
+}
+
+#[test]
 fn intermediates_of_one_connection_do_not_complete_the_chain_of_another() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem").start();

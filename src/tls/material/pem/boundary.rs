@@ -134,7 +134,10 @@ fn markers(text: &str) -> Vec<Marker> {
         .map(|piece| {
             let before = text.get(..at).unwrap_or_default();
             at += piece.len();
-            (before, piece.trim_end_matches(|c: char| !c.is_alphanumeric()))
+            (
+                before,
+                piece.trim_end_matches(|c: char| !c.is_alphanumeric()),
+            )
         })
         .filter(|(_, word)| !word.is_empty())
         .collect();
