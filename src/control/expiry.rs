@@ -1,5 +1,6 @@
 //! Repeats the warnings of certificate, CRL and OCSP expiry every 6 h.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use crate::control::expiry_dates::{self, Presented};
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
-use crate::tls::{unix_now, validity, verify::crl};
+use crate::tls::unix_now;
 
 /// Time between two warnings. A start and a reload warn by themselves.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -70,19 +71,24 @@ impl Due {
 /// Every material that has expired or will expire soon.
 fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
     let mut due = Vec::new();
-    for ((file, issuer), until) in materials.list_ends() {
-        if until - now < crl::ENDS_SOON {
+    let lists = materials.revocation_lists();
+    let lists = lists.filter(|list| list.renewal_due().is_some_and(|due| due < now));
+    let lists: BTreeMap<_, _> = lists
+        .map(|list| ((&list.source, &list.issuer), list.next_update))
+        .collect();
+    for ((file, issuer), until) in lists {
+        if let Some(until) = until {
             due.push(Due {
                 what: "a revocation list",
-                file: Some(file),
-                issuer: Some(escape::text(&issuer)),
+                file: Some(file.to_string()),
+                issuer: Some(escape::text(issuer)),
                 until,
                 ..Due::default()
             });
         }
     }
     for ((file, subject), validity) in materials.authority_ends() {
-        if validity.not_after - now < validity::ENDS_SOON {
+        if validity.renewal_due() < now {
             due.push(Due {
                 what: "a CA",
                 file: Some(file),
@@ -121,7 +127,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
 /// The certificates of a chain that have expired or will expire soon.
 fn chain(certificate: &Presented<'_>, now: i64) -> impl Iterator<Item = Due> {
     let chain = certificate.pair.chain.iter().enumerate();
-    let ends = chain.filter(move |(_, validity)| validity.not_after - now < validity::ENDS_SOON);
+    let ends = chain.filter(move |(_, validity)| validity.renewal_due() < now);
     ends.map(|(n, validity)| Due {
         what: if n == 0 {
             "a certificate"
@@ -162,7 +168,7 @@ upstreams:
     fn params(name: &str, days: i64) -> CertificateParams {
         let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(60);
         params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
         params
     }

@@ -55,6 +55,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
         certificate: presented.name,
         not_after: presented.pair.not_after,
         chain_end: presented.pair.chain_end(),
+        renewal_due: presented.pair.renewal_due(),
         staple_end: presented.pair.stapled.as_ref().map(|staple| staple.until),
     };
     let authorities = materials.authority_ends().into_iter();
@@ -67,6 +68,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
                 file,
                 subject: escape::text(&subject),
                 not_after: validity.not_after,
+                renewal_due: validity.authority_renewal_due(),
             })
             .collect(),
         lists: lists

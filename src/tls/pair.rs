@@ -142,6 +142,12 @@ impl Pair {
         let ends = self.chain.iter().map(|validity| validity.not_after);
         ends.min().unwrap_or(self.not_after)
     }
+
+    /// When the renewal of a certificate in the chain is due first, in seconds of unix time.
+    pub fn renewal_due(&self) -> i64 {
+        let due = self.chain.iter().map(Validity::renewal_due);
+        due.min().unwrap_or(self.not_after)
+    }
 }
 
 /// Parses a chain and its key from `contents`. Also returns warnings: what some peers may refuse.

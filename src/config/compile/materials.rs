@@ -182,6 +182,11 @@ impl Materials {
         }
         ends
     }
+
+    /// The revocation lists in use.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.lists.values().flatten().flat_map(|lists| lists.iter())
+    }
 }
 
 impl Compiler<'_> {
@@ -608,7 +613,7 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
                 format!("{source}: the revocation list of {issuer} expired on {date}"),
             )
             .help("fetch a newer one: unless `crl_expired: allow` is set, it denies every certificate");
-    } else if next - unix_now() < crl::ENDS_SOON {
+    } else if list.renewal_due().is_some_and(|due| due < unix_now()) {
         let message = format!("{source}: the revocation list of {issuer} expires soon, on {date}");
         problems.warning(at, message);
     }

@@ -37,10 +37,13 @@ families! {
     ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to the present addresses of an origin, those that are being made included.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
     CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"] "When the first certificate of a chain for clients expires, in seconds of unix time.";
+    RENEWALS "reseal_certificate_renewal_due_seconds" Gauge ["endpoint", "certificate"] "When the renewal of a certificate for clients or another one of its chain is due: 14 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
     STAPLES "reseal_ocsp_next_update_seconds" Gauge ["endpoint", "certificate"] "When a stapled OCSP response has to be replaced by a newer one, in seconds of unix time.";
     CLIENT_CERTIFICATES "reseal_client_certificate_expiry_seconds" Gauge ["upstream", "certificate"] "When a certificate for origins expires, in seconds of unix time.";
     CLIENT_CHAINS "reseal_client_certificate_chain_expiry_seconds" Gauge ["upstream", "certificate"] "When the first certificate of a chain for origins expires, in seconds of unix time.";
+    CLIENT_RENEWALS "reseal_client_certificate_renewal_due_seconds" Gauge ["upstream", "certificate"] "When the renewal of a certificate for origins or another one of its chain is due: 14 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
     AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"] "When a CA of a file expires, in seconds of unix time.";
+    AUTHORITY_RENEWALS "reseal_ca_renewal_due_seconds" Gauge ["file", "ca"] "When the renewal of a CA of a file is due: 30 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
     LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, where a file could not be used and what it held stays.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
@@ -84,6 +87,10 @@ fn ends(page: &mut Page, inventory: &Inventory) {
     for end in &inventory.certificates {
         chains.add(&[&end.owner, &end.certificate], end.chain_end);
     }
+    let mut renewals = page.family(&RENEWALS);
+    for end in &inventory.certificates {
+        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
+    }
     let mut staples = page.family(&STAPLES);
     for end in &inventory.certificates {
         if let Some(staple_end) = end.staple_end {
@@ -98,9 +105,17 @@ fn ends(page: &mut Page, inventory: &Inventory) {
     for end in &inventory.client_certificates {
         chains.add(&[&end.owner, &end.certificate], end.chain_end);
     }
+    let mut renewals = page.family(&CLIENT_RENEWALS);
+    for end in &inventory.client_certificates {
+        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
+    }
     let mut authorities = page.family(&AUTHORITIES);
     for end in &inventory.authorities {
         authorities.add(&[&end.file, &end.subject], end.not_after);
+    }
+    let mut renewals = page.family(&AUTHORITY_RENEWALS);
+    for end in &inventory.authorities {
+        renewals.add(&[&end.file, &end.subject], end.renewal_due);
     }
     let mut lists = page.family(&LISTS);
     for list in &inventory.lists {

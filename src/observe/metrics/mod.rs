@@ -56,6 +56,8 @@ pub struct CertificateEnd {
     pub not_after: i64,
     /// When the first certificate of its chain ends, in seconds of unix time.
     pub chain_end: i64,
+    /// When the first certificate of its chain is due for renewal, in seconds of unix time.
+    pub renewal_due: i64,
     /// When the OCSP response ends that is stapled to it, in seconds of unix time.
     pub staple_end: Option<i64>,
 }
@@ -69,6 +71,8 @@ pub struct AuthorityEnd {
     pub subject: String,
     /// End of validity, in seconds of unix time.
     pub not_after: i64,
+    /// When its renewal is due, in seconds of unix time.
+    pub renewal_due: i64,
 }
 
 /// How an origin stands, all of its addresses together.

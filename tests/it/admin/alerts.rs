@@ -184,7 +184,9 @@ fn a_proxy_fault_fires_on_its_first_event() {
 #[test]
 fn each_process_problem_fires_its_own_alert() {
     let origin = Origin::echo();
-    let soon = pki().edge.issue(&Leaf::server(&["a.test"]).for_days(3));
+    let soon = pki()
+        .edge
+        .issue(&Leaf::server(&["a.test"]).since_days(87).for_days(3));
     let proxy = Proxy::builder()
         .endpoint("edge", "tls")
         .route("terminate", "a.test", &origin)

@@ -110,6 +110,12 @@ impl Leaf {
         self
     }
 
+    /// Valid since this many days ago.
+    pub fn since_days(mut self, days: i64) -> Self {
+        self.params.not_before = OffsetDateTime::now_utc() - Duration::days(days);
+        self
+    }
+
     /// Valid for this many more seconds.
     pub fn for_seconds(mut self, seconds: i64) -> Self {
         self.params.not_after = OffsetDateTime::now_utc() + Duration::seconds(seconds);

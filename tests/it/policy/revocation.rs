@@ -321,8 +321,13 @@ fn check_names_crls_without_effect_and_cas_without_crls() {
     let ended = ("ended.crl", List::of(&[]).expired().pem(clients));
     with("ca: client-ca.pem, crl: ended.crl", &[ended])
         .must_warn("ended.crl", &["expired on", "crl_expired: allow"]);
-    let soon = ("soon.crl", List::of(&[]).next_in_seconds(3600).pem(clients));
+    let soon = List::of(&[]).made_days_ago(6).next_in_seconds(3600);
+    let soon = ("soon.crl", soon.pem(clients));
     with("ca: client-ca.pem, crl: soon.crl", &[soon]).must_warn("soon.crl", &["expires soon"]);
+    // One that is replaced every hour.
+    let brief = List::of(&[]).next_in_seconds(3600);
+    let brief = ("brief.crl", brief.pem(clients));
+    with("ca: client-ca.pem, crl: brief.crl", &[brief]).must_be_good();
     with(
         "ca: [client-ca.pem, stranger-ca.pem], crl: good.crl",
         std::slice::from_ref(&good),

@@ -52,12 +52,36 @@ fn what_is_doubtful_for_clients_is_doubtful_for_origins() {
     let cases = [
         (issue(both().expired()), "expired on"),
         (issue(both().early()), "not valid before"),
-        (issue(both().for_days(3)), "expires soon"),
+        (issue(both().since_days(87).for_days(3)), "expires soon"),
         (issue(unsigning), "digitalSignature"),
     ];
     for (identity, words) in &cases {
         to_clients(identity).must_warn("own.pem", &["own.pem", words]);
         to_origins(identity).must_warn("own.pem", &["own.pem", words]);
+    }
+}
+
+/// ACME issues certificates for six days, SPIFFE for an hour.
+#[test]
+fn a_certificate_of_a_short_life_is_warned_about_in_its_last_third() {
+    let issue = |leaf: Leaf| pki().edge.issue(&leaf);
+    for young in [
+        both().for_days(5),
+        both().for_seconds(3600).shaped(|params| {
+            params.not_before = OffsetDateTime::now_utc() - Duration::minutes(10);
+        }),
+    ] {
+        let young = issue(young);
+        to_clients(&young).must_be_good();
+        to_origins(&young).must_be_good();
+    }
+    for old in [
+        both().since_days(5).for_days(1),
+        both().for_seconds(3600).since_days(1),
+    ] {
+        let old = issue(old);
+        to_clients(&old).must_warn("own.pem", &["expires soon"]);
+        to_origins(&old).must_warn("own.pem", &["expires soon"]);
     }
 }
 

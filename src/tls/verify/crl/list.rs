@@ -10,6 +10,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::Issuer;
 use crate::tls::der::{self, Elements};
+use crate::tls::validity;
 use crate::tls::verify::names::ComparableName;
 use crate::tls::words;
 
@@ -133,6 +134,13 @@ impl RevocationList {
     /// Whether its issuer has this name: the content of an X.509 `Name`, as in a trust anchor.
     pub fn is_of(&self, subject: &[u8]) -> bool {
         self.series.issuer == ComparableName::of(subject)
+    }
+
+    /// When its replacement is due, in seconds of unix time: a day before its next update, or a third of
+    /// the time that it is in force if that is less.
+    pub fn renewal_due(&self) -> Option<i64> {
+        let next = self.next_update?;
+        Some(validity::due(self.this_update, next, super::ENDS_SOON))
     }
 
     /// Whether it is in force at `now`, in seconds of unix time.

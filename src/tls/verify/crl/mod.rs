@@ -21,8 +21,9 @@ pub use lists::RevocationLists;
 use super::names::ComparableName;
 use crate::tls::der::{self, Outline};
 
-/// How many seconds before its `nextUpdate` a list is reported as ending soon.
-pub const ENDS_SOON: i64 = 24 * 3600;
+/// How many seconds before its `nextUpdate` a list is reported as ending soon, if it is in force for at
+/// least three times as long.
+const ENDS_SOON: i64 = 24 * 3600;
 
 /// Which certificates of a chain are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
