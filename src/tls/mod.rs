@@ -17,7 +17,7 @@ pub mod hello;
 mod hello_message;
 pub mod info;
 pub mod material;
-mod ocsp;
+pub mod ocsp;
 pub mod openssl_names;
 mod origin_sessions;
 pub mod pair;

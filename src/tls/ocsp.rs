@@ -15,25 +15,33 @@ const RESPONSE_MAX: usize = 0xffff - 8;
 
 /// The status of a certificate in a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub enum Status {
     /// Good in this period, in seconds of unix time.
-    Good { from: i64, until: i64 },
+    Good {
+        /// The start.
+        from: i64,
+        /// The end, exclusive.
+        until: i64,
+    },
     /// Not worth stapling, and why.
     Unusable(&'static str),
 }
 
 /// The certificate whose status a response must contain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject<'a> {
+pub struct Subject<'a> {
     /// The certificate.
-    pub(super) certificate: &'a X509Certificate<'a>,
+    pub certificate: &'a X509Certificate<'a>,
     /// Its issuer's certificate, if known; without it only the issuer's name is compared.
-    pub(super) issuer: Option<&'a CertificateDer<'a>>,
+    pub issuer: Option<&'a CertificateDer<'a>>,
 }
 
-/// Reads the status of a certificate from a response. The error says why the response cannot be read.
-/// The signature is not verified; clients do that.
-pub(super) fn read(response: &[u8], subject: Subject<'_>) -> Result<Status, String> {
+/// Reads the status of a certificate from a response. The signature is not verified; clients do that.
+///
+/// # Errors
+///
+/// Why the response cannot be read.
+pub fn read(response: &[u8], subject: Subject<'_>) -> Result<Status, String> {
     let outer =
         OcspResponse::from_der(response).map_err(|_| "it is no OCSP response in DER".to_owned())?;
     if response.len() > RESPONSE_MAX {

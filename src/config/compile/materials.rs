@@ -25,7 +25,7 @@ use crate::tls::sessions::TicketSecret;
 use crate::tls::unix_now;
 use crate::tls::validity::Validity;
 use crate::tls::verify::authorities::Authorities;
-use crate::tls::verify::crl::{self, RevocationList, RevocationLists};
+use crate::tls::verify::crl::{RevocationList, RevocationLists};
 
 /// Contents by path; `None` for a file whose error was reported.
 type Cache<K, V> = HashMap<K, Option<V>>;

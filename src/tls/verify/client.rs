@@ -107,7 +107,8 @@ pub enum Admitted {
 pub struct ClientVerifier(Option<Arc<HandshakeVerifier>>);
 
 impl ClientVerifier {
-    pub(in crate::tls) fn new(policy: ClientAuth) -> Self {
+    /// The verifier of a policy.
+    pub fn new(policy: ClientAuth) -> Self {
         let (authority, is_required) = match policy {
             ClientAuth::Off => return Self(None),
             ClientAuth::Optional(authority) => (authority, false),
