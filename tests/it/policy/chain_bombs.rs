@@ -127,6 +127,15 @@ fn claiming() -> Identity {
         .below(&chain.iter().collect::<Vec<_>>())
 }
 
+/// A leaf in the name of our CA, with a certificate by which our CA would have been renewed.
+fn renewed() -> Identity {
+    let namesake = Authority::new("Client CA");
+    let renewed = pki().clients.subordinate("Client CA", 9);
+    namesake
+        .issue(&Leaf::client("mallory"))
+        .below(&[&renewed, &namesake])
+}
+
 /// A leaf with this many names.
 fn many_names(count: usize) -> Identity {
     let leaf = Leaf::client("mallory").shaped(|params| {
@@ -163,6 +172,11 @@ fn an_expensive_chain_is_rejected_at_bounded_cost() {
         (
             "6 that claim to be ours",
             claiming(),
+            &["client_cert_invalid"],
+        ),
+        (
+            "in the name of a renewed CA",
+            renewed(),
             &["client_cert_invalid"],
         ),
         (
