@@ -169,7 +169,7 @@ fn a_response_that_clients_should_not_see_is_told_and_left_out() {
             response_of(&pki().stranger, SERIAL, "V"),
             "a certificate of another issuer",
         ),
-        (ending_at(good.clone(), hour_ago), "ended"),
+        (ending_at(good.clone(), hour_ago), "expired on"),
         (beginning_at(good.clone(), soon), "not stapled before"),
     ] {
         let proxy = start(&Origin::echo(), &response);
