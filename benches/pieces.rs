@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use reseal::hostname::{HostName, HostPattern};
-use reseal::observe::escape;
-use reseal::route::{Match, Query, RouteTable};
-use reseal::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
-use reseal::upstream::{
-    Address, Balance, ConnectPolicy, OnGone, OriginDefinition, PickRequest, UpstreamDefinition,
-    Upstreams,
+use reseal::internals::{
+    Address, Balance, Budget, Conn, ConnectPolicy, HostName, HostPattern, Match, OnGone,
+    OriginDefinition, OutBuf, PickRequest, Query, RouteTable, TcpOptions, TlsState,
+    UpstreamDefinition, Upstreams, escape,
 };
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;

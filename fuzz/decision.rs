@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use reseal::hostname::{HostName, HostNameError, HostPattern};
-use reseal::outcome::CloseWith;
-use reseal::route::{Match, Query, RouteTable};
-use reseal::tls::hello::{HELLO_MAX, Hello, Parser};
+use reseal::internals::{
+    CloseWith, HELLO_MAX, Hello, HostName, HostNameError, HostPattern, Match, Parser, Query,
+    RouteTable,
+};
 
 /// Everything that follows from a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use reseal::tls::verify::authorities::Authorities;
-use reseal::tls::verify::client::{AtExpiry, ClientAuth, ClientAuthority, ClientVerifier, Recheck};
-use reseal::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationList, RevocationLists};
+use reseal::internals::{
+    AtExpiry, Authorities, ClientAuth, ClientAuthority, ClientVerifier, Depth, OnUnknown, Recheck,
+    Revocation, RevocationList, RevocationLists,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, UnixTime};
 

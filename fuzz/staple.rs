@@ -1,7 +1,7 @@
 //! An OCSP response is good for a certificate only if it names that certificate. Shared by the fuzz target
 //! and the test of its corpus.
 
-use reseal::tls::ocsp::{self, Status, Subject};
+use reseal::internals::ocsp::{self, Status, Subject};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 

@@ -1,7 +1,7 @@
 //! Whatever a file of certificates, keys or lists holds, nothing of it is lost. Shared by the fuzz target
 //! and the test of its corpus.
 
-use reseal::tls::material::pem::{self, Refusal};
+use reseal::internals::{Refusal, pem};
 
 /// Counts the items of a file, or refuses it.
 type Reader = fn(&[u8]) -> Result<usize, Refusal>;

@@ -43,48 +43,54 @@
 //!   own connections; tasks of `upstream` and `health` outlive connections.
 //! - `unsafe` is in `sys` alone.
 //!
-//! The modules, in the order in which to read them:
+//! The modules are private: `cargo doc --document-private-items` shows them. In the order in which to read
+//! them:
 
-pub mod outcome;
+mod outcome;
 
-pub mod hostname;
+mod hostname;
 
-pub mod phase;
+mod phase;
 
-pub mod snapshot;
+mod snapshot;
 
-pub mod connection;
+mod connection;
 
-pub mod admission;
+mod admission;
 
-pub mod transport;
+mod transport;
 
-pub mod tls;
+mod tls;
 
-pub mod route;
+mod route;
 
-pub mod upstream;
+mod upstream;
 
-pub mod health;
+mod health;
 
-pub mod proxy_protocol;
+mod proxy_protocol;
 
-pub mod relay;
+mod relay;
 
-pub mod observe;
+mod observe;
 
-pub mod listener;
+mod listener;
 
-pub mod worker;
+mod worker;
 
-pub mod control;
+mod control;
 
-pub mod admin;
+mod admin;
 
-pub mod server;
+mod server;
 
-pub mod config;
+mod config;
 
-pub mod cli;
+mod cli;
+
+#[doc(hidden)]
+pub mod internals;
 
 mod sys;
+
+pub use cli::main;

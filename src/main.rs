@@ -1,7 +1,7 @@
-//! The `reseal` program: a shell context the library.
+//! The `reseal` program: everything is in the library, which tests and benches use too.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    reseal::cli::main()
+    reseal::main()
 }

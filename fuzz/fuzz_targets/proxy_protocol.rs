@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reseal::proxy_protocol::{Decoded, decode};
+use reseal::internals::{Decoded, decode_proxy_header as decode};
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = decode(bytes);

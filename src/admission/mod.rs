@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-pub use self::gate::{Gate, GateLoad, GatePermit, Source};
+pub use self::gate::{Gate, GatePermit, Source};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.

@@ -14,8 +14,7 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use reader::problem::{Problem, Problems, Severity, Span};
-pub use reader::read::Located;
+pub use reader::problem::{Problems, Severity};
 pub use spec::Spec;
 
 use reader::compose::parse;

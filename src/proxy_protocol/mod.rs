@@ -15,9 +15,9 @@ mod v2;
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use encode::{ClientCertificate, Facts, Parties, Ssl, TooLong, encode_v2};
+pub use encode::{ClientCertificate, Facts, Parties, Ssl, encode_v2};
 pub use policy::{Accept, SendHeader, TlvSet};
-pub use tlv::{Tlv, Tlvs, kind};
+pub use tlv::Tlvs;
 pub use v1::encode as encode_v1;
 
 /// The most bytes behind the 16 fixed ones of a version 2 header that are read. No sender has use for

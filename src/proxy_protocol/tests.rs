@@ -1,5 +1,6 @@
 //! Headers as the wire has them, good and bad, whole and cut.
 
+use super::tlv::kind;
 use super::*;
 
 const SIGNATURE: &[u8] = V2_SIGNATURE;

@@ -8,8 +8,6 @@ pub mod kind {
     pub const AUTHORITY: u8 = 0x02;
     /// The checksum of the header.
     pub const CRC32C: u8 = 0x03;
-    /// Padding.
-    pub const NOOP: u8 = 0x04;
     /// What tells this connection from all others.
     pub const UNIQUE_ID: u8 = 0x05;
     /// The client's TLS: flags, the result of verification, and TLVs of its own.
@@ -30,8 +28,6 @@ pub mod kind {
     pub const SSL_SIG_SCHEME: u8 = 0x27;
     /// Within SSL: the client's certificate in DER.
     pub const SSL_CLIENT_CERT: u8 = 0x28;
-    /// The name of a network namespace.
-    pub const NETNS: u8 = 0x30;
 }
 
 /// One TLV.

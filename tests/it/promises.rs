@@ -36,7 +36,7 @@ fn every_promise_has_a_test_named_after_it() {
 #[test]
 fn every_reason_is_brought_about_by_a_test() {
     let tests = tests();
-    let untested: Vec<_> = reseal::outcome::Reason::ALL
+    let untested: Vec<_> = reseal::internals::Reason::ALL
         .iter()
         .map(|reason| reason.code())
         .filter(|code| !tests.contains(&format!("\"{code}\"")))
@@ -48,7 +48,7 @@ fn every_reason_is_brought_about_by_a_test() {
 fn every_reason_is_documented_once_with_its_fault() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md");
     let docs = fs::read_to_string(path).expect("docs/reasons.md");
-    for reason in reseal::outcome::Reason::ALL {
+    for reason in reseal::internals::Reason::ALL {
         let row = format!("| `{}` |", reason.code());
         let rows: Vec<_> = docs.lines().filter(|line| line.starts_with(&row)).collect();
         assert_eq!(rows.len(), 1, "{row} stands in {} rows", rows.len());

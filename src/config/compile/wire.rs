@@ -45,6 +45,7 @@ pub(super) fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::reader::words::Keyword as _;
 
     #[test]
     fn every_suite_and_group_of_the_configuration_is_supported() {

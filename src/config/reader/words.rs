@@ -21,9 +21,6 @@ macro_rules! keyword {
         }
 
         impl $name {
-            /// All words.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
             /// The word as written in the file.
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -43,21 +40,27 @@ macro_rules! keyword {
         }
     };
     (impl $name:ident($what:literal) { $($variant:ident = $word:literal,)+ }) => {
+        impl $crate::config::reader::words::Keyword for $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
         impl $crate::config::reader::read::Leaf for $name {
             fn what() -> std::borrow::Cow<'static, str> {
-                $crate::config::reader::words::one_of(&[$($word),+]).into()
+                use $crate::config::reader::words::{Keyword, one_of};
+                one_of(Self::WORDS).into()
             }
 
             fn parse(text: &str) -> Result<Self, $crate::config::reader::invalid::Invalid> {
-                const WORDS: &[&str] = &[$($word),+];
-                match $crate::config::reader::words::canonical(text, WORDS) {
+                use $crate::config::reader::words::{Keyword, canonical, unknown_word};
+                match canonical(text, Self::WORDS) {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err($crate::config::reader::words::unknown_word($what, text, WORDS)),
+                    _ => Err(unknown_word($what, text, Self::WORDS)),
                 }
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::reader::words::schema(&[$($word),+])
+                use $crate::config::reader::words::{Keyword, schema};
+                schema(Self::WORDS)
             }
 
             fn render(&self) -> String {
@@ -70,6 +73,12 @@ macro_rules! keyword {
     };
 }
 pub(in crate::config) use keyword;
+
+/// An enum of keywords.
+pub trait Keyword {
+    /// All words, as written in the file.
+    const WORDS: &'static [&'static str];
+}
 
 /// The words for `off`, including those that YAML tools write for it.
 pub fn is_off(text: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The rendering of problems.
 
-use super::super::{Problems, Span, read};
+use super::super::reader::problem::Span;
+use super::super::{Problems, read};
 use super::{SMALL, no_variables, only};
 
 #[test]

@@ -151,7 +151,7 @@ fn promise_9_every_connection_ends_in_exactly_one_record() {
         .terminate("a.test", &origin)
         .passthrough("b.test", &origin)
         .start();
-    let documented: Vec<_> = reseal::outcome::Reason::ALL
+    let documented: Vec<_> = reseal::internals::Reason::ALL
         .iter()
         .map(|reason| reason.code())
         .collect();

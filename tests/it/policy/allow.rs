@@ -56,7 +56,7 @@ fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
     let named = |name: &str| holder(vec![], &[(DnType::CommonName, name)]);
     let pinned = pki().client("pinned");
     let other = pki().client("other");
-    let spki = reseal::tls::verify::allow::spki_sha256(&pinned.chain()[0]).unwrap();
+    let spki = reseal::internals::spki_sha256(&pinned.chain()[0]).unwrap();
     let spki = spki
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reseal::proxy_protocol::{Decoded, decode};
+use reseal::internals::{Decoded, decode_proxy_header as decode};
 
 /// Whatever the bytes are, and wherever they are cut, the answer is the same, and it stands.
 fn check(bytes: &[u8]) -> Decoded<'_> {

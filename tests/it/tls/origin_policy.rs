@@ -77,7 +77,7 @@ fn a_revoked_origin_is_refused_and_so_is_one_that_no_list_speaks_of() {
 }
 
 fn pin(identity: &Identity) -> String {
-    let hash = reseal::tls::verify::allow::spki_sha256(&identity.chain()[0]).unwrap();
+    let hash = reseal::internals::spki_sha256(&identity.chain()[0]).unwrap();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -26,8 +26,6 @@ pub struct RevocationList {
     pub this_update: i64,
     /// By when its issuer will have issued a newer one, in seconds of unix time.
     pub next_update: Option<i64>,
-    /// The number of certificates that it revokes.
-    pub revoked: usize,
     number: Vec<u8>,
     pub(super) series: Series,
     scope: Option<Scope>,
@@ -118,7 +116,6 @@ impl RevocationList {
             issuer: list.issuer().to_string(),
             this_update: list.last_update().timestamp(),
             next_update: list.next_update().map(|time| time.timestamp()),
-            revoked: list.iter_revoked_certificates().count(),
             number: number.unwrap_or_default(),
             series: Series {
                 issuer: ComparableName::of(issuer.unwrap_or_default()),
