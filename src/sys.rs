@@ -81,6 +81,32 @@ pub(crate) fn set_fast_open(socket: BorrowedFd<'_>, queue: libc::c_int) -> io::R
     }
 }
 
+/// Takes a listening TCP socket out of the kernel's search for new connections: a SYN goes to another socket
+/// that listens at its address, or is refused. Connections whose SYN it has received are still completed
+/// and queued.
+///
+/// The socket is bound to a network device that does not exist, so no later SYN matches it, while its
+/// connections keep the device of their SYN. Fails on Linux before 5.7, which requires CAP_NET_RAW.
+pub(crate) fn stop_receiving_connections(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let no_device = libc::c_int::MAX;
+    let len = libc::socklen_t::try_from(size_of_val(&no_device)).map_err(io::Error::other)?;
+    // SAFETY: the option reads one C int, which lives on our stack for the call, of that length.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTOIFINDEX,
+            std::ptr::from_ref(&no_device).cast(),
+            len,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Lets the kernel tune a socket's buffer sizes again after they were set (`SO_BUF_LOCK`, since Linux 5.14).
 /// Older kernels keep the sizes, which is not an error.
 pub(crate) fn let_kernel_tune_buffers(socket: BorrowedFd<'_>) -> io::Result<()> {

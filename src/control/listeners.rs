@@ -6,8 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::listener::{self, BindError, BoundSocket, ProbePolicy};
@@ -16,10 +18,17 @@ use crate::upstream::{OwnListener, OwnListeners};
 use crate::worker::ListenerState;
 use crate::worker::{Message, RegisterListener, Workers};
 
+/// How long the workers go on accepting from a listener that closes, for clients whose handshake with the
+/// kernel has begun: closing the socket would reset them. Longer than a round trip.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(200);
+
 /// The open listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     open: HashMap<ListenKey, Listener>,
+    /// The ports of listeners that were closed, each with the state that the workers follow until they have
+    /// closed their sockets.
+    closing: Vec<(u16, watch::Sender<ListenerState>)>,
     /// A list of the own listeners, which connections must not dial.
     own: Arc<OwnListeners>,
     /// Endpoints that were closed by a drain request, until a reload of the configuration.
@@ -61,7 +70,10 @@ impl Listeners {
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<PendingListeners, Vec<BindError>> {
-        let ports: HashSet<_> = self.open.keys().filter_map(ListenKey::port).collect();
+        let open = self.open.keys().filter_map(ListenKey::port);
+        let closing = self.closing.iter();
+        let closing = closing.filter_map(|(port, state)| (!state.is_closed()).then_some(*port));
+        let ports: HashSet<_> = open.chain(closing).collect();
         self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports))
     }
 
@@ -108,15 +120,7 @@ impl Listeners {
         new: PendingListeners,
         snapshot: &Snapshot,
     ) -> Vec<(Arc<str>, String)> {
-        let mut closed = Vec::new();
-        self.open.retain(|place, listener| {
-            let is_kept = snapshot.endpoint_at(place).is_some();
-            if !is_kept {
-                closed.extend(listener.addresses());
-                listener.state.send_replace(ListenerState::Closing);
-            }
-            is_kept
-        });
+        let closed = self.close_where(|place, _| snapshot.endpoint_at(place).is_none());
         self.reapply_options(snapshot);
         for (place, listener) in new.0 {
             listener.state.send_replace(ListenerState::Open);
@@ -160,24 +164,31 @@ impl Listeners {
 
     /// Closes the listeners of one endpoint and returns their addresses. A reload opens them again.
     pub(crate) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
-        let mut closed = Vec::new();
         self.closed.insert(name.into());
-        self.open.retain(|_, listener| {
-            let is_kept = *listener.endpoint.name != *name;
-            if !is_kept {
-                closed.extend(listener.addresses().map(|(_, address)| address));
-                listener.state.send_replace(ListenerState::Closing);
-            }
-            is_kept
-        });
-        closed
+        let closed = self.close_where(|_, endpoint| *endpoint.name == *name);
+        closed.into_iter().map(|(_, address)| address).collect()
     }
 
-    /// Closes all listeners and removes the files of unix sockets.
+    /// Closes all listeners at once, so that a successor of this process can have their addresses, and removes
+    /// the files of unix sockets.
     pub(crate) fn close(&mut self) {
         for (_, listener) in self.open.drain() {
-            listener.state.send_replace(ListenerState::Closing);
+            listener.close_at_once();
         }
+    }
+
+    fn close_where(
+        &mut self,
+        closes: impl Fn(&ListenKey, &Endpoint) -> bool,
+    ) -> Vec<(Arc<str>, String)> {
+        self.closing.retain(|(_, state)| !state.is_closed());
+        let mut closed = Vec::new();
+        for (key, listener) in self.open.extract_if(|key, l| closes(key, &l.endpoint)) {
+            closed.extend(listener.addresses());
+            let state = listener.close_after_handshakes();
+            self.closing.extend(key.port().map(|port| (port, state)));
+        }
+        closed
     }
 
     /// The listening addresses, each with the name of its endpoint, sorted.
@@ -258,6 +269,27 @@ impl Listener {
     fn addresses(&self) -> impl Iterator<Item = (Arc<str>, String)> {
         let name = &self.endpoint.name;
         self.bound
+    /// Closes the sockets. The control loop's descriptors go first: the workers' are then the last, and they
+    /// close them right after they have accepted what is queued.
+    fn close_at_once(self) {
+        drop(self.bound);
+        let now = Instant::now();
+        self.state.send_replace(ListenerState::Closing(now));
+    }
+
+    /// The same, but the kernel gives no new client to the sockets, and completes the handshakes that have
+    /// begun before the workers close them.
+    fn close_after_handshakes(self) -> watch::Sender<ListenerState> {
+        let mut end = Instant::now();
+        for bound in self.bound {
+            if bound.stop_receiving_connections() {
+                end = Instant::now() + LAST_HANDSHAKES;
+            }
+        }
+        self.state.send_replace(ListenerState::Closing(end));
+        self.state
+    }
+
             .iter()
             .map(|bound| (Arc::clone(name), bound.address.clone()))
     }

@@ -63,6 +63,21 @@ impl BoundSocket {
         socket.local_addr().ok()?.as_socket()
     }
 
+    /// Whether it is a TCP socket for IPv6 alone.
+    pub fn is_only_v6(&self) -> bool {
+        let socket = self.sockets.first().map(SockRef::from);
+        socket.is_some_and(|socket| socket.only_v6().unwrap_or(false))
+    }
+
+    /// Closes these descriptors and removes the file of a unix socket, so that the workers' duplicates get no
+    /// new connection. Returns whether they may still get those whose handshake has begun: sockets of systemd
+    /// stay open elsewhere, and unix sockets have no handshake.
+    pub(crate) fn stop_receiving_connections(self) -> bool {
+        let is_own_tcp = !self.inherited && self.file.is_none();
+        let mut sockets = self.sockets.iter();
+        is_own_tcp && sockets.all(|s| sys::stop_receiving_connections(s.as_fd()).is_ok())
+    }
+
     /// The path of a unix socket that we bound, and its device and inode.
     pub fn unix(&self) -> Option<(&Path, (u64, u64))> {
         self.file.as_ref()?.identity()

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
 use crate::admission::{Admission, Permit};
@@ -40,17 +40,26 @@ pub(crate) enum ListenerState {
     Shut,
     /// Accepting.
     Open,
-    /// Closing: the loop accepts what is queued and ends.
-    Closing,
+    /// Closing: the loop accepts the clients that are queued until this moment, and ends.
+    Closing(Instant),
+}
+
+impl ListenerState {
+    const fn is_closing(&self) -> bool {
+        matches!(self, Self::Closing(_))
+    }
 }
 
 /// Accepts while the listener is open; when it closes, accepts what is already queued and closes the
 /// socket. If the sender of `state` is dropped before the listener opens, it never accepts.
+///
+/// `state` is dropped after the socket (parameters are dropped in reverse order), so that its sender can tell
+/// when the socket is closed.
 pub(crate) async fn accept_loop(
     address: &str,
+    mut state: watch::Receiver<ListenerState>,
     listener: AsyncFd<OwnedFd>,
     admission: Admission,
-    mut state: watch::Receiver<ListenerState>,
     intake: &mut impl Intake,
 ) -> io::Result<()> {
     let mut backoff = AcceptBackoff::new(address);
@@ -64,7 +73,7 @@ pub(crate) async fn accept_loop(
     loop {
         let mut ready = tokio::select! {
             biased;
-            _ = state.wait_for(|state| *state == ListenerState::Closing) => break,
+            _ = state.wait_for(ListenerState::is_closing) => break,
             ready = listener.readable() => ready?,
         };
         for _ in 0..BATCH {
@@ -78,7 +87,7 @@ pub(crate) async fn accept_loop(
                 None => tokio::select! {
                     biased;
                     permit = admission.admit() => permit,
-                    _ = state.wait_for(|state| *state == ListenerState::Closing) => return Ok(()),
+                    _ = state.wait_for(ListenerState::is_closing) => break,
                 },
             };
             match accept(&listener) {
@@ -94,12 +103,20 @@ pub(crate) async fn accept_loop(
                     drop(permit);
                     tokio::select! {
                         () = backoff.wait_out(error) => break,
-                        _ = state.wait_for(|state| *state == ListenerState::Closing) => break,
+                        _ = state.wait_for(ListenerState::is_closing) => break,
                     }
                 }
             }
         }
         tokio::task::consume_budget().await;
+    }
+    let end = match *state.borrow() {
+        ListenerState::Closing(end) => end,
+        ListenerState::Shut | ListenerState::Open => Instant::now(),
+    };
+    while let Ok(Ok(mut ready)) = timeout_at(end, listener.readable()).await {
+        drain_queue(&listener, &admission, intake);
+        ready.clear_ready();
     }
     drain_queue(&listener, &admission, intake);
     Ok(())

@@ -235,9 +235,9 @@ impl Worker {
             let _guard = accept_guard;
             let accepting = accept_loop(
                 &new.address,
+                new.state,
                 listener,
                 admission,
-                new.state,
                 &mut dispatcher,
             );
             if let Err(error) = accepting.await {

@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, eventually, pki};
+use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, eventually, pki};
 
 #[track_caller]
 fn must_be_reloaded(lines: &[String]) {
@@ -150,6 +151,39 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
     must_be_reloaded(&proxy.reload(&narrowed));
     proxy.dial("forward").must_echo(b"through the narrow one");
     client.must_echo(b"and the first is still there");
+}
+
+/// The sockets of an address that goes are closed over no client that the kernel has taken in.
+#[test]
+fn promise_4_clients_that_come_while_an_address_narrows_are_served() {
+    let origin = Origin::echo();
+    let port = crate::harness::Port::reserve();
+    let narrow = format!("127.0.0.1:{}", port.number());
+    let proxy = Proxy::builder()
+        .yaml(&format!(
+            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
+        ))
+        .start();
+    let narrowed = proxy.text().to_owned();
+    let wide = narrowed.replace(&narrow, &format!("*:{}", port.number()));
+    let place = proxy.place("forward").clone();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let place = place.clone();
+            thread::spawn(move || {
+                for _ in 0..1500 {
+                    Stream::dial(&place).unwrap().must_echo(b"x");
+                }
+            })
+        })
+        .collect();
+    while clients.iter().any(|client| !client.is_finished()) {
+        must_be_reloaded(&proxy.reload(&wide));
+        must_be_reloaded(&proxy.reload(&narrowed));
+    }
+    for client in clients {
+        client.join().unwrap();
+    }
 }
 
 #[test]
