@@ -33,7 +33,7 @@ pub(super) struct Peer {
     pub(super) ended: bool,
     /// Bytes for it that were in our buffers and not in the kernel's.
     pub(super) buffered: usize,
-    /// Bytes for it that the other side had sent and we had not read.
+    /// Bytes for it that the other side had sent and we had not read or not decrypted.
     pub(super) late: usize,
     /// Bytes that the kernel had sent and it had not acknowledged.
     pub(super) unacknowledged: usize,
@@ -48,9 +48,9 @@ pub(super) struct Exchange {
     pub(super) up: u64,
     /// Bytes from the origin.
     pub(super) down: u64,
-    /// Bytes from the client since the origin last sent something.
+    /// Bytes from the client since the origin last sent something, with those of a record that is incomplete.
     pub(super) up_since_down: u64,
-    /// Bytes from the origin since the client ended its direction.
+    /// Bytes from the origin since the client ended its direction, with those of a record that is incomplete.
     pub(super) down_since_end: u64,
 }
 
@@ -62,6 +62,21 @@ impl Exchange {
             Side::Origin => is_short_of_bytes(&self.origin) || self.origin_interrupts(),
         };
         if lost { Loss::Possible } else { Loss::None }
+    }
+
+    /// Whether the origin's abort is a loss only because the client has not ended: it may be the answer to a
+    /// final message, and overtake the client's end.
+    pub(super) const fn depends_on_client_end(&self) -> bool {
+        let ended = Self {
+            client: Peer {
+                ended: true,
+                ..self.client
+            },
+            ..*self
+        };
+        !self.client.ended
+            && self.up_since_down <= FINAL_MESSAGE_MAX
+            && matches!(ended.loss_by(Side::Origin), Loss::None)
     }
 
     /// Whether a client's abort interrupts something: it was sending, or its request is unanswered.
@@ -177,6 +192,61 @@ mod tests {
             ("its last acknowledgement was delayed", Exchange { client: unacknowledged(UNACKNOWLEDGED), ..answered }, Loss::None),
             ("more was on its way to it than that", Exchange { client: unacknowledged(UNACKNOWLEDGED + 1), ..answered }, Loss::Possible),
         ]);
+    }
+
+    #[test]
+    fn an_origin_abort_may_overtake_the_end_of_a_client_that_has_sent_a_final_message_at_most() {
+        let answered = ANSWERED;
+        for (what, exchange, may) in [
+            ("the client is idle", answered, true),
+            (
+                "it has sent a final message",
+                Exchange {
+                    up_since_down: FINAL_MESSAGE_MAX,
+                    ..answered
+                },
+                true,
+            ),
+            (
+                "it was uploading",
+                Exchange {
+                    up_since_down: FINAL_MESSAGE_MAX + 1,
+                    ..answered
+                },
+                false,
+            ),
+            (
+                "it has ended",
+                Exchange {
+                    client: ENDED,
+                    ..answered
+                },
+                false,
+            ),
+            (
+                "its first request was not answered",
+                Exchange {
+                    down: 0,
+                    up_since_down: 100,
+                    ..answered
+                },
+                false,
+            ),
+            (
+                "a byte of it was in our buffer",
+                Exchange {
+                    origin: buffering(1),
+                    ..answered
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(
+                exchange.depends_on_client_end(),
+                may,
+                "{what}: {exchange:?}"
+            );
+        }
     }
 
     #[test]

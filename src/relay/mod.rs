@@ -16,13 +16,15 @@ mod fault;
 mod handle;
 mod loss;
 mod teardown;
+#[cfg(test)]
+mod tests;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::deadlines::Deadlines;
 use self::direction::{Abort, Direction};
@@ -32,6 +34,11 @@ use self::loss::{Exchange, Peer};
 pub use self::teardown::Teardown;
 use crate::outcome::Reason;
 use crate::transport::Transport;
+
+/// How long an origin's abort is held back from a client that has not ended, while its end may be on its way: an
+/// origin answers a final message (PostgreSQL's Terminate) by a reset, which overtakes the client's end if the
+/// client's machine or ours is busy. What had been received is delivered meanwhile.
+const CLIENT_END_WAIT: Duration = Duration::from_millis(50);
 
 /// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +110,8 @@ pub struct Relay {
     up_at_last_down: u64,
     /// Bytes the origin had sent when the client ended its direction.
     down_at_end: Option<u64>,
+    /// Set after the origin's abort, while the client's end may be on its way.
+    client_end_wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl Relay {
@@ -120,6 +129,7 @@ impl Relay {
             undelivered: None,
             up_at_last_down: 0,
             down_at_end: None,
+            client_end_wait: None,
         }
     }
 
@@ -165,6 +175,11 @@ impl Relay {
         if self.down.moved() != down {
             self.up_at_last_down = self.up.moved();
         }
+        if self.down.has_aborted() && !self.up.has_aborted() {
+            // What the client has sent by now is part of the judgement.
+            self.up
+                .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
+        }
         if self.up.is_dirty() {
             cx.waker().wake_by_ref();
         }
@@ -173,7 +188,9 @@ impl Relay {
             self.undelivered = None;
             handle.progress(self.up.moved(), self.down.moved());
         }
-        if let Some(end) = self.end() {
+        if !self.waits_for_client_end(cx)
+            && let Some(end) = self.end()
+        {
             return Poll::Ready(end);
         }
         if (self.up.has_ended() || self.down.has_ended())
@@ -188,7 +205,9 @@ impl Relay {
                 Some(limit) if limit.is_about_progress() && self.is_draining() => {
                     self.deadlines.progress(Instant::now());
                 }
-                Some(limit) => return Poll::Ready(self.expiry(limit)),
+                Some(limit) => {
+                    return Poll::Ready(self.end().unwrap_or_else(|| self.expiry(limit)));
+                }
                 None => {}
             }
             timer
@@ -207,6 +226,22 @@ impl Relay {
             None => left > 0,
             Some(before) => left < before,
         }
+    }
+
+    /// Whether to put off the judgement on the origin's abort, because the client's end may be on its way.
+    fn waits_for_client_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.down.has_cut()
+            || self.down.has_pending()
+            || self.up.has_aborted()
+            || !self.exchange(Side::Origin).depends_on_client_end()
+        {
+            return false;
+        }
+        self.client_end_wait
+            .get_or_insert_with(|| Box::pin(sleep(CLIENT_END_WAIT)))
+            .as_mut()
+            .poll(cx)
+            .is_pending()
     }
 
     /// The end of the relay, once one direction was aborted or both are done.
@@ -236,7 +271,7 @@ impl Relay {
                     // The end of the remaining side may be in the kernel, not read yet.
                     ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
                     buffered: to.buffered(),
-                    late: to.late() + other.socket.readable_bytes(),
+                    late: to.late() + other.socket.readable_bytes() + other.undecrypted(),
                     unacknowledged: transport.socket.unacknowledged(),
                 }
             };
@@ -247,8 +282,8 @@ impl Relay {
             origin: peer(Side::Origin, origin, &self.down, &self.up, client),
             up,
             down,
-            up_since_down: up - self.up_at_last_down,
-            down_since_end: down - self.down_at_end.unwrap_or(down),
+            up_since_down: up - self.up_at_last_down + client.undecrypted() as u64,
+            down_since_end: down - self.down_at_end.unwrap_or(down) + origin.undecrypted() as u64,
         }
     }
 

@@ -38,4 +38,10 @@ impl Transport {
             prefetched: Vec::new(),
         }
     }
+
+    /// How many bytes were read from the peer and not decrypted, because their record is not complete or a turn
+    /// ended before them.
+    pub fn undecrypted(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.retained())
+    }
 }

@@ -152,6 +152,16 @@ impl Direction {
         matches!(self.state, State::Abort(Abort::Failed(_)))
     }
 
+    /// Whether the source has aborted.
+    pub(super) const fn has_aborted(&self) -> bool {
+        matches!(self.state, State::Abort(_))
+    }
+
+    /// Whether the source has reset its connection or ended its TLS stream without close_notify.
+    pub(super) const fn has_cut(&self) -> bool {
+        matches!(self.state, State::Abort(Abort::Reset(_) | Abort::Truncated))
+    }
+
     /// Whether the end has been passed on, or the sink is gone.
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done | State::SinkGone)

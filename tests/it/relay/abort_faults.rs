@@ -80,6 +80,62 @@ fn a_client_that_aborts_during_an_upload_is_a_fault() {
     is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
 }
 
+/// The first half of a record of 8 KiB.
+fn half_a_record(stream: &Stream) -> Vec<u8> {
+    let mut record = stream.records(&noise(8 << 10, 8), 8 << 10);
+    record.truncate(4 << 10);
+    record
+}
+
+#[test]
+fn a_client_that_aborts_within_a_record_is_a_fault() {
+    let (origin, ends) = answering_once();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    for reason in ["client_truncated", "client_reset"] {
+        let client = asked_and_answered(&proxy);
+        client.write_raw(&half_a_record(&client)).unwrap();
+        let address = client.local();
+        match reason {
+            "client_reset" => client.reset(),
+            _ => client.fin(),
+        }
+        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        is_fault_of(&proxy.outcome_from(address), reason, "client");
+    }
+}
+
+#[test]
+fn a_client_that_resets_while_a_record_for_it_is_incomplete_is_a_fault() {
+    let origin = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        let mut records = stream.records(b"ready", 5);
+        records.extend(half_a_record(&stream));
+        stream.write_raw(&records).unwrap();
+        stream.receive_to_end();
+    });
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    let address = client.local();
+    client.reset();
+    is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
+}
+
+#[test]
+fn an_origin_that_aborts_within_a_record_for_an_ended_client_is_a_fault() {
+    let origin = Origin::sealed().serve(|stream| {
+        stream.receive(2);
+        stream.send(b"ready");
+        stream.receive_to_end();
+        stream.write_raw(&half_a_record(&stream)).unwrap();
+        stream.reset();
+    });
+    let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
+    let client = asked_and_answered(&proxy);
+    client.end();
+    assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+    is_fault_of(&proxy.outcome_of(&client), "origin_reset", "origin");
+}
+
 #[test]
 fn a_client_that_aborts_a_download_is_a_fault() {
     let origin = Origin::plain().serve(|stream| {
