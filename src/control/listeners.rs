@@ -133,7 +133,10 @@ impl Listeners {
     fn own_listeners(&self) -> Vec<OwnListener> {
         let bound = self.open.values().flat_map(|listener| &listener.bound);
         let listeners = bound.filter_map(|bound| match (bound.tcp(), bound.unix()) {
-            (Some(address), _) => Some(OwnListener::Tcp(address)),
+            (Some(address), _) => Some(OwnListener::Tcp {
+                address,
+                only_v6: bound.is_only_v6(),
+            }),
             (None, Some((path, file))) => Some(OwnListener::Unix {
                 path: path.to_owned(),
                 file,
@@ -266,9 +269,6 @@ impl Listener {
         }
     }
 
-    fn addresses(&self) -> impl Iterator<Item = (Arc<str>, String)> {
-        let name = &self.endpoint.name;
-        self.bound
     /// Closes the sockets. The control loop's descriptors go first: the workers' are then the last, and they
     /// close them right after they have accepted what is queued.
     fn close_at_once(self) {
@@ -290,6 +290,9 @@ impl Listener {
         self.state
     }
 
+    fn addresses(&self) -> impl Iterator<Item = (Arc<str>, String)> {
+        let name = &self.endpoint.name;
+        self.bound
             .iter()
             .map(|bound| (Arc::clone(name), bound.address.clone()))
     }

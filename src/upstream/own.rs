@@ -13,8 +13,14 @@ use super::definition::Address;
 /// A place that is listened at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnListener {
-    /// An address of this machine, or all of one or both families.
-    Tcp(SocketAddr),
+    /// An address of this machine. `0.0.0.0` stands for all of IPv4, `[::]` for all of IPv6, and for all of
+    /// IPv4 as well unless the socket is for IPv6 alone (ipv6(7), `IPV6_V6ONLY`).
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// Whether the socket is for IPv6 alone.
+        only_v6: bool,
+    },
     /// The file of a unix socket.
     Unix {
         /// Its path, as configured.
@@ -48,17 +54,20 @@ impl OwnListeners {
                     Address::Srv(_) | Address::Unix(_) => false,
                 };
                 listeners.iter().any(|listener| match listener {
-                    OwnListener::Tcp(at) => {
+                    OwnListener::Tcp {
+                        address: at,
+                        only_v6,
+                    } => {
                         let at = canonical(*at);
                         let known = is_literal && (at.ip() == address.ip() || is_loopback(address));
-                        !known && answers(at, address)
+                        !known && answers(at, *only_v6, address)
                     }
                     OwnListener::Unix { .. } => false,
                 })
             }
             Address::Unix(path) => listeners.iter().any(|listener| match listener {
                 OwnListener::Unix { path: known, file } => known != path && is_file(path, *file),
-                OwnListener::Tcp(_) => false,
+                OwnListener::Tcp { .. } => false,
             }),
             Address::Host(..) | Address::Srv(_) => false,
         }
@@ -74,10 +83,16 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().is_loopback() || address.ip().is_unspecified()
 }
 
-/// Whether who listens at `at` is reached by `address`.
-fn answers(at: SocketAddr, address: SocketAddr) -> bool {
-    at.port() == address.port()
-        && (at.ip() == address.ip() || (at.ip().is_unspecified() && is_here(address)))
+/// Whether a connection to `address` reaches the socket that listens at `at`.
+fn answers(at: SocketAddr, only_v6: bool, address: SocketAddr) -> bool {
+    let dialled = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let has_family = at.is_ipv4() == dialled.is_ipv4() || (at.is_ipv6() && !only_v6);
+    let is_for_all = at.ip().is_unspecified() && has_family;
+    at.port() == address.port() && (at.ip() == dialled || (is_for_all && is_here(address)))
 }
 
 /// Whether an address is one of this machine: one that it would dial it from. Nothing is sent for this.
@@ -109,7 +124,14 @@ mod tests {
 
     fn leads_back(listener: &str, origin: &Address, address: &str) -> bool {
         let listeners = OwnListeners::default();
-        listeners.set(vec![OwnListener::Tcp(listener.parse().unwrap())]);
+        let (listener, only_v6) = match listener.strip_prefix("only ") {
+            Some(listener) => (listener, true),
+            None => (listener, false),
+        };
+        listeners.set(vec![OwnListener::Tcp {
+            address: listener.parse().unwrap(),
+            only_v6,
+        }]);
         listeners.lead_back(origin, &ip(address))
     }
 
@@ -123,7 +145,18 @@ mod tests {
             ("127.0.0.1:443", "127.0.0.2:443", false),
             ("0.0.0.0:443", "127.0.0.2:443", true),
             ("[::]:443", "127.0.0.1:443", true),
+            ("[::]:443", "[::ffff:127.0.0.1]:443", true),
+            ("[::]:443", "[::1]:443", true),
             ("[::]:443", "192.0.2.1:443", false),
+            ("only [::]:443", "127.0.0.1:443", false),
+            ("only [::]:443", "[::ffff:127.0.0.1]:443", false),
+            ("only [::]:443", "[::1]:443", true),
+            ("only [::1]:443", "[::]:443", true),
+            ("0.0.0.0:443", "[::1]:443", false),
+            ("0.0.0.0:443", "[::]:443", false),
+            ("0.0.0.0:443", "[::ffff:127.0.0.1]:443", true),
+            ("127.0.0.1:443", "0.0.0.0:443", true),
+            ("127.0.0.2:443", "0.0.0.0:443", false),
         ] {
             assert_eq!(
                 leads_back(listener, &name, address),

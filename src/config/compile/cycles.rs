@@ -2,7 +2,7 @@
 //! until resources run out.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::endpoints::same_path;
 use crate::config::reader::address::{Listen, OriginAddress};
@@ -84,8 +84,15 @@ fn is_same(listen: &Listen, origin: &OriginAddress) -> bool {
 
 fn same_host(listen: SocketAddr, origin: SocketAddr) -> bool {
     let (listen, origin) = (listen.ip().to_canonical(), origin.ip().to_canonical());
-    listen == origin
-        || (listen.is_unspecified() && (origin.is_loopback() || origin.is_unspecified()))
+    // A connection to the unspecified address reaches loopback.
+    let origin = match origin {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        origin => origin,
+    };
+    // `[::]` is bound for IPv6 alone; `*` is for both.
+    let is_for_all = listen.is_unspecified() && listen.is_ipv4() == origin.is_ipv4();
+    listen == origin || (is_for_all && origin.is_loopback())
 }
 
 fn port_of(origin: &OriginAddress) -> Option<u16> {

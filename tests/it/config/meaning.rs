@@ -191,6 +191,27 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         file(GOOD, "", route, &upstream)
             .must_complain(&format!("\"{origin}\""), &["leads back", "`edge`"]);
     }
+    // The same port of the other family is another's.
+    for (listen, origin, leads_back) in [
+        ("0.0.0.0", "[::1]", false),
+        ("[::]", "127.0.0.1", false),
+        ("[::]", "[::1]", true),
+        ("0.0.0.0", "127.0.0.1", true),
+        ("127.0.0.1", "0.0.0.0", true),
+        ("*", "[::1]", true),
+    ] {
+        let finished = Checked::new(&format!(
+            "endpoints: [{{ name: one, listen: \"{listen}:4433\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}]\n\
+             upstreams: {{ up: {{ origins: [\"{origin}:4433\"] }} }}\n",
+        ))
+        .check(&[]);
+        finished.must_exit_with(i32::from(leads_back));
+        assert_eq!(
+            finished.text().contains("leads back"),
+            leads_back,
+            "{listen} {origin}"
+        );
+    }
     // A cycle over two endpoints.
     let checked = Checked::new(
         "endpoints:\n\

@@ -212,6 +212,18 @@ fn a_name_that_stands_for_an_endpoint_of_ours_is_not_dialled() {
 }
 
 #[test]
+fn a_name_with_the_port_of_an_ipv6_endpoint_of_ours_is_dialled_over_ipv4() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origin = Origin::echo();
+    let port = origin.place().port();
+    server.addresses("app.test", &[origin.place().tcp()]);
+    let proxy = hosted(&server, &directory, port)
+        .listen(&format!("\"[::]:{port}\""))
+        .start();
+    proxy.dial("forward").must_echo(b"the other family");
+}
+
+#[test]
 fn a_link_to_a_unix_endpoint_of_ours_is_not_dialled() {
     let draft = Proxy::builder();
     let (socket, alias) = (draft.path("edge.sock"), draft.path("alias.sock"));
