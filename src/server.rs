@@ -144,8 +144,9 @@ impl Server {
         self.bound.addresses()
     }
 
-    /// Serves until a signal stops the server, then drains the connections.
-    pub fn run(self, mode: StopMode) -> Result<Ending, StartError> {
+    /// Serves until a signal stops the server, then drains the connections. `on_listening` is called once clients
+    /// can connect.
+    pub fn run(self, mode: StopMode, on_listening: impl FnOnce()) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()
             .max_blocking_threads(HELPERS)
@@ -180,7 +181,7 @@ impl Server {
         let active = Arc::new(ActiveCount::default());
         let (handles, threads) = self.spawn_workers(&context, &active).map_err(system)?;
         let (access_log, log) = (self.access_log.clone(), self.log.clone());
-        let ending = control.block_on(self.serve(ControlParts {
+        let parts = ControlParts {
             context,
             active,
             workers: handles,
@@ -190,7 +191,8 @@ impl Server {
             origins,
             origin_events,
             mode,
-        }));
+        };
+        let ending = control.block_on(self.serve(parts, on_listening));
         for thread in threads {
             if thread.join().is_err() {
                 error!("a worker had panicked");
@@ -203,7 +205,11 @@ impl Server {
     }
 
     /// Opens the listeners, and runs the control loop.
-    async fn serve(self, parts: ControlParts) -> Result<Ending, StartError> {
+    async fn serve(
+        self,
+        parts: ControlParts,
+        on_listening: impl FnOnce(),
+    ) -> Result<Ending, StartError> {
         let snapshot = Arc::clone(&self.live.load());
         let watch_set = self.running.watch_set(&snapshot);
         let (watch_set, follow) = watched::channel(watch_set);
@@ -251,6 +257,7 @@ impl Server {
         for (listener, address) in opened {
             info!(listener, address, "listening");
         }
+        on_listening();
         tokio::spawn(watch::watch(follow, changed));
         let inputs = Inputs {
             signals: parts.signals,

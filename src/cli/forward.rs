@@ -53,7 +53,7 @@ pub(super) fn main(args: &Args) -> Exit {
         dir: PathBuf::new(),
     };
     match start::server(source) {
-        Ok(server) => start::serve(server, StopMode::Immediate),
+        Ok(server) => start::serve(server, StopMode::Immediate, || ()),
         Err(exit) => exit,
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn main(args: &Args) -> Exit {
         return Exit::Refused;
     };
     match start::server(Source::File(path)) {
-        Ok(server) => start::serve(server, StopMode::Drain),
+        Ok(server) => start::serve(server, StopMode::Drain, || ()),
         Err(exit) => exit,
     }
 }

@@ -55,9 +55,9 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
     })
 }
 
-/// Serves until the end.
-pub(super) fn serve(server: Server, mode: StopMode) -> Exit {
-    match server.run(mode) {
+/// Serves until the end. `on_listening` is called once clients can connect.
+pub(super) fn serve(server: Server, mode: StopMode, on_listening: impl FnOnce()) -> Exit {
+    match server.run(mode, on_listening) {
         Ok(Ending::Drained) => Exit::Good,
         Ok(Ending::Aborted) => Exit::Bad,
         Err(error) => refuse(error),

@@ -42,8 +42,10 @@ pub(super) fn main(args: &Args) -> Exit {
     };
     match setup.open(args.port) {
         Ok(server) => {
-            let _ = print(&setup.instructions(&server));
-            start::serve(server, StopMode::Immediate)
+            let instructions = setup.instructions(&server);
+            start::serve(server, StopMode::Immediate, || {
+                let _ = print(&instructions);
+            })
         }
         Err(exit) => exit,
     }
