@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
 /// Numeric owner, group and permissions of a socket's file.
@@ -143,10 +144,12 @@ impl SocketFile {
         }
         // fchmod(2) refuses a descriptor that was opened with O_PATH.
         let descriptor = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        Ok(rustix::fs::chmod(
-            descriptor,
-            Mode::from_raw_mode(permissions),
-        )?)
+        match rustix::fs::chmod(descriptor, Mode::from_raw_mode(permissions)) {
+            Err(Errno::NOENT) => Err(io::Error::other(
+                "/proc is not mounted, and without it the permissions of the socket file cannot be set",
+            )),
+            changed => Ok(changed?),
+        }
     }
 
     /// Whether the name in the directory still leads to our file.
