@@ -74,9 +74,9 @@ impl Decrypted {
     }
 }
 
-/// How many bytes rustls gets per call, unless the first record is longer: small enough to bound the records
-/// without data in a turn, large enough for a small handshake to take few calls.
-const WINDOW: usize = 2 * 1024;
+/// How many bytes rustls gets per call in a turn, unless the first record is longer. It processes all records
+/// without data in them before the turn can end: some twenty key updates, each of which takes microseconds.
+const WINDOW: usize = 512;
 
 /// The length of the record at the front of `input`, in bytes, as its header says (RFC 8446, 5.1).
 fn first_record(input: &[u8]) -> usize {
