@@ -6,6 +6,8 @@
 mod check;
 mod io;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;

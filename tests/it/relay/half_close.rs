@@ -4,14 +4,24 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::harness::{End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise};
+use crate::harness::{
+    Draft as ProxyDraft, End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise,
+};
 
 /// More bytes than the kernel's buffers hold, so that data is in flight when the end comes.
 const MUCH: usize = 3 << 20;
 
 /// A proxy of every mode in front of these origins, and a client of each.
 fn of_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
-    let proxy = Proxy::builder()
+    of_every_mode_in(Proxy::builder(), plain, tls_origin)
+}
+
+fn of_every_mode_in(
+    draft: ProxyDraft,
+    plain: &Origin,
+    tls_origin: &Origin,
+) -> (Proxy, Vec<(&'static str, Stream)>) {
+    let proxy = draft
         .terminate("t.test", plain)
         .reencrypt("r.test", tls_origin)
         .passthrough("origin.test", tls_origin)
@@ -253,10 +263,13 @@ fn on_truncation_close_turns_a_truncation_into_a_clean_end() {
 fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
     let (tls_origin, tls_reports) = Origin::sealed().reporting();
-    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let draft = Proxy::builder().top("access_log: { events: [open, close] }");
+    let (proxy, clients) = of_every_mode_in(draft, &plain, &tls_origin);
     for (mode, client) in clients {
-        client.send(b"before the reset");
         let address = client.local();
+        // A reset before the origin is connected is passed on to nobody.
+        proxy.outcome_from(address).must_have("event", "open");
+        client.send(b"before the reset");
         client.reset();
         let reports = match mode {
             "terminate" | "terminate 1.2" | "forward" => &plain_reports,
