@@ -85,7 +85,7 @@ pub(super) async fn dial(
                 if !refusal.may_retry || Instant::now() >= dial.deadline {
                     return Err(refusal.failure);
                 }
-                request.tried(&pick.slot);
+                request.tried(pick.slot.origin_id());
                 last = Some((record.stage(), pick.slot.origin_id(), refusal.failure));
             }
         }
@@ -280,7 +280,7 @@ impl Dial<'_> {
             return connected;
         };
         self.note_failure(picked, &refusal, Stage::Connect);
-        request.tried(&picked.slot);
+        request.tried(picked.slot.origin_id());
         std::mem::swap(picked, &mut other);
         if is_first { second.await } else { first.await }
     }

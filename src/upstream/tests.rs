@@ -184,7 +184,7 @@ async fn who_waits_for_another_origin_holds_nobody_up() {
     let first = pool.pick(&PickRequest::default()).unwrap();
     let other = pool.pick(&PickRequest::default()).unwrap();
     let mut tried = PickRequest::default();
-    tried.tried(&first.slot);
+    tried.tried(first.slot.origin_id());
     let waiting = tokio::spawn({
         let pool = Arc::clone(&pool);
         async move { pool.queue(tried).await.map(|picked| number(&picked)) }
@@ -277,7 +277,7 @@ async fn backups_stand_in_for_those_that_are_down_and_for_those_just_tried() {
     let mut seen = Vec::new();
     for _ in 0..4 {
         let picked = pool.pick(&ask).unwrap();
-        ask.tried(&picked.slot);
+        ask.tried(picked.slot.origin_id());
         seen.push((number(&picked), picked.again));
     }
     assert_eq!(seen[..3], [(1, false), (2, false), (3, false)]);

@@ -11,7 +11,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::{Answer, Query, Record};
+use super::answer::{Answer, Query, Record};
 
 /// The files that say how names are resolved.
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -1,6 +1,6 @@
 //! What a name stands for, from one answer to the next. Pure.
 
-use super::Record;
+use super::answer::Record;
 
 /// No more addresses than these are known of one name: a server that shows another part of its
 /// thousands each time must not have us remember them all.

@@ -1,11 +1,11 @@
-//! Resolver that stand for origins: each is asked for by one task on the control runtime, for as long as
+//! Names that stand for origins: each is resolved by one task on the control runtime, for as long as
 //! somebody uses it. A connection looks at what is known and waits for nobody.
 
+mod answer;
 mod dns;
 mod history;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use self::answer::{Query, Record, Resolved};
 use self::dns::Dns;
 use self::history::AnswerHistory;
 use super::definition::{Address, OriginDefinition};
@@ -28,41 +29,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// How long one query may take, the resolver's own repetitions included.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Query {
-    /// The addresses of a host.
-    Host(Arc<str>, u16),
-    /// The hosts and ports of a service, and their addresses.
-    Srv(Arc<str>),
-}
-
-/// One address that a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) address: SocketAddr,
-    /// Lower ones are used first (RFC 2782); 0 for a host.
-    pub(super) priority: u16,
-    /// At least 1.
-    pub(super) weight: u16,
-}
-
-/// An answer, and how long it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) found: Vec<Record>,
-    pub(super) ttl: Duration,
-}
-
-/// What is known of a name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Resolved {
-    /// The last good answer, with what has only just left it.
-    pub(super) found: Arc<[Record]>,
-    /// Why the last query had no good answer.
-    pub(super) error: Option<Arc<str>>,
-}
 
 /// A name in use. Its task ends with it.
 #[derive(Debug)]

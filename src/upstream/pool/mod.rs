@@ -1,18 +1,22 @@
 //! The live side of one upstream: its origins, and the connections that wait for a slot at one. There
 //! is one pool for each name, over all reloads, behind one lock.
 
+mod choose;
+mod event;
+mod request;
+mod resolution;
 mod state;
+mod status;
 mod waiters;
 
 #[cfg(test)]
 mod model;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::ServerName;
 use tokio::runtime::Handle;
@@ -20,72 +24,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use self::state::{PoolState, Taken};
+use self::choose::Taken;
+pub use self::event::{Change, OriginEvent};
+pub use self::request::{PickError, PickRequest, Waiting};
+use self::state::PoolState;
+pub use self::status::OriginStatus;
 use self::waiters::Ticket;
-use super::balance;
 use super::definition::{Address, OnGone, OriginDefinition, UpstreamDefinition};
 use super::discovery::{Resolver, Source};
 use super::eviction::{Eviction, EvictionReason};
-use super::origin::{AdminState, LastCheck, Threshold, Verdict};
-
-/// Something that happened to an origin: to be logged, and perhaps to end connections.
-#[derive(Clone, Debug)]
-pub struct OriginEvent {
-    /// The upstream's name.
-    pub upstream: Arc<str>,
-    /// The origin's name.
-    pub origin: Arc<str>,
-    /// Where it is; its name where it cannot be resolved.
-    pub address: Address,
-    /// What happened.
-    pub change: Change,
-}
-
-/// What happened to an origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Checks have found it up again.
-    Up,
-    /// Checks have found it down.
-    Down {
-        /// What the last check found.
-        why: Arc<str>,
-    },
-    /// Too many connections to it failed: it gets no new ones for this long.
-    Ejected(Duration),
-    /// Its address came into the answers of the resolver, or into the configuration.
-    Joined,
-    /// Its address left the answers of the resolver.
-    Gone,
-    /// It left the configuration.
-    Removed,
-    /// Its name cannot be resolved, and why. The addresses known before stay.
-    Unresolved(Arc<str>),
-}
-
-/// What one connection asks of a pool.
-#[derive(Clone, Debug, Default)]
-pub struct PickRequest {
-    source: Option<u64>,
-    tried: Vec<u64>,
-    /// The only origin that is wanted, at whatever address.
-    only: Option<Arc<OriginDefinition>>,
-}
-
-impl PickRequest {
-    /// A connection of the client with this address; peers of unix sockets have none.
-    pub fn new(source: Option<IpAddr>) -> Self {
-        Self {
-            source: source.map(balance::source_key),
-            ..Self::default()
-        }
-    }
-
-    /// Prefers others to the origin of `slot` from now on: it was tried.
-    pub fn tried(&mut self, slot: &Slot) {
-        self.tried.push(slot.origin);
-    }
-}
+use super::origin::{AdminState, Threshold, Verdict};
 
 /// An origin that was chosen, and a slot at it.
 #[derive(Debug)]
@@ -100,32 +48,6 @@ pub struct Pick {
     pub slot: Slot,
     /// Whether the same connection has tried it before.
     pub again: bool,
-}
-
-/// Why no origin was chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PickError {
-    /// None is usable.
-    NoOrigin,
-    /// All that are usable have as many connections as they may.
-    Full,
-    /// The resolver has not answered yet.
-    Unresolved,
-    /// No name can be resolved, and why.
-    Unresolvable(Arc<str>),
-    /// The queue is full, too.
-    QueueFull,
-    /// The time in the queue is over.
-    QueueTimeout,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// The first answer of the resolver.
-    Resolver,
-    /// A slot.
-    Slot,
 }
 
 /// One connection's right to an origin, given back on drop.
@@ -318,7 +240,7 @@ impl Pool {
         // Most origins have one address, and then there is nothing to look for.
         pick.origin.address.is_name().then_some(())?;
         let mut request = request.clone();
-        request.tried(&pick.slot);
+        request.tried(pick.slot.origin_id());
         request.only = Some(Arc::clone(&pick.origin));
         let taken = self.change(|state, now| state.pick_alternate(&request, now))?;
         let alternate = self.picked(taken);
@@ -368,43 +290,19 @@ impl Pool {
     pub fn status(&self) -> Vec<OriginStatus> {
         let now = Instant::now();
         let state = locked(&self.state);
-        let origins = state.origins.iter().map(|origin| OriginStatus {
-            id: origin.id,
-            upstream: Arc::clone(&self.name),
-            definition: Arc::clone(&origin.definition),
-            address: origin.address.clone(),
-            unresolved: None,
-            is_up: !origin.is_down,
-            is_in_doubt: origin.is_in_doubt(),
-            ejected_for: origin.outlier.ejected_for(now),
-            admin: origin.admin,
-            weight: origin.weight(),
-            connections: origin.connections,
-            last_check: origin.last_check.clone(),
-        });
-        let unresolved = state.sources.iter().filter_map(|source| {
-            let definition = &source.definition;
-            Some(OriginStatus {
-                id: u64::MAX,
-                upstream: Arc::clone(&self.name),
-                definition: Arc::clone(definition),
-                address: definition.address.clone(),
-                unresolved: Some(source.unresolved()?),
-                is_up: false,
-                is_in_doubt: false,
-                ejected_for: None,
-                admin: AdminState::Enabled,
-                weight: definition.weight.into(),
-                connections: 0,
-                last_check: None,
-            })
-        });
+        let origins = state.origins.iter();
+        let origins = origins.map(|origin| OriginStatus::of(origin, &self.name, now));
+        let sources = state.sources.iter();
+        let unresolved =
+            sources.filter_map(|source| OriginStatus::of_unresolved(source, &self.name));
         origins.chain(unresolved).collect()
     }
 
     /// The origin with this id; `None` once it left the pool.
     pub fn origin(&self, id: u64) -> Option<OriginStatus> {
-        self.status().into_iter().find(|status| status.id == id)
+        let state = locked(&self.state);
+        let origin = state.origins.iter().find(|origin| origin.id == id)?;
+        Some(OriginStatus::of(origin, &self.name, Instant::now()))
     }
 
     /// The origins whose connections have to end. Connections that are being made are not among them,
@@ -432,35 +330,6 @@ impl Pool {
         wakers.into_iter().for_each(|waker| waker.wake());
         result
     }
-}
-
-/// How one origin is at one address.
-#[derive(Clone, Debug)]
-pub struct OriginStatus {
-    /// Tells origins of this process apart; `u64::MAX` where there is no address.
-    pub id: u64,
-    /// The upstream's name.
-    pub upstream: Arc<str>,
-    /// The origin's definition.
-    pub definition: Arc<OriginDefinition>,
-    /// Where it is; its name where that has no address.
-    pub address: Address,
-    /// Why its name has no address, where that is so.
-    pub unresolved: Option<Arc<str>>,
-    /// Whether checks find it up; it is until the first result.
-    pub is_up: bool,
-    /// Whether the last checks contradict that, but not often enough yet.
-    pub is_in_doubt: bool,
-    /// How long it is still ejected.
-    pub ejected_for: Option<Duration>,
-    /// What an operator has set.
-    pub admin: AdminState,
-    /// Its weight: the operator's, or else the configured one.
-    pub weight: u64,
-    /// Its connections, those being established included.
-    pub connections: usize,
-    /// Its last check.
-    pub last_check: Option<LastCheck>,
 }
 
 /// A connection in the queue; it leaves on drop.

@@ -8,31 +8,14 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use tokio::sync::mpsc;
 
+use super::choose::{Chooser, Taken};
+use super::event::{Change, OriginEvent};
+use super::request::{PickError, PickRequest};
+use super::resolution::Resolution;
 use super::waiters::{Ticket, Waiters};
-use super::{Change, OriginEvent, PickError, PickRequest};
-use crate::upstream::balance::{self, Candidate, Draw};
 use crate::upstream::definition::{Address, OriginDefinition, UpstreamDefinition};
 use crate::upstream::discovery::Source;
 use crate::upstream::origin::{Origin, Threshold, Verdict};
-
-/// A slot that was taken, by the origin's id, and what the connection needs to know of the origin.
-#[derive(Clone, Debug)]
-pub(super) struct Taken {
-    pub(super) id: u64,
-    pub(super) upstream: Arc<UpstreamDefinition>,
-    pub(super) definition: Arc<OriginDefinition>,
-    pub(super) address: Address,
-    pub(super) again: bool,
-}
-
-/// How the names stood when the origins were last made of them.
-#[derive(Debug, Default)]
-pub(super) struct Resolution {
-    /// Whether one of them has no answer yet.
-    pub(super) pending: bool,
-    /// What keeps each source from being resolved.
-    pub(super) errors: Vec<Option<Arc<str>>>,
-}
 
 #[derive(Debug)]
 pub(super) struct PoolState {
@@ -43,10 +26,7 @@ pub(super) struct PoolState {
     /// Those that left the pool while they have connections, or something that an operator has set.
     pub(super) departed: Vec<Origin>,
     pub(super) resolution: Resolution,
-    /// What round robin owes each of `origins`.
-    credits: Vec<i64>,
-    candidates: Vec<Candidate>,
-    random: u64,
+    chooser: Chooser,
     waiters: Waiters<Taken>,
     /// Whether there were origins before: those that come now join others.
     is_at_work: bool,
@@ -70,9 +50,7 @@ impl PoolState {
                 pending: true,
                 errors: Vec::new(),
             },
-            credits: Vec::new(),
-            candidates: Vec::new(),
-            random,
+            chooser: Chooser::new(random),
             waiters: Waiters::default(),
             is_at_work: false,
             events,
@@ -242,9 +220,9 @@ impl PoolState {
     /// its address. `left` is what happened to those that are not there any more.
     pub(super) fn refresh(&mut self, left: &Change, now: Instant) {
         let mut old = std::mem::take(&mut self.origins);
-        let mut credits: Vec<_> = std::mem::take(&mut self.credits);
-        credits.resize(old.len(), 0);
-        let mut old: Vec<_> = old.drain(..).zip(credits).collect();
+        let owed = self.chooser.take_credits(old.len());
+        let mut old: Vec<_> = old.drain(..).zip(owed).collect();
+        let mut credits = Vec::new();
         let before = std::mem::take(&mut self.resolution);
         let sources = std::mem::take(&mut self.sources);
         for source in &sources {
@@ -260,7 +238,7 @@ impl PoolState {
                 origin.tier = u32::from(source.definition.backup) << 16 | u32::from(priority);
                 origin.record_weight = weight;
                 self.origins.push(origin);
-                self.credits.push(credit);
+                credits.push(credit);
             }
             self.resolution.errors.push(resolved.error.clone());
         }
@@ -274,6 +252,7 @@ impl PoolState {
             }
         }
         self.sources = sources;
+        self.chooser.set_credits(credits);
         self.is_at_work |= !self.origins.is_empty();
         for (mut origin, _) in old {
             self.emit(&origin.definition.name, &origin.address, left.clone());
@@ -321,57 +300,10 @@ impl PoolState {
         (self.waiters, self.wakers) = (waiters, wakers);
     }
 
-    /// Chooses an origin and takes a slot at it, without regard to those that wait.
     fn choose(&mut self, request: &PickRequest, now: Instant) -> Result<Taken, PickError> {
-        let Self {
-            definition,
-            origins,
-            credits,
-            candidates,
-            random,
-            resolution,
-            ..
-        } = self;
-        let is_ejected = |o: &Origin| o.outlier.ejected_for(now).is_some();
-        // An ejected origin is better than none.
-        let all_ejected = !origins.iter().any(|o| o.is_usable() && !is_ejected(o));
-        let wanted = |o: &Origin| {
-            let only = request.only.as_ref();
-            only.is_none_or(|only| Arc::ptr_eq(only, &o.definition))
-        };
-        let usable = |o: &Origin| o.is_usable() && wanted(o) && (all_ejected || !is_ejected(o));
-        let untried = |o: &Origin| usable(o) && !request.tried.contains(&o.id);
-        let again = !origins.iter().any(untried);
-        let fits = |o: &Origin| if again { usable(o) } else { untried(o) };
-        let Some(tier) = origins.iter().filter(|o| fits(o)).map(|o| o.tier).min() else {
-            return Err(resolution.error(origins.is_empty()));
-        };
-        candidates.clear();
-        candidates.extend(
-            origins
-                .iter()
-                .enumerate()
-                .filter(|(_, o)| o.tier == tier && fits(o) && o.has_room())
-                .map(|(index, o)| o.candidate(index, definition.slow_start, now)),
-        );
-        let mut draw = Draw {
-            source: request.source,
-            credits: credits.as_mut_slice(),
-            random,
-        };
-        let chosen = balance::choose(definition.balance, candidates, &mut draw);
-        let Some(index) = chosen else {
-            return Err(PickError::Full);
-        };
-        let origin = &mut origins[index];
-        origin.connections += 1;
-        Ok(Taken {
-            id: origin.id,
-            upstream: Arc::clone(definition),
-            definition: Arc::clone(&origin.definition),
-            address: origin.address.clone(),
-            again,
-        })
+        let (definition, origins) = (&self.definition, &mut self.origins);
+        self.chooser
+            .choose(definition, origins, &self.resolution, request, now)
     }
 
     fn by_id(&mut self, id: u64) -> Option<&mut Origin> {
@@ -400,16 +332,5 @@ impl PoolState {
     /// How long the next waiter may wait.
     pub(super) fn queue_timeout(&self) -> Duration {
         self.definition.connect.queue_timeout
-    }
-}
-
-impl Resolution {
-    /// Why there is no origin to choose.
-    fn error(&self, is_empty: bool) -> PickError {
-        match self.errors.iter().flatten().next() {
-            _ if self.pending => PickError::Unresolved,
-            Some(why) if is_empty => PickError::Unresolvable(Arc::clone(why)),
-            _ => PickError::NoOrigin,
-        }
     }
 }

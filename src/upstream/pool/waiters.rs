@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
-use super::{PickError, PickRequest};
+use super::request::{PickError, PickRequest};
 
 /// How many waiters are looked at for one free slot. Those at the front may wait for an origin that
 /// they have not tried yet; without a bound, each release would look through the whole queue.

@@ -1,0 +1,40 @@
+//! What is asked of the resolver, and what it answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::upstream) enum Query {
+    /// The addresses of a host.
+    Host(Arc<str>, u16),
+    /// The hosts and ports of a service, and their addresses.
+    Srv(Arc<str>),
+}
+
+/// One address that a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Record {
+    pub(in crate::upstream) address: SocketAddr,
+    /// Lower ones are used first (RFC 2782); 0 for a host.
+    pub(in crate::upstream) priority: u16,
+    /// At least 1.
+    pub(in crate::upstream) weight: u16,
+}
+
+/// An answer, and how long it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Answer {
+    pub(in crate::upstream) found: Vec<Record>,
+    pub(in crate::upstream) ttl: Duration,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, Default)]
+pub(in crate::upstream) struct Resolved {
+    /// The last good answer, with what has only just left it.
+    pub(in crate::upstream) found: Arc<[Record]>,
+    /// Why the last query had no good answer.
+    pub(in crate::upstream) error: Option<Arc<str>>,
+}
