@@ -185,6 +185,23 @@ impl<T> HostTable<T> {
         }
     }
 
+    /// The values of all patterns that match a name that `pattern` matches, too.
+    pub fn overlapping(&self, pattern: &HostPattern) -> impl Iterator<Item = &T> {
+        let (exact, wildcard, parent) = match pattern {
+            HostPattern::Exact(name) => {
+                let wildcard = name.parent().and_then(|parent| self.wildcard.get(parent));
+                (self.exact.get(name), wildcard, None)
+            }
+            HostPattern::Wildcard(parent) => (None, self.wildcard.get(parent), Some(parent)),
+        };
+        let below = parent.into_iter().flat_map(|parent| {
+            let names = self.exact.iter();
+            let below = names.filter(move |(name, _)| name.parent() == Some(parent.as_str()));
+            below.map(|(_, value)| value)
+        });
+        exact.into_iter().chain(wildcard).chain(below)
+    }
+
     /// The value for every name that `pattern` matches; for a wildcard, only the same wildcard's.
     pub fn covering(&self, pattern: &HostPattern) -> Option<&T> {
         match pattern {
@@ -257,5 +274,31 @@ mod tests {
         assert_eq!(table.owner(&name("b.example.com")), Some(&1));
         assert_eq!(table.owner(&name("example.com")), None);
         assert_eq!(table.owner(&name("a.b.example.com")), None);
+    }
+
+    /// The table finds what a comparison of all pairs of patterns finds.
+    #[test]
+    fn the_table_finds_every_pattern_that_overlaps() {
+        let texts = [
+            "a.x.org",
+            "b.x.org",
+            "*.x.org",
+            "x.org",
+            "*.a.x.org",
+            "*.org",
+            "y.org",
+        ];
+        let patterns = texts.map(|text| HostPattern::parse(text).unwrap());
+        let mut table = HostTable::<Option<&HostPattern>>::default();
+        for pattern in &patterns {
+            *table.entry(pattern.clone()) = Some(pattern);
+        }
+        for pattern in &patterns {
+            let mut found: Vec<_> = table.overlapping(pattern).flatten().copied().collect();
+            let mut expected: Vec<_> = patterns.iter().filter(|p| p.overlaps(pattern)).collect();
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected, "{pattern}");
+        }
     }
 }

@@ -297,7 +297,7 @@ impl Explanation {
             words.join(", ")
         };
         let protocol = String::from_utf8_lossy(negotiated);
-        let text = match upstream.tls.as_ref().map(TlsConnector::alpn) {
+        let text = match upstream.tls.as_deref().map(TlsConnector::alpn) {
             None => format!("plaintext without ALPN: it must expect {protocol}"),
             Some(OriginAlpn::Forward) => {
                 format!("is offered {protocol}, and must select it (else origin_alpn)")

@@ -1,17 +1,27 @@
 //! Stamps of files: metadata that tells whether a file has changed since it was read.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The stamps of files, and of directories with their entries. Equal stamps mean that no file was
-/// changed in between, as far as the kernel records it.
+/// The stamps of files, and of directories with their entries, two levels deep. Equal stamps mean that no
+/// file was changed in between, as far as the kernel records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileStamps(BTreeMap<PathBuf, Option<Stamp>>);
+pub struct FileStamps(HashMap<PathBuf, FileStamp>);
+
+/// The stamp of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileStamp {
+    /// `None` if it is missing.
+    own: Option<Stamp>,
+    /// The stamps of a directory's entries.
+    entries: HashMap<PathBuf, Option<Stamp>>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
+    is_directory: bool,
     inode: (u64, u64),
     size: u64,
     /// Seconds and nanoseconds of unix time.
@@ -31,20 +41,64 @@ impl FileStamps {
     /// Stamps one more file, or stamps it again. Must be called before the file is read, so that a
     /// change during the read yields a different stamp later.
     pub fn at(&mut self, file: &Path) {
-        self.0.insert(file.to_owned(), stamp(file));
-        for entry in fs::read_dir(file).into_iter().flatten().flatten() {
-            let path = entry.path();
-            for inner in fs::read_dir(&path).into_iter().flatten().flatten() {
-                self.0.insert(inner.path(), stamp(&inner.path()));
+        let own = stamp(file);
+        let mut entries = HashMap::new();
+        for path in entries_of(file, own) {
+            let stamp = stamp(&path);
+            entries.extend(entries_of(&path, stamp).map(|inner| {
+                let stamp = self::stamp(&inner);
+                (inner, stamp)
+            }));
+            entries.insert(path, stamp);
+        }
+        self.0.insert(file.to_owned(), FileStamp { own, entries });
+    }
+
+    /// The stamped files and directories.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// Whether the stamp of a directory covers this file.
+    pub fn is_covered(&self, file: &Path) -> bool {
+        self.covering(file).is_some()
+    }
+
+    /// Whether both have a stamp of this file, or of this directory with its entries, and it is equal.
+    pub fn agree_on(&self, other: &Self, file: &Path) -> bool {
+        match (self.0.get(file), other.0.get(file)) {
+            (Some(own), Some(others)) => own == others,
+            (None, None) => {
+                let own = self.covering(file);
+                own.is_some() && own == other.covering(file)
             }
-            self.0.insert(path.clone(), stamp(&path));
+            _ => false,
         }
     }
+
+    /// The stamp of an entry of a stamped directory.
+    fn covering(&self, file: &Path) -> Option<Option<Stamp>> {
+        let above = file.ancestors().skip(1).take(2);
+        let mut directories = above.filter_map(|directory| self.0.get(directory));
+        directories.find_map(|directory| directory.entries.get(file).copied())
+    }
+}
+
+/// The entries of a path with this stamp; none if it is no directory.
+fn entries_of(path: &Path, stamp: Option<Stamp>) -> impl Iterator<Item = PathBuf> {
+    let directory = stamp.filter(|stamp| stamp.is_directory);
+    let entries = directory.and_then(|_| fs::read_dir(path).ok());
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let meta = fs::metadata(path).ok()?;
     Some(Stamp {
+        is_directory: meta.is_dir(),
         inode: (meta.dev(), meta.ino()),
         // A directory's size and times change with irrelevant entries, such as log files.
         size: if meta.is_dir() { 0 } else { meta.size() },
@@ -54,4 +108,37 @@ fn stamp(path: &Path) -> Option<Stamp> {
             (meta.ctime(), meta.ctime_nsec())
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_covers_its_files_two_levels_deep_and_each_of_them_shows_its_own_change() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("pairs");
+        let path = |name: &str| dir.join(name);
+        fs::create_dir_all(path("a")).unwrap();
+        fs::create_dir_all(path("b/deep")).unwrap();
+        for name in ["one.crt", "a/tls.crt", "b/deep/tls.crt"] {
+            fs::write(path(name), name).unwrap();
+        }
+        let before = FileStamps::of([dir.as_path()]);
+        assert!(before.is_covered(&path("one.crt")) && before.is_covered(&path("a/tls.crt")));
+        assert!(!before.is_covered(&path("b/deep/tls.crt")) && !before.is_covered(&dir));
+        assert_eq!(before.paths().collect::<Vec<_>>(), [dir.as_path()]);
+
+        fs::write(path("a/tls.crt"), "longer than it was").unwrap();
+        let after = FileStamps::of([dir.as_path()]);
+        assert!(after.agree_on(&before, &path("one.crt")));
+        for changed in [path("a/tls.crt"), dir.clone()] {
+            assert!(!after.agree_on(&before, &changed), "{}", changed.display());
+        }
+        // Unknown files agree on nothing.
+        assert!(!after.agree_on(&before, &path("b/deep/tls.crt")));
+        let missing = FileStamps::of([path("missing").as_path()]);
+        assert!(missing.agree_on(&missing, &path("missing")));
+        assert!(!missing.agree_on(&after, &path("missing")));
+    }
 }

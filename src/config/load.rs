@@ -4,8 +4,9 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
+use std::sync::Arc;
 
-use super::compile::{LoadOptions, Materials, compile, permissions};
+use super::compile::{LoadOptions, Materials, compile, lint, permissions};
 use super::file_stamps::FileStamps;
 use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
@@ -45,17 +46,29 @@ impl Source {
         }
     }
 
-    /// The same source with the text that was loaded from it.
-    #[must_use]
-    pub fn as_loaded(&self, loaded: &Loaded) -> Self {
-        let dir = match self {
-            Self::File(path) => path.parent().unwrap_or_else(|| Path::new("")).to_owned(),
-            Self::Text { dir, .. } => dir.clone(),
-        };
-        Self::Text {
-            text: loaded.text.clone(),
+    /// The directory of relative paths.
+    fn dir(&self) -> &Path {
+        match self {
+            Self::File(path) => path.parent().unwrap_or_else(|| Path::new("")),
+            Self::Text { dir, .. } => dir,
+        }
+    }
+
+    /// Loads the files that the text of `loaded` names, and not the text again.
+    pub fn load_files(&self, loaded: &Loaded, options: LoadOptions<'_>) -> Loaded {
+        let mut problems = loaded.text_problems.clone();
+        let spec = loaded.spec.as_ref();
+        let compiled = spec.and_then(|spec| compile(spec, self.dir(), options, &mut problems));
+        let (snapshot, materials) = compiled.unzip();
+        Loaded {
             path: loaded.path.clone(),
-            dir,
+            text: loaded.text.clone(),
+            spec: spec.cloned(),
+            snapshot,
+            materials: materials.unwrap_or_default(),
+            stamp: loaded.stamp.clone(),
+            problems,
+            text_problems: loaded.text_problems.clone(),
         }
     }
 }
@@ -68,7 +81,7 @@ pub struct Loaded {
     /// The text, for the lines in problems.
     pub text: String,
     /// The parsed configuration, if every value could be read.
-    pub spec: Option<Spec>,
+    pub spec: Option<Arc<Spec>>,
     /// The compiled configuration, if there are no errors and files were read.
     pub snapshot: Option<Snapshot>,
     /// The contents of the files that the snapshot is made of.
@@ -77,6 +90,8 @@ pub struct Loaded {
     pub stamp: FileStamps,
     /// All errors, warnings and notices.
     pub problems: Problems,
+    /// Those that the text alone is the cause of.
+    text_problems: Problems,
 }
 
 impl Loaded {
@@ -138,6 +153,10 @@ fn understand(
     meta: Option<&Metadata>,
 ) -> Loaded {
     let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
+    if let Some(spec) = &spec {
+        lint(spec, &mut problems);
+    }
+    let text_problems = problems.clone();
     if let (Some(spec), Some(meta)) = (&spec, meta) {
         let policy = spec.process.key_permissions.value;
         permissions::configuration(path, meta, policy, &mut problems);
@@ -149,10 +168,11 @@ fn understand(
     Loaded {
         path: path.to_owned(),
         text,
-        spec,
+        spec: spec.map(Arc::new),
         snapshot,
         materials: materials.unwrap_or_default(),
         stamp: FileStamps::default(),
         problems,
+        text_problems,
     }
 }

@@ -287,7 +287,7 @@ impl Dial<'_> {
 
     /// The name that origins are asked for, where it is the client's.
     fn asked_name(&self) -> Option<&ServerName<'static>> {
-        let tls = self.upstream.tls.as_ref().filter(|_| self.is_tls);
+        let tls = self.upstream.tls.as_deref().filter(|_| self.is_tls);
         let by_name = tls.is_some_and(TlsConnector::sends_client_name);
         self.client_sni.as_ref().filter(|_| by_name)
     }

@@ -16,6 +16,8 @@ pub struct Identity {
     path: Box<[CertificateDer<'static>]>,
     /// End of validity of its own certificate, in seconds of unix time.
     not_after: i64,
+    /// The first end of validity on the path, in seconds of unix time.
+    path_end: i64,
     at_expiry: AtExpiry,
     noted: AtomicBool,
 }
@@ -27,8 +29,11 @@ impl Identity {
         acceptor: &TlsAcceptor,
     ) -> Option<Box<Self>> {
         let path = acceptor.verifier().path(chain, UnixTime::now());
+        let ends = path.iter().map(|der| not_after(der).unwrap_or_default());
+        let path_end = ends.min().unwrap_or_default();
         Some(Box::new(Self {
             not_after: not_after(path.first()?).unwrap_or_default(),
+            path_end,
             path: path.into_iter().cloned().collect(),
             at_expiry: acceptor.verifier().at_expiry(),
             noted: AtomicBool::new(false),
@@ -53,6 +58,11 @@ impl Identity {
     /// Whether its certificate has expired.
     pub fn has_expired(&self, now: UnixTime) -> bool {
         i64::try_from(now.as_secs()).is_ok_and(|now| now > self.not_after)
+    }
+
+    /// Whether any certificate of the path has expired.
+    pub fn has_expired_path(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).map_or(true, |now| now > self.path_end)
     }
 
     /// What to do with the connection then.

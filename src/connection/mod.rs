@@ -460,7 +460,12 @@ impl Establish<'_> {
             .acceptor()
             .zip(chain)
             .and_then(|(acceptor, chain)| Identity::of(chain, acceptor));
-        self.record.opened(table, identity, generation)
+        let verifier = route
+            .mode
+            .acceptor()
+            .map(|acceptor| acceptor.verifier().id());
+        let verifier = verifier.unwrap_or_default();
+        self.record.opened(table, identity, generation, verifier)
     }
 
     fn relay(

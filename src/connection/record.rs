@@ -16,6 +16,7 @@ use crate::outcome::{Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::classify;
 use crate::tls::info::{CertificateFacts, TlsFacts};
+use crate::tls::verify::client::ClientVerifier;
 use crate::transport::Socket;
 use crate::upstream::{Address, OriginDefinition};
 
@@ -28,11 +29,21 @@ pub struct ConnInfo {
     pub identity: Option<Box<Identity>>,
     /// The generation of the snapshot that was current at accept.
     pub generation: u64,
-    /// The last generation whose policy was found to admit it.
+    /// The last generation that it was compared with.
     pub checked: AtomicU64,
+    /// The policy on client certificates that last decided on it, see
+    /// [`ClientVerifier::id`](crate::tls::verify::client::ClientVerifier::id).
+    pub verifier: AtomicU64,
 }
 
 impl ConnInfo {
+    /// Whether `verifier` decides on this client at `now` as it last did.
+    pub fn is_decided_by(&self, verifier: &ClientVerifier, now: UnixTime) -> bool {
+        let is_expired = |identity: &Identity| identity.has_expired_path(now);
+        verifier.decides_as(self.verifier.load(Ordering::Relaxed), now)
+            && !self.identity.as_deref().is_some_and(is_expired)
+    }
+
     /// Whether a route would admit this client at `now`; the reason, if not.
     pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
         let Some(acceptor) = route.mode.acceptor() else {
@@ -221,6 +232,7 @@ impl<'a> Recorder<'a> {
         table: &Arc<ConnTable<ConnInfo>>,
         identity: Option<Box<Identity>>,
         generation: u64,
+        verifier: u64,
     ) -> Option<Arc<Conn<ConnInfo>>> {
         let Some(Record::Open(mut record)) = self.record.take() else {
             return None;
@@ -232,6 +244,7 @@ impl<'a> Recorder<'a> {
             identity,
             generation,
             checked: AtomicU64::new(generation),
+            verifier: AtomicU64::new(verifier),
         });
         let conn = guard.conn();
         self.record = Some(Record::Tabled(guard));

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::connection::ConnInfo;
 use crate::connection::table::{Conn, ConnTable};
 use crate::outcome::Reason;
 use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Route, Snapshot};
-use crate::tls::verify::client::{AtExpiry, Recheck};
+use crate::tls::verify::client::{AtExpiry, ClientVerifier, Recheck};
 
 /// Staggered closing for certificate reasons takes no longer than this, for all connections together.
 const RECHECK_SPREAD: Duration = Duration::from_secs(10);
@@ -101,12 +101,25 @@ pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     DrainSchedule::removed(&snapshot.process.drain).drain(&removed);
     let now = UnixTime::now();
     let mut closing = StaggeredClose::default();
+    let mut rechecked = 0_usize;
     for connection in kept {
-        match verdict(&connection.info, snapshot, now) {
+        let Some((route, verifier)) = changed_policy(&connection.info, snapshot, now) else {
+            continue;
+        };
+        rechecked += 1;
+        match verdict(&connection.info, route, verifier, now) {
             Verdict::Keep => {}
             Verdict::Log(reason) => log_inadmissible(&connection, reason),
             Verdict::Close(reason) => closing.close(&connection, reason),
         }
+        let decided = &connection.info.verifier;
+        decided.store(verifier.id(), Ordering::Relaxed);
+    }
+    if rechecked > 0 {
+        debug!(
+            connections = rechecked,
+            "client certificates were rechecked"
+        );
     }
     if closing.count > 0 {
         info!(
@@ -116,6 +129,19 @@ pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
     }
 }
 
+/// The route of a connection and its verifier, if that may decide otherwise than the verifier that has
+/// admitted the client or last rechecked it. Other connections are not rechecked: a renewal costs only
+/// what depends on the renewed file.
+fn changed_policy<'a>(
+    info: &ConnInfo,
+    snapshot: &'a Snapshot,
+    now: UnixTime,
+) -> Option<(&'a Route, &'a ClientVerifier)> {
+    let route = route_of(info, snapshot)?;
+    let verifier = route.mode.acceptor()?.verifier();
+    (!info.is_decided_by(verifier, now)).then_some((&**route, verifier))
+}
+
 /// What the current policy does with a connection.
 enum Verdict {
     Keep,
@@ -123,13 +149,7 @@ enum Verdict {
     Close(Reason),
 }
 
-fn verdict(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
-    let route = route_of(info, snapshot);
-    let side = route.and_then(|route| Some((route, route.mode.acceptor()?)));
-    let Some((route, side)) = side else {
-        return Verdict::Keep;
-    };
-    let policy = side.verifier();
+fn verdict(info: &ConnInfo, route: &Route, policy: &ClientVerifier, now: UnixTime) -> Verdict {
     if policy.recheck() == Recheck::Off {
         return Verdict::Keep;
     }
@@ -150,7 +170,11 @@ fn verdict(info: &ConnInfo, snapshot: &Snapshot, now: UnixTime) -> Verdict {
 /// How many connections [`recheck_all`] would close because of their certificates.
 pub(crate) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
-    let closed = |c: &&Connection| matches!(verdict(&c.info, snapshot, now), Verdict::Close(_));
+    let closed = |c: &&Connection| {
+        let policy = changed_policy(&c.info, snapshot, now);
+        let verdict = policy.map(|(route, policy)| verdict(&c.info, route, policy, now));
+        matches!(verdict, Some(Verdict::Close(_)))
+    };
     table.all().iter().filter(closed).count()
 }
 

@@ -32,7 +32,7 @@ const FIRST_MAX: Duration = Duration::from_millis(500);
 const JITTER: u32 = 26;
 
 /// How the origins of an upstream are checked.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// What is done.
     pub check: Check,
@@ -106,7 +106,11 @@ impl Checks {
             let name = Arc::clone(pool.name());
             let sender = match old.remove(&name) {
                 Some(sender) => {
-                    sender.send_replace(policy);
+                    sender.send_if_modified(|current| {
+                        let is_new = !Arc::ptr_eq(current, &policy);
+                        *current = policy;
+                        is_new
+                    });
                     sender
                 }
                 None => {

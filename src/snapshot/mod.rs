@@ -339,7 +339,7 @@ pub struct Upstream {
     /// What it is, for its pool.
     pub definition: Arc<UpstreamDefinition>,
     /// TLS towards them; absent if routes use the upstream without TLS.
-    pub tls: Option<TlsConnector>,
+    pub tls: Option<Arc<TlsConnector>>,
     /// The PROXY header that origins get, if any.
     pub send_proxy_protocol: Option<SendHeader>,
     /// The policy of health checks, if any.
@@ -352,7 +352,7 @@ impl Upstream {
     /// The client certificate for origins, used by connections or only by checks.
     pub fn certificate(&self) -> Option<&Arc<Pair>> {
         let checks = self.health.as_ref().and_then(|health| health.tls.as_ref());
-        self.tls.as_ref().or(checks)?.certificate()
+        self.tls.as_deref().or(checks)?.certificate()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{
     CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ServerConfig, SupportedCipherSuite,
 };
@@ -17,7 +17,7 @@ use super::hello_message::{HelloMessage, in_records};
 use super::second_hello;
 use super::sessions::{ConnectionSessions, ScopedSessions};
 use super::suites::{Suite, aes_first, chacha_first};
-use super::verify::client::{ClientAuth, ClientVerifier};
+use super::verify::client::ClientVerifier;
 use super::wrapped_suites::{HelloSubstitute, SuiteHooks, wrapped};
 use super::{Versions, classify, provider, words};
 use crate::outcome::{CloseWith, Failure, Reason};
@@ -34,12 +34,33 @@ pub struct AcceptorPolicy {
     pub groups: Vec<NamedGroup>,
     /// The application protocols in order of preference; empty means no ALPN.
     pub alpn: Vec<Vec<u8>>,
-    /// The policy on client certificates.
-    pub client_auth: ClientAuth,
+    /// Verifies client certificates.
+    pub verifier: ClientVerifier,
     /// The certificate presented.
     pub certificate: CertificateChoice,
     /// The sessions that clients may resume; `None` turns resumption off.
     pub resumption: Option<Resumption>,
+}
+
+impl AcceptorPolicy {
+    /// The parts of the rustls configuration that are neither verifier nor certificate.
+    fn settings(&self) -> Settings {
+        Settings {
+            versions: self.versions,
+            cipher_suites: self.cipher_suites.clone(),
+            groups: self.groups.clone(),
+            alpn: self.alpn.clone(),
+        }
+    }
+}
+
+/// What [`AcceptorPolicy`] says of the protocol itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    versions: Versions,
+    cipher_suites: Vec<CipherSuite>,
+    groups: Vec<NamedGroup>,
+    alpn: Vec<Vec<u8>>,
 }
 
 /// Session resumption of a route.
@@ -54,6 +75,7 @@ pub struct Resumption {
 /// Accepts TLS connections from a route's clients.
 #[derive(Debug)]
 pub struct TlsAcceptor {
+    settings: Settings,
     aes_first: Arc<ServerConfig>,
     chacha_first: Arc<ServerConfig>,
     verifier: ClientVerifier,
@@ -64,44 +86,49 @@ pub struct TlsAcceptor {
 impl TlsAcceptor {
     /// Builds the two configurations of a policy, which differ only in the order of suites. Neither
     /// resumes sessions; each connection gets a copy with sessions of its own.
-    pub fn new(policy: AcceptorPolicy) -> Result<Self, Error> {
-        let verifier = ClientVerifier::new(policy.client_auth);
-        let choice = Arc::new(policy.certificate);
-        let certificate: Arc<dyn ResolvesServerCert> = Arc::clone(&choice) as _;
-        let build = |suites: &[SupportedCipherSuite]| {
-            let suites = suites.iter().map(wrapped).collect();
-            let builder = ServerConfig::builder_with_provider(provider(suites, &policy.groups))
-                .with_protocol_versions(policy.versions.supported())?;
-            let builder = match verifier.rustls() {
-                Some(verifier) => builder.with_client_cert_verifier(verifier),
-                None => builder.with_no_client_auth(),
-            };
-            let mut config = builder.with_cert_resolver(Arc::clone(&certificate));
-            config.alpn_protocols.clone_from(&policy.alpn);
-            config.ignore_client_order = true;
-            config.max_early_data_size = 0;
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-            Ok::<_, Error>(Arc::new(config))
-        };
-        let listed = policy.cipher_suites.iter();
-        let chosen: Vec<_> = listed
-            .filter_map(|number| Some(Suite::of(*number)?.rustls))
-            .collect();
-        let (aes_first, chacha_first) = if chosen.is_empty() {
-            (build(&aes_first())?, build(&chacha_first())?)
-        } else {
-            // A configured list is in order of preference.
-            let config = build(&chosen)?;
-            (Arc::clone(&config), config)
+    ///
+    /// If the policy differs from that of `previous` in the certificates alone, the configurations of
+    /// `previous` are copied, which is much cheaper.
+    ///
+    /// # Errors
+    ///
+    /// If rustls refuses the combination of versions, suites and groups.
+    pub fn new(policy: AcceptorPolicy, previous: Option<&Self>) -> Result<Self, Error> {
+        let settings = policy.settings();
+        let certificate = Arc::new(policy.certificate);
+        let previous = previous.filter(|previous| {
+            previous.settings == settings && previous.verifier.id() == policy.verifier.id()
+        });
+        let (aes_first, chacha_first) = match previous {
+            Some(previous) => previous.configs_with(&certificate),
+            None => settings.build(&policy.verifier, &certificate)?,
         };
         Ok(Self {
+            settings,
             aes_first,
             chacha_first,
-            verifier,
-            certificate: choice,
+            verifier: policy.verifier,
+            certificate,
             resumption: policy.resumption,
         })
+    }
+
+    /// Its configurations with another certificate.
+    fn configs_with(
+        &self,
+        certificate: &Arc<CertificateChoice>,
+    ) -> (Arc<ServerConfig>, Arc<ServerConfig>) {
+        let present = |config: &Arc<ServerConfig>| {
+            let mut config = ServerConfig::clone(config);
+            config.cert_resolver = Arc::clone(certificate) as _;
+            Arc::new(config)
+        };
+        let aes_first = present(&self.aes_first);
+        let chacha_first = match Arc::ptr_eq(&self.aes_first, &self.chacha_first) {
+            true => Arc::clone(&aes_first),
+            false => present(&self.chacha_first),
+        };
+        (aes_first, chacha_first)
     }
 
     /// The certificate presented.
@@ -271,6 +298,49 @@ impl TlsAcceptor {
                 true
             }
         }
+    }
+}
+
+impl Settings {
+    /// The configurations with AES first and with ChaCha20 first.
+    fn build(
+        &self,
+        verifier: &ClientVerifier,
+        certificate: &Arc<CertificateChoice>,
+    ) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), Error> {
+        let listed = self.cipher_suites.iter();
+        let chosen: Vec<_> = listed
+            .filter_map(|number| Some(Suite::of(*number)?.rustls))
+            .collect();
+        if chosen.is_empty() {
+            let build = |suites: Vec<_>| self.build_with(&suites, verifier, certificate);
+            return Ok((build(aes_first())?, build(chacha_first())?));
+        }
+        // A configured list is in order of preference.
+        let config = self.build_with(&chosen, verifier, certificate)?;
+        Ok((Arc::clone(&config), config))
+    }
+
+    fn build_with(
+        &self,
+        suites: &[SupportedCipherSuite],
+        verifier: &ClientVerifier,
+        certificate: &Arc<CertificateChoice>,
+    ) -> Result<Arc<ServerConfig>, Error> {
+        let suites = suites.iter().map(wrapped).collect();
+        let builder = ServerConfig::builder_with_provider(provider(suites, &self.groups))
+            .with_protocol_versions(self.versions.supported())?;
+        let builder = match verifier.rustls() {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(certificate) as _);
+        config.alpn_protocols.clone_from(&self.alpn);
+        config.ignore_client_order = true;
+        config.max_early_data_size = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The certificates of an endpoint, and which of them a client gets.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -11,7 +12,7 @@ use super::{handshake_notes, unix_now};
 use crate::hostname::{HostName, HostPattern, HostTable};
 
 /// A chain, its key, and the host names that it is presented for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The name by which the configuration refers to it.
     pub name: String,
@@ -61,6 +62,11 @@ impl Certificates {
         }
     }
 
+    /// The certificates that may be presented for some name of `pattern`.
+    pub fn overlapping(&self, pattern: &HostPattern) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.by_name.overlapping(pattern).flatten()
+    }
+
     /// Whether every name of `pattern` has a certificate.
     pub fn cover(&self, pattern: &HostPattern) -> bool {
         self.by_name.covering(pattern).is_some()
@@ -98,16 +104,13 @@ impl CertificateChoice {
     pub fn fingerprints(&self, patterns: &[HostPattern]) -> Vec<[u8; 32]> {
         match self {
             Self::Fixed(certificate) => vec![certificate.pair.sha256],
-            Self::ByName(certificates) => certificates
-                .all
-                .iter()
-                .filter(|c| {
-                    c.names
-                        .iter()
-                        .any(|own| patterns.iter().any(|p| own.overlaps(p)))
-                })
-                .map(|c| c.pair.sha256)
-                .collect(),
+            Self::ByName(certificates) => {
+                let found = patterns.iter().flat_map(|p| certificates.overlapping(p));
+                let found: HashSet<_> = found.map(Arc::as_ptr).collect();
+                let all = certificates.all.iter();
+                let presented = all.filter(|c| found.contains(&Arc::as_ptr(c)));
+                presented.map(|c| c.pair.sha256).collect()
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum OriginAlpn {
 }
 
 /// The TLS policy of an upstream towards its origins.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectorPolicy {
     /// The TLS versions offered.
     pub versions: Versions,
@@ -73,14 +73,24 @@ pub struct ConnectorPolicy {
 /// Opens TLS connections to an upstream's origins.
 #[derive(Debug)]
 pub struct TlsConnector {
+    policy: Arc<ConnectorPolicy>,
     generation: Mutex<Generation>,
-    max_age: Option<Duration>,
-    sni: Sni,
-    alpn: OriginAlpn,
-    certificate: Option<Arc<Pair>>,
+    /// The protocols that every handshake offers.
+    offered: Vec<Vec<u8>>,
     /// Whether an origin must select one of the offered protocols even if no client negotiated one.
     must_select: bool,
 }
+
+/// Two connectors are equal if they do the same handshakes, but for the sessions that each has.
+impl PartialEq for TlsConnector {
+    fn eq(&self, other: &Self) -> bool {
+        self.policy == other.policy
+            && self.offered == other.offered
+            && self.must_select == other.must_select
+    }
+}
+
+impl Eq for TlsConnector {}
 
 /// Whether a handshake may offer the origin a session to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +199,7 @@ impl TlsConnector {
             .with_protocol_versions(policy.versions.supported())?;
         let builder = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OriginVerifier::new(policy.trust)));
+            .with_custom_certificate_verifier(Arc::new(OriginVerifier::new(policy.trust.clone())));
         let mut config = match &policy.certificate {
             Some(pair) => {
                 let key = SingleCertAndKey::from(Arc::clone(&pair.key));
@@ -203,13 +213,16 @@ impl TlsConnector {
             config.alpn_protocols.clone_from(protocols);
         }
         Ok(Self {
+            policy: Arc::new(policy),
+            offered: config.alpn_protocols.clone(),
             generation: Mutex::new(Generation::new(Arc::new(config))),
-            max_age: policy.resumption,
-            sni: policy.sni,
-            alpn: policy.alpn,
-            certificate: policy.certificate,
             must_select: false,
         })
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> &ConnectorPolicy {
+        &self.policy
     }
 
     /// The same policy for health checks. They send the configured name and share no sessions with
@@ -218,7 +231,7 @@ impl TlsConnector {
     /// protocols that `speaks` accepts.
     #[must_use]
     pub fn for_checks(&self, negotiated: &[Vec<u8>], speaks: impl Fn(&[u8]) -> bool) -> Self {
-        let offered: &[Vec<u8>] = match &self.alpn {
+        let offered: &[Vec<u8>] = match &self.policy.alpn {
             OriginAlpn::Forward => negotiated,
             OriginAlpn::Fixed(list) => list,
             OriginAlpn::Absent => &[],
@@ -227,37 +240,36 @@ impl TlsConnector {
         let mut config = ClientConfig::clone(&self.generation().config);
         config.alpn_protocols = offered.cloned().collect();
         Self {
-            must_select: self.alpn == OriginAlpn::Forward && !config.alpn_protocols.is_empty(),
+            policy: Arc::clone(&self.policy),
+            offered: config.alpn_protocols.clone(),
+            must_select: self.policy.alpn == OriginAlpn::Forward
+                && !config.alpn_protocols.is_empty(),
             generation: Mutex::new(Generation::new(Arc::new(config))),
-            max_age: self.max_age,
-            sni: self.sni,
-            alpn: self.alpn.clone(),
-            certificate: self.certificate.clone(),
         }
     }
 
     /// The client certificate, for origins that request one.
-    pub const fn certificate(&self) -> Option<&Arc<Pair>> {
-        self.certificate.as_ref()
+    pub fn certificate(&self) -> Option<&Arc<Pair>> {
+        self.policy.certificate.as_ref()
     }
 
     /// The application protocols offered.
-    pub const fn alpn(&self) -> &OriginAlpn {
-        &self.alpn
+    pub fn alpn(&self) -> &OriginAlpn {
+        &self.policy.alpn
     }
 
     /// Whether the server name sent to origins is the client's.
     pub fn sends_client_name(&self) -> bool {
-        self.sni == Sni::Client
+        self.policy.sni == Sni::Client
     }
 
     /// Prepares a handshake with an origin.
     pub fn begin(&self, params: HandshakeParams<'_>, offer: Offer) -> Result<Handshake, Failure> {
-        let name = match (self.sni, params.client_sni) {
+        let name = match (self.policy.sni, params.client_sni) {
             (Sni::Client, Some(name)) => name,
             _ => params.name.clone(),
         };
-        let forwarded = match self.alpn {
+        let forwarded = match self.policy.alpn {
             OriginAlpn::Forward => params.client_alpn,
             OriginAlpn::Fixed(_) | OriginAlpn::Absent => None,
         };
@@ -286,13 +298,13 @@ impl TlsConnector {
     /// The current configuration for an origin, and its sessions.
     fn current(&self, origin: u64) -> (Arc<ClientConfig>, Option<Arc<OriginSessions>>) {
         let mut generation = self.generation();
-        let Some(max_age) = self.max_age else {
+        let Some(max_age) = self.policy.resumption else {
             return (Arc::clone(&generation.config), None);
         };
         if generation.since.elapsed() >= max_age {
             *generation = Generation::new(Arc::clone(&generation.config));
         }
-        let room = match self.sni {
+        let room = match self.policy.sni {
             Sni::Client => SESSIONS_BY_NAME,
             Sni::Configured | Sni::Absent => SESSIONS,
         };

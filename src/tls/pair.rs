@@ -127,6 +127,22 @@ impl Stapled {
     }
 }
 
+/// Two pairs are equal if chain, OCSP response and file are. Each key matches its certificate.
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        let stapled = |pair: &Self| {
+            pair.stapled
+                .as_ref()
+                .map(|stapled| stapled.key.ocsp.clone())
+        };
+        self.source == other.source
+            && self.key.cert == other.key.cert
+            && stapled(self) == stapled(other)
+    }
+}
+
+impl Eq for Pair {}
+
 impl Pair {
     /// Whether the certificate covers every name of a pattern.
     pub fn covers(&self, pattern: &HostPattern) -> bool {

@@ -1,11 +1,12 @@
 //! The certificates of an endpoint.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Compiler;
 use super::context::EndpointCertificates;
-use super::materials::PairPlaces;
+use super::materials::{PairPlaces, ServedCertificates};
+use super::reuse::unchanged;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
@@ -35,6 +36,9 @@ impl Compiler<'_> {
         let mut complete = true;
         let mut all = Vec::new();
         let mut names = HashSet::new();
+        let served = self.running_served(endpoint.name.as_str());
+        let running = served.iter().flat_map(|served| &served.all);
+        let running: HashMap<_, _> = running.map(|c| (c.name.as_str(), c)).collect();
         let sources = self.sources(specs, &mut complete);
         let count = sources.len();
         for source in sources {
@@ -52,24 +56,43 @@ impl Compiler<'_> {
                     .help("give one of them a `name`");
             }
             match self.certificate(endpoint, source, by_default) {
-                Ok(Some(certificate)) => all.push(Arc::new(certificate)),
+                Ok(Some(certificate)) => {
+                    let running = running.get(certificate.name.as_str()).copied();
+                    all.push(unchanged(certificate, running));
+                }
                 Ok(None) => {}
                 Err(Reported) => complete = false,
             }
         }
-        self.keep_needed(endpoint, &mut all);
-        self.serves(endpoint.name.as_str(), &all);
+        let mut by_name = match served {
+            Some(served) if served.all == all => Arc::clone(&served.by_name),
+            _ => Arc::new(by_name(&all)),
+        };
+        self.keep_needed(endpoint, &mut all, &mut by_name);
+        let served = ServedCertificates {
+            all: all.clone(),
+            by_name: Arc::clone(&by_name),
+        };
+        self.serves(endpoint.name.as_str(), served);
         EndpointCertificates {
             complete,
-            by_name: Arc::new(by_name(&all)),
+            by_name,
             all,
         }
     }
 
     /// On a renewal, keeps the previous certificate where a route needs it and no new one replaces it,
     /// so that a failed renewal breaks neither its own name nor other renewals.
-    fn keep_needed(&mut self, endpoint: &spec::Endpoint, all: &mut Vec<Arc<Certificate>>) {
-        let before = self.previous_served(endpoint.name.as_str()).to_vec();
+    fn keep_needed(
+        &mut self,
+        endpoint: &spec::Endpoint,
+        all: &mut Vec<Arc<Certificate>>,
+        table: &mut Arc<Certificates>,
+    ) {
+        let before = self.previous_served(endpoint.name.as_str());
+        if before.is_empty() {
+            return;
+        }
         let routes = endpoint
             .routes
             .iter()
@@ -78,13 +101,14 @@ impl Compiler<'_> {
         let needed =
             names.filter_map(|name| Some((name.at, HostPattern::parse(&name.value.0).ok()?)));
         for (at, pattern) in needed {
-            if by_name(all).cover(&pattern) {
+            if table.cover(&pattern) {
                 continue;
             }
             let covers =
                 |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old)).cover(&pattern);
             if let Some(old) = before.iter().find(covers) {
                 self.keep(at, &format!("`{pattern}`"), old, all);
+                *table = Arc::new(by_name(all));
             }
         }
         let Some(default) = &endpoint.default_route else {
@@ -101,6 +125,7 @@ impl Compiler<'_> {
             && let Some(old) = before.iter().find(|old| old.name == name)
         {
             self.keep(default.at, "the default route", old, all);
+            *table = Arc::new(by_name(all));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::tls::verify::client::{AtExpiry, Recheck};
 use crate::tls::verify::crl::{Depth, OnUnknown};
 
 /// The parts of a route's client auth that decide about admission.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAuthTerms<'a> {
     mode: ClientAuthMode,
     ca: Option<&'a OneOrMany<Path>>,

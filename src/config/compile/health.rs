@@ -1,7 +1,5 @@
 //! Balancing and health checks: from keys to policies.
 
-use std::sync::Arc;
-
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
 use crate::config::spec::balancing::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
@@ -92,7 +90,7 @@ pub(super) fn health(
     tls: Option<&TlsConnector>,
     negotiated: &[Vec<u8>],
     definition: &UpstreamDefinition,
-) -> Option<Arc<HealthPolicy>> {
+) -> Option<HealthPolicy> {
     let spec = spec.health.as_ref()?;
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
@@ -103,7 +101,7 @@ pub(super) fn health(
     // HTTP checks speak HTTP/1.1, whatever connections negotiate.
     let is_http = matches!(check, health::Check::Http(_));
     let speaks = |protocol: &[u8]| !is_http || protocol == b"http/1.1";
-    Some(Arc::new(HealthPolicy {
+    Some(HealthPolicy {
         tls: tls.map(|side| side.for_checks(negotiated, speaks)),
         check,
         opening: match spec.send_proxy_protocol.value {
@@ -124,7 +122,7 @@ pub(super) fn health(
         close: spec.on_down.value == OnDown::Close,
         tcp: definition.tcp,
         sources: definition.connect.sources.clone(),
-    }))
+    })
 }
 
 fn request(http: &HttpCheck) -> Request {

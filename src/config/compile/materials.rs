@@ -1,13 +1,14 @@
 //! The files that a configuration names. Each is read once, however often it is named, and its content
 //! is kept in case that a later read fails.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::RootCertStore;
 
+use super::reuse::unchanged;
 use super::{Compiler, Files};
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::{Problem, Problems, Span};
@@ -16,7 +17,7 @@ use crate::config::reader::values;
 use crate::config::spec::{KeyPermissions, Trust};
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::admin::Token;
-use crate::tls::certificates::Certificate;
+use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::material;
 use crate::tls::material::directory;
 use crate::tls::material::file::{Contents, Exposed, MaterialError};
@@ -27,8 +28,36 @@ use crate::tls::validity::Validity;
 use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::crl::{RevocationList, RevocationLists};
 
-/// Contents by path; `None` for a file whose error was reported.
-type Cache<K, V> = HashMap<K, Option<V>>;
+/// The public CAs that are built in.
+static WEBPKI: LazyLock<Arc<Authorities>> = LazyLock::new(|| {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+    Arc::new(Authorities::of_anchors(roots.collect()))
+});
+
+/// Contents by path.
+type Cache<K, V> = HashMap<K, Content<V>>;
+
+/// What is known of a file, or of files that are read together.
+#[derive(Clone, Debug)]
+struct Content<V> {
+    /// What is used of it; `None` if its error was reported.
+    found: Option<V>,
+    /// Whether that is what the files hold, and not their previous content.
+    is_current: bool,
+    /// What was reported about it.
+    problems: Vec<Problem>,
+}
+
+impl<V> Content<V> {
+    /// Previous content that stays in use.
+    const fn kept(found: V) -> Self {
+        Self {
+            found: Some(found),
+            is_current: false,
+            problems: Vec::new(),
+        }
+    }
+}
 
 /// The contents of all files of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +70,21 @@ pub struct Materials {
     tokens: Cache<PathBuf, Token>,
     system: Option<Option<Arc<Authorities>>>,
     /// The certificates of each endpoint.
-    served: HashMap<String, Vec<Arc<Certificate>>>,
+    served: HashMap<String, ServedCertificates>,
     /// The certificate of each endpoint's default route, by its name.
     defaults: HashMap<String, String>,
     /// Why files could not be used, so that their previous content stays.
     stale: Vec<String>,
     stamps: FileStamps,
+}
+
+/// The certificates of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServedCertificates {
+    /// In file order.
+    pub(super) all: Vec<Arc<Certificate>>,
+    /// By the server names that they cover.
+    pub(super) by_name: Arc<Certificates>,
 }
 
 /// The key of a material: one path or several.
@@ -134,13 +172,19 @@ impl From<MaterialError> for ReadError {
 }
 
 impl Materials {
-    /// The files and directories that were read.
+    /// The files and directories that were read; of a directory, not the files in it.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let lists = self.roots.keys().chain(self.lists.keys()).flatten();
-        let pairs = self.pairs.keys().flat_map(PairFiles::paths);
-        let rest = self.secrets.keys().chain(self.directories.keys());
-        let rest = rest.chain(self.tokens.keys());
-        lists.chain(rest).map(PathBuf::as_path).chain(pairs)
+        self.stamps.paths()
+    }
+
+    /// Whether any CA file was changed since it was read.
+    pub(super) fn has_changed_authorities(&self) -> bool {
+        let mut files = self.roots.keys().flatten();
+        files.any(|file| {
+            !self
+                .stamps
+                .agree_on(&FileStamps::of([file.as_path()]), file)
+        })
     }
 
     /// The stamps of these, taken just before they were read.
@@ -156,7 +200,7 @@ impl Materials {
     /// The validity of the CAs in files, in seconds of unix time, by file and subject; the earliest of
     /// several.
     pub fn authority_ends(&self) -> BTreeMap<(String, String), Validity> {
-        let authorities = self.roots.values().flatten();
+        let authorities = self.roots.values().filter_map(|roots| roots.found.as_ref());
         let mut ends = BTreeMap::new();
         for (file, validity) in authorities.flat_map(|authorities| authorities.validities()) {
             let key = (file.to_string(), validity.subject.clone());
@@ -171,7 +215,8 @@ impl Materials {
     /// The next update of the revocation lists in use, in seconds of unix time, by file and issuer; the
     /// earliest of several.
     pub fn list_ends(&self) -> BTreeMap<(String, String), i64> {
-        let lists = self.lists.values().flatten().flat_map(|lists| lists.iter());
+        let lists = self.lists.values().filter_map(|lists| lists.found.as_ref());
+        let lists = lists.flat_map(|lists| lists.iter());
         let mut ends = BTreeMap::new();
         for list in lists {
             if let Some(end) = list.next_update {
@@ -185,43 +230,117 @@ impl Materials {
 
     /// The revocation lists in use.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
-        self.lists.values().flatten().flat_map(|lists| lists.iter())
+        let lists = self.lists.values().filter_map(|lists| lists.found.as_ref());
+        lists.flat_map(|lists| lists.iter())
     }
 }
 
-impl Compiler<'_> {
-    /// The content of `key` in a cache, read on first use. On a renewal, a failed read keeps the
-    /// previous content.
+/// One of the caches of [`Materials`].
+struct Cached<K: 'static, V: 'static> {
+    cache: fn(&Materials) -> &Cache<K, V>,
+    cache_mut: fn(&mut Materials) -> &mut Cache<K, V>,
+    /// Whether a renewal may use unchanged files without reading them.
+    may_stay: fn(&Compiler<'_>) -> bool,
+}
+
+impl<K, V> Clone for Cached<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Cached<K, V> {}
+
+/// The cache in this field.
+macro_rules! cached {
+    ($field:ident) => {
+        Cached {
+            cache: |materials| &materials.$field,
+            cache_mut: |materials| &mut materials.$field,
+            may_stay: |_| true,
+        }
+    };
+}
+
+impl<'a> Compiler<'a> {
+    /// The content of `key` in a cache, read on first use. On a renewal, files that have not changed are
+    /// not read again, and a failed read keeps the previous content.
     fn material<K: Key, V: Clone>(
         &mut self,
         at: Span,
-        cache: fn(&mut Materials) -> &mut Cache<K, V>,
+        of: Cached<K, V>,
         key: K,
         read: impl FnOnce(&mut Problems) -> Result<V, ReadError>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
         }
-        if let Some(known) = cache(&mut self.materials).get(&key) {
-            return known.clone();
+        if let Some(known) = (of.cache)(&self.materials).get(&key) {
+            return known.found.clone();
         }
         for path in key.paths() {
-            self.materials.stamps.at(path);
+            if !self.materials.stamps.is_covered(path) {
+                self.materials.stamps.at(path);
+            }
         }
-        let checked = |compiler: &mut Self| {
-            let mut paths = key.paths();
-            paths.try_for_each(|path| compiler.check_permissions(at, path))
+        let content = match self.unchanged_content(of, &key) {
+            Some(content) => {
+                for problem in &content.problems {
+                    self.problems.push(problem.clone());
+                }
+                content
+            }
+            None => self.read_content(at, of, &key, read),
         };
-        let found = match read(self.problems).and_then(|found| Ok(checked(self).map(|()| found)?)) {
-            Ok(found) => Some(found),
+        let found = content.found.clone();
+        (of.cache_mut)(&mut self.materials).insert(key, content);
+        found
+    }
+
+    /// On a renewal, the content of files that have not changed since they were read.
+    fn unchanged_content<K: Key, V: Clone>(&self, of: Cached<K, V>, key: &K) -> Option<Content<V>> {
+        let previous = self.previous?;
+        let content = (of.cache)(previous).get(key)?;
+        if !(of.may_stay)(self) {
+            return None;
+        }
+        let (before, now) = (&previous.stamps, &self.materials.stamps);
+        let is_unchanged = content.is_current
+            && content.found.is_some()
+            && key.paths().all(|path| before.agree_on(now, path));
+        is_unchanged.then(|| content.clone())
+    }
+
+    fn read_content<K: Key, V: Clone>(
+        &mut self,
+        at: Span,
+        of: Cached<K, V>,
+        key: &K,
+        read: impl FnOnce(&mut Problems) -> Result<V, ReadError>,
+    ) -> Content<V> {
+        let before = std::mem::take(self.problems);
+        let mut paths = key.paths();
+        let read = read(self.problems).and_then(|found| {
+            paths.try_for_each(|path| self.check_permissions(at, path))?;
+            Ok(found)
+        });
+        let problems = std::mem::replace(self.problems, before).into_vec();
+        for problem in &problems {
+            self.problems.push(problem.clone());
+        }
+        match read {
+            Ok(found) => Content {
+                found: Some(found),
+                is_current: true,
+                problems,
+            },
             Err(ReadError { at: own, error }) => {
                 let at = own.unwrap_or(at);
                 let previous = self
                     .previous
-                    .as_mut()
-                    .and_then(|previous| cache(previous).remove(&key));
-                let previous = previous.flatten();
-                let problem = if previous.is_some() {
+                    .and_then(|previous| (of.cache)(previous).get(key));
+                let found = previous.and_then(|previous| previous.found.clone());
+                let problem = if found.is_some() {
                     self.warn_kept(at, error.message)
                 } else {
                     self.problems.error(at, error.message)
@@ -229,11 +348,13 @@ impl Compiler<'_> {
                 if let Some(help) = error.help {
                     problem.help(help);
                 }
-                previous
+                Content {
+                    found,
+                    is_current: false,
+                    problems: Vec::new(),
+                }
             }
-        };
-        cache(&mut self.materials).insert(key, found.clone());
-        found
+        }
     }
 
     /// Warns that a file cannot be used and that its previous content stays.
@@ -260,21 +381,19 @@ impl Compiler<'_> {
             return None;
         }
         let paths = self.paths(files);
-        self.material(
-            at,
-            |m| &mut m.roots,
-            paths.clone(),
-            |problems| {
-                let (roots, doubts) = material::roots(&paths, unix_now())
-                    .map_err(|e| read_error_of(files, &paths, e))?;
-                for doubt in doubts {
-                    let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
-                    let problem = problems.warning(own.unwrap_or(at), error.message);
-                    problem.help(error.help.unwrap_or_default());
-                }
-                Ok(Arc::new(roots))
-            },
-        )
+        let before = self
+            .running
+            .and_then(|r| r.materials.roots.get(&paths)?.found.clone());
+        self.material(at, cached!(roots), paths.clone(), |problems| {
+            let (roots, doubts) =
+                material::roots(&paths, unix_now()).map_err(|e| read_error_of(files, &paths, e))?;
+            for doubt in doubts {
+                let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
+                let problem = problems.warning(own.unwrap_or(at), error.message);
+                problem.help(error.help.unwrap_or_default());
+            }
+            Ok(unchanged(roots, before.as_ref()))
+        })
     }
 
     /// The previous trust anchors of CA files, on a renewal.
@@ -282,22 +401,15 @@ impl Compiler<'_> {
         &self,
         files: &[Located<values::Path>],
     ) -> Option<Arc<Authorities>> {
-        self.previous
-            .as_ref()?
-            .roots
-            .get(&self.paths(files))?
-            .clone()
+        let content = self.previous?.roots.get(&self.paths(files))?;
+        content.found.clone()
     }
 
     /// Keeps the previous content of CA files: the new one is not usable.
     pub(super) fn keep_previous_bundle(&mut self, files: &[Located<values::Path>]) {
-        let paths = self.paths(files);
-        let before = self
-            .previous
-            .as_ref()
-            .and_then(|previous| previous.roots.get(&paths));
-        if let Some(before) = before.cloned() {
-            self.materials.roots.insert(paths, before);
+        if let Some(before) = self.previous_bundle(files) {
+            let kept = Content::kept(before);
+            self.materials.roots.insert(self.paths(files), kept);
         }
     }
 
@@ -305,10 +417,7 @@ impl Compiler<'_> {
     pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<Authorities>> {
         match &trust.value {
             Trust::Files(files) => self.bundle(trust.at, files),
-            Trust::Webpki => {
-                let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
-                Some(Arc::new(Authorities::of_anchors(roots.collect())))
-            }
+            Trust::Webpki => Some(Arc::clone(&WEBPKI)),
             Trust::System => self.system(trust.at),
         }
     }
@@ -320,22 +429,24 @@ impl Compiler<'_> {
         if let Some(known) = &self.materials.system {
             return known.clone();
         }
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let mut found = (!store.is_empty()).then(|| Arc::new(Authorities::of_anchors(store)));
+        let before = self
+            .running
+            .and_then(|running| running.materials.system.clone());
+        let before = before.flatten();
+        // It is not watched: a renewal of other files leaves it as it is.
+        let found = before
+            .clone()
+            .filter(|_| self.previous.is_some())
+            .or_else(|| {
+                let mut store = RootCertStore::empty();
+                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                let store = (!store.is_empty()).then(|| Authorities::of_anchors(store));
+                store.map(|store| unchanged(store, before.as_ref()))
+            });
         if found.is_none() {
-            const EMPTY: &str = "this machine's CA store is empty";
-            found = self
-                .previous
-                .as_mut()
-                .and_then(|previous| previous.system.take())
-                .flatten();
-            let problem = if found.is_some() {
-                self.warn_kept(at, EMPTY.to_owned())
-            } else {
-                self.problems.error(at, EMPTY)
-            };
-            problem.help("install its package (ca-certificates), or use `webpki` or a file");
+            self.problems
+                .error(at, "this machine's CA store is empty")
+                .help("install its package (ca-certificates), or use `webpki` or a file");
         }
         self.materials.system = Some(found.clone());
         found
@@ -348,37 +459,36 @@ impl Compiler<'_> {
         read: fn(&Path) -> Result<Token, MaterialError>,
     ) -> Option<Token> {
         let path = self.resolve(file);
-        self.material(
-            file.at,
-            |m| &mut m.tokens,
-            path.clone(),
-            |_| Ok(read(&path)?),
-        )
+        self.material(file.at, cached!(tokens), path.clone(), |_| Ok(read(&path)?))
     }
 
     /// The previous content of a pair of files, on a renewal.
     pub(super) fn previous_pair(&self, files: &PairFiles) -> Option<Arc<Pair>> {
-        self.previous.as_ref()?.pairs.get(files)?.clone()
+        self.previous?.pairs.get(files)?.found.clone()
     }
 
     /// Keeps the previous content of a pair of files: the new one is not usable.
     pub(super) fn keep_previous_pair(&mut self, files: &PairFiles, before: &Arc<Pair>) {
-        let before = Some(Arc::clone(before));
-        self.materials.pairs.insert(files.clone(), before);
+        let kept = Content::kept(Arc::clone(before));
+        self.materials.pairs.insert(files.clone(), kept);
     }
 
     /// The previous certificates of an endpoint, on a renewal.
-    pub(super) fn previous_served(&self, endpoint: &str) -> &[Arc<Certificate>] {
+    pub(super) fn previous_served(&self, endpoint: &str) -> &'a [Arc<Certificate>] {
         let served = self
             .previous
-            .as_ref()
             .and_then(|previous| previous.served.get(endpoint));
-        served.map_or(&[], Vec::as_slice)
+        served.map_or(&[], |served| served.all.as_slice())
+    }
+
+    /// The certificates of an endpoint in the running configuration.
+    pub(super) fn running_served(&self, endpoint: &str) -> Option<&'a ServedCertificates> {
+        self.running?.materials.served.get(endpoint)
     }
 
     /// The previous certificate of an endpoint's default route, on a renewal.
     pub(super) fn previous_default(&self, endpoint: &str) -> Option<String> {
-        self.previous.as_ref()?.defaults.get(endpoint).cloned()
+        self.previous?.defaults.get(endpoint).cloned()
     }
 
     /// Records the certificate of an endpoint's default route.
@@ -388,9 +498,9 @@ impl Compiler<'_> {
     }
 
     /// Records the certificates of an endpoint.
-    pub(super) fn serves(&mut self, endpoint: &str, certificates: &[Arc<Certificate>]) {
+    pub(super) fn serves(&mut self, endpoint: &str, certificates: ServedCertificates) {
         let served = &mut self.materials.served;
-        served.insert(endpoint.to_owned(), certificates.to_vec());
+        served.insert(endpoint.to_owned(), certificates);
     }
 
     /// The revocation lists of files, the newest of each issuer.
@@ -400,7 +510,12 @@ impl Compiler<'_> {
         files: &[Located<values::Path>],
     ) -> Option<Arc<RevocationLists>> {
         let paths = self.paths(files);
-        self.material(at, |m| &mut m.lists, paths.clone(), |problems| {
+        let cached = Cached {
+            // A list remembers which CAs have signed it: with other CAs it starts anew.
+            may_stay: |compiler| !compiler.has_changed_authorities,
+            ..cached!(lists)
+        };
+        self.material(at, cached, paths.clone(), |problems| {
             let lists =
                 material::revocation_lists(&paths).map_err(|e| read_error_of(files, &paths, e))?;
             let (lists, older) = RevocationLists::newest(lists, unix_now());
@@ -424,38 +539,38 @@ impl Compiler<'_> {
     pub(super) fn certified(&mut self, places: PairPlaces, files: PairFiles) -> Option<Arc<Pair>> {
         let at = places.cert;
         let policy = self.spec.process.key_permissions.value;
-        self.material(
-            at,
-            |m| &mut m.pairs,
-            files.clone(),
-            |problems| {
-                let contents = PairContents::read(&files).map_err(|e| places.read_error(&files, e))?;
-                if let Some(exposed) = contents.exposed() {
-                    let at = places.of(&files, &exposed.0.path);
-                    secrecy(policy, at, Some(exposed), problems)?;
-                }
-                let (pair, weaknesses) =
-                    pair::pair(&files, &contents).map_err(|e| places.read_error(&files, e))?;
-                for weakness in weaknesses {
-                    problems.warning(at, weakness);
-                }
-                if let (Some(stapled), Some(path)) = (&pair.stapled, &files.ocsp)
-                    && !stapled.is_valid_at(unix_now())
-                {
-                    let (from, until) = (stapled.from, stapled.until);
-                    let path = path.display();
-                    let message = if from > unix_now() {
-                        let date = unix_timestamp(from);
-                        format!("{path}: the OCSP response is valid from {date}, and is not stapled before")
-                    } else {
-                        let date = unix_timestamp(until);
-                        format!("{path}: the OCSP response expired on {date}, and is not stapled")
-                    };
-                    problems.warning(at, message);
-                }
-                Ok(Arc::new(pair))
-            },
-        )
+        let before = self
+            .running
+            .and_then(|r| r.materials.pairs.get(&files)?.found.clone());
+        self.material(at, cached!(pairs), files.clone(), |problems| {
+            let contents = PairContents::read(&files).map_err(|e| places.read_error(&files, e))?;
+            if let Some(exposed) = contents.exposed() {
+                let at = places.of(&files, &exposed.0.path);
+                secrecy(policy, at, Some(exposed), problems)?;
+            }
+            let (pair, weaknesses) =
+                pair::pair(&files, &contents).map_err(|e| places.read_error(&files, e))?;
+            for weakness in weaknesses {
+                problems.warning(at, weakness);
+            }
+            if let (Some(stapled), Some(path)) = (&pair.stapled, &files.ocsp)
+                && !stapled.is_valid_at(unix_now())
+            {
+                let (from, until) = (stapled.from, stapled.until);
+                let path = path.display();
+                let message = if from > unix_now() {
+                    let date = unix_timestamp(from);
+                    format!(
+                        "{path}: the OCSP response is valid from {date}, and is not stapled before"
+                    )
+                } else {
+                    let date = unix_timestamp(until);
+                    format!("{path}: the OCSP response expired on {date}, and is not stapled")
+                };
+                problems.warning(at, message);
+            }
+            Ok(unchanged(pair, before.as_ref()))
+        })
     }
 
     /// Whether a pair that was added to a directory is unusable. A renewal skips it alone and renews the
@@ -467,7 +582,7 @@ impl Compiler<'_> {
         taken: bool,
         needs_name: bool,
     ) -> bool {
-        let Some(previous) = &self.previous else {
+        let Some(previous) = self.previous else {
             return false;
         };
         if previous.pairs.contains_key(files) {
@@ -499,44 +614,38 @@ impl Compiler<'_> {
     /// The pairs in a directory, by name. An incomplete pair is reported and skipped; on a renewal, one
     /// that was complete before keeps its previous content.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
-        let previous = self.previous.iter();
-        let known: HashSet<_> = previous
-            .flat_map(|previous| previous.pairs.keys().cloned())
-            .collect();
-        self.material(
-            at,
-            |m| &mut m.directories,
-            dir.clone(),
-            |problems| {
-                let directory::Directory {
-                    mut pairs,
-                    halves,
-                    others,
-                } = directory::read(&dir)?;
-                let mut unknown = Vec::new();
-                for (named, why) in halves {
-                    if known.contains(&named.1) {
-                        pairs.push(named);
-                    } else {
-                        unknown.push(why);
-                    }
+        let previous = self.previous;
+        let is_known =
+            |files: &PairFiles| previous.is_some_and(|previous| previous.pairs.contains_key(files));
+        self.material(at, cached!(directories), dir.clone(), |problems| {
+            let directory::Directory {
+                mut pairs,
+                halves,
+                others,
+            } = directory::read(&dir)?;
+            let mut unknown = Vec::new();
+            for (named, why) in halves {
+                if is_known(&named.1) {
+                    pairs.push(named);
+                } else {
+                    unknown.push(why);
                 }
-                pairs.sort_by(|(_, a), (_, b)| a.cert.cmp(&b.cert));
-                if pairs.is_empty() && !unknown.is_empty() {
-                    return Err(unknown.remove(0).into());
-                }
-                for why in unknown {
-                    let message = format!("{}; it is left out", why.message);
-                    let problem = problems.warning(at, message);
-                    problem.help(why.help.unwrap_or_default());
-                }
-                for other in others {
-                    let problem = problems.notice(at, other.message);
-                    problem.help(other.help.unwrap_or_default());
-                }
-                Ok(pairs)
-            },
-        )
+            }
+            pairs.sort_by(|(_, a), (_, b)| a.cert.cmp(&b.cert));
+            if pairs.is_empty() && !unknown.is_empty() {
+                return Err(unknown.remove(0).into());
+            }
+            for why in unknown {
+                let message = format!("{}; it is left out", why.message);
+                let problem = problems.warning(at, message);
+                problem.help(why.help.unwrap_or_default());
+            }
+            for other in others {
+                let problem = problems.notice(at, other.message);
+                problem.help(other.help.unwrap_or_default());
+            }
+            Ok(pairs)
+        })
     }
 
     /// The secrets for ticket keys; empty if none are configured.
@@ -559,7 +668,7 @@ impl Compiler<'_> {
                 secrecy(policy, file.at, secret.exposed("ticket secret"), problems)?;
                 Ok(material::ticket_secret(&secret)?)
             };
-            secrets.push(self.material(file.at, |m| &mut m.secrets, path.clone(), read));
+            secrets.push(self.material(file.at, cached!(secrets), path.clone(), read));
         }
         secrets.into_iter().collect()
     }

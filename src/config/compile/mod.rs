@@ -20,23 +20,27 @@ pub(super) mod permissions;
 mod presented;
 mod process;
 mod proxy_protocol;
+mod reuse;
 mod routes;
 mod security_lints;
 mod serving;
 mod upstreams;
 mod wire;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::reuse::Parts;
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
-use crate::config::spec::Spec;
+use crate::config::spec::{self, Spec};
 use crate::snapshot::Snapshot;
 use crate::tls::sessions::{Sessions, TicketSecret};
+use crate::tls::verify::client::ClientVerifier;
 
 pub use self::materials::Materials;
+pub use self::reuse::{Reread, Running};
 
 /// Whether certificates, keys, CA bundles and other files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,23 +67,32 @@ pub struct LoadOptions<'a> {
     pub files: Files,
     /// What it is compiled for.
     pub purpose: Purpose,
-    /// The previous contents of files, for those that cannot be read any more; without it each of them
-    /// is an error.
-    pub previous: Option<&'a Materials>,
+    /// The configuration that is running, if any: parts that have not changed are taken from it.
+    pub running: Option<Running<'a>>,
     /// The TLS sessions of the process.
     pub sessions: &'a Sessions,
 }
 
 impl<'a> LoadOptions<'a> {
-    /// The options of a start: there are no previous contents.
+    /// The options of a start: no configuration is running.
     pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
         Self {
             files,
             purpose,
-            previous: None,
+            running: None,
             sessions,
         }
     }
+}
+
+/// Reports what the values of `spec` say about each other, whatever files hold.
+pub fn lint(spec: &Spec, problems: &mut Problems) {
+    cycles::find(spec, problems);
+    security_lints::origins(spec, problems);
+    security_lints::vaults(spec, problems);
+    no_effect_lints::settings(spec, problems);
+    alpn::unregistered(spec, problems);
+    alpn::unforwarded(spec, problems);
 }
 
 /// Compiles `spec`, whose relative paths are relative to `dir`. Returns a snapshot unless `problems` has
@@ -90,6 +103,11 @@ pub fn compile(
     options: LoadOptions<'_>,
     problems: &mut Problems,
 ) -> Option<(Snapshot, Materials)> {
+    let renewal = |running: &Running<'_>| running.reread == Reread::Changed;
+    let previous = options
+        .running
+        .filter(renewal)
+        .map(|running| running.materials);
     let mut compiler = Compiler {
         spec,
         dir,
@@ -98,18 +116,19 @@ pub fn compile(
         seen_directories: HashSet::new(),
         sessions: options.sessions,
         ticket_secrets: Vec::new(),
-        previous: options.previous.cloned(),
+        has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
+        running: options.running,
+        previous,
+        parts: options
+            .running
+            .map(|running| Parts::of(running.snapshot))
+            .unwrap_or_default(),
+        client_verifiers: HashMap::new(),
         materials: Materials::default(),
         problems,
     };
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
-    cycles::find(spec, compiler.problems);
-    security_lints::origins(spec, compiler.problems);
-    security_lints::vaults(spec, compiler.problems);
-    no_effect_lints::settings(spec, compiler.problems);
     compiler.socket_directories();
-    alpn::unregistered(spec, compiler.problems);
-    alpn::unforwarded(spec, compiler.problems);
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();
@@ -120,12 +139,10 @@ pub fn compile(
         return None;
     }
     // In file order, and only those that a route leads to.
-    let used = spec.upstreams.0.iter().filter_map(|(name, _)| {
-        let upstream = upstreams.get(name.as_str())?.as_ref();
-        upstream
-            .filter(|upstream| upstreams::is_used(spec, upstream))
-            .cloned()
-    });
+    let uses = upstreams::uses(spec);
+    let used = spec.upstreams.0.iter().map(|(name, _)| name.as_str());
+    let used = used.filter(|name| uses.contains_key(name));
+    let used = used.filter_map(|name| upstreams.get(name)?.clone());
     let used = used.collect();
     let names = upstreams.values().flatten().map(|upstream| {
         let members = upstream.definition.origins.iter();
@@ -153,7 +170,13 @@ struct Compiler<'a> {
     seen_directories: HashSet<PathBuf>,
     sessions: &'a Sessions,
     ticket_secrets: Vec<TicketSecret>,
-    previous: Option<Materials>,
+    running: Option<Running<'a>>,
+    /// On a renewal, the previous contents of files, for those that cannot be used any more.
+    previous: Option<&'a Materials>,
+    has_changed_authorities: bool,
+    parts: Parts<'a>,
+    /// The verifiers of the blocks of the spec that were compiled already.
+    client_verifiers: HashMap<*const spec::ClientAuth, Option<ClientVerifier>>,
     materials: Materials,
     problems: &'a mut Problems,
 }

@@ -1,7 +1,8 @@
 //! Security lints across policies: origins that can be reached past their client auth, and certificates
 //! under which browsers may coalesce connections of different routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::Compiler;
 use super::client_auth_terms::ClientAuthTerms;
@@ -12,7 +13,6 @@ use crate::config::reader::read::Located;
 use crate::config::spec::balancing::Check;
 use crate::config::spec::{self, ClientProtocol, Mode};
 use crate::hostname::HostPattern;
-use crate::tls::certificates::Certificate;
 
 /// A route to an origin, with the client auth on it.
 struct RouteToOrigin<'a> {
@@ -122,32 +122,67 @@ fn apart(one: &spec::Route, other: &spec::Route) -> bool {
     })
 }
 
+/// Routes of one endpoint with one upstream and one policy on clients.
+struct Group<'a> {
+    upstream: &'a str,
+    terms: Option<ClientAuthTerms<'a>>,
+    /// Each with its place in the file.
+    routes: Vec<(usize, &'a Located<spec::Route>)>,
+}
+
+/// So many warnings of one kind say enough.
+const WARNINGS_MAX: usize = 200;
+
 impl Compiler<'_> {
     /// Warns about routes that browsers may mix up: with HTTP/2 they send requests for every name of a
     /// certificate on one connection (RFC 9113 section 9.1.1).
     pub(super) fn coalescing(&mut self, context: &EndpointContext<'_>) {
-        let routes: Vec<_> = context
-            .endpoint
-            .routes
-            .iter()
-            .filter(|route| {
-                route.mode.value.terminates_tls() && route.may_negotiate(context.endpoint, "h2")
-            })
-            .map(|route| (route, patterns(route)))
-            .collect();
-        for (n, (route, own)) in routes.iter().enumerate() {
-            for (other, others) in routes.iter().take(n) {
-                let same = route.upstream == other.upstream
-                    && ClientAuthTerms::of(context.endpoint, route)
-                        == ClientAuthTerms::of(context.endpoint, other);
-                if same || apart(route, other) {
-                    continue;
+        let order = context.certificates.all.iter().enumerate();
+        let order: HashMap<_, _> = order.map(|(n, c)| (Arc::as_ptr(c), n)).collect();
+        let routes = context.endpoint.routes.iter();
+        let routes = routes.filter(|route| {
+            route.mode.value.terminates_tls() && route.may_negotiate(context.endpoint, "h2")
+        });
+        // By certificate, the routes so far that it is presented on, in groups that may be mixed up.
+        let mut presented: HashMap<usize, Vec<Group<'_>>> = HashMap::new();
+        let mut warnings = 0;
+        for (n, route) in routes.enumerate() {
+            let terms = ClientAuthTerms::of(context.endpoint, route);
+            let patterns = patterns(route);
+            let own = patterns
+                .iter()
+                .flat_map(|pattern| context.certificates.by_name.overlapping(pattern))
+                .filter_map(|certificate| order.get(&Arc::as_ptr(certificate)).copied());
+            let own: BTreeSet<_> = own.collect();
+            // The first certificate that each of the others shares with this one.
+            let mut shared = BTreeMap::new();
+            for certificate in own {
+                let groups = presented.entry(certificate).or_default();
+                let is_own = |group: &Group<'_>| {
+                    group.upstream == route.upstream.as_str() && group.terms == terms
+                };
+                for (m, other) in groups
+                    .iter()
+                    .filter(|group| !is_own(group))
+                    .flat_map(|g| &g.routes)
+                {
+                    shared.entry(*m).or_insert((*other, certificate));
                 }
-                let shared =
-                    context.certificates.all.iter().find(|certificate| {
-                        serves(certificate, own) && serves(certificate, others)
-                    });
-                if let Some(certificate) = shared {
+                match groups.iter_mut().find(|group| is_own(group)) {
+                    Some(group) => group.routes.push((n, route)),
+                    None => groups.push(Group {
+                        upstream: route.upstream.as_str(),
+                        terms,
+                        routes: vec![(n, route)],
+                    }),
+                }
+            }
+            for (other, certificate) in shared.into_values() {
+                if warnings < WARNINGS_MAX
+                    && !apart(route, other)
+                    && let Some(certificate) = context.certificates.all.get(certificate)
+                {
+                    warnings += 1;
                     self.warn_coalescing(route.at, other, &certificate.name);
                 }
             }
@@ -170,11 +205,4 @@ fn patterns(route: &spec::Route) -> Vec<HostPattern> {
     let sni = route.matches.sni.iter().flat_map(|list| list.iter());
     sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
         .collect()
-}
-
-fn serves(certificate: &Certificate, patterns: &[HostPattern]) -> bool {
-    let names = &certificate.names;
-    names
-        .iter()
-        .any(|name| patterns.iter().any(|pattern| name.overlaps(pattern)))
 }

@@ -15,7 +15,7 @@ use crate::snapshot::{self, Route, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
 use crate::tls::sessions::Scope;
-use crate::tls::verify::client::ClientAuth;
+use crate::tls::verify::client::ClientVerifier;
 
 /// How clients reach a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,17 +83,20 @@ impl Compiler<'_> {
         let tls = &context.endpoint.tls;
         // A route's own block replaces the endpoint's block as a whole.
         let client_auth = spec.client_auth.as_ref().unwrap_or(&tls.client_auth);
-        let client_auth = self.client_auth(client_auth)?;
+        let verifier = self.client_verifier(client_auth)?;
         let policy = AcceptorPolicy {
             versions: context.versions,
             cipher_suites: cipher_suites(&tls.cipher_suites),
             groups: groups(&tls.groups),
             alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
-            resumption: self.resumption(context, spec, &client_auth, &certificate),
-            client_auth,
+            resumption: self.resumption(context, spec, &verifier, &certificate),
+            verifier,
             certificate,
         };
-        match TlsAcceptor::new(policy) {
+        let (endpoint, route) = (context.endpoint.name.as_str(), spec.name.as_str());
+        let is_named = matches!(policy.certificate, CertificateChoice::ByName(_));
+        let running = self.parts.acceptor(endpoint, route, is_named);
+        match TlsAcceptor::new(policy, running) {
             Ok(side) => Some(side),
             Err(error) => {
                 self.problems.error(
@@ -105,23 +108,34 @@ impl Compiler<'_> {
         }
     }
 
+    /// The verifier of a block, compiled once for all routes that it applies to.
+    fn client_verifier(&mut self, spec: &Located<spec::ClientAuth>) -> Option<ClientVerifier> {
+        let key = std::ptr::from_ref(&spec.value);
+        if let Some(known) = self.client_verifiers.get(&key) {
+            return known.clone();
+        }
+        let policy = self.client_auth(spec);
+        let verifier = policy.map(|policy| self.parts.verifier(policy));
+        self.client_verifiers.insert(key, verifier.clone());
+        verifier
+    }
+
     /// The session resumption of a route. Sessions are bound to its policy and certificates.
     fn resumption(
         &mut self,
         context: &EndpointContext<'_>,
         spec: &Located<spec::Route>,
-        client_auth: &ClientAuth,
+        verifier: &ClientVerifier,
         certificate: &CertificateChoice,
     ) -> Option<Resumption> {
         let OffOr::On(resumption) = &context.endpoint.tls.resumption.value else {
             return None;
         };
-        let auth = client_auth.fingerprint();
         let certificates = certificate.fingerprints(&self.served(spec));
         let names = [context.endpoint.name.as_str(), spec.name.as_str()];
         let parts = names.iter().map(|name| name.as_bytes());
         let parts = parts
-            .chain([&auth[..]])
+            .chain([&verifier.fingerprint()[..]])
             .chain(certificates.iter().map(|f| &f[..]));
         let max_age = resumption.max_age.0;
         Some(Resumption {

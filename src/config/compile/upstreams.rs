@@ -11,6 +11,7 @@ use super::client_auth::RevocationKeys;
 use super::context::Upstreams;
 use super::health::{balance, checks_use_tls, connect, health, on_gone, passable, passive};
 use super::materials::PairPlaces;
+use super::reuse::unchanged;
 use super::wire::{groups, once, protocols};
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
@@ -35,7 +36,7 @@ const ALPN_MAX: usize = 8 * 1024;
 
 /// How routes use an upstream: the span of the first route of each kind.
 #[derive(Clone, Copy, Default)]
-struct Uses {
+pub(super) struct Uses {
     terminate: Option<Span>,
     forward: Option<Span>,
     passthrough: Option<Span>,
@@ -107,7 +108,7 @@ impl Compiler<'_> {
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
         let members = self.origins(spec, tls_origins || tls_checks);
         let tls = if tls_origins || tls_checks {
-            Some(self.connector(&spec.tls))
+            Some(self.connector(name, &spec.tls))
         } else {
             None
         };
@@ -131,10 +132,17 @@ impl Compiler<'_> {
             Some(side) => Some(side?),
             None => None,
         };
-        let check_tls = tls.as_ref().filter(|_| tls_checks);
+        let check_tls = tls.as_deref().filter(|_| tls_checks);
+        let negotiated = match check_tls {
+            Some(_) => negotiated(self.spec, name),
+            None => Vec::new(),
+        };
+        let health = health(spec, check_tls, &negotiated, &definition);
+        let running = self.parts.upstream(name);
+        let running_health = running.and_then(|running| running.health.as_ref());
         Some(Upstream {
-            health: health(spec, check_tls, &negotiated(self.spec, name), &definition),
-            definition: Arc::new(definition),
+            health: health.map(|health| unchanged(health, running_health)),
+            definition: unchanged(definition, running.map(|running| &running.definition)),
             tls: tls.filter(|_| tls_origins),
             send_proxy_protocol,
             on_truncation: spec.tls.on_truncation.value,
@@ -250,7 +258,31 @@ impl Compiler<'_> {
         name
     }
 
-    fn connector(&mut self, spec: &Located<UpstreamTls>) -> Option<TlsConnector> {
+    /// The connector of an upstream: the running one, with its sessions, if the policy is equal.
+    fn connector(
+        &mut self,
+        upstream: &str,
+        spec: &Located<UpstreamTls>,
+    ) -> Option<Arc<TlsConnector>> {
+        let policy = self.connector_policy(spec)?;
+        let running = self.parts.upstream(upstream);
+        let running = running.and_then(|running| running.tls.as_ref());
+        if let Some(running) = running.filter(|running| *running.policy() == policy) {
+            return Some(Arc::clone(running));
+        }
+        match TlsConnector::new(policy) {
+            Ok(connector) => Some(Arc::new(connector)),
+            Err(error) => {
+                self.problems.error(
+                    spec.at,
+                    format!("TLS to this upstream cannot be set up: {error}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn connector_policy(&mut self, spec: &Located<UpstreamTls>) -> Option<ConnectorPolicy> {
         let authority = match spec.verify.value {
             Verify::Full => self.authorities(&spec.ca).map(Authority::Roots),
             // A pinned key is sufficient verification.
@@ -302,7 +334,7 @@ impl Compiler<'_> {
             }
         };
         let sni = spec.sni.value;
-        let policy = ConnectorPolicy {
+        Some(ConnectorPolicy {
             versions: match spec.min_version.value {
                 TlsVersion::V1_2 => Versions::Both,
                 TlsVersion::V1_3 => Versions::Tls13,
@@ -330,17 +362,7 @@ impl Compiler<'_> {
                 OffOr::Off => None,
                 OffOr::On(resumption) => Some(resumption.max_age.0),
             },
-        };
-        match TlsConnector::new(policy) {
-            Ok(side) => Some(side),
-            Err(error) => {
-                self.problems.error(
-                    spec.at,
-                    format!("TLS to this upstream cannot be set up: {error}"),
-                );
-                None
-            }
-        }
+        })
     }
 
     /// The requirements for an origin's certificate beyond chain and name.
@@ -431,7 +453,8 @@ fn negotiated(spec: &spec::Spec, upstream: &str) -> Vec<Vec<u8>> {
     all
 }
 
-fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
+/// How each upstream is used; absent if no route leads to it.
+pub(super) fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
     let mut uses: HashMap<&str, Uses> = HashMap::new();
     for route in spec
         .endpoints
@@ -448,9 +471,4 @@ fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
         };
     }
     uses
-}
-
-/// Whether a route leads to an upstream.
-pub(super) fn is_used(spec: &spec::Spec, upstream: &Upstream) -> bool {
-    uses(spec).contains_key(&*upstream.definition.name)
 }

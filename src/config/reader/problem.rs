@@ -185,6 +185,11 @@ impl Problems {
         warning.unwrap_or(MOST)
     }
 
+    /// All problems, in the order of their reports.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.errors > 0

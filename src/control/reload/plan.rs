@@ -70,9 +70,16 @@ pub(crate) fn changes(
     table: &ConnTable<ConnInfo>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (before, after) = (items(old_spec, old), items(new_spec, new));
-    for ((what, before), (_, after)) in before.iter().zip(&after) {
-        compare(what, before, after, &mut changes);
+    if !std::ptr::eq(old_spec, new_spec) {
+        let (before, after) = (items(old_spec), items(new_spec));
+        for ((what, before), (_, after)) in before.iter().zip(&after) {
+            compare(what, before, after, &mut changes);
+        }
+    }
+    let (before, after) = (certificates(old), certificates(new));
+    compare("certificate", &before, &after, &mut changes);
+    if changes.is_empty() {
+        return changes;
     }
     table.each(|connection| {
         let names = names(&connection.info);
@@ -85,7 +92,12 @@ pub(crate) fn changes(
     changes
 }
 
-fn compare(what: &'static str, before: &Items, after: &Items, changes: &mut Vec<Change>) {
+fn compare<T: PartialEq>(
+    what: &'static str,
+    before: &BTreeMap<String, T>,
+    after: &BTreeMap<String, T>,
+    changes: &mut Vec<Change>,
+) {
     let mut push = |kind, name: &String| {
         changes.push(Change {
             kind,
@@ -122,7 +134,7 @@ fn names(info: &ConnInfo) -> Vec<(&'static str, String)> {
     names
 }
 
-fn items(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Items); 5] {
+fn items(spec: &Spec) -> [(&'static str, Items); 4] {
     let mut endpoints = Items::new();
     let mut routes = Items::new();
     for endpoint in spec.endpoints.iter() {
@@ -148,19 +160,20 @@ fn items(spec: &Spec, snapshot: &Snapshot) -> [(&'static str, Items); 5] {
         alone.origins.value.clear();
         upstreams.insert(name.as_str().to_owned(), crate::config::print_part(&alone));
     }
-    let mut certificates = Items::new();
-    for endpoint in &snapshot.endpoints {
-        for certificate in &endpoint.certificates {
-            let place = format!("{}/{}", endpoint.name, certificate.name);
-            let content = crate::tls::info::hex(&certificate.pair.sha256);
-            certificates.insert(place, content);
-        }
-    }
     [
         ("endpoint", endpoints),
         ("route", routes),
-        ("certificate", certificates),
         ("upstream", upstreams),
         ("origin", origins),
     ]
+}
+
+/// The certificates of endpoints by name, each with its fingerprint.
+fn certificates(snapshot: &Snapshot) -> BTreeMap<String, [u8; 32]> {
+    let endpoints = snapshot.endpoints.iter();
+    let certificates = endpoints.flat_map(|endpoint| {
+        let certificates = endpoint.certificates.iter();
+        certificates.map(move |c| (format!("{}/{}", endpoint.name, c.name), c.pair.sha256))
+    });
+    certificates.collect()
 }

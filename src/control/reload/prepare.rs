@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Severity;
-use crate::config::compile::{Files, LoadOptions, Purpose};
+use crate::config::compile::{Files, LoadOptions, Purpose, Reread, Running};
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
 use crate::control::rlimit;
@@ -57,22 +57,27 @@ impl fmt::Display for Refused {
 }
 
 impl ActiveConfig {
-    /// Reads and compiles. Blocks on files: must not run on a worker or in the control loop.
-    pub(crate) fn prepare(&self, scope: Scope) -> Result<Prepared, Refused> {
-        let (source, previous) = match scope {
-            Scope::All => (self.source.clone(), None),
-            Scope::Materials => (
-                self.source.as_loaded(&self.loaded),
-                Some(&self.loaded.materials),
-            ),
-        };
+    /// Reads and compiles what has changed since `snapshot`, which is running. Blocks on files: must not
+    /// run on a worker or in the control loop.
+    pub(crate) fn prepare(&self, scope: Scope, snapshot: &Snapshot) -> Result<Prepared, Refused> {
         let options = LoadOptions {
             files: Files::Read,
             purpose: Purpose::Serve,
-            previous,
+            running: Some(Running {
+                snapshot,
+                materials: &self.loaded.materials,
+                reread: match scope {
+                    Scope::Materials => Reread::Changed,
+                    Scope::All => Reread::All,
+                },
+            }),
             sessions: &self.sessions,
         };
-        let mut loaded = source.load(options).map_err(|error| Refused {
+        let loaded = match scope {
+            Scope::Materials => Ok(self.source.load_files(&self.loaded, options)),
+            Scope::All => self.source.load(options),
+        };
+        let mut loaded = loaded.map_err(|error| Refused {
             reasons: vec![format!(
                 "{}: cannot be read: {error}",
                 self.loaded.path.display()
@@ -83,9 +88,6 @@ impl ActiveConfig {
         match loaded.snapshot.take() {
             Some(snapshot) => {
                 warnings.extend(rlimit::warnings(&snapshot));
-                if scope == Scope::Materials {
-                    loaded.stamp = self.loaded.stamp.clone();
-                }
                 Ok(Prepared {
                     restart: self.fixed.differences(&snapshot),
                     loaded,
@@ -111,7 +113,7 @@ pub(crate) struct StartupSettings {
     log: LogSettings,
     access_log: AccessLogSettings,
     admin: AdminSettings,
-    spec: Option<Spec>,
+    spec: Option<Arc<Spec>>,
 }
 
 impl StartupSettings {

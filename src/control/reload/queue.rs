@@ -142,11 +142,11 @@ impl Control {
             return;
         }
         if let Some(scope) = pending.scope.take() {
-            let running = self.running.clone();
+            let (running, snapshot) = (self.running.clone(), Arc::clone(&self.live.load()));
             *in_progress = Some(InProgress {
                 scope,
                 materials: std::mem::take(&mut pending.materials),
-                reading: tokio::task::spawn_blocking(move || running.prepare(scope)),
+                reading: tokio::task::spawn_blocking(move || running.prepare(scope, &snapshot)),
                 waiting: std::mem::take(&mut pending.waiting),
             });
         }
@@ -224,13 +224,13 @@ impl Control {
         self.count_origins();
         let snapshot = self.live.swap(prepared.snapshot);
         let opened = new.addresses();
-        for (endpoint, address) in self.listeners.commit(new, &snapshot) {
-            info!(%endpoint, address, "no longer listening");
-        }
-        for (endpoint, address) in opened {
-            info!(%endpoint, address, "listening");
-        }
         if scope == Scope::All {
+            for (endpoint, address) in self.listeners.commit(new, &snapshot) {
+                info!(%endpoint, address, "no longer listening");
+            }
+            for (endpoint, address) in opened {
+                info!(%endpoint, address, "listening");
+            }
             self.listeners.closed.clear();
         }
         self.running.loaded = Arc::new(prepared.loaded);
@@ -267,7 +267,7 @@ impl Control {
         let old = Arc::clone(&self.live.load());
         let table = Arc::clone(&self.context.table);
         tokio::task::spawn_blocking(move || {
-            let report = running.prepare(Scope::All).map(|prepared| Report {
+            let report = running.prepare(Scope::All, &old).map(|prepared| Report {
                 generation: old.generation,
                 changes: running.changes(&old, &prepared, &table),
                 disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),

@@ -19,6 +19,16 @@ pub struct Authorities {
     validities: Vec<(Arc<str>, Validity)>,
 }
 
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.anchors.roots == other.anchors.roots
+            && self.selfsigned == other.selfsigned
+            && self.validities == other.validities
+    }
+}
+
+impl Eq for Authorities {}
+
 impl Authorities {
     /// Trust anchors without their certificates.
     pub fn of_anchors(anchors: RootCertStore) -> Self {

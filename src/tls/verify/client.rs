@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -20,7 +21,7 @@ use super::crl::Revocation;
 use crate::tls::{SIGNATURES, digest};
 
 /// The client-auth policy of a route.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// No certificate is requested.
     Off,
@@ -31,7 +32,7 @@ pub enum ClientAuth {
 }
 
 /// The CAs of client certificates, and which certificates are admitted.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuthority {
     /// The trusted CAs; never empty.
     pub roots: Arc<Authorities>,
@@ -68,9 +69,15 @@ pub enum AtExpiry {
 }
 
 impl ClientAuth {
-    /// Fingerprint of what authorises clients: mode, CAs and rules. CRLs are excluded, as they change
-    /// all the time.
-    pub fn fingerprint(&self) -> [u8; 32] {
+    /// The trusted CAs.
+    pub fn roots(&self) -> Option<&Arc<Authorities>> {
+        match self {
+            Self::Off => None,
+            Self::Optional(authority) | Self::Required(authority) => Some(&authority.roots),
+        }
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
         let (mode, authority) = match self {
             Self::Off => (0, None),
             Self::Optional(authority) => (1, Some(authority)),
@@ -102,43 +109,97 @@ pub enum Admitted {
     ByRule(usize),
 }
 
-/// Verifies clients by a policy.
-#[derive(Debug)]
-pub struct ClientVerifier(Option<Arc<HandshakeVerifier>>);
+/// Verifies clients by a policy. Clones share one cache of verified chains.
+#[derive(Clone, Debug)]
+pub struct ClientVerifier {
+    fingerprint: [u8; 32],
+    verifier: Option<Arc<HandshakeVerifier>>,
+}
 
 impl ClientVerifier {
-    /// The verifier of a policy.
+    /// A verifier with a number of its own.
     pub fn new(policy: ClientAuth) -> Self {
+        let fingerprint = policy.fingerprint();
         let (authority, is_required) = match policy {
-            ClientAuth::Off => return Self(None),
+            ClientAuth::Off => {
+                return Self {
+                    fingerprint,
+                    verifier: None,
+                };
+            }
             ClientAuth::Optional(authority) => (authority, false),
             ClientAuth::Required(authority) => (authority, true),
         };
+        static COUNT: AtomicU64 = AtomicU64::new(1);
         let named = if authority.send_ca_names {
             authority.roots.store().subjects()
         } else {
             Vec::new()
         };
         let usage = KeyUsage::client_auth();
-        Self(Some(Arc::new(HandshakeVerifier {
-            chain: ChainVerifier::new(authority.roots, authority.revocation, usage),
+        let (roots, revocation) = (Arc::clone(&authority.roots), authority.revocation.clone());
+        let until = revocation.as_ref().map(|r| r.until(UnixTime::now()));
+        let verifier = HandshakeVerifier {
+            id: COUNT.fetch_add(1, Ordering::Relaxed),
+            chain: ChainVerifier::new(roots, revocation, usage),
             is_required,
             named,
-            rules: authority.rules,
-            recheck: authority.recheck,
-            at_expiry: authority.at_expiry,
-        })))
+            until: until.unwrap_or(i64::MAX),
+            authority,
+        };
+        Self {
+            fingerprint,
+            verifier: Some(Arc::new(verifier)),
+        }
+    }
+
+    /// Fingerprint of what authorises clients: mode, CAs and rules. CRLs are excluded, as they change
+    /// all the time.
+    pub const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// The trusted CAs, if certificates are requested.
+    pub fn roots(&self) -> Option<&Arc<Authorities>> {
+        Some(&self.verifier.as_ref()?.authority.roots)
+    }
+
+    /// Whether it verifies by this policy.
+    pub fn is_by(&self, policy: &ClientAuth) -> bool {
+        match (&self.verifier, policy) {
+            (None, ClientAuth::Off) => true,
+            (Some(verifier), ClientAuth::Optional(authority)) => {
+                !verifier.is_required && verifier.authority == *authority
+            }
+            (Some(verifier), ClientAuth::Required(authority)) => {
+                verifier.is_required && verifier.authority == *authority
+            }
+            (None, _) | (Some(_), ClientAuth::Off) => false,
+        }
+    }
+
+    /// A number that no other policy of the process has; 0 if no certificate is requested. A reload that
+    /// changes neither the policy nor its CAs and CRLs keeps the verifier and its number.
+    pub fn id(&self) -> u64 {
+        self.verifier.as_ref().map_or(0, |verifier| verifier.id)
+    }
+
+    /// Whether it decides on an unexpired chain at `now` as the verifier with this number did before: it
+    /// is the same, and no CRL has expired or come into force.
+    pub fn decides_as(&self, id: u64, now: UnixTime) -> bool {
+        let until = self.verifier.as_ref().map_or(i64::MAX, |v| v.until);
+        self.id() == id && i64::try_from(now.as_secs()).is_ok_and(|now| now < until)
     }
 
     /// The verifier for rustls, if certificates are requested.
     pub(in crate::tls) fn rustls(&self) -> Option<Arc<dyn ClientCertVerifier>> {
-        let verifier = self.0.as_ref()?;
+        let verifier = self.verifier.as_ref()?;
         Some(Arc::clone(verifier) as Arc<dyn ClientCertVerifier>)
     }
 
     /// Whether certificates are requested.
     pub const fn requests_certificate(&self) -> bool {
-        self.0.is_some()
+        self.verifier.is_some()
     }
 
     /// Decides on a client that sent `chain` and has proven that it holds the key.
@@ -147,7 +208,7 @@ impl ClientVerifier {
         chain: Option<&[CertificateDer<'_>]>,
         now: UnixTime,
     ) -> Result<Admitted, Error> {
-        let Some(verifier) = &self.0 else {
+        let Some(verifier) = &self.verifier else {
             return Ok(Admitted::NoAuth);
         };
         match chain.and_then(<[_]>::split_first) {
@@ -166,7 +227,7 @@ impl ClientVerifier {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return Vec::new();
         };
-        let path = match &self.0 {
+        let path = match &self.verifier {
             Some(verifier) => verifier.chain.verify(leaf, intermediates, now),
             None => Ok(Vec::new()),
         };
@@ -177,19 +238,19 @@ impl ClientVerifier {
 
     /// The rules of the policy, if it has any.
     pub fn rules(&self) -> Option<&Rules> {
-        self.0.as_ref()?.rules.as_ref()
+        self.verifier.as_ref()?.authority.rules.as_ref()
     }
 
     /// What happens to a live connection that [`ClientVerifier::admit`] no longer admits.
     pub fn recheck(&self) -> Recheck {
-        let verifier = self.0.as_ref();
-        verifier.map_or(Recheck::Off, |verifier| verifier.recheck)
+        let verifier = self.verifier.as_ref();
+        verifier.map_or(Recheck::Off, |verifier| verifier.authority.recheck)
     }
 
     /// What happens to a live connection whose certificate expires.
     pub fn at_expiry(&self) -> AtExpiry {
-        let verifier = self.0.as_ref();
-        verifier.map_or(AtExpiry::Log, |verifier| verifier.at_expiry)
+        let verifier = self.verifier.as_ref();
+        verifier.map_or(AtExpiry::Log, |verifier| verifier.authority.at_expiry)
     }
 }
 
@@ -207,13 +268,14 @@ pub(in crate::tls) fn take_presented() -> Option<CertificateDer<'static>> {
 /// Verifies chain, revocation and rules, and records each leaf for [`take_presented`].
 #[derive(Debug)]
 struct HandshakeVerifier {
+    id: u64,
     chain: ChainVerifier,
     is_required: bool,
     /// The subjects that the CertificateRequest names.
     named: Vec<DistinguishedName>,
-    rules: Option<Rules>,
-    recheck: Recheck,
-    at_expiry: AtExpiry,
+    /// When a CRL first expires or comes into force, in seconds of unix time.
+    until: i64,
+    authority: ClientAuthority,
 }
 
 impl HandshakeVerifier {
@@ -224,7 +286,7 @@ impl HandshakeVerifier {
         now: UnixTime,
     ) -> Result<Admitted, Error> {
         self.chain.verify(leaf, intermediates, now)?;
-        match &self.rules {
+        match &self.authority.rules {
             None => Ok(Admitted::TrustedCa),
             // webpki never returns this error, so it identifies the rules.
             Some(rules) => rules

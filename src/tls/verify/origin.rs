@@ -16,7 +16,7 @@ use super::crl::Revocation;
 use crate::tls::{SIGNATURES, classify};
 
 /// Which origin certificates an upstream accepts. What is absent is not checked.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
     /// Which CAs must have signed them.
     pub authority: Authority,
@@ -31,7 +31,7 @@ pub struct Trust {
 }
 
 /// Which CAs must have signed an origin's certificate.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// The chain must end at one of these, and the name must be the expected one.
     Roots(Arc<Authorities>),

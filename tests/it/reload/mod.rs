@@ -3,6 +3,7 @@
 mod control;
 mod identity;
 mod reloads;
+mod renewals;
 mod stop;
 mod under_load;
 mod upstreams;

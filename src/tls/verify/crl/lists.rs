@@ -7,7 +7,7 @@ use rustls::pki_types::{SubjectPublicKeyInfoDer, TrustAnchor};
 
 use super::list::RevocationList;
 use crate::tls::der;
-use crate::tls::digest::sha256;
+use crate::tls::digest::{self, sha256};
 use crate::tls::verify::names::ComparableName;
 
 /// Lists, newest first: of those in force the newest of each issuer, key and distribution point, and
@@ -17,7 +17,17 @@ pub struct RevocationLists {
     lists: Vec<RevocationList>,
     /// Whether a list, by its index, is signed by a key, by its SHA-256: each pair is checked once.
     signatures: Mutex<HashMap<(usize, [u8; 32]), bool>>,
+    /// Of the lists in this order, with their files.
+    digest: [u8; 32],
 }
+
+impl PartialEq for RevocationLists {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for RevocationLists {}
 
 /// How many signature checks [`RevocationLists`] caches. There are few: one for each CA key on verified
 /// paths.
@@ -35,8 +45,14 @@ impl RevocationLists {
             let is_replaceable = list.is_in_force(now) && list.names_key();
             !is_replaceable || series.insert(list.series.clone())
         });
-        let signatures = Mutex::default();
-        (Self { lists, signatures }, older)
+        let lists: Vec<RevocationList> = lists;
+        let parts = lists.iter().flat_map(RevocationList::parts);
+        let new = Self {
+            digest: digest::parts(parts),
+            lists,
+            signatures: Mutex::default(),
+        };
+        (new, older)
     }
 
     /// The lists that are in force or will be.

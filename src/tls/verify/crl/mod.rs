@@ -44,7 +44,7 @@ pub enum OnUnknown {
 }
 
 /// The revocation policy of a route or upstream that has lists.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// The lists.
     pub lists: Arc<RevocationLists>,
