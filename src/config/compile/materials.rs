@@ -6,8 +6,6 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use rustls::RootCertStore;
-
 use super::reuse::unchanged;
 use super::{Compiler, Files};
 use crate::config::file_stamps::FileStamps;
@@ -97,6 +95,9 @@ impl Key for Vec<PathBuf> {
         self.iter().map(PathBuf::as_path)
     }
 }
+
+/// How many damaged files of the system's CA store are named.
+const SYSTEM_ERRORS_MAX: usize = 10;
 
 impl Key for PathBuf {
     fn paths(&self) -> impl Iterator<Item = &Path> {
@@ -434,22 +435,34 @@ impl<'a> Compiler<'a> {
             .and_then(|running| running.materials.system.clone());
         let before = before.flatten();
         // It is not watched: a renewal of other files leaves it as it is.
-        let found = before
-            .clone()
-            .filter(|_| self.previous.is_some())
-            .or_else(|| {
-                let mut store = RootCertStore::empty();
-                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                let store = (!store.is_empty()).then(|| Authorities::of_anchors(store));
-                store.map(|store| unchanged(store, before.as_ref()))
-            });
+        let kept = before.clone().filter(|_| self.previous.is_some());
+        let found = kept.or_else(|| {
+            let store = self.read_system(at)?;
+            Some(unchanged(store, before.as_ref()))
+        });
         if found.is_none() {
             self.problems
-                .error(at, "this machine's CA store is empty")
-                .help("install its package (ca-certificates), or use `webpki` or a file");
+                .error(at, "no CA could be read from this machine's CA store")
+                .help("install its package (ca-certificates), check SSL_CERT_FILE and SSL_CERT_DIR if they are set, or use `webpki` or a file");
         }
         self.materials.system = Some(found.clone());
         found
+    }
+
+    /// The CA store of the machine, if any CA is in it. What could not be read is reported.
+    fn read_system(&mut self, at: Span) -> Option<Authorities> {
+        let (store, errors) = material::system::authorities();
+        let count = errors.len();
+        for error in errors.into_iter().take(SYSTEM_ERRORS_MAX) {
+            let message = format!("{}; it is left out of the system's CA store", error.message);
+            let problem = self.problems.warning(at, message);
+            problem.help(error.help.unwrap_or_default());
+        }
+        if let Some(more @ 1..) = count.checked_sub(SYSTEM_ERRORS_MAX) {
+            let message = format!("{more} more files are left out of the system's CA store");
+            self.problems.warning(at, message);
+        }
+        (!store.is_empty()).then(|| Authorities::of_anchors(store))
     }
 
     /// The token of the admin socket.

@@ -59,6 +59,8 @@ pub struct Contents {
     /// All its bytes. They may be a secret, so this type has no `Debug`.
     pub bytes: Vec<u8>,
     mode: u32,
+    /// Device and inode.
+    id: (u64, u64),
 }
 
 impl Contents {
@@ -91,7 +93,13 @@ impl Contents {
             path: path.to_owned(),
             bytes,
             mode: meta.mode() & 0o7777,
+            id: (meta.dev(), meta.ino()),
         })
+    }
+
+    /// Its device and inode.
+    pub(super) const fn id(&self) -> (u64, u64) {
+        self.id
     }
 
     /// An error in this file.

@@ -3,6 +3,7 @@
 pub mod directory;
 pub mod file;
 pub mod pem;
+pub mod system;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -16,6 +16,7 @@ mod rotation;
 mod sessions;
 mod staple;
 mod suites;
+mod system_store;
 mod trust_corpora;
 mod trust_files;
 mod version_1;
