@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::handshake_notes::{Algorithms, RecordingKey};
-use super::material::file::{Contents, Exposed, MaterialError};
+use super::material::file::{Contents, Exposed, FileReader, MaterialError};
 use super::material::pem::{self, Item};
 use super::material::{certificates_in, refused};
 use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL, RSA_BITS_MIN};
@@ -47,6 +47,7 @@ impl PairFiles {
 pub struct PairContents {
     cert: Option<Contents>,
     key: Contents,
+    ocsp: Option<Contents>,
 }
 
 impl PairContents {
@@ -55,11 +56,13 @@ impl PairContents {
     /// # Errors
     ///
     /// If a file cannot be read.
-    pub fn read(files: &PairFiles) -> Result<Self, MaterialError> {
-        let cert = (files.cert != files.key).then(|| Contents::read(&files.cert));
+    pub fn read(reader: &mut FileReader, files: &PairFiles) -> Result<Self, MaterialError> {
+        let cert = (files.cert != files.key).then(|| reader.read(&files.cert));
         let cert = cert.transpose()?;
-        let key = Contents::read(&files.key)?;
-        Ok(Self { cert, key })
+        let key = reader.read(&files.key)?;
+        let ocsp = files.ocsp.as_ref().map(|ocsp| reader.read(ocsp));
+        let ocsp = ocsp.transpose()?;
+        Ok(Self { cert, key, ocsp })
     }
 
     fn chain(&self) -> &Contents {
@@ -183,18 +186,18 @@ pub fn pair(
         .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
     let mut warnings = Vec::new();
     let mut stapled = None;
-    if let Some(path) = &files.ocsp {
-        let (status, response) = response(path, &key.cert, &parsed)?;
+    if let Some(file) = &contents.ocsp {
+        let status = response(file, &key.cert, &parsed)?;
         match status {
             ocsp::Status::Good { from, until } => {
                 let mut key = key.clone();
-                key.ocsp = Some(response);
+                key.ocsp = Some(file.bytes.clone());
                 let key = Arc::new(key);
                 stapled = Some(Stapled { key, from, until });
             }
             ocsp::Status::Unusable(why) => warnings.push(format!(
                 "{}: the OCSP response is not stapled: {why}",
-                path.display()
+                file.path.display()
             )),
         }
     }
@@ -226,22 +229,21 @@ pub fn pair(
     Ok((pair, warnings))
 }
 
-/// Reads an OCSP response for the leaf of a chain. Returns the leaf's status and the response's bytes.
+/// Reads the status of the leaf of a chain from an OCSP response.
 fn response(
-    path: &Path,
+    file: &Contents,
     chain: &[CertificateDer<'_>],
     leaf: &X509Certificate<'_>,
-) -> Result<(ocsp::Status, Vec<u8>), MaterialError> {
-    let response = Contents::read(path)?.bytes;
-    pem::refuse_pem(&response, "an OCSP response").map_err(|refusal| refused(path, refusal))?;
+) -> Result<ocsp::Status, MaterialError> {
+    pem::refuse_pem(&file.bytes, "an OCSP response")
+        .map_err(|refusal| refused(&file.path, refusal))?;
     let issuer = chain::issuer_of_leaf(chain);
     let subject = ocsp::Subject {
         certificate: leaf,
         issuer: issuer.as_ref(),
     };
-    let status = ocsp::read(&response, subject)
-        .map_err(|e| MaterialError::new(path, e).help("it must hold one OCSP response in DER"))?;
-    Ok((status, response))
+    ocsp::read(&file.bytes, subject)
+        .map_err(|e| file.error(e).help("it must hold one OCSP response in DER"))
 }
 
 /// Refuses a chain that hardly any peer accepts, and warns about one that some do not. The lengths in

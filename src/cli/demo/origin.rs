@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::info::TlsFacts;
+use crate::tls::material::file::FileReader;
 use crate::tls::pair::{self, PairContents, PairFiles};
 
 /// Bounds of a request head: its length, and the time until it is complete.
@@ -39,7 +40,7 @@ pub(super) fn tls(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<Socke
             key: key.clone(),
             ocsp: None,
         };
-        let (pair, _) = PairContents::read(&files)
+        let (pair, _) = PairContents::read(&mut FileReader::default(), &files)
             .and_then(|contents| pair::pair(&files, &contents))
             .map_err(|e| io::Error::other(e.message))?;
         by_name.insert((*name).to_owned(), pair.key);

@@ -8,7 +8,7 @@ use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;
 use crate::snapshot::admin::{self, AdminListen, AdminSettings, Token};
-use crate::tls::material::file::{Contents, Exposed, MaterialError};
+use crate::tls::material::file::{Exposed, FileReader, MaterialError};
 
 impl Compiler<'_> {
     /// `None` if there are errors, or if the token was not read.
@@ -63,9 +63,9 @@ impl Compiler<'_> {
 }
 
 /// Reads the token of a file, without the end of its line.
-fn token(path: &Path) -> Result<Token, MaterialError> {
+fn token(files: &mut FileReader, path: &Path) -> Result<Token, MaterialError> {
     let make = || format!("make one: `openssl rand -hex 32 > {}`", path.display());
-    let file = Contents::read(path).map_err(|error| error.help(make()))?;
+    let file = files.read(path).map_err(|error| error.help(make()))?;
     if let Some(Exposed(error)) = file.exposed("token") {
         return Err(error.help(format!("chmod 0640 {}", path.display())));
     }

@@ -18,7 +18,7 @@ use crate::snapshot::admin::Token;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::material;
 use crate::tls::material::directory;
-use crate::tls::material::file::{Contents, Exposed, MaterialError};
+use crate::tls::material::file::{Exposed, FileReader, MaterialError};
 use crate::tls::pair::{self, Pair, PairContents, PairFiles};
 use crate::tls::sessions::TicketSecret;
 use crate::tls::unix_now;
@@ -271,7 +271,7 @@ impl<'a> Compiler<'a> {
         at: Span,
         of: Cached<K, V>,
         key: K,
-        read: impl FnOnce(&mut Problems) -> Result<V, ReadError>,
+        read: impl FnOnce(&mut FileReader, &mut Problems) -> Result<V, ReadError>,
     ) -> Option<V> {
         if self.files == Files::Skip {
             return None;
@@ -317,12 +317,12 @@ impl<'a> Compiler<'a> {
         at: Span,
         of: Cached<K, V>,
         key: &K,
-        read: impl FnOnce(&mut Problems) -> Result<V, ReadError>,
+        read: impl FnOnce(&mut FileReader, &mut Problems) -> Result<V, ReadError>,
     ) -> Content<V> {
         let before = std::mem::take(self.problems);
-        let mut paths = key.paths();
-        let read = read(self.problems).and_then(|found| {
-            paths.try_for_each(|path| self.check_permissions(at, path))?;
+        let mut reader = FileReader::default();
+        let read = read(&mut reader, self.problems).and_then(|found| {
+            self.check_permissions(at, key.paths(), &reader)?;
             Ok(found)
         });
         let problems = std::mem::replace(self.problems, before).into_vec();
@@ -385,9 +385,9 @@ impl<'a> Compiler<'a> {
         let before = self
             .running
             .and_then(|r| r.materials.roots.get(&paths)?.found.clone());
-        self.material(at, cached!(roots), paths.clone(), |problems| {
-            let (roots, doubts) =
-                material::roots(&paths, unix_now()).map_err(|e| read_error_of(files, &paths, e))?;
+        self.material(at, cached!(roots), paths.clone(), |reader, problems| {
+            let (roots, doubts) = material::roots(reader, &paths, unix_now())
+                .map_err(|e| read_error_of(files, &paths, e))?;
             for doubt in doubts {
                 let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
                 let problem = problems.warning(own.unwrap_or(at), error.message);
@@ -469,10 +469,12 @@ impl<'a> Compiler<'a> {
     pub(super) fn token(
         &mut self,
         file: &Located<values::Path>,
-        read: fn(&Path) -> Result<Token, MaterialError>,
+        read: fn(&mut FileReader, &Path) -> Result<Token, MaterialError>,
     ) -> Option<Token> {
         let path = self.resolve(file);
-        self.material(file.at, cached!(tokens), path.clone(), |_| Ok(read(&path)?))
+        self.material(file.at, cached!(tokens), path.clone(), |reader, _| {
+            Ok(read(reader, &path)?)
+        })
     }
 
     /// The previous content of a pair of files, on a renewal.
@@ -528,9 +530,9 @@ impl<'a> Compiler<'a> {
             may_stay: |compiler| !compiler.has_changed_authorities,
             ..cached!(lists)
         };
-        self.material(at, cached, paths.clone(), |problems| {
+        self.material(at, cached, paths.clone(), |reader, problems| {
             let lists =
-                material::revocation_lists(&paths).map_err(|e| read_error_of(files, &paths, e))?;
+                material::revocation_lists(reader, &paths).map_err(|e| read_error_of(files, &paths, e))?;
             let (lists, older) = RevocationLists::newest(lists, unix_now());
             for list in older {
                 problems.warning(
@@ -555,8 +557,9 @@ impl<'a> Compiler<'a> {
         let before = self
             .running
             .and_then(|r| r.materials.pairs.get(&files)?.found.clone());
-        self.material(at, cached!(pairs), files.clone(), |problems| {
-            let contents = PairContents::read(&files).map_err(|e| places.read_error(&files, e))?;
+        self.material(at, cached!(pairs), files.clone(), |reader, problems| {
+            let contents =
+                PairContents::read(reader, &files).map_err(|e| places.read_error(&files, e))?;
             if let Some(exposed) = contents.exposed() {
                 let at = places.of(&files, &exposed.0.path);
                 secrecy(policy, at, Some(exposed), problems)?;
@@ -603,10 +606,12 @@ impl<'a> Compiler<'a> {
         }
         let place = files.cert.display();
         let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
-        let mut paths = files.paths();
-        let checked = paths.try_for_each(|path| self.check_permissions(at, path));
-        let found = checked
-            .and_then(|()| PairContents::read(files))
+        let mut reader = FileReader::default();
+        let found = PairContents::read(&mut reader, files)
+            .and_then(|contents| {
+                self.check_permissions(at, files.paths(), &reader)?;
+                Ok(contents)
+            })
             .and_then(|contents| {
                 let exposed = contents.exposed().filter(|_| refuses);
                 Ok((pair::pair(files, &contents)?, exposed))
@@ -630,7 +635,7 @@ impl<'a> Compiler<'a> {
         let previous = self.previous;
         let is_known =
             |files: &PairFiles| previous.is_some_and(|previous| previous.pairs.contains_key(files));
-        self.material(at, cached!(directories), dir.clone(), |problems| {
+        self.material(at, cached!(directories), dir.clone(), |_, problems| {
             let directory::Directory {
                 mut pairs,
                 halves,
@@ -676,8 +681,8 @@ impl<'a> Compiler<'a> {
         for file in files.iter() {
             let path = self.resolve(file);
             let policy = self.spec.process.key_permissions.value;
-            let read = |problems: &mut Problems| {
-                let secret = Contents::read(&path)?;
+            let read = |reader: &mut FileReader, problems: &mut Problems| {
+                let secret = reader.read(&path)?;
                 secrecy(policy, file.at, secret.exposed("ticket secret"), problems)?;
                 Ok(material::ticket_secret(&secret)?)
             };

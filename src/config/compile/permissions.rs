@@ -11,7 +11,7 @@ use crate::config::reader::address;
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::{Problem, Problems, Severity, Span};
 use crate::config::spec::KeyPermissions;
-use crate::tls::material::file::MaterialError;
+use crate::tls::material::file::{FileReader, MaterialError};
 
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
@@ -24,7 +24,9 @@ pub(in crate::config) fn configuration(
     policy: KeyPermissions,
     problems: &mut Problems,
 ) {
-    if let Some(error) = writable_by_all(path, meta) {
+    if meta.is_file()
+        && let Some(error) = writable_by_all(path, meta.mode())
+    {
         problems.push(Problem {
             severity: severity(policy),
             at: None,
@@ -35,13 +37,13 @@ pub(in crate::config) fn configuration(
 }
 
 /// Whether every user may write this file.
-fn writable_by_all(path: &Path, meta: &Metadata) -> Option<MaterialError> {
-    (meta.is_file() && meta.mode() & ALL_WRITE != 0).then(|| {
+fn writable_by_all(path: &Path, mode: u32) -> Option<MaterialError> {
+    (mode & ALL_WRITE != 0).then(|| {
         MaterialError::new(
             path,
             format_args!(
                 "every user may write this file (mode {:04o})",
-                meta.mode() & 0o7777
+                mode & 0o7777
             ),
         )
         .help(format!(
@@ -59,15 +61,33 @@ const fn severity(policy: KeyPermissions) -> Severity {
 }
 
 impl Compiler<'_> {
-    /// Reports a material that every user may write or replace; an error means that it must not be used.
-    /// The check is by path and after the read: only a user with write access to the directory could
-    /// swap the file in between, and that is reported separately.
-    pub(super) fn check_permissions(&mut self, at: Span, path: &Path) -> Result<(), MaterialError> {
-        // The read of the file reports why it is not accessible.
-        let Ok(meta) = fs::metadata(path) else {
-            return Ok(());
-        };
-        let directory = if meta.is_dir() { path } else { parent(path) };
+    /// Reports materials that every user may write or replace; an error means that they must not be used.
+    /// The modes of files are those of the descriptors that they were read from.
+    pub(super) fn check_permissions<'a>(
+        &mut self,
+        at: Span,
+        paths: impl Iterator<Item = &'a Path>,
+        files: &FileReader,
+    ) -> Result<(), MaterialError> {
+        for path in paths {
+            self.check_directory(at, if path.is_dir() { path } else { parent(path) });
+        }
+        for (path, mode) in files.modes() {
+            let Some(error) = writable_by_all(path, mode) else {
+                continue;
+            };
+            match severity(self.spec.process.key_permissions.value) {
+                Severity::Error => return Err(error),
+                Severity::Warning | Severity::Notice => {
+                    let problem = self.problems.warning(at, error.message);
+                    problem.help(error.help.unwrap_or_default());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_directory(&mut self, at: Span, directory: &Path) {
         if let Ok(meta) = fs::metadata(directory)
             && meta.mode() & ALL_WRITE != 0
             && meta.mode() & STICKY == 0
@@ -81,17 +101,6 @@ impl Compiler<'_> {
                     format!("every user may replace the files in {directory} (mode {mode:04o})"),
                 )
                 .help(format!("chmod o-w {directory}"));
-        }
-        let Some(error) = writable_by_all(path, &meta) else {
-            return Ok(());
-        };
-        match severity(self.spec.process.key_permissions.value) {
-            Severity::Error => Err(error),
-            Severity::Warning | Severity::Notice => {
-                let problem = self.problems.warning(at, error.message);
-                problem.help(error.help.unwrap_or_default());
-                Ok(())
-            }
         }
     }
 
@@ -139,14 +148,20 @@ fn others(directory: &Metadata, purpose: Purpose) -> Option<String> {
         return Some("every user".to_owned());
     }
     let (uid, gid) = (directory.uid(), directory.gid());
-    if mode & GROUP_WRITES != 0 && !sticky && gid != 0 && gid != rustix::process::getegid().as_raw()
-    {
+    if mode & GROUP_WRITES != 0 && !sticky && gid != 0 && !is_own_group(gid) {
         return Some(format!("the group {gid}"));
     }
     let me = rustix::process::geteuid().as_raw();
     // Root may check a configuration that a service's own user will run.
     let knows_user = purpose == Purpose::Serve || me != 0;
     (uid != 0 && uid != me && knows_user).then(|| format!("the user {uid}"))
+}
+
+/// Whether this process is in a group, which may be a supplementary one (`fsGroup` of Kubernetes).
+fn is_own_group(gid: u32) -> bool {
+    let is_it = |own: rustix::process::Gid| own.as_raw() == gid;
+    let supplementary = rustix::process::getgroups().unwrap_or_default();
+    is_it(rustix::process::getegid()) || supplementary.into_iter().any(is_it)
 }
 
 fn parent(path: &Path) -> &Path {

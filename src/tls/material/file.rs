@@ -47,6 +47,30 @@ impl MaterialError {
     }
 }
 
+/// Reads files, and remembers the permissions of those that it has read: the caller decides what they mean.
+#[derive(Debug, Default)]
+pub struct FileReader {
+    read: Vec<(PathBuf, u32)>,
+}
+
+impl FileReader {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Contents::read`].
+    pub fn read(&mut self, path: &Path) -> Result<Contents, MaterialError> {
+        let contents = Contents::read(path)?;
+        self.read.push((path.to_owned(), contents.mode));
+        Ok(contents)
+    }
+
+    /// The files that were read, each with the mode of the descriptor that it was read from.
+    pub fn modes(&self) -> impl Iterator<Item = (&Path, u32)> {
+        self.read.iter().map(|(path, mode)| (path.as_path(), *mode))
+    }
+}
+
 /// A secret that every user of the machine may read.
 #[derive(Debug)]
 pub struct Exposed(pub MaterialError);

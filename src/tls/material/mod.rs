@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use self::file::{Contents, MaterialError};
+use self::file::{Contents, FileReader, MaterialError};
 use self::pem::{Item, Refusal};
 use crate::tls::sessions::TicketSecret;
 use crate::tls::validity::{DateFault, Validity};
@@ -50,6 +50,7 @@ pub(super) fn certificates_in(
 /// The trust anchors of CA files, at least one in each, and warnings about them: verification checks
 /// neither the validity of a trust anchor nor whether it may sign.
 pub fn roots(
+    files: &mut FileReader,
     paths: &[PathBuf],
     now: i64,
 ) -> Result<(Authorities, Vec<MaterialError>), MaterialError> {
@@ -57,7 +58,7 @@ pub fn roots(
     let mut doubts = Vec::new();
     for path in paths {
         let source: Arc<str> = path.display().to_string().into();
-        let bytes = Contents::read(path)?.bytes;
+        let bytes = files.read(path)?.bytes;
         let authorities = pem::authorities(&bytes).map_err(|refusal| refused(path, refusal))?;
         for (n, Item { line, value: ca }) in authorities.into_iter().enumerate() {
             let n = n + 1;
@@ -121,10 +122,13 @@ fn is_no_ca(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// The revocation lists of files, in PEM or DER; at least one in each.
-pub fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, MaterialError> {
+pub fn revocation_lists(
+    files: &mut FileReader,
+    paths: &[PathBuf],
+) -> Result<Vec<RevocationList>, MaterialError> {
     let mut lists = Vec::new();
     for path in paths {
-        let bytes = Contents::read(path)?.bytes;
+        let bytes = files.read(path)?.bytes;
         let source: Arc<str> = path.display().to_string().into();
         let found = pem::lists(&bytes).map_err(|refusal| refused(path, refusal))?;
         for (n, Item { line, value }) in found.into_iter().enumerate() {

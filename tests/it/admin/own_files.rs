@@ -6,7 +6,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Checked, Directory, End, Origin, Proxy, eventually, output, pki};
+use crate::harness::{
+    Checked, Directory, End, Origin, Proxy, eventually, finish, is_root, output, pki,
+};
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -82,24 +84,54 @@ fn a_reload_changes_the_permissions_of_its_own_socket() {
     carries(&proxy);
 }
 
+/// An endpoint on a socket in the directory `run`.
+fn socket_in_run() -> Checked {
+    Checked::new(
+        "endpoints:\n\
+         \x20 - name: edge\n\
+         \x20   listen: \"unix:run/edge.sock\"\n\
+         \x20   protocol: tcp\n\
+         \x20   routes: [{ name: f, mode: forward, upstream: up }]\n\
+         upstreams: { up: { origins: [\"127.0.0.1:9\"] } }\n",
+    )
+    .with_file("run/other", "", 0o600)
+}
+
 #[test]
 fn a_socket_directory_writable_by_others_is_warned_about() {
     let checked = |mode| {
-        let draft = Checked::new(
-            "endpoints:\n\
-             \x20 - name: edge\n\
-             \x20   listen: \"unix:run/edge.sock\"\n\
-             \x20   protocol: tcp\n\
-             \x20   routes: [{ name: f, mode: forward, upstream: up }]\n\
-             upstreams: { up: { origins: [\"127.0.0.1:9\"] } }\n",
-        )
-        .with_file("run/other", "", 0o600);
+        let draft = socket_in_run();
         set_mode(draft.path().with_file_name("run"), mode);
         draft
     };
     checked(0o755).must_be_good();
     checked(0o1777).must_be_good();
     checked(0o777).must_warn("\"unix:run", &["every user may put another", "chmod +t"]);
+}
+
+/// `fsGroup` of Kubernetes: volumes belong to a supplementary group of the process.
+#[test]
+fn a_socket_directory_of_a_supplementary_group_is_not_warned_about() {
+    if !is_root() {
+        return;
+    }
+    let checked = socket_in_run();
+    let directory = checked.path().parent().unwrap().to_owned();
+    let (run, binary) = (directory.join("run"), directory.join("reseal"));
+    fs::copy(env!("CARGO_BIN_EXE_reseal"), &binary).unwrap();
+    set_mode(&directory, 0o755);
+    set_mode(checked.path(), 0o644);
+    lchown(&run, Some(0), Some(4321)).unwrap();
+    set_mode(&run, 0o775);
+    for (groups, code) in [("4320,4321", 0), ("4320", 1)] {
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--groups", groups])
+            .arg(&binary)
+            .args(["check", "--strict", "--config"])
+            .arg(checked.path());
+        finish(command, b"").must_exit_with(code);
+    }
 }
 
 fn guarded(policy: &str) -> Checked {
