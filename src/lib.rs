@@ -91,6 +91,7 @@ mod cli;
 #[doc(hidden)]
 pub mod internals;
 
+mod sync;
 mod sys;
 
 pub use cli::main;

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::oneshot;
+
+use crate::sync::Mutex;
 
 /// What counts as one source: an IPv4 address, an IPv6 /64 network (one host has that many addresses), or all
 /// peers of unix sockets together, which have no address.
@@ -113,7 +115,7 @@ impl Gate {
     }
 
     fn try_enter(&self, source: Source) -> Result<GatePermit, Wait> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let state = &mut *state;
         let share = state.sources.entry(source).or_default();
         if share.waiting.is_empty() && share.in_use < state.free {
@@ -145,11 +147,6 @@ impl Shared {
             gate: Arc::clone(self),
             source,
         }
-    }
-
-    /// Ignores poisoning: no panic can leave the state half changed.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes permits for the next waiters and sends them after the lock is released: a permit whose receiver
@@ -200,7 +197,7 @@ impl State {
 
 impl Drop for GatePermit {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.gate.state.lock();
         state.free += 1;
         if let Some(share) = state.sources.get_mut(&self.source) {
             share.in_use -= 1;
@@ -221,7 +218,7 @@ struct Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.gate.state.lock();
         let Some(share) = state.sources.get_mut(&self.source) else {
             return;
         };
@@ -270,7 +267,7 @@ mod tests {
         let permits = [A, B, C].map(|source| all_at_once(&gate, source));
         assert_eq!(permits.each_ref().map(Vec::len), [512, 256, 128]);
         drop(permits);
-        assert!(gate.shared.lock().sources.is_empty());
+        assert!(gate.shared.state.lock().sources.is_empty());
         assert_eq!(gate.load().in_use.load(Ordering::Relaxed), 0);
     }
 
@@ -303,7 +300,7 @@ mod tests {
         assert!(permit.is_ready());
         drop(permit);
         assert!(poll(second.as_mut()).is_ready());
-        assert!(gate.shared.lock().turns.is_empty());
+        assert!(gate.shared.state.lock().turns.is_empty());
     }
 
     #[test]
@@ -329,7 +326,7 @@ mod tests {
             assert!(poll(waits.as_mut()).is_pending());
             drop(permits);
         }
-        let state = gate.shared.lock();
+        let state = gate.shared.state.lock();
         assert_eq!(
             (state.free, state.sources.len(), state.turns.len()),
             (1, 0, 0)

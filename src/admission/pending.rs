@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::sync::Mutex;
 
 /// A connection in its handshake may be dropped only once it is older than this, which allows for several
 /// round trips and a lost packet.
@@ -84,7 +86,7 @@ impl PendingConnections {
         let now = Instant::now();
         let shards = self.shards.iter();
         let oldest = shards
-            .filter_map(|shard| Some((lock(shard).oldest(step)?.1, shard)))
+            .filter_map(|shard| Some((shard.lock().oldest(step)?.1, shard)))
             .min_by_key(|(accepted, _)| *accepted);
         let Some((accepted, shard)) = oldest else {
             return false;
@@ -92,7 +94,7 @@ impl PendingConnections {
         if step == Step::Handshake && now.saturating_duration_since(accepted) < HANDSHAKE_MIN {
             return false;
         }
-        let mut shard = lock(shard);
+        let mut shard = shard.lock();
         // It may have left meanwhile; then the next one of its worker is evicted.
         let Some((key, _)) = shard.oldest(step) else {
             return false;
@@ -135,7 +137,7 @@ impl PendingShard {
 
     fn with<T>(&self, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
         let shard = self.all.shards.get(self.index)?;
-        Some(act(&mut lock(shard)))
+        Some(act(&mut shard.lock()))
     }
 }
 
@@ -188,11 +190,6 @@ impl Drop for PendingGuard {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// Ignores poisoning: no panic can leave the list half changed.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

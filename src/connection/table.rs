@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use crate::relay::{Command, ConnHandle};
+use crate::sync::Mutex;
 
 /// Shards keep workers from contending for one lock.
 const SHARDS: usize = 16;
@@ -47,10 +48,7 @@ impl<T> ConnTable<T> {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.shard(key).insert(key, Arc::clone(&conn));
         // Read after the insertion, so that a command to all reaches it in one of the two ways.
-        let default_command = *self
-            .default_command
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let default_command = *self.default_command.lock();
         if let Some(command) = default_command {
             conn.handle.send(command);
         }
@@ -64,7 +62,7 @@ impl<T> ConnTable<T> {
     /// Calls `visit` with every current connection. It must not block, as it runs under a lock.
     pub fn each(&self, mut visit: impl FnMut(&Arc<Conn<T>>)) {
         for shard in &self.shards {
-            locked(shard).values().for_each(&mut visit);
+            shard.lock().values().for_each(&mut visit);
         }
     }
 
@@ -78,21 +76,14 @@ impl<T> ConnTable<T> {
     /// Sets the command for every connection entered from now on. One that is being entered gets it or is in
     /// [`ConnTable::all`] afterwards.
     pub fn apply_to_new(&self, command: Command) {
-        *self
-            .default_command
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(command);
+        *self.default_command.lock() = Some(command);
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Arc<Conn<T>>>> {
         let index = usize::try_from(key).unwrap_or_default() % SHARDS;
         // There is a shard for every remainder.
-        locked(self.shards.get(index).unwrap_or(&self.shards[0]))
+        self.shards.get(index).unwrap_or(&self.shards[0]).lock()
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection's entry in the table, removed on drop.

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::request::{Expect, Request, Role};
+use crate::sync::Mutex;
 use crate::tls::connector::{Offer, TlsConnector};
 use crate::transport::TcpOptions;
 use crate::upstream::{AdminState, Pool, Threshold};
@@ -96,7 +97,7 @@ impl Checks {
     /// Checks these upstreams from now on, and no others. A checker that is at work goes on with the
     /// policy of today: what it found stays, and its next check is not early.
     pub fn apply(&self, upstreams: impl Iterator<Item = (Arc<Pool>, Option<Arc<HealthPolicy>>)>) {
-        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut policies = self.policies.lock();
         let mut old = std::mem::take(&mut *policies);
         for (pool, policy) in upstreams {
             let Some(policy) = policy else {

@@ -1,13 +1,14 @@
 //! Handle of an established connection: commands in, byte counts and idle time out.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::outcome::Reason;
+use crate::sync::Mutex;
 
 /// A command to an established connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl ConnHandle {
     /// Sends a command. An `End` is final, and of two the earlier counts; a `Drain` replaces an earlier
     /// `Drain`.
     pub fn send(&self, command: Command) {
-        let mut current = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.command.lock();
         let replaces = match (current.as_deref(), command) {
             (Some(Command::End { at, .. }), Command::End { at: new, .. }) => new < *at,
             (Some(Command::End { .. }), Command::Drain { .. }) => false,
@@ -66,7 +67,7 @@ impl ConnHandle {
 
     /// The command in force.
     pub fn command(&self) -> Option<Command> {
-        let current = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.command.lock();
         current.as_deref().copied()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -20,6 +20,7 @@ use super::verify::origin::{OriginVerifier, Trust};
 use super::wrapped_suites::SuiteHooks;
 use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
+use crate::sync::Mutex;
 use crate::transport::{Conn, TlsState, Transport};
 
 /// How many origins of an upstream keep sessions to resume: those that were used last.
@@ -237,7 +238,7 @@ impl TlsConnector {
             OriginAlpn::Absent => &[],
         };
         let offered = offered.iter().filter(|protocol| speaks(protocol));
-        let mut config = ClientConfig::clone(&self.generation().config);
+        let mut config = ClientConfig::clone(&self.generation.lock().config);
         config.alpn_protocols = offered.cloned().collect();
         Self {
             policy: Arc::clone(&self.policy),
@@ -297,7 +298,7 @@ impl TlsConnector {
 
     /// The current configuration for an origin, and its sessions.
     fn current(&self, origin: u64) -> (Arc<ClientConfig>, Option<Arc<OriginSessions>>) {
-        let mut generation = self.generation();
+        let mut generation = self.generation.lock();
         let Some(max_age) = self.policy.resumption else {
             return (Arc::clone(&generation.config), None);
         };
@@ -312,12 +313,6 @@ impl TlsConnector {
             config, sessions, ..
         } = generation.origin(origin, room);
         (config, Some(sessions))
-    }
-
-    fn generation(&self) -> MutexGuard<'_, Generation> {
-        self.generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

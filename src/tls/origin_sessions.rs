@@ -1,7 +1,7 @@
 //! The sessions that an origin has issued, and whether to offer them.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::NamedGroup;
@@ -10,6 +10,7 @@ use rustls::client::{
 };
 use rustls::pki_types::ServerName;
 
+use crate::sync::Mutex;
 use crate::transport::Transport;
 
 /// After this many consecutive handshakes that failed while a session was offered, no session is
@@ -65,15 +66,11 @@ impl OriginSessions {
     /// Calls `create`, which creates a connection, and lets it take a session if it `may` offer one.
     /// Returns its result, and whether it took a session.
     pub(super) fn with_offer<T>(&self, may: bool, create: impl FnOnce() -> T) -> (T, bool) {
-        MAY_OFFER.set(may && !self.failures().is_pause(Instant::now()));
+        MAY_OFFER.set(may && !self.failures.lock().is_pause(Instant::now()));
         OFFERED.set(false);
         let created = create();
         MAY_OFFER.set(false);
         (created, OFFERED.take())
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,14 +97,14 @@ impl OfferedSession {
     pub fn settle(mut self, transport: &Transport) {
         self.is_settled = true;
         let Some(tls) = &transport.tls else {
-            self.sessions.failures().add(Instant::now());
+            self.sessions.failures.lock().add(Instant::now());
             let cache = &self.sessions.cache;
             cache.remove_tls12_session(&self.name);
             while cache.take_tls13_ticket(&self.name).is_some() {}
             return;
         };
         if tls.is_resumed() {
-            *self.sessions.failures() = Failures::default();
+            *self.sessions.failures.lock() = Failures::default();
         }
     }
 }

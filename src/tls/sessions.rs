@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -19,6 +19,8 @@ use rustls::pki_types::UnixTime;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 
 use super::digest;
+
+use crate::sync::Mutex;
 
 /// The maximum age of any session (RFC 8446 section 4.6.1).
 pub const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -91,7 +93,7 @@ impl Sessions {
         let age = max_age.as_secs().to_le_bytes();
         let parts = [&scope.0[..], &age].into_iter();
         let id = Scope::of(parts.chain(secrets.iter().map(|secret| &secret.id[..]))).0;
-        let mut scopes = locked(&self.scopes);
+        let mut scopes = self.scopes.lock();
         if let Some(existing) = scopes.get(&id).and_then(Weak::upgrade) {
             return existing;
         }
@@ -156,14 +158,14 @@ impl ScopedSessions {
 
     fn encryption_key(&self) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::LocalKeys(local) => locked(local).encryption_key(self.max_age),
+            Keys::LocalKeys(local) => local.lock().encryption_key(self.max_age),
             Keys::Shared(shared) => shared.key(0, self.now() / self.max_age),
         }
     }
 
     fn decryption_key(&self, name: &KeyName) -> Option<Arc<Key>> {
         match &self.keys {
-            Keys::LocalKeys(local) => locked(local).decryption_key(name, self.max_age),
+            Keys::LocalKeys(local) => local.lock().decryption_key(name, self.max_age),
             Keys::Shared(shared) => shared.decryption_key(name, self.now() / self.max_age),
         }
     }
@@ -220,7 +222,7 @@ struct Shared {
 
 impl Shared {
     fn key(&self, secret: usize, epoch: u64) -> Option<Arc<Key>> {
-        let mut derived = locked(&self.derived);
+        let mut derived = self.derived.lock();
         if let Some(key) = derived.get(&(secret, epoch)) {
             return Some(Arc::clone(key));
         }
@@ -400,10 +402,6 @@ impl StoresServerSessions for ConnectionSessions {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,11 +434,7 @@ mod tests {
         assert!(after.connection().decrypt(&ticket(&before)).is_some());
         drop((before, after));
         let _other = sessions.scope(scope("b"), HOUR, &[]);
-        assert_eq!(
-            locked(&sessions.scopes).len(),
-            1,
-            "unused scopes are dropped"
-        );
+        assert_eq!(sessions.scopes.lock().len(), 1, "unused scopes are dropped");
     }
 
     #[test]

@@ -6,10 +6,10 @@
 //! not part of an entry; rustls requires it in each handshake.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use crate::sync::Mutex;
 use crate::tls::der::Outline;
 use crate::tls::digest::sha256;
 
@@ -39,7 +39,7 @@ impl PathCache {
         now: UnixTime,
     ) -> Option<Vec<usize>> {
         let path = {
-            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = self.0.lock();
             all.get(&sha256(leaf))?.clone()
         };
         // The lower bound is for a clock that was set back: a certificate may then not be valid yet.
@@ -73,7 +73,7 @@ impl PathCache {
             from: seconds(now),
             until: end.min(until),
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if all.len() >= CERTIFICATES {
             all.clear();
         }

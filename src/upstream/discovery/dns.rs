@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::TokioResolver;
@@ -12,6 +12,8 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::answer::{Answer, Query, Record};
+
+use crate::sync::Mutex;
 
 /// The files that say how names are resolved.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -55,7 +57,7 @@ impl Dns {
 
     fn resolver(&self) -> Result<TokioResolver, Arc<str>> {
         let of = written();
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.0.lock();
         if let Some(made) = made.as_ref().filter(|made| made.of == of) {
             return Ok(made.resolver.clone());
         }

@@ -6,13 +6,15 @@ mod dns;
 mod history;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+
+use crate::sync::Mutex;
 
 use self::answer::{Query, Record, Resolved};
 use self::dns::Dns;
@@ -87,7 +89,7 @@ impl Resolver {
 
     /// The name that stands for `query`; it is asked for from now on.
     fn watch(&self, query: &Query) -> Arc<Watch> {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watches = self.watches.lock();
         if let Some(watch) = watches.get(query).and_then(Weak::upgrade) {
             return watch;
         }

@@ -14,7 +14,7 @@ mod model;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+
+use crate::sync::Mutex;
 
 use self::choose::Taken;
 pub use self::event::{Change, OriginEvent};
@@ -72,7 +74,7 @@ impl Slot {
 
     /// Whether the origin has served a client that asked for this name.
     pub fn serves(&self, name: &ServerName<'_>) -> bool {
-        locked(&self.pool.state).serves(self.origin, name)
+        self.pool.state.lock().serves(self.origin, name)
     }
 
     /// A connection to the origin failed, by the origin's fault.
@@ -143,7 +145,7 @@ impl Pool {
             .filter_map(|source| self.follow(source, control));
         let followers = followers.collect();
         self.stop_following();
-        *locked(&self.followers) = followers;
+        *self.followers.lock() = followers;
         self.change(|state, now| {
             state.sources = sources;
             state.refresh(&Change::Removed, now);
@@ -178,7 +180,7 @@ impl Pool {
     }
 
     fn stop_following(&self) {
-        for follower in locked(&self.followers).drain(..) {
+        for follower in self.followers.lock().drain(..) {
             follower.abort();
         }
     }
@@ -289,7 +291,7 @@ impl Pool {
     /// How each origin is at this moment, in file order, and the names without an address.
     pub fn status(&self) -> Vec<OriginStatus> {
         let now = Instant::now();
-        let state = locked(&self.state);
+        let state = self.state.lock();
         let origins = state.origins.iter();
         let origins = origins.map(|origin| OriginStatus::of(origin, &self.name, now));
         let sources = state.sources.iter();
@@ -300,7 +302,7 @@ impl Pool {
 
     /// The origin with this id; `None` once it left the pool.
     pub fn origin(&self, id: u64) -> Option<OriginStatus> {
-        let state = locked(&self.state);
+        let state = self.state.lock();
         let origin = state.origins.iter().find(|origin| origin.id == id)?;
         Some(OriginStatus::of(origin, &self.name, Instant::now()))
     }
@@ -308,7 +310,7 @@ impl Pool {
     /// The origins whose connections have to end. Connections that are being made are not among them,
     /// so the caller has to ask again.
     pub fn evictions(&self) -> Vec<Eviction> {
-        let state = locked(&self.state);
+        let state = self.state.lock();
         let mut evictions: Vec<_> = state.origins.iter().filter_map(Eviction::of).collect();
         if state.definition.on_gone == OnGone::Drain {
             let gone = state.departed.iter().filter(|origin| origin.is_gone);
@@ -323,7 +325,7 @@ impl Pool {
 
     /// One critical section. Those that it served are woken when it is over.
     fn change<T>(&self, change: impl FnOnce(&mut PoolState, Instant) -> T) -> T {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let result = change(&mut state, Instant::now());
         let wakers = state.take_wakers();
         drop(state);
@@ -342,7 +344,7 @@ impl Future for QueuedWaiter {
     type Output = Result<Pick, PickError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let granted = locked(&self.pool.state).poll_waiter(self.ticket, cx.waker());
+        let granted = self.pool.state.lock().poll_waiter(self.ticket, cx.waker());
         match granted {
             Some(granted) => Poll::Ready(granted.map(|taken| self.pool.picked(taken))),
             None => Poll::Pending,
@@ -354,11 +356,6 @@ impl Drop for QueuedWaiter {
     fn drop(&mut self) {
         self.pool.change(|state, now| state.leave(self.ticket, now));
     }
-}
-
-/// A panic in one connection does not spoil the state: every change is whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the random numbers of a pool begin: several proxies must not draw the same.

@@ -1,11 +1,11 @@
 //! The revocation lists of a policy, with a cache of their signature checks.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
 use rustls::pki_types::{SubjectPublicKeyInfoDer, TrustAnchor};
 
 use super::list::RevocationList;
+use crate::sync::Mutex;
 use crate::tls::der;
 use crate::tls::digest::{self, sha256};
 use crate::tls::verify::names::ComparableName;
@@ -103,11 +103,7 @@ impl RevocationLists {
         key: &SubjectPublicKeyInfoDer<'_>,
     ) -> bool {
         let pair = (n, sha256(key));
-        let cache = || {
-            self.signatures
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let cache = || self.signatures.lock();
         if let Some(is_signed) = cache().get(&pair) {
             return *is_signed;
         }
@@ -121,10 +117,7 @@ impl RevocationLists {
 
     /// Whether some key is known to have signed this list.
     pub(super) fn has_signer(&self, n: usize) -> bool {
-        let cache = self
-            .signatures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let cache = self.signatures.lock();
         cache
             .iter()
             .any(|((of, _), is_signed)| *of == n && *is_signed)
