@@ -117,7 +117,7 @@ fn routes(spec: &Spec) -> String {
                 .as_ref()
                 .is_some_and(|default| default.route.as_str() == route.name.as_str());
             let mut names: Vec<String> = match &route.matches.sni {
-                Some(sni) => sni.iter().map(|name| name.value.0.clone()).collect(),
+                Some(sni) => sni.iter().map(|name| name.value.to_string()).collect(),
                 None => Vec::new(),
             };
             if default {

@@ -193,7 +193,7 @@ fn a_file_with_every_form_is_read() {
     assert!(matches!(&*spec.log.output, Output::File(path) if path.ends_with("re $ seal.log")));
     let vault = spec.upstreams.get("vault").unwrap();
     assert_eq!(
-        &*vault.tls.server_name.as_ref().unwrap().value,
+        Leaf::render(&vault.tls.server_name.as_ref().unwrap().value),
         "vault.internal"
     );
     assert_eq!(
@@ -264,7 +264,7 @@ upstreams:
 ";
     let expected = [
         "f:1:1: error: unknown key `procss` (did you mean `process`?)",
-        "f:3:12: error: `5000` is out of bounds (write a number from 1 to 1024)",
+        "f:3:12: error: `5000` is out of bounds (write a number from 1 to 1024 or `auto`)",
         "f:4:18: error: the duration `20` has no unit (add a unit: `20s`)",
         "f:4:22: error: unknown key `lameduck` (did you mean `lame_duck`?)",
         "f:5:3: error: `sandbox` is not supported yet",

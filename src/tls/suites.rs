@@ -23,11 +23,6 @@ impl Suite {
         SUITES.iter().find(|suite| suite.rustls.suite() == number)
     }
 
-    /// The suite of this IANA name.
-    pub fn named(iana: &str) -> Option<&'static Self> {
-        SUITES.iter().find(|suite| suite.iana == iana)
-    }
-
     /// Whether it belongs to TLS 1.3.
     pub fn is_tls13(&self) -> bool {
         self.rustls.tls13().is_some()
@@ -52,7 +47,7 @@ impl Suite {
 
 /// TLS 1.3 and the ECDHE suites of TLS 1.2 with an AEAD. AES-128-GCM is first: on any current processor
 /// with AES instructions it is the fastest, and no other suite is stronger in practice.
-static SUITES: [Suite; 9] = [
+pub static SUITES: [Suite; 9] = [
     Suite::new(
         suite::TLS13_AES_128_GCM_SHA256,
         "TLS_AES_128_GCM_SHA256",
@@ -126,6 +121,8 @@ pub(super) fn tls13() -> impl Iterator<Item = &'static SupportedCipherSuite> {
 pub struct Group {
     /// Its IANA name.
     pub iana: &'static str,
+    /// Its name in the configuration.
+    pub word: &'static str,
     /// rustls' implementation.
     pub rustls: &'static dyn SupportedKxGroup,
 }
@@ -135,31 +132,29 @@ impl Group {
     pub fn of(number: NamedGroup) -> Option<&'static Self> {
         GROUPS.iter().find(|group| group.rustls.name() == number)
     }
-
-    /// The group of this IANA name; the configuration writes `X25519` in upper case.
-    pub fn named(iana: &str) -> Option<&'static Self> {
-        let mut groups = GROUPS.iter();
-        groups.find(|group| group.iana.eq_ignore_ascii_case(iana))
-    }
 }
 
 /// The hybrid with ML-KEM is first: recorded traffic has to stay secret when there are quantum
 /// computers.
-static GROUPS: [Group; 4] = [
+pub static GROUPS: [Group; 4] = [
     Group {
         iana: "X25519MLKEM768",
+        word: "X25519MLKEM768",
         rustls: kx_group::X25519MLKEM768,
     },
     Group {
         iana: "x25519",
+        word: "X25519",
         rustls: kx_group::X25519,
     },
     Group {
         iana: "secp256r1",
+        word: "secp256r1",
         rustls: kx_group::SECP256R1,
     },
     Group {
         iana: "secp384r1",
+        word: "secp384r1",
         rustls: kx_group::SECP384R1,
     },
 ];

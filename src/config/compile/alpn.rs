@@ -146,7 +146,7 @@ fn unforwarded_by(
     for protocol in ["h2", "http/1.1"] {
         // An origin that is offered no ALPN is expected to speak HTTP/1.1.
         let is_default = protocol == "http/1.1" && alpn.value == UpstreamAlpn::None;
-        if !route.may_negotiate(endpoint, protocol) || offers(protocol) || is_default {
+        if !route.may_negotiate(&endpoint.tls.alpn, protocol) || offers(protocol) || is_default {
             continue;
         }
         let message = format!(

@@ -10,9 +10,8 @@ use super::reuse::unchanged;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::reader::values;
 use crate::config::spec::{self, CertificatePair};
-use crate::hostname::{HostNameError, HostPattern, is_typographic};
+use crate::hostname::HostPattern;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
@@ -98,16 +97,15 @@ impl Compiler<'_> {
             .iter()
             .filter(|route| route.mode.value.terminates_tls());
         let names = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
-        let needed =
-            names.filter_map(|name| Some((name.at, HostPattern::parse(&name.value.0).ok()?)));
-        for (at, pattern) in needed {
-            if table.cover(&pattern) {
+        for name in names {
+            let pattern = &name.value;
+            if table.cover(pattern) {
                 continue;
             }
             let covers =
-                |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old)).cover(&pattern);
+                |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old)).cover(pattern);
             if let Some(old) = before.iter().find(covers) {
-                self.keep(at, &format!("`{pattern}`"), old, all);
+                self.keep(name.at, &format!("`{pattern}`"), old, all);
                 *table = Arc::new(by_name(all));
             }
         }
@@ -208,7 +206,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn names(&mut self, names: &Located<OneOrMany<values::Text>>) -> Option<Vec<HostPattern>> {
+    fn names(&mut self, names: &Located<OneOrMany<HostPattern>>) -> Option<Vec<HostPattern>> {
         if names.is_empty() {
             self.problems
                 .error(
@@ -218,20 +216,7 @@ impl Compiler<'_> {
                 .help("leave `names` out to take them from the certificate");
             return None;
         }
-        names
-            .iter()
-            .map(|name| self.certificate_name(name))
-            .collect()
-    }
-
-    fn certificate_name(&mut self, name: &Located<values::Text>) -> Option<HostPattern> {
-        if let Err(error @ HostNameError::Address) = HostPattern::parse(&name.value.0) {
-            self.problems
-                .error(name.at, format!("this is {error}"))
-                .help("leave it out: a default route presents the certificate to clients without a name");
-            return None;
-        }
-        self.pattern(name)
+        Some(names.iter().map(|name| name.value.clone()).collect())
     }
 
     /// The certificate of a source; `None` if it is from a directory and covers no host name.
@@ -327,28 +312,6 @@ impl Compiler<'_> {
             self.problems.warning(at, message);
         }
     }
-
-    /// A host name or wildcard; `None` after an error was reported.
-    pub(super) fn pattern(&mut self, text: &Located<values::Text>) -> Option<HostPattern> {
-        match HostPattern::parse(&text.value.0) {
-            Ok(pattern) => Some(pattern),
-            Err(error) => {
-                let written = &text.value.0;
-                let problem = self.problems.error(text.at, format!("this is {error}"));
-                if written == "*" {
-                    problem.help(
-                        "for the names that no route has, set `default_route` of the endpoint",
-                    );
-                } else if written.contains('*') {
-                    problem
-                        .help("a wildcard is `*.` before a name, and stands for exactly one label");
-                } else if written.contains(is_typographic) {
-                    problem.help("it has typographic quotes or dashes: write \" and -");
-                }
-                None
-            }
-        }
-    }
 }
 
 fn by_name(all: &[Arc<Certificate>]) -> Certificates {
@@ -376,11 +339,9 @@ fn is_default(endpoint: &spec::Endpoint, name: &str, count: usize) -> bool {
 
 /// Whether a route of an endpoint presents a certificate to clients whose server name matches.
 fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
-    let routes = endpoint
+    let mut routes = endpoint
         .routes
         .iter()
         .filter(|route| route.mode.value.terminates_tls());
-    let mut served = routes.flat_map(|route| route.matches.sni.iter().flat_map(|sni| sni.iter()));
-    served
-        .any(|served| HostPattern::parse(&served.value.0).is_ok_and(|served| served.overlaps(name)))
+    routes.any(|route| route.server_names().any(|served| served.overlaps(name)))
 }

@@ -1,22 +1,16 @@
-//! Client auth: CAs, revocation lists and allow rules, each value parsed or rejected.
+//! Client auth: CAs, revocation lists and rules of one policy.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use ipnet::IpNet;
 use rustls::pki_types::TrustAnchor;
 
 use super::Compiler;
-use crate::config::reader::address::Cidr;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
-use crate::config::reader::values::{Path, Text};
+use crate::config::reader::values::Path;
 use crate::config::spec::{self, ClientAuthMode};
-use crate::hostname::HostPattern;
 use crate::tls::info::authority_name;
-use crate::tls::verify::allow::{Email, Rule, Rules, UriPattern};
 use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::client::{ClientAuth, ClientAuthority};
 use crate::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationLists};
@@ -254,145 +248,4 @@ impl Compiler<'_> {
             expired: keys.expired.value,
         })
     }
-
-    /// The allow rules; `None` after errors were reported.
-    pub(super) fn rules(&mut self, specs: &[Located<spec::Rule>]) -> Option<Rules> {
-        let rules: Vec<_> = specs.iter().map(|spec| self.rule(spec)).collect();
-        rules.into_iter().collect::<Option<_>>().map(Rules)
-    }
-
-    fn rule(&mut self, spec: &Located<spec::Rule>) -> Option<Rule> {
-        let nets = |_: &mut Self, net: &Located<Cidr>| Some::<IpNet>(net.value.0);
-        let dns = self.values("dns", spec.dns.as_ref(), Self::san_pattern);
-        let uri = self.values("uri", spec.uri.as_ref(), Self::uri_pattern);
-        let email = self.values("email", spec.email.as_ref(), Self::email);
-        let ip = self.values("ip", spec.ip.as_ref(), nets);
-        let common_name = self.values("common_name", spec.common_name.as_ref(), Self::literal);
-        let units = spec.organizational_unit.as_ref();
-        let organizational_unit = self.values("organizational_unit", units, Self::literal);
-        let sha256 = self.values("sha256", spec.sha256.as_ref(), Self::certificate_sha256);
-        let spki = self.values("spki_sha256", spec.spki_sha256.as_ref(), Self::key_sha256);
-        let rule = Rule {
-            dns: dns?,
-            uri: uri?,
-            email: email?,
-            ip: ip?,
-            common_name: common_name?,
-            organizational_unit: organizational_unit?,
-            sha256: sha256?,
-            spki_sha256: spki?,
-        };
-        if rule.is_empty() {
-            // A misspelt key is reported already; the help to drop the rule would mislead.
-            if self.problems.has_unknown_key_from(spec.at) {
-                return None;
-            }
-            self.problems
-                .error(spec.at, "a rule without a key matches everything")
-                .help("leave `allow` out to admit every certificate of the CA");
-            return None;
-        }
-        Some(rule)
-    }
-
-    /// The values of one key of a rule; empty if the key is absent.
-    fn values<T, V>(
-        &mut self,
-        key: &str,
-        list: Option<&Located<OneOrMany<T>>>,
-        read: impl Fn(&mut Self, &Located<T>) -> Option<V>,
-    ) -> Option<Vec<V>> {
-        let Some(list) = list else {
-            return Some(Vec::new());
-        };
-        if list.is_empty() {
-            self.problems
-                .error(list.at, format!("an empty `{key}` can never match"))
-                .help("leave it out to accept any");
-            return None;
-        }
-        let values: Vec<_> = list.iter().map(|item| read(self, item)).collect();
-        values.into_iter().collect()
-    }
-
-    fn san_pattern(&mut self, text: &Located<Text>) -> Option<HostPattern> {
-        self.pattern(text)
-    }
-
-    fn uri_pattern(&mut self, text: &Located<Text>) -> Option<UriPattern> {
-        match UriPattern::parse(&text.value.0) {
-            Ok(pattern) => Some(pattern),
-            Err(why) => {
-                self.problems
-                    .error(text.at, format!("this can never match: {why}"))
-                    .help("such as spiffe://example.com/ns/prod/*");
-                None
-            }
-        }
-    }
-
-    fn email(&mut self, text: &Located<Text>) -> Option<Email> {
-        let star = text.value.0.contains('*');
-        let email = Email::parse(&text.value.0).filter(|_| !star);
-        if email.is_none() {
-            let problem = self
-                .problems
-                .error(text.at, "this can never match: it is not a mail address");
-            if star {
-                problem.help("mail addresses have no wildcards: list each address");
-            }
-        }
-        email
-    }
-
-    /// A part of a subject, which is compared literally.
-    fn literal(&mut self, text: &Located<Text>) -> Option<String> {
-        if text.value.0.contains('*') {
-            self.problems
-                .warning(text.at, "`*` is not a wildcard here")
-                .help("only `dns` and `uri` have wildcards");
-        }
-        Some(text.value.0.clone())
-    }
-
-    fn certificate_sha256(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
-        self.sha256(
-            text,
-            "openssl x509 -in CERT -noout -fingerprint -sha256 prints that of a certificate",
-        )
-    }
-
-    pub(super) fn key_sha256(&mut self, text: &Located<Text>) -> Option<[u8; 32]> {
-        self.sha256(
-            text,
-            "openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints that of a key",
-        )
-    }
-
-    /// SHA-256 in hexadecimal, with or without colons, or in base64.
-    fn sha256(&mut self, text: &Located<Text>, help: &'static str) -> Option<[u8; 32]> {
-        let given = text.value.0.as_str();
-        let found = hexadecimal(given).or_else(|| STANDARD.decode(given).ok());
-        let hash = found.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        if hash.is_none() {
-            self.problems
-                .error(
-                    text.at,
-                    "this is not a SHA-256 digest: 64 hexadecimal digits, or 44 characters of base64",
-                )
-                .help(help);
-        }
-        hash
-    }
-}
-
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<_> = text.chars().filter(|c| *c != ':').collect();
-    digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some((high.to_digit(16)? * 16 + low.to_digit(16)?) as u8),
-            _ => None,
-        })
-        .collect()
 }

@@ -13,12 +13,11 @@ use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
-use crate::config::spec::{self, ClientAuthMode, ClientProtocol, TlsVersion};
+use crate::config::spec::{self, ClientAuthMode, TlsVersion};
 use crate::proxy_protocol::Accept;
 use crate::route::RouteTable;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route};
 use crate::tls::Versions;
-use crate::tls::suites::Suite;
 use crate::transport::{KEEPALIVE_MAX, TcpOptions};
 
 impl Compiler<'_> {
@@ -108,7 +107,7 @@ impl Compiler<'_> {
     /// Reports keys of `tls` that cannot have an effect on this endpoint.
     fn endpoint_tls(&mut self, spec: &spec::Endpoint) {
         let tls = &spec.tls;
-        if spec.protocol.value == ClientProtocol::Tcp {
+        if spec.protocol.value == Protocol::Tcp {
             let mut refuse = |at, what| {
                 self.problems
                     .error(
@@ -134,9 +133,7 @@ impl Compiler<'_> {
     /// A list of cipher suites must have one for each allowed version.
     fn suites(&mut self, tls: &spec::EndpointTls) {
         let suites = &tls.cipher_suites;
-        let is_1_3 = |suite: &Located<spec::CipherSuite>| {
-            Suite::named(suite.value.as_str()).is_some_and(Suite::is_tls13)
-        };
+        let is_1_3 = |suite: &Located<spec::CipherSuite>| suite.value.0.is_tls13();
         let spoken = |version| (tls.min_version.value..=tls.max_version.value).contains(&version);
         for (version, has) in [
             (TlsVersion::V1_2, suites.iter().any(|suite| !is_1_3(suite))),
@@ -243,10 +240,7 @@ fn assemble(
     Endpoint {
         name: spec.name.as_str().into(),
         listen,
-        protocol: match spec.protocol.value {
-            ClientProtocol::Tls => Protocol::Tls,
-            ClientProtocol::Tcp => Protocol::Tcp,
-        },
+        protocol: spec.protocol.value,
         backlog: spec.backlog.0,
         tcp: TcpOptions {
             nodelay: spec.tcp.nodelay.value,

@@ -2,30 +2,11 @@
 
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
-use crate::config::spec::balancing::{self, Check, CheckHeader, HttpCheck, OnDown, Preset};
-use crate::health::{self, Expect, HealthPolicy, Request, Role};
+use crate::config::spec::{Check, CheckHeader, HttpCheck, OnDown};
+use crate::health::{self, Expect, HealthPolicy, Request};
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
-use crate::upstream::{
-    Balance, ConnectPolicy, OnGone, OutlierPolicy, Threshold, UpstreamDefinition,
-};
-
-pub(super) fn balance(spec: &spec::Upstream) -> Balance {
-    match spec.balance.value {
-        balancing::Balance::RoundRobin => Balance::RoundRobin,
-        balancing::Balance::LeastConnections => Balance::LeastConnections,
-        balancing::Balance::RandomTwo => Balance::RandomTwo,
-        balancing::Balance::SourceHash => Balance::SourceHash,
-        balancing::Balance::First => Balance::First,
-    }
-}
-
-pub(super) fn on_gone(spec: &spec::Upstream) -> OnGone {
-    match spec.resolve.on_gone.value {
-        balancing::OnGone::Keep => OnGone::Keep,
-        balancing::OnGone::Drain => OnGone::Drain,
-    }
-}
+use crate::upstream::{ConnectPolicy, OutlierPolicy, Threshold, UpstreamDefinition};
 
 pub(super) fn connect(spec: &spec::Connect) -> ConnectPolicy {
     ConnectPolicy {
@@ -61,7 +42,7 @@ pub(super) fn checks_use_tls(spec: &spec::Upstream, tls_origins: bool, passthrou
         None | Some(Check::Tcp) => false,
         Some(Check::Tls) => true,
         Some(Check::Http(_) | Check::Preset(_)) => {
-            tls_origins || passthrough || spec::UpstreamTls::first_given(&spec.tls).is_some()
+            tls_origins || passthrough || spec.tls.first_given().is_some()
         }
     }
 }
@@ -95,8 +76,7 @@ pub(super) fn health(
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
         Check::Http(http) => health::Check::Http(request(http)),
-        Check::Preset(Preset::VaultActive) => health::Check::Http(Request::vault(Role::Active)),
-        Check::Preset(Preset::VaultAny) => health::Check::Http(Request::vault(Role::Any)),
+        Check::Preset(role) => health::Check::Http(Request::vault(*role)),
     };
     // HTTP checks speak HTTP/1.1, whatever connections negotiate.
     let is_http = matches!(check, health::Check::Http(_));

@@ -7,9 +7,10 @@ use super::context::EndpointContext;
 use super::wire::protocols;
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, ClientAuthMode, ClientProtocol, Mode};
+use crate::config::spec::{self, ClientAuthMode, Mode};
 use crate::hostname::HostPattern;
 use crate::route::Match;
+use crate::snapshot::Protocol;
 
 impl Compiler<'_> {
     pub(super) fn fits_protocol(
@@ -20,11 +21,11 @@ impl Compiler<'_> {
         let mode = spec.mode.value;
         let plain = matches!(mode, Mode::Forward | Mode::Originate);
         let (protocol, help) = match context.endpoint.protocol.value {
-            ClientProtocol::Tls if plain => (
+            Protocol::Tls if plain => (
                 "tls",
                 "use `passthrough`, `terminate` or `reencrypt`, or set `protocol: tcp` on the endpoint",
             ),
-            ClientProtocol::Tcp if !plain => (
+            Protocol::Tcp if !plain => (
                 "tcp",
                 "use `forward` or `originate`, or set `protocol: tls` on the endpoint",
             ),
@@ -81,7 +82,7 @@ impl Compiler<'_> {
         spec: &Located<spec::Route>,
     ) -> Option<Vec<(Span, HostPattern)>> {
         let matches = &spec.matches;
-        if context.endpoint.protocol.value == ClientProtocol::Tcp {
+        if context.endpoint.protocol.value == Protocol::Tcp {
             for (at, what) in [
                 matches.sni.as_ref().map(|sni| (sni.at, "sni")),
                 matches.alpn.as_ref().map(|alpn| (alpn.at, "alpn")),
@@ -111,11 +112,8 @@ impl Compiler<'_> {
                 .help("add `match: { sni: [NAME] }`, or make it the endpoint's `default_route`");
             return None;
         };
-        let found: Vec<_> = sni
-            .iter()
-            .map(|name| self.pattern(name).map(|pattern| (name.at, pattern)))
-            .collect();
-        found.into_iter().collect()
+        let patterns = sni.iter().map(|name| (name.at, name.value.clone()));
+        Some(patterns.collect())
     }
 
     /// Reports keys that have no effect with the mode of the route.

@@ -22,6 +22,7 @@ mod process;
 mod proxy_protocol;
 mod reuse;
 mod routes;
+mod rules;
 mod security_lints;
 mod serving;
 mod upstreams;

@@ -6,10 +6,11 @@ use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::balancing::{Balance, CheckHeader, Health, OnDown, OnGone};
-use crate::config::spec::{self, ClientProtocol, UpstreamAlpn};
+use crate::config::spec::{self, CheckHeader, Health, OnDown, UpstreamAlpn};
+use crate::snapshot::Protocol;
 use crate::tls::sessions::AGE_MAX;
 use crate::tls::verify::crl::{Depth, OnUnknown};
+use crate::upstream::{Balance, OnGone};
 
 /// Runs all lints of this module.
 pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
@@ -39,7 +40,7 @@ fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
     let tls = &endpoint.tls;
     repeated(&tls.groups, problems);
     repeated(&tls.cipher_suites, problems);
-    if endpoint.protocol.value == ClientProtocol::Tcp && !tls.alpn.is_empty() {
+    if endpoint.protocol.value == Protocol::Tcp && !tls.alpn.is_empty() {
         problems
             .warning(
                 tls.alpn.at,

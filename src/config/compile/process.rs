@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use tracing::level_filters::LevelFilter;
-
-use crate::config::reader::generic::AutoOr;
 use crate::config::reader::values;
-use crate::config::spec::{self, AccessEvent, Level, LogFormat};
+use crate::config::spec::{self, AccessEvent};
 use crate::observe::access_log::AccessLogSettings;
-use crate::observe::format::Format;
 use crate::observe::logging::LogSettings;
 use crate::observe::sink::Output;
 use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy};
@@ -16,14 +12,8 @@ use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy};
 pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     ProcessSettings {
-        workers: match spec.workers.value {
-            AutoOr::Auto => None,
-            AutoOr::Set(count) => Some(size(count.0)),
-        },
-        connections: match spec.limits.connections.value {
-            AutoOr::Auto => None,
-            AutoOr::Set(count) => Some(size(count.0)),
-        },
+        workers: spec.workers.set().map(|count| size(count.0)),
+        connections: spec.limits.connections.set().map(|count| size(count.0)),
         handshakes: size(spec.limits.handshakes.0),
         drain: DrainPolicy {
             lame_duck: spec.drain.lame_duck.0,
@@ -40,19 +30,8 @@ pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
 
 pub(super) fn log(spec: &spec::Log, dir: &Path) -> LogSettings {
     LogSettings {
-        level: match spec.level.value {
-            Level::Error => LevelFilter::ERROR,
-            Level::Warn => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
-            Level::Trace => LevelFilter::TRACE,
-        },
-        format: match spec.format.value {
-            LogFormat::Auto => None,
-            LogFormat::Json => Some(Format::Json),
-            LogFormat::Logfmt => Some(Format::Logfmt),
-            LogFormat::Text => Some(Format::Text),
-        },
+        level: spec.level.value,
+        format: spec.format.set().copied(),
         output: output(&spec.output, dir),
     }
 }

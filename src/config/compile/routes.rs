@@ -9,10 +9,10 @@ use super::serving::{self, RouteKind};
 use super::{Compiler, Files};
 use crate::config::reader::problem::{Span, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
-use crate::config::spec::{self, ClientProtocol, Mode};
+use crate::config::spec::{self, Mode};
 use crate::hostname::HostPattern;
 use crate::route::{Match, RouteTable};
-use crate::snapshot::{Route, Upstream};
+use crate::snapshot::{Protocol, Route, Upstream};
 use crate::tls::certificates::CertificateChoice;
 
 /// A route that was compiled under a pattern, for comparison with later ones.
@@ -69,7 +69,7 @@ impl Compiler<'_> {
                 .collect(),
             None => Vec::new(),
         };
-        let tcp = context.endpoint.protocol.value == ClientProtocol::Tcp;
+        let tcp = context.endpoint.protocol.value == Protocol::Tcp;
         let places = if tcp {
             vec![(spec.matches.at, None)]
         } else {

@@ -10,9 +10,8 @@ use super::context::EndpointContext;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::balancing::Check;
-use crate::config::spec::{self, ClientProtocol, Mode};
-use crate::hostname::HostPattern;
+use crate::config::spec::{self, Check, Mode};
+use crate::snapshot::Protocol;
 
 /// A route to an origin, with the client auth on it.
 struct RouteToOrigin<'a> {
@@ -80,7 +79,7 @@ fn is_local_only(endpoint: &spec::Endpoint) -> bool {
         Listen::Unix(_) => true,
         Listen::Any(_) | Listen::Systemd(_) => false,
     };
-    endpoint.protocol.value == ClientProtocol::Tcp && endpoint.listen.iter().all(is_local)
+    endpoint.protocol.value == Protocol::Tcp && endpoint.listen.iter().all(is_local)
 }
 
 /// Warns about routes to Vault that hide the client certificate: Vault's certificate login would see
@@ -141,16 +140,16 @@ impl Compiler<'_> {
         let order: HashMap<_, _> = order.map(|(n, c)| (Arc::as_ptr(c), n)).collect();
         let routes = context.endpoint.routes.iter();
         let routes = routes.filter(|route| {
-            route.mode.value.terminates_tls() && route.may_negotiate(context.endpoint, "h2")
+            route.mode.value.terminates_tls()
+                && route.may_negotiate(&context.endpoint.tls.alpn, "h2")
         });
         // By certificate, the routes so far that it is presented on, in groups that may be mixed up.
         let mut presented: HashMap<usize, Vec<Group<'_>>> = HashMap::new();
         let mut warnings = 0;
         for (n, route) in routes.enumerate() {
             let terms = ClientAuthTerms::of(context.endpoint, route);
-            let patterns = patterns(route);
-            let own = patterns
-                .iter()
+            let own = route
+                .server_names()
                 .flat_map(|pattern| context.certificates.by_name.overlapping(pattern))
                 .filter_map(|certificate| order.get(&Arc::as_ptr(certificate)).copied());
             let own: BTreeSet<_> = own.collect();
@@ -199,10 +198,4 @@ impl Compiler<'_> {
             .warning(at, message)
             .help("give each a certificate of its own, or leave h2 out of `alpn`");
     }
-}
-
-fn patterns(route: &spec::Route) -> Vec<HostPattern> {
-    let sni = route.matches.sni.iter().flat_map(|list| list.iter());
-    sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
-        .collect()
 }

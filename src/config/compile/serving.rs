@@ -10,7 +10,6 @@ use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, Mode};
-use crate::hostname::HostPattern;
 use crate::snapshot::{self, Route, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
@@ -131,7 +130,8 @@ impl Compiler<'_> {
         let OffOr::On(resumption) = &context.endpoint.tls.resumption.value else {
             return None;
         };
-        let certificates = certificate.fingerprints(&self.served(spec));
+        let served: Vec<_> = spec.server_names().cloned().collect();
+        let certificates = certificate.fingerprints(&served);
         let names = [context.endpoint.name.as_str(), spec.name.as_str()];
         let parts = names.iter().map(|name| name.as_bytes());
         let parts = parts
@@ -144,13 +144,6 @@ impl Compiler<'_> {
                 .scope(Scope::of(parts), max_age, &self.ticket_secrets),
             tickets: resumption.tickets.0 as usize,
         })
-    }
-
-    /// The patterns that a route serves; their problems are reported elsewhere.
-    fn served(&self, spec: &spec::Route) -> Vec<HostPattern> {
-        let sni = spec.matches.sni.iter().flat_map(|list| list.iter());
-        sni.filter_map(|name| HostPattern::parse(&name.value.0).ok())
-            .collect()
     }
 
     /// The certificate of a terminating default route.

@@ -1,7 +1,6 @@
 //! Upstreams: their origins, connection policy and TLS.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -9,7 +8,7 @@ use rustls::pki_types::ServerName;
 use super::Compiler;
 use super::client_auth::RevocationKeys;
 use super::context::Upstreams;
-use super::health::{balance, checks_use_tls, connect, health, on_gone, passable, passive};
+use super::health::{checks_use_tls, connect, health, passable, passive};
 use super::materials::PairPlaces;
 use super::reuse::unchanged;
 use super::wire::{groups, once, protocols};
@@ -17,8 +16,7 @@ use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
-use crate::hostname::HostName;
+use crate::config::spec::{self, Mode, TlsVersion, UpstreamAlpn, UpstreamTls, Verify, server_name};
 use crate::snapshot::Upstream;
 use crate::tls::Versions;
 use crate::tls::connector::{ConnectorPolicy, OriginAlpn, Sni, TlsConnector};
@@ -115,10 +113,10 @@ impl Compiler<'_> {
         let definition = UpstreamDefinition {
             name: name.into(),
             origins: members?,
-            balance: balance(spec),
+            balance: spec.balance.value,
             slow_start: spec.slow_start.get().map(|time| time.0),
             outlier: passive(spec),
-            on_gone: on_gone(spec),
+            on_gone: spec.resolve.on_gone.value,
             connect: connect(&spec.connect),
             tcp: TcpOptions {
                 nodelay: spec.tcp.nodelay.value,
@@ -152,7 +150,7 @@ impl Compiler<'_> {
     /// Warns about TLS settings that no route applies.
     fn without_effect_plain(&mut self, spec: &spec::Upstream) {
         let help = "use the mode `reencrypt` (or `originate`) to speak TLS to the origins";
-        if let Some(at) = UpstreamTls::first_given(&spec.tls) {
+        if let Some(at) = spec.tls.first_given() {
             let message =
                 "`tls` has no effect: no route to this upstream speaks TLS to its origins";
             self.problems.warning(at, message).help(help);
@@ -228,10 +226,10 @@ impl Compiler<'_> {
             .server_name
             .as_ref()
             .or(spec.tls.server_name.as_ref());
-        let (at, text) = match (given, &origin.address.value) {
-            (Some(name), _) => (name.at, name.value.0.clone()),
-            (None, OriginAddress::Ip(address)) => (origin.at, address.ip().to_string()),
-            (None, OriginAddress::Host { host, .. }) => (origin.at, host.clone()),
+        let name = match (given, &origin.address.value) {
+            (Some(name), _) => Some(name.value.clone()),
+            (None, OriginAddress::Ip(address)) => Some(ServerName::from(address.ip())),
+            (None, OriginAddress::Host { host, .. }) => server_name(host),
             (None, OriginAddress::Unix(_) | OriginAddress::Srv(_)) => {
                 let what = match &origin.address.value {
                     OriginAddress::Srv(_) => "a service has no one host",
@@ -250,10 +248,11 @@ impl Compiler<'_> {
                 .help("set `server_name` under the upstream's `tls`: it is verified, and the client's name sent");
             return None;
         }
-        let name = server_name(&text);
         if name.is_none() {
-            self.problems
-                .error(at, "this is no host name that a certificate could have");
+            self.problems.error(
+                origin.at,
+                "this is no host name that a certificate could have",
+            );
         }
         name
     }
@@ -345,7 +344,7 @@ impl Compiler<'_> {
                 // `sni: client` sends the client's name; a configured name is then the one that is
                 // verified.
                 verify_name: match (&spec.server_name, sni) {
-                    (Some(name), Sni::Client) => Some(server_name(&name.value.0)?),
+                    (Some(name), Sni::Client) => Some(name.value.clone()),
                     _ => None,
                 },
                 revocation,
@@ -386,21 +385,13 @@ impl Compiler<'_> {
         } else {
             self.revocation(&spec.crl, &keys).map(Some)
         };
-        let pins: Vec<_> = spec
-            .spki_sha256
-            .iter()
-            .map(|pin| self.key_sha256(pin))
-            .collect();
         let rules = if spec.allow.is_empty() {
             Some(None)
         } else {
             self.rules(&spec.allow).map(Some)
         };
-        Some((
-            revocation?,
-            pins.into_iter().collect::<Option<_>>()?,
-            rules?,
-        ))
+        let pins = spec.spki_sha256.iter().map(|pin| pin.value.0);
+        Some((revocation?, pins.collect(), rules?))
     }
 
     fn client_certificate(&mut self, spec: &Located<spec::ClientCertificate>) -> Option<Arc<Pair>> {
@@ -419,17 +410,6 @@ impl Compiler<'_> {
         let pair = self.certified(places, files)?;
         self.presented(at, &pair, Presented::ToOrigins);
         Some(pair)
-    }
-}
-
-/// A host name or an address, as it appears in certificates.
-fn server_name(text: &str) -> Option<ServerName<'static>> {
-    match text.parse::<IpAddr>() {
-        Ok(ip) => Some(ServerName::from(ip)),
-        Err(_) => {
-            let name = HostName::from_config(text).ok()?;
-            ServerName::try_from(name.as_str().to_owned()).ok()
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Addresses: of listeners, of origins, and networks of clients. Never resolves names or opens sockets.
 
 use super::definitions::Definitions;
-use super::fields::{Field, Fields, spec};
+use super::fields::spec;
 use super::invalid::Invalid;
 use super::read::{Leaf, Located, Read, Reader};
 use super::rendered::Rendered;

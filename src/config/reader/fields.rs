@@ -97,11 +97,18 @@ impl<'n> Fields<'n> {
 pub trait Field {
     /// The printed form; `None` if the key is absent.
     fn rendered(&self) -> Option<Rendered>;
+
+    /// Its span, if the file gives it in the map at `map`.
+    fn given_at(&self, map: Span) -> Option<Span>;
 }
 
 impl<T: Read> Field for Located<T> {
     fn rendered(&self) -> Option<Rendered> {
         Some(self.value.render())
+    }
+
+    fn given_at(&self, map: Span) -> Option<Span> {
+        Some(self.at).filter(|at| *at != map)
     }
 }
 
@@ -109,26 +116,43 @@ impl<T: Read> Field for Option<Located<T>> {
     fn rendered(&self) -> Option<Rendered> {
         self.as_ref().and_then(Field::rendered)
     }
+
+    fn given_at(&self, map: Span) -> Option<Span> {
+        self.as_ref().and_then(|field| field.given_at(map))
+    }
+}
+
+/// A struct that `spec!` declares.
+pub trait FieldMap {
+    /// The spans of the keys that the file gives in the map at `map`.
+    fn given(&self, map: Span) -> Vec<Span>;
+}
+
+impl<T: FieldMap> Located<T> {
+    /// The span of the first key that the file gives.
+    pub fn first_given(&self) -> Option<Span> {
+        self.value.given(self.at).into_iter().min()
+    }
 }
 
 /// Declares a map of the file. Each key is one line:
 ///
 /// - `required key: T,` must be given; the field is a `Located<T>`;
-/// - `default key: T = "text",` stands for the text when absent, read by the
-///   same reader; the field is a `Located<T>`;
+/// - `default key: T = "text" because "reason",` stands for the text when absent, read by the same reader; the
+///   field is a `Located<T>`. The reason is for the reference; a map of defaults needs none;
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `later key, key;` at the end: known, but rejected as not supported yet.
 ///
-/// `field as "key"` names a key that Rust cannot. `or key` after the name of
-/// the struct lets a single value stand for a map with that key alone.
+/// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value stand
+/// for a map with that key alone.
 macro_rules! spec {
-    (@field optional $type:ty) => { Option<Located<$type>> };
-    (@field $mode:ident $type:ty) => { Located<$type> };
+    (@field optional $type:ty) => { Option<$crate::config::reader::read::Located<$type>> };
+    (@field $mode:ident $type:ty) => { $crate::config::reader::read::Located<$type> };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
-    (@short $node:ident) => { None::<Node> };
+    (@short $node:ident) => { None::<$crate::config::reader::yaml::Node> };
     (@short $node:ident $short:ident) => {
-        matches!($node.kind, Kind::Scalar { .. })
+        matches!($node.kind, $crate::config::reader::yaml::Kind::Scalar { .. })
             .then(|| $node.clone().with_key(stringify!($short)))
     };
     (
@@ -136,7 +160,8 @@ macro_rules! spec {
         pub struct $name:ident $(or $short:ident)? {
             $(
                 $(#[doc = $doc:literal])+
-                $mode:ident $field:ident $(as $key:literal)? : $type:ty $(= $default:literal)?,
+                $mode:ident $field:ident $(as $key:literal)? : $type:ty
+                    $(= $default:literal $(because $reason:literal)?)?,
             )*
             $(later $($later:ident),+;)?
         }
@@ -150,20 +175,28 @@ macro_rules! spec {
             )*
         }
 
-        impl Read for $name {
-            fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        impl $crate::config::reader::read::Read for $name {
+            fn read(
+                node: &$crate::config::reader::yaml::Node,
+                cx: &mut $crate::config::reader::read::Reader<'_>,
+            ) -> Option<Self> {
                 const KNOWN: &[&str] = &[$(spec!(@key $field $($key)?)),*];
                 const LATER: &[&str] = &[$($(stringify!($later)),+)?];
                 let long = spec!(@short node $($short)?);
-                let fields = Fields::open(long.as_ref().unwrap_or(node), cx, KNOWN, LATER)?;
+                let fields = $crate::config::reader::fields::Fields::open(
+                    long.as_ref().unwrap_or(node), cx, KNOWN, LATER,
+                )?;
                 $(let $field = fields.$mode(spec!(@key $field $($key)?), cx $(, $default)?);)*
                 Some(Self { $($field: $field?),* })
             }
 
-            fn schema(definitions: &mut Definitions) -> Value {
+            fn schema(
+                definitions: &mut $crate::config::reader::definitions::Definitions,
+            ) -> serde_json::Value {
                 let about = concat!($($about),+);
                 let short: Option<&str> = None $(.or(Some(stringify!($short))))?;
-                $crate::config::reader::schema::map(definitions, stringify!($name), about, short, |keys| {
+                let name = stringify!($name);
+                $crate::config::reader::schema::map(definitions, name, about, short, |keys| {
                     $(
                         let default: Option<&str> = None $(.or(Some($default)))?;
                         keys.add::<$type>(
@@ -176,14 +209,28 @@ macro_rules! spec {
                 })
             }
 
-            fn render(&self) -> Rendered {
+            fn render(&self) -> $crate::config::reader::rendered::Rendered {
                 let mut entries = Vec::new();
                 $(
-                    if let Some(rendered) = self.$field.rendered() {
+                    if let Some(rendered) =
+                        $crate::config::reader::fields::Field::rendered(&self.$field)
+                    {
                         entries.push((spec!(@key $field $($key)?).to_owned(), rendered));
                     }
                 )*
-                Rendered::Map(entries)
+                $crate::config::reader::rendered::Rendered::Map(entries)
+            }
+        }
+
+        impl $crate::config::reader::fields::FieldMap for $name {
+            fn given(
+                &self,
+                map: $crate::config::reader::problem::Span,
+            ) -> Vec<$crate::config::reader::problem::Span> {
+                [$($crate::config::reader::fields::Field::given_at(&self.$field, map)),*]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
         }
     };

@@ -120,6 +120,16 @@ pub enum AutoOr<T> {
     Set(T),
 }
 
+impl<T> AutoOr<T> {
+    /// The value, unless it is `auto`.
+    pub fn set(&self) -> Option<&T> {
+        match self {
+            Self::Auto => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
 impl<T: Leaf> Leaf for AutoOr<T> {
     fn what() -> Cow<'static, str> {
         format!("{} or `auto`", T::what()).into()
@@ -128,7 +138,9 @@ impl<T: Leaf> Leaf for AutoOr<T> {
     fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "auto" => Ok(Self::Auto),
-            text => T::parse(text).map(Self::Set),
+            text => T::parse(text)
+                .map(Self::Set)
+                .map_err(|invalid| invalid.or_word("auto")),
         }
     }
 

@@ -35,6 +35,16 @@ impl Invalid {
         self
     }
 
+    /// Adds a word to what the hint says to write.
+    pub(super) fn or_word(mut self, word: &str) -> Self {
+        let help = self.help.take();
+        self.help = help.map(|help| match help.starts_with("write ") {
+            true => format!("{help} or `{word}`").into(),
+            false => help,
+        });
+        self
+    }
+
     /// The problem at a span. `written` is the text of the file.
     pub(super) fn into_problem(self, at: Span, written: &str, has_variable: bool) -> Problem {
         let message = self.message.replacen("{}", &quoted(written), 1);

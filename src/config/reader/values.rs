@@ -91,7 +91,7 @@ impl Deref for Text {
 }
 
 /// Checks that a text is not empty and has no control characters.
-pub(super) fn check_text(text: &str) -> Result<(), Invalid> {
+pub fn check_text(text: &str) -> Result<(), Invalid> {
     if text.is_empty() {
         return Err(Invalid::new("this is empty"));
     }

@@ -36,10 +36,14 @@ macro_rules! keyword {
         }
 
         keyword! {
-            impl $name($what) { $($variant = $word,)+ }
+            impl $name($what) { $($(#[doc = $doc])+ $variant = $word,)+ }
         }
     };
-    (impl $name:ident($what:literal) { $($variant:ident = $word:literal,)+ }) => {
+    (
+        impl $name:ident($what:literal) {
+            $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+        }
+    ) => {
         impl $crate::config::reader::words::Keyword for $name {
             const WORDS: &'static [&'static str] = &[$($word),+];
         }

@@ -1,6 +1,6 @@
 //! Single values: what is accepted, how it is printed, and the errors for everything else.
 
-use super::super::spec::{Mode, TlsVersion, Trust, UpstreamAlpn, UpstreamResumption};
+use super::super::spec::{Health, Mode, TlsVersion, Trust, UpstreamAlpn};
 use super::super::{Problems, parse};
 use super::{FULL, SMALL, error_of, good, only, printed, some_variables};
 use crate::config::reader::address::{Cidr, Listen, OriginAddress};
@@ -279,7 +279,7 @@ fn networks_have_no_bits_beyond_their_prefix() {
 #[test]
 fn values_with_forms_of_their_own_say_which() {
     assert_eq!(
-        error_of::<OffOr<UpstreamResumption>>("12h"),
+        error_of::<OffOr<Health>>("12h"),
         "expected `off` or a map, found `12h`"
     );
     assert!(error_of::<UpstreamAlpn>("h2").contains("put protocols in a list"));

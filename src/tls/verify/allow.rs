@@ -84,6 +84,12 @@ impl UriPattern {
     }
 }
 
+impl fmt::Display for UriPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Whether a wildcard matches this segment: not an empty one, and none that another parser could take
 /// for something else than a segment.
 fn is_segment(segment: &str) -> bool {
@@ -109,6 +115,12 @@ impl Email {
             local: local.to_owned(),
             domain: domain.to_ascii_lowercase(),
         })
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.local, self.domain)
     }
 }
 
@@ -307,14 +319,8 @@ impl fmt::Display for Rule {
             }
         };
         key("dns", self.dns.iter().map(HostPattern::to_string).collect());
-        key("uri", self.uri.iter().map(|uri| uri.0.clone()).collect());
-        key(
-            "email",
-            self.email
-                .iter()
-                .map(|e| format!("{}@{}", e.local, e.domain))
-                .collect(),
-        );
+        key("uri", self.uri.iter().map(UriPattern::to_string).collect());
+        key("email", self.email.iter().map(Email::to_string).collect());
         key("ip", self.ip.iter().map(IpNet::to_string).collect());
         key("common_name", quoted(&self.common_name));
         key("organizational_unit", quoted(&self.organizational_unit));

@@ -165,6 +165,49 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn bad_names_patterns_digests_and_suites_are_reported_together_with_bad_keys_and_words() {
+    let tls = "tls: { cipher_suites: [TLS_NULL], groups: [x448], alpn: [\"\"],
+             client_auth: { mode: required, ca: ca.pem, allow: [{ dns: 10.0.0.1, uri: nouri, email: nobody },
+               { sha256: abcd, spki_sha256: 12 }] } }";
+    let text = format!(
+        "log: {{ level: loud }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1
+    timeouts: {{ idel: 5m, hello: 5x }}
+    {tls}
+    routes:
+      - {{ name: a, match: {{ sni: [\"a b\", 10.0.0.1] }}, mode: terminat, upstream: a }}
+upstreams:
+  a: {{ origins: [127.0.0.1:9], tls: {{ server_name: \"a b\", spki_sha256: zz }} }}
+"
+    );
+    let finished = Checked::new(&text).check(&[]);
+    finished.must_exit_with(1);
+    for message in [
+        "unknown level `loud`",
+        "`127.0.0.1` has no port",
+        "unknown key `idel`",
+        "`5x` is not a whole number with one unit",
+        "unknown cipher suite `TLS_NULL`",
+        "unknown key exchange group `x448`",
+        "this is empty",
+        "`10.0.0.1` is an IP address, which no DNS name is",
+        "`nouri` can never match: a URI begins with a scheme",
+        "`nobody` can never match: it is not a mail address",
+        "`abcd` is not a SHA-256 digest",
+        "`12` is not a SHA-256 digest",
+        "`a b` is not a host name",
+        "`10.0.0.1` is an IP address, and clients send no server name for those",
+        "unknown mode `terminat`",
+        "`a b` is no host name that a certificate could have",
+        "`zz` is not a SHA-256 digest",
+    ] {
+        finished.must_say(message);
+    }
+}
+
+#[test]
 fn problems_of_compilation_are_reported_at_once_too() {
     let text = GOOD
         .replace("upstream: a }", "upstream: b }")

@@ -1,0 +1,137 @@
+//! The keys of TLS with clients, and of the certificates for them.
+
+use super::client_auth::ClientAuth;
+use super::tls_words::{CipherSuite, Group, TlsVersion};
+use crate::config::reader::definitions::Definitions;
+use crate::config::reader::fields::spec;
+use crate::config::reader::generic::{OffOr, OneOrMany};
+use crate::config::reader::read::{Located, Read, Reader};
+use crate::config::reader::rendered::Rendered;
+use crate::config::reader::values::{Count, Name, Path, Protocol, Timeout};
+use crate::config::reader::words::keyword;
+use crate::config::reader::yaml::{Kind, Node};
+use crate::hostname::HostPattern;
+use crate::relay::OnTruncation;
+use serde_json::{Value, json};
+
+spec! {
+    /// TLS with clients.
+    pub struct EndpointTls {
+        /// The oldest allowed version.
+        default min_version: TlsVersion = "1.2"
+            because "older versions are deprecated (RFC 8996), and some devices speak no 1.3",
+        /// The newest allowed version.
+        default max_version: TlsVersion = "1.3"
+            because "it is the newest there is",
+        /// ALPN protocols to choose from, by preference; empty negotiates none.
+        default alpn: OneOrMany<Protocol> = "[]"
+            because "only the origin's owner knows which protocols it speaks",
+        /// Cipher suites, by preference; empty is TLS 1.3 and ECDHE with an AEAD, AES-128-GCM first unless a
+        /// client prefers ChaCha20.
+        default cipher_suites: OneOrMany<CipherSuite> = "[]"
+            because "all of them are secure",
+        /// Key exchange groups; empty is all. The client's preference decides.
+        default groups: OneOrMany<Group> = "[]"
+            because "all of them are secure",
+        /// Whether clients may resume TLS sessions.
+        default resumption: OffOr<Resumption> = "{}",
+        /// What the origin gets when a client ends without `close_notify`.
+        default on_truncation: OnTruncation = "reset"
+            because "without `close_notify`, an attacker may have cut the data",
+        /// The certificates for clients.
+        default certificates: Vec<Located<Certificate>> = "[]"
+            because "routes that pass TLS through need none",
+        /// Whether clients need a certificate; a route may replace the whole block.
+        default client_auth: ClientAuth = "{ mode: off }",
+    }
+}
+
+keyword! {
+    impl OnTruncation("policy") {
+        /// A reset: the data may be truncated.
+        Reset = "reset",
+        /// A normal close.
+        Close = "close",
+    }
+}
+
+spec! {
+    /// Which TLS sessions clients may resume.
+    pub struct Resumption {
+        /// Tickets for each TLS 1.3 connection.
+        default tickets: Count<1, 8> = "1"
+            because "each resumption brings a new one",
+        /// Lifetime of a session after its full handshake, at most 7 days.
+        default max_age: Timeout = "12h"
+            because "clients that return on the same day save a signature; a stolen key is soon worthless",
+    }
+}
+
+/// A certificate with its key, or a directory of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// One pair of files.
+    Pair(CertificatePair),
+    /// Every pair in a directory.
+    Directory(CertificateDirectory),
+}
+
+spec! {
+    /// A certificate with its key.
+    pub struct CertificatePair {
+        /// What `default_route` calls it. Absent: the file's name without its extension.
+        optional name: Name,
+        /// The chain in PEM, the server's own certificate first.
+        required cert: Path,
+        /// The private key in PEM (PKCS#8, PKCS#1 or SEC1), not encrypted. Absent: in the file of `cert`.
+        optional key: Path,
+        /// The server names it is presented for. Absent: the DNS names in the certificate.
+        optional names: OneOrMany<HostPattern>,
+        /// An OCSP response in DER, stapled until its next update.
+        optional ocsp: Path,
+    }
+}
+
+spec! {
+    /// A directory of certificates.
+    pub struct CertificateDirectory {
+        /// In place of `cert`: every pair in this directory, `NAME.pem` with `NAME.key`, or
+        /// `NAME/fullchain.pem` with `NAME/privkey.pem`.
+        required dir: Path,
+    }
+}
+
+impl Read for Certificate {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            cx.unexpected(node, "a map")
+                .help("write `{ cert: FILE, key: FILE }` or `{ dir: DIRECTORY }`");
+            return None;
+        };
+        let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
+        match (has("cert"), has("dir")) {
+            (true, true) => {
+                cx.error(node.at, "`cert` and `dir` exclude each other");
+                None
+            }
+            (false, true) => CertificateDirectory::read(node, cx).map(Self::Directory),
+            (true, false) => CertificatePair::read(node, cx).map(Self::Pair),
+            (false, false) => {
+                cx.error(node.at, "missing key `cert` or `dir`");
+                None
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let pair = CertificatePair::schema(definitions);
+        json!({ "anyOf": [pair, CertificateDirectory::schema(definitions)] })
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::Pair(pair) => pair.render(),
+            Self::Directory(directory) => directory.render(),
+        }
+    }
+}

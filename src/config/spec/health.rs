@@ -1,0 +1,181 @@
+//! The keys of health checks and of outlier ejection.
+
+use super::http_check::{HttpCheck, HttpKey};
+use crate::config::reader::definitions::Definitions;
+use crate::config::reader::fields::spec;
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::{Leaf, Read, Reader};
+use crate::config::reader::rendered::Rendered;
+use crate::config::reader::values::{Count, Timeout};
+use crate::config::reader::words::keyword;
+use crate::config::reader::yaml::{Kind, Node};
+use crate::health::Role;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+spec! {
+    /// How the health of origins is checked.
+    pub struct Health {
+        /// The kind of check. Absent: origins are not checked.
+        optional check: Check,
+        /// The port of the check. Absent: the origin's own.
+        optional port: Count<1, 65_535>,
+        /// Time from one check to the next.
+        default interval: Timeout = "5s"
+            because "with `fall: 3`, an origin that died is out after 15s",
+        /// How long a check may take.
+        default timeout: Timeout = "2s"
+            because "an origin that needs longer for a check is of no use to clients",
+        /// Passed checks in a row until an origin is up.
+        default rise: Count<1, 100> = "2"
+            because "a server that starts may answer once and fail again",
+        /// Failed checks in a row until an origin is down.
+        default fall: Count<1, 100> = "3"
+            because "a lost packet or a short pause is no failure",
+        /// What happens to connections to an origin that checks find down.
+        default on_down: OnDown = "keep"
+            because "a failed check does not say that established connections are broken",
+        /// Ejection of origins that fail connections; absent, none is ejected.
+        optional passive: Passive,
+        /// The PROXY header that checks begin with, for origins that require one. Not taken from the
+        /// upstream's `send_proxy_protocol`.
+        default send_proxy_protocol: CheckHeader = "off"
+            because "a server that does not expect the header takes it for data",
+    }
+}
+
+keyword! {
+    /// The PROXY header of a check, which marks it as local to Reseal.
+    pub enum CheckHeader("choice") {
+        /// None.
+        Off = "off",
+        /// Version 1, UNKNOWN.
+        V1 = "v1",
+        /// Version 2, LOCAL.
+        V2 = "v2",
+    }
+}
+
+keyword! {
+    /// What happens to connections to an origin that is down.
+    pub enum OnDown("choice") {
+        /// They stay.
+        Keep = "keep",
+        /// They are closed.
+        Close = "close",
+    }
+}
+
+spec! {
+    /// When an origin that fails connections is ejected.
+    pub struct Passive {
+        /// Failed connections in a row.
+        default failures: Count<1, 1000> = "5"
+            because "a few failures in a row are often one lost network path",
+        /// The time window of the failures.
+        default within: Timeout = "10s"
+            because "older failures say little about now",
+        /// How long the first ejection lasts; the n-th lasts n times as long.
+        default eject: Timeout = "30s"
+            because "a restart is over by then",
+        /// The most origins that are ejected at a time, and never the last usable one.
+        default max_ejected: Percent = "50%"
+            because "the other half still carries the load",
+    }
+}
+
+/// The kind of a health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A connection.
+    Tcp,
+    /// A TLS handshake, the certificate verified.
+    Tls,
+    /// An HTTP request.
+    Http(HttpCheck),
+    /// A predefined HTTP request.
+    Preset(Role),
+}
+
+keyword! {
+    impl Role("preset") {
+        /// Passes on the active node of Vault or OpenBao.
+        Active = "vault-active",
+        /// Passes on the active node, and on performance standbys.
+        Any = "vault-any",
+    }
+}
+
+spec! {
+    /// A predefined HTTP request, by the key `preset`.
+    pub struct PresetKey {
+        /// Which one.
+        required preset: Role,
+    }
+}
+
+impl Read for Check {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        const HELP: &str =
+            "`tcp`, `tls`, `{ http: { path: /health } }` or `{ preset: vault-active }`";
+        let Kind::Map(entries) = &node.kind else {
+            return cx.parse(node, "a check", |text| match text {
+                "tcp" => Ok(Self::Tcp),
+                "tls" => Ok(Self::Tls),
+                _ => Err(Invalid::new("unknown check {}").help(format!("write {HELP}"))),
+            });
+        };
+        let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
+        match (has("http"), has("preset")) {
+            (true, true) => {
+                cx.error(node.at, "`http` and `preset` exclude each other");
+                None
+            }
+            (_, true) => PresetKey::read(node, cx).map(|key| Self::Preset(key.preset.value)),
+            _ => HttpKey::read(node, cx).map(|key| Self::Http(key.http.value)),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let http = HttpKey::schema(definitions);
+        let preset = PresetKey::schema(definitions);
+        json!({ "anyOf": [{ "enum": ["tcp", "tls"] }, http, preset] })
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::Tcp => Rendered::Text("tcp".to_owned()),
+            Self::Tls => Rendered::Text("tls".to_owned()),
+            Self::Http(http) => Rendered::Map(vec![("http".to_owned(), http.render())]),
+            Self::Preset(preset) => {
+                Rendered::Map(vec![("preset".to_owned(), Read::render(preset))])
+            }
+        }
+    }
+}
+
+/// A percentage, from `0%` to `100%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u32);
+
+impl Leaf for Percent {
+    fn what() -> Cow<'static, str> {
+        "a percentage such as `50%`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let number = text.strip_suffix('%').map(Count::<0, 100>::parse);
+        match number {
+            Some(Ok(number)) => Ok(Self(number.0)),
+            _ => Err(Invalid::new("{} is not a percentage").help("from `0%` to `100%`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" })
+    }
+
+    fn render(&self) -> String {
+        format!("{}%", self.0)
+    }
+}

@@ -1,0 +1,94 @@
+//! The keys of `log` and `access_log`.
+
+use crate::config::reader::fields::spec;
+use crate::config::reader::generic::{AutoOr, OneOrMany};
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::Leaf;
+use crate::config::reader::values::Output;
+use crate::config::reader::words::{self, keyword};
+use crate::observe::format::Format;
+use serde_json::Value;
+use std::borrow::Cow;
+use tracing::level_filters::LevelFilter;
+
+spec! {
+    /// The process log.
+    pub struct Log {
+        /// The least severe level that is written. `debug` and `trace` show the messages of the libraries,
+        /// such as the resolver; Reseal's own begin at `info`.
+        default level: LevelFilter = "info"
+            because "starts, reloads and origins that go up and down are there; single connections are not",
+        /// The format of a line. `auto` is `text` at a terminal, else `json`.
+        default format: AutoOr<Format> = "auto"
+            because "people read terminals, programs read files",
+        /// `stderr`, `stdout`, `none` or a file, which is appended to and reopened on USR1.
+        default output: Output = "stderr"
+            because "the access log is on standard output",
+    }
+}
+
+/// The levels, the least severe last.
+const LEVELS: [(&str, &str); 5] = [
+    ("error", "Something does not work."),
+    ("warn", "Something may soon not work."),
+    ("info", "Normal operation."),
+    ("debug", "Details for troubleshooting."),
+    ("trace", "Everything."),
+];
+
+impl Leaf for LevelFilter {
+    fn what() -> Cow<'static, str> {
+        words::one_of(&LEVELS.map(|(word, _)| word)).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let words = LEVELS.map(|(word, _)| word);
+        let level = words.contains(&text).then(|| text.parse().ok()).flatten();
+        level.ok_or_else(|| words::unknown_word("level", text, &words))
+    }
+
+    fn schema() -> Value {
+        words::schema(&LEVELS.map(|(word, _)| word))
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
+spec! {
+    /// The access log: one record for each connection.
+    pub struct AccessLog {
+        /// The format of a record.
+        default format: Format = "json"
+            because "log collectors read it without a pattern",
+        /// `stdout`, `stderr`, `none` or a file, which is appended to and reopened on USR1.
+        default output: Output = "stdout"
+            because "containers collect it there",
+        /// When a record is written. With both, the field `event` tells them apart.
+        default events: OneOrMany<AccessEvent> = "[close]"
+            because "the record at the end says everything",
+        later every, sample_probes;
+    }
+}
+
+keyword! {
+    impl Format("format") {
+        /// One JSON object per line.
+        Json = "json",
+        /// `key=value` pairs.
+        Logfmt = "logfmt",
+        /// For people.
+        Text = "text",
+    }
+}
+
+keyword! {
+    /// When a record of the access log is written.
+    pub enum AccessEvent("event") {
+        /// When the relay starts.
+        Open = "open",
+        /// When the connection has ended, with its outcome.
+        Close = "close",
+    }
+}

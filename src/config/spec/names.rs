@@ -1,0 +1,156 @@
+//! Leaves that name an identity: host names and patterns, and the names of certificates in rules.
+
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::Leaf;
+use crate::config::reader::values::check_text;
+use crate::hostname::{HostName, HostNameError, HostPattern, is_typographic};
+use crate::tls::verify::allow::{Email, UriPattern};
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+impl Leaf for HostPattern {
+    fn what() -> Cow<'static, str> {
+        "a host name such as `a.example.com`, or `*.example.com`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        Self::parse(text).map_err(|error| match error {
+            HostNameError::Address => Invalid::new(format!("{{}} is {error}"))
+                .help("leave it out: the default route serves clients without a server name"),
+            HostNameError::Malformed => malformed(text),
+        })
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Why a text is no host name, with a hint about the usual causes.
+fn malformed(text: &str) -> Invalid {
+    let invalid = Invalid::new("{} is not a host name");
+    if text == "*" {
+        invalid.help("for the names that no route has, set `default_route` of the endpoint")
+    } else if text.contains('*') {
+        invalid.help("a wildcard is `*.` before a name, and stands for exactly one label")
+    } else if text.contains(is_typographic) {
+        invalid.help("it has typographic quotes or dashes: write \" and -")
+    } else {
+        invalid
+    }
+}
+
+/// A DNS name among the SANs of a certificate: exact, or a wildcard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSan(pub HostPattern);
+
+impl Leaf for DnsSan {
+    fn what() -> Cow<'static, str> {
+        <HostPattern as Leaf>::what()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Err(Invalid::new("{} is an IP address, which no DNS name is")
+                .help("addresses are listed under `ip`"));
+        }
+        <HostPattern as Leaf>::parse(text).map(Self)
+    }
+
+    fn schema() -> Value {
+        <HostPattern as Leaf>::schema()
+    }
+
+    fn render(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A URI among the SANs of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UriSan(pub UriPattern);
+
+impl Leaf for UriSan {
+    fn what() -> Cow<'static, str> {
+        "a URI such as `spiffe://example.com/ns/prod/*`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        UriPattern::parse(text).map(Self).map_err(|why| {
+            Invalid::new(format!("{{}} can never match: {why}"))
+                .help("such as spiffe://example.com/ns/prod/*")
+        })
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9+.-]+:" })
+    }
+
+    fn render(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A mail address among the SANs of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailSan(pub Email);
+
+impl Leaf for EmailSan {
+    fn what() -> Cow<'static, str> {
+        "a mail address such as `ops@example.com`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        let invalid = || Invalid::new("{} can never match: it is not a mail address");
+        if text.contains('*') {
+            return Err(invalid().help("mail addresses have no wildcards: list each address"));
+        }
+        Email::parse(text).map(Self).ok_or_else(invalid)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[!-~]+@[!-~]+$" })
+    }
+
+    fn render(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Leaf for ServerName<'static> {
+    fn what() -> Cow<'static, str> {
+        "a host name or IP address".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        server_name(text)
+            .ok_or_else(|| Invalid::new("{} is no host name that a certificate could have"))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+    }
+
+    fn render(&self) -> String {
+        self.to_str().into_owned()
+    }
+}
+
+/// A host name or an address, as it appears in certificates.
+pub fn server_name(text: &str) -> Option<ServerName<'static>> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(ServerName::from(ip));
+    }
+    let name = HostName::from_config(text).ok()?;
+    ServerName::try_from(name.as_str().to_owned()).ok()
+}

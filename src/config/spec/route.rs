@@ -1,0 +1,92 @@
+//! The keys of routes.
+
+use super::client_auth::ClientAuth;
+use super::timeouts::RouteTimeouts;
+use crate::config::reader::address::Cidr;
+use crate::config::reader::fields::spec;
+use crate::config::reader::generic::OneOrMany;
+use crate::config::reader::values::{Name, Protocol};
+use crate::config::reader::words::keyword;
+use crate::hostname::HostPattern;
+
+spec! {
+    /// The route for an absent or unknown server name.
+    pub struct DefaultRoute or route {
+        /// The name of a route of this endpoint.
+        required route: Name,
+        /// The name of the certificate for it.
+        optional certificate: Name,
+    }
+}
+
+spec! {
+    /// Which connections a route takes, and where they go.
+    pub struct Route {
+        /// Its name, unique in the endpoint.
+        required name: Name,
+        /// Which connections it takes.
+        default matches as "match": Match = "{}",
+        /// How TLS is handled.
+        required mode: Mode,
+        /// ALPN protocols to choose from, in place of the endpoint's.
+        optional alpn: OneOrMany<Protocol>,
+        /// Whether clients need a certificate, in place of the endpoint's whole block.
+        optional client_auth: ClientAuth,
+        /// The name of the upstream it leads to.
+        required upstream: Name,
+        /// Time limits that replace those of the endpoint.
+        default timeouts: RouteTimeouts = "{}",
+        later sources, limits;
+    }
+}
+
+spec! {
+    /// Which connections a route takes: all keys must match, each with one value of its list.
+    pub struct Match {
+        /// Server names: exact, or `*.` before a name for exactly one label. Regular expressions, and
+        /// suffixes of any depth, are not supported. Required on `protocol: tls`, unless the route is the
+        /// default route.
+        optional sni: OneOrMany<HostPattern>,
+        /// ALPN protocols, of which the client offers one.
+        optional alpn: OneOrMany<Protocol>,
+        /// Addresses of clients; from the PROXY header where one has to be sent.
+        optional source: OneOrMany<Cidr>,
+    }
+}
+
+keyword! {
+    /// How a route handles TLS.
+    pub enum Mode("mode") {
+        /// TLS goes through untouched, routed by its ClientHello.
+        Passthrough = "passthrough",
+        /// TLS from the client, plain TCP to the origin.
+        Terminate = "terminate",
+        /// TLS from the client, and a new TLS connection to the origin.
+        Reencrypt = "reencrypt",
+        /// Plain both ways, on an endpoint with `protocol: tcp`.
+        Forward = "forward",
+        /// Plain from the client, TLS to the origin, on an endpoint with `protocol: tcp`.
+        Originate = "originate",
+    }
+}
+
+impl Mode {
+    /// Whether TLS from clients ends here.
+    pub const fn terminates_tls(self) -> bool {
+        matches!(self, Self::Terminate | Self::Reencrypt)
+    }
+}
+
+impl Route {
+    /// Whether a client of this route may negotiate this ALPN protocol, on an endpoint with these.
+    pub fn may_negotiate(&self, endpoint: &OneOrMany<Protocol>, protocol: &str) -> bool {
+        let alpn = self.alpn.as_ref().map_or(endpoint, |alpn| &alpn.value);
+        alpn.iter().any(|item| item.value.0 == protocol)
+    }
+
+    /// The server names that lead to this route.
+    pub fn server_names(&self) -> impl Iterator<Item = &HostPattern> {
+        let sni = self.matches.sni.iter().flat_map(|sni| sni.iter());
+        sni.map(|name| &name.value)
+    }
+}

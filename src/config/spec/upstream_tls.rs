@@ -1,0 +1,201 @@
+//! The keys of TLS with origins.
+
+use super::client_auth::Rule;
+use super::digests::KeySha256;
+use super::tls_words::{Group, TlsVersion};
+use crate::config::reader::definitions::Definitions;
+use crate::config::reader::fields::spec;
+use crate::config::reader::generic::{OffOr, OneOrMany};
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::{Located, Read, Reader};
+use crate::config::reader::rendered::Rendered;
+use crate::config::reader::values::{Path, Protocol, Timeout};
+use crate::config::reader::words::keyword;
+use crate::config::reader::yaml::{Kind, Node};
+use crate::relay::OnTruncation;
+use crate::tls::connector::Sni;
+use crate::tls::verify::crl::{Depth, OnUnknown};
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+
+spec! {
+    /// TLS with origins.
+    pub struct UpstreamTls {
+        /// The CAs that may sign origins' certificates: files in PEM, `webpki` (the public CAs that are built
+        /// in), or `system` (the system's store).
+        default ca: Trust = "webpki"
+            because "it verifies public servers, and fails for private ones until their CA is named",
+        /// The host name or IP address that certificates must hold, and that is sent as SNI. Absent: the
+        /// origin's host.
+        optional server_name: ServerName<'static>,
+        /// The SNI that is sent.
+        default sni: Sni = "configured"
+            because "what a client claims must not choose the name that is verified",
+        /// The certificate that Reseal sends to origins that ask for one.
+        optional client_certificate: ClientCertificate,
+        /// The ALPN protocols that are offered.
+        default alpn: UpstreamAlpn = "forward"
+            because "the two sides of a connection have to speak the same protocol",
+        /// The oldest allowed version.
+        default min_version: TlsVersion = "1.2"
+            because "older versions are deprecated (RFC 8996), and some servers speak no 1.3",
+        /// Whether TLS sessions are resumed.
+        default resumption: OffOr<UpstreamResumption> = "{}",
+        /// What the client gets when an origin ends without `close_notify`.
+        default on_truncation: OnTruncation = "reset"
+            because "without `close_notify`, an attacker may have cut the data",
+        /// Whether certificates are verified.
+        default verify: Verify = "full"
+            because "TLS to a server that is not verified protects from nobody on the way",
+        /// Files with revocation lists of the origins' issuers, in PEM or DER.
+        default crl: OneOrMany<Path> = "[]"
+            because "few private CAs publish lists",
+        /// Which certificates of a chain are checked against them.
+        default crl_scope: Depth = "chain"
+            because "a revoked intermediate revokes everything below it",
+        /// What to do if no list is from a certificate's issuer.
+        default crl_unknown: OnUnknown = "deny"
+            because "a list that is missing must not admit a revoked origin",
+        /// What to do if a list is past its next update.
+        default crl_expired: OnUnknown = "deny"
+            because "an old list does not know the latest revocations",
+        /// SHA-256 of the public keys (SubjectPublicKeyInfo) that origins may have, in hexadecimal or base64,
+        /// in addition to the chain; empty is any.
+        default spki_sha256: OneOrMany<KeySha256> = "[]"
+            because "a pinned key has to be changed here whenever the origin's changes",
+        /// Conditions on certificates in addition to chain and name; empty is none.
+        default allow: OneOrMany<Rule> = "[]"
+            because "chain and name are enough for most",
+        /// Key exchange groups, by preference; empty is all.
+        default groups: OneOrMany<Group> = "[]"
+            because "all of them are secure; X25519MLKEM768 is offered first",
+    }
+}
+
+spec! {
+    /// Which TLS sessions are resumed.
+    pub struct UpstreamResumption {
+        /// Lifetime of a session, at most 7 days.
+        default max_age: Timeout = "12h"
+            because "it is the lifetime of clients' sessions",
+    }
+}
+
+spec! {
+    /// The certificate that Reseal sends to origins.
+    pub struct ClientCertificate {
+        /// The chain in PEM.
+        required cert: Path,
+        /// The private key in PEM. Absent: in the file of `cert`.
+        optional key: Path,
+    }
+}
+
+keyword! {
+    impl Sni("choice") {
+        /// `server_name`, or the origin's host.
+        Configured = "configured",
+        /// The client's server name, which is then also the one that is verified unless `server_name` is set.
+        /// For clients of the default route, and those without a name, the configured one.
+        Client = "client",
+        /// None.
+        Absent = "none",
+    }
+}
+
+keyword! {
+    /// Whether certificates of origins are verified.
+    pub enum Verify("choice") {
+        /// Chain, dates and name. If verification fails, `ca` is usually missing.
+        Full = "full",
+        /// Any certificate is accepted, also an impostor's, unless `spki_sha256` pins the key. Without a pin,
+        /// Reseal warns at every start.
+        DangerNone = "danger-none",
+    }
+}
+
+/// The CAs that may sign certificates of origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Mozilla's CAs, built in.
+    Webpki,
+    /// The CAs of the system.
+    System,
+    /// The CAs in these files; callers reject an empty list.
+    Files(Vec<Located<Path>>),
+}
+
+impl Read for Trust {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match cx.peek(node).as_deref() {
+            Some("webpki") => return Some(Self::Webpki),
+            Some("system") => return Some(Self::System),
+            _ => {}
+        }
+        let files = OneOrMany::<Path>::read(node, cx)?;
+        let is_word = |file: &&Located<Path>| matches!(file.to_str(), Some("webpki" | "system"));
+        if let Some(word) = files.iter().find(is_word) {
+            cx.error(word.at, "`webpki` and `system` are not allowed in a list");
+            return None;
+        }
+        Some(Self::Files(files.0))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        OneOrMany::<Path>::schema(definitions)
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::Webpki => Rendered::Text("webpki".to_owned()),
+            Self::System => Rendered::Text("system".to_owned()),
+            Self::Files(files) => files.render(),
+        }
+    }
+}
+
+/// The ALPN protocols that are offered to origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAlpn {
+    /// Exactly what the client negotiated.
+    Forward,
+    /// None.
+    None,
+    /// These, by preference; never empty.
+    List(Vec<Located<Protocol>>),
+}
+
+impl Read for UpstreamAlpn {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        const WHAT: &str = "`forward`, `none` or a list of protocols";
+        match &node.kind {
+            Kind::List(items) if items.is_empty() => {
+                cx.error(node.at, "an empty list offers nothing")
+                    .help("write `none`");
+                None
+            }
+            Kind::List(items) => cx.all(items).map(Self::List),
+            _ => cx.parse(node, WHAT, |text| match text {
+                "forward" => Ok(Self::Forward),
+                "none" => Ok(Self::None),
+                _ => Err(
+                    Invalid::new("{} is neither `forward` nor `none` nor a list")
+                        .help("put protocols in a list, such as `[h2]`"),
+                ),
+            }),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let list = Vec::<Located<Protocol>>::schema(definitions);
+        json!({ "anyOf": [{ "enum": ["forward", "none"] }, list] })
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::Forward => Rendered::Text("forward".to_owned()),
+            Self::None => Rendered::Text("none".to_owned()),
+            Self::List(protocols) => protocols.render(),
+        }
+    }
+}
