@@ -13,42 +13,42 @@ use crate::tls::connector::{
 use crate::transport::Transport;
 use crate::upstream::{self, Address, OriginStatus, Verdict};
 
-/// Why a check came to no good end.
+/// Why a check failed before its request.
 enum CheckError {
-    /// The origin's fault, and what it is.
+    /// The origin failed, and how.
     Origin(Arc<str>),
-    /// Ours: it says nothing about the origin.
+    /// The proxy failed, for example without a free port: the result says nothing about the origin.
     Local,
 }
 
-/// Checks an origin and tells what was found as soon as it is, unless that is nothing about the
-/// origin. After that the connection is ended politely.
+/// Checks an origin and reports the verdict as soon as there is one, then closes the connection. A failure
+/// of the proxy itself is not reported.
 pub(super) async fn run(
     policy: &HealthPolicy,
     origin: &OriginStatus,
     offer: Offer,
-    tell: impl Fn(Verdict),
+    report: impl Fn(Verdict),
 ) {
     let deadline = Instant::now() + policy.timeout;
-    let mut transport = match reach(policy, origin, deadline, offer).await {
+    let mut transport = match open(policy, origin, deadline, offer).await {
         Ok(transport) => transport,
-        Err(CheckError::Origin(why)) => return tell(Verdict::Fail(why)),
+        Err(CheckError::Origin(why)) => return report(Verdict::Fail(why)),
         Err(CheckError::Local) => return,
     };
     match &policy.check {
-        Check::Connect => tell(Verdict::Pass),
+        Check::Connect => report(Verdict::Pass),
         Check::Http(request) => {
-            let asked = timeout_at(deadline, ask(&mut transport, request, origin)).await;
-            tell(asked.unwrap_or_else(|_| Verdict::Fail("no answer in time".into())));
+            let answered = timeout_at(deadline, exchange(&mut transport, request, origin)).await;
+            report(answered.unwrap_or_else(|_| Verdict::Fail("no answer in time".into())));
             io::drain(&mut transport).await;
         }
     }
-    io::say_farewell(transport).await;
+    io::lingering_close(transport).await;
 }
 
-/// A connection, over TLS where checks are. As for a client's connection, a handshake that fails while a
-/// session is offered is followed by a full one over a connection of its own.
-async fn reach(
+/// Connects, and does the TLS handshake if checks use TLS. As for a client's connection, a handshake that
+/// fails while a session is offered is followed by a full one over a new connection.
+async fn open(
     policy: &HealthPolicy,
     origin: &OriginStatus,
     deadline: Instant,
@@ -63,9 +63,8 @@ async fn reach(
         Err((refusal, false)) => Err(refusal.into()),
         Err((first, true)) => {
             let mut transport = connect(policy, origin, deadline).await?;
-            let sealed = handshake(tls, origin, &mut transport, deadline, Offer::Nothing).await;
-            let unsealed = |(refusal, _)| after_resumption(refusal, &first.failure);
-            sealed.map_err(unsealed)?;
+            let full = handshake(tls, origin, &mut transport, deadline, Offer::Nothing).await;
+            full.map_err(|(refusal, _)| after_resumption(refusal, &first.failure))?;
             Ok(transport)
         }
     }
@@ -92,7 +91,7 @@ async fn connect(
         }
         Err(_) => return Err(error(Reason::OriginConnectTimeout)),
     };
-    // A fresh socket takes these few bytes at once.
+    // The empty send buffer of a new socket takes the PROXY header at once.
     if !policy.opening.is_empty()
         && let Err(error) = transport.socket.write_all(policy.opening).await
     {
@@ -103,7 +102,7 @@ async fn connect(
     Ok(transport)
 }
 
-/// Does the handshake. Beside a failure is whether a session was offered, and may be why.
+/// Does the handshake. Beside a failure it returns whether a session was offered, which may be the cause.
 async fn handshake(
     tls: &TlsConnector,
     origin: &OriginStatus,
@@ -149,26 +148,26 @@ fn error(reason: Reason) -> CheckError {
     CheckError::Origin(reason.code().into())
 }
 
-/// Sends the request and judges the status of its answer.
-async fn ask(
+/// Sends the request and judges the status of the response.
+async fn exchange(
     transport: &mut Transport,
     request: &request::Request,
     origin: &OriginStatus,
 ) -> Verdict {
     let cut = |error: std::io::Error| Verdict::Fail(format!("no answer: {error}").into());
-    if let Err(error) = io::write(transport, &request.head(&name_of(origin))).await {
+    if let Err(error) = io::write(transport, &request.head(&host_of(origin))).await {
         return cut(error);
     }
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     loop {
         match io::read(transport).await {
-            Ok(words) if words.is_empty() => {
+            Ok(bytes) if bytes.is_empty() => {
                 return Verdict::Fail("the answer ended before its status".into());
             }
-            Ok(words) => answer.extend_from_slice(&words),
+            Ok(bytes) => response.extend_from_slice(&bytes),
             Err(error) => return cut(error),
         }
-        match request::status(&answer) {
+        match request::status(&response) {
             Ok(Some(status)) => return request.judge(status),
             Ok(None) => {}
             Err(why) => return Verdict::Fail(why),
@@ -176,8 +175,8 @@ async fn ask(
     }
 }
 
-/// What an origin is called by its clients.
-fn name_of(origin: &OriginStatus) -> String {
+/// The value of `Host` if the request has none: the name that the origin's clients use.
+fn host_of(origin: &OriginStatus) -> String {
     match (&origin.definition.server_name, &origin.definition.address) {
         (Some(ServerName::DnsName(name)), _) => name.as_ref().to_owned(),
         (_, Address::Host(host, port)) => format!("{host}:{port}"),

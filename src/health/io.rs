@@ -1,4 +1,4 @@
-//! A few words with an origin over a transport, plain or sealed, and a polite end.
+//! Reads and writes of a check over a transport, with or without TLS, and its lingering close.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use tokio::time::timeout;
 
 use crate::transport::{Budget, FLIGHT_CHUNK, TlsEnd, Transport, with_scratch};
 
-/// How long an origin may take to end its side, and how much it may still say.
-const FAREWELL_TIME: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES: usize = 64 * 1024;
+/// How long [`lingering_close`] waits for the origin's end, and how many bytes it discards until then.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
 
-/// Sends all of `words`.
-pub(super) async fn write(transport: &mut Transport, words: &[u8]) -> std::io::Result<()> {
+/// Sends all bytes.
+pub(super) async fn write(transport: &mut Transport, bytes: &[u8]) -> std::io::Result<()> {
     let Transport { socket, tls, .. } = transport;
     let Some(tls) = tls else {
-        return socket.write_all(words).await;
+        return socket.write_all(bytes).await;
     };
     let encrypted = with_scratch(|scratch| {
-        let encrypted = tls.encrypt(words, &mut scratch.output);
+        let encrypted = tls.encrypt(bytes, &mut scratch.output);
         encrypted.map(|()| scratch.output.filled().to_vec())
     });
     socket
@@ -25,7 +25,7 @@ pub(super) async fn write(transport: &mut Transport, words: &[u8]) -> std::io::R
         .await
 }
 
-/// What the origin says next; empty at its end.
+/// Reads the next bytes of the origin; empty at its end.
 pub(super) async fn read(transport: &mut Transport) -> std::io::Result<Vec<u8>> {
     loop {
         if !transport.prefetched.is_empty() {
@@ -36,7 +36,7 @@ pub(super) async fn read(transport: &mut Transport) -> std::io::Result<Vec<u8>> 
         }
         transport.socket.readable().await?;
         let (ended, replies) = read_some(transport)?;
-        // Such as the answer to a key update.
+        // For example the response to a KeyUpdate.
         transport.socket.write_all(&replies).await?;
         if ended && transport.prefetched.is_empty() {
             return Ok(Vec::new());
@@ -44,7 +44,7 @@ pub(super) async fn read(transport: &mut Transport) -> std::io::Result<Vec<u8>> 
     }
 }
 
-/// Reads what is there into `prefetched`: whether that was the end, and what is to be replied.
+/// Reads what the socket has into `prefetched`. Returns whether the origin ended, and what TLS replies.
 fn read_some(transport: &mut Transport) -> std::io::Result<(bool, Vec<u8>)> {
     let Transport {
         socket,
@@ -70,9 +70,9 @@ fn read_some(transport: &mut Transport) -> std::io::Result<(bool, Vec<u8>)> {
             prefetched.extend_from_slice(filled);
             return Ok((false, Vec::new()));
         };
-        let hear = |plain: &[u8]| prefetched.extend_from_slice(plain);
+        let append = |plain: &[u8]| prefetched.extend_from_slice(plain);
         let mut budget = Budget::unbounded();
-        let decrypted = tls.decrypt(filled, hear, &mut scratch.output, &mut budget);
+        let decrypted = tls.decrypt(filled, append, &mut scratch.output, &mut budget);
         match decrypted.end {
             Some(TlsEnd::Failed(error)) => Err(std::io::Error::other(error)),
             end => Ok((end.is_some(), scratch.output.filled().to_vec())),
@@ -80,38 +80,38 @@ fn read_some(transport: &mut Transport) -> std::io::Result<(bool, Vec<u8>)> {
     })
 }
 
-/// Hears the origin out, for as long as `say_farewell` does.
+/// Discards what the origin still sends, with the limits of [`lingering_close`].
 pub(super) async fn drain(transport: &mut Transport) {
-    let _ = timeout(FAREWELL_TIME, until_end(transport)).await;
+    let _ = timeout(LINGER_TIME, until_end(transport)).await;
 }
 
-/// Ends a conversation as the protocols want it: close_notify and FIN, and whatever the origin still
-/// says is taken, so that it sees no reset.
-pub(super) async fn say_farewell(mut transport: Transport) {
-    let close_with = async {
+/// Sends close_notify (RFC 8446 section 6.1) and FIN, then discards what the origin still sends, so that
+/// the kernel does not answer it with a reset.
+pub(super) async fn lingering_close(mut transport: Transport) {
+    let close = async {
         if let Some(tls) = &mut transport.tls {
-            let close = with_scratch(|scratch| {
-                let encrypted = tls.close(&mut scratch.output);
-                encrypted.map(|()| scratch.output.filled().to_vec())
+            let encrypted = with_scratch(|scratch| {
+                let closed = tls.close(&mut scratch.output);
+                closed.map(|()| scratch.output.filled().to_vec())
             });
             transport
                 .socket
-                .write_all(&close.unwrap_or_default())
+                .write_all(&encrypted.unwrap_or_default())
                 .await
                 .ok();
         }
         transport.socket.shutdown_write();
         until_end(&mut transport).await;
     };
-    let _ = timeout(FAREWELL_TIME, close_with).await;
+    let _ = timeout(LINGER_TIME, close).await;
     transport.socket.close();
 }
 
 async fn until_end(transport: &mut Transport) {
-    let mut heard = 0;
-    while heard < FAREWELL_BYTES {
+    let mut received = 0;
+    while received < LINGER_BYTES {
         match read(transport).await {
-            Ok(words) if !words.is_empty() => heard += words.len(),
+            Ok(bytes) if !bytes.is_empty() => received += bytes.len(),
             _ => return,
         }
     }

@@ -1,7 +1,7 @@
-//! Whether origins are fit: each is checked by one task on the control runtime, over connections and
-//! TLS of the checks' own. What a check finds goes to the upstream, which decides what it means.
+//! Active health checks. One task on the control runtime checks each origin, over its own connections and
+//! with its own TLS sessions. The pool decides what a verdict changes.
 //!
-//! Knows nothing of connections of clients, nor of the configuration file.
+//! Knows neither connections of clients nor the configuration file.
 
 mod check;
 mod io;
@@ -25,68 +25,69 @@ use crate::tls::connector::{Offer, TlsConnector};
 use crate::transport::TcpOptions;
 use crate::upstream::{AdminState, Pool, Threshold};
 
-/// The first checks come soon, as origins are taken for well until then, but not all at once.
+/// The longest delay of the first check. Origins count as up until then, so it is short; it is random, so
+/// that not all origins are checked at once.
 const FIRST_MAX: Duration = Duration::from_millis(500);
 
-/// How much earlier than due a check may come, in 1/256 of the interval: origins that were found at
-/// the same moment are not checked at the same moment for ever.
+/// How much earlier than due a check may run, in 1/256 of the interval: the checks of origins that were
+/// resolved at the same moment drift apart.
 const JITTER: u32 = 26;
 
 /// How the origins of an upstream are checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
-    /// What is done.
+    /// The kind of check.
     pub check: Check,
-    /// The TLS of the checks; absent where they are plain. It is theirs alone: no session of a check is
-    /// ever resumed by a client's connection, nor the other way round.
+    /// The connector of the checks; absent without TLS. Clients' connections use another: they never resume
+    /// a session of a check, nor a check one of theirs.
     pub tls: Option<TlsConnector>,
-    /// What is sent before all else: a PROXY header, or nothing.
+    /// Sent first: a PROXY header, or nothing.
     pub opening: &'static [u8],
-    /// The port, where it is not the origin's own.
+    /// The port, if it is not the origin's.
     pub port: Option<u16>,
-    /// From one check to the next.
+    /// Time from the start of one check to the start of the next.
     pub interval: Duration,
-    /// How long a check may take.
+    /// The longest time of a check, from connect to status.
     pub timeout: Duration,
-    /// How many in a row are believed.
+    /// How many equal results in a row change the state.
     pub threshold: Threshold,
-    /// Whether the connections to an origin that is down are closed.
+    /// Whether connections to an origin are closed when it goes down.
     pub close: bool,
     /// Options of the sockets.
     pub tcp: TcpOptions,
-    /// The addresses to check from; empty leaves it to the kernel.
+    /// Local addresses; empty leaves the choice to the kernel.
     pub sources: Vec<IpAddr>,
 }
 
-/// What is done to check an origin.
+/// A kind of check.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A connection, and TLS over it where there is any.
+    /// A connection, and a TLS handshake if checks use TLS.
     Connect,
-    /// A request.
+    /// An HTTP request.
     Http(Request),
 }
 
 impl HealthPolicy {
-    /// Whether an origin is asked the same as by `other`; the TLS of a renewed certificate aside.
-    fn asks_the_same(&self, other: &Self) -> bool {
+    /// Whether a check by `other` finds the same, a renewed certificate aside.
+    fn is_same_check(&self, other: &Self) -> bool {
         self.check == other.check
             && self.tls.is_some() == other.tls.is_some()
             && (self.opening, self.port) == (other.opening, other.port)
     }
 }
 
-/// The checks of the process.
+/// The checkers of all upstreams.
 #[derive(Debug)]
 pub struct Checks {
     control: Handle,
-    /// The policy of each upstream that is checked, by the upstream's name. Its checker ends with it,
-    /// after the check that it is at.
+    /// The policy of each checked upstream, by name. A checker whose sender is dropped ends after its
+    /// current check.
     policies: Mutex<HashMap<Arc<str>, watch::Sender<Arc<HealthPolicy>>>>,
 }
 
 impl Checks {
-    /// None yet; they run on `control`.
+    /// Without checkers; they will run on `control`.
     pub fn new(control: Handle) -> Self {
         Self {
             control,
@@ -94,8 +95,8 @@ impl Checks {
         }
     }
 
-    /// Checks these upstreams from now on, and no others. A checker that is at work goes on with the
-    /// policy of today: what it found stays, and its next check is not early.
+    /// Checks these upstreams from now on, and no others. A running checker takes over the new policy: its
+    /// results stay, and its next check is not early.
     pub fn apply(&self, upstreams: impl Iterator<Item = (Arc<Pool>, Option<Arc<HealthPolicy>>)>) {
         let mut policies = self.policies.lock();
         let mut old = std::mem::take(&mut *policies);
@@ -125,7 +126,7 @@ impl Checks {
     }
 }
 
-/// The checks of one upstream.
+/// The checker of one upstream.
 #[derive(Clone)]
 struct Checker {
     pool: Arc<Pool>,
@@ -133,7 +134,7 @@ struct Checker {
 }
 
 impl Checker {
-    /// Keeps one task for each origin, as long as it is one.
+    /// Runs one task for each origin of the pool.
     async fn run(mut self) {
         let mut changes = self.pool.changes();
         let mut tasks = JoinSet::new();
@@ -154,18 +155,18 @@ impl Checker {
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(id) => drop(checked.remove(&id)),
                     Err(_) => {
-                        // A defect of ours must not leave an origin unchecked.
+                        // A task panicked: all start again, so that no origin stays unchecked.
                         tasks.shutdown().await;
                         checked.clear();
                     }
                 },
             }
         }
-        // They see that the policy is gone, too, and finish the check that they are at.
+        // Each task finishes its current check and sees that the policy is gone.
         tasks.detach_all();
     }
 
-    /// Checks one origin again and again, one check at a time, until it left the pool.
+    /// Checks one origin, one check at a time, until it leaves the pool. Returns its id.
     async fn check_loop(mut self, id: u64) -> u64 {
         let mut policy = Arc::clone(&self.policy.borrow_and_update());
         let mut last = Instant::now();
@@ -179,7 +180,7 @@ impl Checker {
                         break;
                     }
                     let new = Arc::clone(&self.policy.borrow_and_update());
-                    due = if new.asks_the_same(&policy) {
+                    due = if new.is_same_check(&policy) {
                         due.min(last + new.interval)
                     } else {
                         Instant::now() + jitter(FIRST_MAX.min(new.interval / 4), 256)
@@ -195,13 +196,13 @@ impl Checker {
             last = Instant::now();
             if origin.admin != AdminState::Disabled {
                 check::run(&policy, &origin, offer, |verdict| {
-                    // Nothing checks it any more: this result is late.
+                    // If the policy is gone, the upstream is not checked any more and the result is late.
                     if self.policy.has_changed().is_ok() {
                         self.pool.checked(id, verdict, policy.threshold);
                     }
                 })
                 .await;
-                // In turn as connections do it, and in full, where the certificate is looked at.
+                // Every second handshake is a full one: only that verifies the certificate.
                 offer = match offer {
                     Offer::Nothing => Offer::Session,
                     Offer::Session => Offer::Nothing,
@@ -212,8 +213,8 @@ impl Checker {
         id
     }
 
-    /// The time from one check to the next. While the last results contradict the state of the origin,
-    /// they come faster: what it takes to be sure fits into one interval.
+    /// The time to the next check. While the last results contradict the state of the origin it is shorter,
+    /// so that the results that the threshold needs fit into one interval.
     fn pause(&self, id: u64, policy: &HealthPolicy) -> Duration {
         let HealthPolicy {
             interval,
@@ -230,10 +231,10 @@ impl Checker {
     }
 }
 
-/// A random part of `most`, up to `share` of 256.
-fn jitter(most: Duration, share: u32) -> Duration {
+/// A random time up to `share` / 256 of `max`.
+fn jitter(max: Duration, share: u32) -> Duration {
     let mut random = [0; 2];
-    // Without randomness they come at the same moment, which is no harm but to the origins.
+    // Without random numbers, checks run at the same moment, which is only a load on the origins.
     let _ = aws_lc_rs::rand::fill(&mut random);
-    most * share / 256 * u32::from(u16::from_le_bytes(random)) / 65_536
+    max * share / 256 * u32::from(u16::from_le_bytes(random)) / 65_536
 }

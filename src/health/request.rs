@@ -1,4 +1,4 @@
-//! The request of a check, and what its answer says. Pure.
+//! The request of a check, and the verdict on its response. No I/O.
 
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use crate::upstream::Verdict;
 
-/// A status line is no longer than this.
+/// The longest status line, in bytes.
 pub(super) const STATUS_MAX: usize = 512;
 
-/// And the heads of interim answers before it.
+/// The longest run of interim responses, in bytes.
 const INTERIM_MAX: usize = 8 * 1024;
 
-/// The one status below 200 that is an answer.
+/// The most header fields of an interim response.
+const INTERIM_FIELDS: usize = 64;
+
+/// 101 Switching Protocols, the one status below 200 that is final (RFC 9110 section 15.2.2).
 const SWITCHING: u16 = 101;
 
-/// What Vault and OpenBao say about themselves by the status of /v1/sys/health.
+/// The statuses of /v1/sys/health of Vault and OpenBao.
 const VAULT: [(u16, &str); 8] = [
     (200, "active"),
     (429, "standby"),
@@ -27,7 +30,7 @@ const VAULT: [(u16, &str); 8] = [
     (530, "removed from the cluster"),
 ];
 
-/// A request, and the answers that are good.
+/// A request, and the responses that pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method.
@@ -36,11 +39,11 @@ pub struct Request {
     pub path: String,
     /// The `Host`; absent, the origin's own name.
     pub host: Option<String>,
-    /// The answers that are good.
+    /// The responses that pass.
     pub expect: Expect,
 }
 
-/// The answers that are good.
+/// The responses that pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// These statuses.
@@ -69,7 +72,7 @@ impl Request {
         }
     }
 
-    /// The bytes to send to an origin that is called `name`.
+    /// The request as sent, with `Host: name` unless `host` is set.
     pub(super) fn head(&self, name: &str) -> Vec<u8> {
         let host = self.host.as_deref().unwrap_or(name);
         let mut head = String::new();
@@ -83,7 +86,7 @@ impl Request {
         head.into_bytes()
     }
 
-    /// What an answer with this status says.
+    /// The verdict on a response with this status.
     pub(super) fn judge(&self, status: u16) -> Verdict {
         match &self.expect {
             Expect::Statuses(good) => match good.iter().any(|range| range.contains(&status)) {
@@ -100,57 +103,42 @@ impl Role {
         let known = VAULT.iter().find(|(code, _)| *code == status);
         match (known, self) {
             (Some((200, _)), _) | (Some((473, _)), Self::Any) => Verdict::ForceUp,
-            // It says so by itself: a second question would get the same answer.
+            // The node reports its own state, so one result is enough.
             (Some((code, what)), _) => Verdict::ForceDown(format!("{what} (status {code})").into()),
             (None, _) => Verdict::Fail(format!("status {status}").into()),
         }
     }
 }
 
-/// The status of an answer, once its first line is there; an error when it is none of HTTP. Interim
-/// answers before it are passed over (RFC 9110 section 15.2).
-pub(super) fn status(answer: &[u8]) -> Result<Option<u16>, Arc<str>> {
-    let mut rest = answer;
+/// The status of a response once its first line is complete. Interim responses before it are skipped (RFC
+/// 9110 section 15.2). An error if the bytes are not HTTP/1.
+pub(super) fn status(response: &[u8]) -> Result<Option<u16>, Arc<str>> {
+    let mut rest = response;
     loop {
-        let status = match first_status(rest)? {
-            Some(status @ 100..200) if status != SWITCHING => status,
-            status => return Ok(status),
+        let mut fields = [httparse::EMPTY_HEADER; INTERIM_FIELDS];
+        let mut head = httparse::Response::new(&mut fields);
+        // The parser would skip empty lines before the status line, as of requests.
+        if rest.first().is_some_and(|first| *first != b'H') {
+            return Err("the answer is not HTTP/1.1".into());
+        }
+        let parsed = head.parse(rest);
+        // The parser sets the reason at the end of the line. What follows does not change the status.
+        let status = match (head.reason, head.code) {
+            (Some(_), Some(status @ 100..=599)) => status,
+            (None, _) if parsed == Ok(httparse::Status::Partial) && rest.len() < STATUS_MAX => {
+                return Ok(None);
+            }
+            _ => return Err("the answer is not HTTP/1.1".into()),
         };
-        let Some(end) = head_end(rest) else {
-            return match answer.len() < INTERIM_MAX {
-                true => Ok(None),
-                false => Err(format!("nothing but status {status}").into()),
-            };
+        if status >= 200 || status == SWITCHING {
+            return Ok(Some(status));
+        }
+        rest = match parsed {
+            Ok(httparse::Status::Complete(end)) => rest.get(end..).unwrap_or_default(),
+            Ok(httparse::Status::Partial) if response.len() < INTERIM_MAX => return Ok(None),
+            _ => return Err(format!("nothing but status {status}").into()),
         };
-        rest = rest.get(end..).unwrap_or_default();
     }
-}
-
-fn first_status(answer: &[u8]) -> Result<Option<u16>, Arc<str>> {
-    let Some(end) = answer.iter().position(|byte| *byte == b'\n') else {
-        return match answer.len() < STATUS_MAX {
-            true => Ok(None),
-            false => Err("no status line".into()),
-        };
-    };
-    let line = answer.get(..end).unwrap_or_default();
-    let line = std::str::from_utf8(line).unwrap_or_default();
-    let mut words = line.split_ascii_whitespace();
-    let is_http = words
-        .next()
-        .is_some_and(|version| version.starts_with("HTTP/1."));
-    match words.next().and_then(|word| word.parse().ok()) {
-        Some(status @ 100..=599) if is_http => Ok(Some(status)),
-        _ => Err("the answer is not HTTP/1.1".into()),
-    }
-}
-
-/// Where the head of an answer ends: behind its first empty line.
-fn head_end(answer: &[u8]) -> Option<usize> {
-    let ends = |end: &[u8]| answer.windows(end.len()).position(|part| part == end);
-    let crlf = ends(b"\n\r\n").map(|at| at + 3);
-    let lf = ends(b"\n\n").map(|at| at + 2);
-    crlf.into_iter().chain(lf).min()
 }
 
 #[cfg(test)]
@@ -159,16 +147,18 @@ mod tests {
 
     #[test]
     fn a_status_line_is_read_however_it_is_cut() {
-        let answer = b"HTTP/1.1 429 Too Many Requests\r\nA: b\r\n";
-        for len in 0..answer.len() {
+        let response = b"HTTP/1.1 429 Too Many Requests\r\nA: b\r\n";
+        for len in 0..response.len() {
             let expected = (len > 31).then_some(429);
-            assert_eq!(status(&answer[..len]), Ok(expected), "{len}");
+            assert_eq!(status(&response[..len]), Ok(expected), "{len}");
         }
         assert_eq!(status(b"HTTP/1.0 200\n"), Ok(Some(200)));
         for bad in [
             &b"SSH-2.0-x\r\n"[..],
             b"HTTP/1.1 xyz\n",
             b"\n",
+            b"HTTP/2.0 200 OK\r\n",
+            b"HTTP/1.1 2000\r\n",
             b"HTTP/1.1 99\n",
             &[0xff; 600],
         ] {
@@ -177,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn interim_answers_are_passed_over() {
-        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n";
-        for len in 0..answer.len() {
-            assert_eq!(status(&answer[..len]), Ok(None), "{len}");
+    fn interim_responses_are_skipped() {
+        let response = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n";
+        for len in 0..response.len() {
+            assert_eq!(status(&response[..len]), Ok(None), "{len}");
         }
-        assert_eq!(status(answer), Ok(Some(200)));
+        assert_eq!(status(response), Ok(Some(200)));
         assert_eq!(status(b"HTTP/1.1 101 Switching\r\n"), Ok(Some(101)));
         let endless = [&b"HTTP/1.1 100 Continue\r\n"[..], &[b'x'; 9000]].concat();
         assert!(status(&endless).is_err());
@@ -199,7 +189,7 @@ mod tests {
         };
         assert_eq!(good(Role::Active), [200]);
         assert_eq!(good(Role::Any), [200, 473]);
-        // Anything else is not said by Vault, and may pass.
+        // Vault sends no other status: something else answered.
         let other = Request::vault(Role::Active).judge(502);
         assert_eq!(other, Verdict::Fail("status 502".into()));
     }
