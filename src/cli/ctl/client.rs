@@ -1,21 +1,28 @@
-//! A minimal HTTP/1.1 client for the admin socket, over a unix socket or TCP.
+//! The HTTP client for the admin socket, over a unix socket or TCP.
 
+use std::error::Error;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use crate::snapshot::admin::socket_in;
 
-/// Longer than the server's own limit.
+/// The longest time of a request; longer than the server's own limit.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The longest response that is read.
-const RESPONSE_MAX: u64 = 256 * 1024 * 1024;
+/// The longest body of a response, in bytes.
+const RESPONSE_MAX: usize = 256 * 1024 * 1024;
 
 /// The runtime directory of the packages.
 const RUNTIME_DIRECTORY: &str = "/run/reseal";
@@ -71,36 +78,73 @@ impl AdminAddress {
         body: Option<&Value>,
         token: Option<&str>,
     ) -> Result<Response, String> {
-        let unreachable = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    "Who may ask there is up to `admin.permissions`, `owner` and `group`."
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start a runtime: {error}"))?;
+        runtime.block_on(async {
+            match self {
+                Self::Unix(socket) => {
+                    let stream = UnixStream::connect(socket).await;
+                    let stream = stream.map_err(|error| self.unreachable(&error))?;
+                    self.exchange(stream, request("localhost", path, body, token))
+                        .await
                 }
-                _ => {
-                    "Does the process run, and does its configuration have `admin.listen`? \
-                     --admin says where to ask."
-                }
-            };
-            format!("cannot connect to {self}: {error}\n{hint}")
-        };
-        let inputs = match self {
-            Self::Unix(socket) => {
-                let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
-                let bounded = stream.set_read_timeout(Some(TIMEOUT));
-                bounded
-                    .and_then(|()| exchange(&mut stream, &request(path, "localhost", body, token)))
-            }
-            Self::Tcp(address) => {
-                let mut stream = TcpStream::connect(address).map_err(unreachable)?;
-                let bounded = stream.set_read_timeout(Some(TIMEOUT));
-                bounded.and_then(|()| {
+                Self::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await;
+                    let stream = stream.map_err(|error| self.unreachable(&error))?;
                     // The server accepts only IP addresses in `Host`, so a host name is not sent.
-                    let host = stream.peer_addr()?.to_string();
-                    exchange(&mut stream, &request(path, &host, body, token))
-                })
+                    let host = stream.peer_addr().map_err(|e| self.failed(&e))?.to_string();
+                    self.exchange(stream, request(&host, path, body, token))
+                        .await
+                }
+            }
+        })
+    }
+
+    async fn exchange(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        request: Result<Request<Full<Bytes>>, hyper::http::Error>,
+    ) -> Result<Response, String> {
+        let request = request.map_err(|e| self.failed(&e))?;
+        let exchange = async {
+            let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), RESPONSE_MAX).collect();
+            let body = body.await?.to_bytes().to_vec();
+            Ok::<_, Box<dyn Error + Send + Sync>>(Response { status, body })
+        };
+        match timeout(TIMEOUT, exchange).await {
+            Ok(response) => response.map_err(|e| self.failed(&*e)),
+            Err(_) => Err(format!("{self}: no response in {} s", TIMEOUT.as_secs())),
+        }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> String {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "`admin.permissions`, `owner` and `group` say who may connect."
+            }
+            _ => {
+                "Does the process run, and does its configuration have `admin.listen`? \
+                 --admin gives the address."
             }
         };
-        inputs.map_err(|error| format!("{self}: {error}"))
+        format!("cannot connect to {self}: {error}\n{hint}")
+    }
+
+    /// An error of a library, with what caused it.
+    fn failed(&self, error: &dyn Error) -> String {
+        let mut text = format!("{self}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
     }
 }
 
@@ -113,69 +157,76 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-fn request(path: &str, host: &str, body: Option<&Value>, token: Option<&str>) -> String {
+fn request(
+    host: &str,
+    path: &str,
+    body: Option<&Value>,
+    token: Option<&str>,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let method = if body.is_some() { "POST" } else { "GET" };
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, host)
+        .header(header::CONNECTION, "close");
     if let Some(token) = token {
-        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
     }
     let body = body.map(Value::to_string).unwrap_or_default();
-    if !body.is_empty() {
-        let len = body.len();
-        request.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {len}\r\n"
-        ));
-    }
-    request.push_str("\r\n");
-    request.push_str(&body);
-    request
-}
-
-fn exchange(stream: &mut (impl Read + Write), request: &str) -> io::Result<Response> {
-    // A server that refuses early may close before it has read everything; its response counts.
-    let sent = stream.write_all(request.as_bytes());
-    let mut response = Vec::new();
-    stream.take(RESPONSE_MAX).read_to_end(&mut response)?;
-    if response.is_empty() {
-        sent?;
-    }
-    parse(&response).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the response is incomplete or not HTTP",
-        )
-    })
-}
-
-/// Parses a complete response with Content-Length, as the admin socket always sends it.
-fn parse(response: &[u8]) -> Option<Response> {
-    let end = response.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(response.get(..end)?).ok()?;
-    let body = response.get(end + 4..)?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
-    let length = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let length = name.eq_ignore_ascii_case("content-length");
-        length.then(|| value.trim().parse::<usize>().ok())?
-    });
-    (length? == body.len()).then_some(Response {
-        status: status.parse().ok()?,
-        body: body.to_vec(),
-    })
+    request.body(Full::from(body))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+
+    /// Serves one connection with these bytes, and returns what the client makes of them.
+    fn response_of(bytes: &'static [u8]) -> Result<Response, String> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            stream.write_all(bytes).unwrap();
+            request
+        });
+        let response = AdminAddress::Tcp(address.to_string()).send("/x", None, Some("t0ken"));
+        let request = String::from_utf8(server.join().unwrap()).unwrap();
+        assert!(request.starts_with("GET /x HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.contains(&format!("host: {address}\r\n")),
+            "{request}"
+        );
+        assert!(
+            request.contains("authorization: Bearer t0ken\r\n"),
+            "{request}"
+        );
+        response
+    }
 
     #[test]
     fn a_truncated_response_is_refused() {
-        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}\n";
-        assert_eq!(parse(whole).unwrap().body, b"{}\n");
+        let whole = b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\n{}\n";
+        let response = response_of(whole).unwrap();
+        assert_eq!((response.status, &response.body[..]), (404, &b"{}\n"[..]));
         for len in 0..whole.len() {
-            assert!(parse(&whole[..len]).is_none(), "{len}");
+            assert!(response_of(&whole[..len]).is_err(), "{len}");
         }
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_hold_is_refused() {
+        assert!(request("localhost", "/x", None, Some("a\nb")).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The CAs that a policy trusts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
@@ -16,9 +16,6 @@ use crate::tls::validity::Validity;
 pub struct Authorities {
     anchors: RootCertStore,
     selfsigned: HashSet<[u8; 32]>,
-    /// The subject key identifier of a key, by the SHA-256 of SubjectPublicKeyInfo, of which trust
-    /// anchors consist without it.
-    key_ids: HashMap<[u8; 32], Box<[u8]>>,
     validities: Vec<(Arc<str>, Validity)>,
 }
 
@@ -26,7 +23,6 @@ impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
         self.anchors.roots == other.anchors.roots
             && self.selfsigned == other.selfsigned
-            && self.key_ids == other.key_ids
             && self.validities == other.validities
     }
 }
@@ -39,31 +35,18 @@ impl Authorities {
         Self {
             anchors,
             selfsigned: HashSet::new(),
-            key_ids: HashMap::new(),
             validities: Vec::new(),
         }
     }
 
     /// Adds a certificate as a CA; fails if it cannot be one.
     pub fn add(&mut self, certificate: CertificateDer<'_>) -> Result<(), Error> {
-        let outline = Outline::of(&certificate);
-        let hash = outline
+        let hash = Outline::of(&certificate)
             .filter(|outline| outline.issuer == outline.subject)
             .map(|_| sha256(&certificate));
-        let key_id = outline.and_then(|outline| {
-            let id = outline.key_id()?;
-            Some((sha256(outline.key), Box::from(id)))
-        });
         self.anchors.add(certificate)?;
         self.selfsigned.extend(hash);
-        self.key_ids.extend(key_id);
         Ok(())
-    }
-
-    /// The subject key identifier of a trust anchor, if its certificate has one.
-    pub(in crate::tls) fn key_id(&self, anchor: &TrustAnchor<'_>) -> Option<&[u8]> {
-        let id = self.key_ids.get(&sha256(&anchor.subject_public_key_info));
-        id.map(|id| &**id)
     }
 
     /// Adds the validity of a CA that was read from a file.
