@@ -106,8 +106,9 @@ fn resembles(line: &[u8]) -> bool {
         .max()
         .unwrap_or_default();
     let is_framed = text.starts_with('-') || text.ends_with('-');
+    let is_joined = text.contains("-----BEGIN") || text.contains("-----END");
     match run {
-        4.. => is_loud || is_quiet,
+        4.. => is_loud || is_quiet || is_joined,
         2.. if is_framed => is_quiet,
         1.. if is_framed => is_quiet && is_loud,
         _ => is_bare && is_loud && has_label(&text),

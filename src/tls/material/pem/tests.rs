@@ -169,6 +169,10 @@ fn a_line_that_resembles_a_boundary_is_refused_with_its_number() {
         "END CERTIFICATE",
         "-----END ENTITY CERTIFICATE-----",
         "-----END OF FILE-----",
+        "-----END OF FILE",
+        "x -----BEGIN OF FILE -----",
+        "-----BEGIN OF-----BEGIN ENTITY",
+        "-----BEGINCERTIFICATE-----",
         "-----BEGINCERTIFICATE-----BEGIN",
     ] {
         let text = cert.replacen("-----BEGIN CERTIFICATE-----", damaged, 1);
