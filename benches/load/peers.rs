@@ -124,6 +124,8 @@ impl Peer {
     /// Starts it and waits until it accepts.
     fn wait(&self, mut command: Command, mode: Mode, address: SocketAddr) -> Option<Running> {
         let child = command
+            // Without root, the memory of a process that is not dumpable cannot be measured.
+            .env("RESEAL_DUMPABLE", "1")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

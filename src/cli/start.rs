@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing::{error, info, warn};
 
 use super::{Exit, eprint_line};
@@ -13,9 +14,17 @@ use crate::observe::logging;
 use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
+/// The environment variable that keeps the process dumpable: the kernel may write its core, and other processes
+/// of its user may inspect it (`gdb`, `lsof`, `ss -p`). Both show the private keys.
+const DUMPABLE: &str = "RESEAL_DUMPABLE";
+
 /// Loads a configuration and opens the log and the sockets. Prints the problems if it is invalid, and
 /// logs its warnings.
 pub(super) fn server(source: Source) -> Result<Server, Exit> {
+    // Before the first key is read.
+    if std::env::var_os(DUMPABLE).is_none_or(|value| value.is_empty()) {
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
     let sessions = Arc::new(Sessions::default());
     let mut loaded = source
         .load(LoadOptions::first(Files::Read, Purpose::Serve, &sessions))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::compile::{LoadOptions, Materials, compile, lint, permissions};
 use super::file_stamps::FileStamps;
+use super::reader::redact;
 use super::{Problems, Severity, Spec, read};
 use crate::snapshot::Snapshot;
 
@@ -60,6 +61,7 @@ impl Source {
         let spec = loaded.spec.as_ref();
         let compiled = spec.and_then(|spec| compile(spec, self.dir(), options, &mut problems));
         let (snapshot, materials) = compiled.unzip();
+        redact::variables(&mut problems);
         Loaded {
             path: loaded.path.clone(),
             text: loaded.text.clone(),
@@ -165,6 +167,7 @@ fn understand(
         .as_ref()
         .and_then(|spec| compile(spec, dir, options, &mut problems));
     let (snapshot, materials) = compiled.unzip();
+    redact::variables(&mut problems);
     Loaded {
         path: path.to_owned(),
         text,

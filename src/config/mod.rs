@@ -46,15 +46,15 @@ pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, 
     (spec, reader.into_problems())
 }
 
-/// The effective configuration as YAML: defaults filled in, variables expanded. It reads back as an
-/// equal [`Spec`].
+/// The effective configuration as YAML: defaults filled in, variables as written in the file. With the
+/// same variables it reads back as an equal [`Spec`].
 pub fn print(spec: &Spec) -> String {
     print::print(&spec.render())
 }
 
-/// One part of a configuration as YAML, defaults filled in.
+/// One part of a configuration as YAML, defaults filled in and variables expanded.
 pub fn print_part<T: Read>(part: &T) -> String {
-    print::print(&part.render())
+    print::print(&part.render().expanded())
 }
 
 /// The identifier of the schema. A URN, as it names the schema and is not where it can be fetched.

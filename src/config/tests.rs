@@ -404,6 +404,21 @@ fn variables_expand_in_plain_and_quoted_values_but_not_in_keys() {
 }
 
 #[test]
+fn a_printed_configuration_has_the_variables_of_the_file() {
+    for (value, printed) in [
+        ("127.0.0.1:${PORT}", "[\"127.0.0.1:${PORT}\"]"),
+        ("'*:${PORT}'", "[\"*:${PORT}\"]"),
+        ("['*:${NONE:-7}', '*:8']", "[\"*:${NONE:-7}\", \"*:8\"]"),
+    ] {
+        let spec = good(&SMALL.replace("'*:443'", value));
+        let text = print(&spec);
+        assert!(text.contains(&format!("listen: {printed}\n")), "{text}");
+        assert!(!text.contains("8443"), "{text}");
+        assert_eq!(good(&text), spec);
+    }
+}
+
+#[test]
 fn the_schema_knows_the_keys_that_are_read_and_no_others() {
     let schema = schema();
     let text = schema.to_string();

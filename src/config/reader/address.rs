@@ -51,6 +51,7 @@ impl Listen {
             let unix = Located {
                 value: unix_path(path)?,
                 at: node.at,
+                written: None,
             };
             return Ok(Self::Unix(UnixListen {
                 unix,

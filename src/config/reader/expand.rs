@@ -39,6 +39,16 @@ pub(super) fn has_variable(text: &str) -> bool {
     text.contains("${")
 }
 
+/// The variables that are set and that a text names, each as `${NAME}` and with its value.
+pub(super) fn variables(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let inside = text.split("${").skip(1);
+    let inside = inside.filter_map(|rest| Some(rest.split_once('}')?.0));
+    let names = inside.map(|inside| inside.split_once(":-").map_or(inside, |(name, _)| name));
+    names
+        .filter_map(|name| Some((format!("${{{name}}}"), env(name)?)))
+        .collect()
+}
+
 fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Invalid> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),

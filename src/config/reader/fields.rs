@@ -104,7 +104,7 @@ pub trait Field {
 
 impl<T: Read> Field for Located<T> {
     fn rendered(&self) -> Option<Rendered> {
-        Some(self.value.render())
+        Some(self.render_as_written())
     }
 
     fn given_at(&self, map: Span) -> Option<Span> {

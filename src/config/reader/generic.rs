@@ -28,7 +28,7 @@ impl<T: Read> Read for Vec<Located<T>> {
     }
 
     fn render(&self) -> Rendered {
-        Rendered::List(self.iter().map(|item| item.value.render()).collect())
+        Rendered::List(self.iter().map(|item| item.render_as_written()).collect())
     }
 }
 
@@ -211,7 +211,11 @@ impl<T: Read> Read for Names<T> {
         let mut read = Vec::new();
         for (key, node) in entries {
             let name = match Name::parse(&key.text) {
-                Ok(value) => Some(Located { value, at: key.at }),
+                Ok(value) => Some(Located {
+                    value,
+                    at: key.at,
+                    written: None,
+                }),
                 Err(_) => {
                     let message = format!("{} is not a name", quoted(&key.text));
                     cx.error(key.at, message).help(Name::RULE);
@@ -235,7 +239,7 @@ impl<T: Read> Read for Names<T> {
         let entries = self.0.iter();
         Rendered::Map(
             entries
-                .map(|(name, value)| (Leaf::render(&name.value), value.value.render()))
+                .map(|(name, value)| (Leaf::render(&name.value), value.render_as_written()))
                 .collect(),
         )
     }

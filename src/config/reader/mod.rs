@@ -17,6 +17,7 @@ mod printable;
 pub mod problem;
 mod quantities;
 pub mod read;
+pub mod redact;
 pub mod rendered;
 pub mod schema;
 mod snippet;

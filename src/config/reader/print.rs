@@ -20,14 +20,10 @@ pub fn print(rendered: &Rendered) -> String {
 /// The form on the line of its key, for values that need no lines of their own.
 fn inline(rendered: &Rendered) -> Option<String> {
     match rendered {
-        Rendered::Text(text) => Some(scalar(text)),
+        Rendered::Text(_) | Rendered::Variable { .. } => scalar(rendered),
         Rendered::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
         Rendered::List(items) => {
-            let texts = items.iter().map(|item| match item {
-                Rendered::Text(text) => Some(scalar(text)),
-                _ => None,
-            });
-            let texts: Option<Vec<_>> = texts.collect();
+            let texts: Option<Vec<_>> = items.iter().map(scalar).collect();
             texts.map(|texts| format!("[{}]", texts.join(", ")))
         }
     }
@@ -35,8 +31,9 @@ fn inline(rendered: &Rendered) -> Option<String> {
 
 fn block(out: &mut String, rendered: &Rendered, indent: usize) {
     match rendered {
-        Rendered::Text(text) => {
-            let _ = writeln!(out, "{:indent$}{}", "", scalar(text));
+        Rendered::Text(_) | Rendered::Variable { .. } => {
+            let text = scalar(rendered).unwrap_or_default();
+            let _ = writeln!(out, "{:indent$}{text}", "");
         }
         Rendered::Map(entries) => {
             for (key, value) in entries {
@@ -70,8 +67,12 @@ fn block(out: &mut String, rendered: &Rendered, indent: usize) {
     }
 }
 
-fn scalar(text: &str) -> String {
-    quote_if_needed(&escape(text))
+fn scalar(rendered: &Rendered) -> Option<String> {
+    match rendered {
+        Rendered::Text(text) => Some(quote_if_needed(&escape(text))),
+        Rendered::Variable { written, .. } => Some(quote_if_needed(written)),
+        Rendered::List(_) | Rendered::Map(_) => None,
+    }
 }
 
 /// Quotes a text that a YAML reader could take for another type.

@@ -91,10 +91,12 @@ impl Problem {
     }
 }
 
+/// How many characters of a text of the file a message holds.
+pub(super) const QUOTED_MAX: usize = 64;
+
 /// A text of the file within a message: in backticks, truncated when long.
 pub fn quoted(text: &str) -> String {
-    const MOST: usize = 64;
-    let mut text_in_file: String = text.chars().take(MOST).collect();
+    let mut text_in_file: String = text.chars().take(QUOTED_MAX).collect();
     if text_in_file.len() < text.len() {
         text_in_file.push('…');
     }
@@ -109,6 +111,17 @@ pub fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
 /// The start of the message about an unknown key.
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
+/// A text of the file that holds variables, and its value.
+#[derive(Clone, Debug)]
+pub struct Expansion {
+    /// The span of the text.
+    pub at: Span,
+    /// The text, or one variable of it.
+    pub written: String,
+    /// The value.
+    pub value: String,
+}
+
 /// Collects the problems of one reading.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
@@ -117,6 +130,8 @@ pub struct Problems {
     spare: Option<Problem>,
     pub(super) left_out: usize,
     errors: usize,
+    /// The values that messages may hold and must not show.
+    pub(super) expansions: Vec<Expansion>,
 }
 
 impl Problems {
@@ -188,6 +203,11 @@ impl Problems {
     /// All problems, in the order of their reports.
     pub fn into_vec(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// All problems, to change their texts.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Problem> {
+        self.problems.iter_mut()
     }
 
     /// Whether there is an error.

@@ -3,9 +3,9 @@
 
 use super::compose::parse;
 use super::definitions::Definitions;
-use super::expand::{expand, has_variable};
+use super::expand::{expand, has_variable, variables};
 use super::invalid::Invalid;
-use super::problem::{Problem, Problems, Span};
+use super::problem::{Expansion, Problem, Problems, Span};
 use super::rendered::Rendered;
 use super::yaml::{Kind, Node};
 use serde_json::Value;
@@ -20,6 +20,25 @@ pub struct Located<T> {
     pub value: T,
     /// Its span; a default has that of its map.
     pub at: Span,
+    /// The text of the file, if it holds a variable. Boxed, because few values have one.
+    pub written: Option<Box<Written>>,
+}
+
+/// A text of the file.
+#[derive(Clone, Debug)]
+pub struct Written(String);
+
+impl<T: Read> Located<T> {
+    /// The printed form, with variables as written in the file.
+    pub fn render_as_written(&self) -> Rendered {
+        match (self.value.render(), &self.written) {
+            (Rendered::Text(value), Some(written)) => Rendered::Variable {
+                value,
+                written: written.0.clone(),
+            },
+            (rendered, _) => rendered,
+        }
+    }
 }
 
 impl<T> Located<T> {
@@ -127,7 +146,13 @@ impl<'e> Reader<'e> {
             self.unexpected(node, what);
             return None;
         };
-        match expand(text, self.env).and_then(|expanded| parse(&expanded)) {
+        let expanded = expand(text, self.env);
+        if let Ok(value) = &expanded
+            && has_variable(text)
+        {
+            self.keep_expansions(node.at, text, value);
+        }
+        match expanded.and_then(|expanded| parse(&expanded)) {
             Ok(value) => Some(value),
             Err(invalid) => {
                 self.problems
@@ -135,6 +160,14 @@ impl<'e> Reader<'e> {
                 None
             }
         }
+    }
+
+    /// Keeps the values of a text and of each variable in it, which messages must not show.
+    fn keep_expansions(&mut self, at: Span, text: &str, value: &str) {
+        let whole = (text.to_owned(), value.to_owned());
+        let all = std::iter::once(whole).chain(variables(text, self.env));
+        let expansions = all.map(|(written, value)| Expansion { at, written, value });
+        self.problems.expansions.extend(expansions);
     }
 
     /// The expanded text of a single value, to choose between forms; `None`, without an error, for other
@@ -148,7 +181,13 @@ impl<'e> Reader<'e> {
 
     /// Reads a value with its span.
     pub fn located<T: Read>(&mut self, node: &Node) -> Option<Located<T>> {
-        T::read(node, self).map(|value| Located { value, at: node.at })
+        T::read(node, self).map(|value| Located {
+            value,
+            at: node.at,
+            written: node
+                .text_with_variable()
+                .map(|text| Box::new(Written(text.to_owned()))),
+        })
     }
 
     /// Reads every node, so that each reports its errors; fails if one fails.

@@ -1,5 +1,6 @@
 //! The tree of a file: located nodes. Knows no key and no types: `010` and `on` are text.
 
+use super::expand::has_variable;
 use super::problem::Span;
 
 /// A long text counts as one more node for every this many bytes, which bounds what aliases can
@@ -43,6 +44,14 @@ pub struct Key {
 }
 
 impl Node {
+    /// The text of a single value that holds a variable.
+    pub fn text_with_variable(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } if has_variable(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The kind of node, for messages: "expected …, found a list".
     pub fn name(&self) -> &'static str {
         match self.kind {

@@ -71,7 +71,7 @@ spec! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
     /// One pair of files.
-    Pair(CertificatePair),
+    Pair(Box<CertificatePair>),
     /// Every pair in a directory.
     Directory(CertificateDirectory),
 }
@@ -115,7 +115,7 @@ impl Read for Certificate {
                 None
             }
             (false, true) => CertificateDirectory::read(node, cx).map(Self::Directory),
-            (true, false) => CertificatePair::read(node, cx).map(Self::Pair),
+            (true, false) => CertificatePair::read(node, cx).map(|pair| Self::Pair(Box::new(pair))),
             (false, false) => {
                 cx.error(node.at, "missing key `cert` or `dir`");
                 None

@@ -92,7 +92,7 @@ pub enum Check {
     /// A TLS handshake, the certificate verified.
     Tls,
     /// An HTTP request.
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
     /// A predefined HTTP request.
     Preset(Role),
 }
@@ -132,7 +132,7 @@ impl Read for Check {
                 None
             }
             (_, true) => PresetKey::read(node, cx).map(|key| Self::Preset(key.preset.value)),
-            _ => HttpKey::read(node, cx).map(|key| Self::Http(key.http.value)),
+            _ => HttpKey::read(node, cx).map(|key| Self::Http(Box::new(key.http.value))),
         }
     }
 

@@ -179,7 +179,7 @@ fn no_text_makes_the_reader_panic() {
         if let Some(spec) = spec {
             let printed = super::super::print(&spec);
             assert_eq!(
-                read(&printed, &no_variables).0.as_ref(),
+                read(&printed, &some_variables).0.as_ref(),
                 Some(&spec),
                 "{printed}"
             );

@@ -1,5 +1,7 @@
 //! Commands without a configuration file: `demo`, `forward`, and those that print.
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -16,8 +18,13 @@ struct Serving {
 
 impl Serving {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_reseal"))
-            .args(arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -49,6 +56,57 @@ impl Serving {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         assert!(self.child.wait().unwrap().success());
     }
+}
+
+/// The value of a variable is not shown, not even in the error about a file of that name.
+#[test]
+fn check_shows_variables_as_the_file_does() {
+    let directory = Directory::new();
+    let check = |certificate: &str, arguments: &[&str]| {
+        let text = format!(
+            "endpoints: [{{ name: e, listen: '127.0.0.1:0', tls: {{ certificates: [{{ cert: {certificate}, key: {certificate} }}] }}, default_route: r, routes: [{{ name: r, mode: terminate, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: ['127.0.0.1:1'] }} }}\n"
+        );
+        let file = directory.write("config.yaml", text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
+        command
+            .arg("check")
+            .arg("--config")
+            .arg(file)
+            .args(arguments);
+        command.env("WHERE", "canary-7f3a");
+        finish(command, b"")
+    };
+    let refused = check("'${WHERE}/a.pem'", &[]);
+    assert_ne!(refused.code, Some(0));
+    let error = refused.text();
+    assert!(error.contains("${WHERE}/a.pem: "), "{error}");
+    assert!(!error.contains("canary"), "{error}");
+    let printed = check("'${WHERE}/a.pem'", &["--no-files", "--print"]).text();
+    assert!(printed.contains("cert: \"${WHERE}/a.pem\""), "{printed}");
+    assert!(!printed.contains("canary"), "{printed}");
+}
+
+/// The files of a process in /proc belong to root if other processes of its user may not inspect it.
+#[test]
+fn other_processes_of_its_user_cannot_inspect_a_process_that_serves() {
+    const NOBODY: u32 = 65534;
+    let is_root = rustix::process::geteuid().is_root();
+    let owner = |variable: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
+        command.args(["forward", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"]);
+        command.env("RESEAL_DUMPABLE", variable);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let serving = Serving::spawn(command);
+        serving.place();
+        let files = format!("/proc/{}/status", serving.child.id());
+        let owner = std::fs::metadata(files).unwrap().uid();
+        serving.must_end_at_once();
+        owner
+    };
+    assert_eq!(owner(""), 0);
+    assert_ne!(owner("1"), 0);
 }
 
 impl Drop for Serving {

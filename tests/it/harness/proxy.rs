@@ -94,6 +94,8 @@ impl Proxy {
             .arg("run")
             .arg("--config")
             .arg(draft.directory.join("config.yaml"))
+            // Without root, tests can inspect the descriptors of a dumpable process only.
+            .env("RESEAL_DUMPABLE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
