@@ -19,7 +19,7 @@ pub(super) const OID: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 const INTEGER: u8 = 0x02;
-pub(super) const OCTET_STRING: u8 = 0x04;
+const OCTET_STRING: u8 = 0x04;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
@@ -138,6 +138,12 @@ impl<'a> Outline<'a> {
     pub(super) fn validity(&self) -> Option<RangeInclusive<i64>> {
         let (_, validity) = Validity::from_der(self.validity.whole).ok()?;
         Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
+    }
+
+    /// Its subject key identifier (RFC 5280, section 4.2.1.2).
+    pub(super) fn key_id(&self) -> Option<&'a [u8]> {
+        const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
+        only(self.extension(SUBJECT_KEY_ID)?, OCTET_STRING)
     }
 
     /// The value of the first extension with this identifier.

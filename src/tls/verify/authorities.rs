@@ -1,6 +1,6 @@
 //! The CAs that a policy trusts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor};
@@ -16,6 +16,9 @@ use crate::tls::validity::Validity;
 pub struct Authorities {
     anchors: RootCertStore,
     selfsigned: HashSet<[u8; 32]>,
+    /// The subject key identifier of a key, by the SHA-256 of SubjectPublicKeyInfo, of which trust
+    /// anchors consist without it.
+    key_ids: HashMap<[u8; 32], Box<[u8]>>,
     validities: Vec<(Arc<str>, Validity)>,
 }
 
@@ -23,6 +26,7 @@ impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
         self.anchors.roots == other.anchors.roots
             && self.selfsigned == other.selfsigned
+            && self.key_ids == other.key_ids
             && self.validities == other.validities
     }
 }
@@ -35,18 +39,31 @@ impl Authorities {
         Self {
             anchors,
             selfsigned: HashSet::new(),
+            key_ids: HashMap::new(),
             validities: Vec::new(),
         }
     }
 
     /// Adds a certificate as a CA; fails if it cannot be one.
     pub fn add(&mut self, certificate: CertificateDer<'_>) -> Result<(), Error> {
-        let hash = Outline::of(&certificate)
+        let outline = Outline::of(&certificate);
+        let hash = outline
             .filter(|outline| outline.issuer == outline.subject)
             .map(|_| sha256(&certificate));
+        let key_id = outline.and_then(|outline| {
+            let id = outline.key_id()?;
+            Some((sha256(outline.key), Box::from(id)))
+        });
         self.anchors.add(certificate)?;
         self.selfsigned.extend(hash);
+        self.key_ids.extend(key_id);
         Ok(())
+    }
+
+    /// The subject key identifier of a trust anchor, if its certificate has one.
+    pub(in crate::tls) fn key_id(&self, anchor: &TrustAnchor<'_>) -> Option<&[u8]> {
+        let id = self.key_ids.get(&sha256(&anchor.subject_public_key_info));
+        id.map(|id| &**id)
     }
 
     /// Adds the validity of a CA that was read from a file.

@@ -36,7 +36,6 @@ const SAME_NAME_MAX: usize = 2;
 /// most twice an ordinary one.
 const PATHS_MAX: usize = 2;
 
-const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
 const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
 /// The tag of keyIdentifier in AuthorityKeyIdentifier.
 const KEY_ID: u8 = 0x80;
@@ -139,7 +138,10 @@ impl ChainVerifier {
             .map(|der| CertificateDer::from(der.as_ref()))
             .collect();
         let is_unrevoked = |path: &webpki::VerifiedPath<'_>| match &self.revocation {
-            Some(revocation) => revocation.check(path, now),
+            Some(revocation) => {
+                let anchor_key_id = self.authorities.key_id(path.anchor());
+                revocation.check(path, anchor_key_id, now)
+            }
             None => Ok(()),
         };
         let verified = end_entity.verify_for_usage(
@@ -378,9 +380,7 @@ fn doubts(
     };
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let is_valid = outline.validity().is_some_and(|valid| valid.contains(&now));
-    let id = outline
-        .extension(SUBJECT_KEY_ID)
-        .and_then(|id| der::only(id, der::OCTET_STRING));
+    let id = outline.key_id();
     let issuer = named_key(candidate).map(|(_, id)| id);
     Doubts {
         is_invalid: !is_valid,

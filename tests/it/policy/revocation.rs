@@ -595,25 +595,27 @@ fn authorities_of_one_name_have_lists_of_their_own_that_do_not_name_a_key() {
 }
 
 #[test]
-fn an_intermediate_with_a_new_key_leaves_the_clients_of_the_old_one_their_list() {
+fn a_ca_with_a_new_key_leaves_the_clients_of_the_old_one_their_list() {
     let origin = Origin::echo();
     let [old, new] = [5, 6].map(|serial| pki().clients.subordinate("Department CA", serial));
-    let proxy = requiring(
-        &origin,
-        "ca: client-ca.pem, crl: [root.crl, old.crl, new.crl]",
-    )
-    .file("root.crl", List::of(&[]).pem(&pki().clients))
-    .file("old.crl", List::of(&[REVOKED]).made_days_ago(1).pem(&old))
-    .file("new.crl", List::of(&[7]).pem(&new))
-    .start();
-    let below = |ca: &Authority, serial| {
-        let leaf = Leaf::client("alice").serial(serial);
-        ca.issue(&leaf).below(&[ca])
-    };
-    // No client of the new key has come yet.
-    lets_in(&proxy, &below(&old, 1));
-    for revoked in [below(&old, REVOKED), below(&new, 7)] {
-        refuses(&proxy, &revoked, "client_cert_revoked", CERTIFICATE_REVOKED);
+    // The CA is an intermediate, and with its old certificate in `ca` a trust anchor, too.
+    for ca in ["client-ca.pem", "[client-ca.pem, old.pem]"] {
+        let policy = format!("ca: {ca}, crl: [root.crl, old.crl, new.crl]");
+        let proxy = requiring(&origin, &policy)
+            .file("old.pem", old.pem())
+            .file("root.crl", List::of(&[]).pem(&pki().clients))
+            .file("old.crl", List::of(&[REVOKED]).made_days_ago(1).pem(&old))
+            .file("new.crl", List::of(&[7]).pem(&new))
+            .start();
+        let below = |ca: &Authority, serial| {
+            let leaf = Leaf::client("alice").serial(serial);
+            ca.issue(&leaf).below(&[ca])
+        };
+        // No client of the new key has come yet.
+        lets_in(&proxy, &below(&old, 1));
+        for revoked in [below(&old, REVOKED), below(&new, 7)] {
+            refuses(&proxy, &revoked, "client_cert_revoked", CERTIFICATE_REVOKED);
+        }
+        lets_in(&proxy, &below(&new, REVOKED));
     }
-    lets_in(&proxy, &below(&new, REVOKED));
 }

@@ -203,7 +203,7 @@ impl RevocationList {
         let key = self.series.key.as_deref();
         let key = key.and_then(|key| der::only(key, der::SEQUENCE));
         let id = key.and_then(|key| Elements(key).expect(KEY_ID));
-        id.zip(issuer.key_id())
+        id.zip(issuer.key_id)
             .is_some_and(|(named, own)| named != own)
     }
 

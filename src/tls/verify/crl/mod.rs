@@ -59,20 +59,15 @@ pub struct Revocation {
 /// The issuer of a certificate that is checked.
 struct Issuer<'a> {
     key: SubjectPublicKeyInfoDer<'a>,
-    /// `None` for a trust anchor, of which only name and key are known.
+    /// `None` for a trust anchor, of which only name, key and key identifier are known.
     certificate: Option<CertificateDer<'a>>,
+    /// Its subject key identifier.
+    key_id: Option<&'a [u8]>,
 }
 
 impl Issuer<'_> {
     fn may_sign_lists(&self) -> bool {
         self.certificate.as_ref().is_none_or(may_sign_lists)
-    }
-
-    /// Its subject key identifier.
-    fn key_id(&self) -> Option<&[u8]> {
-        const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
-        let outline = Outline::of(self.certificate.as_ref()?)?;
-        der::only(outline.extension(SUBJECT_KEY_ID)?, der::OCTET_STRING)
     }
 }
 
@@ -88,10 +83,12 @@ impl Revocation {
         changes.min().unwrap_or(i64::MAX)
     }
 
-    /// Checks that no certificate of a verified path is revoked.
+    /// Checks that no certificate of a verified path is revoked. The subject key identifier of its trust
+    /// anchor tells a list of that CA from one of a CA with the same name and another key.
     pub(in crate::tls) fn check(
         &self,
         path: &webpki::VerifiedPath<'_>,
+        anchor_key_id: Option<&[u8]>,
         now: UnixTime,
     ) -> Result<(), Error> {
         let leaf: &Cert<'_> = path.end_entity();
@@ -108,12 +105,17 @@ impl Revocation {
             if n > 0 && self.depth == Depth::Leaf {
                 continue;
             }
+            let der = issuer.map(|issuer| issuer.der());
             let issuer = Issuer {
+                key_id: match &der {
+                    Some(der) => Outline::of(der).and_then(|outline| outline.key_id()),
+                    None => anchor_key_id,
+                },
                 key: match issuer {
                     Some(issuer) => issuer.subject_public_key_info(),
                     None => der::sequence(&path.anchor().subject_public_key_info).into(),
                 },
-                certificate: issuer.map(|issuer| issuer.der()),
+                certificate: der.clone(),
             };
             self.check_certificate(certificate, n == 0, &issuer, now)?;
         }
@@ -126,9 +128,11 @@ impl Revocation {
         certificate: &EndEntityCert<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
+        let der = certificate.der();
         let issuer = Issuer {
             key: certificate.subject_public_key_info(),
             certificate: None,
+            key_id: Outline::of(&der).and_then(|outline| outline.key_id()),
         };
         self.check_certificate(certificate, true, &issuer, now)
     }
@@ -143,7 +147,7 @@ impl Revocation {
         now: UnixTime,
     ) -> Result<(), Error> {
         let name = ComparableName::of(certificate.issuer());
-        let (mut is_early, mut is_checked) = (false, false);
+        let (mut is_early, mut is_checked, mut is_foreign) = (false, false, false);
         for (n, list) in self.lists.iter().enumerate() {
             if list.series.issuer != name {
                 continue;
@@ -166,7 +170,14 @@ impl Revocation {
             if !self.lists.is_signed_by(n, list, &issuer.key) {
                 // A list of another CA with this name does not apply. A forged list is refused: it
                 // replaced older ones, which may revoke the certificate.
-                if self.lists.has_signer(n) || list.names_other_key(issuer) {
+                let names_other_key = list.names_other_key(issuer);
+                if self.lists.has_signer(n) || names_other_key && issuer.certificate.is_some() {
+                    continue;
+                }
+                // The CA of a list beside a trust anchor may never be seen: it is a list of a renewed CA
+                // only if there is one of the anchor's own, too.
+                if names_other_key {
+                    is_foreign = true;
                     continue;
                 }
                 return Err(Error::InvalidCrlSignatureForPublicKey);
@@ -179,6 +190,9 @@ impl Revocation {
         }
         if is_checked {
             return Ok(());
+        }
+        if is_foreign {
+            return Err(Error::InvalidCrlSignatureForPublicKey);
         }
         let is_out_of_time = is_early && self.expired == OnUnknown::Deny;
         if self.unknown == OnUnknown::Allow && !is_out_of_time {
