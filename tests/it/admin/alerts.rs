@@ -81,12 +81,12 @@ fn unreachable_origins_fire_their_alert() {
 
 #[test]
 fn origins_that_reset_fire_their_alert() {
-    let reset = Origin::sealed().serve(|stream| {
+    let reset = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(b"half an ans");
         stream.reset();
     });
-    let truncated = Origin::sealed().serve(|stream| {
+    let truncated = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(b"half an ans");
         stream.fin();

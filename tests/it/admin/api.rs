@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Checked, Directory, Origin, PATIENCE, Proxy, curl, eventually, finish_under, noise,
+    Checked, Directory, Origin, Proxy, TIMEOUT, curl, eventually, finish_under, noise,
 };
 
 const TOKEN: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
@@ -212,18 +212,18 @@ fn a_weak_token_is_refused() {
         ))
     };
     let tcp = "{ listen: \"127.0.0.1:0\", token_file: token }";
-    config("{ listen: \"127.0.0.1:0\" }").must_complain("\"127.0.0.1:0\"", &["token_file"]);
-    config(tcp).must_complain("token }", &["cannot be read"]);
+    config("{ listen: \"127.0.0.1:0\" }").must_report("\"127.0.0.1:0\"", &["token_file"]);
+    config(tcp).must_report("token }", &["cannot be read"]);
     config(tcp)
         .with_file("token", TOKEN, 0o644)
-        .must_complain("token }", &["every user may read"]);
+        .must_report("token }", &["every user may read"]);
     config(tcp)
         .with_file("token", "short", 0o600)
-        .must_complain("token }", &["at least 16"]);
+        .must_report("token }", &["at least 16"]);
     config(tcp).with_file("token", TOKEN, 0o600).must_be_good();
     config("{ listen: \"unix:a.sock\", token_file: token }").must_warn("token }", &["no effect"]);
-    config("{ listen: \"*:9090\" }").must_complain("\"*:9090\"", &["0.0.0.0:9090"]);
-    config("{ tls: {} }").must_complain("tls", &["not supported yet"]);
+    config("{ listen: \"*:9090\" }").must_report("\"*:9090\"", &["0.0.0.0:9090"]);
+    config("{ tls: {} }").must_report("tls", &["not supported yet"]);
 }
 
 /// O04: the maximum number of connections, each with an incomplete request.
@@ -249,7 +249,7 @@ fn incomplete_requests_do_not_block_other_clients() {
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(9), "{waited:?}");
     for mut stream in slow {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         // Either an error about the timeout, or just the end.
         let _ = stream.read_to_end(&mut Vec::new());
         assert!(start.elapsed() < Duration::from_secs(9));
@@ -292,7 +292,7 @@ fn a_client_has_a_second_for_its_first_byte() {
     let mut begun = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
     begun.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
     for stream in [&silent, &begun] {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     }
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "it is closed");
     // The client that has sent a byte has the full request timeout.
@@ -398,7 +398,7 @@ fn hostile_bytes_end_only_their_own_connection() {
     let random = (0..64).map(|seed| noise(1 + usize::try_from(seed).unwrap() * 37, seed));
     for sent in heads.iter().map(|head| head.to_vec()).chain(random) {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         // The server may have closed before everything was sent.
         let _ = stream.write_all(&sent);
         let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -451,7 +451,7 @@ fn a_body_with_two_lengths_is_refused() {
         "Transfer-Encoding: chunked",
     ] {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let request =
             format!("POST /reload HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();

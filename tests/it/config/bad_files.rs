@@ -160,7 +160,7 @@ fn a_damaged_file_of_any_kind_is_refused_with_its_name() {
             if !spoil(kind, bad, good, &path) {
                 continue;
             }
-            checked.must_complain("bad.file", &["bad.file"]);
+            checked.must_report("bad.file", &["bad.file"]);
             refused += 1;
         }
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Directory, End, Lines, Origin, PATIENCE, Place, Stream, finish, pki, reseal};
+use crate::harness::{Directory, End, Lines, Origin, Place, Stream, TIMEOUT, finish, pki, reseal};
 
 /// A serving command, killed on drop.
 struct Serving {
@@ -42,7 +42,7 @@ impl Serving {
     /// The address that it reports.
     #[track_caller]
     fn place(&self) -> Place {
-        let address = self.stderr.wait(PATIENCE, |lines| {
+        let address = self.stderr.wait(TIMEOUT, |lines| {
             let line = lines.iter().find(|line| line.contains("\"listening\""))?;
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             Some(record["address"].as_str().unwrap().to_owned())
@@ -125,7 +125,7 @@ fn forward_relays_one_port() {
     client.must_echo(b"through");
     client.end();
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
-    let line = serving.stdout.wait(PATIENCE, |lines| lines.pop());
+    let line = serving.stdout.wait(TIMEOUT, |lines| lines.pop());
     let line = line.expect("one line for the connection");
     assert!(
         line.contains("mode=forward") && line.contains("reason=ok"),
@@ -143,7 +143,7 @@ fn forward_terminates_and_originates_tls_by_its_flags() {
     for (name, text) in pki().files() {
         directory.write(name, text);
     }
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let to = format!("tls://{}", origin.place());
     let serving = Serving::start(&[
         "forward",
@@ -191,7 +191,7 @@ fn forward_names_missing_flags() {
 #[test]
 fn the_commands_of_the_demo_work_as_printed() {
     let serving = Serving::start(&["demo"]);
-    let tour = serving.stdout.wait(PATIENCE, |lines| {
+    let tour = serving.stdout.wait(TIMEOUT, |lines| {
         let end = lines.iter().position(|line| line.contains("Ctrl-C"))?;
         Some(lines.drain(..=end).collect::<Vec<_>>())
     });
@@ -216,7 +216,7 @@ fn the_commands_of_the_demo_work_as_printed() {
     assert_eq!(refused.len(), 2, "{refused:#?}");
     assert!(refused[0].contains("certificate required"), "{refused:#?}");
     assert!(refused[1].contains("unrecognized name"), "{refused:#?}");
-    let seen = serving.stdout.wait(PATIENCE, |lines| {
+    let seen = serving.stdout.wait(TIMEOUT, |lines| {
         (lines.len() >= 9).then(|| lines.join("\n"))
     });
     let seen = seen.expect("one line for each command");

@@ -68,12 +68,12 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
         .must_exit_with(1)
         .must_say("did you mean `listen`?");
     let checked = with("mode: terminate,", "mode: terminate, upstraem: b,");
-    checked.must_complain("upstraem", &["did you mean `upstream`?"]);
+    checked.must_report("upstraem", &["did you mean `upstream`?"]);
 }
 
 #[test]
 fn an_unknown_word_is_an_error_with_a_suggestion() {
-    with("mode: terminate", "mode: passthru").must_complain(
+    with("mode: terminate", "mode: passthru").must_report(
         "passthru",
         &["unknown mode `passthru`", "did you mean `passthrough`?"],
     );
@@ -86,7 +86,7 @@ fn an_unsupported_key_is_refused_and_not_ignored() {
         ("limits", "{ connections: 5 }"),
     ] {
         let checked = with("    routes:", &format!("    {key}: {value}\n    routes:"));
-        checked.must_complain(key, &[key, "not supported yet"]);
+        checked.must_report(key, &[key, "not supported yet"]);
     }
 }
 
@@ -222,7 +222,7 @@ fn problems_of_compilation_are_reported_at_once_too() {
 #[test]
 fn an_unset_variable_is_an_error_with_its_name() {
     with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE}")
-        .must_complain("\"${NO", &["NO_SUCH_VARIABLE_HERE"]);
+        .must_report("\"${NO", &["NO_SUCH_VARIABLE_HERE"]);
     with("127.0.0.1:9", "${NO_SUCH_VARIABLE_HERE:-127.0.0.1:9}").must_be_good();
 }
 
@@ -380,7 +380,7 @@ fn every_port_in_use_is_named() {
 
 #[test]
 fn common_yaml_mistakes_come_with_a_hint() {
-    with("sni: a.test", "sni: *.example.test").must_complain("*.example", &["quote it"]);
+    with("sni: a.test", "sni: *.example.test").must_report("*.example", &["quote it"]);
     let tab = with("    listen: 127", "\tlisten: 127");
     tab.check(&[])
         .must_exit_with(1)
@@ -391,7 +391,7 @@ fn common_yaml_mistakes_come_with_a_hint() {
 #[test]
 fn a_missing_private_key_is_not_reported_as_exposed() {
     with("{ cert: good.pem, key: good.key }", "{ cert: good.pem }")
-        .must_complain("good.pem", &["holds no private key", "key: FILE"]);
+        .must_report("good.pem", &["holds no private key", "key: FILE"]);
 }
 
 #[test]
@@ -412,5 +412,5 @@ fn the_listener_for_metrics_has_an_address_of_its_own() {
         "endpoints:\n  - name: edge\n    listen: 127.0.0.1:0",
         "admin: { metrics: \"127.0.0.1:9480\" }\nendpoints:\n  - name: edge\n    listen: \"*:9480\"",
     )
-    .must_complain("\"*:9480\"", &["`admin.metrics`"]);
+    .must_report("\"*:9480\"", &["`admin.metrics`"]);
 }

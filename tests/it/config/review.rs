@@ -177,7 +177,7 @@ fn a_passthrough_route_cannot_inherit_client_auth() {
         )
     };
     for mode in ["required", "optional"] {
-        with(mode, "").must_complain(
+        with(mode, "").must_report(
             "passthrough",
             &[
                 "the endpoint's `client_auth` cannot be applied",
@@ -186,7 +186,7 @@ fn a_passthrough_route_cannot_inherit_client_auth() {
         );
         with(mode, ", client_auth: { mode: off }").must_be_good();
     }
-    with("required", &format!(", {REQUIRED}")).must_complain(
+    with("required", &format!(", {REQUIRED}")).must_report(
         "{ mode: required, ca: client-ca.pem } }\nupstreams",
         &["`client_auth` on a route with the mode `passthrough`"],
     );
@@ -293,7 +293,7 @@ fn server_name_of_an_origin_conflicts_with_sni_client() {
         )
     };
     let own = "{ address: \"127.0.0.1:9\", server_name: own.test }";
-    with(", sni: client", own).must_complain(
+    with(", sni: client", own).must_report(
         "own.test",
         &[
             "does not go with `sni: client`",
@@ -323,8 +323,8 @@ fn keepalive_is_within_the_range_of_the_kernel() {
         ))
     };
     for bad in ["12h", "500ms", "999ms", "10h"] {
-        with(bad, "61s").must_complain(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
-        with("61s", bad).must_complain(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
+        with(bad, "61s").must_report(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
+        with("61s", bad).must_report(bad, &["`keepalive` must be from 1s to 9h, or `none`"]);
     }
     for good in ["1s", "9h", "none"] {
         with(good, good).must_be_good();
@@ -361,12 +361,12 @@ fn one_address_cannot_be_bound_twice_in_any_spelling() {
             .must_say("the endpoint `one` already listens on");
         checked.run().must_exit_with(2);
     }
-    listening("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\"").must_complain(
+    listening("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\"").must_report(
         "\"0.0.0.0:4430\"",
         &["`one` already listens on `127.0.0.1:4430`"],
     );
     let checked = listening("[\"127.0.0.1:4430\", \"0.0.0.0:4430\"]", "\"*:4431\"");
-    checked.must_complain(
+    checked.must_report(
         "\"0.0.0.0:4430\"",
         &["`one` already listens on `127.0.0.1:4430`"],
     );

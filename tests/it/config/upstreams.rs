@@ -140,7 +140,7 @@ fn invalid_values_are_refused() {
             "not an IP address",
         ),
     ] {
-        with("forward", keys).must_complain(about, &[words]);
+        with("forward", keys).must_report(about, &[words]);
     }
 }
 
@@ -201,14 +201,14 @@ fn settings_without_effect_are_warned_about() {
 #[test]
 fn an_srv_origin_needs_a_server_name() {
     let origins = "    origins: [\"srv:_vault._tcp.example.com\"]\n";
-    upstream("originate", origins).must_complain("\"srv:", &["a service has no one host"]);
+    upstream("originate", origins).must_report("\"srv:", &["a service has no one host"]);
     upstream("forward", origins).must_be_good();
 }
 
 #[test]
 fn one_origin_must_not_be_a_backup() {
     let origins = "    origins: [{ address: \"127.0.0.1:9\", backup: true }]\n";
-    upstream("forward", origins).must_complain("[{", &["all of the origins are backups"]);
+    upstream("forward", origins).must_report("[{", &["all of the origins are backups"]);
 }
 
 #[test]

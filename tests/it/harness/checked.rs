@@ -54,7 +54,7 @@ impl Checked {
 
     /// Expects exactly one error, which points at `about` in the text and contains these words.
     #[track_caller]
-    pub fn must_complain(&self, about: &str, words: &[&str]) {
+    pub fn must_report(&self, about: &str, words: &[&str]) {
         let checked = self.check(&[]);
         checked.must_exit_with(1);
         self.says(&checked, about, words);

@@ -8,7 +8,7 @@ mod dns;
 mod exposition;
 mod hello;
 mod identity;
-mod lettered;
+mod letter_origin;
 mod lines;
 mod lists;
 mod origin;
@@ -32,7 +32,7 @@ pub use dns::{NameServer, Says};
 pub use exposition::Exposition;
 pub use hello::{ForgedHello, extension, offers_session, record, recorded_hello};
 pub use identity::{Authority, Identity, Leaf, pki};
-pub use lettered::Lettered;
+pub use letter_origin::LetterOrigin;
 pub use lines::Lines;
 pub use lists::List;
 pub use origin::{Draft as OriginDraft, Origin, Report, Welcome, blackhole, dead_address, echo};
@@ -46,14 +46,14 @@ pub use wire::{Cut, Wire, WireName};
 pub use yaml::Draft;
 
 /// The timeout of every wait for an expected event, so that no test hangs.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Polls until `holds` is true, for kernel state without a notification. Fails on a timeout.
 #[track_caller]
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     assert!(
-        becomes_true(PATIENCE, holds),
-        "{what}: not within {PATIENCE:?}"
+        becomes_true(TIMEOUT, holds),
+        "{what}: not within {TIMEOUT:?}"
     );
 }
 

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, v
 use socket2::{Domain, Socket, Type};
 
 use super::identity::{Identity, pki};
-use super::{End, PATIENCE, Place, Port, Stream, eventually};
+use super::{End, Place, Port, Stream, TIMEOUT, eventually};
 
 /// A listening origin. It stops listening on drop.
 pub struct Origin {
@@ -222,7 +222,7 @@ impl Origin {
     }
 
     /// An origin with a good certificate for `origin.test` and the server names of the tests.
-    pub fn sealed() -> Draft {
+    pub fn with_tls() -> Draft {
         Self::tls(&pki().origin(&["origin.test", "a.test", "b.test", "127.0.0.1"]))
     }
 
@@ -367,5 +367,5 @@ pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
             Err(_) => return (address, sockets),
         }
     }
-    panic!("the queue never filled in {PATIENCE:?}");
+    panic!("the queue never filled in {TIMEOUT:?}");
 }

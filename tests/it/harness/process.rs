@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::lines::Lines;
 
 /// The exit code and output of a command.
@@ -81,17 +81,17 @@ pub fn finish(mut command: Command, input: &[u8]) -> Finished {
         // A program that does not read its input has closed it.
         let _ = std::io::Write::write_all(&mut stdin, input);
     }
-    let code = wait(&mut child, PATIENCE);
+    let code = wait(&mut child, TIMEOUT);
     let _ = child.kill();
     let _ = child.wait();
     let finished = Finished {
         code: code.flatten(),
-        stdout: stdout.to_end(PATIENCE).join("\n"),
-        stderr: stderr.to_end(PATIENCE).join("\n"),
+        stdout: stdout.to_end(TIMEOUT).join("\n"),
+        stderr: stderr.to_end(TIMEOUT).join("\n"),
     };
     assert!(
         code.is_some(),
-        "{what} did not end in {PATIENCE:?}:\n{}",
+        "{what} did not end in {TIMEOUT:?}:\n{}",
         finished.text()
     );
     finished

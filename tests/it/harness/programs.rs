@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lines::Lines;
 use super::process::{Finished, finish, wait};
-use super::{PATIENCE, Place, Port, Stream, becomes_true};
+use super::{Place, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
 const PACKAGES: [(&str, &str); 14] = [
@@ -95,7 +95,7 @@ impl Service {
     fn accepts(&mut self) -> bool {
         let place = self.place();
         let mut ended = false;
-        let answers = becomes_true(PATIENCE, || {
+        let answers = becomes_true(TIMEOUT, || {
             ended = self.child.try_wait().unwrap().is_some();
             ended || Stream::dial(&place).is_ok()
         });

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lines::Lines;
 use super::process::{Usage, wait};
 use super::yaml::Draft;
-use super::{Client, Directory, PATIENCE, Place, Stream, eventually};
+use super::{Client, Directory, Place, Stream, TIMEOUT, eventually};
 
 /// The longest time of a test; a program that still runs then is killed, and the waits for it fail.
 /// `RESEAL_TEST_SECONDS` raises it for the long forms.
@@ -119,7 +119,7 @@ impl Proxy {
 
     #[track_caller]
     fn wait_until_it_listens(&self, listeners: usize) -> HashMap<String, Place> {
-        let places = self.log.wait(PATIENCE, |lines| {
+        let places = self.log.wait(TIMEOUT, |lines| {
             let found: Vec<Value> = lines
                 .iter()
                 .filter_map(|line| serde_json::from_str(line).ok())
@@ -164,7 +164,7 @@ impl Proxy {
         let is_result = |line: &String| {
             line.contains("\"message\":\"reloaded\"") || line.contains("the reload is refused")
         };
-        let lines = self.log.wait(PATIENCE, |lines| {
+        let lines = self.log.wait(TIMEOUT, |lines| {
             let new = &lines[before..];
             let end = new.iter().position(is_result)?;
             Some(new[..=end].to_vec())
@@ -264,7 +264,7 @@ impl Proxy {
 
     #[track_caller]
     fn take_record(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Record {
-        let found = self.access_log.wait(PATIENCE, |lines| {
+        let found = self.access_log.wait(TIMEOUT, |lines| {
             let index = lines
                 .iter()
                 .position(|line| serde_json::from_str(line).is_ok_and(|record| wanted(&record)))?;
@@ -293,7 +293,7 @@ impl Proxy {
     /// Waits for a line of the process's log.
     #[track_caller]
     pub fn log_line(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let found = self.log.wait(PATIENCE, |lines| {
+        let found = self.log.wait(TIMEOUT, |lines| {
             lines.iter().find(|line| wanted(line)).cloned()
         });
         found.unwrap_or_else(|| panic!("no such line in the log:\n{}", self.log.all().join("\n")))
@@ -307,7 +307,7 @@ impl Proxy {
     /// Waits for the end of the process; its exit code.
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
-        match wait(&mut self.child, PATIENCE) {
+        match wait(&mut self.child, TIMEOUT) {
             Some(Some(code)) => code,
             Some(None) => panic!("a signal ended it; its log:\n{}", self.log.all().join("\n")),
             None => panic!("it did not end; its log:\n{}", self.log.all().join("\n")),
@@ -320,7 +320,7 @@ impl Proxy {
 
     /// Every line of the access log, once the process has ended.
     pub fn all_records(&self) -> Vec<Record> {
-        let lines = self.access_log.to_end(PATIENCE);
+        let lines = self.access_log.to_end(TIMEOUT);
         lines
             .iter()
             .map(|line| Record(serde_json::from_str(line).unwrap()))
@@ -334,10 +334,10 @@ impl Drop for Proxy {
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- configuration\n{}", self.text);
-            eprintln!("--- log\n{}", self.log.to_end(PATIENCE).join("\n"));
+            eprintln!("--- log\n{}", self.log.to_end(TIMEOUT).join("\n"));
             eprintln!(
                 "--- access log\n{}",
-                self.access_log.to_end(PATIENCE).join("\n")
+                self.access_log.to_end(TIMEOUT).join("\n")
             );
         }
     }

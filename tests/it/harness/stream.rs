@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rustls::{Connection, Error, HandshakeKind};
 use socket2::SockRef;
 
-use super::{PATIENCE, Place};
+use super::{Place, TIMEOUT};
 
 /// How a stream stopped being readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +109,8 @@ impl Stream {
             received,
         }));
         let socket = SockRef::from(&stream.0.socket);
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        socket.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
@@ -348,7 +348,7 @@ impl Stream {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                panic!("nothing came within {PATIENCE:?}")
+                panic!("nothing came within {TIMEOUT:?}")
             }
             _ => panic!("the stream failed: {error}"),
         }

@@ -68,9 +68,9 @@ fn without_close_notify(mode: &str) -> &'static [&'static str] {
 #[test]
 fn curl_and_nginx_end_without_a_fault() {
     let directory = Directory::new();
-    for sealed in [false, true] {
-        let origin = nginx(&directory, sealed);
-        for (mode, _) in MODES.iter().filter(|(_, needs)| *needs == sealed) {
+    for with_tls in [false, true] {
+        let origin = nginx(&directory, with_tls);
+        for (mode, _) in MODES.iter().filter(|(_, needs)| *needs == with_tls) {
             let draft = match *mode {
                 "terminate" => Proxy::builder().terminate("a.test", &origin),
                 "reencrypt" => Proxy::builder()
@@ -87,7 +87,7 @@ fn curl_and_nginx_end_without_a_fault() {
                 ends_well(&proxy, http1, || {
                     curl(&proxy, path, &["--http1.1", "--output", "/dev/null"])
                 });
-                if sealed {
+                if with_tls {
                     ends_well(&proxy, http2, || {
                         curl(&proxy, path, &["--http2", "--output", "/dev/null"])
                     });
@@ -115,8 +115,8 @@ fn urllib_ends_without_a_fault() {
         print(len(urllib.request.urlopen(sys.argv[1], context=context).read()))\n";
     let directory = with_certificate();
     let trust = directory.join("trust.pem").display().to_string();
-    for (mode, sealed) in MODES {
-        let origin = nginx(&directory, sealed);
+    for (mode, with_tls) in MODES {
+        let origin = nginx(&directory, with_tls);
         let proxy = proxy(mode, "localhost", &origin);
         let url = format!("https://localhost:{}/", proxy.place("edge").port());
         for url in [url.clone(), url + "large"] {
@@ -133,11 +133,11 @@ fn urllib_ends_without_a_fault() {
 
 #[test]
 fn psql_and_postgresql_end_without_a_fault() {
-    for sealed in [false, true] {
+    for with_tls in [false, true] {
         let directory = with_certificate();
-        let origin = postgres(&directory, sealed);
+        let origin = postgres(&directory, with_tls);
         let proxy = Proxy::builder().forward(&origin).admin().start();
-        let tls = match sealed {
+        let tls = match with_tls {
             true => format!(
                 "sslmode=verify-full sslrootcert={}",
                 directory.join("trust.pem").display()
@@ -148,7 +148,7 @@ fn psql_and_postgresql_end_without_a_fault() {
         let to = format!(
             "host=localhost hostaddr=127.0.0.1 port={port} user=tester dbname=postgres {tls}"
         );
-        let reasons: &[&str] = match sealed {
+        let reasons: &[&str] = match with_tls {
             true => &["origin_reset", "client_reset", "ok"],
             false => &["ok"],
         };
@@ -164,8 +164,8 @@ fn psql_and_postgresql_end_without_a_fault() {
 fn mosquitto_ends_without_a_fault() {
     let directory = with_certificate();
     let trust = directory.join("trust.pem").display().to_string();
-    for (mode, sealed) in MODES {
-        let origin = mosquitto(&directory, sealed);
+    for (mode, with_tls) in MODES {
+        let origin = mosquitto(&directory, with_tls);
         let proxy = proxy(mode, "localhost", &origin);
         let port = proxy.place("edge").port().to_string();
         let to = [
@@ -205,8 +205,8 @@ fn mosquitto_ends_without_a_fault() {
 fn redis_ends_without_a_fault() {
     let directory = with_certificate();
     let trust = directory.join("trust.pem").display().to_string();
-    for (mode, sealed) in MODES {
-        let origin = redis(&directory, sealed);
+    for (mode, with_tls) in MODES {
+        let origin = redis(&directory, with_tls);
         let proxy = proxy(mode, "a.test", &origin);
         let port = proxy.place("edge").port().to_string();
         let to = [
@@ -257,10 +257,10 @@ fn s_client_ends_without_a_fault() {
 #[test]
 fn haproxys_checks_fire_no_alert() {
     let directory = with_certificate();
-    let (plain, sealed) = (nginx(&directory, false), nginx(&directory, true));
+    let (plain, with_tls) = (nginx(&directory, false), nginx(&directory, true));
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
-        .passthrough("origin.test", &sealed)
+        .passthrough("origin.test", &with_tls)
         .forward(&plain)
         .admin()
         .start();
@@ -332,11 +332,11 @@ fn grpc_ends_without_a_fault() {
     }
     let directory = with_certificate();
     let file = |name: &str| directory.join(name).display().to_string();
-    for (mode, sealed) in MODES {
+    for (mode, with_tls) in MODES {
         let origin = Service::start(|port| {
             let mut command = Command::new(GRPC);
             command.args(["-c", SERVE, &port.to_string()]);
-            if sealed {
+            if with_tls {
                 command.args([file("origin.key"), file("origin.pem")]);
             }
             command

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::harness::{
-    Directory, PATIENCE, Proxy, Service, command, command_as, give_to, output, pki,
+    Directory, Proxy, Service, TIMEOUT, command, command_as, give_to, output, pki,
 };
 
 /// A directory with an origin's certificate, and what its client trusts.
@@ -16,7 +16,7 @@ pub fn with_certificate() -> Directory {
     directory
 }
 
-pub fn redis(directory: &Directory, sealed: bool) -> Service {
+pub fn redis(directory: &Directory, with_tls: bool) -> Service {
     let file = |name: &str| directory.join(name).display().to_string();
     Service::start(|port| {
         let port = port.to_string();
@@ -32,7 +32,7 @@ pub fn redis(directory: &Directory, sealed: bool) -> Service {
             "no",
         ]);
         command.arg("--dir").arg(directory.path());
-        match sealed {
+        match with_tls {
             true => command
                 .args([
                     "--port",
@@ -128,10 +128,10 @@ fn redis_behind_passthrough() {
     );
 }
 
-pub fn mosquitto(directory: &Directory, sealed: bool) -> Service {
+pub fn mosquitto(directory: &Directory, with_tls: bool) -> Service {
     let root = directory.path().display().to_string();
     Service::start(|port| {
-        let tls = match sealed {
+        let tls = match with_tls {
             true => format!("certfile {root}/origin.pem\nkeyfile {root}/origin.key\n"),
             false => String::new(),
         };
@@ -226,7 +226,7 @@ fn mosquitto_behind_passthrough() {
 }
 
 /// PostgreSQL refuses to run as root, so its directory belongs to its own user where we are root.
-pub fn postgres(directory: &Directory, sealed: bool) -> Service {
+pub fn postgres(directory: &Directory, with_tls: bool) -> Service {
     let data = directory.join("data");
     std::fs::create_dir(&data).unwrap();
     give_to("postgres", &data);
@@ -252,7 +252,7 @@ pub fn postgres(directory: &Directory, sealed: bool) -> Service {
         "{}",
         String::from_utf8_lossy(&made.stderr)
     );
-    if sealed {
+    if with_tls {
         for name in ["origin.pem", "origin.key"] {
             std::fs::copy(directory.join(name), data.join(name)).unwrap();
         }
@@ -269,7 +269,7 @@ pub fn postgres(directory: &Directory, sealed: bool) -> Service {
             .args(["-p", &port.to_string()]);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c"]);
         command.arg(format!("unix_socket_directories={}", data.display()));
-        if sealed {
+        if with_tls {
             command.args(["-c", "ssl=on", "-c", "ssl_cert_file=origin.pem"]);
             command.args(["-c", "ssl_key_file=origin.key"]);
         }
@@ -277,7 +277,7 @@ pub fn postgres(directory: &Directory, sealed: bool) -> Service {
     });
     // It accepts connections a moment before it answers queries.
     let ready =
-        crate::harness::becomes_true(PATIENCE, || psql(origin.port(), "SELECT 1").code == Some(0));
+        crate::harness::becomes_true(TIMEOUT, || psql(origin.port(), "SELECT 1").code == Some(0));
     assert!(ready, "PostgreSQL does not answer");
     origin
 }

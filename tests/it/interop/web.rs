@@ -6,14 +6,14 @@ use crate::harness::{Directory, Finished, Proxy, Service, command, output, pki};
 
 /// A web server with a certificate of `names` at the front, or none. It answers every request with
 /// the protocol and server name that it saw.
-pub fn nginx(directory: &Directory, sealed: bool) -> Service {
+pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
     let identity = pki().origin(&["origin.test", "a.test", "localhost"]);
     directory.write("origin.pem", &identity.cert);
     directory.write("origin.key", &identity.key);
     std::fs::write(directory.join("large"), vec![b'x'; 5 << 20]).unwrap();
     let root = directory.path().display().to_string();
     Service::start(|port| {
-        let (listen, tls) = match sealed {
+        let (listen, tls) = match with_tls {
             true => (
                 format!("127.0.0.1:{port} ssl http2"),
                 format!(

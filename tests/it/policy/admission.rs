@@ -241,7 +241,7 @@ fn a_client_that_pauses_in_its_handshake_gives_up_its_permit_and_continues_later
 
 #[test]
 fn a_client_without_a_permit_and_a_slow_client_have_different_reasons() {
-    let (origin, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (origin, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let proxy = Proxy::builder()
         .top("process: { limits: { handshakes: 1 } }")
         .terminate("a.test", &origin)

@@ -309,6 +309,6 @@ fn rules_that_can_never_match_are_errors() {
              upstreams:\n\
              \x20 up: {{ origins: [\"127.0.0.1:9\"] }}\n"
         ));
-        checked.must_complain(about, &[words]);
+        checked.must_report(about, &[words]);
     }
 }

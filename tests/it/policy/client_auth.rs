@@ -245,7 +245,7 @@ fn the_client_auth_of_the_route_chosen_by_name_applies() {
 
 #[test]
 fn reencrypt_verifies_clients_like_terminate() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .on_tls(REQUIRED)

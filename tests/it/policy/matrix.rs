@@ -373,7 +373,7 @@ fn let_in(stream: &Stream) {
 
 #[test]
 fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
-    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let proxy = proxy(&plain, &tls_origin);
     let counts = Counts::default();
     let mut groups = Vec::new();

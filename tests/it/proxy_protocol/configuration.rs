@@ -40,10 +40,10 @@ fn the_forms_of_the_keys_are_good() {
 
 #[test]
 fn a_list_of_peers_must_name_some() {
-    file("accept_proxy_protocol: {}", "").must_complain("{}", &["missing key `from`"]);
+    file("accept_proxy_protocol: {}", "").must_report("{}", &["missing key `from`"]);
     file("accept_proxy_protocol: { from: [] }", "")
-        .must_complain("[] }", &["an empty list", "load balancers"]);
-    file("accept_proxy_protocol: { from: lb.test }", "").must_complain("lb.test", &["lb.test"]);
+        .must_report("[] }", &["an empty list", "load balancers"]);
+    file("accept_proxy_protocol: { from: lb.test }", "").must_report("lb.test", &["lb.test"]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_no_header_can_tell_is_refused() {
         ("v3", "v3", "unknown version"),
         ("{ tlvs: [alpn] }", "{ tlvs", "missing key `version`"),
     ] {
-        file("", &format!("send_proxy_protocol: {value}")).must_complain(about, &[words]);
+        file("", &format!("send_proxy_protocol: {value}")).must_report(about, &[words]);
     }
 }
 

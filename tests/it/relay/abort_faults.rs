@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, Record, Stream, eventually, noise};
+use crate::harness::{End, Origin, Proxy, Record, Stream, TIMEOUT, eventually, noise};
 
 /// More bytes than the kernel's buffers hold.
 const MUCH: usize = 3 << 20;
@@ -50,14 +50,14 @@ fn a_client_that_aborts_after_its_answer_is_no_fault() {
         let client = asked_and_answered(&proxy);
         client.send(goodbye);
         client.fin();
-        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
         is_no_fault(&proxy.outcome_of(&client), "client_truncated");
 
         let client = asked_and_answered(&proxy);
         client.send(goodbye);
         let address = client.local();
         client.reset();
-        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
         is_no_fault(&proxy.outcome_from(address), "client_reset");
     }
 }
@@ -69,14 +69,14 @@ fn a_client_that_aborts_during_an_upload_is_a_fault() {
     let client = asked_and_answered(&proxy);
     client.send(noise(MUCH, 1));
     client.fin();
-    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     is_fault_of(&proxy.outcome_of(&client), "client_truncated", "client");
 
     let client = asked_and_answered(&proxy);
     client.send(noise(MUCH, 2));
     let address = client.local();
     client.reset();
-    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
 }
 
@@ -99,14 +99,14 @@ fn a_client_that_aborts_within_a_record_is_a_fault() {
             "client_reset" => client.reset(),
             _ => client.fin(),
         }
-        assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+        assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
         is_fault_of(&proxy.outcome_from(address), reason, "client");
     }
 }
 
 #[test]
 fn a_client_that_resets_while_a_record_for_it_is_incomplete_is_a_fault() {
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         let mut records = stream.records(b"ready", 5);
         records.extend(half_a_record(&stream));
@@ -122,7 +122,7 @@ fn a_client_that_resets_while_a_record_for_it_is_incomplete_is_a_fault() {
 
 #[test]
 fn an_origin_that_aborts_within_a_record_for_an_ended_client_is_a_fault() {
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");
         stream.receive_to_end();
@@ -180,8 +180,11 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
         stream.receive_to_end();
         stream.reset();
     };
-    let (plain, tls_origin) = (Origin::plain().serve(serve), Origin::sealed().serve(serve));
-    let truncating = Origin::sealed().serve(|stream| {
+    let (plain, tls_origin) = (
+        Origin::plain().serve(serve),
+        Origin::with_tls().serve(serve),
+    );
+    let truncating = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");
         stream.receive_to_end();
@@ -207,7 +210,7 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
 #[test]
 fn an_origin_that_aborts_its_answer_to_an_ended_client_is_a_fault() {
     for reason in ["origin_reset", "origin_truncated"] {
-        let origin = Origin::sealed().serve(move |stream| {
+        let origin = Origin::with_tls().serve(move |stream| {
             stream.receive_to_end();
             stream.send(noise(MUCH, 4));
             if reason == "origin_reset" {
@@ -241,7 +244,7 @@ fn an_origin_that_resets_without_an_answer_to_an_ended_client_is_a_fault() {
 
 #[test]
 fn an_origin_that_aborts_after_an_answer_is_a_fault_while_its_client_is_open() {
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(b"ready");
         stream.fin();
@@ -268,7 +271,7 @@ fn a_client_that_resets_after_the_origins_end_is_no_fault() {
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     let address = client.local();
     client.reset();
-    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     is_no_fault(&proxy.outcome_from(address), "client_reset");
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, Report, Stream, noise, pki};
+use crate::harness::{End, Origin, Proxy, Report, Stream, TIMEOUT, noise, pki};
 
 /// Bytes sent in each direction in every mode; `RESEAL_BYTES` raises it.
 fn size() -> usize {
@@ -54,14 +54,14 @@ fn large_bodies_cross_both_ways_at_once_in_terminate() {
 
 #[test]
 fn large_bodies_cross_both_ways_at_once_in_reencrypt() {
-    let origin = Origin::sealed().serve(|stream| full_duplex(&stream));
+    let origin = Origin::with_tls().serve(|stream| full_duplex(&stream));
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     both_ways_at_once(&proxy, proxy.client("a.test").connect());
 }
 
 #[test]
 fn large_bodies_cross_both_ways_at_once_in_tls_12() {
-    let origin = Origin::sealed()
+    let origin = Origin::with_tls()
         .tls12()
         .serve(|stream| full_duplex(&stream));
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
@@ -70,7 +70,7 @@ fn large_bodies_cross_both_ways_at_once_in_tls_12() {
 
 #[test]
 fn large_bodies_cross_both_ways_at_once_in_passthrough() {
-    let origin = Origin::sealed().serve(|stream| full_duplex(&stream));
+    let origin = Origin::with_tls().serve(|stream| full_duplex(&stream));
     let proxy = Proxy::builder().passthrough("a.test", &origin).start();
     both_ways_at_once(&proxy, proxy.client("a.test").connect());
 }
@@ -84,7 +84,7 @@ fn large_bodies_cross_both_ways_at_once_in_forward() {
 
 #[test]
 fn large_bodies_cross_both_ways_at_once_in_originate() {
-    let origin = Origin::sealed().serve(|stream| full_duplex(&stream));
+    let origin = Origin::with_tls().serve(|stream| full_duplex(&stream));
     let proxy = Proxy::builder().originate(&origin).start();
     both_ways_at_once(&proxy, proxy.dial("originate"));
 }
@@ -148,7 +148,7 @@ fn comes_back_whole(mode: &str, client: &Stream) {
 
 #[test]
 fn every_mode_at_once_carries_long_streams_both_ways() {
-    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     thread::scope(|scope| {
         for (mode, client) in &clients {
@@ -163,7 +163,7 @@ fn every_mode_at_once_carries_long_streams_both_ways() {
 
 #[test]
 fn single_bytes_are_forwarded_at_once() {
-    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         for byte in 0..200_u8 {
@@ -175,7 +175,7 @@ fn single_bytes_are_forwarded_at_once() {
 
 #[test]
 fn sizes_around_the_edges_of_records_and_reads_survive() {
-    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (_, client) in clients {
         for edge in [0, 1 << 14, 1 << 15, 1 << 16, 1 << 17] {
@@ -193,7 +193,7 @@ fn an_origin_may_speak_first() {
         crate::harness::echo(&stream);
     };
     let plain = Origin::plain().serve(greet);
-    let tls_origin = Origin::sealed().serve(greet);
+    let tls_origin = Origin::with_tls().serve(greet);
     let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         assert_eq!(client.receive(13), b"220 welcome\r\n", "{mode}");
@@ -226,7 +226,7 @@ fn a_client_that_ends_with_its_last_handshake_flight_still_gets_its_answer() {
     std::io::Write::write_all(&mut conn.writer(), b"all there is").unwrap();
     let stream = proxy.dial("edge").handshake(conn.into()).unwrap();
     stream.end();
-    let Report { data, end } = reports.recv_timeout(PATIENCE).unwrap();
+    let Report { data, end } = reports.recv_timeout(TIMEOUT).unwrap();
     assert_eq!((data, end), (b"all there is".to_vec(), End::Clean));
     assert_eq!(stream.receive_to_end(), (vec![], End::Clean));
     proxy.outcome_of(&stream).must_be("ok");

@@ -25,7 +25,7 @@ fn small_records_cross(proxy: &Proxy, client: &Stream) {
 
 #[test]
 fn one_byte_records_between_key_updates_arrive_complete() {
-    let (plain, tls_origin) = (Origin::echo(), Origin::sealed().echo());
+    let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
         .reencrypt("b.test", &tls_origin)

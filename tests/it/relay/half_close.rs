@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::harness::{
-    Draft as ProxyDraft, End, Origin, OriginDraft as Draft, PATIENCE, Proxy, Report, Stream, noise,
+    Draft as ProxyDraft, End, Origin, OriginDraft as Draft, Proxy, Report, Stream, TIMEOUT, noise,
 };
 
 /// More bytes than the kernel's buffers hold, so that data is in flight when the end comes.
@@ -40,7 +40,7 @@ fn of_every_mode_in(
 }
 
 fn next(reports: &Receiver<Report>) -> Report {
-    reports.recv_timeout(PATIENCE).expect("the origin's report")
+    reports.recv_timeout(TIMEOUT).expect("the origin's report")
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
         stream.end();
     };
     let plain = Origin::plain().serve(answer);
-    let tls_origin = Origin::sealed().serve(answer);
+    let tls_origin = Origin::with_tls().serve(answer);
     let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"question");
@@ -80,7 +80,7 @@ fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
             let _ = sender.lock().unwrap().send(Report { data, end });
         };
         let draft = if with_tls {
-            Origin::sealed()
+            Origin::with_tls()
         } else {
             Origin::plain()
         };
@@ -124,7 +124,7 @@ fn promise_3_an_origin_that_ends_first_still_gets_the_rest() {
 #[test]
 fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (tls_origin, tls_reports) = Origin::sealed().reporting();
+    let (tls_origin, tls_reports) = Origin::with_tls().reporting();
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
         .originate(&tls_origin)
@@ -164,7 +164,7 @@ fn promise_3_close_notify_becomes_fin_and_fin_becomes_close_notify() {
 #[test]
 fn promise_3_a_truncated_client_stream_becomes_a_reset_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (tls_origin, tls_reports) = Origin::sealed().reporting();
+    let (tls_origin, tls_reports) = Origin::with_tls().reporting();
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)
         .reencrypt("r.test", &tls_origin)
@@ -192,7 +192,7 @@ fn promise_3_a_truncated_client_stream_becomes_a_reset_after_its_data() {
 
 #[test]
 fn promise_3_a_truncated_origin_stream_becomes_a_reset_after_its_data() {
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.receive(2);
         stream.send(noise(MUCH, 6));
         stream.fin();
@@ -244,7 +244,7 @@ fn on_truncation_close_turns_a_truncation_into_a_clean_end() {
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     proxy.outcome_of(&client).must_be("ok");
 
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.send(b"bye");
         stream.fin();
         stream.receive_to_end();
@@ -262,7 +262,7 @@ fn on_truncation_close_turns_a_truncation_into_a_clean_end() {
 #[test]
 fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
     let (plain, plain_reports) = Origin::plain().reporting();
-    let (tls_origin, tls_reports) = Origin::sealed().reporting();
+    let (tls_origin, tls_reports) = Origin::with_tls().reporting();
     let draft = Proxy::builder().top("access_log: { events: [open, close] }");
     let (proxy, clients) = of_every_mode_in(draft, &plain, &tls_origin);
     for (mode, client) in clients {
@@ -300,7 +300,7 @@ fn promise_3_an_origins_reset_is_passed_on_after_its_data() {
         stream.reset();
     };
     let plain = Origin::plain().serve(serve);
-    let tls_origin = Origin::sealed().serve(serve);
+    let tls_origin = Origin::with_tls().serve(serve);
     let (proxy, clients) = of_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"go");
@@ -379,7 +379,7 @@ fn a_corrupt_record_of_the_client_resets_the_origin_and_alerts_the_client() {
 fn a_corrupt_record_of_the_origin_resets_the_client_and_alerts_the_origin() {
     let (sender, ends) = channel();
     let sender = Mutex::new(sender);
-    let origin = Origin::sealed().serve(move |stream| {
+    let origin = Origin::with_tls().serve(move |stream| {
         stream.receive(2);
         stream.send(b"good so far");
         let _ = stream.write_raw(CORRUPT);
@@ -392,10 +392,7 @@ fn a_corrupt_record_of_the_origin_resets_the_client_and_alerts_the_origin() {
         client.receive_to_end(),
         (b"good so far".to_vec(), End::Reset)
     );
-    assert!(matches!(
-        ends.recv_timeout(PATIENCE).unwrap(),
-        End::Alert(_)
-    ));
+    assert!(matches!(ends.recv_timeout(TIMEOUT).unwrap(), End::Alert(_)));
     proxy
         .outcome_of(&client)
         .must_be("origin_tls_error")
@@ -420,7 +417,7 @@ fn promise_3_a_slow_reader_gets_all_bytes_in_the_kernel_after_the_other_side_end
     };
     let (plain, tls_origin) = (
         Origin::plain().serve(answer),
-        Origin::sealed().serve(answer),
+        Origin::with_tls().serve(answer),
     );
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)

@@ -57,7 +57,7 @@ fn terminate_leaves_nothing_behind() {
 
 #[test]
 fn reencrypt_leaves_nothing_behind() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test");
     leaves_nothing_behind(&proxy, || client.connect());
@@ -65,7 +65,7 @@ fn reencrypt_leaves_nothing_behind() {
 
 #[test]
 fn passthrough_leaves_nothing_behind() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder().passthrough("a.test", &origin).start();
     let client = proxy.client("a.test");
     leaves_nothing_behind(&proxy, || client.connect());
@@ -80,7 +80,7 @@ fn forward_leaves_nothing_behind() {
 
 #[test]
 fn originate_leaves_nothing_behind() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder().originate(&origin).start();
     leaves_nothing_behind(&proxy, || proxy.dial("originate"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, noise};
+use crate::harness::{End, Origin, Proxy, Stream, TIMEOUT, noise};
 
 /// Waits for the end of an idle stream and returns how long that took.
 fn waits_for_end(stream: &Stream) -> (Vec<u8>, End, Duration) {
@@ -26,7 +26,7 @@ fn an_idle_connection_ends_with_a_reset_on_both_sides() {
         waited > Duration::from_millis(400) && waited < Duration::from_secs(5),
         "{waited:?}"
     );
-    let report = reports.recv_timeout(PATIENCE).unwrap();
+    let report = reports.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(
         (report.data, report.end),
         (b"then nothing".to_vec(), End::Reset)
@@ -113,7 +113,7 @@ fn after_the_origins_end_the_client_has_half_close_to_end() {
         (vec![], End::Clean),
         "the origin's end came at once"
     );
-    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
+    assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     proxy
         .outcome_of(&client)
         .must_be("origin_closed")
@@ -206,13 +206,13 @@ fn a_lifetime_ends_even_a_busy_connection() {
 
 #[test]
 fn a_limit_ends_a_connection_without_close_notify() {
-    let (origin, reports) = Origin::sealed().reporting();
+    let (origin, reports) = Origin::with_tls().reporting();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .on_endpoint("timeouts: { idle: 300ms }")
         .start();
     let client = proxy.client("a.test").connect();
     assert_eq!(client.receive_to_end().1, End::Reset);
-    assert_eq!(reports.recv_timeout(PATIENCE).unwrap().end, End::Reset);
+    assert_eq!(reports.recv_timeout(TIMEOUT).unwrap().end, End::Reset);
     proxy.outcome_of(&client).must_be("idle_timeout");
 }

@@ -37,7 +37,7 @@ fn terminate_decrypts_and_sends_plaintext_to_the_origin() {
 
 #[test]
 fn reencrypt_decrypts_and_encrypts_again() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test").connect();
     carries(&client);
@@ -98,7 +98,7 @@ fn forward_is_plain_on_both_sides() {
 
 #[test]
 fn originate_encrypts_a_plain_stream() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder().originate(&origin).start();
     let client = proxy.dial("originate");
     carries(&client);
@@ -112,7 +112,7 @@ fn originate_encrypts_a_plain_stream() {
 #[test]
 fn every_tls_mode_works_on_one_port_by_server_name() {
     let plain = Origin::echo();
-    let tls_origin = Origin::sealed().echo();
+    let tls_origin = Origin::with_tls().echo();
     let passed = Origin::tls(&pki().origin(&["c.test"])).echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &plain)
@@ -140,7 +140,7 @@ fn every_tls_mode_works_on_one_port_by_server_name() {
 
 #[test]
 fn tls_12_works_towards_clients_and_origins() {
-    let origin = Origin::sealed().tls12().echo();
+    let origin = Origin::with_tls().tls12().echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let client = proxy.client("a.test").tls12().connect();
     carries(&client);

@@ -116,7 +116,7 @@ fn a_route_can_match_the_offered_alpn_protocols() {
 
 #[test]
 fn the_negotiated_protocol_is_offered_to_the_origin() {
-    let origin = Origin::sealed()
+    let origin = Origin::with_tls()
         .alpn(&["http/1.1", "h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_default()));
     let proxy = Proxy::builder()
@@ -131,7 +131,7 @@ fn the_negotiated_protocol_is_offered_to_the_origin() {
 
 #[test]
 fn an_origin_that_selects_no_protocol_fails_before_any_byte() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .on_tls("alpn: [h2]")
@@ -149,7 +149,7 @@ fn an_origin_that_selects_no_protocol_fails_before_any_byte() {
 
 #[test]
 fn an_origin_that_rejects_the_protocol_fails() {
-    let origin = Origin::sealed().alpn(&["http/1.1"]).echo();
+    let origin = Origin::with_tls().alpn(&["http/1.1"]).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .on_tls("alpn: [h2]")
@@ -161,7 +161,7 @@ fn an_origin_that_rejects_the_protocol_fails() {
 
 #[test]
 fn a_fixed_alpn_list_is_offered_whatever_the_client_offers() {
-    let origin = Origin::sealed()
+    let origin = Origin::with_tls()
         .alpn(&["http/1.1", "h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_default()));
     let proxy = Proxy::builder()
@@ -176,7 +176,7 @@ fn a_fixed_alpn_list_is_offered_whatever_the_client_offers() {
 
 #[test]
 fn alpn_none_offers_nothing_to_the_origin() {
-    let origin = Origin::sealed()
+    let origin = Origin::with_tls()
         .alpn(&["h2"])
         .serve(|stream| stream.send(stream.alpn().unwrap_or_else(|| "nothing".to_owned())));
     let proxy = Proxy::builder()

@@ -44,7 +44,7 @@ fn a_panic_resets(proxy: &Proxy, mode: &str, connect: impl Fn() -> Stream) {
 #[test]
 fn promise_6_a_panic_in_the_relay_of_any_mode_resets_its_connection_and_no_other() {
     let plain = Origin::echo();
-    let tls = Origin::sealed().echo();
+    let tls = Origin::with_tls().echo();
     let passed = Origin::tls(&pki().origin(&["c.test"])).echo();
     let mut proxy = Proxy::builder()
         .terminate("a.test", &plain)
@@ -81,6 +81,6 @@ fn the_origin_sees_a_reset_when_the_relay_panics() {
         .start();
     let client = proxy.client("a.test").connect();
     must_be_reset(&client, "terminate");
-    let report = reports.recv_timeout(crate::harness::PATIENCE).unwrap();
+    let report = reports.recv_timeout(crate::harness::TIMEOUT).unwrap();
     assert_eq!(report.end, End::Reset);
 }

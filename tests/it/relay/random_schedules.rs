@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{End, Origin, OriginDraft, PATIENCE, Proxy, Stream, noise};
+use crate::harness::{End, Origin, OriginDraft, Proxy, Stream, TIMEOUT, noise};
 
 /// How many schedules each mode runs; `RESEAL_SCHEDULES` raises it.
 fn schedules() -> u64 {
@@ -167,7 +167,7 @@ fn play_through(
     // If the client is gone before the part of its origin begins, that part is never played.
     let mut awaited = clients.values().filter(|client| !client.cut).count();
     while awaited > 0 {
-        let (number, origin) = parts.recv_timeout(PATIENCE).expect("every part is played");
+        let (number, origin) = parts.recv_timeout(TIMEOUT).expect("every part is played");
         let client = &clients[&number];
         awaited -= usize::from(!client.cut);
         let what = format!("{mode} {number} of {}", client.local);
@@ -187,7 +187,7 @@ fn any_schedule_delivers_all_bytes_or_a_prefix_in_terminate() {
 
 #[test]
 fn any_schedule_delivers_all_bytes_or_a_prefix_in_reencrypt() {
-    let (origin, parts) = actor(Origin::sealed());
+    let (origin, parts) = actor(Origin::with_tls());
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     play_through("reencrypt", &proxy, &parts, |proxy| {
         proxy.client("a.test").connect()
@@ -196,7 +196,7 @@ fn any_schedule_delivers_all_bytes_or_a_prefix_in_reencrypt() {
 
 #[test]
 fn any_schedule_delivers_all_bytes_or_a_prefix_in_passthrough() {
-    let (origin, parts) = actor(Origin::sealed());
+    let (origin, parts) = actor(Origin::with_tls());
     let proxy = Proxy::builder().passthrough("origin.test", &origin).start();
     play_through("passthrough", &proxy, &parts, |proxy| {
         proxy.client("origin.test").connect()
@@ -213,7 +213,7 @@ fn any_schedule_delivers_all_bytes_or_a_prefix_in_forward() {
 
 #[test]
 fn any_schedule_delivers_all_bytes_or_a_prefix_in_originate() {
-    let (origin, parts) = actor(Origin::sealed());
+    let (origin, parts) = actor(Origin::with_tls());
     let proxy = Proxy::builder().originate(&origin).start();
     play_through("originate", &proxy, &parts, |proxy| proxy.dial("originate"));
 }

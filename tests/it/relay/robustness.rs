@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, Directory, End, Leaf, Origin, PATIENCE, Place, Port, Proxy, Stream, blackhole,
+    Client, Directory, End, Leaf, Origin, Place, Port, Proxy, Stream, TIMEOUT, blackhole,
     eventually, noise, output, pki, recorded_hello,
 };
 
@@ -72,7 +72,7 @@ impl NarrowOrigin {
 /// Whether a new connection is accepted. One that the kernel had not completed when the socket was closed is
 /// reset, others are refused.
 fn is_open(address: SocketAddr) -> bool {
-    match TcpStream::connect_timeout(&address, PATIENCE) {
+    match TcpStream::connect_timeout(&address, TIMEOUT) {
         Ok(_) => true,
         Err(error) => {
             let kinds = [
@@ -398,7 +398,7 @@ fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
         let config = Client::new(place, "a.test").version(version).config();
         let mut conn = rustls::ClientConnection::new(config, name.clone()).unwrap();
         let mut socket = TcpStream::connect(place.tcp()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         while conn.is_handshaking() {
             conn.complete_io(&mut socket).unwrap();
         }
@@ -425,7 +425,7 @@ fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
 
 #[test]
 fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
-    for origin in [Origin::sealed(), Origin::sealed().tls12()] {
+    for origin in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let (sender, ends) = std::sync::mpsc::channel();
         let sender = std::sync::Mutex::new(sender);
         let origin = origin.serve(move |stream| {
@@ -445,7 +445,7 @@ fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
             .outcome_of(&client)
             .must_be("origin_tls_error")
             .must_have("stage", "relay");
-        let (data, end) = ends.recv_timeout(PATIENCE).unwrap();
+        let (data, end) = ends.recv_timeout(TIMEOUT).unwrap();
         assert_eq!((data, end), (vec![], End::Alert(BAD_RECORD_MAC)));
         proxy.client("a.test").connect().must_echo(b"lives");
     }

@@ -59,7 +59,7 @@ fn promise_7_slow_readers_of_terminate_cost_little_memory() {
 
 #[test]
 fn promise_7_slow_readers_of_reencrypt_cost_little_memory() {
-    let origin = Origin::sealed().serve(flood);
+    let origin = Origin::with_tls().serve(flood);
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     memory_is_bounded(&proxy, || proxy.client("a.test").small_window().connect());
 }
@@ -140,7 +140,7 @@ fn a_busy_connection_does_not_starve_others_on_its_worker() {
 
 #[test]
 fn a_reset_waits_until_a_slow_reader_has_the_bytes_before_it() {
-    let origin = Origin::sealed().serve(|stream| {
+    let origin = Origin::with_tls().serve(|stream| {
         stream.send(noise(2 << 20, 8));
         // An end without close_notify.
         stream.fin();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, eventually, pki};
+use crate::harness::{End, Origin, Proxy, Stream, TIMEOUT, eventually, pki};
 
 #[track_caller]
 fn must_be_reloaded(lines: &[String]) {
@@ -121,7 +121,7 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     let good = proxy.text().to_owned();
     must_be_reloaded(&proxy.reload(&good));
     eventually("it does not listen there any more", || {
-        TcpStream::connect_timeout(&came, PATIENCE).is_err()
+        TcpStream::connect_timeout(&came, TIMEOUT).is_err()
     });
     // The connection continues although its endpoint is gone.
     client.write_all(b"x").unwrap();

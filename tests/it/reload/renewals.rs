@@ -117,7 +117,7 @@ fn a_client_that_may_stay_is_told_of_once_for_each_change_that_concerns_it() {
 
 #[test]
 fn a_renewed_server_certificate_and_an_unchanged_reload_keep_the_sessions_with_origins() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let pair = pki().edge(&["a.test"]);
     let draft = Proxy::builder().file("pair.pem", format!("{}{}", pair.cert, pair.key));
     let proxy = draft.yaml(&settings(&format!(

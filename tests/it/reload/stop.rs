@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, PATIENCE, Proxy, Stream, eventually, output};
+use crate::harness::{End, Origin, Proxy, Stream, TIMEOUT, eventually, output};
 
 /// Whether the endpoint still accepts.
 fn is_open(proxy: &Proxy, endpoint: &str) -> bool {
-    match TcpStream::connect_timeout(&proxy.place(endpoint).tcp(), PATIENCE) {
+    match TcpStream::connect_timeout(&proxy.place(endpoint).tcp(), TIMEOUT) {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -91,7 +91,7 @@ fn connections_left_at_the_deadline_are_aborted() {
         start.elapsed()
     );
     assert_eq!(proxy.exit_code(), 1);
-    let report = reports.recv_timeout(PATIENCE).unwrap();
+    let report = reports.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(
         (report.data, report.end),
         (b"not finished".to_vec(), End::Reset)

@@ -4,19 +4,19 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::harness::{Lettered, Origin, Proxy, eventually, pki};
+use crate::harness::{LetterOrigin, Origin, Proxy, eventually, pki};
 
 /// Three origins in turn, checked once an hour, behind a certificate that is watched.
 struct Scene {
     proxy: Proxy,
     /// Kept while the proxy uses them.
-    _origins: [Lettered; 3],
+    _origins: [LetterOrigin; 3],
     checked: Origin,
 }
 
 impl Scene {
     fn new() -> Self {
-        let origins = ['a', 'b', 'c'].map(Lettered::new);
+        let origins = ['a', 'b', 'c'].map(LetterOrigin::new);
         let checked = Origin::echo();
         let draft = Proxy::builder();
         let identity = pki().edge(&["a.test"]);

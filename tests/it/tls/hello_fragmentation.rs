@@ -122,7 +122,7 @@ fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_terminate() {
 
 #[test]
 fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_reencrypt() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .passthrough("b.test", &origin)

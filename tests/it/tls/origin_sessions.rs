@@ -48,8 +48,8 @@ fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() 
     for tls12 in [false, true] {
         for answer in ANSWERS {
             let draft = match tls12 {
-                true => Origin::sealed().tls12().ticketing(),
-                false => Origin::sealed(),
+                true => Origin::with_tls().tls12().ticketing(),
+                false => Origin::with_tls(),
             };
             let (origin, refused) = refusing(draft, answer);
             let proxy = Proxy::builder()
@@ -72,7 +72,7 @@ fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() 
 #[test]
 fn what_went_wrong_over_a_session_is_told_when_the_full_handshake_fails_too() {
     let asked = AtomicUsize::new(0);
-    let origin = Origin::sealed().screening(move |hello| {
+    let origin = Origin::with_tls().screening(move |hello| {
         match (asked.fetch_add(1, Ordering::SeqCst), offers_session(hello)) {
             (0, false) => Welcome::Handshake,
             (_, true) => Welcome::Says(INTERNAL_ERROR),
@@ -98,7 +98,7 @@ fn what_went_wrong_over_a_session_is_told_when_the_full_handshake_fails_too() {
 
 #[test]
 fn sessions_that_an_origin_takes_are_resumed() {
-    for draft in [Origin::sealed(), Origin::sealed().tls12()] {
+    for draft in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let origin = draft.echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
         let resumed: Vec<_> = (0..3)
@@ -119,7 +119,7 @@ fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
             let _ = tell.send(offers_session(hello));
             Welcome::Handshake
         };
-        Origin::sealed().screening(watch).echo()
+        Origin::with_tls().screening(watch).echo()
     });
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origins[0])
@@ -142,8 +142,8 @@ fn clients_that_reset_during_an_origins_handshake_do_not_end_resumption_with_it(
         let hangs = Arc::new(AtomicBool::new(false));
         let hanging = Arc::clone(&hangs);
         let draft = match tls12 {
-            true => Origin::sealed().tls12().ticketing(),
-            false => Origin::sealed(),
+            true => Origin::with_tls().tls12().ticketing(),
+            false => Origin::with_tls(),
         };
         let origin = draft.screening(move |hello| {
             if !hanging.load(Ordering::SeqCst) {

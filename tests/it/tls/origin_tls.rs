@@ -157,7 +157,7 @@ fn an_origin_can_have_its_own_name() {
 
 #[test]
 fn our_certificate_is_shown_to_an_origin_that_asks() {
-    let origin = Origin::sealed().requiring_certificate().serve(|stream| {
+    let origin = Origin::with_tls().requiring_certificate().serve(|stream| {
         let shown = stream.peer_certificate().unwrap();
         stream.send(shown);
         stream.end();
@@ -181,7 +181,7 @@ fn our_certificate_is_shown_to_an_origin_that_asks() {
 
 #[test]
 fn an_origin_that_requires_a_certificate_and_gets_none_is_named_as_the_reason() {
-    for draft in [Origin::sealed(), Origin::sealed().tls12()] {
+    for draft in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let origin = draft.requiring_certificate().echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
         let client = proxy.client("a.test").connect();
@@ -216,7 +216,7 @@ fn verification_can_be_turned_off_and_is_warned_about() {
 
 #[test]
 fn a_second_connection_resumes_the_first_ones_session() {
-    for draft in [Origin::sealed(), Origin::sealed().tls12()] {
+    for draft in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let origin = draft.echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
         for resumed in [false, true] {
@@ -236,7 +236,7 @@ fn a_second_connection_resumes_the_first_ones_session() {
 
 #[test]
 fn resumption_towards_origins_can_be_turned_off() {
-    let origin = Origin::sealed().echo();
+    let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, resumption: off }")
@@ -252,7 +252,7 @@ fn resumption_towards_origins_can_be_turned_off() {
 
 #[test]
 fn an_origin_older_than_the_configured_version_is_refused() {
-    let origin = Origin::sealed().tls12().echo();
+    let origin = Origin::with_tls().tls12().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, min_version: 1.3 }")
@@ -300,7 +300,7 @@ fn an_origin_that_speaks_no_tls_is_named_as_such() {
 #[test]
 fn a_banner_before_the_tls_of_a_real_origin_is_never_relayed() {
     // Somebody in between injects a line, then the handshake goes on as if nothing had been.
-    let inner = Origin::sealed().echo();
+    let inner = Origin::with_tls().echo();
     let place = inner.place().clone();
     let origin = Origin::plain().serve(move |stream| {
         stream.send(b"HTTP/1.1 200 OK\r\n\r\nforged");

@@ -315,12 +315,12 @@ fn a_certificate_that_only_a_default_route_presents_needs_no_name() {
         "{ cert: ip.pem, key: ip.key, names: [\"127.0.0.1\"] }",
         DEFAULT,
     )
-    .must_complain("\"127.0.0.1\"", &["IP address", "default route"]);
+    .must_report("\"127.0.0.1\"", &["IP address", "default route"]);
     let named = "\x20   default_route: { route: r, certificate: ip }\n";
     let two = "{ cert: good.pem, key: good.key }, { cert: ip.pem, key: ip.key }";
     by_address(two, named).must_be_good();
     let other = "\x20   default_route: { route: r, certificate: good }\n";
-    by_address(two, other).must_complain(
+    by_address(two, other).must_report(
         "ip.pem",
         &[
             "ip.pem",

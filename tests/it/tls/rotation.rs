@@ -100,7 +100,7 @@ fn serves(proxy: &Proxy, identity: &Identity) -> bool {
 #[track_caller]
 fn must_come_to_serve(proxy: &Proxy, identity: &Identity) {
     assert!(
-        becomes_true(crate::harness::PATIENCE, || serves(proxy, identity)),
+        becomes_true(crate::harness::TIMEOUT, || serves(proxy, identity)),
         "{}",
         proxy.log().join("\n")
     );

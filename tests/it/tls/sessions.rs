@@ -451,7 +451,7 @@ fn a_ticket_secret_has_to_be_long_and_nobody_elses() {
          \x20 up: { origins: [\"127.0.0.1:9\"] }\n";
     let with = |secret: &[u8], mode| Checked::new(text).with_file("secret", secret, mode);
     with(SECRET, 0o600).must_be_good();
-    with(&SECRET[..31], 0o600).must_complain("secret }", &["at least 32 bytes, this has 31"]);
-    with(SECRET, 0o644).must_complain("secret }", &["every user may read"]);
-    Checked::new(&text.replace("secret }", "[] }")).must_complain("[] }", &["empty list"]);
+    with(&SECRET[..31], 0o600).must_report("secret }", &["at least 32 bytes, this has 31"]);
+    with(SECRET, 0o644).must_report("secret }", &["every user may read"]);
+    Checked::new(&text.replace("secret }", "[] }")).must_report("[] }", &["empty list"]);
 }

@@ -40,7 +40,7 @@ fn a_file_that_was_joined_on_one_line_is_refused_with_that_line() {
         "{ mode: required, ca: [edge-ca.pem, joined.pem] }",
     )
     .with_file("joined.pem", joined(&own, &edge), 0o644)
-    .must_complain("joined.pem", &[&format!("joined.pem:{line}: "), "glued"]);
+    .must_report("joined.pem", &[&format!("joined.pem:{line}: "), "glued"]);
 
     let lists = joined(
         &List::of(&[1]).pem(&pki().clients),
@@ -51,7 +51,7 @@ fn a_file_that_was_joined_on_one_line_is_refused_with_that_line() {
         "{ mode: required, ca: client-ca.pem, crl: joined.crl, crl_unknown: allow }",
     )
     .with_file("joined.crl", lists, 0o644)
-    .must_complain("joined.crl", &["joined.crl:", "glued"]);
+    .must_report("joined.crl", &["joined.crl:", "glued"]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn the_command_that_is_told_for_another_format_makes_a_file_that_is_read() {
         };
         let bytes = std::fs::read(made.join(file)).unwrap();
         let bad = configuration("bad.file").with_file("bad.file", &bytes, 0o600);
-        bad.must_complain("bad.file", &["bad.file"]);
+        bad.must_report("bad.file", &["bad.file"]);
         let told = way_out(&bad, file, "new.pem");
         // openssl asks for the password, which is none.
         let told = told.replace("pkcs12 ", "pkcs12 -passin pass: ");
@@ -177,7 +177,7 @@ fn keys_of_ssh_are_told_apart_from_a_file_without_a_key() {
     let bytes = std::fs::read(&path).unwrap();
     checked("{ cert: good.pem, key: ssh.key }", "{ mode: off }")
         .with_file("ssh.key", bytes, 0o600)
-        .must_complain(
+        .must_report(
             "ssh.key",
             &["ssh.key:1: ", "OPENSSH PRIVATE KEY", "ssh-keygen -p -m PEM"],
         );
@@ -198,7 +198,7 @@ fn a_key_that_is_damaged_or_of_another_kind_is_marked_where_it_is_named() {
     ] {
         checked("{ cert: good.pem, key: bad.key }", "{ mode: off }")
             .with_file("bad.key", text, 0o600)
-            .must_complain("bad.key", &["bad.key:", words]);
+            .must_report("bad.key", &["bad.key:", words]);
     }
 }
 
@@ -208,7 +208,7 @@ fn a_private_key_that_anybody_may_read_is_told_of_in_the_file_of_the_chain_too()
     checked("{ cert: both.pem, key: own.key }", "{ mode: off }")
         .with_file("both.pem", format!("{}{}", good.cert, good.key), 0o644)
         .with_file("own.key", &good.key, 0o600)
-        .must_complain("both.pem", &["every user may read this private key"]);
+        .must_report("both.pem", &["every user may read this private key"]);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_chain_with_anything_but_certificates_in_it_is_not_presented() {
     checked("{ cert: chain.pem, key: own.key }", "{ mode: off }")
         .with_file("chain.pem", format!("{}{broken}", good.cert), 0o644)
         .with_file("own.key", &good.key, 0o600)
-        .must_complain("chain.pem", &[&format!("chain.pem:{line}: "), "damaged"]);
+        .must_report("chain.pem", &[&format!("chain.pem:{line}: "), "damaged"]);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_response_in_pem_is_told_apart_from_a_broken_one() {
     )
     .with_identity("own", &good)
     .with_file("own.ocsp", response, 0o644)
-    .must_complain("own.ocsp", &["own.ocsp: is PEM", "DER"]);
+    .must_report("own.ocsp", &["own.ocsp: is PEM", "DER"]);
 }
 
 #[test]

@@ -134,5 +134,5 @@ fn one_with_the_key_of_another_is_refused_all_the_same() {
     checked("a.test")
         .with_identity("v1", &one)
         .with_file("v1.key", &other.key, 0o600)
-        .must_complain("v1.pem", &["v1.pem", "does not match the key in", "v1.key"]);
+        .must_report("v1.pem", &["v1.pem", "does not match the key in", "v1.key"]);
 }

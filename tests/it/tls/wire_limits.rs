@@ -23,7 +23,7 @@ fn more_names_of_cas_than_a_request_holds_are_refused_with_the_way_out() {
     let many = Authority::crowd(MOST + 1);
     asking("")
         .with_file("many.pem", &many, 0o644)
-        .must_complain("many.pem", &["many.pem", "send_ca_names: false"]);
+        .must_report("many.pem", &["many.pem", "send_ca_names: false"]);
     asking(", send_ca_names: false")
         .with_file("many.pem", &many, 0o644)
         .must_be_good();
@@ -80,7 +80,7 @@ fn a_chain_that_peers_do_not_take_is_told_for_clients_and_origins() {
         let with = |bytes| Checked::new(&text).with_identity("own", &padded(bytes));
         with(30 * 1024).must_be_good();
         with(40 * 1024).must_warn(what, &["own.pem", "Java"]);
-        with(110 * 1024).must_complain(what, &["own.pem", "OpenSSL takes no more"]);
+        with(110 * 1024).must_report(what, &["own.pem", "OpenSSL takes no more"]);
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, Lettered, OriginDraft, Proxy, blackhole, dead_address, eventually};
+use crate::harness::{End, LetterOrigin, OriginDraft, Proxy, blackhole, dead_address, eventually};
 
-fn list(origins: &[&Lettered], more: &str) -> String {
+fn list(origins: &[&LetterOrigin], more: &str) -> String {
     let maps = origins
         .iter()
         .map(|origin| format!("{{ address: \"{origin}\"{more} }}"));
@@ -15,7 +15,7 @@ fn list(origins: &[&Lettered], more: &str) -> String {
 
 #[test]
 fn turns_follow_the_weights() {
-    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&format!("[{{ address: \"{a}\", weight: 3 }}, \"{b}\"]"))
@@ -25,7 +25,7 @@ fn turns_follow_the_weights() {
 
 #[test]
 fn the_first_that_is_there_is_taken() {
-    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a, &b], ""))
@@ -38,7 +38,7 @@ fn the_first_that_is_there_is_taken() {
 
 #[test]
 fn one_client_stays_with_one_origin() {
-    let all: Vec<_> = "abcdefgh".chars().map(Lettered::new).collect();
+    let all: Vec<_> = "abcdefgh".chars().map(LetterOrigin::new).collect();
     let proxy = Proxy::builder()
         .forward(&all[0])
         .origins(&list(&all.iter().collect::<Vec<_>>(), ""))
@@ -52,7 +52,7 @@ fn one_client_stays_with_one_origin() {
 #[test]
 fn the_next_connection_goes_where_there_are_fewest() {
     for balance in ["least_connections", "random_two"] {
-        let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+        let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
         let proxy = Proxy::builder()
             .forward(&a)
             .origins(&list(&[&a, &b], ""))
@@ -78,7 +78,7 @@ fn the_next_connection_goes_where_there_are_fewest() {
 
 #[test]
 fn backups_wait_until_nobody_else_is_left() {
-    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+    let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let origins = format!("[{{ address: \"{b}\", backup: true }}, \"{a}\"]");
     let proxy = Proxy::builder().forward(&a).origins(&origins).start();
     assert_eq!(proxy.letters(4), "aaaa");
@@ -88,7 +88,7 @@ fn backups_wait_until_nobody_else_is_left() {
 
 #[test]
 fn who_finds_no_room_waits_for_it() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a], ", connections: 1"))
@@ -113,7 +113,7 @@ fn who_finds_no_room_waits_for_it() {
 
 #[test]
 fn waiting_has_an_end() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a], ", connections: 1"))
@@ -185,7 +185,7 @@ fn connections_leave_from_the_addresses_that_are_given() {
 /// D08: what this machine lacks is not the origin's fault, and never held against it.
 #[test]
 fn an_address_that_is_not_ours_is_our_own_fault() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
         .on_upstream("connect: { source_addresses: [203.0.113.9] }")
@@ -211,7 +211,7 @@ fn an_address_that_is_not_ours_is_our_own_fault() {
 /// A port, and a way to a family of addresses, is lacking towards one origin alone.
 #[test]
 fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let beyond = TcpListener::bind("[::1]:0").unwrap();
     let answering = beyond.try_clone().unwrap();
     std::thread::spawn(move || {
@@ -234,7 +234,7 @@ fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
 
 #[test]
 fn who_has_reset_while_it_waited_is_in_nobodys_way() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a], ", connections: 1"))
@@ -259,7 +259,7 @@ fn who_has_reset_while_it_waited_is_in_nobodys_way() {
 /// A cap is that of today, for those who wait since yesterday, too.
 #[test]
 fn who_waits_gets_the_room_that_a_reload_makes() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&list(&[&a], ", connections: 1"))
@@ -279,7 +279,7 @@ fn who_waits_gets_the_room_that_a_reload_makes() {
 #[test]
 fn the_stage_of_a_failure_is_the_one_that_failed() {
     let (dead, _port) = dead_address();
-    let b = Lettered::new('b');
+    let b = LetterOrigin::new('b');
     let proxy = Proxy::builder()
         .forward(&b)
         .origins(&format!(

@@ -79,7 +79,7 @@ fn the_second_origin_serves_when_the_first_is_dead() {
 
 #[test]
 fn a_single_origin_is_tried_again_after_a_pause() {
-    let origin = Origin::sealed().hanging_up(2).echo();
+    let origin = Origin::with_tls().hanging_up(2).echo();
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
     let start = Instant::now();
     proxy
@@ -187,7 +187,7 @@ fn an_origin_that_ends_in_its_handshake_is_followed_by_the_next() {
         let _ = stream.read();
         stream.reset();
     });
-    let alive = Origin::sealed().echo();
+    let alive = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &alive)
         .origins(&format!("[\"{restarting}\", \"{resetting}\", \"{alive}\"]"))

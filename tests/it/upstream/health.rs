@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Draft, End, Lettered, Origin, OriginDraft, Proxy, Stream, Welcome, dead_address,
+    Client, Draft, End, LetterOrigin, Origin, OriginDraft, Proxy, Stream, Welcome, dead_address,
     eventually, offers_session, pki,
 };
 
@@ -55,7 +55,7 @@ impl Node {
     }
 
     fn sealed(letter: &'static str, status: u16) -> Self {
-        Self::new(Origin::sealed(), letter, status, true)
+        Self::new(Origin::with_tls(), letter, status, true)
     }
 
     fn says(&self, status: u16) {
@@ -159,7 +159,7 @@ fn checks_end_politely_and_every_other_one_is_a_full_handshake() {
 fn an_origin_that_refuses_sessions_is_well_for_checks_too() {
     let refused = Arc::new(AtomicU16::new(0));
     let count = Arc::clone(&refused);
-    let origin = Origin::sealed().screening(move |hello| {
+    let origin = Origin::with_tls().screening(move |hello| {
         if !offers_session(hello) {
             return Welcome::Handshake;
         }
@@ -179,7 +179,7 @@ fn an_origin_that_refuses_sessions_is_well_for_checks_too() {
 
 #[test]
 fn a_check_of_tls_verifies_and_leaves_no_trace_of_an_error() {
-    let good = Origin::sealed().serve(|stream| {
+    let good = Origin::with_tls().serve(|stream| {
         let _ = stream.receive_to_end();
     });
     let bad = Origin::tls(&pki().origin(&["other.test"])).echo();
@@ -214,9 +214,9 @@ fn checks_over_tls_offer_what_connections_do() {
             stream.end();
             let _ = stream.receive_to_end();
         };
-        let good = Origin::sealed().alpn(&["h2", "http/1.1"]).serve(answer);
-        let mute = Origin::sealed().serve(|stream| drop(stream.receive_to_end()));
-        let foreign = Origin::sealed().alpn(&["mqtt"]).echo();
+        let good = Origin::with_tls().alpn(&["h2", "http/1.1"]).serve(answer);
+        let mute = Origin::with_tls().serve(|stream| drop(stream.receive_to_end()));
+        let foreign = Origin::with_tls().alpn(&["mqtt"]).echo();
         let proxy = Proxy::builder()
             .reencrypt("a.test", &good)
             .on_tls("alpn: [h2, http/1.1]")
@@ -254,7 +254,7 @@ fn plain_origins_are_asked_plainly_and_at_another_port() {
         line.contains("status 500") && line.contains(&b.origin.to_string()),
         "{line}"
     );
-    let elsewhere = Lettered::new('c');
+    let elsewhere = LetterOrigin::new('c');
     let port = a.origin.place().port();
     let proxy = Proxy::builder()
         .forward(&elsewhere)
@@ -270,7 +270,7 @@ fn plain_origins_are_asked_plainly_and_at_another_port() {
 
 #[test]
 fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back() {
-    let a = Lettered::new('a');
+    let a = LetterOrigin::new('a');
     let address = a.address();
     let proxy = Proxy::builder()
         .forward(&a)
@@ -293,7 +293,7 @@ fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back()
         .must_be("no_origin")
         .must_have("stage", "connect")
         .must_have("fault", "origin");
-    let _back = Lettered::at(address, 'b');
+    let _back = LetterOrigin::at(address, 'b');
     let start = Instant::now();
     eventually("it is back", || proxy.try_letter().is_some());
     assert!(
@@ -309,9 +309,13 @@ fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back()
 fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connections() {
     let mut origins: Vec<_> = "abc"
         .chars()
-        .map(|letter| Some(Lettered::new(letter)))
+        .map(|letter| Some(LetterOrigin::new(letter)))
         .collect();
-    let addresses: Vec<_> = origins.iter().flatten().map(Lettered::address).collect();
+    let addresses: Vec<_> = origins
+        .iter()
+        .flatten()
+        .map(LetterOrigin::address)
+        .collect();
     let list: Vec<_> = addresses
         .iter()
         .map(|address| format!("\"{address}\""))
@@ -349,7 +353,7 @@ fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connection
             proxy.log_line(|line| line.contains("is down") || line.contains("is ejected"));
         }
         let letter = char::from(b"abc"[victim]);
-        origins[victim] = Some(Lettered::at(addresses[victim], letter));
+        origins[victim] = Some(LetterOrigin::at(addresses[victim], letter));
     }
     eventually("all are at work again", || {
         let letters = proxy.letters(9);
@@ -392,7 +396,7 @@ fn an_origin_that_stalls_is_found_out_by_the_time_of_its_check() {
 /// U07: one check at a time, so many in so much time, and not all origins at the same moment.
 #[test]
 fn checks_are_no_herd() {
-    let origins: Vec<_> = (0..30).map(|_| Lettered::new('x')).collect();
+    let origins: Vec<_> = (0..30).map(|_| LetterOrigin::new('x')).collect();
     let list: Vec<_> = origins
         .iter()
         .map(|origin| format!("\"{origin}\""))
@@ -581,7 +585,7 @@ fn checks_of_origins_that_want_a_proxy_header_begin_with_one() {
                 "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, send_proxy_protocol: {version} }}"
             ))
             .start();
-        let heard = told.recv_timeout(crate::harness::PATIENCE).unwrap();
+        let heard = told.recv_timeout(crate::harness::TIMEOUT).unwrap();
         assert!(heard.starts_with(header), "{heard:?}");
         assert!(
             heard[header.len()..].starts_with(b"GET /health HTTP/1.1\r\n"),

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Directory, End, Lettered, NameServer, Origin, Port, Proxy, Says, blackhole, eventually,
+    Directory, End, LetterOrigin, NameServer, Origin, Port, Proxy, Says, blackhole, eventually,
 };
 
-fn addresses(origins: &[Lettered]) -> Vec<SocketAddr> {
-    origins.iter().map(Lettered::address).collect()
+fn addresses(origins: &[LetterOrigin]) -> Vec<SocketAddr> {
+    origins.iter().map(LetterOrigin::address).collect()
 }
 
 fn hosted(server: &NameServer, directory: &Directory, port: u16) -> crate::harness::Draft {
@@ -28,7 +28,7 @@ fn sorted(letters: &str) -> String {
 #[test]
 fn each_address_is_an_origin_and_answers_are_followed() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let origins = Lettered::at_one_port("abc");
+    let origins = LetterOrigin::at_one_port("abc");
     let at = addresses(&origins);
     server.addresses("app.test", &at[..2]);
     let proxy = hosted(&server, &directory, at[0].port()).start();
@@ -49,7 +49,7 @@ fn each_address_is_an_origin_and_answers_are_followed() {
 fn the_last_good_answer_is_kept_while_the_resolver_fails() {
     for trouble in [Says::NoSuchName, Says::Failure, Says::Nothing] {
         let (server, directory) = (NameServer::new(), Directory::new());
-        let origins = Lettered::at_one_port("a");
+        let origins = LetterOrigin::at_one_port("a");
         server.addresses("app.test", &addresses(&origins));
         let proxy = hosted(&server, &directory, origins[0].address().port()).start();
         assert_eq!(proxy.letter(), 'a');
@@ -68,7 +68,7 @@ fn the_last_good_answer_is_kept_while_the_resolver_fails() {
 #[test]
 fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let origins = Lettered::at_one_port("a");
+    let origins = LetterOrigin::at_one_port("a");
     let port = origins[0].address().port();
     let proxy = hosted(&server, &directory, port)
         .endpoint("other", "tcp")
@@ -97,7 +97,7 @@ fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
 fn a_resolver_that_hangs_blocks_nobody_who_does_not_need_it() {
     let (server, directory) = (NameServer::new(), Directory::new());
     server.about("app.test", Says::Nothing);
-    let origins = Lettered::at_one_port("a");
+    let origins = LetterOrigin::at_one_port("a");
     let port = origins[0].address().port();
     let proxy = hosted(&server, &directory, port)
         .origins(&format!("[\"app.test:{port}\", \"{}\"]", origins[0]))
@@ -114,7 +114,7 @@ fn a_resolver_that_hangs_blocks_nobody_who_does_not_need_it() {
 #[test]
 fn an_answer_is_used_for_as_long_as_it_says() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let origins = Lettered::at_one_port("a");
+    let origins = LetterOrigin::at_one_port("a");
     let ip = std::net::Ipv4Addr::new(127, 0, 1, 1);
     server.about("app.test", Says::Addresses(vec![ip], 3));
     let proxy = hosted(&server, &directory, origins[0].address().port()).start();
@@ -133,8 +133,8 @@ fn an_answer_is_used_for_as_long_as_it_says() {
 #[test]
 fn services_have_ports_priorities_and_weights() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let [a, b, c] = ['a', 'b', 'c'].map(Lettered::new);
-    let service = |origin: &Lettered, priority, weight| {
+    let [a, b, c] = ['a', 'b', 'c'].map(LetterOrigin::new);
+    let service = |origin: &LetterOrigin, priority, weight| {
         (priority, weight, origin.address().port(), "node.test.")
     };
     let all = vec![service(&a, 10, 3), service(&b, 10, 1), service(&c, 20, 1)];
@@ -163,7 +163,7 @@ fn services_have_ports_priorities_and_weights() {
 fn an_address_that_swallows_everything_is_raced_by_another_of_its_name() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let (hole, _held) = blackhole();
-    let good = Lettered::at(SocketAddr::from(([127, 0, 1, 1], hole.port())), 'a');
+    let good = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], hole.port())), 'a');
     server.addresses("app.test", &[hole, good.address()]);
     let proxy = hosted(&server, &directory, hole.port())
         .on_upstream("connect: { timeout: 8s }")
@@ -185,7 +185,7 @@ fn an_address_that_swallows_everything_is_raced_by_another_of_its_name() {
 
 #[test]
 fn addresses_of_this_machine_s_own_list_need_no_server() {
-    let origin = Lettered::new('a');
+    let origin = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&format!("localhost:{}", origin.address().port()))
         .resolving_by(&NameServer::new(), &Directory::new())

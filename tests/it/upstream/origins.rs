@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{Directory, End, Lettered, NameServer, Origin, Proxy, Says, eventually};
+use crate::harness::{Directory, End, LetterOrigin, NameServer, Origin, Proxy, Says, eventually};
 
 fn origins(proxy: &Proxy) -> Vec<Value> {
     let answer = proxy.ctl_json(&["origins"]);
@@ -13,15 +13,15 @@ fn origins(proxy: &Proxy) -> Vec<Value> {
 }
 
 /// One key of the origin at this address.
-fn shown(proxy: &Proxy, origin: &Lettered, key: &str) -> Value {
+fn shown(proxy: &Proxy, origin: &LetterOrigin, key: &str) -> Value {
     let address = origin.address().to_string();
     let all = origins(proxy);
     let one = all.iter().find(|shown| shown["address"] == address);
     one.unwrap_or_else(|| panic!("no {address} in {all:?}"))[key].clone()
 }
 
-fn two(health: &str) -> (Lettered, Lettered, Proxy) {
-    let (a, b) = (Lettered::new('a'), Lettered::new('b'));
+fn two(health: &str) -> (LetterOrigin, LetterOrigin, Proxy) {
+    let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let proxy = Proxy::builder()
         .forward(&a)
         .origins(&format!(
@@ -35,7 +35,7 @@ fn two(health: &str) -> (Lettered, Lettered, Proxy) {
 
 #[test]
 fn connections_to_an_origin_that_is_down_are_closed_where_the_file_says_so() {
-    let (status, origin) = (Lettered::new('x'), Lettered::new('a'));
+    let (status, origin) = (LetterOrigin::new('x'), LetterOrigin::new('a'));
     let proxy = Proxy::builder()
         .forward(&origin)
         .on_upstream(&format!(
@@ -60,7 +60,7 @@ fn connections_to_an_origin_that_is_down_are_closed_where_the_file_says_so() {
 
 #[test]
 fn connections_stay_where_the_file_does_not_say_so() {
-    let (status, origin) = (Lettered::new('x'), Lettered::new('a'));
+    let (status, origin) = (LetterOrigin::new('x'), LetterOrigin::new('a'));
     let proxy = Proxy::builder()
         .forward(&origin)
         .on_upstream(&format!(
@@ -78,7 +78,7 @@ fn connections_stay_where_the_file_does_not_say_so() {
 #[test]
 fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let origins = Lettered::at_one_port("ab");
+    let origins = LetterOrigin::at_one_port("ab");
     server.addresses("app.test", &[origins[0].address()]);
     let proxy = Proxy::builder()
         .forward(&format!("app.test:{}", origins[0].address().port()))
@@ -97,7 +97,7 @@ fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() 
 #[test]
 fn an_origin_that_a_reload_calls_otherwise_has_not_left_dns() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    let origin = Lettered::new('a');
+    let origin = LetterOrigin::new('a');
     let port = origin.address().port();
     server.addresses("old.test", &[origin.address()]);
     server.about("new.test", Says::Nothing);
@@ -121,7 +121,7 @@ fn an_origin_that_a_reload_calls_otherwise_has_not_left_dns() {
 fn a_connection_that_is_being_made_to_an_origin_that_is_disabled_ends_once_it_is_there() {
     let gate = Arc::new(Mutex::new(()));
     let held = gate.lock().unwrap();
-    let origin = Origin::sealed().behind(&gate).echo();
+    let origin = Origin::with_tls().behind(&gate).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .admin()
@@ -142,7 +142,7 @@ fn a_connection_that_is_being_made_to_an_address_that_leaves_dns_is_drained_too(
     let (server, directory) = (NameServer::new(), Directory::new());
     let gate = Arc::new(Mutex::new(()));
     let held = gate.lock().unwrap();
-    let origin = Origin::sealed().behind(&gate).echo();
+    let origin = Origin::with_tls().behind(&gate).echo();
     server.addresses("app.test", &[origin.place().tcp()]);
     let proxy = Proxy::builder()
         .reencrypt("a.test", &format!("app.test:{}", origin.place().port()))

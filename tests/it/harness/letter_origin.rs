@@ -12,14 +12,14 @@ use super::{Proxy, Stream};
 
 /// An origin that sends its letter on each connection and then echoes. Dropping it closes its listener and
 /// its connections.
-pub struct Lettered {
+pub struct LetterOrigin {
     address: SocketAddr,
     listener: TcpListener,
     streams: Arc<Mutex<Vec<TcpStream>>>,
     accepts: Arc<AtomicUsize>,
 }
 
-impl Lettered {
+impl LetterOrigin {
     /// An origin on a free port.
     pub fn new(letter: char) -> Self {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), letter)
@@ -91,13 +91,13 @@ fn echo(mut stream: TcpStream, letter: char) {
     let _ = stream.shutdown(std::net::Shutdown::Both);
 }
 
-impl std::fmt::Display for Lettered {
+impl std::fmt::Display for LetterOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.address.fmt(f)
     }
 }
 
-impl Drop for Lettered {
+impl Drop for LetterOrigin {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         for stream in self.streams.lock().unwrap().drain(..) {
