@@ -1,6 +1,6 @@
 //! Takes the values of variables out of messages: these show the text of the file.
 
-use super::problem::{Expansion, Problem, Problems, QUOTED_MAX};
+use super::problem::{Expansion, Problems, QUOTED_MAX};
 
 /// Shorter values are replaced only in messages about their own span: elsewhere they may be any word.
 const DISTINCT_MIN: usize = 6;
@@ -12,41 +12,55 @@ pub fn variables(problems: &mut Problems) {
     // The longest first: it may contain others.
     expansions.sort_by_key(|expansion| std::cmp::Reverse(expansion.value.len()));
     for problem in problems.iter_mut() {
-        for expansion in &expansions {
-            if problem.at == Some(expansion.at) || expansion.value.len() >= DISTINCT_MIN {
-                redact(problem, expansion);
-            }
+        let at = problem.at;
+        let matters = |e: &&Expansion| at == Some(e.at) || e.value.len() >= DISTINCT_MIN;
+        let values: Vec<_> = expansions.iter().filter(matters).flat_map(forms).collect();
+        problem.message = replace(&problem.message, &values);
+        if let Some(help) = &mut problem.help {
+            *help = replace(help, &values);
         }
     }
 }
 
-fn redact(problem: &mut Problem, expansion: &Expansion) {
+/// The value, also as `quoted` truncates a long one, with the text that replaces it.
+fn forms(expansion: &Expansion) -> impl Iterator<Item = (String, &str)> {
     let Expansion { value, written, .. } = expansion;
-    // `quoted` truncates a long value.
     let start: String = value.chars().take(QUOTED_MAX).collect();
     let truncated = (start.len() < value.len()).then(|| format!("{start}…"));
-    for value in std::iter::once(value).chain(&truncated) {
-        problem.message = replace(&problem.message, value, written);
-        if let Some(help) = &mut problem.help {
-            *help = replace(help, value, written);
-        }
-    }
+    let values = std::iter::once(value.clone()).chain(truncated);
+    values.map(|value| (value, written.as_str()))
 }
 
-/// The text with `value` replaced where it is not part of a longer word.
-fn replace(text: &str, value: &str, written: &str) -> String {
+/// The text with each value replaced where it is not part of a longer word; of several at one place the first.
+/// Texts that were put in are not searched: their defaults may be the values of others.
+fn replace(text: &str, values: &[(String, &str)]) -> String {
+    let present = values.iter().filter(|(value, _)| text.contains(value));
+    let present: Vec<_> = present.collect();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(value) {
-        out.push_str(before);
-        let is_part = out.ends_with(char::is_alphanumeric)
-            && value.starts_with(char::is_alphanumeric)
-            || after.starts_with(char::is_alphanumeric) && value.ends_with(char::is_alphanumeric);
-        out.push_str(if is_part { value } else { written });
-        rest = after;
+    let (mut rest, mut last) = (text, None);
+    while let Some(next) = rest.chars().next() {
+        let whole = |value: &str| {
+            rest.strip_prefix(value)
+                .is_some_and(|after| is_whole(last, value, after))
+        };
+        let (length, put) = match present.iter().find(|(value, _)| whole(value)) {
+            Some((value, written)) => (value.len(), *written),
+            None => (next.len_utf8(), &rest[..next.len_utf8()]),
+        };
+        out.push_str(put);
+        let (used, after) = rest.split_at(length);
+        (last, rest) = (used.chars().next_back(), after);
     }
-    out.push_str(rest);
     out
+}
+
+/// Whether `value`, between the character `before` and the text `after`, is not part of a longer word.
+fn is_whole(before: Option<char>, value: &str, after: &str) -> bool {
+    let joins_before =
+        value.starts_with(char::is_alphanumeric) && before.is_some_and(char::is_alphanumeric);
+    let joins_after =
+        value.ends_with(char::is_alphanumeric) && after.starts_with(char::is_alphanumeric);
+    !joins_before && !joins_after
 }
 
 #[cfg(test)]
@@ -82,6 +96,7 @@ mod tests {
             (1, "${DIR}/a.pem", "/secret/a.pem"),
             (1, "${DIR}", "/secret"),
             (9, "${USE}", "tls"),
+            (20, "${CA:-/secret/ca.pem}", "/secret/ca.pem"),
         ];
         for (column, text, redacted) in [
             (1, "/secret/a.pem: no", "${DIR}/a.pem: no"),
@@ -90,6 +105,7 @@ mod tests {
             (1, "/secrets", "/secrets"),
             (9, "`tls` is no mode", "`${USE}` is no mode"),
             (1, "it speaks tls", "it speaks tls"),
+            (20, "/secret/ca.pem: no", "${CA:-/secret/ca.pem}: no"),
         ] {
             assert_eq!(message(&all, column, text), redacted);
         }
