@@ -22,12 +22,14 @@ pub fn variables(problems: &mut Problems) {
     }
 }
 
-/// The value, also as `quoted` truncates a long one, with the text that replaces it.
+/// The value, also as `quoted` truncates a long one, with the text that replaces it. The text itself stays.
 fn forms(expansion: &Expansion) -> impl Iterator<Item = (String, &str)> {
     let Expansion { value, written, .. } = expansion;
     let start: String = value.chars().take(QUOTED_MAX).collect();
     let truncated = (start.len() < value.len()).then(|| format!("{start}…"));
-    let values = std::iter::once(value.clone()).chain(truncated);
+    let values = [written.clone(), value.clone()]
+        .into_iter()
+        .chain(truncated);
     values.map(|value| (value, written.as_str()))
 }
 
@@ -106,6 +108,7 @@ mod tests {
             (9, "`tls` is no mode", "`${USE}` is no mode"),
             (1, "it speaks tls", "it speaks tls"),
             (20, "/secret/ca.pem: no", "${CA:-/secret/ca.pem}: no"),
+            (20, "${CA:-/secret/ca.pem}", "${CA:-/secret/ca.pem}"),
         ] {
             assert_eq!(message(&all, column, text), redacted);
         }
