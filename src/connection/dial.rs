@@ -1,5 +1,5 @@
-//! Reaching an origin: attempts in turn, each at an origin that is chosen, connected and, where the
-//! mode says so, sealed, until one stands or a failure is final.
+//! Dials origins: each attempt picks an origin, connects to it and, if the mode requires it, does a TLS
+//! handshake. Attempts continue until one succeeds or a failure is final.
 
 use std::io;
 use std::pin::pin;
@@ -23,33 +23,34 @@ use crate::upstream::{
     Upstreams, Waiting,
 };
 
-/// How long one address has before another one of the same name is tried beside it (RFC 8305).
+/// How long the first address of a name may take before a second one is tried in parallel (RFC 8305,
+/// "Connection Attempt Delay").
 const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// What is to be reached, and how. Until it is connected, a connection uses the upstream of its route as
-/// it is configured today: pool, TLS policy and PROXY header together.
+/// The parameters of a dial. Until it is connected, a connection uses the current upstream of its route:
+/// pool, TLS policy and PROXY header together.
 pub(super) struct Dial<'a> {
-    /// The upstream as it was when the client was accepted, and the generation of that snapshot.
+    /// The upstream in the snapshot that was current at accept, and the generation of that snapshot.
     pub(super) upstream: Arc<Upstream>,
     pub(super) generation: u64,
     pub(super) live: &'a Live,
     pub(super) upstreams: &'a Upstreams,
-    /// Where this process listens.
+    /// The addresses this process listens on.
     pub(super) listeners: &'a OwnListeners,
-    /// Whether the route's mode wants TLS to the origin.
+    /// Whether the route's mode requires TLS to the origin.
     pub(super) is_tls: bool,
-    /// What a PROXY header says of the connection.
+    /// The facts for a PROXY header.
     pub(super) facts: HeaderFacts<'a>,
     pub(super) client_sni: Option<ServerName<'static>>,
     pub(super) client_alpn: Option<Vec<u8>>,
-    /// When all of it must be done.
+    /// The deadline of all attempts together.
     pub(super) deadline: Instant,
 }
 
-/// Dials one origin after the other. A refusal, an unreachable address, a timeout, or an end or reset
-/// in the handshake is followed by the next attempt, while attempts and the deadline last; an alert,
-/// and a failure of trust or name, is final. Each failure that is the origin's fault counts against it.
-/// No byte of the client has been sent yet.
+/// Dials one origin after another. The next attempt follows a refusal, an unreachable address, a timeout,
+/// or an end or reset during the handshake, while attempts and the deadline last. An alert and a
+/// certificate that is not trusted are final. A failure that is the origin's fault counts against the
+/// origin. No byte of the client has been sent yet.
 pub(super) async fn dial(
     mut dial: Dial<'_>,
     record: &mut Recorder<'_>,
@@ -60,7 +61,7 @@ pub(super) async fn dial(
         let (pool, mut pick) = match dial.pick(&request, record).await {
             Ok(picked) => picked,
             Err((stage, failure)) => {
-                // The failure of an origin that was there says more.
+                // An earlier attempt's failure says more than the lack of an origin.
                 let last = last.map(|(stage, _, failure)| (stage, failure));
                 let (stage, failure) = last.unwrap_or((stage, failure));
                 record.enter(stage);
@@ -71,13 +72,13 @@ pub(super) async fn dial(
             && failure.reason == Reason::LocalPortsExhausted
             && pick.slot.origin_id() == *id
         {
-            // Towards the same address, a moment does not give one back.
+            // A port to the same address does not become free within moments.
             record.enter(*stage);
             break;
         }
         match dial.attempt(&pool, &mut request, &mut pick, record).await {
             Ok(transport) => {
-                pick.slot.succeeded(dial.asked_name());
+                pick.slot.succeeded(dial.client_server_name());
                 return Ok((transport, pick.slot, dial.upstream));
             }
             Err(refusal) => {
@@ -97,8 +98,8 @@ pub(super) async fn dial(
 }
 
 impl Dial<'_> {
-    /// The origin of the next attempt, at once unless a name has no answer yet, or all are full; and
-    /// the upstream of today, of which it is.
+    /// Picks the origin of the next attempt, and returns the pool it is from. Waits while a name is not
+    /// resolved or all origins are full.
     async fn pick(
         &mut self,
         request: &PickRequest,
@@ -125,43 +126,43 @@ impl Dial<'_> {
                 Some(Waiting::Resolver) | None => PickError::Unresolved,
             }));
             let pick = pick.map_err(explain)?;
-            if self.is_of_today(&pick) {
+            if self.is_current(&pick) {
                 return Ok((pool, pick));
             }
-            // A reload changed the pool and is about to swap the snapshot: an origin of the new one must
-            // not meet the TLS policy of the old one.
+            // A reload has changed the pool and is about to swap the snapshot. An origin of the new pool
+            // must not be dialled under the old TLS policy.
             drop(pick);
             tokio::task::yield_now().await;
         }
     }
 
-    /// Takes over the upstream of today, and says whether `pick` is of the same definition.
-    fn is_of_today(&mut self, pick: &Pick) -> bool {
+    /// Updates `upstream` to the current snapshot, and returns whether `pick` is of the same definition.
+    fn is_current(&mut self, pick: &Pick) -> bool {
         let snapshot = self.live.load();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            if let Some(today) = snapshot.upstream(&self.upstream.definition.name) {
-                self.upstream = Arc::clone(today);
+            if let Some(current) = snapshot.upstream(&self.upstream.definition.name) {
+                self.upstream = Arc::clone(current);
             }
         }
         Arc::ptr_eq(&self.upstream.definition, &pick.upstream)
     }
 
-    /// TLS to the origin, where the mode wants it. An upstream that was changed to plain meanwhile is
-    /// refused: nothing goes over it in the clear.
+    /// The TLS connector, if the mode requires TLS. If a reload has removed TLS from the upstream, the
+    /// connection is refused, because nothing may be sent in the clear.
     fn tls(&self) -> Result<Option<&TlsConnector>, OriginRefusal> {
         match (&self.upstream.tls, self.is_tls) {
             (Some(tls), true) => Ok(Some(tls)),
             (_, false) => Ok(None),
             (None, true) => Err(OriginRefusal {
                 failure: Failure::new(Reason::NoOrigin)
-                    .detail("the upstream speaks no TLS any more"),
+                    .detail("a reload removed `tls` from the upstream"),
                 may_retry: false,
             }),
         }
     }
 
-    /// One attempt. The origin that it ends with may be at another address than it began with.
+    /// Makes one attempt. `picked` may end at another address than it began with.
     async fn attempt(
         &self,
         pool: &Arc<Pool>,
@@ -170,7 +171,7 @@ impl Dial<'_> {
         record: &mut Recorder<'_>,
     ) -> Result<Transport, OriginRefusal> {
         record.enter(Stage::Connect);
-        // What cannot be spoken to an origin is found out before it is dialled.
+        // Compose the header before connecting, so that an error costs the origin no connection.
         let (tls, header) = (self.tls()?, self.header()?);
         record.origin(&picked.origin, Some(&picked.address));
         if picked.again {
@@ -193,11 +194,11 @@ impl Dial<'_> {
             .await
         {
             Ok(()) => {}
-            Err(Unsealed {
+            Err(FailedHandshake {
                 refusal,
                 offered: false,
             }) => return Err(refusal),
-            Err(Unsealed { refusal: first, .. }) => {
+            Err(FailedHandshake { refusal: first, .. }) => {
                 drop(transport);
                 transport = self
                     .handshake_in_full(tls, header, picked, record, &first.failure)
@@ -210,9 +211,9 @@ impl Dial<'_> {
         Ok(transport)
     }
 
-    /// Connects once more and does a full handshake, within the same attempt: an origin may be well and
-    /// answer every session that it is offered with an alert, as servers on OpenSSL do that ask for
-    /// certificates and set no session id context.
+    /// Connects again and does a full handshake, within the same attempt. A healthy origin may answer every
+    /// offered session with an alert: servers on OpenSSL do so if they request client certificates and set
+    /// no session id context.
     async fn handshake_in_full(
         &self,
         tls: &TlsConnector,
@@ -224,23 +225,23 @@ impl Dial<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.upstream.definition.connect.timeout);
-        let sealed = async {
+        let connected = async {
             record.enter(Stage::Connect);
             let mut transport = self
                 .connect(&picked.origin, &picked.address, deadline)
                 .await?;
             greet(&mut transport, header, picked, deadline, record).await?;
             record.enter(Stage::OriginTls);
-            let sealed = self.handshake(tls, picked, &mut transport, deadline, Offer::Nothing);
-            sealed.await.map_err(|unsealed| unsealed.refusal)?;
+            let done = self.handshake(tls, picked, &mut transport, deadline, Offer::Nothing);
+            done.await.map_err(|failed| failed.refusal)?;
             Ok(transport)
         };
-        sealed
+        connected
             .await
             .map_err(|refusal| after_resumption(refusal, first))
     }
 
-    /// The PROXY header, where origins are sent one.
+    /// The PROXY header, if the upstream sends one.
     fn header(&self) -> Result<Option<Vec<u8>>, OriginRefusal> {
         let header = self.upstream.send_proxy_protocol;
         let header = header.map(|version| self.facts.header(version));
@@ -250,8 +251,8 @@ impl Dial<'_> {
         })
     }
 
-    /// Connects to `picked`, and when that takes long and its name has another address, to that one as
-    /// well: whichever is connected first (RFC 8305), and it is in `picked` then.
+    /// Connects to `picked` and, if that is slow and its name has another address, to that address in
+    /// parallel. The first connection wins (RFC 8305), and `picked` is set to its address.
     async fn happy_eyeballs(
         &self,
         pool: &Arc<Pool>,
@@ -285,27 +286,29 @@ impl Dial<'_> {
         if is_first { second.await } else { first.await }
     }
 
-    /// The name that origins are asked for, where it is the client's.
-    fn asked_name(&self) -> Option<&ServerName<'static>> {
+    /// The server name sent to the origin, if it is the client's.
+    fn client_server_name(&self) -> Option<&ServerName<'static>> {
         let tls = self.upstream.tls.as_deref().filter(|_| self.is_tls);
         let by_name = tls.is_some_and(TlsConnector::sends_client_name);
         self.client_sni.as_ref().filter(|_| by_name)
     }
 
-    /// Counts a failure against the origin if it is its fault, and none that a client could bring
-    /// about: nobody may have origins ejected by what they ask for.
-    /// What an origin does once it was asked for a name of the client's may be its answer to that
-    /// name: an alert, and for a name that it has never served an end, a reset or silence as well.
+    /// Counts a failure against the origin if it is the origin's fault. A failure that a client can cause
+    /// is not counted, so that no client can get origins ejected. After the client's name was sent, an
+    /// alert may be the origin's response to that name; so may an end, a reset or a timeout, if the origin
+    /// has never served that name.
     fn note_failure(&self, picked: &Pick, refusal: &OriginRefusal, stage: Stage) {
         let reason = refusal.failure.reason;
-        let asked = self.asked_name().filter(|_| stage == Stage::OriginTls);
-        let by_client = asked.is_some_and(|name| !refusal.may_retry || !picked.slot.serves(name));
+        let sent = self
+            .client_server_name()
+            .filter(|_| stage == Stage::OriginTls);
+        let by_client = sent.is_some_and(|name| !refusal.may_retry || !picked.slot.serves(name));
         if reason.fault() == Some(Fault::Origin) && reason != Reason::OriginAlpn && !by_client {
             picked.slot.failed();
         }
     }
 
-    /// Waits, but not beyond the deadline.
+    /// Sleeps, but not beyond the deadline.
     async fn pause(&self, pause: Duration) {
         sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
     }
@@ -331,8 +334,8 @@ impl Dial<'_> {
                 let reason = upstream::reason_for(&error);
                 Err(OriginRefusal {
                     failure: Failure::new(reason).detail(format!("{address}: {error}")),
-                    // What this machine lacks, it lacks for the next origin, too, but for ports: one is
-                    // taken towards one address only, and so is a way to a family of addresses.
+                    // A local shortage would fail the next origin, too, except for ports and routes, which
+                    // differ by destination.
                     may_retry: reason != Reason::LocalDescriptors,
                 })
             }
@@ -349,8 +352,8 @@ impl Dial<'_> {
         transport: &mut Transport,
         deadline: Instant,
         offer: Offer,
-    ) -> Result<(), Unsealed> {
-        let last = |refusal| Unsealed {
+    ) -> Result<(), FailedHandshake> {
+        let last = |refusal| FailedHandshake {
             refusal,
             offered: false,
         };
@@ -360,8 +363,7 @@ impl Dial<'_> {
                 may_retry: false,
             })
         };
-        // The configuration gives every origin that is spoken to in TLS a name; without one, nothing
-        // may be sent at all.
+        // The configuration guarantees a server name for every TLS origin. Without one nothing is sent.
         let Some(name) = &picked.origin.server_name else {
             return Err(give_up(Reason::OriginTlsName.into()));
         };
@@ -373,28 +375,28 @@ impl Dial<'_> {
         };
         let mut handshake = tls.begin(about, offer).map_err(give_up)?;
         let offered = handshake.take_offered();
-        let is_offered = offered.is_some();
-        // When the client goes, this is where the handshake is dropped.
+        let was_offered = offered.is_some();
+        // If the client disconnects, the handshake is dropped here.
         let done = timeout_at(deadline, handshake.drive(transport)).await;
         if let Some(offered) = offered {
             offered.settle(transport);
         }
         done.unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
-            .map_err(|refusal| Unsealed {
+            .map_err(|refusal| FailedHandshake {
                 refusal,
-                offered: is_offered,
+                offered: was_offered,
             })
     }
 }
 
-/// A handshake that failed.
-struct Unsealed {
+/// A failed handshake.
+struct FailedHandshake {
     refusal: OriginRefusal,
-    /// Whether a session was offered, and may be why.
+    /// Whether a session was offered, which may have caused the failure.
     offered: bool,
 }
 
-/// Records where a connection comes from, and sends the PROXY header if there is one.
+/// Records our local address, and sends the PROXY header if there is one.
 async fn greet(
     transport: &mut Transport,
     header: Option<&[u8]>,
@@ -409,7 +411,7 @@ async fn greet(
     }
 }
 
-/// Sends the PROXY header. An origin that does not take it is like one that is not there.
+/// Sends the PROXY header. If that fails, the attempt fails like a refused connection.
 async fn send_proxy_header(
     transport: &mut Transport,
     header: &[u8],
@@ -421,7 +423,7 @@ async fn send_proxy_header(
         .map_err(|e| retry(Failure::new(Reason::ProxyHeaderOut).detail(format!("{address}: {e}"))))
 }
 
-/// The stage and the reason under which a connection without an origin ends.
+/// The stage and failure of a connection that got no origin.
 fn explain(error: PickError) -> (Stage, Failure) {
     match error {
         PickError::NoOrigin => (Stage::Connect, Reason::NoOrigin.into()),
