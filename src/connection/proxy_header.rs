@@ -9,8 +9,7 @@ use rustls::pki_types::CertificateDer;
 use crate::hostname::HostName;
 use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
-    self, ClientCertificate, Decoded, Defect, Facts, Flow, Opening, Parties, SendHeader, Ssl,
-    TlvSet,
+    self, Decoded, Defect, Facts, Flow, Opening, Parties, SendHeader, Ssl, TlvSet, VerifiedClient,
 };
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::info::{self, TlsFacts};
@@ -109,7 +108,7 @@ impl HeaderFacts<'_> {
         let certificate = self.certificate().filter(|_| tlvs.client_cert);
         let common_name = certificate.and_then(info::common_name);
         let ssl = self.ssl().filter(|_| tlvs.ssl).map(|(ssl, resumed)| Ssl {
-            client: certificate.map(|der| ClientCertificate {
+            client: certificate.map(|der| VerifiedClient {
                 common_name: common_name.as_deref(),
                 der,
                 resumed,

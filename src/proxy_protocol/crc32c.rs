@@ -1,6 +1,6 @@
-//! CRC32C (RFC 9260 appendix A), a byte at a time: headers are short.
+//! CRC32C (RFC 9260 appendix A). It processes one byte at a time, because headers are short.
 
-/// The polynomial, its bits reversed.
+/// The polynomial, bit-reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 static TABLE: [u32; 256] = table();
@@ -25,7 +25,7 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The checksum of `bytes`, with zeroes in place of the four at `hole`, where it goes itself.
+/// The checksum of `bytes`, with the four bytes at `hole`, which hold the checksum itself, taken as zero.
 pub(super) fn with_zeroes_at(bytes: &[u8], hole: usize) -> u32 {
     let hole = hole..hole + 4;
     let sum = bytes.iter().enumerate().fold(u32::MAX, |sum, (at, byte)| {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_checksum_of_the_rfcs_examples() {
+    fn the_examples_of_the_rfc_have_their_checksums() {
         let beyond = usize::MAX - 4;
         assert_eq!(with_zeroes_at(b"123456789", beyond), 0xe306_9283);
         // RFC 3720 section B.4.
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_hole_does_not_count() {
+    fn the_checksum_field_itself_does_not_count() {
         let (mut a, mut b) = ([7; 20], [7; 20]);
         a[5..9].copy_from_slice(&[1, 2, 3, 4]);
         b[5..9].copy_from_slice(&[0; 4]);

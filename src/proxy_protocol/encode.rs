@@ -1,4 +1,4 @@
-//! The bytes of a version 2 header of ours.
+//! Encodes a version 2 header.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,38 +11,38 @@ const STREAM_IPV4: u8 = 0x11;
 const STREAM_IPV6: u8 = 0x21;
 const STREAM_UNIX: u8 = 0x31;
 
-/// The room for the path of a unix socket, as in `sockaddr_un`.
+/// The length of a unix socket's path field, as in `sockaddr_un`.
 const PATH: usize = 108;
 
 const CLIENT_SSL: u8 = 0x01;
 const CLIENT_CERT_CONN: u8 = 0x02;
 const CLIENT_CERT_SESS: u8 = 0x04;
 
-/// Between whom the connection is that is announced.
+/// The two ends of the connection that the header describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parties<'a> {
-    /// Two addresses.
+    /// An IP connection.
     Ip(Flow),
     /// A client of a unix socket, which has no name, and the path of that socket; empty if it has none.
     Unix(&'a [u8]),
 }
 
-/// What else is announced; `None` is not said.
+/// The facts for the TLVs; an absent fact is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The application protocol.
     pub alpn: Option<&'a [u8]>,
-    /// The host name that the client asked for.
+    /// The host name that the client requested.
     pub authority: Option<&'a str>,
-    /// What tells this connection from all others, at most 128 bytes.
+    /// An identifier that no other connection has, at most 128 bytes.
     pub unique_id: Option<&'a [u8]>,
     /// The client's TLS.
     pub ssl: Option<Ssl<'a>>,
-    /// Whether the header has a checksum.
+    /// Whether to add a checksum.
     pub checksum: bool,
 }
 
-/// The client's TLS.
+/// The TLS parameters of the client's connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ssl<'a> {
     /// Its version.
@@ -51,28 +51,28 @@ pub struct Ssl<'a> {
     pub cipher: Option<&'a str>,
     /// Its key exchange group.
     pub group: Option<&'a str>,
-    /// How the certificate that we showed is signed.
+    /// The signature algorithm of the certificate that we presented.
     pub signature_algorithm: Option<&'a str>,
-    /// The key of the certificate that we showed.
+    /// The key algorithm of the certificate that we presented.
     pub key_algorithm: Option<&'a str>,
-    /// How we signed the handshake.
+    /// The signature scheme of our handshake signature.
     pub signature_scheme: Option<&'a str>,
-    /// The client's certificate, which was verified.
-    pub client: Option<ClientCertificate<'a>>,
+    /// The client's verified certificate.
+    pub client: Option<VerifiedClient<'a>>,
 }
 
 /// A client's verified certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientCertificate<'a> {
+pub struct VerifiedClient<'a> {
     /// The first common name of its subject.
     pub common_name: Option<&'a str>,
-    /// The whole of it.
+    /// The whole certificate in DER.
     pub der: &'a [u8],
-    /// Whether it was shown in an earlier connection of this session, and not in this one.
+    /// Whether the client presented it in an earlier connection of this session, not in this one.
     pub resumed: bool,
 }
 
-/// What is too long to be said in a header.
+/// The part of a header that is too long for its length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong(&'static str);
 
@@ -83,13 +83,13 @@ impl fmt::Display for TooLong {
 }
 
 /// Two addresses of one family.
-pub(super) enum Pair {
+pub(super) enum AddressPair {
     V4(Ipv4Addr, Ipv4Addr),
     V6(Ipv6Addr, Ipv6Addr),
 }
 
-impl Pair {
-    /// The addresses of a flow. Where only one of them is IPv4, it is written as mapped to IPv6.
+impl AddressPair {
+    /// The addresses of a flow. If only one of them is IPv4, it becomes an IPv4-mapped IPv6 address.
     pub(super) const fn of(flow: &Flow) -> Self {
         match (flow.source.ip(), flow.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => Self::V4(source, destination),
@@ -105,7 +105,7 @@ const fn mapped(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// The header for a connection between these, of which these are the facts.
+/// Encodes a header for a connection between `parties`, with these facts.
 pub fn encode_v2(parties: &Parties<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, TooLong> {
     let (family, mut block) = addresses(parties)?;
     if let Some(alpn) = facts.alpn {
@@ -127,13 +127,13 @@ pub fn encode_v2(parties: &Parties<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, To
             &mut block,
             kind::SSL,
             &ssl(facts)?,
-            "what is said of the client's TLS",
+            "the description of the client's TLS",
         )?;
     }
     if facts.checksum {
         put(&mut block, kind::CRC32C, &[0; 4], "the checksum")?;
     }
-    let len = u16::try_from(block.len()).map_err(|_| TooLong("all together"))?;
+    let len = u16::try_from(block.len()).map_err(|_| TooLong("the header"))?;
     let mut header = V2_SIGNATURE.to_vec();
     header.extend([VERSION_2_PROXY, family]);
     header.extend(len.to_be_bytes());
@@ -147,7 +147,7 @@ pub fn encode_v2(parties: &Parties<'_>, facts: &Facts<'_>) -> Result<Vec<u8>, To
     Ok(header)
 }
 
-/// Family and transport, and the addresses.
+/// The family and transport byte, and the encoded addresses.
 fn addresses(parties: &Parties<'_>) -> Result<(u8, Vec<u8>), TooLong> {
     let flow = match parties {
         Parties::Ip(flow) => flow,
@@ -161,12 +161,12 @@ fn addresses(parties: &Parties<'_>) -> Result<(u8, Vec<u8>), TooLong> {
             return Ok((STREAM_UNIX, block));
         }
     };
-    let (family, mut block) = match Pair::of(flow) {
-        Pair::V4(source, destination) => (
+    let (family, mut block) = match AddressPair::of(flow) {
+        AddressPair::V4(source, destination) => (
             STREAM_IPV4,
             [source.octets(), destination.octets()].concat(),
         ),
-        Pair::V6(source, destination) => (
+        AddressPair::V6(source, destination) => (
             STREAM_IPV6,
             [source.octets(), destination.octets()].concat(),
         ),
@@ -182,7 +182,7 @@ fn ssl(facts: &Ssl<'_>) -> Result<Vec<u8>, TooLong> {
         Some(certificate) if certificate.resumed => CLIENT_CERT_SESS,
         Some(_) => CLIENT_CERT_CONN | CLIENT_CERT_SESS,
     };
-    // Zero says that a certificate was shown and is good.
+    // Zero means that the client presented a certificate and it is valid.
     let verify = u32::from(facts.client.is_none());
     let mut value = vec![CLIENT_SSL | certificate];
     value.extend(verify.to_be_bytes());
@@ -202,7 +202,7 @@ fn ssl(facts: &Ssl<'_>) -> Result<Vec<u8>, TooLong> {
                 &mut value,
                 kind,
                 text.as_bytes(),
-                "what is said of the client's TLS",
+                "the description of the client's TLS",
             )?;
         }
     }

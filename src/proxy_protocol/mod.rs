@@ -1,9 +1,9 @@
-//! The PROXY protocol, versions 1 and 2, as haproxy.org/download/3.2/doc/proxy-protocol.txt has it:
-//! what a header says, and the bytes of one.
+//! The PROXY protocol, versions 1 and 2 (haproxy.org/download/3.2/doc/proxy-protocol.txt): decodes and
+//! encodes headers.
 //!
-//! Pure: it knows no socket and no deadline. A header is decoded from however many bytes have come,
-//! and the answer never depends on how they were cut: nothing is decided before the bytes that decide
-//! it are there, and what they decide no later byte changes.
+//! Pure: this module knows no socket and no deadline. It decodes a header from the bytes received so far.
+//! The result does not depend on how the bytes were split: it is final only once the bytes that decide it
+//! have arrived, and later bytes do not change it.
 
 mod crc32c;
 mod encode;
@@ -15,46 +15,46 @@ mod v2;
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use encode::{ClientCertificate, Facts, Parties, Ssl, encode_v2};
+pub use encode::{Facts, Parties, Ssl, VerifiedClient, encode_v2};
 pub use policy::{Accept, SendHeader, TlvSet};
 pub use tlv::Tlvs;
 pub use v1::encode as encode_v1;
 
-/// The most bytes behind the 16 fixed ones of a version 2 header that are read. No sender has use for
-/// more, and what a peer may make us hold is bounded.
+/// The longest accepted version 2 header, in bytes after the 16 fixed ones. No sender needs more, and it
+/// bounds the memory that a peer can occupy.
 pub const V2_LENGTH_MAX: usize = 4096;
 
 const V1_SIGNATURE: &[u8] = b"PROXY";
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The version 1 header without addresses: of a connection that is nobody's but ours, such as a health
-/// check, and of one between unix sockets.
+/// The version 1 header without addresses: for our own connections, such as health checks, and for clients
+/// of unix sockets.
 pub const OWN_V1: &[u8] = b"PROXY UNKNOWN\r\n";
 
-/// The version 2 header of one: the command LOCAL, and nothing behind it.
+/// The same in version 2: the command LOCAL, without addresses.
 pub const OWN_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// What a whole header says.
+/// A decoded header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// The connection that the sender relays. `None` where it speaks for itself (`LOCAL`), or does not
-    /// say for an IP address (`UNKNOWN`, UNSPEC, unix sockets): the socket's own addresses hold then.
+    /// The addresses of the relayed connection. `None` if the sender speaks for itself (`LOCAL`) or gives
+    /// no IP addresses (`UNKNOWN`, UNSPEC, unix sockets): the socket's own addresses apply then.
     pub proxied: Option<Flow>,
-    /// What else a version 2 header says.
+    /// The TLVs of a version 2 header.
     pub tlvs: Tlvs<'a>,
 }
 
-/// From where to where a connection goes. Addresses are canonical: an IPv4-mapped one is IPv4.
+/// Source and destination of a connection. Addresses are canonical: an IPv4-mapped one becomes IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// The client.
     pub source: SocketAddr,
-    /// What it has dialled.
+    /// The address that it dialled.
     pub destination: SocketAddr,
 }
 
 impl Flow {
-    /// A flow between these, made canonical.
+    /// Makes the addresses canonical.
     pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
         Self {
@@ -64,48 +64,48 @@ impl Flow {
     }
 }
 
-/// What the bytes that have come so far are.
+/// The result of decoding the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
-    /// The beginning of what may become a header.
+    /// They may be the beginning of a header.
     NeedMore,
-    /// A whole header, which is so many bytes long; those behind it are not ours.
+    /// A complete header. The bytes behind it belong to the application.
     Done {
-        /// What it says.
+        /// The header.
         header: Header<'a>,
-        /// Its length.
+        /// Its length in bytes.
         consumed: usize,
     },
-    /// No header, whatever else comes.
+    /// Not a header, whatever bytes follow.
     Invalid(Defect),
 }
 
-/// Why bytes are no header.
+/// A violation of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Defect {
-    /// They do not begin like one.
+    /// The signature is wrong.
     Foreign,
     /// Version 1: no CRLF within 107 bytes.
     Endless,
-    /// Version 1: not the fields that there must be, one space between them.
+    /// Version 1: missing fields, extra fields, or not exactly one space between them.
     Fields,
-    /// Version 1: an address of the wrong family, or none.
+    /// Version 1: an invalid address, or one of the wrong family.
     Address,
-    /// Version 1: a port that is none, or is written in another way than the protocol's.
+    /// Version 1: an invalid port, or one with a sign or leading zeroes.
     Port,
     /// Version 2: another version than 2.
     Version,
-    /// Version 2: a command that is none.
+    /// Version 2: an unknown command.
     Command,
-    /// Version 2: an address family or a transport that is none.
+    /// Version 2: an unknown address family or transport.
     Family,
     /// Version 2: longer than [`V2_LENGTH_MAX`].
     TooLong,
-    /// Version 2: too short for the addresses it must hold.
+    /// Version 2: too short for its addresses.
     TooShort,
-    /// Version 2: a TLV goes beyond the end of the header, or bytes are left that are none.
+    /// Version 2: a TLV extends beyond the end of the header, or bytes remain that form no TLV.
     Tlv,
-    /// Version 2: a TLV has a length that its type does not allow, or the checksum is there twice.
+    /// Version 2: a TLV has a length that its type does not allow, or there is a second checksum.
     TlvLength,
     /// Version 2: the checksum is wrong.
     Checksum,
@@ -117,34 +117,34 @@ impl fmt::Display for Defect {
             Self::Foreign => "the first bytes are not those of a PROXY header",
             Self::Endless => "no end of line within 107 bytes",
             Self::Fields => "not the fields of a version 1 header",
-            Self::Address => "an address is none of its family",
-            Self::Port => "a port is no number from 0 to 65535",
+            Self::Address => "an address is invalid for its family",
+            Self::Port => "a port is not a number from 0 to 65535",
             Self::Version => "its version is not 2",
             Self::Command => "its command is neither LOCAL nor PROXY",
-            Self::Family => "its address family or transport is none",
+            Self::Family => "its address family or transport is unknown",
             Self::TooLong => "it is longer than 4096 bytes",
             Self::TooShort => "it is too short for its addresses",
-            Self::Tlv => "a TLV does not end where the header does",
+            Self::Tlv => "a TLV does not end where the header ends",
             Self::TlvLength => "a TLV has a length that its type does not allow",
             Self::Checksum => "its checksum is wrong",
         })
     }
 }
 
-/// What bytes begin like.
+/// The kind of header that a stream begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// Nothing that could be told yet.
+    /// Not decided yet.
     Undecided,
-    /// A header of version 1.
+    /// A version 1 header.
     V1,
-    /// A header of version 2.
+    /// A version 2 header.
     V2,
-    /// Something else.
+    /// Not a header.
     Foreign,
 }
 
-/// What these bytes, the first of a stream, begin like.
+/// Classifies the first bytes of a stream.
 pub fn opening(bytes: &[u8]) -> Opening {
     if bytes.starts_with(V1_SIGNATURE) {
         Opening::V1
@@ -172,8 +172,8 @@ pub fn decode(bytes: &[u8]) -> Decoded<'_> {
     }
 }
 
-/// A header and its length, once all of it has come.
-type Found<'a> = Result<Option<(Header<'a>, usize)>, Defect>;
+/// A header and its length; `None` while it is incomplete.
+type Parsed<'a> = Result<Option<(Header<'a>, usize)>, Defect>;
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,22 @@
-//! Who has to send a header, and what ours tell.
+//! Which peers must send a header, and which header origins get.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// From which peers of an endpoint a header comes before all else. Every other peer speaks directly:
-/// whether one comes is never guessed from the bytes.
+/// The peers of an endpoint that must begin with a header. All other peers connect directly; Reseal never
+/// guesses from the bytes whether a header is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
-    /// The peers that have to send one; never empty.
+    /// The networks of these peers; never empty.
     pub from: Vec<IpNet>,
-    /// How long that may take, from accepting on.
+    /// The deadline of a header, from accept.
     pub timeout: Duration,
 }
 
 impl Accept {
-    /// Whether this peer has to send one. A peer on a unix socket has no address, and is in no network.
+    /// Whether this peer must send a header. A peer of a unix socket has no address and is in no network.
     pub fn requires(&self, peer: Option<SocketAddr>) -> bool {
         peer.is_some_and(|peer| {
             let ip = peer.ip().to_canonical();
@@ -25,16 +25,16 @@ impl Accept {
     }
 }
 
-/// Which header an upstream's origins get.
+/// The header that an upstream's origins get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendHeader {
-    /// Version 1: addresses.
+    /// Version 1, with addresses only.
     V1,
-    /// Version 2: addresses and facts.
+    /// Version 2, with these TLVs.
     V2(TlvSet),
 }
 
-/// Which facts a version 2 header tells, as far as they are known.
+/// The TLVs of a version 2 header. A TLV is sent only if its fact is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlvSet {
     /// The application protocol.
@@ -43,10 +43,10 @@ pub struct TlvSet {
     pub authority: bool,
     /// The client's TLS.
     pub ssl: bool,
-    /// The connection's identifier, as the access log has it.
+    /// The connection's identifier in the access log.
     pub unique_id: bool,
     /// The checksum.
     pub crc32c: bool,
-    /// The client's certificate, along with its TLS.
+    /// The client's certificate, within the TLV of its TLS.
     pub client_cert: bool,
 }

@@ -1,4 +1,4 @@
-//! Headers as the wire has them, good and bad, whole and cut.
+//! Valid and invalid headers, whole and split.
 
 use super::tlv::kind;
 use super::*;
@@ -80,7 +80,7 @@ fn version_1_gives_its_addresses() {
     }
 }
 
-/// P05: an address that is IPv4 in the end is IPv4 from the start.
+/// P05: an IPv4-mapped address becomes IPv4.
 #[test]
 fn mapped_addresses_are_made_canonical() {
     let expected = pair("192.0.2.1:1", "198.51.100.2:2");
@@ -135,7 +135,7 @@ fn version_1_is_read_strictly() {
             "{line:?}"
         );
     }
-    // Neither of the two alone ends a line.
+    // A line does not end with one of the two alone.
     for line in [
         "PROXY UNKNOWN\n",
         "PROXY UNKNOWN\r",
@@ -145,7 +145,7 @@ fn version_1_is_read_strictly() {
     }
 }
 
-/// P03: 107 bytes and no more.
+/// P03: 107 bytes at most.
 #[test]
 fn a_line_of_version_1_ends_within_107_bytes() {
     let line = |len: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(len - 16)).into_bytes();
@@ -159,24 +159,21 @@ fn a_line_of_version_1_ends_within_107_bytes() {
 fn version_2_gives_its_addresses() {
     let ipv4 = pair("192.0.2.1:1234", "198.51.100.2:443");
     assert_eq!(flow(&v2(0x21, 0x11, IPV4)), ipv4);
-    assert_eq!(flow(&v2(0x21, 0x12, IPV4)), ipv4, "of a datagram");
+    assert_eq!(flow(&v2(0x21, 0x12, IPV4)), ipv4, "a datagram");
     let ipv6 = [[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]; 2].concat();
     let ipv6 = [&ipv6[..], &[0, 1, 0xff, 0xff]].concat();
     let expected = pair("[2001:db8::1]:1", "[2001:db8::1]:65535");
     assert_eq!(flow(&v2(0x21, 0x21, &ipv6)), expected);
-    assert_eq!(flow(&v2(0x21, 0x22, &ipv6)), expected, "of a datagram");
+    assert_eq!(flow(&v2(0x21, 0x22, &ipv6)), expected, "a datagram");
 }
 
-/// P04: where no address of a client is said, the socket's own hold.
+/// P04: a header without the client's address leaves the socket's own in force.
 #[test]
-fn local_and_unspecified_have_no_addresses_whatever_stands_there() {
+fn local_and_unspecified_headers_give_no_addresses() {
     for (header, what) in [
         (v2(0x20, 0x00, &[]), "LOCAL"),
         (v2(0x20, 0x11, IPV4), "LOCAL with a block"),
-        (
-            v2(0x20, 0xff, &[1, 2, 3]),
-            "LOCAL with a family that is none",
-        ),
+        (v2(0x20, 0xff, &[1, 2, 3]), "LOCAL with an unknown family"),
         (v2(0x21, 0x00, &[]), "UNSPEC"),
         (v2(0x21, 0x00, &[9; 77]), "UNSPEC with a block"),
         (v2(0x21, 0x10, IPV4), "an unspecified transport"),
@@ -222,9 +219,9 @@ fn version_2_is_read_strictly() {
     }
 }
 
-/// P03: a length is believed up to a bound, and refused above it at once.
+/// P03: the length is bounded, and a longer one is refused at once.
 #[test]
-fn a_long_header_is_refused_before_it_has_come() {
+fn a_long_header_is_refused_before_it_is_complete() {
     let fixed = |len: u16| [SIGNATURE, &[0x21, 0x11], &len.to_be_bytes()].concat();
     assert_eq!(decode(&fixed(4096)), Decoded::NeedMore);
     for len in [4097, u16::MAX] {
@@ -255,7 +252,7 @@ fn tlvs_are_read_in_their_order() {
     assert_eq!(done(&header).0.tlvs.get(kind::SSL), None);
 }
 
-/// P04: a checksum is checked where it is, and there is one at most.
+/// P04: a checksum is verified if present, and there is at most one.
 #[test]
 fn a_wrong_checksum_is_refused() {
     let facts = Facts {
@@ -269,8 +266,8 @@ fn a_wrong_checksum_is_refused() {
     );
     let good = encode_v2(&Parties::Ip(flow), &facts).unwrap();
     assert_eq!(done(&good).0.proxied, Some(flow));
-    // Every byte counts: addresses, ports, the other TLV, the sum itself; all but the byte that says
-    // that there is a sum.
+    // Every byte counts: addresses, ports, the other TLV and the checksum; except for the byte that
+    // announces the checksum.
     let kind = good.len() - 7;
     for at in (16..good.len()).filter(|at| *at != kind) {
         let mut bad = good.clone();
@@ -283,7 +280,7 @@ fn a_wrong_checksum_is_refused() {
 }
 
 #[test]
-fn what_is_no_header_is_told_by_its_first_bytes() {
+fn foreign_bytes_are_refused_at_the_first_difference() {
     for bytes in [
         &b"\x16\x03\x01"[..],
         b"GET / HTTP/1.1\r\n",
@@ -306,9 +303,9 @@ fn what_is_no_header_is_told_by_its_first_bytes() {
     assert_eq!(opening(SIGNATURE), Opening::V2);
 }
 
-/// P03: exactly the header is consumed, whatever follows it.
+/// P03: exactly the header is consumed.
 #[test]
-fn what_follows_is_not_ours() {
+fn the_bytes_behind_a_header_are_not_consumed() {
     for header in [
         &b"PROXY UNKNOWN\r\n"[..],
         &v2(0x21, 0x11, IPV4),
@@ -326,7 +323,7 @@ fn what_follows_is_not_ours() {
 }
 
 #[test]
-fn what_is_written_can_be_read() {
+fn an_encoded_header_decodes_to_the_same_addresses() {
     for (source, destination, line) in [
         (
             "192.0.2.1:1",
@@ -355,7 +352,7 @@ fn what_is_written_can_be_read() {
 }
 
 #[test]
-fn a_unix_client_is_one() {
+fn a_unix_client_is_encoded_without_addresses() {
     let parties = Parties::Unix(b"/run/edge.sock");
     assert_eq!(encode_v1(&parties), b"PROXY UNKNOWN\r\n");
     let header = encode_v2(&parties, &Facts::default()).unwrap();
@@ -367,12 +364,12 @@ fn a_unix_client_is_one() {
     assert!(encode_v2(&long, &Facts::default()).is_err());
 }
 
-/// P07: what a header has no room for is an error, not a shorter truth.
+/// P07: a fact that does not fit is an error; it is not truncated.
 #[test]
-fn what_is_too_long_is_not_encoded() {
+fn an_overlong_fact_is_not_encoded() {
     let parties = Parties::Unix(b"");
     let long = vec![b'a'; 65_536];
-    let certificate = ClientCertificate {
+    let certificate = VerifiedClient {
         common_name: None,
         der: &long[..65_500],
         resumed: false,
@@ -400,7 +397,7 @@ fn what_is_too_long_is_not_encoded() {
     }
 }
 
-/// Bytes that look random but are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -412,8 +409,9 @@ impl Noise {
     }
 }
 
-/// Feeds `bytes` in random cuts, as a reader does, and returns the first answer that is one.
-fn in_cuts<'a>(bytes: &'a [u8], noise: &mut Noise) -> Decoded<'a> {
+/// Decodes growing prefixes of `bytes`, split at random, as a reader does, and returns the first final
+/// result.
+fn in_pieces<'a>(bytes: &'a [u8], noise: &mut Noise) -> Decoded<'a> {
     let mut have = 0;
     loop {
         let answer = decode(&bytes[..have]);
@@ -424,10 +422,10 @@ fn in_cuts<'a>(bytes: &'a [u8], noise: &mut Noise) -> Decoded<'a> {
     }
 }
 
-/// The answer to any bytes is the same however they are cut; good headers, and good ones with a few
-/// bytes changed, inserted or left out.
+/// The result is the same however the bytes are split: for valid headers, and for valid ones with a few
+/// bytes changed, inserted or removed.
 #[test]
-fn the_answer_does_not_depend_on_cuts() {
+fn the_result_does_not_depend_on_how_the_bytes_are_split() {
     let facts = Facts {
         alpn: Some(b"h2"),
         authority: Some("a.test"),
@@ -468,7 +466,7 @@ fn the_answer_does_not_depend_on_cuts() {
             Decoded::Invalid(_) => 2,
         }] += 1;
         assert_eq!(
-            in_cuts(&bytes, &mut noise),
+            in_pieces(&bytes, &mut noise),
             whole,
             "{}",
             bytes.escape_ascii()

@@ -1,16 +1,16 @@
-//! TLVs: a type, a length and a value.
+//! TLVs: type, length, value.
 
-/// The types that are registered, and those within [`kind::SSL`].
+/// The registered types, and those within [`kind::SSL`].
 pub mod kind {
     /// The application protocol.
     pub const ALPN: u8 = 0x01;
-    /// The host name that the client asked for.
+    /// The host name that the client requested.
     pub const AUTHORITY: u8 = 0x02;
     /// The checksum of the header.
     pub const CRC32C: u8 = 0x03;
-    /// What tells this connection from all others.
+    /// An identifier that no other connection has.
     pub const UNIQUE_ID: u8 = 0x05;
-    /// The client's TLS: flags, the result of verification, and TLVs of its own.
+    /// The client's TLS: flags, the result of verification, and nested TLVs.
     pub const SSL: u8 = 0x20;
     /// Within SSL: the version.
     pub const SSL_VERSION: u8 = 0x21;
@@ -18,13 +18,13 @@ pub mod kind {
     pub const SSL_CN: u8 = 0x22;
     /// Within SSL: the cipher suite.
     pub const SSL_CIPHER: u8 = 0x23;
-    /// Within SSL: how the certificate that the client was shown is signed.
+    /// Within SSL: the signature algorithm of the certificate presented to the client.
     pub const SSL_SIG_ALG: u8 = 0x24;
-    /// Within SSL: the key of the certificate that the client was shown.
+    /// Within SSL: the key algorithm of the certificate presented to the client.
     pub const SSL_KEY_ALG: u8 = 0x25;
     /// Within SSL: the key exchange group.
     pub const SSL_GROUP: u8 = 0x26;
-    /// Within SSL: how the handshake was signed towards the client.
+    /// Within SSL: the signature scheme of the handshake signature to the client.
     pub const SSL_SIG_SCHEME: u8 = 0x27;
     /// Within SSL: the client's certificate in DER.
     pub const SSL_CLIENT_CERT: u8 = 0x28;
@@ -39,12 +39,12 @@ pub struct Tlv<'a> {
     pub value: &'a [u8],
 }
 
-/// TLVs in their order, none of which goes beyond the end.
+/// TLVs in order. None extends beyond the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tlvs<'a>(&'a [u8]);
 
 impl<'a> Tlvs<'a> {
-    /// The TLVs that these bytes are; `None` when they do not end with one.
+    /// The TLVs in these bytes; `None` if the last one is incomplete.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -71,7 +71,7 @@ impl<'a> Iterator for Tlvs<'a> {
     }
 }
 
-/// The first TLV, and what is behind it.
+/// The first TLV and the bytes behind it.
 fn split(bytes: &[u8]) -> Option<(Tlv<'_>, &[u8])> {
     let (&[kind, high, low], rest) = bytes.split_first_chunk::<3>()?;
     let len = usize::from(u16::from_be_bytes([high, low]));

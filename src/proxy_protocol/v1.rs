@@ -2,16 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::encode::{Pair, Parties};
-use super::{Defect, Flow, Found, Header, OWN_V1, Tlvs, V1_SIGNATURE};
+use super::encode::{AddressPair, Parties};
+use super::{Defect, Flow, Header, OWN_V1, Parsed, Tlvs, V1_SIGNATURE};
 
-/// The longest line, CRLF included.
+/// The longest line in bytes, with CRLF.
 const LINE_MAX: usize = 107;
 
 const END: &[u8] = b"\r\n";
 
 /// Decodes a line; `bytes` begins with the signature.
-pub(super) fn decode(bytes: &[u8]) -> Found<'_> {
+pub(super) fn decode(bytes: &[u8]) -> Parsed<'_> {
     let within = bytes.get(..LINE_MAX).unwrap_or(bytes);
     let Some(len) = within.windows(END.len()).position(|at| at == END) else {
         return if bytes.len() >= LINE_MAX {
@@ -31,9 +31,9 @@ pub(super) fn decode(bytes: &[u8]) -> Found<'_> {
     Ok(Some((header, len + END.len())))
 }
 
-/// What stands behind `PROXY `.
+/// Parses the text behind `PROXY `.
 fn flow(line: &[u8]) -> Result<Option<Flow>, Defect> {
-    // Whatever else stands there is to be ignored, text or not.
+    // The protocol says to ignore anything behind UNKNOWN, even if it is not text.
     if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Ok(None);
     }
@@ -55,7 +55,7 @@ fn flow(line: &[u8]) -> Result<Option<Flow>, Defect> {
     )))
 }
 
-/// A decimal number without anything before it, as zeroes could mean octal.
+/// Parses a decimal number. Leading zeroes are refused, because they could mean octal.
 fn port(text: &str) -> Result<u16, Defect> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -64,21 +64,23 @@ fn port(text: &str) -> Result<u16, Defect> {
     text.parse().map_err(|_| Defect::Port)
 }
 
-/// The line for a connection between these.
+/// Encodes a line for a connection between `parties`.
 pub fn encode(parties: &Parties<'_>) -> Vec<u8> {
     let flow = match parties {
         Parties::Ip(flow) => flow,
         Parties::Unix(_) => return OWN_V1.to_vec(),
     };
-    let (family, source, destination) = match Pair::of(flow) {
-        Pair::V4(source, destination) => ("TCP4", source.to_string(), destination.to_string()),
-        Pair::V6(source, destination) => ("TCP6", text(source), text(destination)),
+    let (family, source, destination) = match AddressPair::of(flow) {
+        AddressPair::V4(source, destination) => {
+            ("TCP4", source.to_string(), destination.to_string())
+        }
+        AddressPair::V6(source, destination) => ("TCP6", text(source), text(destination)),
     };
     let (from, to) = (flow.source.port(), flow.destination.port());
     format!("PROXY {family} {source} {destination} {from} {to}\r\n").into_bytes()
 }
 
-/// An IPv6 address in groups of hexadecimal digits alone, which std does not do with a mapped one.
+/// An IPv6 address in groups of hexadecimal digits only; std writes mapped addresses with a dotted quad.
 fn text(address: Ipv6Addr) -> String {
     match (address.to_ipv4_mapped(), address.segments()) {
         (Some(_), [.., high, low]) => format!("::ffff:{high:x}:{low:x}"),

@@ -3,26 +3,26 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::tlv::{Tlvs, kind};
-use super::{Defect, Flow, Found, Header, V2_LENGTH_MAX, V2_SIGNATURE, crc32c};
+use super::{Defect, Flow, Header, Parsed, V2_LENGTH_MAX, V2_SIGNATURE, crc32c};
 
-/// The signature, version and command, family and transport, and the length of what follows.
+/// Signature, command, family, and the length of the rest.
 const FIXED: usize = 16;
 
-/// The bytes that addresses and ports take.
+/// Lengths of the address blocks in bytes.
 const IPV4: usize = 12;
 const IPV6: usize = 36;
 const UNIX: usize = 216;
 
-/// The most bytes of a unique identifier.
+/// The longest unique identifier, in bytes.
 const UNIQUE_ID_MAX: usize = 128;
 
-enum Command {
+enum V2Command {
     Local,
     Proxy,
 }
 
 enum Family {
-    /// Of a LOCAL header: whatever it says is ignored.
+    /// The family of a LOCAL header, which is ignored.
     Ignored,
     Unspecified,
     Ipv4,
@@ -30,8 +30,8 @@ enum Family {
     Unix,
 }
 
-/// Decodes a header; `bytes` begins with the signature. Each byte is looked at as soon as it is there.
-pub(super) fn decode(bytes: &[u8]) -> Found<'_> {
+/// Decodes a header; `bytes` begins with the signature. Each byte is checked as soon as it arrives.
+pub(super) fn decode(bytes: &[u8]) -> Parsed<'_> {
     let rest = bytes.get(V2_SIGNATURE.len()..).unwrap_or_default();
     let Some(version_command) = rest.first() else {
         return Ok(None);
@@ -41,8 +41,8 @@ pub(super) fn decode(bytes: &[u8]) -> Found<'_> {
         return Ok(None);
     };
     let family = match command {
-        Command::Local => Family::Ignored,
-        Command::Proxy => family(*family_transport)?,
+        V2Command::Local => Family::Ignored,
+        V2Command::Proxy => family(*family_transport)?,
     };
     let Some(&[high, low]) = rest.get(2..4) else {
         return Ok(None);
@@ -57,16 +57,16 @@ pub(super) fn decode(bytes: &[u8]) -> Found<'_> {
     Ok(Some((block(whole, &family)?, whole.len())))
 }
 
-const fn command(byte: u8) -> Result<Command, Defect> {
+const fn command(byte: u8) -> Result<V2Command, Defect> {
     match (byte >> 4, byte & 0x0f) {
-        (2, 0) => Ok(Command::Local),
-        (2, 1) => Ok(Command::Proxy),
+        (2, 0) => Ok(V2Command::Local),
+        (2, 1) => Ok(V2Command::Proxy),
         (2, _) => Err(Defect::Command),
         _ => Err(Defect::Version),
     }
 }
 
-/// The addresses of a datagram's client are as good as those of a stream's.
+/// The addresses of a datagram are accepted like those of a stream.
 const fn family(byte: u8) -> Result<Family, Defect> {
     match (byte >> 4, byte & 0x0f) {
         (0..=3, 0) | (0, 1..=2) => Ok(Family::Unspecified),
@@ -77,11 +77,11 @@ const fn family(byte: u8) -> Result<Family, Defect> {
     }
 }
 
-/// The addresses and TLVs of a whole header.
+/// The addresses and TLVs of a complete header.
 fn block<'a>(whole: &'a [u8], family: &Family) -> Result<Header<'a>, Defect> {
     let block = whole.get(FIXED..).unwrap_or_default();
     let (proxied, len) = match family {
-        // Where addresses end and TLVs begin is not said either.
+        // The header does not define where the TLVs begin.
         Family::Ignored | Family::Unspecified => {
             return Ok(Header {
                 proxied: None,
@@ -124,7 +124,7 @@ fn ports(bytes: &[u8]) -> Option<(u16, u16)> {
     Some((u16::from_be_bytes(*from), u16::from_be_bytes(*to)))
 }
 
-/// Checks the TLVs that have a rule; they begin at `start` of the whole header.
+/// Checks the TLVs that have rules; they begin at `start` of the whole header.
 fn check(whole: &[u8], start: usize, tlvs: Tlvs<'_>) -> Result<(), Defect> {
     let mut checksum = None;
     let mut at = start;
