@@ -13,7 +13,7 @@ use crate::sync::Mutex;
 /// What counts as one source: an IPv4 address, an IPv6 /64 network (one host has that many addresses), or all
 /// peers of unix sockets together, which have no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub enum ClientSource {
     /// An IPv4 address.
     V4(u32),
     /// The first 64 bits of an IPv6 address.
@@ -22,7 +22,7 @@ pub enum Source {
     Unix,
 }
 
-impl From<Option<SocketAddr>> for Source {
+impl From<Option<SocketAddr>> for ClientSource {
     fn from(address: Option<SocketAddr>) -> Self {
         match address.map(|address| address.ip().to_canonical()) {
             None => Self::Unix,
@@ -45,23 +45,23 @@ pub struct GateLoad {
 /// The gate. It forgets a source with the source's last permit and waiter.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    shared: Arc<Shared>,
+    shared: Arc<GateShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct GateShared {
+    state: Mutex<GateState>,
     load: GateLoad,
 }
 
 #[derive(Debug)]
-struct State {
+struct GateState {
     free: usize,
     /// Orders waiters and turns.
     clock: u64,
-    sources: HashMap<Source, Share>,
+    sources: HashMap<ClientSource, Share>,
     /// The waiting sources, in the order of their turns.
-    turns: BTreeSet<(u64, Source)>,
+    turns: BTreeSet<(u64, ClientSource)>,
 }
 
 #[derive(Debug, Default)]
@@ -75,21 +75,21 @@ struct Share {
 /// One permit of a gate.
 #[derive(Debug)]
 pub struct GatePermit {
-    gate: Arc<Shared>,
-    source: Source,
+    gate: Arc<GateShared>,
+    source: ClientSource,
 }
 
 impl Gate {
     /// A gate with `permits` permits, at least one.
     pub fn new(permits: usize) -> Self {
-        let state = State {
+        let state = GateState {
             free: permits,
             clock: 0,
             sources: HashMap::new(),
             turns: BTreeSet::new(),
         };
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(GateShared {
                 state: Mutex::new(state),
                 load: GateLoad::default(),
             }),
@@ -102,7 +102,7 @@ impl Gate {
     }
 
     /// Waits for a permit. Cancelled, it leaves the queue.
-    pub async fn enter(&self, source: Source) -> GatePermit {
+    pub async fn enter(&self, source: ClientSource) -> GatePermit {
         let mut wait = match self.try_enter(source) {
             Ok(permit) => return permit,
             Err(wait) => wait,
@@ -114,7 +114,7 @@ impl Gate {
         }
     }
 
-    fn try_enter(&self, source: Source) -> Result<GatePermit, Wait> {
+    fn try_enter(&self, source: ClientSource) -> Result<GatePermit, Wait> {
         let mut state = self.shared.state.lock();
         let state = &mut *state;
         let share = state.sources.entry(source).or_default();
@@ -141,8 +141,8 @@ impl Gate {
     }
 }
 
-impl Shared {
-    fn permit(self: &Arc<Self>, source: Source) -> GatePermit {
+impl GateShared {
+    fn permit(self: &Arc<Self>, source: ClientSource) -> GatePermit {
         GatePermit {
             gate: Arc::clone(self),
             source,
@@ -151,7 +151,7 @@ impl Shared {
 
     /// Takes permits for the next waiters and sends them after the lock is released: a permit whose receiver
     /// is gone is dropped at once, which locks again.
-    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, GateState>) {
         let mut served = Vec::new();
         while let Some(next) = state.serve_next() {
             self.load.in_use.fetch_add(1, Ordering::Relaxed);
@@ -165,11 +165,11 @@ impl Shared {
     }
 }
 
-impl State {
+impl GateState {
     /// Takes a permit for the next waiter: the first one of the first source in turn that holds fewer permits
     /// than are free.
-    fn serve_next(&mut self) -> Option<(Source, oneshot::Sender<GatePermit>)> {
-        let may_enter = |(_, source): &&(u64, Source)| {
+    fn serve_next(&mut self) -> Option<(ClientSource, oneshot::Sender<GatePermit>)> {
+        let may_enter = |(_, source): &&(u64, ClientSource)| {
             let share = self.sources.get(source);
             share.is_some_and(|share| share.in_use < self.free)
         };
@@ -187,7 +187,7 @@ impl State {
         Some((key.1, sender))
     }
 
-    fn forget_idle(&mut self, source: Source) {
+    fn forget_idle(&mut self, source: ClientSource) {
         let share = self.sources.get(&source);
         if share.is_some_and(|share| share.in_use == 0 && share.waiting.is_empty()) {
             self.sources.remove(&source);
@@ -210,8 +210,8 @@ impl Drop for GatePermit {
 
 /// A waiter in the queue, removed on drop.
 struct Wait {
-    gate: Arc<Shared>,
-    source: Source,
+    gate: Arc<GateShared>,
+    source: ClientSource,
     ticket: u64,
     receiver: oneshot::Receiver<GatePermit>,
 }
@@ -242,22 +242,22 @@ mod tests {
 
     use super::*;
 
-    const A: Source = Source::V4(1);
-    const B: Source = Source::V4(2);
-    const C: Source = Source::V6(1);
+    const A: ClientSource = ClientSource::V4(1);
+    const B: ClientSource = ClientSource::V4(2);
+    const C: ClientSource = ClientSource::V6(1);
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn at_once(gate: &Gate, source: Source) -> Option<GatePermit> {
+    fn at_once(gate: &Gate, source: ClientSource) -> Option<GatePermit> {
         match poll(pin!(gate.enter(source))) {
             Poll::Ready(permit) => Some(permit),
             Poll::Pending => None,
         }
     }
 
-    fn all_at_once(gate: &Gate, source: Source) -> Vec<GatePermit> {
+    fn all_at_once(gate: &Gate, source: ClientSource) -> Vec<GatePermit> {
         std::iter::from_fn(|| at_once(gate, source)).collect()
     }
 
@@ -339,12 +339,12 @@ mod tests {
 
     #[test]
     fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
-        let source = |address: &str| Source::from(Some(address.parse().unwrap()));
+        let source = |address: &str| ClientSource::from(Some(address.parse().unwrap()));
         assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
         assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:1"));
         assert_ne!(source("192.0.2.1:1"), source("192.0.2.2:1"));
         assert_eq!(source("[2001:db8::1]:1"), source("[2001:db8::ffff:1]:1"));
         assert_ne!(source("[2001:db8::1]:1"), source("[2001:db8:0:1::1]:1"));
-        assert_eq!(Source::from(None), Source::Unix);
+        assert_eq!(ClientSource::from(None), ClientSource::Unix);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-pub use self::gate::{Gate, GatePermit, Source};
+pub use self::gate::{ClientSource, Gate, GatePermit};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_permit_is_returned_whatever_becomes_of_its_connection() {
+    async fn a_permit_is_returned_however_its_connection_ends() {
         let (admission, _) = admission(1);
         let permit = admission.admit().await;
         assert!(admission.try_admit().is_none());

@@ -28,11 +28,11 @@ enum Step {
 /// All pending connections of the process, in one list per worker, so that workers do not contend for a lock.
 #[derive(Clone, Debug)]
 pub struct PendingConnections {
-    shards: Arc<[Mutex<Shard>]>,
+    shards: Arc<[Mutex<PendingList>]>,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct PendingList {
     next: u64,
     /// By step, then in order of accept. A dropped connection is removed.
     entries: BTreeMap<(Step, u64), Entry>,
@@ -108,7 +108,7 @@ impl PendingConnections {
     }
 }
 
-impl Shard {
+impl PendingList {
     fn oldest(&self, step: Step) -> Option<((Step, u64), Instant)> {
         let mut entries = self.entries.range((step, 0)..=(step, u64::MAX));
         entries.next().map(|(key, entry)| (*key, entry.accepted))
@@ -135,7 +135,7 @@ impl PendingShard {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut PendingList) -> T) -> Option<T> {
         let shard = self.all.shards.get(self.index)?;
         Some(act(&mut shard.lock()))
     }

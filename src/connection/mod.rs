@@ -26,7 +26,7 @@ use self::proxy_header::HeaderFacts;
 pub use self::record::ConnInfo;
 use self::record::Recorder;
 use self::table::{Conn, ConnTable};
-use crate::admission::{Gate, PendingGuard, PendingShard, Permit, Source};
+use crate::admission::{ClientSource, Gate, PendingGuard, PendingShard, Permit};
 use crate::hostname::HostName;
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
@@ -55,7 +55,7 @@ pub struct WorkerContext {
     pub table: Arc<ConnTable<ConnInfo>>,
     /// The list of connections that are still pending.
     pub pending: PendingShard,
-    /// The snapshot of today.
+    /// The current snapshot.
     pub live: Arc<Live>,
     /// The pools of origins.
     pub upstreams: Arc<Upstreams>,
@@ -185,7 +185,7 @@ pub fn rejected_at_accept(
 }
 
 /// A client that passed its own stages, and the facts known of it.
-struct Admitted {
+struct AdmittedClient {
     route: Arc<Route>,
     name: Option<HostName>,
     /// The ALPN protocols that it offers.
@@ -229,7 +229,7 @@ impl Establish<'_> {
             admitted = self.client(client, &pending) => admitted,
         };
         drop(pending);
-        let Admitted {
+        let AdmittedClient {
             route,
             name,
             offered,
@@ -251,14 +251,14 @@ impl Establish<'_> {
         &mut self,
         client: &mut Transport,
         pending: &PendingGuard,
-    ) -> Result<Admitted, Failure> {
+    ) -> Result<AdmittedClient, Failure> {
         let bytes = self.proxy_header(client).await?;
         let mut hello = self.hello(client, bytes).await?;
         pending.hello_done();
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
         let notes = self.client_tls(client, &mut hello, &route).await?;
-        Ok(Admitted {
+        Ok(AdmittedClient {
             route,
             name,
             offered: hello.alpn,
@@ -373,7 +373,7 @@ impl Establish<'_> {
             return Ok(notes);
         };
         self.record.enter(Stage::ClientTls);
-        let (gate, source) = (&self.context.handshakes, Source::from(self.source));
+        let (gate, source) = (&self.context.handshakes, ClientSource::from(self.source));
         let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
         let mut peer = Handshaking::new(gate, source, permit);
         let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{Gate, GatePermit, Source};
+use crate::admission::{ClientSource, Gate, GatePermit};
 use crate::outcome::{Failure, Reason};
 use crate::tls::handshake::AwaitPeer;
 use crate::tls::hello::HELLO_SMALL;
@@ -22,7 +22,7 @@ pub(super) const LARGE_HELLOS: usize = 256;
 /// Waits for a permit of `gate` until `deadline`.
 pub(super) async fn enter(
     gate: &Gate,
-    source: Source,
+    source: ClientSource,
     deadline: Instant,
 ) -> Result<GatePermit, Failure> {
     let permit = timeout_at(deadline, gate.enter(source)).await;
@@ -33,7 +33,7 @@ pub(super) async fn enter(
 /// permit, keeps the state of its handshake, and waits for another permit when it continues.
 pub(super) struct Handshaking<'a> {
     gate: &'a Gate,
-    source: Source,
+    source: ClientSource,
     permit: Option<GatePermit>,
     hold_until: Instant,
     /// Whether the client has continued and waits for a permit.
@@ -41,7 +41,7 @@ pub(super) struct Handshaking<'a> {
 }
 
 impl<'a> Handshaking<'a> {
-    pub(super) fn new(gate: &'a Gate, source: Source, permit: GatePermit) -> Self {
+    pub(super) fn new(gate: &'a Gate, source: ClientSource, permit: GatePermit) -> Self {
         Self {
             gate,
             source,
