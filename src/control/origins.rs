@@ -13,7 +13,7 @@ use crate::admin::{OriginAction, Refusal, RefusalKind, RequestResult};
 use crate::control::Control;
 use crate::control::recheck::DrainSchedule;
 use crate::health::Checks;
-use crate::observe::access_log::{AccessRecord, Place};
+use crate::observe::access_log::{AccessRecord, CompactAddr};
 use crate::observe::escape;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::OriginGauge;
@@ -60,7 +60,7 @@ impl Origins {
 #[derive(Default)]
 struct Evictions(HashMap<EvictionKey, EvictionReason>);
 
-type EvictionKey = (Arc<str>, Option<Place>, Option<Arc<str>>);
+type EvictionKey = (Arc<str>, Option<CompactAddr>, Option<Arc<str>>);
 
 impl Evictions {
     fn of(snapshot: &Snapshot, upstreams: &Upstreams) -> Self {

@@ -6,41 +6,40 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::escape;
-use super::format::{Format, Line, timestamp, unix_timestamp};
+use super::format::{Format, LogLine, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
 use crate::outcome::{Outcome, Stage};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
-/// What the configuration says about the access log.
+/// The configuration of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLogSettings {
-    /// The format.
     pub format: Format,
-    /// Where it goes.
+    /// The destination of the records.
     pub output: Output,
-    /// Whether a record is written when a connection is established.
+    /// Whether to write a record when a connection is established.
     pub open: bool,
-    /// Whether a record is written when it has ended.
+    /// Whether to write a record when a connection ends.
     pub close: bool,
 }
 
-/// Everything known of a connection. Absent facts are absent keys. Kept small, as every live
-/// connection has one: texts are made of it when it is written.
+/// The facts of a connection. An absent fact is an absent key. Every live connection has one of these, so
+/// it is small; texts are rendered when the record is written.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
-    /// When it was accepted.
+    /// The time of accept.
     pub time: SystemTime,
-    /// Unique within and across processes.
+    /// An identifier, unique within and across processes.
     pub id: u64,
     /// The endpoint's name.
     pub endpoint: Arc<str>,
-    /// Who the client is; where a PROXY header came, whom it names.
+    /// The client; if there is a PROXY header, the client that the header names.
     pub client: Client,
-    /// Who has sent a PROXY header that names another client.
+    /// The peer that sent a PROXY header for another client.
     pub peer: Option<Box<Client>>,
-    /// The address that the client dialled; where a PROXY header came, which it names.
-    pub local: Option<Place>,
-    /// The server name, normalised where it could be; from the wire.
+    /// The address that the client dialled; if there is a PROXY header, the one in the header.
+    pub local: Option<CompactAddr>,
+    /// The server name, from the wire; normalised if it is valid.
     pub sni: Option<Box<str>>,
     /// The client's TLS.
     pub tls: Option<Box<TlsFacts>>,
@@ -54,10 +53,10 @@ pub struct AccessRecord {
     pub upstream: Option<Arc<str>>,
     /// The name of the origin that was tried last.
     pub origin: Option<Arc<str>>,
-    /// The address that was tried last, where the origin has one.
-    pub origin_address: Option<Place>,
-    /// Our address towards the origin.
-    pub origin_local: Option<Place>,
+    /// The address that was tried last, if the origin has one.
+    pub origin_address: Option<CompactAddr>,
+    /// Our local address of the connection to the origin.
+    pub origin_local: Option<CompactAddr>,
     /// The origin's TLS.
     pub origin_tls: Option<Box<TlsFacts>>,
     /// Application bytes from the client to the origin.
@@ -66,21 +65,21 @@ pub struct AccessRecord {
     pub bytes_down: u64,
     /// Time spent in each stage.
     pub stages: StageTimes,
-    /// Time since it was accepted.
+    /// Time since accept.
     pub total: Duration,
 }
 
-/// An address and port in half the room of a `SocketAddr`, as every live connection has several and
-/// nearly all are IPv4.
+/// An address and port in half the size of a `SocketAddr`: every live connection has several, and nearly
+/// all are IPv4.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// Of IPv4.
+pub enum CompactAddr {
+    /// IPv4.
     V4(SocketAddrV4),
-    /// Of IPv6.
+    /// IPv6.
     V6(Box<SocketAddrV6>),
 }
 
-impl From<SocketAddr> for Place {
+impl From<SocketAddr> for CompactAddr {
     fn from(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V4(address) => Self::V4(address),
@@ -89,7 +88,7 @@ impl From<SocketAddr> for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CompactAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
@@ -98,8 +97,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The time that a connection has spent in each stage. Four bytes each, as every live connection has
-/// all of them: to a microsecond for what takes seconds, to a second for what takes months.
+/// The time that a connection has spent in each stage. Four bytes each, because every live connection has
+/// all of them: microseconds are exact for times of seconds, and seconds for times of months.
 #[derive(Clone, Copy, Debug)]
 pub struct StageTimes([f32; Stage::ALL.len()]);
 
@@ -110,7 +109,7 @@ impl Default for StageTimes {
 }
 
 impl StageTimes {
-    /// Adds to the time of a stage, which has so been reached.
+    /// Adds to the time of a stage, which marks it as reached.
     pub fn spend(&mut self, stage: Stage, time: Duration) {
         if let Some(spent) = self.0.get_mut(stage as usize) {
             let before = if spent.is_nan() { 0.0 } else { *spent };
@@ -125,12 +124,12 @@ impl StageTimes {
     }
 }
 
-/// A client, as far as its socket tells.
+/// A client, as its socket identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     /// Its address.
     Ip(SocketAddr),
-    /// A user at the other end of a unix socket.
+    /// The user of a unix socket's peer.
     Unix(Option<u32>),
 }
 
@@ -164,24 +163,24 @@ impl AccessLog {
         })
     }
 
-    /// Whether records go anywhere, and facts for them are worth asking for.
+    /// Whether records are written at all, so that their facts are worth collecting.
     pub const fn is_open(&self) -> bool {
         self.sink.is_open()
     }
 
-    /// Its sink, to be reopened and flushed.
+    /// Its sink, for reopening and flushing.
     pub const fn sink(&self) -> &Sink {
         &self.sink
     }
 
-    /// Writes that a connection is established, where that is asked for.
+    /// Writes that a connection is established, if configured.
     pub fn opened(&self, record: &AccessRecord) {
         if self.opens {
             self.write("open", record, None);
         }
     }
 
-    /// Writes that a connection has ended, where that is asked for.
+    /// Writes that a connection has ended, if configured.
     pub fn closed(&self, record: &AccessRecord, outcome: &Outcome) {
         if self.closes {
             self.write("close", record, Some(outcome));
@@ -192,7 +191,7 @@ impl AccessLog {
         if !self.sink.is_open() {
             return;
         }
-        let mut line = Line::new(self.format);
+        let mut line = LogLine::new(self.format);
         line.string("time", &timestamp(record.time));
         if self.opens {
             line.string("event", event);
@@ -206,12 +205,12 @@ impl AccessLog {
 }
 
 impl AccessRecord {
-    /// Its identifier, as it is written.
+    /// The identifier in its written form.
     pub fn id(&self) -> String {
         format!("{:016x}", self.id)
     }
 
-    fn fields(&self, line: &mut Line, outcome: Option<&Outcome>) {
+    fn fields(&self, line: &mut LogLine, outcome: Option<&Outcome>) {
         line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
@@ -259,7 +258,7 @@ impl AccessRecord {
         }
     }
 
-    /// The origin's name, and its address where that says more.
+    /// The origin's name, and its address if that adds information.
     fn origin(&self) -> Option<String> {
         let name = self.origin.as_deref()?;
         let address = self.origin_address.as_ref().map(ToString::to_string);
@@ -269,8 +268,8 @@ impl AccessRecord {
         })
     }
 
-    /// The few fields that a person wants to see scroll by.
-    fn summary(&self, line: &mut Line, outcome: Option<&Outcome>) {
+    /// The few fields of the text format.
+    fn summary(&self, line: &mut LogLine, outcome: Option<&Outcome>) {
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
         maybe_escaped(line, "sni", self.sni.as_deref());
@@ -289,7 +288,7 @@ impl AccessRecord {
     }
 }
 
-fn certificate(line: &mut Line, cert: &CertificateFacts) {
+fn certificate(line: &mut LogLine, cert: &CertificateFacts) {
     let sans: Vec<_> = cert
         .sans
         .iter()
@@ -303,19 +302,19 @@ fn certificate(line: &mut Line, cert: &CertificateFacts) {
     line.string("not_after", &unix_timestamp(cert.not_after));
 }
 
-fn address(line: &mut Line, key: &str, address: Option<&Place>) {
+fn address(line: &mut LogLine, key: &str, address: Option<&CompactAddr>) {
     if let Some(address) = address {
         line.string(key, &address.to_string());
     }
 }
 
-fn maybe_escaped(line: &mut Line, key: &str, text: Option<&str>) {
+fn maybe_escaped(line: &mut LogLine, key: &str, text: Option<&str>) {
     if let Some(text) = text {
         line.string(key, &escape::text(text));
     }
 }
 
-/// Milliseconds with microseconds behind the point.
+/// Milliseconds with three decimals.
 fn milliseconds(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64() * 1000.0)
 }

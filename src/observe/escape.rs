@@ -1,20 +1,20 @@
-//! Making bytes from the wire harmless to terminals, log parsers and readers.
+//! Makes bytes from the wire harmless to terminals, log parsers and readers.
 
 use std::fmt::Write;
 
 /// The longest text from the wire in a log, in bytes.
 pub const TEXT_MAX: usize = 256;
 
-/// The longest text of our own in a log, in bytes: what is wrong with a file, and the way out.
+/// The longest text of our own in a log, in bytes, such as the diagnosis of a file and its fix.
 const OWN_MAX: usize = 8 * 1024;
 
-/// Printable text for `bytes`: control characters, characters that reorder the line, backslashes and
-/// bytes that are not UTF-8 are shown as escapes, and what is longer than [`TEXT_MAX`] is cut.
+/// Printable text for `bytes`. Control characters, characters that reorder the line, backslashes and bytes
+/// that are not UTF-8 become escapes; text beyond [`TEXT_MAX`] is cut off.
 pub fn bytes(bytes: &[u8]) -> String {
     up_to(TEXT_MAX, bytes)
 }
 
-/// Printable text for one of our own, which may quote others in their length.
+/// Printable text for one of our own messages, which may quote text from the wire in full length.
 pub fn own(text: &str) -> String {
     up_to(OWN_MAX, text.as_bytes())
 }
@@ -53,8 +53,8 @@ fn push(out: &mut String, c: char) {
     }
 }
 
-/// Characters that change how their neighbours look: bidirectional controls, line separators, joiners
-/// and other format characters.
+/// Characters that change how their neighbours are displayed: bidirectional controls, line separators,
+/// joiners and other format characters.
 const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

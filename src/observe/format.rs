@@ -7,28 +7,28 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// How records are written.
+/// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a line.
     Json,
     /// `key=value` pairs.
     Logfmt,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// A record under construction. Strings must have been made printable before (see
-/// [`escape`](super::escape)); quoting them for the format is done here.
+/// A record under construction. Strings must be printable (see [`escape`](super::escape)); quoting for the
+/// format is done here.
 #[derive(Debug)]
-pub struct Line {
+pub struct LogLine {
     format: Format,
     out: String,
     first: bool,
     group: Option<&'static str>,
 }
 
-impl Line {
+impl LogLine {
     /// An empty record.
     pub fn new(format: Format) -> Self {
         let mut out = String::with_capacity(512);
@@ -59,7 +59,7 @@ impl Line {
         }
     }
 
-    /// Adds a number or a truth value, which need no quotes.
+    /// Adds a number or boolean, which needs no quotes.
     pub fn number(&mut self, key: &str, value: impl std::fmt::Display) {
         self.key(key);
         let _ = write!(self.out, "{value}");
@@ -68,7 +68,7 @@ impl Line {
     /// Adds a list of strings.
     pub fn list(&mut self, key: &str, values: &[String]) {
         if self.format != Format::Json {
-            // A comma within a value must not make two of it.
+            // A comma within a value must not look like a separator.
             let values: Vec<_> = values.iter().map(|v| v.replace(',', "\\,")).collect();
             return self.string(key, &values.join(","));
         }
@@ -167,7 +167,7 @@ pub fn timestamp(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(FORMAT).unwrap_or_default()
 }
 
-/// The same for seconds of unix time; what a certificate says may be out of all bounds.
+/// The same for seconds of unix time. Values from certificates may be out of range, and are clamped.
 pub fn unix_timestamp(seconds: i64) -> String {
     // The last moment of the year 9999.
     const LAST: u64 = 253_402_300_799;
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn line(format: Format) -> String {
-        let mut line = Line::new(format);
+        let mut line = LogLine::new(format);
         line.string("a", "x \"y\"");
         line.number("n", 1.5);
         line.group("ms", |line| {

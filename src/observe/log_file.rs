@@ -1,4 +1,4 @@
-//! Opening the file of a log.
+//! Opens the file of a log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// The mode of a file that is made: client addresses and certificate subjects are not for every user.
+/// The mode of a new file: client addresses and certificate subjects are not public.
 const MODE: u32 = 0o640;
 
-/// Opens the file at `path` to append to it, and makes it if it is not there. A file that is there keeps
-/// its mode. A symbolic link is followed only if root or the user of this process made it: whoever may
-/// write the directory of the log could otherwise choose which file is written.
+/// Opens the file at `path` for appending, and creates it if it does not exist. An existing file keeps its
+/// mode. A symbolic link is followed only if root or the user of this process owns it: otherwise a user
+/// with write access to the log directory could choose the file that is written.
 pub(super) fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(MODE);
@@ -22,9 +22,9 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
     let is_link = |e: &io::Error| Errno::from_io_error(e) == Some(Errno::LOOP);
     match opened {
         Err(error) if is_link(&error) && is_trusted_link(path) => options.open(path),
-        Err(error) if is_link(&error) => Err(io::Error::other(
-            "it is a symbolic link that another user has made",
-        )),
+        Err(error) if is_link(&error) => {
+            Err(io::Error::other("it is a symbolic link of another user"))
+        }
         opened => opened,
     }
 }

@@ -12,21 +12,21 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::escape;
-use super::format::{Format, Line, timestamp};
+use super::format::{Format, LogLine, timestamp};
 use super::sink::{Output, Sink};
 
-/// What the configuration says about the process's log.
+/// The configuration of the process's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// The least severe level that is written.
     pub level: LevelFilter,
-    /// The format; absent = text at a terminal, else JSON.
+    /// The format; absent means text on a terminal, else JSON.
     pub format: Option<Format>,
-    /// Where it goes.
+    /// The destination.
     pub output: Output,
 }
 
-/// The process's log, as far as it can be told what to do. Cheap to clone.
+/// A handle to change, reopen and flush the process's own log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
     sink: Sink,
@@ -34,7 +34,7 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// Its sink, to be reopened and flushed.
+    /// Its sink, for reopening and flushing.
     pub const fn sink(&self) -> &Sink {
         &self.sink
     }
@@ -44,14 +44,14 @@ impl LogHandle {
         self.level.get()
     }
 
-    /// Changes that level, for all that is logged from now on.
+    /// Sets the least severe level that is written from now on.
     pub fn set_level(&self, level: LevelFilter) {
         self.level.set(level);
         tracing::callsite::rebuild_interest_cache();
     }
 }
 
-/// The levels, from the most severe on.
+/// The levels, the most severe first.
 const LEVELS: [LevelFilter; 6] = [
     LevelFilter::OFF,
     LevelFilter::ERROR,
@@ -61,7 +61,7 @@ const LEVELS: [LevelFilter; 6] = [
     LevelFilter::TRACE,
 ];
 
-/// A level that can be changed: its place in [`LEVELS`].
+/// A level that can be changed, as its index in [`LEVELS`].
 #[derive(Debug)]
 struct Level(AtomicUsize);
 
@@ -83,7 +83,7 @@ impl Level {
     }
 }
 
-/// Opens the log and makes it the process's.
+/// Opens the log and installs it as the process's subscriber.
 pub fn start(settings: &LogSettings) -> std::io::Result<LogHandle> {
     let sink = Sink::open(&settings.output)?;
     let terminal = match settings.output {
@@ -95,23 +95,23 @@ pub fn start(settings: &LogSettings) -> std::io::Result<LogHandle> {
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
     let level = Arc::new(Level::new(settings.level));
-    let log = Log {
+    let log = LogSubscriber {
         level: Arc::clone(&level),
         format,
         sink: sink.clone(),
     };
-    // Only a second start in one process can fail here; the first log then stays.
+    // This fails only for a second start in one process; the first log stays installed then.
     let _ = tracing::subscriber::set_global_default(log);
     Ok(LogHandle { sink, level })
 }
 
-struct Log {
+struct LogSubscriber {
     level: Arc<Level>,
     format: Format,
     sink: Sink,
 }
 
-impl Subscriber for Log {
+impl Subscriber for LogSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.level.get()
     }
@@ -121,7 +121,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
         let time = timestamp(SystemTime::now());
@@ -131,7 +131,7 @@ impl Subscriber for Log {
         });
     }
 
-    // Reseal uses no spans: a connection tells its story in one record.
+    // Reseal uses no spans: the facts of a connection are in one record.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -151,7 +151,7 @@ enum Fact {
 }
 
 impl Fact {
-    fn put(&self, key: &str, line: &mut Line) {
+    fn put(&self, key: &str, line: &mut LogLine) {
         match self {
             Self::Text(text) => line.string(key, text),
             Self::Number(number) => line.number(key, number),
@@ -160,14 +160,14 @@ impl Fact {
 }
 
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
     others: Vec<(&'static str, Fact)>,
 }
 
-impl Fields {
+impl EventFields {
     fn text(&self, time: &str, level: &str) -> String {
-        let mut line = Line::new(Format::Text);
+        let mut line = LogLine::new(Format::Text);
         for (key, value) in &self.others {
             value.put(key, &mut line);
         }
@@ -177,7 +177,7 @@ impl Fields {
     }
 
     fn line(&self, format: Format, time: &str, level: &str) -> String {
-        let mut line = Line::new(format);
+        let mut line = LogLine::new(format);
         line.string("time", time);
         line.string("level", level);
         line.string("message", &self.message);
@@ -188,7 +188,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         let value = escape::own(value);
         match field.name() {

@@ -1,7 +1,7 @@
 //! What operators see: the access log, the process's own log and its metrics.
 //!
-//! Renders and writes values that others hand over; decides nothing. Nothing here waits for a disk
-//! or a terminal on a worker thread.
+//! Renders and writes the values that other modules pass in; makes no decisions. No worker thread ever
+//! waits for a disk or a terminal here.
 
 pub mod access_log;
 pub mod escape;

@@ -1,5 +1,5 @@
-//! Where log lines go: a thread of its own with a bounded queue, so that a full disk or a stopped
-//! terminal never holds up a connection. What does not fit is dropped, counted and told.
+//! The destination of log lines: a thread with a bounded queue, so that a full disk or a stopped terminal
+//! never blocks a connection. Lines that do not fit are dropped, counted and reported.
 
 use std::fmt;
 use std::fs::File;
@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 
 use super::log_file::append;
 
-/// How many lines may wait to be written.
+/// Capacity of the queue, in lines.
 const QUEUE: usize = 16 * 1024;
 
-/// How often lost lines are told of.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+/// The shortest interval between two reports of lost lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the end of the process waits for what is queued.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// How long the process waits for the queue to be written before it ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the end of the process waits before it looks at a full queue again.
-const FULL_PAUSE: Duration = Duration::from_millis(2);
+/// The pause between two attempts to flush a full queue when the process ends.
+const FLUSH_RETRY_PAUSE: Duration = Duration::from_millis(2);
 
-/// A place for log lines.
+/// A destination for log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
-    /// Nowhere.
+    /// No output.
     None,
-    /// A file, appended to.
+    /// A file to append to.
     File(PathBuf),
 }
 
@@ -49,23 +49,23 @@ impl fmt::Display for Output {
     }
 }
 
-enum Message {
+enum LogMessage {
     Line(String),
-    /// Nothing to write, but something to look at.
-    Nudge,
+    /// Wakes the thread to check its flags; carries no line.
+    Wake,
     Flush(SyncSender<()>),
 }
 
 /// A handle to a writer thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sink {
-    queue: Option<SyncSender<Message>>,
-    shared: Arc<Shared>,
+    queue: Option<SyncSender<LogMessage>>,
+    shared: Arc<SinkShared>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    /// Lines that did not fit, and were not told of yet.
+struct SinkShared {
+    /// Lines lost since the last report.
     lost: AtomicU64,
     /// Lines that were never written, since the start.
     dropped: AtomicU64,
@@ -75,7 +75,7 @@ struct Shared {
 impl Sink {
     /// Opens the output and starts its thread.
     pub fn open(output: &Output) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<SinkShared>::default();
         let queue = match output {
             Output::None => None,
             output => {
@@ -91,7 +91,7 @@ impl Sink {
         Ok(Self { queue, shared })
     }
 
-    /// Whether lines go anywhere.
+    /// Whether there is an output.
     pub const fn is_open(&self) -> bool {
         self.queue.is_some()
     }
@@ -99,14 +99,14 @@ impl Sink {
     /// Queues a line, which ends in a newline. Never waits.
     pub fn line(&self, line: String) {
         if let Some(queue) = &self.queue
-            && queue.try_send(Message::Line(line)).is_err()
+            && queue.try_send(LogMessage::Line(line)).is_err()
         {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many lines were never written, because the output was too slow or failed.
+    /// The number of lines that were never written because the output was too slow or failed.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
@@ -115,25 +115,25 @@ impl Sink {
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         if let Some(queue) = &self.queue {
-            // With a full queue the thread has enough to wake up for.
-            let _ = queue.try_send(Message::Nudge);
+            // If the queue is full, the thread is awake anyway.
+            let _ = queue.try_send(LogMessage::Wake);
         }
     }
 
-    /// Waits, within bounds, until what is queued has been written.
+    /// Waits, within bounds, until the queue is written.
     pub fn flush(&self) {
         let Some(queue) = &self.queue else {
             return;
         };
-        let end = Instant::now() + LAST_LINES;
-        let (tell, done) = sync_channel(1);
-        let mut message = Message::Flush(tell);
+        let end = Instant::now() + FLUSH_TIMEOUT;
+        let (flushed, done) = sync_channel(1);
+        let mut message = LogMessage::Flush(flushed);
         while let Err(TrySendError::Full(back)) = queue.try_send(message) {
             if Instant::now() >= end {
                 return;
             }
             message = back;
-            thread::sleep(FULL_PAUSE);
+            thread::sleep(FLUSH_RETRY_PAUSE);
         }
         let _ = done.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
@@ -156,7 +156,7 @@ impl Destination {
 
     fn reopen(&mut self) -> io::Result<()> {
         if let Self::File(path, file) = self {
-            // The old file is kept when the new one cannot be had: no line is lost for it.
+            // Keep the old file if the new one cannot be opened, so that no line is lost.
             *file = append(path)?;
         }
         Ok(())
@@ -181,19 +181,19 @@ impl Write for Destination {
     }
 }
 
-/// The writer thread: writes what is queued, flushes whenever the queue is empty.
-fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared) {
+/// The writer thread: writes lines from the queue and flushes whenever the queue is empty.
+fn write(messages: &Receiver<LogMessage>, destination: Destination, shared: &SinkShared) {
     let mut out = BufWriter::with_capacity(64 * 1024, destination);
-    let mut complaints = Complaints::new();
+    let mut report = LossReport::new();
     loop {
         let message = match messages.recv_timeout(Duration::ZERO) {
             Ok(message) => Ok(message),
             Err(RecvTimeoutError::Timeout) => {
-                complaints.note(out.flush(), 0);
-                complaints.tell(&shared.lost);
-                if complaints.has_any(&shared.lost) {
-                    // It was told of others just now; nobody may ever log again.
-                    match messages.recv_timeout(COMPLAIN_EVERY) {
+                report.note(out.flush(), 0);
+                report.write(&shared.lost);
+                if report.is_due(&shared.lost) {
+                    // Losses are still unreported, and there may never be another line to wake this thread.
+                    match messages.recv_timeout(REPORT_INTERVAL) {
                         Err(RecvTimeoutError::Timeout) => continue,
                         message => message,
                     }
@@ -203,23 +203,23 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
             }
             Err(error) => Err(error),
         };
-        // Also under a load that never lets the queue run empty.
-        complaints.tell(&shared.lost);
+        // Reports also under a load that never empties the queue.
+        report.write(&shared.lost);
         if shared.reopen.swap(false, Ordering::AcqRel) {
-            complaints.note(out.flush(), 0);
-            complaints.note(out.get_mut().reopen(), 0);
+            report.note(out.flush(), 0);
+            report.note(out.get_mut().reopen(), 0);
         }
         match message {
-            Ok(Message::Line(line)) => {
+            Ok(LogMessage::Line(line)) => {
                 let written = out.write_all(line.as_bytes());
                 if written.is_err() {
                     shared.dropped.fetch_add(1, Ordering::Relaxed);
                 }
-                complaints.note(written, 1);
+                report.note(written, 1);
             }
-            Ok(Message::Nudge) => {}
-            Ok(Message::Flush(done)) => {
-                complaints.note(out.flush(), 0);
+            Ok(LogMessage::Wake) => {}
+            Ok(LogMessage::Flush(done)) => {
+                report.note(out.flush(), 0);
                 let _ = done.send(());
             }
             Err(_) => return,
@@ -227,14 +227,14 @@ fn write(messages: &Receiver<Message>, destination: Destination, shared: &Shared
     }
 }
 
-/// Trouble with the output is told on standard error, and not too often.
-struct Complaints {
+/// Reports output errors and lost lines on standard error, at a limited rate.
+struct LossReport {
     last: Option<Instant>,
     failed: u64,
     error: Option<io::Error>,
 }
 
-impl Complaints {
+impl LossReport {
     const fn new() -> Self {
         Self {
             last: None,
@@ -250,14 +250,14 @@ impl Complaints {
         }
     }
 
-    /// Whether there is something to tell.
-    fn has_any(&self, lost: &AtomicU64) -> bool {
+    /// Whether there is anything to report.
+    fn is_due(&self, lost: &AtomicU64) -> bool {
         lost.load(Ordering::Relaxed) > 0 || self.error.is_some()
     }
 
-    fn tell(&mut self, lost: &AtomicU64) {
+    fn write(&mut self, lost: &AtomicU64) {
         let dropped = lost.load(Ordering::Relaxed);
-        if !self.has_any(lost) || self.last.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+        if !self.is_due(lost) || self.last.is_some_and(|at| at.elapsed() < REPORT_INTERVAL) {
             return;
         }
         self.last = Some(Instant::now());

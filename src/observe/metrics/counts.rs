@@ -1,4 +1,4 @@
-//! The numbers themselves, as a worker counts them and as a scrape adds them up.
+//! The counters: each worker counts in its own shard, and a scrape adds the shards up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The counters of an endpoint. One that is not in the configuration has some that nobody sees.
+    /// The counters of an endpoint. For one outside the configuration they appear in no series.
     pub fn endpoint(&self, name: &str) -> Arc<EndpointCounts> {
         self.endpoints.load().get(name).cloned().unwrap_or_default()
     }
@@ -41,23 +41,23 @@ impl Shard {
     }
 }
 
-/// What one worker counts of one endpoint. A clone counts in the same places.
+/// The counters of one worker for one endpoint. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointCounts {
     listener: Arc<ListenerCounts>,
-    /// Of connections that reached no route.
+    /// Connections that reached no route.
     unrouted: Arc<RouteCounts>,
     routes: HashMap<Arc<str>, Arc<RouteCounts>>,
 }
 
 impl EndpointCounts {
-    /// A connection was accepted.
+    /// Counts an accepted connection.
     pub fn begin(&self) {
         self.listener.begun.fetch_add(1, Ordering::Relaxed);
         self.listener.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A handshake with its client is done.
+    /// Counts a finished handshake with a client.
     pub fn handshake(&self, facts: &TlsFacts) {
         let handshake = HANDSHAKES
             .iter()
@@ -67,7 +67,7 @@ impl EndpointCounts {
         }
     }
 
-    /// The connection has ended, after so many bytes from the client to the origin and back.
+    /// Counts the end of a connection, with its bytes from the client to the origin and back.
     pub fn end(&self, route: Option<&str>, outcome: &Outcome, up: u64, down: u64) {
         let known = route.and_then(|route| self.routes.get(route));
         let counts = known.unwrap_or(&self.unrouted);
@@ -101,14 +101,14 @@ struct ListenerCounts {
     handshakes: [AtomicU64; HANDSHAKES.len()],
 }
 
-/// What tells outcomes of one reason apart.
+/// What distinguishes outcomes of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndKind {
-    /// In the set-up.
+    /// The connection ended before its relay began.
     Setup,
-    /// After the relay had begun, by the fault that the reason has.
+    /// It ended in the relay, with the fault of its reason.
     Relay,
-    /// After the relay had begun, and nobody's fault although the reason has one.
+    /// It ended in the relay without a fault, although its reason has one.
     Harmless,
 }
 
@@ -123,7 +123,7 @@ impl EndKind {
         }
     }
 
-    /// How far such a connection had come.
+    /// How far the connection had come.
     pub(super) const fn after(self) -> After {
         match self {
             Self::Setup => After::Setup,
@@ -131,7 +131,7 @@ impl EndKind {
         }
     }
 
-    /// Whose fault it was.
+    /// The fault, if any.
     pub(super) const fn fault(self, reason: Reason) -> Option<Fault> {
         match self {
             Self::Setup | Self::Relay => reason.fault(),
@@ -157,7 +157,7 @@ impl Default for RouteCounts {
     }
 }
 
-/// What all workers have counted of one endpoint.
+/// The sums over all workers for one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct EndpointTotals {
     pub(super) begun: u64,
@@ -200,8 +200,8 @@ impl Default for RouteTotals {
 }
 
 impl RouteTotals {
-    /// The outcomes that there were: more than a hundred series for each route that are nothing would only
-    /// cost whoever stores them.
+    /// The outcomes with a count above zero. Each route could have more than a hundred; series that are
+    /// always zero would only cost storage.
     pub(super) fn happened(&self) -> impl Iterator<Item = (EndKind, Reason, u64)> {
         let kinds = EndKind::ALL.into_iter().zip(&self.outcomes);
         let all = kinds.flat_map(|(kind, counts)| {

@@ -1,18 +1,19 @@
-//! Every metric by its name, and where its samples come from. The table in docs/metrics.md is this.
+//! Every metric: its name, labels and help text, and the source of its samples. docs/metrics.md lists the
+//! same.
 
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::counts::HANDSHAKES;
-use super::page::{Family, Kind, Page};
+use super::page::{MetricFamily, MetricKind, Page};
 use super::{Inventory, Metrics, ReloadResult};
 
 macro_rules! families {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
         $(
-            static $id: Family = Family {
+            static $id: MetricFamily = MetricFamily {
                 name: $name,
-                kind: Kind::$kind,
+                kind: MetricKind::$kind,
                 labels: &[$($label),*],
                 help: $help,
             };
@@ -20,7 +21,7 @@ macro_rules! families {
 
         /// Every metric, in the order of the page.
         #[cfg(test)]
-        static ALL: &[&Family] = &[$(&$id),+];
+        static ALL: &[&MetricFamily] = &[$(&$id),+];
     };
 }
 
@@ -45,7 +46,7 @@ families! {
     AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"] "When a CA of a file expires, in seconds of unix time.";
     AUTHORITY_RENEWALS "reseal_ca_renewal_due_seconds" Gauge ["file", "ca"] "When the renewal of a CA of a file is due: 30 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
     LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
-    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, where a file could not be used and what it held stays.";
+    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old content stays.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
 }
 
@@ -77,7 +78,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     page.finish()
 }
 
-/// When the materials of the present generation end.
+/// The expiry times of the current generation's certificates, CAs and CRLs.
 fn ends(page: &mut Page, inventory: &Inventory) {
     let mut certificates = page.family(&CERTIFICATES);
     for end in &inventory.certificates {
@@ -123,7 +124,7 @@ fn ends(page: &mut Page, inventory: &Inventory) {
     }
 }
 
-/// What connections count.
+/// The counters of connections.
 fn connections(page: &mut Page, metrics: &Metrics) {
     let totals = metrics.totals();
     let mut begun = page.family(&CONNECTIONS);
@@ -201,7 +202,7 @@ mod tests {
     fn names_say_their_unit_and_counters_end_in_total() {
         for family in ALL {
             let total = family.name.ends_with("_total");
-            assert_eq!(total, family.kind == Kind::Counter, "{}", family.name);
+            assert_eq!(total, family.kind == MetricKind::Counter, "{}", family.name);
             assert!(family.help.ends_with('.') && !family.help.contains('\n'));
         }
     }

@@ -1,8 +1,8 @@
-//! What the process counts, for `/metrics`.
+//! The counters of the process, for `/metrics`.
 //!
-//! Every worker counts in a [`Shard`] of its own, so that counting is an addition nobody else waits
-//! for: no lock, no allocation. A scrape adds the shards up. Series are made from the configuration
-//! ([`Inventory`]) and from closed sets of words, never from what a peer sent.
+//! Each worker counts in its own [`Shard`], so counting is one uncontended atomic add: no lock, no
+//! allocation. A scrape adds the shards up. Series derive from the configuration ([`Inventory`]) and from
+//! closed sets of words, never from data of a peer.
 
 mod counts;
 mod families;
@@ -19,7 +19,7 @@ use self::counts::EndpointTotals;
 pub use self::counts::{EndpointCounts, Shard};
 use super::sink::Sink;
 
-/// What of the configuration has series of its own.
+/// The parts of a configuration that have their own series.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The endpoints and the names of their routes.
@@ -28,41 +28,41 @@ pub struct Inventory {
     pub certificates: Vec<CertificateEnd>,
     /// The certificates that are presented to origins.
     pub client_certificates: Vec<CertificateEnd>,
-    /// The CAs of files.
+    /// The CAs in files.
     pub authorities: Vec<AuthorityEnd>,
-    /// The revocation lists that are used.
+    /// The revocation lists in use.
     pub lists: Vec<ListEnd>,
 }
 
-/// When a revocation list has to be replaced.
+/// The expiry of a revocation list.
 #[derive(Clone, Debug)]
 pub struct ListEnd {
-    /// The file it is from.
+    /// The file that holds it.
     pub file: String,
     /// Its issuer.
     pub issuer: String,
-    /// When a newer one is to be there, in seconds of unix time.
+    /// Its `nextUpdate`, in seconds of unix time.
     pub next_update: i64,
 }
 
-/// When a certificate ends, and what is behind it.
+/// The expiry times of a certificate and its chain.
 #[derive(Clone, Debug)]
 pub struct CertificateEnd {
     /// The endpoint or upstream that presents it.
     pub owner: Arc<str>,
-    /// Its name there.
+    /// Its name in the configuration.
     pub certificate: String,
     /// End of validity, in seconds of unix time.
     pub not_after: i64,
-    /// When the first certificate of its chain ends, in seconds of unix time.
+    /// The first end of validity in its chain, in seconds of unix time.
     pub chain_end: i64,
-    /// When the first certificate of its chain is due for renewal, in seconds of unix time.
+    /// The first due date for a renewal in its chain, in seconds of unix time.
     pub renewal_due: i64,
-    /// When the OCSP response ends that is stapled to it, in seconds of unix time.
+    /// When its stapled OCSP response expires, in seconds of unix time.
     pub staple_end: Option<i64>,
 }
 
-/// When a CA of a file ends.
+/// The expiry of a CA in a file.
 #[derive(Clone, Debug)]
 pub struct AuthorityEnd {
     /// The file.
@@ -71,38 +71,38 @@ pub struct AuthorityEnd {
     pub subject: String,
     /// End of validity, in seconds of unix time.
     pub not_after: i64,
-    /// When its renewal is due, in seconds of unix time.
+    /// The due date of its renewal, in seconds of unix time.
     pub renewal_due: i64,
 }
 
-/// How an origin stands, all of its addresses together.
+/// The state of an origin, summed over its addresses.
 #[derive(Clone, Debug)]
 pub struct OriginGauge {
     /// The upstream's name.
     pub upstream: Arc<str>,
     /// The origin's name.
     pub origin: Arc<str>,
-    /// How many of its addresses may get new connections.
+    /// The number of its addresses that may get new connections.
     pub usable: usize,
-    /// Its connections, those being made included.
+    /// The number of its connections, with those that are being made.
     pub connections: usize,
 }
 
-/// How a reload ended.
+/// The result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadResult {
-    /// The new configuration is the running one.
+    /// The new configuration is active.
     Done,
-    /// It is, but for files that could not be used: what they held before stays.
+    /// The new configuration is active, except for files that could not be used; their old content stays.
     Partial,
-    /// It was refused, and the old one stays.
+    /// The new configuration was refused, and the old one stays.
     Refused,
 }
 
 impl ReloadResult {
     const ALL: [Self; 3] = [Self::Done, Self::Partial, Self::Refused];
 
-    /// The word for it.
+    /// The word used in metrics.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -118,19 +118,19 @@ pub struct Metrics {
     start: SystemTime,
     shards: Vec<Arc<Shard>>,
     reloads: [AtomicU64; ReloadResult::ALL.len()],
-    /// Of the present generation: what it counts is with the shards.
+    /// The inventory of the current generation; its counters are in the shards.
     inventory: ArcSwap<Inventory>,
     origins: ArcSwap<Vec<OriginGauge>>,
     logs: Vec<(&'static str, Sink)>,
     handshakes: Handshakes,
 }
 
-/// Handshakes with clients: a number for each state that one can be in.
+/// The handshakes with clients, by state.
 pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
 
 impl Metrics {
-    /// Counters for so many workers. `logs` are those whose lost lines are counted, by a word for each;
-    /// `handshakes` are counted elsewhere.
+    /// Counters for this many workers. `logs` are the logs whose lost lines are counted, each with its
+    /// label value; `handshakes` are counted by the gate.
     pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>, handshakes: Handshakes) -> Self {
         Self {
             start: SystemTime::now(),
@@ -153,9 +153,8 @@ impl Metrics {
         self.shards.get(worker).cloned().unwrap_or_default()
     }
 
-    /// Makes room for what a generation of the configuration counts; to be called before it takes
-    /// connections. What left the configuration stays, as a counter that vanishes is a hole in every
-    /// sum.
+    /// Creates the counters of a new generation; call it before the generation serves connections. Counters
+    /// that left the configuration stay, because a counter that vanishes breaks sums.
     pub fn register(&self, inventory: &Inventory) {
         for shard in &self.shards {
             shard.register(&inventory.endpoints);
@@ -163,19 +162,19 @@ impl Metrics {
         self.inventory.store(Arc::new(inventory.clone()));
     }
 
-    /// How the origins stand now.
+    /// Sets the state of the origins.
     pub fn set_origins(&self, origins: Vec<OriginGauge>) {
         self.origins.store(Arc::new(origins));
     }
 
-    /// A reload has ended.
+    /// Counts a reload.
     pub fn reloaded(&self, result: ReloadResult) {
         if let Some(count) = self.reloads.get(result as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// All of it, in the text format of Prometheus.
+    /// Renders all metrics in the text format of Prometheus.
     pub fn render(&self) -> String {
         families::render(self)
     }

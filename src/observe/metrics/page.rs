@@ -1,17 +1,17 @@
-//! The text format of Prometheus (version 0.0.4), as far as counters and gauges need it.
+//! The part of the text format of Prometheus (version 0.0.4) that counters and gauges need.
 
 use std::fmt::{Display, Write};
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It only grows, until the process ends.
+pub(super) enum MetricKind {
+    /// Only grows, until the process ends.
     Counter,
-    /// It goes up and down.
+    /// Goes up and down.
     Gauge,
 }
 
-impl Kind {
+impl MetricKind {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -20,29 +20,29 @@ impl Kind {
     }
 }
 
-/// A metric: its series differ in their labels' values alone.
+/// A metric. Its series differ only in the values of their labels.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(super) struct MetricFamily {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) labels: &'static [&'static str],
-    /// One sentence.
+    /// One sentence of documentation.
     pub(super) help: &'static str,
 }
 
-/// A page in the making.
+/// A page under construction.
 #[derive(Default)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// Writes the head of a family, whose samples have to follow.
-    pub(super) fn family(&mut self, family: &'static Family) -> Samples<'_> {
-        let Family {
+    /// Writes the header of a family; its samples must follow.
+    pub(super) fn family(&mut self, family: &'static MetricFamily) -> SampleWriter<'_> {
+        let MetricFamily {
             name, kind, help, ..
         } = family;
         let kind = kind.word();
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Samples { page: self, family }
+        SampleWriter { page: self, family }
     }
 
     pub(super) fn finish(self) -> String {
@@ -50,14 +50,14 @@ impl Page {
     }
 }
 
-/// Where the samples of a family go.
-pub(super) struct Samples<'p> {
+/// Writes the samples of a family.
+pub(super) struct SampleWriter<'p> {
     page: &'p mut Page,
-    family: &'static Family,
+    family: &'static MetricFamily,
 }
 
-impl Samples<'_> {
-    /// Writes a sample; `labels` are the values for the family's labels, in their order.
+impl SampleWriter<'_> {
+    /// Writes a sample; `labels` are the label values in the family's order.
     pub(super) fn add(&mut self, labels: &[&str], value: impl Display) {
         let out = &mut self.page.0;
         out.push_str(self.family.name);
@@ -90,9 +90,9 @@ fn push_escaped(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    static FAMILY: Family = Family {
+    static FAMILY: MetricFamily = MetricFamily {
         name: "f",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &["a", "b"],
         help: "About f.",
     };
