@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
 use reseal::internals::{
-    Address, Balance, Budget, Conn, ConnectPolicy, HostName, HostPattern, Match, OnGone,
-    OriginDefinition, OutBuf, PickRequest, Query, RouteTable, TcpOptions, TlsState,
+    Address, Balance, Budget, ConnectPolicy, HostName, HostPattern, Match, OnGone,
+    OriginDefinition, OutBuf, PickRequest, Query, RouteTable, TcpOptions, TlsConn, TlsState,
     UpstreamDefinition, Upstreams, escape,
 };
 use rustls::client::UnbufferedClientConnection;
@@ -148,8 +148,8 @@ fn connect((client, server): &Configs) -> (TlsState, TlsState) {
     let client = UnbufferedClientConnection::new(Arc::clone(client), name).unwrap();
     let server = UnbufferedServerConnection::new(Arc::clone(server)).unwrap();
     let (mut client, mut server) = (
-        TlsState::new(Conn::Client(client)),
-        TlsState::new(Conn::Server(server)),
+        TlsState::new(TlsConn::Client(client)),
+        TlsState::new(TlsConn::Server(server)),
     );
     let mut to_server = feed(&mut client, &[], |_| {});
     loop {

@@ -14,7 +14,7 @@ pub use crate::tls::verify::client::{
     AtExpiry, ClientAuth, ClientAuthority, ClientVerifier, Recheck,
 };
 pub use crate::tls::verify::crl::{Depth, OnUnknown, Revocation, RevocationList, RevocationLists};
-pub use crate::transport::{Budget, Conn, OutBuf, TcpOptions, TlsState};
+pub use crate::transport::{Budget, OutBuf, TcpOptions, TlsConn, TlsState};
 pub use crate::upstream::{
     Address, Balance, ConnectPolicy, OnGone, OriginDefinition, PickRequest, UpstreamDefinition,
     Upstreams,

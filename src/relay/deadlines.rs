@@ -13,7 +13,7 @@ const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Which limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(super) enum RelayLimit {
     Idle,
     HalfClose,
     Lifetime,
@@ -21,7 +21,7 @@ pub(super) enum Limit {
     Commanded(Reason),
 }
 
-impl Limit {
+impl RelayLimit {
     /// Whether it counts from the last progress.
     pub(super) const fn is_about_progress(self) -> bool {
         matches!(self, Self::Idle | Self::HalfClose | Self::Drain)
@@ -67,7 +67,7 @@ impl Deadlines {
     }
 
     /// The deadline that the command sets.
-    fn commanded(&self) -> Option<(Instant, Limit)> {
+    fn commanded(&self) -> Option<(Instant, RelayLimit)> {
         Some(match **self.command.as_ref()? {
             Command::Drain {
                 idle_after,
@@ -75,11 +75,11 @@ impl Deadlines {
                 until,
             } => {
                 let idle = self.last_progress.checked_add(idle_after);
-                let idle = idle.map(|idle| (idle.max(from), Limit::Drain));
-                let until = until.map(|until| (until, Limit::Commanded(Reason::Drain)));
+                let idle = idle.map(|idle| (idle.max(from), RelayLimit::Drain));
+                let until = until.map(|until| (until, RelayLimit::Commanded(Reason::Drain)));
                 idle.into_iter().chain(until).min_by_key(|(at, _)| *at)?
             }
-            Command::End { reason, at } => (at, Limit::Commanded(reason)),
+            Command::End { reason, at } => (at, RelayLimit::Commanded(reason)),
         })
     }
 
@@ -92,27 +92,27 @@ impl Deadlines {
     }
 
     /// The earliest limit that has been reached, if any.
-    pub(super) fn expired(&self, now: Instant) -> Option<Limit> {
+    pub(super) fn expired(&self, now: Instant) -> Option<RelayLimit> {
         self.limits()
             .filter(|(at, _)| *at <= now)
             .min_by_key(|(at, _)| *at)
             .map(|(_, limit)| limit)
     }
 
-    fn limits(&self) -> impl Iterator<Item = (Instant, Limit)> {
+    fn limits(&self) -> impl Iterator<Item = (Instant, RelayLimit)> {
         let since = |limit: Option<Duration>, name| {
             limit
                 .and_then(|d| self.last_progress.checked_add(d))
                 .map(|at| (at, name))
         };
         [
-            since(self.limits.idle, Limit::Idle),
+            since(self.limits.idle, RelayLimit::Idle),
             since(
                 self.limits.half_close.filter(|_| self.ended),
-                Limit::HalfClose,
+                RelayLimit::HalfClose,
             ),
             self.commanded(),
-            self.limits.lifetime.map(|at| (at, Limit::Lifetime)),
+            self.limits.lifetime.map(|at| (at, RelayLimit::Lifetime)),
         ]
         .into_iter()
         .flatten()
@@ -169,7 +169,13 @@ mod tests {
 
         /// Plays the events, then checks that `limit` is reached at `second` and not just before.
         #[track_caller]
-        fn reaches(self, limits: Limits, events: Vec<(u64, Event)>, second: u64, limit: Limit) {
+        fn reaches(
+            self,
+            limits: Limits,
+            events: Vec<(u64, Event)>,
+            second: u64,
+            limit: RelayLimit,
+        ) {
             let mut deadlines = Deadlines::new(limits, self.at(0));
             for (at, event) in events {
                 let now = self.at(at);
@@ -187,30 +193,30 @@ mod tests {
         }
     }
 
-    const DRAINED: Limit = Limit::Commanded(Reason::Drain);
-    const CLOSED: Limit = Limit::Commanded(Reason::Killed);
+    const DRAINED: RelayLimit = RelayLimit::Commanded(Reason::Drain);
+    const CLOSED: RelayLimit = RelayLimit::Commanded(Reason::Killed);
 
     #[test]
     #[rustfmt::skip]
     fn every_limit_is_reached_to_the_nanosecond_and_the_earliest_counts() {
         let c = Clock(Instant::now());
         for (limits, events, second, limit) in [
-            (c.limits(10, 0, 0), vec![], 10, Limit::Idle),
-            (c.limits(10, 0, 0), vec![(9, Progress)], 19, Limit::Idle),
-            (c.limits(10, 0, 15), vec![(9, Progress)], 15, Limit::Lifetime),
-            (c.limits(0, 0, 7), vec![(6, Progress)], 7, Limit::Lifetime),
+            (c.limits(10, 0, 0), vec![], 10, RelayLimit::Idle),
+            (c.limits(10, 0, 0), vec![(9, Progress)], 19, RelayLimit::Idle),
+            (c.limits(10, 0, 15), vec![(9, Progress)], 15, RelayLimit::Lifetime),
+            (c.limits(0, 0, 7), vec![(6, Progress)], 7, RelayLimit::Lifetime),
             // `half_close` begins with the first end, and progress renews it.
-            (c.limits(10, 3, 0), vec![], 10, Limit::Idle),
-            (c.limits(10, 3, 0), vec![(4, End)], 7, Limit::HalfClose),
-            (c.limits(10, 3, 0), vec![(4, End), (6, Progress)], 9, Limit::HalfClose),
-            (c.limits(10, 3, 0), vec![(4, End), (6, End)], 7, Limit::HalfClose),
-            (c.limits(2, 3, 0), vec![(1, End)], 3, Limit::Idle),
+            (c.limits(10, 3, 0), vec![], 10, RelayLimit::Idle),
+            (c.limits(10, 3, 0), vec![(4, End)], 7, RelayLimit::HalfClose),
+            (c.limits(10, 3, 0), vec![(4, End), (6, Progress)], 9, RelayLimit::HalfClose),
+            (c.limits(10, 3, 0), vec![(4, End), (6, End)], 7, RelayLimit::HalfClose),
+            (c.limits(2, 3, 0), vec![(1, End)], 3, RelayLimit::Idle),
             // A drain ends what is idle, not before `from`, and everything at `until`.
-            (c.limits(0, 0, 0), vec![(5, c.drain(2, 5, None))], 5, Limit::Drain),
-            (c.limits(0, 0, 0), vec![(4, Progress), (5, c.drain(2, 5, None))], 6, Limit::Drain),
-            (c.limits(0, 0, 0), vec![(5, c.drain(2, 8, None))], 8, Limit::Drain),
+            (c.limits(0, 0, 0), vec![(5, c.drain(2, 5, None))], 5, RelayLimit::Drain),
+            (c.limits(0, 0, 0), vec![(4, Progress), (5, c.drain(2, 5, None))], 6, RelayLimit::Drain),
+            (c.limits(0, 0, 0), vec![(5, c.drain(2, 8, None))], 8, RelayLimit::Drain),
             (c.limits(0, 0, 0), vec![(5, c.drain(2, 6, Some(9))), (5, Progress), (6, Progress), (7, Progress), (8, Progress)], 9, DRAINED),
-            (c.limits(3, 0, 0), vec![(2, c.drain(2, 8, None))], 3, Limit::Idle),
+            (c.limits(3, 0, 0), vec![(2, c.drain(2, 8, None))], 3, RelayLimit::Idle),
             // A command to end takes effect despite progress.
             (c.limits(10, 3, 20), vec![(1, c.end(4)), (3, Progress)], 4, CLOSED),
         ] {

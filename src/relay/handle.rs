@@ -19,7 +19,7 @@ pub enum Command {
         idle_after: Duration,
         /// The earliest end, staggered so that idle connections do not all end at once.
         from: Instant,
-        /// The latest end; absent when the sender of the command sends an `End` itself.
+        /// The latest end; absent if the sender of the command sends an `End` itself.
         until: Option<Instant>,
     },
     /// End at `at`, for this reason.

@@ -33,7 +33,7 @@ pub(super) struct Peer {
     pub(super) ended: bool,
     /// Bytes for it that were in our buffers and not in the kernel's.
     pub(super) buffered: usize,
-    /// Bytes for it that the other side had sent and we had not read or not decrypted.
+    /// Bytes for it that its peer had sent and that we had not read or not decrypted.
     pub(super) late: usize,
     /// Bytes that the kernel had sent and it had not acknowledged.
     pub(super) unacknowledged: usize,
@@ -104,7 +104,7 @@ impl Exchange {
 }
 
 /// Whether bytes on their way to the aborting side did not reach it. Bytes that come after it has ended, or
-/// that we had not read, may be the other side's final message.
+/// that we had not read, may be the remaining side's final message.
 const fn is_short_of_bytes(gone: &Peer) -> bool {
     let (due, trailing) = match gone.ended {
         true => (0, gone.buffered + gone.late),

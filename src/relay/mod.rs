@@ -49,7 +49,7 @@ pub enum Side {
     Origin,
 }
 
-/// What the other side sees when a TLS stream ends without close_notify.
+/// How a TLS stream that ends without close_notify is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTruncation {
     /// A reset: an attacker may have truncated the stream.
@@ -176,7 +176,7 @@ impl Relay {
             self.up_at_last_down = self.up.moved();
         }
         if self.down.has_aborted() && !self.up.has_aborted() {
-            // What the client has sent by now is part of the judgement.
+            // Read what the client has sent by now, which decides whether data was lost.
             self.up
                 .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
         }
@@ -228,9 +228,9 @@ impl Relay {
         }
     }
 
-    /// Whether to put off the judgement on the origin's abort, because the client's end may be on its way.
+    /// Whether to delay the decision on the origin's abort, because the client's end may be on its way.
     fn waits_for_client_end(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.down.has_cut()
+        if !self.down.has_reset_or_truncated()
             || self.down.has_pending()
             || self.up.has_aborted()
             || !self.exchange(Side::Origin).depends_on_client_end()
@@ -293,17 +293,17 @@ impl Relay {
         pending || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
     }
 
-    fn expiry(&self, limit: deadlines::Limit) -> RelayEnd {
+    fn expiry(&self, limit: deadlines::RelayLimit) -> RelayEnd {
         match limit {
-            deadlines::Limit::Idle => RelayEnd::Idle,
-            deadlines::Limit::Lifetime => RelayEnd::Lifetime,
-            deadlines::Limit::Drain => RelayEnd::Commanded(Reason::Drain),
-            deadlines::Limit::Commanded(reason) => RelayEnd::Commanded(reason),
-            deadlines::Limit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
-            deadlines::Limit::HalfClose if self.up.has_ended() => {
+            deadlines::RelayLimit::Idle => RelayEnd::Idle,
+            deadlines::RelayLimit::Lifetime => RelayEnd::Lifetime,
+            deadlines::RelayLimit::Drain => RelayEnd::Commanded(Reason::Drain),
+            deadlines::RelayLimit::Commanded(reason) => RelayEnd::Commanded(reason),
+            deadlines::RelayLimit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
+            deadlines::RelayLimit::HalfClose if self.up.has_ended() => {
                 RelayEnd::EndedAlone(Side::Client)
             }
-            deadlines::Limit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
+            deadlines::RelayLimit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a relay makes of ends that cross, with real sockets and a clock that stands still.
+//! How the relay handles ends that cross, with real sockets and a paused clock.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -48,7 +48,7 @@ impl Scene {
             client,
             origin: Some(origin),
         };
-        scene.client.write_all(b"ask").await.unwrap();
+        scene.client.write_all(b"get").await.unwrap();
         scene.origin().write_all(b"answer").await.unwrap();
         while (scene.relay.up.moved(), scene.relay.down.moved()) != (3, 6) {
             assert!(scene.poll().await.is_none());
@@ -62,7 +62,7 @@ impl Scene {
         self.origin.as_mut().unwrap()
     }
 
-    /// Polls once, after the runtime has looked at its sockets.
+    /// Polls once, after the runtime has polled its sockets.
     async fn poll(&mut self) -> Option<RelayEnd> {
         yield_now().await;
         let mut timer = std::pin::pin!(sleep_until(Instant::now() + Duration::from_secs(3600)));

@@ -21,7 +21,7 @@ use super::verify::client::ClientVerifier;
 use super::wrapped_suites::{HelloSubstitute, SuiteHooks, wrapped};
 use super::{Versions, classify, provider, words};
 use crate::outcome::{CloseWith, Failure, Reason};
-use crate::transport::{Conn, TlsState, Transport};
+use crate::transport::{TlsConn, TlsState, Transport};
 
 /// The TLS policy of a terminating route towards its clients.
 #[derive(Debug)]
@@ -271,7 +271,7 @@ impl TlsAcceptor {
                 error,
                 alert: Vec::new(),
             })?;
-        Ok(Box::new(TlsState::new(Conn::Server(conn))))
+        Ok(Box::new(TlsState::new(TlsConn::Server(conn))))
     }
 
     /// Whether a connection that has processed the hello may answer it. The certificate of a resumed

@@ -21,7 +21,7 @@ use super::wrapped_suites::SuiteHooks;
 use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::sync::Mutex;
-use crate::transport::{Conn, TlsState, Transport};
+use crate::transport::{TlsConn, TlsState, Transport};
 
 /// How many origins of an upstream keep sessions to resume: those that were used last.
 const ORIGINS_MAX: usize = 256;
@@ -287,7 +287,7 @@ impl TlsConnector {
         };
         let conn = conn.map_err(|e| Failure::new(Reason::OriginTlsError).detail(words::tls(&e)))?;
         Ok(Handshake {
-            tls: Box::new(TlsState::new(Conn::Client(conn))),
+            tls: Box::new(TlsState::new(TlsConn::Client(conn))),
             forwarded,
             must_select: self.must_select,
             offered: sessions

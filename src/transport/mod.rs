@@ -15,7 +15,7 @@ pub use options::{KEEPALIVE_MAX, TcpOptions};
 pub use pipe::{PIPES_PER_WORKER, Pipe};
 pub use scratch::{FLIGHT_CHUNK, OutBuf, READ_CHUNK, Scratch, with_scratch};
 pub use socket::Socket;
-pub use tls_state::{Conn, Decrypted, TlsEnd, TlsState};
+pub use tls_state::{Decrypted, TlsConn, TlsEnd, TlsState};
 
 /// One side of a connection.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Transport {
     pub socket: Socket,
     /// The TLS state; absent where this side is plain or in passthrough.
     pub tls: Option<Box<TlsState>>,
-    /// Bytes already read from this side that the other side has yet to get: a ClientHello in passthrough, or
+    /// Bytes already read from this side and not yet passed on: a ClientHello in passthrough, or
     /// application data that came with the last flight of a handshake (as plaintext).
     pub prefetched: Vec<u8>,
 }
@@ -39,8 +39,8 @@ impl Transport {
         }
     }
 
-    /// How many bytes were read from the peer and not decrypted, because their record is not complete or a turn
-    /// ended before them.
+    /// How many bytes were read from the peer and not decrypted, because their record is incomplete or a
+    /// turn ended before them.
     pub fn undecrypted(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.retained())
     }

@@ -32,13 +32,13 @@ struct Ends {
 }
 
 #[derive(Default)]
-struct Pool {
+struct PipePool {
     idle: Vec<Ends>,
     made: usize,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOL: RefCell<PipePool> = RefCell::default();
 }
 
 impl Pipe {

@@ -37,12 +37,12 @@ const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// incomplete and must not look complete to the peer.
 #[derive(Debug)]
 pub struct Socket {
-    stream: Stream,
+    stream: OsStream,
     closed: bool,
 }
 
 #[derive(Debug)]
-enum Stream {
+enum OsStream {
     /// IPv4 or IPv6.
     Tcp(TcpStream),
     /// A unix socket. It has no reset, so an abort looks like an end there.
@@ -52,7 +52,7 @@ enum Stream {
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
         Self {
-            stream: Stream::Tcp(stream),
+            stream: OsStream::Tcp(stream),
             closed: false,
         }
     }
@@ -61,7 +61,7 @@ impl From<TcpStream> for Socket {
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
         Self {
-            stream: Stream::Unix(stream),
+            stream: OsStream::Unix(stream),
             closed: false,
         }
     }
@@ -72,8 +72,8 @@ impl Socket {
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
         ready!(match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            OsStream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            OsStream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         })?;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -81,19 +81,19 @@ impl Socket {
     /// Writes some of `buf`.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            OsStream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            OsStream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     /// Whether bytes can be spliced between this socket and a pipe.
     pub const fn can_splice(&self) -> bool {
-        matches!(self.stream, Stream::Tcp(_))
+        matches!(self.stream, OsStream::Tcp(_))
     }
 
     /// Splices available bytes into an empty pipe; 0 means the end of the stream.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        let Stream::Tcp(stream) = &self.stream else {
+        let OsStream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
@@ -114,7 +114,7 @@ impl Socket {
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
     ) -> Poll<io::Result<usize>> {
-        let Stream::Tcp(stream) = &self.stream else {
+        let OsStream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
@@ -132,16 +132,16 @@ impl Socket {
     /// Reads available bytes without waiting.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.try_read(buf),
-            Stream::Unix(stream) => stream.try_read(buf),
+            OsStream::Tcp(stream) => stream.try_read(buf),
+            OsStream::Unix(stream) => stream.try_read(buf),
         }
     }
 
     /// Writes as much as fits without waiting.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.try_write(buf),
-            Stream::Unix(stream) => stream.try_write(buf),
+            OsStream::Tcp(stream) => stream.try_write(buf),
+            OsStream::Unix(stream) => stream.try_write(buf),
         }
     }
 
@@ -163,15 +163,15 @@ impl Socket {
     /// Waits until the socket is readable, holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.readable().await,
-            Stream::Unix(stream) => stream.readable().await,
+            OsStream::Tcp(stream) => stream.readable().await,
+            OsStream::Unix(stream) => stream.readable().await,
         }
     }
 
     /// Waits until the peer has reset the connection. For a unix socket this waits forever: the kernel does
     /// not distinguish a vanished peer from the end of its stream.
     pub async fn was_reset(&self) {
-        if let Stream::Tcp(stream) = &self.stream
+        if let OsStream::Tcp(stream) = &self.stream
             && stream.ready(Interest::ERROR).await.is_ok()
         {
             return;
@@ -187,8 +187,8 @@ impl Socket {
     /// Writes all of `buf`.
     pub async fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         match &mut self.stream {
-            Stream::Tcp(stream) => stream.write_all(buf).await,
-            Stream::Unix(stream) => stream.write_all(buf).await,
+            OsStream::Tcp(stream) => stream.write_all(buf).await,
+            OsStream::Unix(stream) => stream.write_all(buf).await,
         }
     }
 
@@ -200,24 +200,24 @@ impl Socket {
     /// The local address; unix sockets have none.
     pub fn local(&self) -> Option<SocketAddr> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
-            Stream::Unix(_) => None,
+            OsStream::Tcp(stream) => stream.local_addr().ok(),
+            OsStream::Unix(_) => None,
         }
     }
 
     /// The path of the local unix socket.
     pub fn local_path(&self) -> Option<PathBuf> {
         match &self.stream {
-            Stream::Tcp(_) => None,
-            Stream::Unix(stream) => stream.local_addr().ok()?.as_pathname().map(PathBuf::from),
+            OsStream::Tcp(_) => None,
+            OsStream::Unix(stream) => stream.local_addr().ok()?.as_pathname().map(PathBuf::from),
         }
     }
 
     /// The user id of the peer of a unix socket.
     pub fn peer_user(&self) -> Option<u32> {
         match &self.stream {
-            Stream::Tcp(_) => None,
-            Stream::Unix(stream) => stream.peer_cred().ok().map(|cred| cred.uid()),
+            OsStream::Tcp(_) => None,
+            OsStream::Unix(stream) => stream.peer_cred().ok().map(|cred| cred.uid()),
         }
     }
 
@@ -272,8 +272,8 @@ impl Socket {
     /// unknown.
     pub fn undelivered(&self) -> usize {
         match &self.stream {
-            Stream::Tcp(stream) => sys::undelivered(stream.as_fd()),
-            Stream::Unix(_) => 0,
+            OsStream::Tcp(stream) => sys::undelivered(stream.as_fd()),
+            OsStream::Unix(_) => 0,
         }
     }
 
@@ -281,8 +281,8 @@ impl Socket {
     /// where that is unknown.
     pub fn unacknowledged(&self) -> usize {
         match &self.stream {
-            Stream::Tcp(stream) => sys::unacknowledged(stream.as_fd()),
-            Stream::Unix(_) => 0,
+            OsStream::Tcp(stream) => sys::unacknowledged(stream.as_fd()),
+            OsStream::Unix(_) => 0,
         }
     }
 
@@ -296,15 +296,15 @@ impl Socket {
     /// `false` for a unix socket, where that is unknown.
     pub fn peer_has_ended(&self) -> bool {
         match &self.stream {
-            Stream::Tcp(stream) => sys::peer_has_ended(stream.as_fd()),
-            Stream::Unix(_) => false,
+            OsStream::Tcp(stream) => sys::peer_has_ended(stream.as_fd()),
+            OsStream::Unix(_) => false,
         }
     }
 
     /// Waits until the peer has acknowledged all written bytes, is gone, or `deadline` has passed. A reset
     /// discards the send queue, so this comes before one.
     pub async fn delivered(&self, deadline: Instant) {
-        let Stream::Tcp(stream) = &self.stream else {
+        let OsStream::Tcp(stream) = &self.stream else {
             return;
         };
         let mut pause = QUEUE_POLL_MIN;
@@ -317,7 +317,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Stream::Tcp(stream) = &self.stream
+        if let OsStream::Tcp(stream) = &self.stream
             && !self.closed
         {
             // An error means that the connection is gone already.
@@ -329,8 +329,8 @@ impl Drop for Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+            OsStream::Tcp(stream) => stream.as_fd(),
+            OsStream::Unix(stream) => stream.as_fd(),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::budget::Budget;
 use super::scratch::{OutBuf, RETAINED_MAX};
 
 /// Our role in TLS on this transport.
-pub enum Conn {
+pub enum TlsConn {
     /// Server, towards a client.
     Server(UnbufferedServerConnection),
     /// Client, towards an origin.
@@ -29,7 +29,7 @@ pub enum Conn {
 
 /// TLS state of one transport.
 pub struct TlsState {
-    conn: Conn,
+    conn: TlsConn,
     /// Input that is not used up: `seen` bytes that rustls has got, then bytes that it has not.
     retained: Vec<u8>,
     /// How many bytes of `retained` rustls has got. They hold no complete record, but rustls may keep offsets
@@ -88,7 +88,7 @@ fn first_record(input: &[u8]) -> usize {
 
 impl TlsState {
     /// Wraps a fresh connection.
-    pub const fn new(conn: Conn) -> Self {
+    pub const fn new(conn: TlsConn) -> Self {
         Self {
             conn,
             retained: Vec::new(),
@@ -101,8 +101,8 @@ impl TlsState {
     /// The negotiated parameters and other state common to both roles.
     pub fn facts(&self) -> &CommonState {
         match &self.conn {
-            Conn::Server(conn) => conn,
-            Conn::Client(conn) => conn,
+            TlsConn::Server(conn) => conn,
+            TlsConn::Client(conn) => conn,
         }
     }
 
@@ -170,22 +170,26 @@ impl TlsState {
             let len = first_record(rest).max(least).max(seen).min(left);
             let window = &mut rest[..len];
             let turn = match &mut self.conn {
-                Conn::Server(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
-                Conn::Client(conn) => read_turn(conn.process_tls_records(window), &mut plain, out),
+                TlsConn::Server(conn) => {
+                    read_turn(conn.process_tls_records(window), &mut plain, out)
+                }
+                TlsConn::Client(conn) => {
+                    read_turn(conn.process_tls_records(window), &mut plain, out)
+                }
             };
             used += turn.discard;
             seen = len.saturating_sub(turn.discard);
             match turn.next {
-                Next::Again => {}
-                Next::Data => {
+                TurnStep::Again => {}
+                TurnStep::Data => {
                     // Data records never interleave with a message split over records.
                     seen = 0;
                     if budget.spend_record() {
                         break Decrypted::so_far();
                     }
                 }
-                Next::PeerClosed => self.closed = true,
-                Next::Idle { .. } if len < left && !self.closed => {
+                TurnStep::PeerClosed => self.closed = true,
+                TurnStep::Idle { .. } if len < left && !self.closed => {
                     if turn.discard == 0 {
                         // The first message is longer than the window.
                         seen = len.saturating_add(WINDOW);
@@ -193,11 +197,11 @@ impl TlsState {
                         break Decrypted::so_far();
                     }
                 }
-                Next::Idle { ready } => {
+                TurnStep::Idle { ready } => {
                     let end = self.closed.then_some(TlsEnd::Closed);
                     break Decrypted { ready, end };
                 }
-                Next::Failed(error) => {
+                TurnStep::Failed(error) => {
                     self.push_alert(&mut input[used..], out);
                     self.failed = true;
                     self.retained = Vec::new();
@@ -231,8 +235,8 @@ impl TlsState {
         loop {
             let retained = &mut self.retained[..self.seen];
             let (discard, done) = match &mut self.conn {
-                Conn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
-                Conn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
+                TlsConn::Server(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
+                TlsConn::Client(conn) => write_turn(conn.process_tls_records(retained), put, out)?,
             };
             self.retained.drain(..discard);
             self.seen = self.seen.saturating_sub(discard);
@@ -247,10 +251,14 @@ impl TlsState {
     fn push_alert(&mut self, rest: &mut [u8], out: &mut OutBuf) {
         while self.facts().wants_write() {
             let turn = match &mut self.conn {
-                Conn::Server(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
-                Conn::Client(conn) => read_turn(conn.process_tls_records(rest), &mut |_| {}, out),
+                TlsConn::Server(conn) => {
+                    read_turn(conn.process_tls_records(rest), &mut |_| {}, out)
+                }
+                TlsConn::Client(conn) => {
+                    read_turn(conn.process_tls_records(rest), &mut |_| {}, out)
+                }
             };
-            if !matches!(turn.next, Next::Again) {
+            if !matches!(turn.next, TurnStep::Again) {
                 return;
             }
         }
@@ -272,7 +280,7 @@ fn failed_before() -> Error {
     Error::General("TLS on this connection has failed before".into())
 }
 
-enum Next {
+enum TurnStep {
     Again,
     /// A record of data was decrypted.
     Data,
@@ -285,7 +293,7 @@ enum Next {
 
 struct Turn {
     discard: usize,
-    next: Next,
+    next: TurnStep,
 }
 
 fn read_turn<D>(
@@ -301,27 +309,27 @@ fn read_turn<D>(
                     discard += record.discard;
                     plain(record.payload);
                 }
-                Some(Err(error)) => break Next::Failed(error),
-                None => break Next::Data,
+                Some(Err(error)) => break TurnStep::Failed(error),
+                None => break TurnStep::Data,
             }
         },
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
             match fill(out, |room| data.encode(room).map_err(required_to_encode)) {
-                Ok(()) => Next::Again,
-                Err(error) => Next::Failed(error),
+                Ok(()) => TurnStep::Again,
+                Err(error) => TurnStep::Failed(error),
             }
         }
         Ok(ConnectionState::TransmitTlsData(transmit)) => {
             transmit.done();
-            Next::Again
+            TurnStep::Again
         }
-        Ok(ConnectionState::PeerClosed) => Next::PeerClosed,
+        Ok(ConnectionState::PeerClosed) => TurnStep::PeerClosed,
         Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => {
-            Next::Idle { ready: true }
+            TurnStep::Idle { ready: true }
         }
-        Ok(ConnectionState::BlockedHandshake) => Next::Idle { ready: false },
-        Ok(_) => Next::Failed(Error::General("0-RTT data, which is never enabled".into())),
-        Err(error) => Next::Failed(error),
+        Ok(ConnectionState::BlockedHandshake) => TurnStep::Idle { ready: false },
+        Ok(_) => TurnStep::Failed(Error::General("0-RTT data, which is never enabled".into())),
+        Err(error) => TurnStep::Failed(error),
     };
     Turn { discard, next }
 }

@@ -28,7 +28,7 @@ pub(super) enum Abort {
     Failed(rustls::Error),
 }
 
-enum State {
+enum DirectionState {
     /// The source may send more.
     Open,
     /// The source has ended cleanly; the sink gets the pending bytes, then close_notify, then FIN.
@@ -43,12 +43,12 @@ enum State {
 
 /// One direction, from a source transport to a sink transport. The relay lends both for each turn.
 pub(super) struct Direction {
-    state: State,
+    state: DirectionState,
     /// Wire bytes for the sink; those from `sent` on are not written yet. Empty while nothing is in flight.
     pending: Vec<u8>,
     sent: usize,
-    /// The error of a write to the source's socket. The kernel reports a reset once, to the first call that
-    /// asks: the source's bytes are still read, but its end then counts as an abort.
+    /// The error of a write to the source's socket. The kernel reports a reset only
+    /// once, to the first call after it: the source's bytes are still read, but its end then counts as an abort.
     source_error: Option<io::Error>,
     /// How many bytes a read asks for.
     read_max: usize,
@@ -79,11 +79,11 @@ impl Direction {
         let closed = from.tls.as_ref().is_some_and(|tls| tls.is_closed());
         let mut direction = Self {
             state: if closed {
-                State::Ending {
+                DirectionState::Ending {
                     close_queued: false,
                 }
             } else {
-                State::Open
+                DirectionState::Open
             },
             pending: Vec::new(),
             sent: 0,
@@ -105,7 +105,7 @@ impl Direction {
                 let mut out = OutBuf::default();
                 match tls.encrypt(&prefetched, &mut out) {
                     Ok(()) => direction.pending = out.filled().to_vec(),
-                    Err(error) => direction.state = State::Abort(Abort::Failed(error)),
+                    Err(error) => direction.state = DirectionState::Abort(Abort::Failed(error)),
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Direction {
 
     /// Whether the source sends no more.
     pub(super) const fn has_ended(&self) -> bool {
-        !matches!(self.state, State::Open)
+        !matches!(self.state, DirectionState::Open)
     }
 
     /// Whether the source has ended cleanly: by close_notify or FIN.
@@ -134,8 +134,8 @@ impl Direction {
 
     /// Bytes of the source that the kernel has not taken for the sink, or that were discarded.
     pub(super) fn buffered(&self) -> usize {
-        // Only our close_notify is pending then.
-        if matches!(self.state, State::Ending { close_queued: true }) {
+        // Only our own close_notify is pending in this state.
+        if matches!(self.state, DirectionState::Ending { close_queued: true }) {
             return 0;
         }
         let piped = self.pipe.as_ref().map_or(0, Pipe::buffered);
@@ -149,22 +149,25 @@ impl Direction {
 
     /// Whether the source's TLS has failed, which ends the relay.
     pub(super) const fn has_failed(&self) -> bool {
-        matches!(self.state, State::Abort(Abort::Failed(_)))
+        matches!(self.state, DirectionState::Abort(Abort::Failed(_)))
     }
 
     /// Whether the source has aborted.
     pub(super) const fn has_aborted(&self) -> bool {
-        matches!(self.state, State::Abort(_))
+        matches!(self.state, DirectionState::Abort(_))
     }
 
     /// Whether the source has reset its connection or ended its TLS stream without close_notify.
-    pub(super) const fn has_cut(&self) -> bool {
-        matches!(self.state, State::Abort(Abort::Reset(_) | Abort::Truncated))
+    pub(super) const fn has_reset_or_truncated(&self) -> bool {
+        matches!(
+            self.state,
+            DirectionState::Abort(Abort::Reset(_) | Abort::Truncated)
+        )
     }
 
     /// Whether the end has been passed on, or the sink is gone.
     pub(super) const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done | State::SinkGone)
+        matches!(self.state, DirectionState::Done | DirectionState::SinkGone)
     }
 
     /// Whether bytes for the sink are still pending.
@@ -188,10 +191,12 @@ impl Direction {
 
     /// How the source aborted, if it did.
     pub(super) fn take_abort(&mut self) -> Option<Abort> {
-        match std::mem::replace(&mut self.state, State::SinkGone) {
-            State::Abort(abort) => Some(abort),
+        match std::mem::replace(&mut self.state, DirectionState::SinkGone) {
+            DirectionState::Abort(abort) => Some(abort),
             // The source had ended its direction and then refused our bytes: the connection is gone.
-            State::Ending { .. } | State::Done | State::SinkGone if self.source_error.is_some() => {
+            DirectionState::Ending { .. } | DirectionState::Done | DirectionState::SinkGone
+                if self.source_error.is_some() =>
+            {
                 self.source_error.take().map(Abort::Reset)
             }
             state => {
@@ -215,7 +220,7 @@ impl Direction {
             if self.turn(cx, from, to, back, &mut budget).is_pending() {
                 return;
             }
-            if self.is_done() || matches!(self.state, State::Abort(_)) {
+            if self.is_done() || matches!(self.state, DirectionState::Abort(_)) {
                 return;
             }
             if budget.is_spent() {
@@ -238,7 +243,7 @@ impl Direction {
             return Poll::Ready(());
         }
         match self.state {
-            State::Open => {
+            DirectionState::Open => {
                 if self.splices(from, to) {
                     return self.splice(cx, from);
                 }
@@ -247,17 +252,17 @@ impl Direction {
                     self.lose_sink(error, back);
                 }
             }
-            State::Ending {
+            DirectionState::Ending {
                 close_queued: false,
             } => self.queue_close(to),
-            State::Ending { close_queued: true } => {
+            DirectionState::Ending { close_queued: true } => {
                 // If the other direction is done, too, closing the socket sends the FIN.
                 if !back.is_done() {
                     to.socket.shutdown_write();
                 }
-                self.state = State::Done;
+                self.state = DirectionState::Done;
             }
-            State::Done | State::Abort(_) | State::SinkGone => {}
+            DirectionState::Done | DirectionState::Abort(_) | DirectionState::SinkGone => {}
         }
         Poll::Ready(())
     }
@@ -299,7 +304,8 @@ impl Direction {
             None => Some(0),
         };
         let Some(start) = start else {
-            self.state = State::Abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
+            self.state =
+                DirectionState::Abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
             return Poll::Ready(Ok(()));
         };
         let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
@@ -314,7 +320,7 @@ impl Direction {
                 }
                 Ok(len) => len,
                 Err(error) => {
-                    self.state = State::Abort(Abort::Reset(error));
+                    self.state = DirectionState::Abort(Abort::Reset(error));
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -335,7 +341,7 @@ impl Direction {
                     None => self.send(cx, to, filled),
                     Some(tls) => {
                         if let Err(error) = tls.encrypt(filled, output) {
-                            self.state = State::Abort(Abort::Failed(error));
+                            self.state = DirectionState::Abort(Abort::Failed(error));
                         }
                         self.send(cx, to, output.filled())
                     }
@@ -378,7 +384,7 @@ impl Direction {
         back.reply(replies.filled());
         match (encrypted, decrypted.end) {
             (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => {
-                self.state = State::Abort(Abort::Failed(error))
+                self.state = DirectionState::Abort(Abort::Failed(error))
             }
             (_, Some(TlsEnd::Closed)) => self.end_well(),
             (_, None) => {}
@@ -416,9 +422,9 @@ impl Direction {
     fn source_ended(&mut self, from: &Transport) {
         let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
         match self.source_error.take() {
-            Some(error) => self.state = State::Abort(Abort::Reset(error)),
+            Some(error) => self.state = DirectionState::Abort(Abort::Reset(error)),
             None if !closed && self.on_truncation == OnTruncation::Reset => {
-                self.state = State::Abort(Abort::Truncated);
+                self.state = DirectionState::Abort(Abort::Truncated);
             }
             None => self.end_well(),
         }
@@ -427,19 +433,19 @@ impl Direction {
     /// Handles a clean end of the source.
     fn end_well(&mut self) {
         self.ended_well = true;
-        self.state = State::Ending {
+        self.state = DirectionState::Ending {
             close_queued: false,
         };
     }
 
     /// Queues close_notify if the sink has TLS.
     fn queue_close(&mut self, to: &mut Transport) {
-        self.state = State::Ending { close_queued: true };
+        self.state = DirectionState::Ending { close_queued: true };
         if let Some(tls) = &mut to.tls {
             let mut out = OutBuf::default();
             match tls.close(&mut out) {
                 Ok(()) => self.pending = out.filled().to_vec(),
-                Err(error) => self.state = State::Abort(Abort::Failed(error)),
+                Err(error) => self.state = DirectionState::Abort(Abort::Failed(error)),
             }
         }
     }
@@ -449,7 +455,9 @@ impl Direction {
         if bytes.is_empty()
             || matches!(
                 self.state,
-                State::Ending { close_queued: true } | State::Done | State::SinkGone
+                DirectionState::Ending { close_queued: true }
+                    | DirectionState::Done
+                    | DirectionState::SinkGone
             )
         {
             return;
@@ -461,10 +469,10 @@ impl Direction {
     fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
         let lost = u32::try_from(self.buffered()).unwrap_or(u32::MAX);
         match back.state {
-            State::Abort(_) => (self.dropped, self.late) = (0, lost),
+            DirectionState::Abort(_) => (self.dropped, self.late) = (0, lost),
             _ => self.dropped = lost,
         }
-        self.state = State::SinkGone;
+        self.state = DirectionState::SinkGone;
         self.pending = Vec::new();
         self.sent = 0;
         self.pipe = None;
