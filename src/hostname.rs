@@ -18,10 +18,10 @@ const LABEL_MAX: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Box<str>);
 
-/// Why a text is no host name.
+/// Why a text is not a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostNameError {
-    /// Empty or too long, a label that is, or a character that host names cannot have.
+    /// Empty, too long, with an empty or too long label, or with a character that host names cannot have.
     Malformed,
     /// An IP address, which SNI cannot carry (RFC 6066 section 3).
     Address,
@@ -55,8 +55,8 @@ impl HostName {
         if text.is_ascii() {
             return Self::from_wire(text);
         }
-        // UTS 46 lets punctuation through that no name is registered with: most often it is what an
-        // editor made of quotes and hyphens.
+        // UTS 46 accepts punctuation that no registered name contains. It is most often what an editor made
+        // of quotes and hyphens.
         if text.contains(is_typographic) {
             return Err(HostNameError::Malformed);
         }
@@ -185,7 +185,7 @@ impl<T> HostTable<T> {
         }
     }
 
-    /// The values of all patterns that match a name that `pattern` matches, too.
+    /// The values of all patterns that overlap with `pattern`.
     pub fn overlapping(&self, pattern: &HostPattern) -> impl Iterator<Item = &T> {
         let (exact, wildcard, parent) = match pattern {
             HostPattern::Exact(name) => {

@@ -11,8 +11,8 @@ pub enum Phase {
     LameDuck,
     /// Stopping: accepts no connections; existing ones may finish.
     Drain,
-    /// Every connection is aborted now.
-    Cut,
+    /// All connections are aborted now.
+    Abort,
 }
 
 impl Phase {
@@ -21,7 +21,7 @@ impl Phase {
         match self {
             Self::Run => "serving",
             Self::LameDuck => "lame duck",
-            Self::Drain | Self::Cut => "draining",
+            Self::Drain | Self::Abort => "draining",
         }
     }
 }
@@ -31,7 +31,11 @@ pub type PhaseRx = watch::Receiver<Phase>;
 
 /// Waits until the process aborts its connections; forever, if the sender is gone.
 pub async fn aborted(phases: &mut PhaseRx) {
-    if phases.wait_for(|phase| *phase == Phase::Cut).await.is_err() {
+    if phases
+        .wait_for(|phase| *phase == Phase::Abort)
+        .await
+        .is_err()
+    {
         std::future::pending::<()>().await;
     }
 }

@@ -224,7 +224,7 @@ impl Server {
         let admin = self.admin.open(&handle, &probes);
         let admin = admin.map_err(|e| {
             // The workers are running already; this stops them.
-            parts.phase.send_replace(Phase::Cut);
+            parts.phase.send_replace(Phase::Abort);
             StartError::System(e.to_string())
         })?;
         let mut control = Control {

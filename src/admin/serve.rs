@@ -130,7 +130,7 @@ impl AdminService {
         let phase = *self.probes.phases.borrow();
         let status = match phase {
             Phase::Run => StatusCode::OK,
-            Phase::LameDuck | Phase::Drain | Phase::Cut => StatusCode::SERVICE_UNAVAILABLE,
+            Phase::LameDuck | Phase::Drain | Phase::Abort => StatusCode::SERVICE_UNAVAILABLE,
         };
         response::text(status, phase.word())
     }

@@ -66,7 +66,7 @@ impl Control {
         DrainSchedule::stop(&policy).drain(&table.all());
         let drained = !stopped_early && self.drained(&mut inputs, deadline).await;
         if drained {
-            self.phase.send_replace(Phase::Cut);
+            self.phase.send_replace(Phase::Abort);
             info!("drained");
             return Ending::Drained;
         }
@@ -82,7 +82,7 @@ impl Control {
     /// Aborts every connection, and waits for the final flush of each.
     pub(crate) async fn abort_all(&mut self) {
         self.listeners.close();
-        self.phase.send_replace(Phase::Cut);
+        self.phase.send_replace(Phase::Abort);
         let end = Command::End {
             reason: Reason::Drain,
             at: Instant::now(),

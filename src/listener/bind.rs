@@ -185,28 +185,28 @@ fn access<'a>(
 }
 
 fn explain(listen: &Listen, error: &io::Error) -> String {
-    let place = match listen {
+    let address = match listen {
         Listen::Address(address) => address.to_string(),
         Listen::Everywhere(port) => format!("*:{port}"),
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
         Listen::Systemd(name) => format!("systemd:{name}"),
     };
-    cannot_listen(&place, error)
+    cannot_listen(&address, error)
 }
 
 /// The error message for an address that cannot be listened on, with a fix where there is one.
-pub fn cannot_listen(place: &str, error: &io::Error) -> String {
+pub fn cannot_listen(address: &str, error: &io::Error) -> String {
     let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ADDRINUSE) => {
             "another process listens there; stop it, or choose another address"
         }
-        Some(Errno::ACCESS) if !place.starts_with("unix:") => {
+        Some(Errno::ACCESS) if !address.starts_with("unix:") => {
             "ports below 1024 need the capability CAP_NET_BIND_SERVICE"
         }
         Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address",
-        _ => return format!("cannot listen on {place}: {error}"),
+        _ => return format!("cannot listen on {address}: {error}"),
     };
-    format!("cannot listen on {place}: {help}")
+    format!("cannot listen on {address}: {help}")
 }
 
 /// SO_REUSEPORT gives each worker its own accept queue, but it would also let a second process of the same

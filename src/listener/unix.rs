@@ -63,8 +63,8 @@ pub fn set_access(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
     file.change(access.ownership()?)
 }
 
-/// Removes the socket file of a process that is gone. A socket that accepts connections is in use, and a file
-/// of another type is never removed.
+/// Removes the socket file of a process that has ended. A socket that accepts connections is in use, and a
+/// file of another type is never removed.
 fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
     match location.stat() {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {
