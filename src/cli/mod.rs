@@ -12,7 +12,7 @@ mod start;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::control::signals;
@@ -69,8 +69,23 @@ enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print a man page
+    Man {
+        /// Of the commands, or of the configuration file
+        #[arg(value_enum, default_value_t = ManPage::Reseal)]
+        page: ManPage,
+    },
+}
+
+/// A man page.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ManPage {
+    /// reseal(1)
+    #[value(name = "reseal")]
+    Reseal,
+    /// reseal.yaml(5)
+    #[value(name = "reseal.yaml")]
+    Configuration,
 }
 
 impl Command {
@@ -102,7 +117,12 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "reseal", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Command::Man => {
+        Command::Man {
+            page: ManPage::Configuration,
+        } => print(&crate::config::man_page()),
+        Command::Man {
+            page: ManPage::Reseal,
+        } => {
             let mut page = Vec::new();
             match clap_mangen::Man::new(Cli::command()).render(&mut page) {
                 Ok(()) => print(&String::from_utf8_lossy(&page)),

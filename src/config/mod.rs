@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod file_stamps;
 pub mod load;
+mod man_page;
 pub mod reader;
 pub mod spec;
 
@@ -19,6 +20,7 @@ pub use spec::Spec;
 
 use reader::compose::parse;
 use reader::read::{Read, Reader};
+use reader::reference::Reference;
 use reader::yaml::{Kind, Node};
 use reader::{print, schema};
 
@@ -63,6 +65,18 @@ const SCHEMA_ID: &str = concat!("urn:reseal:schema:config:", env!("CARGO_PKG_VER
 /// The JSON Schema of a configuration file.
 pub fn schema() -> serde_json::Value {
     schema::of::<Spec>(SCHEMA_ID, "Reseal configuration")
+}
+
+/// All keys as data.
+fn reference() -> Reference {
+    let mut reference = Reference::default();
+    Spec::form(&mut reference);
+    reference
+}
+
+/// The manual page of the configuration file, in roff.
+pub fn man_page() -> String {
+    man_page::page(&reference())
 }
 
 fn empty(problems: &mut Problems) {

@@ -4,6 +4,7 @@
 
 mod drawing;
 mod hostile;
+mod reference;
 mod values;
 
 use super::reader::address::Listen;

@@ -4,6 +4,7 @@ use super::definitions::Definitions;
 use super::fields::spec;
 use super::invalid::Invalid;
 use super::read::{Leaf, Located, Read, Reader};
+use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::values::{Name, Path, Permissions, Text, check_text};
 use super::yaml::{Kind, Node};
@@ -103,6 +104,10 @@ impl Read for Listen {
         json!({ "anyOf": [text, UnixListen::schema(definitions)] })
     }
 
+    fn form(reference: &mut Reference) -> Form {
+        Form::of("address").or(UnixListen::form(reference))
+    }
+
     fn render(&self) -> Rendered {
         match self {
             Self::Unix(UnixListen {
@@ -194,6 +199,10 @@ impl Leaf for OriginAddress {
 
     fn schema() -> Value {
         json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`" })
+    }
+
+    fn form() -> Form {
+        Form::of("address")
     }
 
     fn render(&self) -> String {

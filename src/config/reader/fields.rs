@@ -150,6 +150,9 @@ macro_rules! spec {
     (@field $mode:ident $type:ty) => { $crate::config::reader::read::Located<$type> };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
+    (@presence $presence:ident required) => { $presence::Required };
+    (@presence $presence:ident optional) => { $presence::Optional };
+    (@presence $presence:ident default $default:literal) => { $presence::Default($default) };
     (@short $node:ident) => { None::<$crate::config::reader::yaml::Node> };
     (@short $node:ident $short:ident) => {
         matches!($node.kind, $crate::config::reader::yaml::Kind::Scalar { .. })
@@ -206,6 +209,22 @@ macro_rules! spec {
                             default,
                         );
                     )*
+                })
+            }
+
+            fn form(
+                reference: &mut $crate::config::reader::reference::Reference,
+            ) -> $crate::config::reader::reference::Form {
+                use $crate::config::reader::reference::{KeyEntry, Presence};
+                let short: Option<&str> = None $(.or(Some(stringify!($short))))?;
+                reference.map(stringify!($name), concat!($($about),+), short, |_reference| {
+                    vec![$(KeyEntry {
+                        key: spec!(@key $field $($key)?),
+                        form: <$type as $crate::config::reader::read::Read>::form(_reference),
+                        presence: spec!(@presence Presence $mode $($default)?),
+                        meaning: concat!($($doc),+).trim_ascii(),
+                        reason: None $($(.or(Some($reason)))?)?,
+                    }),*]
                 })
             }
 

@@ -5,6 +5,7 @@ use super::invalid::Invalid;
 use super::problem::quoted;
 use super::quantities::Quantity;
 use super::read::{Leaf, Located, Read, Reader};
+use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::values::Name;
 use super::words::is_off;
@@ -25,6 +26,10 @@ impl<T: Read> Read for Vec<Located<T>> {
 
     fn schema(definitions: &mut Definitions) -> Value {
         json!({ "type": "array", "items": T::schema(definitions) })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        T::form(reference).list()
     }
 
     fn render(&self) -> Rendered {
@@ -55,6 +60,10 @@ impl<T: Read> Read for OneOrMany<T> {
     fn schema(definitions: &mut Definitions) -> Value {
         let one = T::schema(definitions);
         json!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        T::form(reference).or_list()
     }
 
     fn render(&self) -> Rendered {
@@ -106,6 +115,10 @@ impl<T: Quantity> Leaf for Limit<T> {
         json!({ "anyOf": [{ "const": "none" }, T::schema()] })
     }
 
+    fn form() -> Form {
+        T::form().or(Form::of("`none`"))
+    }
+
     fn render(&self) -> String {
         self.get().map_or_else(|| "none".to_owned(), T::render)
     }
@@ -148,6 +161,10 @@ impl<T: Leaf> Leaf for AutoOr<T> {
         json!({ "anyOf": [{ "const": "auto" }, T::schema()] })
     }
 
+    fn form() -> Form {
+        T::form().or(Form::of("`auto`"))
+    }
+
     fn render(&self) -> String {
         match self {
             Self::Auto => "auto".to_owned(),
@@ -178,6 +195,10 @@ impl<T: Read> Read for OffOr<T> {
 
     fn schema(definitions: &mut Definitions) -> Value {
         json!({ "anyOf": [{ "enum": ["off", false] }, T::schema(definitions)] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        T::form(reference).or(Form::of("`off`"))
     }
 
     fn render(&self) -> Rendered {
@@ -233,6 +254,10 @@ impl<T: Read> Read for Names<T> {
             "patternProperties": { Name::PATTERN: T::schema(definitions) },
             "additionalProperties": false,
         })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        T::form(reference).named()
     }
 
     fn render(&self) -> Rendered {

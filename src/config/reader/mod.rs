@@ -18,6 +18,7 @@ pub mod problem;
 mod quantities;
 pub mod read;
 pub mod redact;
+pub mod reference;
 pub mod rendered;
 pub mod schema;
 mod snippet;

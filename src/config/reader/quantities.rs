@@ -3,6 +3,7 @@
 
 use super::invalid::Invalid;
 use super::read::Leaf;
+use super::reference::Form;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -84,6 +85,10 @@ impl Leaf for Duration {
         json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
     }
 
+    fn form() -> Form {
+        Form::of("duration")
+    }
+
     fn render(&self) -> String {
         let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(Self::MOST_MS);
         let whole = |factor: u64| milliseconds > 0 && milliseconds.is_multiple_of(factor);
@@ -129,6 +134,10 @@ impl Leaf for Timeout {
 
     fn schema() -> Value {
         Duration::schema()
+    }
+
+    fn form() -> Form {
+        Duration::form()
     }
 
     fn render(&self) -> String {

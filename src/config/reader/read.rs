@@ -6,6 +6,7 @@ use super::definitions::Definitions;
 use super::expand::{expand, has_variable, variables};
 use super::invalid::Invalid;
 use super::problem::{Expansion, Problem, Problems, Span};
+use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::yaml::{Kind, Node};
 use serde_json::Value;
@@ -72,6 +73,9 @@ pub trait Read: Sized {
     /// The JSON Schema of what [`Read::read`] accepts.
     fn schema(definitions: &mut Definitions) -> Value;
 
+    /// The form of the value, for reference pages. Maps add their keys to `reference`.
+    fn form(reference: &mut Reference) -> Form;
+
     /// The printed form, which reads back as the same value.
     fn render(&self) -> Rendered;
 }
@@ -87,6 +91,11 @@ pub trait Leaf: Sized {
     /// The JSON Schema of the text.
     fn schema() -> Value;
 
+    /// The form of the text, for reference pages.
+    fn form() -> Form {
+        Form::of(&Self::what())
+    }
+
     /// The text that reads back as the same value.
     fn render(&self) -> String;
 }
@@ -98,6 +107,10 @@ impl<T: Leaf> Read for T {
 
     fn schema(definitions: &mut Definitions) -> Value {
         definitions.or_variable(T::schema())
+    }
+
+    fn form(_: &mut Reference) -> Form {
+        T::form()
     }
 
     fn render(&self) -> Rendered {

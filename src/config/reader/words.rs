@@ -67,6 +67,12 @@ macro_rules! keyword {
                 schema(Self::WORDS)
             }
 
+            fn form() -> $crate::config::reader::reference::Form {
+                $crate::config::reader::reference::Form::one_of(&[
+                    $(($word, concat!($($doc),+).trim_ascii())),+
+                ])
+            }
+
             fn render(&self) -> String {
                 match self {
                     $(Self::$variant => $word,)+

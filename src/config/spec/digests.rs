@@ -17,7 +17,7 @@ macro_rules! digest {
 
         impl Leaf for $name {
             fn what() -> Cow<'static, str> {
-                "a SHA-256 digest in hexadecimal or base64".into()
+                "a SHA-256 digest".into()
             }
 
             fn parse(text: &str) -> Result<Self, Invalid> {

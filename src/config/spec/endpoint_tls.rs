@@ -6,6 +6,7 @@ use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{OffOr, OneOrMany};
 use crate::config::reader::read::{Located, Read, Reader};
+use crate::config::reader::reference::{Form, Reference};
 use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Count, Name, Path, Protocol, Timeout};
 use crate::config::reader::words::keyword;
@@ -126,6 +127,12 @@ impl Read for Certificate {
     fn schema(definitions: &mut Definitions) -> Value {
         let pair = CertificatePair::schema(definitions);
         json!({ "anyOf": [pair, CertificateDirectory::schema(definitions)] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        let mut form = CertificatePair::form(reference);
+        form.maps.extend(CertificateDirectory::form(reference).maps);
+        form
     }
 
     fn render(&self) -> Rendered {

@@ -5,6 +5,7 @@ use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::{Leaf, Read, Reader};
+use crate::config::reader::reference::{Form, Reference};
 use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Count, Timeout};
 use crate::config::reader::words::keyword;
@@ -140,6 +141,16 @@ impl Read for Check {
         let http = HttpKey::schema(definitions);
         let preset = PresetKey::schema(definitions);
         json!({ "anyOf": [{ "enum": ["tcp", "tls"] }, http, preset] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        let words = [
+            ("tcp", "A connection."),
+            ("tls", "A TLS handshake, the certificate verified."),
+        ];
+        let mut form = Form::one_of(&words).or(HttpKey::form(reference));
+        form.maps.extend(PresetKey::form(reference).maps);
+        form
     }
 
     fn render(&self) -> Rendered {

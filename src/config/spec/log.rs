@@ -4,6 +4,7 @@ use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{AutoOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
+use crate::config::reader::reference::Form;
 use crate::config::reader::values::Output;
 use crate::config::reader::words::{self, keyword};
 use crate::observe::format::Format;
@@ -49,6 +50,10 @@ impl Leaf for LevelFilter {
 
     fn schema() -> Value {
         words::schema(&LEVELS.map(|(word, _)| word))
+    }
+
+    fn form() -> Form {
+        Form::one_of(&LEVELS)
     }
 
     fn render(&self) -> String {

@@ -3,6 +3,7 @@
 
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
+use crate::config::reader::reference::Form;
 use crate::config::reader::words::{self, keyword};
 use crate::tls::suites::{GROUPS, Group as TlsGroup, SUITES, Suite};
 use serde_json::Value;
@@ -60,6 +61,13 @@ macro_rules! entry {
 
             fn schema() -> Value {
                 words::schema(&Self::words())
+            }
+
+            fn form() -> Form {
+                Form {
+                    words: Self::words().map(|word| (word, "")).to_vec(),
+                    ..Form::of($what)
+                }
             }
 
             fn render(&self) -> String {

@@ -8,6 +8,7 @@ use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{OffOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::{Located, Read, Reader};
+use crate::config::reader::reference::{Form, Reference};
 use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Path, Protocol, Timeout};
 use crate::config::reader::words::keyword;
@@ -145,6 +146,10 @@ impl Read for Trust {
         OneOrMany::<Path>::schema(definitions)
     }
 
+    fn form(reference: &mut Reference) -> Form {
+        OneOrMany::<Path>::form(reference).or(Form::one_of(&[("webpki", ""), ("system", "")]))
+    }
+
     fn render(&self) -> Rendered {
         match self {
             Self::Webpki => Rendered::Text("webpki".to_owned()),
@@ -189,6 +194,17 @@ impl Read for UpstreamAlpn {
     fn schema(definitions: &mut Definitions) -> Value {
         let list = Vec::<Located<Protocol>>::schema(definitions);
         json!({ "anyOf": [{ "enum": ["forward", "none"] }, list] })
+    }
+
+    fn form(_: &mut Reference) -> Form {
+        let words = [
+            (
+                "forward",
+                "What the client negotiated; an origin that does not select it fails with `origin_alpn`.",
+            ),
+            ("none", "None."),
+        ];
+        Form::one_of(&words).or(Form::of("list of protocols"))
     }
 
     fn render(&self) -> Rendered {

@@ -251,3 +251,14 @@ fn schema_completions_and_man_page_are_valid() {
         .must_say("_reseal");
     reseal(&["man"]).must_exit_with(0).must_say(".TH");
 }
+
+#[test]
+fn man_prints_a_page_of_the_commands_and_one_of_the_configuration() {
+    reseal(&["man"]).must_exit_with(0).must_say(".TH reseal 1");
+    reseal(&["man", "reseal.yaml"])
+        .must_exit_with(0)
+        .must_say(".TH reseal.yaml 5")
+        .must_say("upstreams.NAME.health")
+        .must_say("The default is \\fB10m\\fR because");
+    assert_ne!(reseal(&["man", "other"]).code, Some(0));
+}
