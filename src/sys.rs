@@ -1,6 +1,7 @@
 //! The few system calls that have no safe wrapper. The only file where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -220,5 +221,97 @@ pub(crate) fn deliver(signals: &[libc::c_int], delivery: Delivery) -> io::Result
     match error {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// The number of a user, from the system's databases (NSS); `None` if there is no such user. A directory
+/// service may be asked over the network. musl's C library reads /etc/passwd, and asks nscd if that is
+/// running.
+pub(crate) fn user_id(name: &CStr) -> io::Result<Option<u32>> {
+    look_up(|buffer| {
+        let mut entry = MaybeUninit::<libc::passwd>::uninit();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the name ends with a NUL, the other pointers are to live values of ours, and the length is
+        // that of the buffer. `found` is null or points to `entry`, which is then initialised.
+        unsafe {
+            let error = libc::getpwnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &mut found,
+            );
+            (error, found.as_ref().map(|entry| entry.pw_uid))
+        }
+    })
+}
+
+/// The number of a group, likewise.
+pub(crate) fn group_id(name: &CStr) -> io::Result<Option<u32>> {
+    look_up(|buffer| {
+        let mut entry = MaybeUninit::<libc::group>::uninit();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: as in `user_id`.
+        unsafe {
+            let error = libc::getgrnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &mut found,
+            );
+            (error, found.as_ref().map(|entry| entry.gr_gid))
+        }
+    })
+}
+
+/// Asks with a larger buffer as long as the C library says that it is too small: a group may have thousands
+/// of users.
+fn look_up(
+    mut ask: impl FnMut(&mut [u8]) -> (libc::c_int, Option<u32>),
+) -> io::Result<Option<u32>> {
+    const LEN_MAX: usize = 1 << 22;
+    let mut buffer = vec![0; 4096];
+    loop {
+        match ask(&mut buffer) {
+            (libc::ERANGE, _) if buffer.len() < LEN_MAX => {
+                let len = buffer.len() * 4;
+                buffer.resize(len, 0);
+            }
+            (libc::EINTR, _) => {}
+            // What the manual names for "not found", besides success without an entry.
+            (0, id) => return Ok(id),
+            (libc::ENOENT | libc::ESRCH, _) => return Ok(None),
+            (error, _) => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups_are_found_by_name() {
+        assert_eq!(user_id(c"root").unwrap(), Some(0));
+        assert_eq!(group_id(c"root").unwrap(), Some(0));
+        assert_eq!(user_id(c"no such user").unwrap(), None);
+        assert_eq!(group_id(c"no such group").unwrap(), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_larger_than_the_buffer_is_asked_for_again() {
+        let mut lens = Vec::new();
+        let found = look_up(|buffer| {
+            lens.push(buffer.len());
+            match buffer.len() {
+                len if len < 60_000 => (libc::ERANGE, None),
+                _ => (0, Some(7)),
+            }
+        });
+        assert_eq!(found.unwrap(), Some(7));
+        assert_eq!(lens, [4096, 16_384, 65_536]);
+        let endless = look_up(|_| (libc::ERANGE, None));
+        assert_eq!(endless.unwrap_err().raw_os_error(), Some(libc::ERANGE));
     }
 }

@@ -1,5 +1,5 @@
-//! The manual page of the configuration file, reseal.yaml(5), in roff: written from the table of keys. Knows no
-//! key.
+//! The manual page of the configuration file, reseal.yaml(5), in roff: written from the table of keys. Knows
+//! no key.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -11,12 +11,21 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-/// Numeric owner, group and permissions of a socket's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Owner, group and permissions of a socket's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ownership {
     pub(super) permissions: u32,
-    pub(super) owner: Option<u32>,
-    pub(super) group: Option<u32>,
+    pub(super) owner: Option<Account>,
+    pub(super) group: Option<Account>,
+}
+
+/// A user or group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// Its name or number, as configured.
+    pub(super) name: String,
+    /// Its number.
+    pub(super) id: u32,
 }
 
 /// The directory of a socket's file, and the file's name in it.
@@ -100,7 +109,7 @@ impl SocketFile {
             file,
             ownership,
         };
-        file.apply(ownership)?;
+        file.apply(&file.ownership)?;
         Ok(file)
     }
 
@@ -114,7 +123,7 @@ impl SocketFile {
     /// error if its path no longer leads to it.
     pub(super) fn change(&mut self, ownership: Ownership) -> io::Result<()> {
         if self.ownership != ownership {
-            self.apply(ownership)?;
+            self.apply(&ownership)?;
             self.ownership = ownership;
         }
         if self.is_in_place() {
@@ -127,7 +136,12 @@ impl SocketFile {
         }
     }
 
-    fn apply(&self, ownership: Ownership) -> io::Result<()> {
+    /// The owner and permissions that it has.
+    pub(super) const fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    fn apply(&self, ownership: &Ownership) -> io::Result<()> {
         let Ownership {
             permissions,
             owner,
@@ -137,14 +151,14 @@ impl SocketFile {
             rustix::fs::chownat(
                 &self.file,
                 "",
-                owner.map(Uid::from_raw),
-                group.map(Gid::from_raw),
+                owner.as_ref().map(|owner| Uid::from_raw(owner.id)),
+                group.as_ref().map(|group| Gid::from_raw(group.id)),
                 AtFlags::EMPTY_PATH,
             )?;
         }
         // fchmod(2) refuses a descriptor that was opened with O_PATH.
         let descriptor = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        match rustix::fs::chmod(descriptor, Mode::from_raw_mode(permissions)) {
+        match rustix::fs::chmod(descriptor, Mode::from_raw_mode(*permissions)) {
             Err(Errno::NOENT) => Err(io::Error::other(
                 "/proc is not mounted, and without it the permissions of the socket file cannot be set",
             )),

@@ -1,7 +1,7 @@
 //! Listening unix sockets: their file has its permissions before a client can connect, replaces a stale
 //! one, and is removed at the end.
 
-use std::fs;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 pub use super::socket_file::SocketFile;
-use super::socket_file::{Location, Ownership};
+use super::socket_file::{Account, Location, Ownership};
+use crate::sys;
 
 /// The access rights of a unix socket.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +27,13 @@ pub struct Access<'a> {
 }
 
 impl Access<'_> {
-    fn ownership(self) -> io::Result<Ownership> {
-        let owner = self.owner.map(|name| account("/etc/passwd", name));
-        let group = self.group.map(|name| account("/etc/group", name));
+    /// The numbers of owner and group. A name that `known` has is not looked up again: a directory service may
+    /// take its time.
+    fn ownership(self, known: Option<&Ownership>) -> io::Result<Ownership> {
+        let known_owner = known.and_then(|known| known.owner.as_ref());
+        let known_group = known.and_then(|known| known.group.as_ref());
+        let owner = self.owner.map(|name| user(name, known_owner));
+        let group = self.group.map(|name| self::group(name, known_group));
         Ok(Ownership {
             permissions: self.permissions,
             owner: owner.transpose()?,
@@ -50,7 +55,7 @@ pub fn listen(
 
 /// Binds a nonblocking socket to `path`; it does not listen yet.
 pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)> {
-    let ownership = access.ownership()?;
+    let ownership = access.ownership(None)?;
     let location = Location::of(path)?;
     remove_stale(path, &location)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
@@ -60,7 +65,8 @@ pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)>
 
 /// Changes the owner and permissions of a socket's file.
 pub fn set_access(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
-    file.change(access.ownership()?)
+    let ownership = access.ownership(Some(file.ownership()))?;
+    file.change(ownership)
 }
 
 /// Removes the socket file of a process that has ended. A socket that accepts connections is in use, and a
@@ -85,18 +91,39 @@ fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
     }
 }
 
-/// The id of a user or group, given as a number or as a name in the system's file.
-fn account(file: &str, name: &str) -> io::Result<u32> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
+fn user(name: &str, known: Option<&Account>) -> io::Result<Account> {
+    account(name, known, |name| sys::user_id(&CString::new(name)?))
+        .map_err(|error| not_found(error, "user", name))
+}
+
+fn group(name: &str, known: Option<&Account>) -> io::Result<Account> {
+    account(name, known, |name| sys::group_id(&CString::new(name)?))
+        .map_err(|error| not_found(error, "group", name))
+}
+
+/// A user or group, given as a number or as a name that the system knows.
+fn account(
+    name: &str,
+    known: Option<&Account>,
+    look_up: impl FnOnce(&str) -> io::Result<Option<u32>>,
+) -> io::Result<Account> {
+    if let Some(known) = known.filter(|known| known.name == name) {
+        return Ok(known.clone());
     }
-    fs::read_to_string(file)?
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next()? == name).then_some(())?;
-            fields.nth(1)?.parse().ok()
-        })
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no `{name}` in {file}")))
+    let id = match name.parse() {
+        Ok(id) => id,
+        Err(_) => look_up(name)?.ok_or(io::ErrorKind::NotFound)?,
+    };
+    Ok(Account {
+        name: name.to_owned(),
+        id,
+    })
+}
+
+fn not_found(error: io::Error, what: &str, name: &str) -> io::Error {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no {what} `{name}`"),
+        _ => format!("the {what} `{name}` cannot be looked up: {error}"),
+    };
+    io::Error::new(error.kind(), message)
 }

@@ -35,9 +35,9 @@ spec! {
         required unix: Path,
         /// Its permission bits in octal; absent, `0600`.
         optional permissions: Permissions,
-        /// The user it belongs to, by name or number.
+        /// The user it belongs to, by number or by a name that the system knows (NSS).
         optional owner: Text,
-        /// The group it belongs to, by name or number.
+        /// The group it belongs to, likewise.
         optional group: Text,
     }
 }

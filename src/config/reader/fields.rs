@@ -143,8 +143,8 @@ impl<T: FieldMap> Located<T> {
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `later key, key;` at the end: known, but rejected as not supported yet.
 ///
-/// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value stand
-/// for a map with that key alone.
+/// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value
+/// stand for a map with that key alone.
 macro_rules! spec {
     (@field optional $type:ty) => { Option<$crate::config::reader::read::Located<$type>> };
     (@field $mode:ident $type:ty) => { $crate::config::reader::read::Located<$type> };

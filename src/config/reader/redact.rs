@@ -33,8 +33,8 @@ fn forms(expansion: &Expansion) -> impl Iterator<Item = (String, &str)> {
     values.map(|value| (value, written.as_str()))
 }
 
-/// The text with each value replaced where it is not part of a longer word; of several at one place the first.
-/// Texts that were put in are not searched: their defaults may be the values of others.
+/// The text with each value replaced where it is not part of a longer word; of several at one place the
+/// first. Texts that were put in are not searched: their defaults may be the values of others.
 fn replace(text: &str, values: &[(String, &str)]) -> String {
     let present = values.iter().filter(|(value, _)| text.contains(value));
     let present: Vec<_> = present.collect();

@@ -147,7 +147,8 @@ impl Reference {
         self.tables.iter().find(|table| table.name == name)
     }
 
-    /// The form of a map, which is added on first use. With `short`, a single value for that key may stand for it.
+    /// The form of a map, which is added on first use. With `short`, a single value for that key may stand
+    /// for it.
     pub fn map(
         &mut self,
         name: &'static str,

@@ -27,8 +27,8 @@ pub fn of<T: Read>(id: &str, title: &str) -> Value {
     schema
 }
 
-/// A map with known keys, defined once under its name. With `short`, a single value for that key may stand for
-/// the map.
+/// A map with known keys, defined once under its name. With `short`, a single value for that key may stand
+/// for the map.
 pub fn map(
     definitions: &mut Definitions,
     name: &str,

@@ -13,9 +13,10 @@ spec! {
         /// The permission bits of the unix socket, in octal. A user who may open it may do everything.
         default permissions: Permissions = "0600"
             because "only the user that Reseal runs as may control it",
-        /// The user that the unix socket belongs to, by name or number. Absent: the process's.
+        /// The user that the unix socket belongs to, by number or by a name that the system knows (NSS).
+        /// Absent: the process's.
         optional owner: Text,
-        /// The group that the unix socket belongs to, by name or number. Absent: the process's.
+        /// The group that the unix socket belongs to, likewise. Absent: the process's.
         optional group: Text,
         /// A file with the token that requests over TCP must carry: one line of at least 16 characters.
         optional token_file: Path,
