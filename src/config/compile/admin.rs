@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::Span;
 use crate::config::spec;

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use super::context::EndpointCertificates;
-use super::materials::{PairPlaces, ServedCertificates};
+use super::materials::ServedCertificates;
+use super::pairs::PairPlaces;
 use super::reuse::unchanged;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};

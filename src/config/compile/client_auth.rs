@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::TrustAnchor;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;

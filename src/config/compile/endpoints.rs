@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use super::context::{EndpointCertificates, EndpointContext, Upstreams};
 use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};

@@ -2,7 +2,7 @@
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Compiler;
+use super::compiler::Compiler;
 use super::context::EndpointContext;
 use super::wire::protocols;
 use crate::config::reader::problem::Span;

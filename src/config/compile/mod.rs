@@ -6,9 +6,12 @@
 
 mod admin;
 mod alpn;
+mod authorities;
 mod certificates;
 mod client_auth;
 mod client_auth_terms;
+mod compiler;
+mod connector;
 mod context;
 mod cycles;
 mod endpoints;
@@ -16,75 +19,33 @@ mod health;
 mod matches;
 mod materials;
 mod no_effect_lints;
+mod origins;
+mod pairs;
 pub(super) mod permissions;
 mod presented;
 mod process;
 mod proxy_protocol;
+mod reading;
 mod reuse;
 mod routes;
 mod rules;
+mod secrets;
 mod security_lints;
 mod serving;
 mod upstreams;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use self::reuse::Parts;
+use self::compiler::Compiler;
 use crate::config::reader::problem::Problems;
-use crate::config::reader::values;
-use crate::config::spec::{self, Spec};
+use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
-use crate::tls::sessions::{Sessions, TicketSecret};
-use crate::tls::verify::client::ClientVerifier;
 
+pub use self::compiler::{Files, LoadOptions, Purpose};
 pub use self::materials::Materials;
 pub use self::reuse::{Reread, Running};
-
-/// Whether certificates, keys, CA bundles and other files are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Files {
-    /// Read them; a snapshot needs them.
-    Read,
-    /// Skip them: for a check on a machine that lacks them. Yields no snapshot.
-    Skip,
-}
-
-/// What a configuration is compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To be checked, perhaps by another user than the one that it will run as.
-    Check,
-    /// To be run by this process.
-    Serve,
-}
-
-/// The inputs of a compilation besides the text.
-#[derive(Clone, Copy, Debug)]
-pub struct LoadOptions<'a> {
-    /// Whether files are read.
-    pub files: Files,
-    /// What it is compiled for.
-    pub purpose: Purpose,
-    /// The configuration that is running, if any: parts that have not changed are taken from it.
-    pub running: Option<Running<'a>>,
-    /// The TLS sessions of the process.
-    pub sessions: &'a Sessions,
-}
-
-impl<'a> LoadOptions<'a> {
-    /// The options of a start: no configuration is running.
-    pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
-        Self {
-            files,
-            purpose,
-            running: None,
-            sessions,
-        }
-    }
-}
 
 /// Reports what the values of `spec` say about each other, whatever files hold.
 pub fn lint(spec: &Spec, problems: &mut Problems) {
@@ -104,30 +65,7 @@ pub fn compile(
     options: LoadOptions<'_>,
     problems: &mut Problems,
 ) -> Option<(Snapshot, Materials)> {
-    let renewal = |running: &Running<'_>| running.reread == Reread::Changed;
-    let previous = options
-        .running
-        .filter(renewal)
-        .map(|running| running.materials);
-    let mut compiler = Compiler {
-        spec,
-        dir,
-        files: options.files,
-        purpose: options.purpose,
-        seen_directories: HashSet::new(),
-        sessions: options.sessions,
-        ticket_secrets: Vec::new(),
-        has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
-        running: options.running,
-        previous,
-        parts: options
-            .running
-            .map(|running| Parts::of(running.snapshot))
-            .unwrap_or_default(),
-        client_verifiers: HashMap::new(),
-        materials: Materials::default(),
-        problems,
-    };
+    let mut compiler = Compiler::new(spec, dir, options, problems);
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     compiler.socket_directories();
     let upstreams = compiler.upstreams();
@@ -160,30 +98,4 @@ pub fn compile(
         names.collect(),
     );
     Some((snapshot, compiler.materials))
-}
-
-struct Compiler<'a> {
-    spec: &'a Spec,
-    dir: &'a Path,
-    files: Files,
-    purpose: Purpose,
-    /// Directories of materials that were checked already.
-    seen_directories: HashSet<PathBuf>,
-    sessions: &'a Sessions,
-    ticket_secrets: Vec<TicketSecret>,
-    running: Option<Running<'a>>,
-    /// On a renewal, the previous contents of files, for those that cannot be used any more.
-    previous: Option<&'a Materials>,
-    has_changed_authorities: bool,
-    parts: Parts<'a>,
-    /// The verifiers of the blocks of the spec that were compiled already.
-    client_verifiers: HashMap<*const spec::ClientAuth, Option<ClientVerifier>>,
-    materials: Materials,
-    problems: &'a mut Problems,
-}
-
-impl Compiler<'_> {
-    fn resolve(&self, path: &values::Path) -> PathBuf {
-        self.dir.join(&**path)
-    }
 }

@@ -6,7 +6,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Compiler, Files, Purpose};
+use super::compiler::{Compiler, Files, Purpose};
 use crate::config::reader::address;
 use crate::config::reader::admin_address::AdminAddress;
 use crate::config::reader::problem::{Problem, Problems, Severity, Span};

@@ -1,7 +1,7 @@
 //! Lints for a certificate in use: its dates, those of its chain, and its key usage. Runs for each use,
 //! since one pair may have several.
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::config::reader::problem::Span;
 use crate::observe::format::unix_timestamp;
 use crate::tls::pair::Pair;

@@ -1,6 +1,6 @@
 //! PROXY headers: the trusted senders, and the headers that Reseal sends.
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::config::reader::address::Listen;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, HeaderVersion, Tlv};

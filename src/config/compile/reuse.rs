@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Materials;
+use super::materials::Materials;
 use crate::snapshot::{Snapshot, Upstream};
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::verify::authorities::Authorities;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::client_auth_terms::ClientAuthTerms;
+use super::compiler::{Compiler, Files};
 use super::context::EndpointContext;
 use super::serving::{self, RouteKind};
-use super::{Compiler, Files};
 use crate::config::reader::problem::{Span, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::spec::{self, Mode};

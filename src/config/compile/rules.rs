@@ -1,6 +1,6 @@
 //! Allow rules: conditions on certificates.
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::read::Located;
 use crate::config::reader::values::Text;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Compiler;
 use super::client_auth_terms::ClientAuthTerms;
+use super::compiler::Compiler;
 use super::context::EndpointContext;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};

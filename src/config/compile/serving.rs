@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use super::context::EndpointContext;
 use super::wire::{cipher_suites, groups, protocols};
 use crate::config::reader::generic::{Limit, OffOr};

@@ -1,0 +1,185 @@
+//! CAs and revocation lists, of files, of the system and built in.
+
+use std::sync::{Arc, LazyLock};
+
+use super::compiler::{Compiler, Files};
+use super::materials::Content;
+use super::reading::{Cached, ReadError, cached, read_error_of};
+use super::reuse::unchanged;
+use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::read::Located;
+use crate::config::reader::values;
+use crate::config::spec::Trust;
+use crate::observe::format::unix_timestamp;
+use crate::tls::material;
+use crate::tls::unix_now;
+use crate::tls::verify::authorities::Authorities;
+use crate::tls::verify::crl::{RevocationList, RevocationLists};
+
+/// The public CAs that are built in.
+static WEBPKI: LazyLock<Arc<Authorities>> = LazyLock::new(|| {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+    Arc::new(Authorities::of_anchors(roots.collect()))
+});
+
+/// How many damaged files of the system's CA store are named.
+const SYSTEM_ERRORS_MAX: usize = 10;
+
+impl Compiler<'_> {
+    /// The trust anchors of CA files.
+    pub(super) fn bundle(
+        &mut self,
+        at: Span,
+        files: &[Located<values::Path>],
+    ) -> Option<Arc<Authorities>> {
+        if files.is_empty() {
+            self.problems
+                .error(at, "an empty list of CA files trusts no certificate")
+                .help("name at least one file");
+            return None;
+        }
+        let paths = self.paths(files);
+        let before = self
+            .running
+            .and_then(|r| r.materials.roots.get(&paths)?.found.clone());
+        self.material(at, cached!(roots), paths.clone(), |reader, problems| {
+            let (roots, doubts) = material::roots(reader, &paths, unix_now())
+                .map_err(|e| read_error_of(files, &paths, e))?;
+            for doubt in doubts {
+                let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
+                let problem = problems.warning(own.unwrap_or(at), error.message);
+                problem.help(error.help.unwrap_or_default());
+            }
+            Ok(unchanged(roots, before.as_ref()))
+        })
+    }
+
+    /// The previous trust anchors of CA files, on a renewal.
+    pub(super) fn previous_bundle(
+        &self,
+        files: &[Located<values::Path>],
+    ) -> Option<Arc<Authorities>> {
+        let content = self.previous?.roots.get(&self.paths(files))?;
+        content.found.clone()
+    }
+
+    /// Keeps the previous content of CA files: the new one is not usable.
+    pub(super) fn keep_previous_bundle(&mut self, files: &[Located<values::Path>]) {
+        if let Some(before) = self.previous_bundle(files) {
+            let kept = Content::kept(before);
+            self.materials.roots.insert(self.paths(files), kept);
+        }
+    }
+
+    /// The CAs that an upstream trusts.
+    pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<Authorities>> {
+        match &trust.value {
+            Trust::Files(files) => self.bundle(trust.at, files),
+            Trust::Webpki => Some(Arc::clone(&WEBPKI)),
+            Trust::System => self.system(trust.at),
+        }
+    }
+
+    fn system(&mut self, at: Span) -> Option<Arc<Authorities>> {
+        if self.files == Files::Skip {
+            return None;
+        }
+        if let Some(known) = &self.materials.system {
+            return known.clone();
+        }
+        let before = self
+            .running
+            .and_then(|running| running.materials.system.clone());
+        let before = before.flatten();
+        // It is not watched: a renewal of other files leaves it as it is.
+        let kept = before.clone().filter(|_| self.previous.is_some());
+        let found = kept.or_else(|| {
+            let store = self.read_system(at)?;
+            Some(unchanged(store, before.as_ref()))
+        });
+        if found.is_none() {
+            self.problems
+                .error(at, "no CA could be read from this machine's CA store")
+                .help("install its package (ca-certificates), check SSL_CERT_FILE and SSL_CERT_DIR if they are set, or use `webpki` or a file");
+        }
+        self.materials.system = Some(found.clone());
+        found
+    }
+
+    /// The CA store of the machine, if any CA is in it. What could not be read is reported.
+    fn read_system(&mut self, at: Span) -> Option<Authorities> {
+        let (store, errors) = material::system::authorities();
+        let count = errors.len();
+        for error in errors.into_iter().take(SYSTEM_ERRORS_MAX) {
+            let message = format!("{}; it is left out of the system's CA store", error.message);
+            let problem = self.problems.warning(at, message);
+            problem.help(error.help.unwrap_or_default());
+        }
+        if let Some(more @ 1..) = count.checked_sub(SYSTEM_ERRORS_MAX) {
+            let message = format!("{more} more files are left out of the system's CA store");
+            self.problems.warning(at, message);
+        }
+        (!store.is_empty()).then(|| Authorities::of_anchors(store))
+    }
+
+    /// The revocation lists of files, the newest of each issuer.
+    pub(super) fn revocation_lists(
+        &mut self,
+        at: Span,
+        files: &[Located<values::Path>],
+    ) -> Option<Arc<RevocationLists>> {
+        let paths = self.paths(files);
+        let cached = Cached {
+            // A list remembers which CAs have signed it: with other CAs it starts anew.
+            may_stay: |compiler| !compiler.has_changed_authorities,
+            ..cached!(lists)
+        };
+        self.material(at, cached, paths.clone(), |reader, problems| {
+            let lists =
+                material::revocation_lists(reader, &paths).map_err(|e| read_error_of(files, &paths, e))?;
+            let (lists, older) = RevocationLists::newest(lists, unix_now());
+            for list in older {
+                problems.warning(
+                    at,
+                    format!(
+                        "{}: the revocation list of {} is not used: there is a newer one of the same issuer",
+                        list.source, list.issuer
+                    ),
+                );
+            }
+            for list in lists.iter() {
+                list_age(list, at, problems);
+            }
+            Ok(Arc::new(lists))
+        })
+    }
+}
+
+/// Warns about a list that has expired or will within a day.
+fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
+    if !list.is_in_force(unix_now()) {
+        let (source, issuer) = (&list.source, &list.issuer);
+        let date = unix_timestamp(list.this_update);
+        problems
+            .warning(
+                at,
+                format!("{source}: the revocation list of {issuer} is not valid yet: it is used from {date}"),
+            )
+            .help("an older list is used until then, or none; check the clock");
+        return;
+    }
+    let Some(next) = list.next_update else { return };
+    let date = unix_timestamp(next);
+    let (source, issuer) = (&list.source, &list.issuer);
+    if next <= unix_now() {
+        problems
+            .warning(
+                at,
+                format!("{source}: the revocation list of {issuer} expired on {date}"),
+            )
+            .help("fetch a newer one: unless `crl_expired: allow` is set, it denies every certificate");
+    } else if list.renewal_due().is_some_and(|due| due < unix_now()) {
+        let message = format!("{source}: the revocation list of {issuer} expires soon, on {date}");
+        problems.warning(at, message);
+    }
+}

@@ -1,0 +1,116 @@
+//! The inputs of a compilation, and its state that all parts share.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::materials::Materials;
+use super::reuse::{Parts, Reread, Running};
+use crate::config::reader::problem::Problems;
+use crate::config::reader::values;
+use crate::config::spec::{self, Spec};
+use crate::tls::sessions::{Sessions, TicketSecret};
+use crate::tls::verify::client::ClientVerifier;
+
+/// Whether certificates, keys, CA bundles and other files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Read them; a snapshot needs them.
+    Read,
+    /// Skip them: for a check on a machine that lacks them. Yields no snapshot.
+    Skip,
+}
+
+/// What a configuration is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be checked, perhaps by another user than the one that it will run as.
+    Check,
+    /// To be run by this process.
+    Serve,
+}
+
+/// The inputs of a compilation besides the text.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions<'a> {
+    /// Whether files are read.
+    pub files: Files,
+    /// What it is compiled for.
+    pub purpose: Purpose,
+    /// The configuration that is running, if any: parts that have not changed are taken from it.
+    pub running: Option<Running<'a>>,
+    /// The TLS sessions of the process.
+    pub sessions: &'a Sessions,
+}
+
+impl<'a> LoadOptions<'a> {
+    /// The options of a start: no configuration is running.
+    pub const fn first(files: Files, purpose: Purpose, sessions: &'a Sessions) -> Self {
+        Self {
+            files,
+            purpose,
+            running: None,
+            sessions,
+        }
+    }
+}
+
+/// A compilation in progress.
+pub(super) struct Compiler<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) dir: &'a Path,
+    pub(super) files: Files,
+    pub(super) purpose: Purpose,
+    /// Directories of materials that were checked already.
+    pub(super) seen_directories: HashSet<PathBuf>,
+    pub(super) sessions: &'a Sessions,
+    pub(super) ticket_secrets: Vec<TicketSecret>,
+    pub(super) running: Option<Running<'a>>,
+    /// On a renewal, the previous contents of files, for those that cannot be used any more.
+    pub(super) previous: Option<&'a Materials>,
+    pub(super) has_changed_authorities: bool,
+    pub(super) parts: Parts<'a>,
+    /// The verifiers of the blocks of the spec that were compiled already.
+    pub(super) client_verifiers: HashMap<*const spec::ClientAuth, Option<ClientVerifier>>,
+    pub(super) materials: Materials,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl<'a> Compiler<'a> {
+    /// A compilation of `spec`, of which nothing is compiled yet.
+    pub(super) fn new(
+        spec: &'a Spec,
+        dir: &'a Path,
+        options: LoadOptions<'a>,
+        problems: &'a mut Problems,
+    ) -> Self {
+        let renewal = |running: &Running<'_>| running.reread == Reread::Changed;
+        let previous = options
+            .running
+            .filter(renewal)
+            .map(|running| running.materials);
+        Self {
+            spec,
+            dir,
+            files: options.files,
+            purpose: options.purpose,
+            seen_directories: HashSet::new(),
+            sessions: options.sessions,
+            ticket_secrets: Vec::new(),
+            has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
+            running: options.running,
+            previous,
+            parts: options
+                .running
+                .map(|running| Parts::of(running.snapshot))
+                .unwrap_or_default(),
+            client_verifiers: HashMap::new(),
+            materials: Materials::default(),
+            problems,
+        }
+    }
+
+    /// A path of the file, relative to its directory.
+    pub(super) fn resolve(&self, path: &values::Path) -> PathBuf {
+        self.dir.join(&**path)
+    }
+}

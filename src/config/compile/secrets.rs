@@ -1,0 +1,78 @@
+//! Secrets: ticket secrets and the admin token, and the rule on who may read a secret.
+
+use std::path::Path;
+
+use super::compiler::Compiler;
+use super::reading::{ReadError, cached};
+use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::read::Located;
+use crate::config::reader::values;
+use crate::config::spec::KeyPermissions;
+use crate::snapshot::admin::Token;
+use crate::tls::material;
+use crate::tls::material::file::{Exposed, FileReader, MaterialError};
+use crate::tls::sessions::TicketSecret;
+
+impl Compiler<'_> {
+    /// The token of the admin socket.
+    pub(super) fn token(
+        &mut self,
+        file: &Located<values::Path>,
+        read: fn(&mut FileReader, &Path) -> Result<Token, MaterialError>,
+    ) -> Option<Token> {
+        let path = self.resolve(file);
+        self.material(file.at, cached!(tokens), path.clone(), |reader, _| {
+            Ok(read(reader, &path)?)
+        })
+    }
+
+    /// The secrets for ticket keys; empty if none are configured.
+    pub(super) fn ticket_secrets(&mut self) -> Option<Vec<TicketSecret>> {
+        let Some(files) = &self.spec.process.ticket_secret else {
+            return Some(Vec::new());
+        };
+        if files.is_empty() {
+            self.problems
+                .error(files.at, "an empty list of secrets")
+                .help("leave `ticket_secret` out to use keys of this process alone");
+            return None;
+        }
+        let mut secrets = Vec::new();
+        for file in files.iter() {
+            let path = self.resolve(file);
+            let policy = self.spec.process.key_permissions.value;
+            let read = |reader: &mut FileReader, problems: &mut Problems| {
+                let secret = reader.read(&path)?;
+                secrecy(policy, file.at, secret.exposed("ticket secret"), problems)?;
+                Ok(material::ticket_secret(&secret)?)
+            };
+            secrets.push(self.material(file.at, cached!(secrets), path.clone(), read));
+        }
+        secrets.into_iter().collect()
+    }
+}
+
+/// Refuses a secret whose file every user may read.
+pub(super) fn secrecy(
+    policy: KeyPermissions,
+    at: Span,
+    exposed: Option<Exposed>,
+    problems: &mut Problems,
+) -> Result<(), ReadError> {
+    let Some(Exposed(error)) = exposed else {
+        return Ok(());
+    };
+    match policy {
+        KeyPermissions::Refuse => Err(ReadError {
+            at: Some(at),
+            error,
+        }),
+        KeyPermissions::Warn => {
+            let problem = problems.warning(at, error.message);
+            if let Some(help) = error.help {
+                problem.help(help);
+            }
+            Ok(())
+        }
+    }
+}
