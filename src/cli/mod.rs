@@ -5,6 +5,7 @@ mod check;
 mod ctl;
 mod demo;
 mod explain;
+mod explanation;
 mod forward;
 mod run;
 mod start;

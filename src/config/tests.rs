@@ -5,13 +5,15 @@
 mod drawing;
 mod hostile;
 mod reference;
+mod schema;
 mod values;
+mod yaml;
 
 use super::reader::address::Listen;
 use super::reader::generic::{AutoOr, Limit};
 use super::reader::read::{Leaf, Read, Reader};
 use super::reader::values::{Count, Output};
-use super::{Problems, Spec, parse, print, read, schema};
+use super::{Problems, Spec, parse, print, read};
 
 const SMALL: &str = "\
 endpoints:
@@ -293,106 +295,6 @@ upstreams:
 }
 
 #[test]
-fn a_file_that_is_not_a_single_map_is_refused() {
-    let empty =
-        "f: error: the file holds no configuration (it needs at least `endpoints` and `upstreams`)";
-    for text in ["", "# nothing\n", "---\n", "~", "\u{feff}"] {
-        assert_eq!(only(text), empty);
-    }
-    assert!(only("- a\n- b\n").starts_with("f:1:1: error: expected a map, found a list"));
-    assert!(only("words").starts_with("f:1:1: error: expected a map, found a single value"));
-    let two = format!("{SMALL}---\n{SMALL}");
-    assert_eq!(
-        only(&two),
-        "f:8:1: error: a second YAML document in the same file"
-    );
-    assert_eq!(
-        lines("endpoints: []\nupstreams: {}\n"),
-        ["f:1:12: error: at least one endpoint is needed"]
-    );
-}
-
-#[test]
-fn a_yaml_syntax_error_is_reported_with_its_position() {
-    for (text, place) in [
-        ("a: b: c\n", "f:1:5: error: this is not valid YAML"),
-        ("a:\n\tb: 1\n", "f:2:2: error: this is not valid YAML"),
-        ("a: [1, 2\n", "f:1:4: error: this is not valid YAML"),
-        ("a: *b\n", "f:1:4: error: this is not valid YAML"),
-        ("a: !!str b\n", "f:1:"),
-    ] {
-        let line = only(text);
-        assert!(line.starts_with(place), "{line}");
-    }
-    assert!(only("a: !!str b\n").ends_with("the YAML tag `!!str` has no meaning here"));
-}
-
-#[test]
-fn a_variable_that_breaks_a_flow_map_gets_a_hint_about_quotes() {
-    let line = only("log: { level: ${LEVEL} }\n");
-    assert!(
-        line.ends_with("(quote it inside { }: `key: \"${VARIABLE}\"`)"),
-        "{line}"
-    );
-}
-
-#[test]
-fn a_duplicate_key_is_refused_at_its_second_position() {
-    let text = format!("{SMALL}log: {{ level: info, level: warn }}\nlog: {{}}\n");
-    assert_eq!(
-        lines(&text),
-        [
-            "f:8:21: error: `level` is given twice",
-            "f:9:1: error: `log` is given twice"
-        ]
-    );
-    assert_eq!(
-        lines(&format!("{SMALL}x-a: {{ [a]: b, ~: c }}\n")),
-        [
-            "f:8:8: error: expected a key, found a list",
-            "f:8:16: error: expected a key, found nothing"
-        ]
-    );
-}
-
-#[test]
-fn anchors_and_merges_work_and_own_keys_win() {
-    let text = format!(
-        "x-a: &a {{ nodelay: off, keepalive: 5s }}\nx-b: &b {{ keepalive: 7s, user_timeout: 9s }}\n{}",
-        SMALL.replace(
-            "    routes",
-            "    tcp: { keepalive: 6s, <<: [*a, *b] }\n    routes"
-        ),
-    );
-    let tcp = &good(&text).endpoints[0].value.tcp.value.clone();
-    assert!(!tcp.nodelay.value);
-    assert_eq!(Leaf::render(&tcp.keepalive.value), "6s");
-    assert_eq!(Leaf::render(&tcp.user_timeout.value), "9s");
-    assert_eq!(
-        only(&format!("{SMALL}x-c: {{ <<: 5 }}\n")),
-        "f:8:12: error: `<<` takes a map or a list of maps, found a single value"
-    );
-    assert_eq!(
-        only(&format!("{SMALL}x-c: &c [*c]\n")),
-        "f:8:10: error: this alias refers to a node that contains it"
-    );
-}
-
-#[test]
-fn an_error_in_an_anchor_is_reported_once_at_the_anchor() {
-    let tcp = "    tcp: *a\n    routes";
-    let text = format!(
-        "x-a: &a {{ keepalive: 5 }}\n{}",
-        SMALL.replace("    routes", tcp)
-    )
-    .replace("'] }", "'], tcp: *a }");
-    assert_eq!(
-        only(&text),
-        "f:1:22: error: the duration `5` has no unit (add a unit: `5s`)"
-    );
-}
-
-#[test]
 fn variables_expand_in_plain_and_quoted_values_but_not_in_keys() {
     let listen = |value: &str| {
         let text = SMALL.replace("'*:443'", value);
@@ -417,55 +319,6 @@ fn a_printed_configuration_has_the_variables_of_the_file() {
         assert!(!text.contains("8443"), "{text}");
         assert_eq!(good(&text), spec);
     }
-}
-
-#[test]
-fn the_schema_knows_the_keys_that_are_read_and_no_others() {
-    let schema = schema();
-    let text = schema.to_string();
-    assert_eq!(schema["additionalProperties"], false);
-    assert!(schema["patternProperties"]["^x-"].as_bool().unwrap());
-    assert_eq!(
-        schema["required"],
-        serde_json::json!(["endpoints", "upstreams"])
-    );
-    let route = &schema["$defs"]["Route"];
-    assert!(route["properties"]["match"]["description"].is_string());
-    assert_eq!(
-        schema["$defs"]["Connect"]["properties"]["attempts"]["default"],
-        3
-    );
-    for later in ["\"sandbox\"", "sample_probes"] {
-        assert!(!text.contains(later), "{later}");
-    }
-    for found in text.split("#/$defs/").skip(1) {
-        let name = found.split('"').next().unwrap();
-        assert!(schema["$defs"].get(name).is_some(), "{name}");
-    }
-}
-
-#[test]
-fn defaults_in_the_schema_keep_their_type_and_their_leading_zeros() {
-    let schema = schema();
-    let admin = &schema["$defs"]["Admin"]["properties"];
-    assert_eq!(admin["permissions"]["default"], "0600");
-    let connect = &schema["$defs"]["Connect"]["properties"];
-    assert_eq!(connect["attempts"]["default"], 3);
-    let tcp = &schema["$defs"]["EndpointTcp"]["properties"];
-    assert_eq!(tcp["nodelay"]["default"], true);
-    assert_eq!(
-        schema["$defs"]["EndpointTls"]["properties"]["min_version"]["default"],
-        "1.2"
-    );
-}
-
-#[test]
-fn the_schema_has_an_identifier_with_the_version() {
-    let id = schema()["$id"].as_str().unwrap().to_owned();
-    assert_eq!(
-        id,
-        format!("urn:reseal:schema:config:{}", env!("CARGO_PKG_VERSION"))
-    );
 }
 
 #[test]

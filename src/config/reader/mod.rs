@@ -22,6 +22,7 @@ pub mod reference;
 pub mod rendered;
 pub mod schema;
 mod snippet;
+mod syntax;
 pub mod values;
 pub mod words;
 pub mod yaml;

@@ -1,0 +1,219 @@
+//! The text of `reseal explain`.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use crate::config::{self, Spec};
+use crate::hostname::HostName;
+use crate::observe::format::unix_timestamp;
+use crate::outcome::Reason;
+use crate::route::{Match, Query};
+use crate::snapshot::{Endpoint, Route, Upstream};
+use crate::tls::acceptor::TlsAcceptor;
+use crate::tls::connector::{OriginAlpn, TlsConnector};
+use crate::tls::hello::Hello;
+use crate::tls::info::CertificateFacts;
+use crate::tls::verify::client::Admitted;
+use crate::tls::{classify, material, unix_now, words};
+
+/// Lines of a name and a value.
+#[derive(Default)]
+pub(super) struct Explanation(pub(super) String);
+
+impl Explanation {
+    pub(super) fn line(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "{name:<14}{value}");
+    }
+
+    /// Every route in file order, and why it wins or loses.
+    pub(super) fn routes(
+        &mut self,
+        spec: &Spec,
+        endpoint: &Endpoint,
+        query: &Query<'_>,
+        winner: Option<&Route>,
+    ) {
+        let candidates = endpoint.routes.candidates(query.name);
+        let listed = spec
+            .endpoints
+            .iter()
+            .find(|e| *e.name.as_str() == *endpoint.name);
+        for route in listed.iter().flat_map(|endpoint| endpoint.routes.iter()) {
+            let name = route.name.as_str();
+            let found = candidates.iter().find(|(_, route)| *route.name == *name);
+            let why = match found {
+                _ if winner.is_some_and(|winner| *winner.name == *name) => "wins".to_owned(),
+                Some((when, _)) => loses(when, query),
+                None => "is not for this server name".to_owned(),
+            };
+            self.line("route", &format!("{name}: {why}"));
+        }
+    }
+
+    /// The certificate, the negotiated protocol, and the decision of client auth.
+    pub(super) fn client_tls(
+        &mut self,
+        side: &TlsAcceptor,
+        upstream: &Upstream,
+        name: Option<&HostName>,
+        hello: &Hello,
+        client_cert: Option<&Path>,
+    ) -> Result<Option<Reason>, String> {
+        let now = UnixTime::now();
+        match side.certificate().for_client(name, unix_now()) {
+            Some(certificate) => {
+                let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+                let until = unix_timestamp(certificate.pair.not_after);
+                self.line(
+                    "certificate",
+                    &format!(
+                        "{} for {}, until {until}",
+                        certificate.name,
+                        names.join(" ")
+                    ),
+                );
+            }
+            None => self.line("certificate", "none for this name"),
+        }
+        let alpn = side.negotiate(&hello.alpn);
+        let protocol = match &alpn {
+            Ok(Some(protocol)) => String::from_utf8_lossy(protocol).into_owned(),
+            Ok(None) => "none".to_owned(),
+            Err(reason) => reason.to_string(),
+        };
+        self.line("protocol", &protocol);
+        if let Ok(Some(negotiated)) = &alpn {
+            self.origin_protocol(upstream, negotiated);
+        }
+        let chain = client_cert
+            .map(material::certificates)
+            .transpose()
+            .map_err(|error| match error.help {
+                Some(help) => format!("{}\n  help: {help}", error.message),
+                None => error.message,
+            })?;
+        let verdict = self.client_auth(side, chain.as_deref(), now);
+        Ok(alpn.err().or(verdict))
+    }
+
+    /// The ALPN that is offered to the origin, given what the client negotiated.
+    fn origin_protocol(&mut self, upstream: &Upstream, negotiated: &[u8]) {
+        let list = |list: &[Vec<u8>]| {
+            let words: Vec<_> = list.iter().map(|p| String::from_utf8_lossy(p)).collect();
+            words.join(", ")
+        };
+        let protocol = String::from_utf8_lossy(negotiated);
+        let text = match upstream.tls.as_deref().map(TlsConnector::alpn) {
+            None => format!("plaintext without ALPN: it must expect {protocol}"),
+            Some(OriginAlpn::Forward) => {
+                format!("is offered {protocol}, and must select it (else origin_alpn)")
+            }
+            Some(OriginAlpn::Fixed(offered)) if offered.iter().any(|p| p == negotiated) => {
+                format!("is offered {}, and may select any or none", list(offered))
+            }
+            Some(OriginAlpn::Fixed(offered)) => format!(
+                "is offered {}, and not {protocol}, which the client speaks",
+                list(offered)
+            ),
+            Some(OriginAlpn::Absent) => {
+                format!("is offered no ALPN, and must expect {protocol}")
+            }
+        };
+        self.line("origin ALPN", &text);
+    }
+
+    fn client_auth(
+        &mut self,
+        side: &TlsAcceptor,
+        chain: Option<&[CertificateDer<'_>]>,
+        now: UnixTime,
+    ) -> Option<Reason> {
+        let verifier = side.verifier();
+        let (text, reason) = match verifier.admit(chain, now) {
+            Ok(Admitted::NoAuth) => ("off: no certificate is requested".to_owned(), None),
+            Ok(Admitted::NoCert) => ("admitted without a certificate".to_owned(), None),
+            Ok(Admitted::TrustedCa) => ("admitted: a trusted CA signed it".to_owned(), None),
+            Ok(Admitted::ByRule(n)) => {
+                let rule = verifier.rules().and_then(|rules| rules.0.get(n));
+                let rule = rule.map_or_else(String::new, ToString::to_string);
+                (format!("admitted by rule {}: {rule}", n + 1), None)
+            }
+            Err(error) => {
+                let reason = classify::client(&error);
+                (
+                    format!("refused: {reason}: {}", words::tls(&error)),
+                    Some(reason),
+                )
+            }
+        };
+        self.line("client auth", &text);
+        if let (Some(Reason::ClientCertNotAllowed), Some(rules), Some(leaf)) =
+            (reason, verifier.rules(), chain.and_then(<[_]>::first))
+        {
+            let facts = CertificateFacts::of(leaf);
+            let names = format!("{}; {}", facts.subject, facts.sans.join(" "));
+            self.line("its names", &names);
+            for (n, rule) in rules.0.iter().enumerate() {
+                let unmet = rule.unmet(leaf).join(", ");
+                self.line("rule", &format!("{}: {rule}: not met: {unmet}", n + 1));
+            }
+        }
+        reason
+    }
+
+    pub(super) fn upstream(&mut self, spec: &Spec, route: &Route) {
+        let origins = &route.upstream.definition;
+        self.line("upstream", &origins.name);
+        for origin in &origins.origins {
+            let verified = match &origin.server_name {
+                Some(name) => format!(", verified as {}", name.to_str()),
+                None => String::new(),
+            };
+            self.line(
+                "origin",
+                &format!("{} at {}{verified}", origin.name, origin.address),
+            );
+        }
+        let upstream = spec.upstreams.get(&origins.name);
+        if let (Some(upstream), true) = (upstream, route.upstream.tls.is_some()) {
+            self.line("origin TLS", "");
+            for line in config::print_part(&upstream.tls.value).lines() {
+                let _ = writeln!(self.0, "  {line}");
+            }
+        }
+    }
+
+    pub(super) fn timeouts(&mut self, endpoint: &Endpoint, route: &Route) {
+        let limit = |limit: Option<Duration>| limit.map_or_else(|| "none".to_owned(), seconds);
+        self.line(
+            "timeouts",
+            &format!(
+                "hello {}, client {}, origin {}, idle {}, half_close {}, lifetime {}",
+                seconds(endpoint.hello_timeout),
+                seconds(route.client_timeout),
+                seconds(route.origin_timeout),
+                limit(route.idle),
+                limit(route.half_close),
+                limit(route.lifetime),
+            ),
+        );
+    }
+}
+
+/// Why a route that is tried for the name does not match.
+fn loses(when: &Match, query: &Query<'_>) -> String {
+    match (when.is_offered(query), when.is_from(query)) {
+        (false, _) => "the client offers none of its protocols (match.alpn)",
+        (_, false) if query.source.is_none() => "its match.source needs an address: --source IP",
+        (_, false) => "the client's address is not in its match.source",
+        (true, true) => "an earlier route wins",
+    }
+    .to_owned()
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}
