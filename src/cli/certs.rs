@@ -83,7 +83,8 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
         })
         .collect();
     Ok(format!(
-        "In {}, valid for {DAYS} days, for development only:\n  ca.pem, ca.key   the CA that clients and origins should trust\n  client.pem, client.key   a client certificate\n{}\n",
+        "In {}, valid for {DAYS} days, for development only:\n  ca.pem, ca.key   the CA that clients and \
+         origins should trust\n  client.pem, client.key   a client certificate\n{}\n",
         dir.display(),
         files.join("\n")
     ))

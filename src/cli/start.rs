@@ -14,8 +14,8 @@ use crate::observe::logging;
 use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
-/// The environment variable that keeps the process dumpable: the kernel may write its core, and other processes
-/// of its user may inspect it (`gdb`, `lsof`, `ss -p`). Both show the private keys.
+/// The environment variable that keeps the process dumpable: the kernel may write its core, and other
+/// processes of its user may inspect it (`gdb`, `lsof`, `ss -p`). Both show the private keys.
 const DUMPABLE: &str = "RESEAL_DUMPABLE";
 
 /// Loads a configuration and opens the log and the sockets. Prints the problems if it is invalid, and

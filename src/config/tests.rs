@@ -40,7 +40,8 @@ endpoints:
     protocol: tls
     backlog: 4096
     timeouts: { hello: 5s, client: 10s, origin: 10s, idle: 10m, half_close: 60s, lifetime: none }
-    tcp: { nodelay: true, keepalive: 60s, user_timeout: none, send_buffer: none, receive_buffer: none, fast_open: false }
+    tcp: { nodelay: true, keepalive: 60s, user_timeout: none,
+      send_buffer: none, receive_buffer: none, fast_open: false }
     tls:
       min_version: 1.2
       max_version: 1.3

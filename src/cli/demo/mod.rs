@@ -140,8 +140,23 @@ upstreams:
         )
     }
 
-    /// The commands to paste.
+    /// The text with the commands to paste.
     fn instructions(&self, server: &Server) -> String {
+        let mut tour = String::from(
+            "Reseal is running with every mode on loopback. Paste these into another terminal:\n\n",
+        );
+        for (what, command) in self.commands(server) {
+            tour.push_str(&format!("# {what}\n{command}\n"));
+        }
+        tour.push_str(&format!(
+            "The configuration is {}. Below, one line for each connection; Ctrl-C ends the demo.\n\n",
+            self.file("config.yaml")
+        ));
+        tour
+    }
+
+    /// Commands with what they show.
+    fn commands(&self, server: &Server) -> [(&'static str, String); 9] {
         let at = |name: &str| {
             server
                 .addresses()
@@ -163,10 +178,7 @@ upstreams:
             self.file("client.pem"),
             self.file("client.key")
         );
-        let mut tour = String::from(
-            "Reseal is running with every mode on loopback. Paste these into another terminal:\n\n",
-        );
-        for (what, command) in [
+        [
             (
                 "passthrough: TLS goes to the origin untouched",
                 curl("passthrough.test", ""),
@@ -201,18 +213,12 @@ upstreams:
             (
                 "the handshake in detail",
                 format!(
-                    "  openssl s_client -brief -connect {edge} -servername terminate.test -CAfile {} </dev/null\n",
+                    "  openssl s_client -brief -connect {edge} -servername terminate.test -CAfile {} \
+                     </dev/null\n",
                     ca.display()
                 ),
             ),
-        ] {
-            tour.push_str(&format!("# {what}\n{command}\n"));
-        }
-        tour.push_str(&format!(
-            "The configuration is {}. Below, one line for each connection; Ctrl-C ends the demo.\n\n",
-            self.file("config.yaml")
-        ));
-        tour
+        ]
     }
 
     fn file(&self, name: &str) -> String {

@@ -113,7 +113,8 @@ fn respond(mut stream: impl Read + Write, text: &str) -> io::Result<()> {
     }
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{text}",
         text.len()
     )?;
     stream.flush()

@@ -150,11 +150,13 @@ fn unforwarded_by(
             continue;
         }
         let message = format!(
-            "clients of the route {} may choose {protocol}, but its origins are not offered {protocol} and would speak something else",
+            "clients of the route {} may choose {protocol}, but its origins are not offered {protocol} and \
+             would speak something else",
             quoted(route.name.as_str())
         );
         problems.warning(alpn.at, message).help(format!(
-            "leave `alpn` out of the upstream, so that origins are offered what the client chose, or leave {protocol} out of the route's"
+            "leave `alpn` out of the upstream, so that origins are offered what the client chose, or leave \
+             {protocol} out of the route's"
         ));
     }
 }

@@ -100,7 +100,8 @@ impl Compiler<'_> {
         if found.is_none() {
             self.problems
                 .error(at, "no CA could be read from this machine's CA store")
-                .help("install its package (ca-certificates), check SSL_CERT_FILE and SSL_CERT_DIR if they are set, or use `webpki` or a file");
+                .help("install its package (ca-certificates), check SSL_CERT_FILE and SSL_CERT_DIR if they \
+                    are set, or use `webpki` or a file");
         }
         self.materials.system = Some(found.clone());
         found

@@ -277,7 +277,8 @@ impl Compiler<'_> {
             "the certificate names addresses and no host"
         };
         let by_default = format!(
-            "a default route presents it to clients without a name: default_route: {{ route: ROUTE, certificate: {name} }}"
+            "a default route presents it to clients without a name: default_route: {{ route: ROUTE, \
+             certificate: {name} }}"
         );
         if source.found {
             self.problems

@@ -49,7 +49,13 @@ impl Compiler<'_> {
         }
         let Some(ca) = &spec.ca else {
             self.problems
-                .error(spec.at, format!("`client_auth` with the mode `{mode}` needs `ca`: who signs client certificates?"))
+                .error(
+                    spec.at,
+                    format!(
+                        "`client_auth` with the mode `{mode}` needs `ca`: who signs client \
+                    certificates?"
+                    ),
+                )
                 .help("add `ca: FILE`");
             return None;
         };
@@ -221,7 +227,8 @@ impl Compiler<'_> {
             let (source, issuer) = (&list.source, &list.issuer);
             let message = match list.unusable_signature() {
                 Some(how) => format!(
-                    "{source}: the revocation list of {issuer} is signed in a way that is not accepted ({how}): it denies every client"
+                    "{source}: the revocation list of {issuer} is signed in a way that is not accepted \
+                     ({how}): it denies every client"
                 ),
                 None => {
                     format!(
@@ -230,7 +237,8 @@ impl Compiler<'_> {
                 }
             };
             self.problems.warning(at, message).help(
-                "it denies every certificate that it may list: use the list of this CA, signed with SHA-256 or better",
+                "it denies every certificate that it may list: use the list of this CA, signed with SHA-256 \
+                 or better",
             );
         }
     }

@@ -1,4 +1,5 @@
-//! What the parts of the compiler share: the endpoint that a route is compiled in, and the compiled upstreams.
+//! What the parts of the compiler share: the endpoint that a route is compiled in, and the compiled
+//! upstreams.
 
 use std::collections::HashMap;
 use std::sync::Arc;

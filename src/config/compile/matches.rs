@@ -90,8 +90,13 @@ impl Compiler<'_> {
             .into_iter()
             .flatten()
             {
-                self.problems
-                    .error(at, format!("`match.{what}` on an endpoint with `protocol: tcp`, where clients send none"));
+                self.problems.error(
+                    at,
+                    format!(
+                        "`match.{what}` on an endpoint with `protocol: tcp`, where clients \
+                        send none"
+                    ),
+                );
             }
             return Some(Vec::new());
         }
@@ -126,13 +131,16 @@ impl Compiler<'_> {
         match &spec.client_auth {
             Some(auth) if auth.mode.value != ClientAuthMode::Off => {
                 self.problems
-                    .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot see certificates"))
+                    .error(auth.at, format!("`client_auth` on a route with the mode `{mode}`, which cannot \
+                        see certificates"))
                     .help("use the mode `terminate` or `reencrypt`, or let the origin check certificates");
             }
             None if inherited.mode.value != ClientAuthMode::Off => {
                 self.problems
-                    .error(spec.mode.at, format!("the endpoint's `client_auth` cannot be applied to a route with the mode `{mode}`"))
-                    .help("if its origin checks client certificates, add `client_auth: { mode: off }` to this route");
+                    .error(spec.mode.at, format!("the endpoint's `client_auth` cannot be applied to a route \
+                        with the mode `{mode}`"))
+                    .help("if its origin checks client certificates, add `client_auth: { mode: off }` to \
+                        this route");
             }
             _ => {}
         }

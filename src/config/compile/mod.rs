@@ -84,8 +84,8 @@ pub fn compile(
     let used = used.filter_map(|name| upstreams.get(name)?.clone());
     let used = used.collect();
     let names = upstreams.values().flatten().map(|upstream| {
-        let members = upstream.definition.origins.iter();
-        let names = members.map(|origin| Arc::clone(&origin.name)).collect();
+        let origins = upstream.definition.origins.iter();
+        let names = origins.map(|origin| Arc::clone(&origin.name)).collect();
         (Arc::clone(&upstream.definition.name), names)
     });
     let snapshot = Snapshot::new(

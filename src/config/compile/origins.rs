@@ -93,7 +93,8 @@ impl Compiler<'_> {
         if let (Sni::Client, Some(name)) = (spec.tls.sni.value, &origin.server_name) {
             self.problems
                 .error(name.at, "an origin's own `server_name` does not go with `sni: client`")
-                .help("set `server_name` under the upstream's `tls`: it is verified, and the client's name sent");
+                .help("set `server_name` under the upstream's `tls`: it is verified, and the client's name \
+                    sent");
             return None;
         }
         if name.is_none() {

@@ -133,7 +133,8 @@ impl Compiler<'_> {
                 self.problems
                     .warning(at, format!("{who} may put another socket in the place of {socket}"))
                     .help(format!(
-                        "the directory {dir} should belong to root or to the user that Reseal runs as, and be writable by no other; or set its sticky bit: chmod +t {dir}"
+                        "the directory {dir} should belong to root or to the user that Reseal runs as, and \
+                         be writable by no other; or set its sticky bit: chmod +t {dir}"
                     ));
             }
         }

@@ -33,7 +33,8 @@ impl Compiler<'_> {
                         at,
                         format!("{path}: certificate {n} of the chain {verb} {date} ({subject})"),
                     )
-                    .help("fetch the current chain from the CA; a certificate that clients do not need can be removed");
+                    .help("fetch the current chain from the CA; a certificate that clients do not need can \
+                        be removed");
             }
         }
         for (fault, help) in pair.usage.faults(to) {

@@ -24,7 +24,8 @@ impl Compiler<'_> {
             self.problems
                 .warning(
                     accept.at,
-                    "`accept_proxy_protocol` has no effect: this endpoint listens only on unix sockets, whose peers have no address",
+                    "`accept_proxy_protocol` has no effect: this endpoint listens only on unix sockets, \
+                     whose peers have no address",
                 )
                 .help("let the peer connect over TCP, or leave the key out");
         }

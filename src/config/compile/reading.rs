@@ -1,5 +1,5 @@
-//! Reads files. Each is read once, however often it is named; on a renewal, a file that cannot be used keeps its
-//! previous content.
+//! Reads files. Each is read once, however often it is named; on a renewal, a file that cannot be used keeps
+//! its previous content.
 
 use std::path::PathBuf;
 

@@ -149,7 +149,13 @@ impl Compiler<'_> {
             }
             if can_choose(&other.when, when) && differ(context.endpoint, other.spec, spec) {
                 self.problems
-                    .error(at, format!("this route and {name} differ in client auth, but a client can choose between them by ALPN"))
+                    .error(
+                        at,
+                        format!(
+                            "this route and {name} differ in client auth, but a client can \
+                        choose between them by ALPN"
+                        ),
+                    )
                     .help("use the same `client_auth`, or tell them apart by `source` alone");
             }
         }

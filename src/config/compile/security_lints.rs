@@ -100,9 +100,11 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
                 problems
                     .warning(
                         route.at,
-                        "on this route, Vault's certificate login sees Reseal's certificate instead of the client's",
+                        "on this route, Vault's certificate login sees Reseal's certificate instead of the \
+                         client's",
                     )
-                    .help("route clients that log in by certificate by `mode: passthrough`, on a listener of its own");
+                    .help("route clients that log in by certificate by `mode: passthrough`, on a listener \
+                        of its own");
             }
         }
     }
@@ -190,7 +192,8 @@ impl Compiler<'_> {
 
     fn warn_coalescing(&mut self, at: Span, other: &spec::Route, certificate: &str) {
         let message = format!(
-            "browsers that speak h2 to the route {} may send it requests for this one: the certificate {} is for both",
+            "browsers that speak h2 to the route {} may send it requests for this one: the certificate {} \
+             is for both",
             quoted(other.name.as_str()),
             quoted(certificate)
         );

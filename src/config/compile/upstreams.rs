@@ -87,7 +87,7 @@ impl Compiler<'_> {
             self.without_effect_plain(spec);
         }
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
-        let members = self.origins(spec, tls_origins || tls_checks);
+        let origins = self.origins(spec, tls_origins || tls_checks);
         let tls = if tls_origins || tls_checks {
             Some(self.connector(name, &spec.tls))
         } else {
@@ -95,7 +95,7 @@ impl Compiler<'_> {
         };
         let definition = UpstreamDefinition {
             name: name.into(),
-            origins: members?,
+            origins: origins?,
             balance: spec.balance.value,
             slow_start: spec.slow_start.get().map(|time| time.0),
             outlier: passive(spec),

@@ -198,7 +198,8 @@ impl Leaf for OriginAddress {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`" })
+        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, \
+            `srv:NAME` or `unix:PATH`" })
     }
 
     fn form() -> Form {

@@ -138,8 +138,8 @@ impl<T: FieldMap> Located<T> {
 /// Declares a map of the file. Each key is one line:
 ///
 /// - `required key: T,` must be given; the field is a `Located<T>`;
-/// - `default key: T = "text" because "reason",` stands for the text when absent, read by the same reader; the
-///   field is a `Located<T>`. The reason is for the reference; a map of defaults needs none;
+/// - `default key: T = "text" because "reason",` stands for the text when absent, read by the same reader;
+///   the field is a `Located<T>`. The reason is for the reference; a map of defaults needs none;
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `later key, key;` at the end: known, but rejected as not supported yet.
 ///

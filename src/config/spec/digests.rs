@@ -49,8 +49,8 @@ digest! {
 digest! {
     /// SHA-256 of a public key (SubjectPublicKeyInfo).
     KeySha256,
-    "openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints that \
-     of a key"
+    "openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 prints \
+     that of a key"
 }
 
 /// Hexadecimal, with or without colons, or base64.

@@ -20,7 +20,7 @@ spec! {
         /// and about a file that every user may write: a certificate, key, CA bundle, list, secret, token, or
         /// the configuration itself.
         default key_permissions: KeyPermissions = "refuse"
-            because "a key that everybody can read identifies nobody",
+            because "a key that every user can read proves no identity",
         /// Files with secrets of at least 32 bytes that instances share to resume each other's TLS sessions.
         /// The first issues tickets, all accept them. Absent: a random secret of this process.
         optional ticket_secret: OneOrMany<Path>,
@@ -67,7 +67,7 @@ spec! {
     pub struct Reload {
         /// Which files are watched.
         default watch: Watched = "materials"
-            because "certificates renew by themselves; an edit of the configuration wants a person who looks",
+            because "certificates renew by themselves; an edited configuration should be checked first",
         /// How long a changed file has to stay unchanged before it is read.
         default debounce: Duration = "500ms"
             because "certificate and key are written one after the other",

@@ -47,7 +47,7 @@ spec! {
             because "without `close_notify`, an attacker may have cut the data",
         /// Whether certificates are verified.
         default verify: Verify = "full"
-            because "TLS to a server that is not verified protects from nobody on the way",
+            because "without verification, an attacker on the path can pose as the origin",
         /// Files with revocation lists of the origins' issuers, in PEM or DER.
         default crl: OneOrMany<Path> = "[]"
             because "few private CAs publish lists",

@@ -190,7 +190,8 @@ fn the_configuration_page_has_every_key_as_it_is_declared() {
     for (before, after) in before.lines().zip(after.lines()) {
         assert_eq!(
             before, after,
-            "docs/configuration.md differs from the table of keys: run RESEAL_BLESS=1 cargo test --lib reference"
+            "docs/configuration.md differs from the table of keys: run RESEAL_BLESS=1 cargo test --lib \
+             reference"
         );
     }
     assert_eq!(before.len(), after.len());

@@ -19,7 +19,8 @@ endpoints:
 upstreams:
   up:
     origins: [\"127.0.0.1:9\"]
-    tls: { ca: ORIGIN_CA, server_name: a.test, client_certificate: { cert: OWN_CERT, key: OWN_KEY }, crl: ORIGIN_CRL }
+    tls: { ca: ORIGIN_CA, server_name: a.test, crl: ORIGIN_CRL,
+      client_certificate: { cert: OWN_CERT, key: OWN_KEY } }
 ";
 
 /// The kinds of files, with a good one of each.

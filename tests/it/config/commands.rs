@@ -64,7 +64,9 @@ fn check_shows_variables_as_the_file_does() {
     let directory = Directory::new();
     let check = |certificate: &str, arguments: &[&str]| {
         let text = format!(
-            "endpoints: [{{ name: e, listen: '127.0.0.1:0', tls: {{ certificates: [{{ cert: {certificate}, key: {certificate} }}] }}, default_route: r, routes: [{{ name: r, mode: terminate, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: ['127.0.0.1:1'] }} }}\n"
+            "endpoints: [{{ name: e, listen: '127.0.0.1:0', tls: {{ certificates: [{{ cert: {certificate}, \
+             key: {certificate} }}] }}, default_route: r, routes: [{{ name: r, mode: terminate, upstream: o \
+             }}] }}]\nupstreams: {{ o: {{ origins: ['127.0.0.1:1'] }} }}\n"
         );
         let file = directory.write("config.yaml", text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
@@ -160,7 +162,7 @@ fn forward_terminates_and_originates_tls_by_its_flags() {
     ]);
     let client = crate::harness::Client::new(&serving.place(), "a.test");
     let stream = client.without_sni().connect();
-    stream.must_echo(b"sealed on both sides");
+    stream.must_echo(b"TLS on both sides");
     serving.must_end_at_once();
 }
 

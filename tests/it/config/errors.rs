@@ -365,8 +365,10 @@ fn every_port_in_use_is_named() {
     );
     let text = format!(
         "endpoints:\n\
-         \x20 - {{ name: one, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: u }}] }}\n\
-         \x20 - {{ name: two, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: u }}] }}\n\
+         \x20 - {{ name: one, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: \
+         u }}] }}\n\
+         \x20 - {{ name: two, listen: \"{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: \
+         u }}] }}\n\
          upstreams: {{ u: {{ origins: [\"127.0.0.1:9\"] }} }}\n",
         one.local_addr().unwrap(),
         two.local_addr().unwrap()

@@ -7,7 +7,8 @@ use crate::harness::{
 fn proxy(origin: &Origin) -> Proxy {
     Proxy::builder()
         .terminate("a.test", origin)
-        .on_route("client_auth: { mode: required, ca: client-ca.pem, allow: [{ common_name: [bob] }, { dns: [alice.clients.test] }] }")
+        .on_route("client_auth: { mode: required, ca: client-ca.pem, allow: [{ common_name: [bob] }, { dns: \
+            [alice.clients.test] }] }")
         .terminate("*.wild.test", origin)
         .on_route("alpn: [h2]")
         .passthrough("through.test", origin)
@@ -68,7 +69,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
         if let Some(alpn) = alpn {
             arguments.extend(["--alpn", alpn]);
         }
-        let file = identity.map(|identity| proxy.directory().write("shown.pem", &identity.cert));
+        let file = identity.map(|identity| proxy.directory().write("client.pem", &identity.cert));
         if let Some(file) = &file {
             arguments.extend(["--client-cert", file.to_str().unwrap()]);
         }
@@ -101,7 +102,7 @@ fn explain_says_which_rule_decided_and_why_other_routes_lost() {
     let proxy = proxy(&origin);
     let file = proxy
         .directory()
-        .write("shown.pem", &pki().client("alice").cert);
+        .write("client.pem", &pki().client("alice").cert);
     explain(
         &proxy,
         &["--sni", "a.test", "--client-cert", file.to_str().unwrap()],
@@ -160,7 +161,7 @@ fn explain_names_the_failing_part_of_each_rule() {
     let proxy = proxy(&origin);
     let nobody = proxy
         .directory()
-        .write("shown.pem", &pki().client("nobody").cert);
+        .write("client.pem", &pki().client("nobody").cert);
     explain(
         &proxy,
         &["--sni", "a.test", "--client-cert", nobody.to_str().unwrap()],

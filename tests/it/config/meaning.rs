@@ -61,7 +61,8 @@ fn an_unreachable_route_is_refused() {
     let checked = routes(
         "      - { name: a, match: { sni: a.test, source: [10.0.0.0/8] }, mode: terminate, upstream: up }\n\
          \x20     - { name: b, match: { sni: a.test }, mode: terminate, upstream: up }\n\
-         \x20     - { name: c, match: { sni: [x.wild.test, \"a.test\"], source: [192.168.0.0/16] }, mode: terminate, upstream: up }\n",
+         \x20     - { name: c, match: { sni: [x.wild.test, \"a.test\"], source: [192.168.0.0/16] }, mode: \
+         terminate, upstream: up }\n",
     );
     checked.must_report("\"a.test\"", &["never match", "`b`"]);
     let checked = routes(
@@ -137,7 +138,8 @@ fn a_key_that_every_user_may_read_can_be_only_a_warning() {
 #[test]
 fn client_auth_needs_a_mode_that_can_see_certificates() {
     let checked = routes(
-        "      - { name: a, match: { sni: a.test }, mode: passthrough, upstream: up, client_auth: { mode: required, ca: client-ca.pem } }\n",
+        "      - { name: a, match: { sni: a.test }, mode: passthrough, upstream: up, client_auth: { mode: \
+         required, ca: client-ca.pem } }\n",
     );
     checked.must_report("{ mode: required", &["`client_auth`", "passthrough"]);
 }
@@ -146,7 +148,8 @@ fn client_auth_needs_a_mode_that_can_see_certificates() {
 fn client_auth_needs_an_authority() {
     let with = |block: &str| {
         routes(&format!(
-            "      - {{ name: a, match: {{ sni: a.test }}, mode: terminate, upstream: up, client_auth: {block} }}\n"
+            "      - {{ name: a, match: {{ sni: a.test }}, mode: terminate, upstream: up, client_auth: \
+             {block} }}\n"
         ))
     };
     with("{ mode: required }").must_report("{ mode: required }", &["needs `ca`"]);
@@ -201,7 +204,8 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         ("*", "[::1]", true),
     ] {
         let finished = Checked::new(&format!(
-            "endpoints: [{{ name: one, listen: \"{listen}:4433\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}]\n\
+            "endpoints: [{{ name: one, listen: \"{listen}:4433\", protocol: tcp, routes: [{{ name: r, mode: \
+             forward, upstream: up }}] }}]\n\
              upstreams: {{ up: {{ origins: [\"{origin}:4433\"] }} }}\n",
         ))
         .check(&[]);
@@ -215,8 +219,10 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
     // A cycle over two endpoints.
     let checked = Checked::new(
         "endpoints:\n\
-         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: to-two }] }\n\
-         \x20 - { name: two, listen: \"unix:/tmp/two.sock\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: to-one }] }\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, \
+         upstream: to-two }] }\n\
+         \x20 - { name: two, listen: \"unix:/tmp/two.sock\", protocol: tcp, routes: [{ name: r, mode: \
+         forward, upstream: to-one }] }\n\
          upstreams:\n\
          \x20 to-two: { origins: [\"unix:/tmp/two.sock\"] }\n\
          \x20 to-one: { origins: [\"127.0.0.1:4431\"] }\n",
@@ -228,8 +234,10 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
 fn a_chain_of_our_own_endpoints_without_a_cycle_is_good() {
     Checked::new(
         "endpoints:\n\
-         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: two }] }\n\
-         \x20 - { name: two, listen: \"*:4432\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: out }] }\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, \
+         upstream: two }] }\n\
+         \x20 - { name: two, listen: \"*:4432\", protocol: tcp, routes: [{ name: r, mode: forward, \
+         upstream: out }] }\n\
          upstreams:\n\
          \x20 two: { origins: [\"127.0.0.1:4432\"] }\n\
          \x20 out: { origins: [\"127.0.0.1:9\"] }\n",
@@ -241,7 +249,8 @@ fn a_chain_of_our_own_endpoints_without_a_cycle_is_good() {
 fn clients_cannot_choose_between_routes_of_different_client_auth() {
     let two = |second: &str| {
         routes(&format!(
-            "      - {{ name: a, match: {{ sni: a.test, alpn: [h2], source: [192.168.0.0/16] }}, alpn: [h2], mode: terminate, upstream: up, client_auth: {{ mode: required, ca: client-ca.pem }} }}\n\
+            "      - {{ name: a, match: {{ sni: a.test, alpn: [h2], source: [192.168.0.0/16] }}, alpn: \
+             [h2], mode: terminate, upstream: up, client_auth: {{ mode: required, ca: client-ca.pem }} }}\n\
              \x20     - {{ name: b, match: {{ sni: a.test{second} }}, mode: terminate, upstream: up }}\n"
         ))
     };
@@ -260,7 +269,8 @@ fn the_mode_has_to_go_with_the_protocol() {
         .must_report("forward", &["protocol: tls"]);
     let checked = Checked::new(
         "endpoints:\n\
-         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: terminate, upstream: out }] }\n\
+         \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: terminate, \
+         upstream: out }] }\n\
          upstreams: { out: { origins: [\"127.0.0.1:9\"] } }\n",
     );
     checked.must_report("terminate", &["protocol: tcp"]);

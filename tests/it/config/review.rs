@@ -209,7 +209,8 @@ fn upstream_of(mode: &str, upstream: &str) -> Checked {
     if matches!(mode, "forward" | "originate") {
         return Checked::new(&format!(
             "endpoints:\n\
-             \x20 - {{ name: e, listen: 127.0.0.1:4430, protocol: tcp, routes: [{{ name: r, mode: {mode}, upstream: up }}] }}\n\
+             \x20 - {{ name: e, listen: 127.0.0.1:4430, protocol: tcp, routes: [{{ name: r, mode: {mode}, \
+             upstream: up }}] }}\n\
              upstreams:\n{upstream}"
         ));
     }
@@ -335,8 +336,10 @@ fn keepalive_is_within_the_range_of_the_kernel() {
 fn listening(first: &str, second: &str) -> Checked {
     Checked::new(&format!(
         "endpoints:\n\
-         \x20 - {{ name: one, listen: {first}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}\n\
-         \x20 - {{ name: two, listen: {second}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: up }}] }}\n\
+         \x20 - {{ name: one, listen: {first}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: \
+         up }}] }}\n\
+         \x20 - {{ name: two, listen: {second}, protocol: tcp, routes: [{{ name: r, mode: forward, \
+         upstream: up }}] }}\n\
          upstreams: {{ up: {{ origins: [\"10.0.0.1:9\"] }} }}\n"
     ))
 }
@@ -477,10 +480,12 @@ fn the_value_of_a_variable_is_not_printed_for_an_unknown_name() {
     let files = [
         format!("    routes: [{{ name: a, upstream: \"${{RESEAL_TEST_SECRET}}\", {route} }}]\n"),
         format!(
-            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: \"${{RESEAL_TEST_SECRET}}\"\n"
+            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: \
+             \"${{RESEAL_TEST_SECRET}}\"\n"
         ),
         format!(
-            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: {{ route: a, certificate: \"${{RESEAL_TEST_SECRET}}\" }}\n"
+            "    routes: [{{ name: a, upstream: up, {route} }}]\n    default_route: {{ route: a, \
+             certificate: \"${{RESEAL_TEST_SECRET}}\" }}\n"
         ),
     ];
     for part in files {
@@ -588,7 +593,7 @@ fn certs_writes_all_files_or_none() {
 fn certs_refuses_an_incomplete_ca_and_reserved_names() {
     for half in ["ca.pem", "ca.key"] {
         let directory = Directory::new();
-        directory.write(half, "somebody else's");
+        directory.write(half, "another file");
         certs(directory.path(), &["a.test"])
             .must_exit_with(1)
             .must_say(half);
@@ -611,9 +616,9 @@ fn certificate_authorities_have_different_names() {
         .map(|directory| {
             certs(directory.path(), &["a.test"]).must_exit_with(0);
             let ca = directory.join("ca.pem").display().to_string();
-            let shown = output("openssl", &["x509", "-noout", "-subject", "-in", &ca], "");
-            shown.must_exit_with(0);
-            shown.stdout
+            let printed = output("openssl", &["x509", "-noout", "-subject", "-in", &ca], "");
+            printed.must_exit_with(0);
+            printed.stdout
         })
         .collect();
     assert!(

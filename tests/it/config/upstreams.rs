@@ -31,16 +31,20 @@ fn every_key_of_an_upstream_is_accepted() {
         "originate",
         "    origins:\n\
          \x20     - 10.0.0.11:8200\n\
-         \x20     - { address: \"vault-2.internal:8200\", name: vault-2, weight: 2, backup: false, connections: none, server_name: vault-2.internal }\n\
-         \x20     - { address: \"srv:_vault._tcp.example.com\", server_name: vault.internal, connections: 100 }\n\
+         \x20     - { address: \"vault-2.internal:8200\", name: vault-2, weight: 2, backup: false, \
+         connections: none, server_name: vault-2.internal }\n\
+         \x20     - { address: \"srv:_vault._tcp.example.com\", server_name: vault.internal, connections: \
+         100 }\n\
          \x20     - { address: \"unix:/run/vault.sock\", server_name: vault.internal, backup: true }\n\
          \x20   resolve: { on_gone: drain }\n\
          \x20   balance: least_connections\n\
-         \x20   connect: { timeout: 3s, attempts: 3, queue: 50, queue_timeout: 5s, source_addresses: [10.0.0.1, \"::1\"] }\n\
+         \x20   connect: { timeout: 3s, attempts: 3, queue: 50, queue_timeout: 5s, source_addresses: \
+         [10.0.0.1, \"::1\"] }\n\
          \x20   slow_start: 30s\n\
          \x20   tls: { ca: origin-ca.pem }\n\
          \x20   health:\n\
-         \x20     check: { http: { path: \"/health?a=b\", method: HEAD, host: vault.internal, expect: [200, 429, 470-479] } }\n\
+         \x20     check: { http: { path: \"/health?a=b\", method: HEAD, host: vault.internal, expect: [200, \
+         429, 470-479] } }\n\
          \x20     port: 8200\n\
          \x20     interval: 5s\n\
          \x20     timeout: 2s\n\
