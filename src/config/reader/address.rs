@@ -1,5 +1,12 @@
 //! Addresses: of listeners, of origins, and networks of clients. Never resolves names or opens sockets.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
 use super::definitions::Definitions;
 use super::fields::spec;
 use super::invalid::Invalid;
@@ -8,11 +15,6 @@ use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::values::{Name, Path, Permissions, Text, check_text};
 use super::yaml::{Kind, Node};
-use ipnet::IpNet;
-use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Where an endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

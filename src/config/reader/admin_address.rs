@@ -1,12 +1,14 @@
 //! The address of the admin socket: a unix socket or one IP address. Never opens a socket.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
 use super::address::{ip_without_port, unix_path};
 use super::invalid::Invalid;
 use super::read::Leaf;
 use super::values::{Path, check_text};
-use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::net::SocketAddr;
 
 /// The address of the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! Builds the tree of a file: YAML syntax with anchors, aliases and `<<`, and the limits that keep them
 //! harmless. Knows no key.
 
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle};
+
 use super::problem::{Problem, Problems, Span, quoted};
 use super::syntax::syntax_problem;
 use super::yaml::{Key, Kind, Node, text_weight};
-use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle};
-use std::collections::{HashMap, HashSet};
 
 const MAX_BYTES: usize = 4 << 20;
 /// Nodes of the tree; an aliased node counts for each use.

@@ -1,5 +1,10 @@
 //! Generic shapes of values: one or many, `none` or a limit, `auto`, `off`, named maps. Knows no key.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde_json::{Value, json};
+
 use super::definitions::Definitions;
 use super::invalid::Invalid;
 use super::problem::quoted;
@@ -10,9 +15,6 @@ use super::rendered::Rendered;
 use super::values::Name;
 use super::words::is_off;
 use super::yaml::{Kind, Node};
-use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::ops::Deref;
 
 impl<T: Read> Read for Vec<Located<T>> {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {

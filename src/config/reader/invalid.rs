@@ -1,7 +1,8 @@
 //! Why a text of the file was rejected.
 
-use super::problem::{Problem, Span, quoted};
 use std::borrow::Cow;
+
+use super::problem::{Problem, Span, quoted};
 
 /// Why a text was rejected. The text may be the value of a variable, so the message does not hold it:
 /// `{}` stands for the text as written in the file, and a `fix` made from it is dropped if it has a

@@ -1,8 +1,9 @@
 //! The printed form of a configuration: YAML layout and quoting. Knows no key.
 
+use std::fmt::Write as _;
+
 use super::expand::escape;
 use super::rendered::Rendered;
-use std::fmt::Write as _;
 
 /// The YAML text of a value.
 pub fn print(rendered: &Rendered) -> String {

@@ -1,8 +1,9 @@
 //! Problems of a configuration and their spans: [`Span`], [`Problem`] and the collector [`Problems`].
 //! Knows nothing of what a configuration means.
 
-use super::printable::visible;
 use std::fmt::Write as _;
+
+use super::printable::visible;
 
 /// The most problems that are kept: more are not read, and a hostile file stays cheap.
 const MOST: usize = 200;

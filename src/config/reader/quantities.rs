@@ -1,13 +1,15 @@
 //! Values that count or measure: durations, sizes, counts, fractions, with their units and bounds. Knows
 //! no key.
 
-use super::invalid::Invalid;
-use super::read::Leaf;
-use super::reference::Form;
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::time::Duration as StdDuration;
+
+use serde_json::{Value, json};
+
+use super::invalid::Invalid;
+use super::read::Leaf;
+use super::reference::Form;
 
 /// A leaf that counts or measures.
 pub trait Quantity: Leaf {

@@ -1,6 +1,11 @@
 //! From located nodes to typed values, all problems at once: the traits [`Read`] and [`Leaf`], the span
 //! of a value ([`Located`]), and the errors about values that do not fit. Knows no key.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde_json::Value;
+
 use super::compose::parse;
 use super::definitions::Definitions;
 use super::expand::{expand, has_variable, variables};
@@ -9,9 +14,6 @@ use super::problem::{Expansion, Problem, Problems, Span};
 use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::yaml::{Kind, Node};
-use serde_json::Value;
-use std::borrow::Cow;
-use std::ops::Deref;
 
 /// A value with its span in the file. Equality compares values only: the same configuration with another
 /// layout is equal.

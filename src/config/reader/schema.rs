@@ -1,13 +1,14 @@
 //! The JSON Schema of a configuration, derived from the declarations that read it: how structs and
 //! variables appear. Knows no key.
 
+use serde_json::{Map, Value, json};
+
 use super::compose::parse;
 use super::definitions::Definitions;
 use super::expand::has_variable;
 use super::problem::Problems;
 use super::read::Read;
 use super::yaml::{Kind, Node};
-use serde_json::{Map, Value, json};
 
 /// The schema of a file that holds a `T`.
 pub fn of<T: Read>(id: &str, title: &str) -> Value {

@@ -1,8 +1,9 @@
 //! Renders one problem with its line and a caret: escapes and aligns text of the file for a terminal.
 
+use std::fmt::Write as _;
+
 use super::printable::{printable, visible};
 use super::problem::{Problem, Problems};
-use std::fmt::Write as _;
 
 /// A longer hint goes below the line instead of beside the caret.
 const HELP_BESIDE_MAX: usize = 60;

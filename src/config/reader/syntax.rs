@@ -1,8 +1,9 @@
 //! Errors of YAML syntax, with hints about the usual causes. Knows no key.
 
+use granit_parser::ScanError;
+
 use super::problem::{Problem, Span};
 use super::snippet;
-use granit_parser::ScanError;
 
 /// The problem that an error of the parser is.
 pub(super) fn syntax_problem(error: &ScanError, text: &str) -> Problem {

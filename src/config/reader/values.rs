@@ -1,12 +1,14 @@
 //! Single values: booleans, names, texts, paths, permissions, log outputs. Knows no key.
 
-use super::invalid::Invalid;
-use super::read::{Leaf, nearest};
-use super::words::unknown_word;
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::invalid::Invalid;
+use super::read::{Leaf, nearest};
+use super::words::unknown_word;
 
 pub use super::quantities::{Count, Duration, Size, Timeout};
 

@@ -1,9 +1,10 @@
 //! Keywords: the `keyword!` macro, and the error about an unknown word. Knows no key.
 
+use serde_json::{Value, json};
+
 use super::invalid::Invalid;
 use super::problem::quoted_list;
 use super::read::nearest;
-use serde_json::{Value, json};
 
 /// Declares an enum of keywords: each variant is one word of the file. `impl Type("what") { .. }` reads the
 /// words into an enum of another module, where that has the same variants.

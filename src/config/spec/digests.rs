@@ -1,12 +1,14 @@
 //! SHA-256 digests of certificates and of their keys.
 
-use crate::config::reader::invalid::Invalid;
-use crate::config::reader::read::Leaf;
-use crate::tls::info::hex;
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::borrow::Cow;
+
+use crate::config::reader::invalid::Invalid;
+use crate::config::reader::read::Leaf;
+use crate::tls::info::hex;
 
 /// Declares a digest with the command that prints it.
 macro_rules! digest {

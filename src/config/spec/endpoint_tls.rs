@@ -1,5 +1,7 @@
 //! The keys of TLS with clients, and of the certificates for them.
 
+use serde_json::{Value, json};
+
 use super::client_auth::ClientAuth;
 use super::tls_words::{CipherSuite, Group, TlsVersion};
 use crate::config::reader::definitions::Definitions;
@@ -13,7 +15,6 @@ use crate::config::reader::words::keyword;
 use crate::config::reader::yaml::{Kind, Node};
 use crate::hostname::HostPattern;
 use crate::relay::OnTruncation;
-use serde_json::{Value, json};
 
 spec! {
     /// TLS with clients.

@@ -1,5 +1,9 @@
 //! The keys of health checks and of outlier ejection.
 
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
 use super::http_check::{HttpCheck, HttpKey};
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
@@ -11,8 +15,6 @@ use crate::config::reader::values::{Count, Timeout};
 use crate::config::reader::words::keyword;
 use crate::config::reader::yaml::{Kind, Node};
 use crate::health::Role;
-use serde_json::{Value, json};
-use std::borrow::Cow;
 
 spec! {
     /// How the health of origins is checked.

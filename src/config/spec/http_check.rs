@@ -1,12 +1,14 @@
 //! The keys of HTTP checks.
 
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
 use crate::config::reader::values::{Count, Text};
-use serde_json::{Value, json};
-use std::borrow::Cow;
 
 spec! {
     /// An HTTP request, and the statuses of a healthy origin.

@@ -1,5 +1,10 @@
 //! The keys of `log` and `access_log`.
 
+use std::borrow::Cow;
+
+use serde_json::Value;
+use tracing::level_filters::LevelFilter;
+
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{AutoOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
@@ -8,9 +13,6 @@ use crate::config::reader::reference::Form;
 use crate::config::reader::values::Output;
 use crate::config::reader::words::{self, keyword};
 use crate::observe::format::Format;
-use serde_json::Value;
-use std::borrow::Cow;
-use tracing::level_filters::LevelFilter;
 
 spec! {
     /// The process log.

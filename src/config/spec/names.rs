@@ -1,14 +1,16 @@
 //! Leaves that name an identity: host names and patterns, and the names of certificates in rules.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
 use crate::config::reader::values::check_text;
 use crate::hostname::{HostName, HostNameError, HostPattern, is_typographic};
 use crate::tls::verify::allow::{Email, UriPattern};
-use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::net::IpAddr;
 
 impl Leaf for HostPattern {
     fn what() -> Cow<'static, str> {

@@ -1,14 +1,16 @@
 //! Words of TLS: versions, cipher suites, key exchange groups. The suites and groups are those of the table
 //! in `tls`.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
 use crate::config::reader::reference::Form;
 use crate::config::reader::words::{self, keyword};
 use crate::tls::suites::{GROUPS, Group as TlsGroup, SUITES, Suite};
-use serde_json::Value;
-use std::borrow::Cow;
-use std::fmt;
 
 keyword! {
     /// A version of TLS.

@@ -1,5 +1,7 @@
 //! The keys of an upstream and its origins that are not about TLS or health.
 
+use rustls::pki_types::ServerName;
+
 use super::health::Health;
 use super::tcp::UpstreamTcp;
 use super::upstream_tls::UpstreamTls;
@@ -10,7 +12,6 @@ use crate::config::reader::read::Located;
 use crate::config::reader::values::{Count, Duration, Name, Timeout};
 use crate::config::reader::words::keyword;
 use crate::upstream::{Balance, OnGone};
-use rustls::pki_types::ServerName;
 
 spec! {
     /// A group of equivalent servers.

@@ -1,5 +1,8 @@
 //! The keys of TLS with origins.
 
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+
 use super::client_auth::Rule;
 use super::digests::KeySha256;
 use super::tls_words::{Group, TlsVersion};
@@ -16,8 +19,6 @@ use crate::config::reader::yaml::{Kind, Node};
 use crate::relay::OnTruncation;
 use crate::tls::connector::Sni;
 use crate::tls::verify::crl::{Depth, OnUnknown};
-use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
 
 spec! {
     /// TLS with origins.

@@ -1,12 +1,13 @@
 //! Hostile files, and secrets that must not leak.
 
+use std::time::Instant;
+
 use super::super::{Problems, parse, read};
 use super::{FULL, lines, no_variables, only, some_variables};
 use crate::config::reader::print;
 use crate::config::reader::read::Reader;
 use crate::config::reader::rendered::Rendered;
 use crate::config::reader::yaml;
-use std::time::Instant;
 
 #[test]
 fn any_text_survives_printing() {
