@@ -7,7 +7,8 @@
 #   ROUNDS=3        rounds, in each of which every proxy takes a turn
 #   SIZE_MIB=1024   total length of the streams
 #   CONNECTIONS=3000, IDLE=2000
+#   CERTIFICATES=2000  of which one is renewed; `scripts/bench.sh renewal` measures nothing else
 #   PLOT=FILE.svg   file of the plot
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec cargo bench --locked --bench load
+exec cargo bench --locked --bench load -- "$@"

@@ -2,7 +2,8 @@
 //!
 //! Every proxy in turn, in several rounds so that a drift of the machine hits all alike: new
 //! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and
-//! draws a plot. See scripts/bench.sh.
+//! draws a plot. Before that, the CPU of renewing one certificate of very many; with the argument
+//! `renewal`, only that. See scripts/bench.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
 mod floor;
@@ -10,6 +11,7 @@ mod load;
 mod machine;
 mod origin;
 mod peers;
+mod renewal;
 mod report;
 
 use std::path::Path;
@@ -34,6 +36,14 @@ fn main() {
     }
     let rounds = number("ROUNDS", 3);
     let scratch = Scratch::new();
+    let certificates = number("CERTIFICATES", 2000);
+    renewal::print(
+        usize::try_from(certificates).expect("a count"),
+        scratch.path(),
+    );
+    if words.iter().any(|word| word == "renewal") {
+        return;
+    }
     let made = Command::new(env!("CARGO_BIN_EXE_reseal"))
         .args(["certs", "--out"])
         .arg(scratch.path())

@@ -1,14 +1,17 @@
 //! Stamps of files: metadata that tells whether a file has changed since it was read.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The stamps of files, and of directories with their entries, two levels deep. Equal stamps mean that no
 /// file was changed in between, as far as the kernel records it.
+///
+/// The keys are the bytes of the paths: hashing the components of a path takes many times as long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileStamps(HashMap<PathBuf, FileStamp>);
+pub struct FileStamps(HashMap<OsString, FileStamp>);
 
 /// The stamp of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,7 @@ struct FileStamp {
     /// `None` if it is missing.
     own: Option<Stamp>,
     /// The stamps of a directory's entries.
-    entries: HashMap<PathBuf, Option<Stamp>>,
+    entries: HashMap<OsString, Option<Stamp>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +50,40 @@ impl FileStamps {
             let stamp = stamp(&path);
             entries.extend(entries_of(&path, stamp).map(|inner| {
                 let stamp = self::stamp(&inner);
-                (inner, stamp)
+                (inner.into(), stamp)
             }));
-            entries.insert(path, stamp);
+            entries.insert(path.into(), stamp);
         }
-        self.0.insert(file.to_owned(), FileStamp { own, entries });
+        self.0.insert(file.into(), FileStamp { own, entries });
+    }
+
+    /// Stamps a file that neither has a stamp nor is covered by that of a directory.
+    pub fn at_first(&mut self, file: &Path) {
+        if !self.0.contains_key(file.as_os_str()) && !self.is_covered(file) {
+            self.at(file);
+        }
     }
 
     /// The stamped files and directories.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        self.0.keys().map(Path::new)
+    }
+
+    /// The files and directories, entries of directories included, whose stamp `before` does not have.
+    pub fn changed_since(&self, before: &Self) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        for (path, stamp) in &self.0 {
+            let before = before.0.get(path);
+            if before == Some(stamp) {
+                continue;
+            }
+            changed.push(path.into());
+            let entries = stamp.entries.iter().filter(|(entry, stamp)| {
+                before.is_none_or(|before| before.entries.get(*entry) != Some(*stamp))
+            });
+            changed.extend(entries.map(|(entry, _)| PathBuf::from(entry)));
+        }
+        changed
     }
 
     /// Whether the stamp of a directory covers this file.
@@ -66,7 +93,7 @@ impl FileStamps {
 
     /// Whether both have a stamp of this file, or of this directory with its entries, and it is equal.
     pub fn agree_on(&self, other: &Self, file: &Path) -> bool {
-        match (self.0.get(file), other.0.get(file)) {
+        match (self.0.get(file.as_os_str()), other.0.get(file.as_os_str())) {
             (Some(own), Some(others)) => own == others,
             (None, None) => {
                 let own = self.covering(file);
@@ -79,8 +106,8 @@ impl FileStamps {
     /// The stamp of an entry of a stamped directory.
     fn covering(&self, file: &Path) -> Option<Option<Stamp>> {
         let above = file.ancestors().skip(1).take(2);
-        let mut directories = above.filter_map(|directory| self.0.get(directory));
-        directories.find_map(|directory| directory.entries.get(file).copied())
+        let mut directories = above.filter_map(|directory| self.0.get(directory.as_os_str()));
+        directories.find_map(|directory| directory.entries.get(file.as_os_str()).copied())
     }
 }
 
@@ -135,6 +162,10 @@ mod tests {
         for changed in [path("a/tls.crt"), dir.clone()] {
             assert!(!after.agree_on(&before, &changed), "{}", changed.display());
         }
+        let mut changes = after.changed_since(&before);
+        changes.sort();
+        assert_eq!(changes, [dir.clone(), path("a/tls.crt")]);
+        assert_eq!(after.changed_since(&FileStamps::default()).len(), 6);
         // Unknown files agree on nothing.
         assert!(!after.agree_on(&before, &path("b/deep/tls.crt")));
         let missing = FileStamps::of([path("missing").as_path()]);

@@ -1,6 +1,6 @@
 //! The certificates of an endpoint, and which of them a client gets.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -47,19 +47,26 @@ impl Certificate {
 /// All certificates of an endpoint, by the names they cover.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    all: Vec<Arc<Certificate>>,
+    /// The place of each certificate, by its address.
+    places: HashMap<usize, usize>,
     by_name: HostTable<Vec<Arc<Certificate>>>,
 }
 
 impl Certificates {
     /// Adds a certificate under each of its names. ECDSA keys come first: they sign faster than RSA.
     pub fn add(&mut self, certificate: &Arc<Certificate>) {
-        self.all.push(Arc::clone(certificate));
+        let place = self.places.len();
+        self.places.insert(Arc::as_ptr(certificate).addr(), place);
         for pattern in &certificate.names {
             let owners = self.by_name.entry(pattern.clone());
             owners.push(Arc::clone(certificate));
             owners.sort_by_key(|c| !c.is_ecdsa());
         }
+    }
+
+    /// The place of a certificate in the order of addition.
+    pub fn place(&self, certificate: &Arc<Certificate>) -> Option<usize> {
+        self.places.get(&Arc::as_ptr(certificate).addr()).copied()
     }
 
     /// The certificates that may be presented for some name of `pattern`.
@@ -106,10 +113,9 @@ impl CertificateChoice {
             Self::Fixed(certificate) => vec![certificate.pair.sha256],
             Self::ByName(certificates) => {
                 let found = patterns.iter().flat_map(|p| certificates.overlapping(p));
-                let found: HashSet<_> = found.map(Arc::as_ptr).collect();
-                let all = certificates.all.iter();
-                let presented = all.filter(|c| found.contains(&Arc::as_ptr(c)));
-                presented.map(|c| c.pair.sha256).collect()
+                let placed = found.map(|c| (certificates.place(c), c.pair.sha256));
+                let placed: BTreeMap<_, _> = placed.collect();
+                placed.into_values().collect()
             }
         }
     }

@@ -93,11 +93,6 @@ impl Key for PairFiles {
 }
 
 impl Materials {
-    /// The files and directories that were read; of a directory, not the files in it.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.stamps.paths()
-    }
-
     /// Whether any CA file was changed since it was read.
     pub(super) fn has_changed_authorities(&self) -> bool {
         let mut files = self.roots.keys().flatten();

@@ -1,5 +1,6 @@
 //! Certificates with their keys: of named files, and of directories.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -146,7 +147,9 @@ impl<'a> Compiler<'a> {
     /// The pairs in a directory, by name. An incomplete pair is reported and skipped; on a renewal, one
     /// that was complete before keeps its previous content.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
+        self.materials.stamps.at_first(&dir);
         let previous = self.previous;
+        let unchanged = self.unchanged_pairs();
         let is_known =
             |files: &PairFiles| previous.is_some_and(|previous| previous.pairs.contains_key(files));
         self.material(at, cached!(directories), dir.clone(), |_, problems| {
@@ -154,7 +157,7 @@ impl<'a> Compiler<'a> {
                 mut pairs,
                 halves,
                 others,
-            } = directory::read(&dir)?;
+            } = directory::read(&dir, |cert| unchanged.contains(cert))?;
             let mut unknown = Vec::new();
             for (named, why) in halves {
                 if is_known(&named.1) {
@@ -178,6 +181,17 @@ impl<'a> Compiler<'a> {
             }
             Ok(pairs)
         })
+    }
+
+    /// On a renewal, the certificates of pairs that have not changed.
+    fn unchanged_pairs(&self) -> HashSet<&'a Path> {
+        let pairs = self
+            .previous
+            .into_iter()
+            .flat_map(|previous| &previous.pairs);
+        let unchanged =
+            pairs.filter(|(files, _)| self.unchanged_content(cached!(pairs), *files).is_some());
+        unchanged.map(|(files, _)| files.cert.as_path()).collect()
     }
 
     /// The previous certificates of an endpoint, on a renewal.

@@ -64,7 +64,7 @@ macro_rules! cached {
 }
 pub(super) use cached;
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// The content of `key` in a cache, read on first use. On a renewal, files that have not changed are
     /// not read again, and a failed read keeps the previous content.
     pub(super) fn material<K: Key, V: Clone>(
@@ -81,16 +81,14 @@ impl Compiler<'_> {
             return known.found.clone();
         }
         for path in key.paths() {
-            if !self.materials.stamps.is_covered(path) {
-                self.materials.stamps.at(path);
-            }
+            self.materials.stamps.at_first(path);
         }
         let content = match self.unchanged_content(of, &key) {
             Some(content) => {
                 for problem in &content.problems {
                     self.problems.push(problem.clone());
                 }
-                content
+                content.clone()
             }
             None => self.read_content(at, of, &key, read),
         };
@@ -104,7 +102,7 @@ impl Compiler<'_> {
         &self,
         of: Cached<K, V>,
         key: &K,
-    ) -> Option<Content<V>> {
+    ) -> Option<&'a Content<V>> {
         let previous = self.previous?;
         let content = (of.cache)(previous).get(key)?;
         if !(of.may_stay)(self) {
@@ -114,7 +112,7 @@ impl Compiler<'_> {
         let is_unchanged = content.is_current
             && content.found.is_some()
             && key.paths().all(|path| before.agree_on(now, path));
-        is_unchanged.then(|| content.clone())
+        is_unchanged.then_some(content)
     }
 
     pub(super) fn read_content<K: Key, V: Clone>(

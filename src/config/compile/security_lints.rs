@@ -2,7 +2,6 @@
 //! under which browsers may coalesce connections of different routes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use super::client_auth_terms::ClientAuthTerms;
 use super::compiler::Compiler;
@@ -138,8 +137,6 @@ impl Compiler<'_> {
     /// Warns about routes that browsers may mix up: with HTTP/2 they send requests for every name of a
     /// certificate on one connection (RFC 9113 section 9.1.1).
     pub(super) fn coalescing(&mut self, context: &EndpointContext<'_>) {
-        let order = context.certificates.all.iter().enumerate();
-        let order: HashMap<_, _> = order.map(|(n, c)| (Arc::as_ptr(c), n)).collect();
         let routes = context.endpoint.routes.iter();
         let routes = routes.filter(|route| {
             route.mode.value.terminates_tls()
@@ -153,7 +150,7 @@ impl Compiler<'_> {
             let own = route
                 .server_names()
                 .flat_map(|pattern| context.certificates.by_name.overlapping(pattern))
-                .filter_map(|certificate| order.get(&Arc::as_ptr(certificate)).copied());
+                .filter_map(|certificate| context.certificates.by_name.place(certificate));
             let own: BTreeSet<_> = own.collect();
             // The first certificate that each of the others shares with this one.
             let mut shared = BTreeMap::new();

@@ -315,7 +315,6 @@ impl ActiveConfig {
                 Source::Text { .. } => None,
             },
             file_stamp: self.loaded.stamp.clone(),
-            materials: self.loaded.materials.paths().map(Into::into).collect(),
             material_stamps: self.loaded.materials.stamps().clone(),
         }
     }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify;
@@ -35,32 +36,39 @@ pub(crate) struct WatchSet {
     /// The configuration file, if it is one.
     pub(crate) file: Option<PathBuf>,
     pub(crate) file_stamp: FileStamps,
-    /// The files that it names.
-    pub(crate) materials: Vec<PathBuf>,
+    /// The stamps of the files that it names.
     pub(crate) material_stamps: FileStamps,
 }
 
+/// The stamps of the materials, and of the configuration file.
+type Stamps = (FileStamps, FileStamps);
+
 impl WatchSet {
+    /// The stamps of the files as they were read.
+    fn read(&self) -> Stamps {
+        (self.material_stamps.clone(), self.file_stamp.clone())
+    }
+
     /// The current stamps: of the materials, and of the configuration file if that is watched.
-    fn stamps(&self) -> (FileStamps, FileStamps) {
+    fn now(&self) -> Stamps {
         let file = match self.policy.what {
             Watched::All => self.file.as_deref(),
             Watched::Nothing | Watched::Materials => None,
         };
-        let materials = self.materials.iter().map(PathBuf::as_path);
         let file = file.map_or_else(|| self.file_stamp.clone(), |file| FileStamps::of([file]));
-        (FileStamps::of(materials), file)
+        (FileStamps::of(self.material_stamps.paths()), file)
     }
 }
 
 /// Watches until the receiver of changes is dropped.
 pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mpsc::Sender<Scope>) {
+    let mut watcher = Watcher::default();
     loop {
-        let now = watch_set.borrow_and_update().clone();
+        let now = Arc::new(watch_set.borrow_and_update().clone());
         let watching = async {
             match now.policy.what {
                 Watched::Nothing => std::future::pending().await,
-                Watched::Materials | Watched::All => follow(now, &changes).await,
+                Watched::Materials | Watched::All => watcher.follow(&now, &changes).await,
             }
         };
         tokio::select! {
@@ -72,42 +80,85 @@ pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mps
     }
 }
 
-async fn follow(watch_set: WatchSet, changes: &mpsc::Sender<Scope>) {
-    let all: Vec<_> = watch_set
-        .materials
-        .iter()
-        .chain(&watch_set.file)
-        .cloned()
-        .collect();
-    let mut seen = (
-        watch_set.material_stamps.clone(),
-        watch_set.file_stamp.clone(),
-    );
-    loop {
-        let mut events = Events::new(&all);
-        let mut now = watch_set.stamps();
-        while now == seen {
-            events.next().await;
-            now = watch_set.stamps();
-        }
+/// The state of the watch, which outlives a set of files.
+#[derive(Default)]
+struct Watcher {
+    events: Option<Events>,
+    /// The stamps of the files whose directories the events are of.
+    known: FileStamps,
+    /// Whether something may have changed since the files were last compared.
+    is_pending: bool,
+}
+
+impl Watcher {
+    /// Reports changes of these files. May be dropped at any await.
+    async fn follow(&mut self, set: &Arc<WatchSet>, changes: &mpsc::Sender<Scope>) {
+        self.watch_directories(set).await;
+        let mut seen = set.read();
         loop {
-            sleep(watch_set.policy.debounce).await;
-            let later = watch_set.stamps();
-            if later == now {
-                break;
+            if !self.is_pending
+                && let Some(events) = &mut self.events
+            {
+                events.next().await;
+                self.is_pending = true;
             }
-            now = later;
-        }
-        let changed = [
-            (now.0 != seen.0, Scope::Materials),
-            (now.1 != seen.1, Scope::All),
-        ];
-        seen = now;
-        for (has_changed, scope) in changed {
-            if has_changed && changes.send(scope).await.is_err() {
-                return;
+            let mut now = blocking(set, WatchSet::now).await;
+            if now == seen {
+                self.is_pending = false;
+                continue;
             }
+            loop {
+                sleep(set.policy.debounce).await;
+                let later = blocking(set, WatchSet::now).await;
+                if later == now {
+                    break;
+                }
+                now = later;
+            }
+            let changed = [
+                (now.0 != seen.0, Scope::Materials),
+                (now.1 != seen.1, Scope::All),
+            ];
+            seen = now;
+            for (has_changed, scope) in changed {
+                if has_changed && changes.send(scope).await.is_err() {
+                    return;
+                }
+            }
+            self.is_pending = false;
         }
+    }
+
+    /// Has inotify report on the directories of files that have changed since it was last told: links may
+    /// lead elsewhere now.
+    async fn watch_directories(&mut self, set: &Arc<WatchSet>) {
+        let known = std::mem::take(&mut self.known);
+        let directories = blocking(set, move |set| {
+            let mut files = set.material_stamps.changed_since(&known);
+            files.extend(set.file.clone());
+            directories(&files)
+        });
+        let directories = directories.await;
+        let events = self.events.get_or_insert_with(|| {
+            // What has changed before there were events is found by a comparison.
+            self.is_pending = true;
+            Events::new()
+        });
+        events.add(&directories);
+        self.known = set.material_stamps.clone();
+    }
+}
+
+/// What `find` finds of the files, on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    set: &Arc<WatchSet>,
+    find: impl FnOnce(&WatchSet) -> T + Send + 'static,
+) -> T {
+    let set = Arc::clone(set);
+    match tokio::task::spawn_blocking(move || find(&set)).await {
+        Ok(found) => found,
+        // The process ends.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -115,28 +166,31 @@ async fn follow(watch_set: WatchSet, changes: &mpsc::Sender<Scope>) {
 struct Events(Option<AsyncFd<OwnedFd>>);
 
 impl Events {
-    fn new(files: &[PathBuf]) -> Self {
-        let watched = Self::begin(files);
+    fn new() -> Self {
+        use inotify::CreateFlags;
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+        let watched = inotify.map_err(io::Error::from).and_then(sys::watch);
         if let Err(error) = &watched {
             warn!(%error, "changes of files are noticed late: the kernel does not tell of them");
         }
         Self(watched.ok())
     }
 
-    fn begin(files: &[PathBuf]) -> io::Result<AsyncFd<OwnedFd>> {
-        use inotify::{CreateFlags, WatchFlags};
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    fn add(&self, directories: &BTreeSet<PathBuf>) {
+        use inotify::WatchFlags;
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::MOVED_FROM
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::ATTRIB;
-        for directory in directories(files) {
+        for directory in directories {
             // The poll finds a directory that is created later.
-            let _ = inotify::add_watch(&inotify, &directory, flags);
+            let _ = self
+                .0
+                .as_ref()
+                .map(|inotify| inotify::add_watch(inotify.as_fd(), directory, flags));
         }
-        sys::watch(inotify)
     }
 
     /// Waits until something may have changed.

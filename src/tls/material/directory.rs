@@ -32,12 +32,12 @@ const A_PAIR_IS: &str =
 
 /// Reads a directory: NAME.pem with NAME.key, and NAME/fullchain.pem with NAME/privkey.pem. Names that
 /// begin with a dot are ignored: Kubernetes keeps the content of a volume in `..data`, and editors keep
-/// temporary files under such names.
+/// temporary files under such names. Certificates that `is_known` are taken for pairs without being read.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or holds no part of a pair.
-pub fn read(dir: &Path) -> Result<Directory, MaterialError> {
+pub fn read(dir: &Path, is_known: impl Fn(&Path) -> bool) -> Result<Directory, MaterialError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))? {
         paths.push(entry.map_err(|e| cannot_read(dir, &e))?.path());
@@ -46,7 +46,7 @@ pub fn read(dir: &Path) -> Result<Directory, MaterialError> {
     paths.sort();
     let mut found = Directory::default();
     for path in &paths {
-        found.add(path);
+        found.add(path, &is_known);
     }
     if found.pairs.is_empty() && found.halves.is_empty() {
         return Err(match found.others.pop() {
@@ -58,7 +58,7 @@ pub fn read(dir: &Path) -> Result<Directory, MaterialError> {
 }
 
 impl Directory {
-    fn add(&mut self, path: &Path) {
+    fn add(&mut self, path: &Path, is_known: impl Fn(&Path) -> bool) {
         let extension = path.extension().and_then(OsStr::to_str);
         let (name, cert, key) = match (fs::metadata(path), extension) {
             (Ok(meta), _) if meta.is_dir() => (
@@ -83,6 +83,7 @@ impl Directory {
         let named = named(name, cert, key);
         let (cert, key) = (&named.1.cert, &named.1.key);
         let missing = match (exists(cert), exists(key)) {
+            (Ok(true), Ok(true)) if is_known(cert) => return self.pairs.push(named),
             (Ok(true), Ok(true)) => return self.add_pair(named),
             // A directory without a pair.
             (Ok(false), Ok(false)) => return,

@@ -225,3 +225,64 @@ fn a_file_that_stays_broken_is_told_of_when_another_one_is_renewed() {
     });
     assert_eq!(status()["result"], "done");
 }
+
+/// Waits until clients are presented this certificate.
+#[track_caller]
+fn is_presented(proxy: &Proxy, identity: &Identity) {
+    crate::harness::eventually("the renewed certificate is presented", || {
+        let client = proxy.client("a.test").connect();
+        client.peer_certificate().unwrap() == identity.chain()[0].to_vec()
+    });
+}
+
+fn one_route(certificate: &str, origin: &Origin) -> String {
+    settings(&format!(
+        "log: {{ format: json }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: {{ certificates: [{certificate}] }}
+    routes: [{{ name: a, match: {{ sni: a.test }}, mode: terminate, upstream: up }}]
+upstreams: {{ up: {{ origins: [\"{origin}\"] }} }}
+"
+    ))
+}
+
+#[test]
+fn a_pair_in_a_directory_of_a_directory_is_renewed_at_once() {
+    let origin = Origin::echo();
+    let first = pki().edge(&["a.test"]);
+    let proxy = Proxy::builder()
+        .file("pairs/a/fullchain.pem", &first.cert)
+        .file("pairs/a/privkey.pem", &first.key)
+        .yaml(&one_route("{ dir: pairs }", &origin))
+        .start();
+    for _ in 0..2 {
+        let renewed = pki().edge(&["a.test"]);
+        proxy.directory().write("pairs/a/privkey.pem", &renewed.key);
+        proxy
+            .directory()
+            .write("pairs/a/fullchain.pem", &renewed.cert);
+        is_presented(&proxy, &renewed);
+    }
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_since_a_renewal_is_followed_from_then_on() {
+    let origin = Origin::echo();
+    let [first, second, third] = [(); 3].map(|()| pki().edge(&["a.test"]));
+    let whole = |identity: &Identity| format!("{}{}", identity.cert, identity.key);
+    let draft = Proxy::builder()
+        .file("one/pair.pem", whole(&first))
+        .file("two/pair.pem", whole(&second));
+    std::os::unix::fs::symlink("one/pair.pem", draft.path("pair.pem")).unwrap();
+    let proxy = draft
+        .yaml(&one_route("{ cert: pair.pem }", &origin))
+        .start();
+    let link = proxy.directory().join("link");
+    std::os::unix::fs::symlink("two/pair.pem", &link).unwrap();
+    fs::rename(&link, proxy.directory().join("pair.pem")).unwrap();
+    is_presented(&proxy, &second);
+    renew(proxy.directory(), "two/pair.pem", &third);
+    is_presented(&proxy, &third);
+}
