@@ -15,6 +15,7 @@ mod harness;
 mod admin;
 mod config;
 mod house;
+mod house_files;
 mod interop;
 mod policy;
 mod promises;
