@@ -1,4 +1,4 @@
-//! Rules of the source that no compiler holds.
+//! Rules for the source that the compiler does not enforce.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::reseal;
 
-/// Which module of the crate may name which others. Not listed is not allowed.
+/// The modules that each module may import. Modules that are not listed must not be imported.
 const ALLOWED: [(&str, &[&str]); 24] = [
     ("outcome", &[]),
     ("hostname", &[]),
@@ -208,7 +208,7 @@ fn module(file: &Path) -> Vec<String> {
     parts
 }
 
-/// The text without comments and without what strings hold.
+/// The text without comments and without the contents of strings.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let lines = text
@@ -217,8 +217,8 @@ fn code(file: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every path that follows `crate::`, `{}` groups taken apart at their first level, and what `super`
-/// leads to.
+/// Every path that follows `crate::`, with `{}` groups split at their first level, and the targets of
+/// `super` paths.
 fn imports(file: &Path) -> BTreeSet<String> {
     let code = code(file);
     let own = module(file);
@@ -239,7 +239,7 @@ fn imports(file: &Path) -> BTreeSet<String> {
             .take_while(|part| part.is_empty())
             .count();
         let rest = &code[at + chain * "super::".len()..];
-        // Inside of an inline module of tests one more step leads only to the file's own module.
+        // Within an inline test module, one more `super` leads only to the file's own module.
         let inside = inline > 0 && before.contains("mod tests {");
         let steps = chain - usize::from(inside);
         let Some(parent) = own.len().checked_sub(steps) else {
@@ -288,7 +288,7 @@ fn two_parts(path: &str) -> String {
 }
 
 #[test]
-fn modules_name_only_those_that_they_may_know() {
+fn modules_import_only_what_they_may() {
     let allowed: BTreeMap<_, _> = ALLOWED.into_iter().collect();
     let mut broken = Vec::new();
     let mut unused: BTreeSet<_> = ALLOWED
@@ -317,7 +317,7 @@ fn modules_name_only_those_that_they_may_know() {
             }
         }
     }
-    // A grant that nobody uses would hide the next fault.
+    // A permission that is not needed would hide the next violation.
     broken.extend(
         unused
             .into_iter()
@@ -327,7 +327,7 @@ fn modules_name_only_those_that_they_may_know() {
 }
 
 #[test]
-fn the_reader_of_imports_reads_them() {
+fn the_import_parser_finds_every_form() {
     let tls = imports(&root().join("src/tls/hello.rs"));
     assert!(
         ["transport::Socket", "outcome", "tls"]
@@ -366,7 +366,7 @@ fn unsafe_is_in_one_file() {
 }
 
 #[test]
-fn no_file_has_a_name_that_says_nothing() {
+fn no_file_has_a_meaningless_name() {
     for directory in ["src", "tests"] {
         for file in rust_files(&root().join(directory)) {
             let relative = file.strip_prefix(root()).unwrap().with_extension("");
@@ -383,7 +383,7 @@ fn no_file_has_a_name_that_says_nothing() {
 }
 
 #[test]
-fn the_example_is_good() {
+fn the_example_passes_check() {
     let example = root().join("config.yaml.example").display().to_string();
     let checked = reseal(&["check", "--strict", "--no-files", "--config", &example]);
     checked.must_exit_with(0);
@@ -391,7 +391,7 @@ fn the_example_is_good() {
 }
 
 #[test]
-fn the_example_runs_with_the_certificates_that_it_tells_how_to_make() {
+fn the_example_runs_with_the_certificates_from_its_comment() {
     let directory = crate::harness::Directory::new();
     let example = fs::read_to_string(root().join("config.yaml.example")).unwrap();
     let making = example
@@ -412,16 +412,16 @@ fn the_example_runs_with_the_certificates_that_it_tells_how_to_make() {
 }
 
 #[test]
-fn commands_print_what_they_are_asked_for() {
+fn commands_print_their_output() {
     let schema = reseal(&["schema"]);
     schema.must_exit_with(0);
     assert!(serde_json::from_str::<serde_json::Value>(&schema.stdout).is_ok());
     reseal(&["--version"])
         .must_exit_with(0)
-        .must_say(env!("CARGO_PKG_VERSION"));
+        .must_print(env!("CARGO_PKG_VERSION"));
     reseal(&["completions", "bash"])
         .must_exit_with(0)
-        .must_say("reseal");
-    reseal(&["man"]).must_exit_with(0).must_say(".TH");
+        .must_print("reseal");
+    reseal(&["man"]).must_exit_with(0).must_print(".TH");
     assert_ne!(reseal(&["no-such-command"]).code, Some(0));
 }

@@ -1,7 +1,7 @@
-//! Reseal as its users meet it: the real binary, real sockets, real programs.
+//! End-to-end tests of Reseal: the real binary, real sockets, real programs.
 //!
-//! One binary with a module for each capability. The harness makes what a test needs, certificates
-//! and ports included, so that tests run beside each other and leave nothing behind.
+//! One binary with a module for each capability. The harness creates everything that a test needs,
+//! certificates and ports included, so that tests run in parallel and leave nothing behind.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What is promised and what can end a connection, and that each of them is tested by name.
+//! Every promise and every reason that can end a connection is tested by name.
 
 use std::fs;
 use std::path::Path;

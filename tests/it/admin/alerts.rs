@@ -38,8 +38,8 @@ fn fires_alone(proxy: &Proxy, alert: &str, what: &str, fails: impl Fn()) {
     assert_eq!(fired, BTreeSet::from([alert.to_owned()]), "{what}");
 }
 
-/// A client that sends a request and reads to the end.
-fn asks(proxy: &Proxy) -> (Stream, End) {
+/// Sends a request as a client and reads to the end.
+fn request(proxy: &Proxy) -> (Stream, End) {
     let client = proxy.client("a.test").connect();
     let _ = client.try_send(b"go");
     let end = client.receive_to_end().1;
@@ -49,7 +49,7 @@ fn asks(proxy: &Proxy) -> (Stream, End) {
 #[test]
 fn unreachable_origins_fire_their_alert() {
     let (dead, _port) = dead_address();
-    let (hole, _held) = blackhole();
+    let (hole, _sockets) = blackhole();
     let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
     let (untrusted, mute) = (Origin::tls(&stranger).echo(), Origin::plain().silent());
     let proxies = [
@@ -74,7 +74,7 @@ fn unreachable_origins_fire_their_alert() {
     for (what, draft) in proxies {
         let proxy = draft.admin().start();
         fires_alone(&proxy, "ResealOriginsFail", what, || {
-            assert_eq!(asks(&proxy).1, End::Reset, "{what}");
+            assert_eq!(request(&proxy).1, End::Reset, "{what}");
         });
     }
 }
@@ -95,7 +95,7 @@ fn origins_that_reset_fire_their_alert() {
     for (what, origin) in [("reset", &reset), ("truncated", &truncated)] {
         let proxy = Proxy::builder().reencrypt("a.test", origin).admin().start();
         fires_alone(&proxy, "ResealOriginsBreakOff", what, || {
-            assert_eq!(asks(&proxy).1, End::Reset, "{what}");
+            assert_eq!(request(&proxy).1, End::Reset, "{what}");
         });
     }
 }
@@ -155,11 +155,11 @@ fn a_full_upstream_fires_its_alert() {
         .admin()
         .start();
     fires_alone(&proxy, "ResealTurnsAway", "full", || {
-        let held = proxy.client("a.test").connect();
-        held.must_echo(b"x");
-        assert_eq!(asks(&proxy).1, End::Reset);
-        held.end();
-        held.receive_to_end();
+        let established = proxy.client("a.test").connect();
+        established.must_echo(b"x");
+        assert_eq!(request(&proxy).1, End::Reset);
+        established.end();
+        established.receive_to_end();
         proxy.outcomes(2);
     });
 }

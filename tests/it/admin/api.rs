@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Checked, Directory, Origin, Proxy, TIMEOUT, curl, eventually, finish_under, noise,
+    ConfigCheck, Directory, Origin, Proxy, TIMEOUT, curl, eventually, finish_under, noise,
 };
 
 const TOKEN: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
@@ -74,8 +74,8 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let config = proxy.directory().join("config.yaml");
     finish_under(&["env"], &config)
         .must_exit_with(3)
-        .must_say("another process listens there")
-        .must_say("admin.sock");
+        .must_print("another process listens there")
+        .must_print("admin.sock");
     let after = proxy.admin("/status", &[]).must_be(200).json();
     assert_eq!(before["pid"], after["pid"]);
 }
@@ -148,7 +148,7 @@ fn malformed_requests_are_refused() {
         .admin("/status", &["--request-target", "http://evil.test/status"])
         .must_be(400);
     let level = proxy.admin("/log-level", &[]).must_be(200).json();
-    assert_eq!(level["level"], "info", "something refused was done");
+    assert_eq!(level["level"], "info", "a refused request had an effect");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn the_token_never_appears_in_output() {
 #[test]
 fn a_weak_token_is_refused() {
     let config = |admin: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "admin: {admin}\n\
              endpoints:\n  - {{ name: e, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}\n\
              upstreams: {{ o: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
@@ -260,7 +260,7 @@ fn incomplete_requests_do_not_block_other_clients() {
 fn idlers(address: SocketAddr, begun: &[u8], count: usize) -> Vec<TcpStream> {
     let idle = (0..count).map(|_| {
         let mut stream = TcpStream::connect(address).unwrap();
-        // One that was dropped already reports an error.
+        // A connection that was dropped already reports an error.
         let _ = stream.write_all(begun);
         stream
     });
@@ -273,7 +273,7 @@ fn silent_clients_do_not_block_probes() {
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let metrics = proxy.admin_listener("metrics");
     for begun in ["", "GET /readyz HTTP/1.1\r\nHost: x\r\n"] {
-        // More than the permits, and as many as the accept queue holds.
+        // More clients than permits, and as many as the accept queue holds.
         let idle = idlers(metrics, begun.as_bytes(), 200);
         for path in ["/readyz", "/healthz", "/metrics"] {
             let limit = ["--max-time", "3"];
@@ -315,7 +315,7 @@ fn a_slow_request_is_closed_at_its_deadline() {
         .iter()
         .copied()
         .chain(std::iter::repeat(b'y'));
-    eventually("it is cut", || {
+    eventually("the request is closed", || {
         let _ = stream.write_all(&[trickle.next().unwrap()]);
         match stream.read(&mut [0; 512]) {
             Ok(0) => true,
@@ -336,8 +336,8 @@ fn the_admin_socket_works_at_the_connection_limit() {
         .admin()
         .top("process: { workers: 1, limits: { connections: 2 } }")
         .start();
-    let held = [proxy.dial("forward"), proxy.dial("forward")];
-    for client in &held {
+    let established = [proxy.dial("forward"), proxy.dial("forward")];
+    for client in &established {
         client.must_echo(b"in");
     }
     let waiting = proxy.dial("forward");
@@ -345,7 +345,7 @@ fn the_admin_socket_works_at_the_connection_limit() {
     let status = proxy.admin("/status", &[]).must_be(200).json();
     assert!(start.elapsed() < Duration::from_secs(2));
     assert_eq!(status["connections"], 2);
-    let [first, _second] = held;
+    let [first, _second] = established;
     drop(first);
     waiting.must_echo(b"in at last");
 }
@@ -432,12 +432,12 @@ fn the_admin_socket_works_when_connections_use_all_descriptors() {
         (10..60).contains(&served),
         "{served} of 60, {full} descriptors"
     );
-    let asking: Vec<_> = (0..31)
+    let queries: Vec<_> = (0..31)
         .map(|_| UnixStream::connect(proxy.admin_socket()).unwrap())
         .collect();
-    assert_eq!(live(), served, "beside {} others who ask", asking.len());
-    let complaints = proxy.log();
-    assert!(!complaints.iter().any(|line| line.contains("ran out")));
+    assert_eq!(live(), served, "beside {} other clients", queries.len());
+    let log = proxy.log();
+    assert!(!log.iter().any(|line| line.contains("ran out")));
 }
 
 #[test]

@@ -10,9 +10,9 @@ fn status_is_text_or_json() {
     proxy
         .ctl(&["status"])
         .must_exit_with(0)
-        .must_say("phase: serving")
-        .must_say(&format!("pid: {pid}"))
-        .must_say(&format!("{}  forward", proxy.place("forward")));
+        .must_print("phase: serving")
+        .must_print(&format!("pid: {pid}"))
+        .must_print(&format!("{}  forward", proxy.listen_addr("forward")));
     let status = proxy.ctl_json(&["status"]);
     assert_eq!(status["phase"], "serving");
     assert_eq!(status["pid"], pid);
@@ -26,9 +26,9 @@ fn certificates_are_a_table_with_expiry_dates() {
         .terminate("a.test", &origin)
         .admin()
         .start();
-    let shown = proxy.ctl(&["certificates"]);
-    shown.must_exit_with(0);
-    let lines: Vec<Vec<_>> = shown
+    let printed = proxy.ctl(&["certificates"]);
+    printed.must_exit_with(0);
+    let lines: Vec<Vec<_>> = printed
         .stdout
         .lines()
         .map(|line| line.split_whitespace().collect())
@@ -47,14 +47,14 @@ fn the_effective_configuration_passes_check() {
         .terminate("a.test", &origin)
         .admin()
         .start();
-    let shown = proxy.ctl(&["config"]);
-    shown.must_exit_with(0).must_say("hello: 5s");
-    let file = proxy.directory().write("effective.yaml", &shown.stdout);
+    let printed = proxy.ctl(&["config"]);
+    printed.must_exit_with(0).must_print("hello: 5s");
+    let file = proxy.directory().write("effective.yaml", &printed.stdout);
     reseal(&["check", "--config", &file.display().to_string()]).must_exit_with(0);
 }
 
 #[test]
-fn the_log_level_is_shown_and_changed() {
+fn the_log_level_is_printed_and_changed() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     assert_eq!(proxy.ctl(&["log-level"]).stdout, "info");
@@ -121,12 +121,12 @@ fn requests_over_tcp_send_the_token() {
     let place = format!("http://{}", proxy.admin_listener("admin"));
     let by_name = place.replace("127.0.0.1", "localhost");
     let file = |name: &str| proxy.directory().join(name).display().to_string();
-    let ask =
+    let query =
         |place: &str, token: &str| ctl(&["status", "--admin", place, "--token-file", token], &[]);
-    ask(&place, &file("token")).must_exit_with(0);
-    ask(&by_name, &file("token")).must_exit_with(0);
-    ask(&place, &file("other"))
+    query(&place, &file("token")).must_exit_with(0);
+    query(&by_name, &file("token")).must_exit_with(0);
+    query(&place, &file("other"))
         .must_exit_with(1)
-        .must_say("token");
+        .must_print("token");
     ctl(&["status", "--admin", &place], &[]).must_exit_with(1);
 }

@@ -49,7 +49,10 @@ fn json_records_have_all_fields() {
     ] {
         assert!(!record.text(key).is_empty(), "{key} in {record:?}");
     }
-    assert_eq!(record["local"], proxy.place("edge").to_string().as_str());
+    assert_eq!(
+        record["local"],
+        proxy.listen_addr("edge").to_string().as_str()
+    );
     assert_eq!(record["tls_resumed"], false);
     for stage in ["hello", "route", "client_tls", "connect", "relay", "total"] {
         assert!(record["ms"][stage].is_number(), "{stage} in {record:?}");
@@ -118,7 +121,7 @@ fn promise_10_a_hostile_protocol_name_cannot_shape_a_record() {
         let line = line_with(&proxy, "hello_malformed");
         let clean = |c: char| !c.is_control() && c != '\u{202e}';
         assert!(line.chars().all(clean), "{line:?}");
-        assert_eq!(proxy.records_left().len(), 1, "one line for one connection");
+        assert_eq!(proxy.records_left().len(), 1, "one line per connection");
     }
 }
 

@@ -178,7 +178,7 @@ fn readiness_ends_at_the_lame_duck_and_while_draining() {
 }
 
 #[test]
-fn a_lame_duck_still_takes_connections() {
+fn a_lame_duck_still_accepts_connections() {
     let origin = Origin::echo();
     let mut proxy = Proxy::builder()
         .forward(&origin)
@@ -197,7 +197,7 @@ fn a_lame_duck_still_takes_connections() {
 }
 
 #[test]
-fn the_metrics_listener_shows_metrics_and_nothing_else() {
+fn the_metrics_listener_serves_metrics_and_nothing_else() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     for path in ["/status", "/config", "/connections", "/reload", "/"] {
@@ -218,7 +218,7 @@ fn dropped_log_lines_are_counted() {
         .admin()
         .top("access_log: { output: /dev/full }")
         .start();
-    // The buffer of the log may still be written when there is room again; what exceeds it is lost.
+    // The buffer of the log may still be written once there is room; lines beyond it are lost.
     for _ in 0..300 {
         let client = proxy.dial("forward");
         client.end();

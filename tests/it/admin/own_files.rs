@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Checked, Directory, End, Origin, Proxy, eventually, finish, is_root, output, pki,
+    ConfigCheck, Directory, End, Origin, Proxy, eventually, finish, is_root, output, pki,
 };
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -18,7 +18,7 @@ fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn carries(proxy: &Proxy) {
+fn must_relay(proxy: &Proxy) {
     let client = proxy.dial("forward");
     client.must_echo(b"x");
     client.end();
@@ -44,10 +44,10 @@ fn a_reload_does_not_follow_a_link_in_place_of_its_socket() {
     // With unchanged settings, and with changed ones.
     let text = proxy.text().to_owned();
     let lines = proxy.reload(&text);
-    let told = |line: &String| line.contains("no longer the socket of this process");
-    assert!(lines.iter().any(told), "{lines:?}");
+    let is_reported = |line: &String| line.contains("no longer the socket of this process");
+    assert!(lines.iter().any(is_reported), "{lines:?}");
     let lines = proxy.reload(&text.replace("0660", "0666"));
-    assert!(lines.iter().any(told), "{lines:?}");
+    assert!(lines.iter().any(is_reported), "{lines:?}");
     assert_eq!(mode(&secret), 0o600);
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit_code(), 0);
@@ -62,12 +62,15 @@ fn a_reload_does_not_touch_a_socket_of_another_process() {
     let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     set_mode(&socket, 0o600);
     let lines = proxy.reload(&proxy.text().replace("0660", "0666"));
-    let told = |line: &String| line.contains("no longer the socket of this process");
-    assert!(lines.iter().any(told), "{lines:?}");
+    let is_reported = |line: &String| line.contains("no longer the socket of this process");
+    assert!(lines.iter().any(is_reported), "{lines:?}");
     assert_eq!(mode(&socket), 0o600);
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.exit_code(), 0);
-    assert!(Path::new(&socket).exists(), "it is not ours to remove");
+    assert!(
+        Path::new(&socket).exists(),
+        "another process's socket was removed"
+    );
 }
 
 #[test]
@@ -81,12 +84,12 @@ fn a_reload_changes_the_permissions_of_its_own_socket() {
     set_mode(&socket, 0o600);
     proxy.reload(&proxy.text().replace("0660", "0666"));
     assert_eq!(mode(&socket), 0o600);
-    carries(&proxy);
+    must_relay(&proxy);
 }
 
 /// An endpoint on a socket in the directory `run`.
-fn socket_in_run() -> Checked {
-    Checked::new(
+fn socket_in_run() -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: \"unix:run/edge.sock\"\n\
@@ -134,8 +137,8 @@ fn a_socket_directory_of_a_supplementary_group_is_not_warned_about() {
     }
 }
 
-fn guarded(policy: &str) -> Checked {
-    Checked::new(&format!(
+fn requiring(policy: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "process: {{ key_permissions: {policy} }}\n\
          endpoints:\n\
          \x20 - name: edge\n\
@@ -154,12 +157,12 @@ fn guarded(policy: &str) -> Checked {
 
 #[test]
 fn files_that_every_user_may_write_are_not_trusted() {
-    guarded("refuse").must_be_good();
+    requiring("refuse").must_be_good();
     for (file, about) in [("own/ca.pem", "own/ca.pem"), ("good.key", "good.pem")] {
-        let checked = guarded("refuse");
+        let checked = requiring("refuse");
         set_mode(checked.path().with_file_name("").join(file), 0o602);
         checked.must_report(about, &["every user may write", "chmod o-w"]);
-        let checked = guarded("warn");
+        let checked = requiring("warn");
         set_mode(checked.path().with_file_name("").join(file), 0o602);
         checked.must_warn(about, &["every user may write"]);
     }
@@ -167,18 +170,18 @@ fn files_that_every_user_may_write_are_not_trusted() {
 
 #[test]
 fn a_configuration_that_every_user_may_write_is_refused() {
-    let checked = guarded("refuse");
+    let checked = requiring("refuse");
     set_mode(checked.path(), 0o646);
     let finished = checked.check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("every user may write this file (mode 0646)");
+        .must_print("every user may write this file (mode 0646)");
     checked.run().must_exit_with(2);
 }
 
 #[test]
 fn a_directory_in_which_every_user_may_replace_files_is_warned_about() {
-    let checked = guarded("refuse");
+    let checked = requiring("refuse");
     let own = checked.path().with_file_name("own");
     set_mode(&own, 0o777);
     checked.must_warn("own/ca.pem", &["every user may replace the files in"]);
@@ -199,7 +202,7 @@ fn new_logs_are_private_and_existing_logs_keep_their_mode() {
     assert_eq!(mode(&log), 0o640);
     set_mode(&log, 0o644);
     proxy.signal(Signal::USR1);
-    carries(&proxy);
+    must_relay(&proxy);
     eventually("the record", || fs::metadata(&log).unwrap().len() > 0);
     assert_eq!(mode(&log), 0o644);
     // The file after a rotation is a new one.
@@ -225,7 +228,7 @@ fn a_log_is_not_written_through_a_link_of_another_user() {
     // A link of the same user is followed, as operators expect.
     symlink(&mine, &log).unwrap();
     let proxy = draft.start();
-    carries(&proxy);
+    must_relay(&proxy);
     eventually("the record", || fs::metadata(&mine).unwrap().len() > 0);
     fs::remove_file(&log).unwrap();
     symlink(&secret, &log).unwrap();
@@ -235,7 +238,7 @@ fn a_log_is_not_written_through_a_link_of_another_user() {
     proxy.signal(Signal::USR1);
     proxy.log_line(|line| line.contains("a symbolic link of another user"));
     let before = fs::metadata(&mine).unwrap().len();
-    carries(&proxy);
+    must_relay(&proxy);
     eventually("the record in the old file", || {
         fs::metadata(&mine).unwrap().len() > before
     });
@@ -261,6 +264,6 @@ fn development_certificates_are_created_in_a_private_directory() {
     if lchown(format!("{out}/ca.key"), Some(65_534), None).is_ok() {
         make("b.test")
             .must_exit_with(1)
-            .must_say("belongs to another user");
+            .must_print("belongs to another user");
     }
 }

@@ -1,11 +1,11 @@
-//! Damaged files: refused at the start with the file's name, whatever they are for. Trust never fails
+//! Damaged files are refused at the start with the file's name, whatever their purpose. Trust never fails
 //! open.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::harness::{Checked, Identity, Leaf, List, noise, pki};
+use crate::harness::{ConfigCheck, Identity, Leaf, List, noise, pki};
 
 /// A configuration that uses every kind of file; the damaged one is named `bad`.
 const TEXT: &str = "process: { ticket_secret: SECRET }
@@ -23,7 +23,7 @@ upstreams:
       client_certificate: { cert: OWN_CERT, key: OWN_KEY } }
 ";
 
-/// The kinds of files, with a good one of each.
+/// The kinds of files, with a valid one of each.
 fn parts() -> Vec<(&'static str, Vec<u8>)> {
     let edge = pki().edge.issue(&Leaf::server(&["a.test"]));
     let own: Identity = pki().client("proxy");
@@ -44,7 +44,7 @@ fn parts() -> Vec<(&'static str, Vec<u8>)> {
 /// Writes a damaged file to a path; `false` if this damage does not apply to this kind of file.
 fn spoil(kind: &str, part: &str, good: &[u8], path: &Path) -> bool {
     let _ = fs::remove_file(path);
-    // Any bytes make a secret, if there are enough of them.
+    // Any bytes are a valid secret, if there are enough of them.
     let bytes_matter = part != "SECRET";
     let is_pem = good.starts_with(b"-----BEGIN");
     match kind {
@@ -135,7 +135,7 @@ fn a_damaged_file_of_any_kind_is_refused_with_its_name() {
     for (bad, good) in &parts {
         let mut text = TEXT.to_owned();
         let mut checked_files = Vec::new();
-        // Longer names first: one is a part of another.
+        // Longer names first, because one is part of another.
         let mut names: Vec<_> = parts.iter().collect();
         names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         for (name, contents) in names {
@@ -154,7 +154,7 @@ fn a_damaged_file_of_any_kind_is_refused_with_its_name() {
         for kind in KINDS {
             let checked = checked_files
                 .iter()
-                .fold(Checked::new(&text), |checked, (name, contents)| {
+                .fold(ConfigCheck::new(&text), |checked, (name, contents)| {
                     checked.with_file(name, contents, 0o600)
                 });
             let path = checked.path().with_file_name("bad.file");

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Directory, End, Lines, Origin, Place, Stream, TIMEOUT, finish, pki, reseal};
+use crate::harness::{
+    Directory, End, Lines, ListenAddr, Origin, Stream, TIMEOUT, finish, pki, reseal,
+};
 
 /// A serving command, killed on drop.
 struct Serving {
@@ -41,13 +43,13 @@ impl Serving {
 
     /// The address that it reports.
     #[track_caller]
-    fn place(&self) -> Place {
+    fn listen_addr(&self) -> ListenAddr {
         let address = self.stderr.wait(TIMEOUT, |lines| {
             let line = lines.iter().find(|line| line.contains("\"listening\""))?;
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             Some(record["address"].as_str().unwrap().to_owned())
         });
-        Place::parse(&address.expect("it says where it listens"))
+        ListenAddr::parse(&address.expect("it says where it listens"))
     }
 
     /// One INT ends it at once, with exit code 0.
@@ -101,7 +103,7 @@ fn other_processes_of_its_user_cannot_inspect_a_process_that_serves() {
             command.uid(NOBODY).gid(NOBODY);
         }
         let serving = Serving::spawn(command);
-        serving.place();
+        serving.listen_addr();
         let files = format!("/proc/{}/status", serving.child.id());
         let owner = std::fs::metadata(files).unwrap().uid();
         serving.must_end_at_once();
@@ -121,9 +123,9 @@ impl Drop for Serving {
 #[test]
 fn forward_relays_one_port() {
     let origin = Origin::echo();
-    let to = origin.place().to_string();
+    let to = origin.listen_addr().to_string();
     let serving = Serving::start(&["forward", "--listen", "127.0.0.1:0", "--to", &to]);
-    let client = Stream::dial(&serving.place()).unwrap();
+    let client = Stream::dial(&serving.listen_addr()).unwrap();
     client.must_echo(b"through");
     client.end();
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
@@ -146,7 +148,7 @@ fn forward_terminates_and_originates_tls_by_its_flags() {
         directory.write(name, text);
     }
     let origin = Origin::with_tls().echo();
-    let to = format!("tls://{}", origin.place());
+    let to = format!("tls://{}", origin.listen_addr());
     let serving = Serving::start(&[
         "forward",
         "--listen",
@@ -160,7 +162,7 @@ fn forward_terminates_and_originates_tls_by_its_flags() {
         "--server-name",
         "origin.test",
     ]);
-    let client = crate::harness::Client::new(&serving.place(), "a.test");
+    let client = crate::harness::Client::new(&serving.listen_addr(), "a.test");
     let stream = client.without_sni().connect();
     stream.must_echo(b"TLS on both sides");
     serving.must_end_at_once();
@@ -185,7 +187,7 @@ fn forward_names_missing_flags() {
         ),
     ] {
         let arguments: Vec<_> = ["forward"].into_iter().chain(flags).chain(to).collect();
-        reseal(&arguments).must_exit_with(2).must_say(what);
+        reseal(&arguments).must_exit_with(2).must_print(what);
     }
 }
 
@@ -200,19 +202,19 @@ fn the_commands_of_the_demo_work_as_printed() {
     let tour = tour.expect("the demo prints what to try");
     let commands: Vec<_> = tour.iter().filter(|line| line.starts_with("  ")).collect();
     assert_eq!(commands.len(), 9, "{tour:#?}");
-    let mut heard = 0;
+    let mut received = 0;
     let mut refused = Vec::new();
     for command in commands {
         let mut shell = Command::new("sh");
         shell.args(["-c", command]);
         let finished = finish(shell, b"");
-        heard += usize::from(finished.stdout.contains("The demo origin received"));
+        received += usize::from(finished.stdout.contains("The demo origin received"));
         if finished.code != Some(0) {
             refused.push(finished.text());
         }
     }
     assert_eq!(
-        heard, 6,
+        received, 6,
         "all five modes, and the client with a certificate"
     );
     assert_eq!(refused.len(), 2, "{refused:#?}");
@@ -250,17 +252,19 @@ fn schema_completions_and_man_page_are_valid() {
     assert_eq!(schema["additionalProperties"], false);
     reseal(&["completions", "bash"])
         .must_exit_with(0)
-        .must_say("_reseal");
-    reseal(&["man"]).must_exit_with(0).must_say(".TH");
+        .must_print("_reseal");
+    reseal(&["man"]).must_exit_with(0).must_print(".TH");
 }
 
 #[test]
 fn man_prints_a_page_of_the_commands_and_one_of_the_configuration() {
-    reseal(&["man"]).must_exit_with(0).must_say(".TH reseal 1");
+    reseal(&["man"])
+        .must_exit_with(0)
+        .must_print(".TH reseal 1");
     reseal(&["man", "reseal.yaml"])
         .must_exit_with(0)
-        .must_say(".TH reseal.yaml 5")
-        .must_say("upstreams.NAME.health")
-        .must_say("The default is \\fB10m\\fR because");
+        .must_print(".TH reseal.yaml 5")
+        .must_print("upstreams.NAME.health")
+        .must_print("The default is \\fB10m\\fR because");
     assert_ne!(reseal(&["man", "other"]).code, Some(0));
 }

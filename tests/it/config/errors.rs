@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Checked, Directory, Origin, Proxy, reseal, reseal_in};
+use crate::harness::{ConfigCheck, Directory, Origin, Proxy, reseal, reseal_in};
 
 const GOOD: &str = "\
 endpoints:
@@ -18,16 +18,16 @@ upstreams:
   a: { origins: [\"127.0.0.1:9\"] }
 ";
 
-/// The good file with one text replaced.
+/// The valid file with one text replaced.
 #[track_caller]
-fn with(old: &str, new: &str) -> Checked {
+fn with(old: &str, new: &str) -> ConfigCheck {
     assert!(GOOD.contains(old), "{old:?} is not in the file");
-    Checked::new(&GOOD.replacen(old, new, 1))
+    ConfigCheck::new(&GOOD.replacen(old, new, 1))
 }
 
 #[test]
 fn a_good_file_passes_with_a_summary() {
-    let checked = Checked::new(GOOD);
+    let checked = ConfigCheck::new(GOOD);
     checked.must_be_good();
     let finished = checked.check(&[]);
     for word in [
@@ -48,7 +48,7 @@ fn a_good_file_passes_with_a_summary() {
 
 #[test]
 fn the_printed_configuration_passes_check() {
-    let checked = Checked::new(GOOD);
+    let checked = ConfigCheck::new(GOOD);
     let printed = checked.check(&["--print"]);
     printed.must_exit_with(0);
     assert!(
@@ -66,7 +66,7 @@ fn an_unknown_key_is_an_error_with_a_suggestion() {
     with("    listen:", "    lissten:")
         .check(&[])
         .must_exit_with(1)
-        .must_say("did you mean `listen`?");
+        .must_print("did you mean `listen`?");
     let checked = with("mode: terminate,", "mode: terminate, upstraem: b,");
     checked.must_report("upstraem", &["did you mean `upstream`?"]);
 }
@@ -95,11 +95,11 @@ fn a_missing_key_is_named() {
     with(", upstream: a }", " }")
         .check(&[])
         .must_exit_with(1)
-        .must_say("upstream");
-    Checked::new("upstreams: {}\n")
+        .must_print("upstream");
+    ConfigCheck::new("upstreams: {}\n")
         .check(&[])
         .must_exit_with(1)
-        .must_say("endpoints");
+        .must_print("endpoints");
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn broken_syntax_is_located() {
     let finished = checked.check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("config.yaml:")
-        .must_say("error: ");
+        .must_print("config.yaml:")
+        .must_print("error: ");
     checked.run().must_exit_with(2);
 }
 
@@ -118,7 +118,7 @@ fn typographic_characters_bare_brackets_and_latin_1_are_refused_with_a_hint() {
     with("127.0.0.1:0", "[::1]:8443")
         .check(&[])
         .must_exit_with(1)
-        .must_say("quote it: in YAML a bare `[` begins a list, `\"[::1]:8443\"` is a text");
+        .must_print("quote it: in YAML a bare `[` begins a list, `\"[::1]:8443\"` is a text");
     for name in [
         "\u{201c}a.test\u{201d}",
         "\u{ab}a.test\u{bb}",
@@ -127,21 +127,21 @@ fn typographic_characters_bare_brackets_and_latin_1_are_refused_with_a_hint() {
         with("sni: a.test", &format!("sni: {name}"))
             .check(&[])
             .must_exit_with(1)
-            .must_say("not a host name")
-            .must_say("typographic");
+            .must_print("not a host name")
+            .must_print("typographic");
     }
     with("sni: a.test", "sni: \"*\"")
         .check(&[])
         .must_exit_with(1)
-        .must_say("set `default_route` of the endpoint");
-    let checked = Checked::new(GOOD);
+        .must_print("set `default_route` of the endpoint");
+    let checked = ConfigCheck::new(GOOD);
     let latin = [GOOD.as_bytes(), b"# caf\xe9\n"].concat();
     let line = GOOD.lines().count() + 1;
     checked
         .with_file("config.yaml", latin, 0o600)
         .check(&[])
         .must_exit_with(2)
-        .must_say(&format!(
+        .must_print(&format!(
             "line {line} has the byte 0xe9; save the file as UTF-8"
         ));
 }
@@ -152,10 +152,10 @@ fn all_problems_are_reported_at_once() {
         .replace("mode: terminate", "mode: passthru")
         .replace("127.0.0.1:0", "127.0.0.1")
         .replace("origins:", "orgins:");
-    let finished = Checked::new(&text).check(&[]);
+    let finished = ConfigCheck::new(&text).check(&[]);
     finished.must_exit_with(1);
     for word in ["`passthru`", "did you mean `origins`?", "has no port"] {
-        finished.must_say(word);
+        finished.must_print(word);
     }
     assert!(
         finished.text().matches("error: ").count() >= 3,
@@ -182,7 +182,7 @@ upstreams:
   a: {{ origins: [127.0.0.1:9], tls: {{ server_name: \"a b\", spki_sha256: zz }} }}
 "
     );
-    let finished = Checked::new(&text).check(&[]);
+    let finished = ConfigCheck::new(&text).check(&[]);
     finished.must_exit_with(1);
     for message in [
         "unknown level `loud`",
@@ -203,7 +203,7 @@ upstreams:
         "`a b` is no host name that a certificate could have",
         "`zz` is not a SHA-256 digest",
     ] {
-        finished.must_say(message);
+        finished.must_print(message);
     }
 }
 
@@ -212,11 +212,11 @@ fn problems_of_compilation_are_reported_at_once_too() {
     let text = GOOD
         .replace("upstream: a }", "upstream: b }")
         .replace("good.pem", "missing.pem");
-    let finished = Checked::new(&text).check(&[]);
+    let finished = ConfigCheck::new(&text).check(&[]);
     finished.must_exit_with(1);
     finished
-        .must_say("there is no upstream")
-        .must_say("missing.pem: cannot be read");
+        .must_print("there is no upstream")
+        .must_print("missing.pem: cannot be read");
 }
 
 #[test]
@@ -229,7 +229,10 @@ fn an_unset_variable_is_an_error_with_its_name() {
 #[test]
 fn check_without_files_needs_none() {
     let checked = with("good.pem", "missing.pem");
-    checked.check(&[]).must_exit_with(1).must_say("missing.pem");
+    checked
+        .check(&[])
+        .must_exit_with(1)
+        .must_print("missing.pem");
     checked.check(&["--no-files"]).must_exit_with(0);
 }
 
@@ -252,8 +255,8 @@ fn hostile_text_cannot_shape_what_is_printed() {
         "a: !!binary x\n",
         "\u{feff}x: 1\n",
     ] {
-        let finished = Checked::new(text).check(&[]);
-        finished.must_exit_with(1).must_say("error: ");
+        let finished = ConfigCheck::new(text).check(&[]);
+        finished.must_exit_with(1).must_print("error: ");
     }
 }
 
@@ -263,20 +266,20 @@ fn an_unreadable_file_is_reported() {
         let finished = reseal(&[command, "--config", "/nonexistent/config.yaml"]);
         finished
             .must_exit_with(2)
-            .must_say("/nonexistent/config.yaml");
+            .must_print("/nonexistent/config.yaml");
     }
     let directory = Directory::new();
     let path = directory.path().display().to_string();
     reseal(&["check", "--config", &path])
         .must_exit_with(2)
-        .must_say(&path);
+        .must_print(&path);
     let binary = directory
         .write("binary.yaml", b"\xff\xfe\x00")
         .display()
         .to_string();
     reseal(&["check", "--config", &binary])
         .must_exit_with(2)
-        .must_say("UTF-8");
+        .must_print("UTF-8");
 }
 
 #[test]
@@ -292,7 +295,7 @@ fn run_without_a_file_explains_how_to_get_one() {
             "config.yaml.example",
             "reseal demo",
         ] {
-            finished.must_say(word);
+            finished.must_print(word);
         }
     }
 }
@@ -303,7 +306,7 @@ fn run_uses_the_file_in_the_working_directory() {
     directory.write("config.yaml", "endpoints: []\n");
     reseal_in(directory.path(), &["run"])
         .must_exit_with(2)
-        .must_say(" config.yaml:1:1");
+        .must_print(" config.yaml:1:1");
 }
 
 /// Runs a file that listens on this address.
@@ -312,9 +315,9 @@ fn cannot_bind(listen: &str) {
     let finished = with("127.0.0.1:0", listen).run();
     finished.must_exit_with(3);
     finished
-        .must_say("edge")
-        .must_say("cannot listen on")
-        .must_say("another process listens there");
+        .must_print("edge")
+        .must_print("cannot listen on")
+        .must_print("another process listens there");
 }
 
 #[test]
@@ -337,7 +340,7 @@ fn a_port_in_use_with_reuseport_is_refused() {
     // A second instance of Reseal is such a process.
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).start();
-    cannot_bind(&proxy.place("forward").to_string());
+    cannot_bind(&proxy.listen_addr("forward").to_string());
     proxy.dial("forward").must_echo(b"not disturbed");
 }
 
@@ -353,7 +356,7 @@ fn a_live_unix_socket_is_refused_and_not_removed() {
     with("127.0.0.1:0", &listen)
         .run()
         .must_exit_with(3)
-        .must_say("is not a socket");
+        .must_print("is not a socket");
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
 }
 
@@ -373,11 +376,11 @@ fn every_port_in_use_is_named() {
         one.local_addr().unwrap(),
         two.local_addr().unwrap()
     );
-    let finished = Checked::new(&text).run();
+    let finished = ConfigCheck::new(&text).run();
     finished
         .must_exit_with(3)
-        .must_say("`one`")
-        .must_say("`two`");
+        .must_print("`one`")
+        .must_print("`two`");
 }
 
 #[test]
@@ -386,8 +389,8 @@ fn common_yaml_mistakes_come_with_a_hint() {
     let tab = with("    listen: 127", "\tlisten: 127");
     tab.check(&[])
         .must_exit_with(1)
-        .must_say("config.yaml:3:1")
-        .must_say("indent with spaces");
+        .must_print("config.yaml:3:1")
+        .must_print("indent with spaces");
 }
 
 #[test]
@@ -403,8 +406,8 @@ fn an_unwritable_log_is_named() {
         with("endpoints:", &line)
             .run()
             .must_exit_with(70)
-            .must_say(key)
-            .must_say("/nowhere/x.log");
+            .must_print(key)
+            .must_print("/nowhere/x.log");
     }
 }
 

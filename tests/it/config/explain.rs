@@ -41,7 +41,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
     let alice = pki().client("alice");
     let expired = pki().clients.issue(&Leaf::client("alice").expired());
     let stranger = pki().stranger.issue(&Leaf::client("alice"));
-    let nobody = pki().client("nobody");
+    let mallory = pki().client("mallory");
     for (sni, alpn, identity, reason) in [
         ("a.test", None, Some(&alice), None),
         ("A.Test", None, Some(&alice), None),
@@ -56,7 +56,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
         (
             "a.test",
             None,
-            Some(&nobody),
+            Some(&mallory),
             Some("client_cert_not_allowed"),
         ),
         ("b.wild.test", None, None, None),
@@ -79,7 +79,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
             None => {
                 explained
                     .must_exit_with(0)
-                    .must_say("verdict       allowed");
+                    .must_print("verdict       allowed");
                 let stream = live.connect();
                 stream.must_echo(b"x");
                 stream.end();
@@ -88,7 +88,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
             Some(reason) => {
                 explained
                     .must_exit_with(1)
-                    .must_say(&format!("refused: {reason} "));
+                    .must_print(&format!("refused: {reason} "));
                 live.refusal();
                 proxy.outcome().must_be(reason);
             }
@@ -97,7 +97,7 @@ fn explain_and_a_live_connection_give_the_same_reason() {
 }
 
 #[test]
-fn explain_says_which_rule_decided_and_why_other_routes_lost() {
+fn explain_prints_the_deciding_rule_and_why_other_routes_lost() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     let file = proxy
@@ -108,12 +108,12 @@ fn explain_says_which_rule_decided_and_why_other_routes_lost() {
         &["--sni", "a.test", "--client-cert", file.to_str().unwrap()],
     )
     .must_exit_with(0)
-    .must_say("admitted by rule 2: { dns: [alice.clients.test] }")
-    .must_say("a.test: wins")
-    .must_say("through.test: is not for this server name");
+    .must_print("admitted by rule 2: { dns: [alice.clients.test] }")
+    .must_print("a.test: wins")
+    .must_print("through.test: is not for this server name");
     explain(&proxy, &["--sni", "through.test"])
         .must_exit_with(0)
-        .must_say("passthrough");
+        .must_print("passthrough");
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn explain_reads_a_captured_hello() {
     let file = file.to_str().unwrap();
     explain(&proxy, &["--hello", file])
         .must_exit_with(0)
-        .must_say("through.test: wins");
+        .must_print("through.test: wins");
     proxy
         .directory()
         .write("hello.bin", &hello[..hello.len() - 1]);
     explain(&proxy, &["--hello", file])
         .must_exit_with(1)
-        .must_say("hello_malformed");
+        .must_print("hello_malformed");
 }
 
 #[test]
@@ -146,31 +146,36 @@ fn explain_lists_known_names_for_an_unknown_one() {
         "--endpoint",
         "egde",
     ];
-    reseal(&words).must_exit_with(2).must_say("`edge`");
+    reseal(&words).must_exit_with(2).must_print("`edge`");
     explain(
         &proxy,
         &["--sni", "a.test", "--client-cert", "/nowhere.pem"],
     )
     .must_exit_with(2)
-    .must_say("/nowhere.pem");
+    .must_print("/nowhere.pem");
 }
 
 #[test]
 fn explain_names_the_failing_part_of_each_rule() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
-    let nobody = proxy
+    let mallory = proxy
         .directory()
-        .write("client.pem", &pki().client("nobody").cert);
+        .write("client.pem", &pki().client("mallory").cert);
     explain(
         &proxy,
-        &["--sni", "a.test", "--client-cert", nobody.to_str().unwrap()],
+        &[
+            "--sni",
+            "a.test",
+            "--client-cert",
+            mallory.to_str().unwrap(),
+        ],
     )
     .must_exit_with(1)
-    .must_say("no rule of `allow` admits")
-    .must_say("nobody.clients.test")
-    .must_say("not met: common_name")
-    .must_say("not met: dns");
+    .must_print("no rule of `allow` admits")
+    .must_print("mallory.clients.test")
+    .must_print("not met: common_name")
+    .must_print("not met: dns");
 }
 
 #[test]
@@ -182,17 +187,17 @@ fn explain_does_not_guess_the_source_address() {
         .start();
     explain(&proxy, &["--sni", "a.test"])
         .must_exit_with(2)
-        .must_say("--source IP");
+        .must_print("--source IP");
     explain(&proxy, &["--sni", "a.test", "--source", "10.1.1.1"])
         .must_exit_with(0)
-        .must_say("a.test: wins");
+        .must_print("a.test: wins");
     explain(&proxy, &["--sni", "a.test", "--source", "11.1.1.1"])
         .must_exit_with(1)
-        .must_say("no_route");
+        .must_print("no_route");
 }
 
 #[test]
-fn explain_shows_the_alpn_towards_the_origin() {
+fn explain_prints_the_alpn_offered_to_the_origin() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("t.test", &origin)
@@ -211,7 +216,7 @@ fn explain_shows_the_alpn_towards_the_origin() {
     ] {
         explain(&proxy, &["--sni", sni, "--alpn", "h2"])
             .must_exit_with(0)
-            .must_say(said);
+            .must_print(said);
     }
     let without = explain(&proxy, &["--sni", "f.test"]);
     assert!(

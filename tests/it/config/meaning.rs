@@ -1,10 +1,10 @@
 //! Files whose values are valid but do not fit together.
 
-use crate::harness::{Checked, Leaf, pki};
+use crate::harness::{ConfigCheck, Leaf, pki};
 
 /// A complete file with these parts.
-fn file(certificates: &str, more: &str, routes: &str, upstreams: &str) -> Checked {
-    Checked::new(&format!(
+fn file(certificates: &str, more: &str, routes: &str, upstreams: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -17,11 +17,11 @@ fn file(certificates: &str, more: &str, routes: &str, upstreams: &str) -> Checke
 const GOOD: &str = "{ cert: good.pem, key: good.key }";
 const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
 
-fn routes(routes: &str) -> Checked {
+fn routes(routes: &str) -> ConfigCheck {
     file(GOOD, "", routes, UPSTREAM)
 }
 
-fn certificates(certificates: &str) -> Checked {
+fn certificates(certificates: &str) -> ConfigCheck {
     file(
         certificates,
         "",
@@ -37,14 +37,14 @@ fn the_base_file_is_good() {
 }
 
 #[test]
-fn an_upstream_has_to_exist() {
+fn an_upstream_must_exist() {
     let checked =
         routes("      - { name: a, match: { sni: a.test }, mode: terminate, upstream: upp }\n");
     let finished = checked.check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("there is no upstream")
-        .must_say("did you mean `up`?");
+        .must_print("there is no upstream")
+        .must_print("did you mean `up`?");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn an_unreachable_route_is_refused() {
 }
 
 #[test]
-fn a_certificate_has_to_match_its_key() {
+fn a_certificate_must_match_its_key() {
     certificates("{ cert: good.pem, key: other.key }")
         .with_identity("other", &pki().edge(&["other.test"]))
         .must_report("good.pem", &["does not match the key", "other.key"]);
@@ -84,7 +84,7 @@ fn a_terminating_route_needs_a_certificate_for_its_name() {
     let checked =
         routes("      - { name: b, match: { sni: b.test }, mode: terminate, upstream: up }\n");
     checked.must_report("b.test", &["covers `b.test`", "`a.test`"]);
-    // A wildcard is not covered by one of its names, nor a deeper name by the wildcard.
+    // A wildcard route is not covered by one of its names, nor a deeper name by the wildcard.
     let checked = routes(
         "      - { name: b, match: { sni: \"*.a.test\" }, mode: terminate, upstream: up }\n",
     );
@@ -121,7 +121,7 @@ fn a_key_that_every_user_may_read_is_refused_with_a_hint() {
 #[test]
 fn a_key_that_every_user_may_read_can_be_only_a_warning() {
     let good = pki().edge(&["a.test"]);
-    Checked::new(
+    ConfigCheck::new(
         "process: { key_permissions: warn }\n\
          endpoints:\n\
          \x20 - name: edge\n\
@@ -183,7 +183,7 @@ fn an_upstream_is_used_either_with_or_without_tls() {
     let finished = checked.check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("`up` is used both with and without TLS");
+        .must_print("`up` is used both with and without TLS");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         file(GOOD, "", route, &upstream)
             .must_report(&format!("\"{origin}\""), &["leads back", "`edge`"]);
     }
-    // The same port of the other family is another's.
+    // The same port of the other address family is another listener.
     for (listen, origin, leads_back) in [
         ("0.0.0.0", "[::1]", false),
         ("[::]", "127.0.0.1", false),
@@ -203,7 +203,7 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         ("127.0.0.1", "0.0.0.0", true),
         ("*", "[::1]", true),
     ] {
-        let finished = Checked::new(&format!(
+        let finished = ConfigCheck::new(&format!(
             "endpoints: [{{ name: one, listen: \"{listen}:4433\", protocol: tcp, routes: [{{ name: r, mode: \
              forward, upstream: up }}] }}]\n\
              upstreams: {{ up: {{ origins: [\"{origin}:4433\"] }} }}\n",
@@ -217,7 +217,7 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
         );
     }
     // A cycle over two endpoints.
-    let checked = Checked::new(
+    let checked = ConfigCheck::new(
         "endpoints:\n\
          \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, \
          upstream: to-two }] }\n\
@@ -227,12 +227,15 @@ fn a_cycle_through_our_own_endpoints_is_refused() {
          \x20 to-two: { origins: [\"unix:/tmp/two.sock\"] }\n\
          \x20 to-one: { origins: [\"127.0.0.1:4431\"] }\n",
     );
-    checked.check(&[]).must_exit_with(1).must_say("leads back");
+    checked
+        .check(&[])
+        .must_exit_with(1)
+        .must_print("leads back");
 }
 
 #[test]
 fn a_chain_of_our_own_endpoints_without_a_cycle_is_good() {
-    Checked::new(
+    ConfigCheck::new(
         "endpoints:\n\
          \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: forward, \
          upstream: two }] }\n\
@@ -257,17 +260,17 @@ fn clients_cannot_choose_between_routes_of_different_client_auth() {
     let finished = two("").check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("differ in client auth")
-        .must_say("ALPN");
+        .must_print("differ in client auth")
+        .must_print("ALPN");
     // Without a common source address, no client can choose.
     two(", source: [10.0.0.0/8]").check(&[]).must_exit_with(0);
 }
 
 #[test]
-fn the_mode_has_to_go_with_the_protocol() {
+fn the_mode_must_fit_the_protocol() {
     routes("      - { name: a, match: { sni: a.test }, mode: forward, upstream: up }\n")
         .must_report("forward", &["protocol: tls"]);
-    let checked = Checked::new(
+    let checked = ConfigCheck::new(
         "endpoints:\n\
          \x20 - { name: one, listen: \"*:4431\", protocol: tcp, routes: [{ name: r, mode: terminate, \
          upstream: out }] }\n\
@@ -279,7 +282,7 @@ fn the_mode_has_to_go_with_the_protocol() {
 #[test]
 fn a_terminating_default_route_names_its_certificate() {
     let with = |default: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -293,8 +296,8 @@ fn a_terminating_default_route_names_its_certificate() {
     let finished = with("a").check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("has to name its certificate")
-        .must_say("`other`");
+        .must_print("has to name its certificate")
+        .must_print("`other`");
     with("{ route: a, certificate: other }").must_be_good();
     with("{ route: a, certificate: gone }").must_report("gone", &["no certificate of this name"]);
     with("{ route: z, certificate: other }").must_report("z, cert", &["there is no route", "`a`"]);
@@ -364,15 +367,15 @@ fn names_are_unique() {
     let finished = routes(&format!("{route}{twice}")).check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("two routes of this endpoint are named `a`");
+        .must_print("two routes of this endpoint are named `a`");
     let finished = certificates(&format!("{GOOD}, {GOOD}")).check(&[]);
     finished
         .must_exit_with(1)
-        .must_say("two certificates are named `good`");
+        .must_print("two certificates are named `good`");
 }
 
 #[test]
-fn a_server_name_is_needed_where_an_origin_has_no_host() {
+fn a_server_name_is_needed_if_an_origin_has_no_host() {
     let route = "      - { name: a, match: { sni: a.test }, mode: reencrypt, upstream: up }\n";
     file(
         GOOD,
@@ -408,7 +411,7 @@ fn every_pair_of_a_certificate_directory_is_read() {
         .with_file("live/b.test/fullchain.pem", &two.cert, 0o644)
         .with_file("live/b.test/privkey.pem", &two.key, 0o600);
     checked.must_be_good();
-    // Named like the directories of ACME clients, dots included.
+    // Directories are named as by ACME clients, with dots.
     let three = pki().edge(&["b.other"]);
     let checked = checked
         .with_file("live/b.other/fullchain.pem", &three.cert, 0o644)

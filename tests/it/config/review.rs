@@ -1,23 +1,22 @@
-//! Configurations with surprising effects: client auth that clients can choose to avoid, settings
-//! without
-//! effect, addresses that only look different.
+//! Configurations with surprising effects: client auth that clients can avoid, settings without effect, and
+//! addresses that differ only in spelling.
 
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Checked, Directory, Finished, output, pki, reseal};
+use crate::harness::{ConfigCheck, Directory, Finished, output, pki, reseal};
 
 const GOOD: &str = "{ cert: good.pem, key: good.key }";
 const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
 const REQUIRED: &str = "client_auth: { mode: required, ca: client-ca.pem }";
 
 /// An endpoint with these keys in `tls`, these routes, and these upstreams.
-fn file(tls: &str, routes: &[&str], upstreams: &str) -> Checked {
+fn file(tls: &str, routes: &[&str], upstreams: &str) -> ConfigCheck {
     let routes: String = routes
         .iter()
         .map(|route| format!("      - {{ {route} }}\n"))
         .collect();
-    Checked::new(&format!(
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -28,7 +27,7 @@ fn file(tls: &str, routes: &[&str], upstreams: &str) -> Checked {
 }
 
 /// Two routes of one server name, with these matches and client auth.
-fn two_routes(tls: &str, first: &str, second: &str) -> Checked {
+fn two_routes(tls: &str, first: &str, second: &str) -> ConfigCheck {
     let route = |name: &str, more: &str| {
         format!(
             "name: {name}, mode: terminate, upstream: up, alpn: [h2, http/1.1], match: {{ sni: a.test, {more}"
@@ -41,13 +40,13 @@ fn two_routes(tls: &str, first: &str, second: &str) -> Checked {
     )
 }
 
-fn can_be_chosen(checked: &Checked) {
+fn can_be_chosen(checked: &ConfigCheck) {
     checked
         .check(&[])
         .must_exit_with(1)
-        .must_say("differ in client auth")
-        .must_say("a client can choose between them by ALPN")
-        .must_say("`one`");
+        .must_print("differ in client auth")
+        .must_print("a client can choose between them by ALPN")
+        .must_print("`one`");
     checked.run().must_exit_with(2);
 }
 
@@ -91,7 +90,7 @@ fn client_auth_with_different_cas_can_be_avoided_too() {
         &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
         "source: [10.1.0.0/16] }, client_auth: { mode: optional, ca: client-ca.pem }",
     ));
-    // Nor may a client choose which lists, rules or revocation policies apply.
+    // Nor may a client choose which CRLs, rules or revocation policies apply.
     for more in [
         "crl: clients.crl",
         "allow: { dns: alice.test }",
@@ -204,10 +203,10 @@ const ORIGIN_TLS: [&str; 7] = [
 ];
 
 /// A file whose only upstream is used by a route of this mode.
-fn upstream_of(mode: &str, upstream: &str) -> Checked {
+fn upstream_of(mode: &str, upstream: &str) -> ConfigCheck {
     let upstream = format!("  up: {{ {upstream} }}\n");
     if matches!(mode, "forward" | "originate") {
-        return Checked::new(&format!(
+        return ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - {{ name: e, listen: 127.0.0.1:4430, protocol: tcp, routes: [{{ name: r, mode: {mode}, \
              upstream: up }}] }}\n\
@@ -216,7 +215,7 @@ fn upstream_of(mode: &str, upstream: &str) -> Checked {
     }
     let route = format!("name: a, mode: {mode}, upstream: up, match: {{ sni: a.test }}");
     if mode == "passthrough" {
-        return Checked::new(&format!(
+        return ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - {{ name: e, listen: 127.0.0.1:4430, routes: [{{ {route} }}] }}\n\
              upstreams:\n{upstream}"
@@ -274,15 +273,15 @@ fn unverified_origins_are_warned_about_even_with_a_ca() {
     with("").must_warn("danger-none", &["give the origins' CA in `ca`"]);
     let checked = with(", ca: origin-ca.pem");
     checked.must_warn("danger-none", &["`ca` is ignored"]);
-    let said = checked.check(&[]).text();
-    assert!(!said.contains("give the origins' CA"), "{said}");
+    let printed = checked.check(&[]).text();
+    assert!(!printed.contains("give the origins' CA"), "{printed}");
     // With a pinned key the origin is verified.
     let pin = format!("spki_sha256: {}", "ab".repeat(32));
     with(&format!(", {pin}")).must_be_good();
     let checked = with(&format!(", ca: origin-ca.pem, {pin}"));
-    let said = checked.check(&["--strict"]);
-    said.must_exit_with(1);
-    said.must_say("warning: `ca` has no effect with `verify: danger-none`");
+    let printed = checked.check(&["--strict"]);
+    printed.must_exit_with(1);
+    printed.must_print("warning: `ca` has no effect with `verify: danger-none`");
 }
 
 #[test]
@@ -313,7 +312,7 @@ fn server_name_of_an_origin_conflicts_with_sni_client() {
 #[test]
 fn keepalive_is_within_the_range_of_the_kernel() {
     let with = |endpoint: &str, upstream: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: e\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -333,8 +332,8 @@ fn keepalive_is_within_the_range_of_the_kernel() {
 }
 
 /// Two endpoints on these addresses.
-fn listening(first: &str, second: &str) -> Checked {
-    Checked::new(&format!(
+fn listening(first: &str, second: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - {{ name: one, listen: {first}, protocol: tcp, routes: [{{ name: r, mode: forward, upstream: \
          up }}] }}\n\
@@ -361,7 +360,7 @@ fn one_address_cannot_be_bound_twice_in_any_spelling() {
         checked
             .check(&[])
             .must_exit_with(1)
-            .must_say("the endpoint `one` already listens on");
+            .must_print("the endpoint `one` already listens on");
         checked.run().must_exit_with(2);
     }
     listening("\"127.0.0.1:4430\"", "\"0.0.0.0:4430\"").must_report(
@@ -394,7 +393,7 @@ fn disjoint_addresses_can_be_bound_together() {
 #[test]
 fn a_certificate_for_another_name_is_warned_about() {
     let with = |names: &str, sni: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -489,7 +488,7 @@ fn the_value_of_a_variable_is_not_printed_for_an_unknown_name() {
         ),
     ];
     for part in files {
-        let checked = Checked::new(&format!(
+        let checked = ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -511,10 +510,13 @@ fn the_value_of_a_variable_is_not_printed_for_an_unknown_name() {
             );
             finished
                 .must_exit_with(code)
-                .must_say("of this name")
-                .must_say("${RESEAL_TEST_SECRET}");
-            let said = finished.text();
-            assert!(!said.contains(SECRET) && !said.contains("horse"), "{said}");
+                .must_print("of this name")
+                .must_print("${RESEAL_TEST_SECRET}");
+            let printed = finished.text();
+            assert!(
+                !printed.contains(SECRET) && !printed.contains("horse"),
+                "{printed}"
+            );
         }
     }
 }
@@ -558,7 +560,7 @@ fn certs_refuses_names_that_are_not_hosts() {
     ] {
         certs(directory.path(), &["good.test", name])
             .must_exit_with(1)
-            .must_say("neither a host name nor an address");
+            .must_print("neither a host name nor an address");
         assert_eq!(files(directory.path()), Vec::<String>::new(), "{name:?}");
     }
 }
@@ -570,8 +572,8 @@ fn certs_writes_all_files_or_none() {
         directory.write(taken, "in use");
         certs(directory.path(), &["a.test", "b.test", "c.test"])
             .must_exit_with(1)
-            .must_say(taken)
-            .must_say("exists already");
+            .must_print(taken)
+            .must_print("exists already");
         assert_eq!(files(directory.path()), [taken]);
         assert_eq!(fs::read_to_string(directory.join(taken)).unwrap(), "in use");
     }
@@ -596,14 +598,14 @@ fn certs_refuses_an_incomplete_ca_and_reserved_names() {
         directory.write(half, "another file");
         certs(directory.path(), &["a.test"])
             .must_exit_with(1)
-            .must_say(half);
+            .must_print(half);
         assert_eq!(files(directory.path()), [half]);
     }
     for names in [["a.test", "ca"], ["a.test", "client"], ["a.test", "a.test"]] {
         let directory = Directory::new();
         certs(directory.path(), &names)
             .must_exit_with(1)
-            .must_say(names[1]);
+            .must_print(names[1]);
         assert_eq!(files(directory.path()), Vec::<String>::new(), "{names:?}");
     }
 }
@@ -646,7 +648,7 @@ fn generated_certificates_work_in_a_handshake() {
             key: read("a.test.key"),
         })
         .start();
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let ca = directory.join("ca.pem").display().to_string();
     let options = [
         "s_client",
@@ -662,6 +664,6 @@ fn generated_certificates_work_in_a_handshake() {
     ];
     output("openssl", &options, "Q\n")
         .must_exit_with(0)
-        .must_say("Verify return code: 0 (ok)");
+        .must_print("Verify return code: 0 (ok)");
     assert!(files(directory.path()).contains(&"_wildcard.wild.test.pem".to_owned()));
 }

@@ -1,13 +1,13 @@
 //! The keys of upstreams: accepted values, and errors for others.
 
-use crate::harness::Checked;
+use crate::harness::ConfigCheck;
 
-fn upstream(mode: &str, upstream: &str) -> Checked {
+fn upstream(mode: &str, upstream: &str) -> ConfigCheck {
     let (protocol, matches) = match mode {
         "forward" | "originate" => ("tcp", ""),
         _ => ("tls", "match: { sni: a.test }, "),
     };
-    Checked::new(&format!(
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -21,7 +21,7 @@ fn upstream(mode: &str, upstream: &str) -> Checked {
 
 const ORIGINS: &str = "    origins: [\"127.0.0.1:9\"]\n";
 
-fn with(mode: &str, keys: &str) -> Checked {
+fn with(mode: &str, keys: &str) -> ConfigCheck {
     upstream(mode, &format!("{ORIGINS}    {keys}\n"))
 }
 
@@ -75,10 +75,10 @@ fn the_printed_form_reads_back() {
     let printed = checked.check(&["--print"]);
     printed
         .must_exit_with(0)
-        .must_say("200-204")
-        .must_say("7%")
-        .must_say("balance: round_robin");
-    Checked::new(&printed.stdout).must_be_good();
+        .must_print("200-204")
+        .must_print("7%")
+        .must_print("balance: round_robin");
+    ConfigCheck::new(&printed.stdout).must_be_good();
 }
 
 #[test]

@@ -6,21 +6,21 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::yaml::Draft;
-use super::{Exposition, Finished, Place, Proxy, finish, output};
+use super::yaml::ProxyBuilder;
+use super::{Exposition, Finished, ListenAddr, Proxy, finish, output};
 
 /// The name of the admin socket beside the configuration.
 const SOCKET: &str = "admin.sock";
 
 /// A response as curl received it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status; 0 without a response.
     pub status: u16,
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     #[track_caller]
     pub fn must_be(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{}", self.body);
@@ -35,20 +35,20 @@ impl Answer {
 
 /// Runs curl with these arguments, one of which is the address.
 #[track_caller]
-pub fn curl<A: AsRef<OsStr>>(arguments: &[A]) -> Answer {
+pub fn curl<A: AsRef<OsStr>>(arguments: &[A]) -> Response {
     let mut all: Vec<&OsStr> = ["-sS", "--max-time", "20", "-w", "\n%{http_code}"]
         .map(OsStr::new)
         .to_vec();
     all.extend(arguments.iter().map(AsRef::as_ref));
     let finished = output("curl", &all, "");
     let (body, status) = finished.stdout.rsplit_once('\n').unwrap_or(("", "0"));
-    Answer {
+    Response {
         status: status.parse().unwrap_or(0),
         body: body.to_owned(),
     }
 }
 
-impl Draft {
+impl ProxyBuilder {
     /// Adds an admin socket, and a metrics listener on a free port.
     pub fn admin(self) -> Self {
         self.top("admin: { listen: \"unix:admin.sock\", metrics: \"127.0.0.1:0\" }")
@@ -78,7 +78,7 @@ impl Proxy {
 
     /// Requests from the admin socket with curl.
     #[track_caller]
-    pub fn admin(&self, path: &str, more: &[&str]) -> Answer {
+    pub fn admin(&self, path: &str, more: &[&str]) -> Response {
         let (socket, url) = (self.admin_socket(), format!("http://localhost{path}"));
         curl(&[&["--unix-socket", &socket], more, &[&url]].concat())
     }
@@ -89,12 +89,12 @@ impl Proxy {
         let key = format!("\"listener\":\"{listener}\"");
         let line = self.log_line(|line| line.contains(&key));
         let line: Value = serde_json::from_str(&line).unwrap();
-        Place::parse(line["address"].as_str().unwrap()).tcp()
+        ListenAddr::parse(line["address"].as_str().unwrap()).tcp()
     }
 
     /// Requests from the metrics listener with curl.
     #[track_caller]
-    pub fn probe(&self, path: &str) -> Answer {
+    pub fn probe(&self, path: &str) -> Response {
         curl(&[format!("http://{}{path}", self.admin_listener("metrics"))])
     }
 

@@ -199,7 +199,7 @@ impl<'a> Query<'a> {
         Value::Vector(sums)
     }
 
-    /// `rate(SELECTOR[5m])`: from the first scrape that has a series to the last one.
+    /// `rate(SELECTOR[5m])`: the increase from the first scrape that has the series to the last one.
     fn growth(&mut self, per_second: bool) -> Value {
         self.must_take("(");
         let name = self.word();

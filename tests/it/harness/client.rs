@@ -8,12 +8,12 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, SignatureScheme, SupportedProtocolVersion, version};
 
 use super::identity::{Identity, pki};
-use super::{End, Place, Stream};
+use super::{End, ListenAddr, Stream};
 
 /// A builder of a TLS client.
 #[derive(Clone)]
 pub struct Client {
-    place: Place,
+    place: ListenAddr,
     sni: String,
     sends_sni: bool,
     alpn: Vec<Vec<u8>>,
@@ -26,7 +26,7 @@ pub struct Client {
 
 impl Client {
     /// A client that sends this name and verifies it.
-    pub fn new(place: &Place, sni: &str) -> Self {
+    pub fn new(place: &ListenAddr, sni: &str) -> Self {
         Self {
             place: place.clone(),
             sni: sni.to_owned(),

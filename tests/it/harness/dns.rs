@@ -11,11 +11,11 @@ use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-use super::{Directory, yaml::Draft};
+use super::{Directory, yaml::ProxyBuilder};
 
 /// The answer for a name.
 #[derive(Clone)]
-pub enum Says {
+pub enum DnsAnswer {
     /// These addresses, with this TTL in seconds.
     Addresses(Vec<Ipv4Addr>, u32),
     /// These SRV records: priority, weight, port and host.
@@ -24,15 +24,15 @@ pub enum Says {
     NoSuchName,
     /// SERVFAIL.
     Failure,
-    /// No answer.
+    /// No response.
     Nothing,
 }
 
 /// A name server on port 53 of its own address. Names without an answer do not exist.
 pub struct NameServer {
     address: Ipv4Addr,
-    answers: Arc<Mutex<HashMap<String, Says>>>,
-    questions: Arc<AtomicUsize>,
+    answers: Arc<Mutex<HashMap<String, DnsAnswer>>>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl NameServer {
@@ -45,13 +45,13 @@ impl NameServer {
         let server = Self {
             address,
             answers: Arc::default(),
-            questions: Arc::default(),
+            queries: Arc::default(),
         };
-        let (answers, questions) = (Arc::clone(&server.answers), Arc::clone(&server.questions));
+        let (answers, queries) = (Arc::clone(&server.answers), Arc::clone(&server.queries));
         thread::spawn(move || {
             let mut buf = [0; 4096];
             while let Ok((len, peer)) = socket.recv_from(&mut buf) {
-                questions.fetch_add(1, Ordering::SeqCst);
+                queries.fetch_add(1, Ordering::SeqCst);
                 answer(&socket, peer, &buf[..len], &answers.lock().unwrap());
             }
         });
@@ -59,8 +59,8 @@ impl NameServer {
     }
 
     /// Sets the answer for a name.
-    pub fn about(&self, name: &str, says: Says) {
-        self.answers.lock().unwrap().insert(name.to_owned(), says);
+    pub fn set_answer(&self, name: &str, answer: DnsAnswer) {
+        self.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
     /// Sets addresses with a TTL of one second.
@@ -69,22 +69,29 @@ impl NameServer {
             std::net::IpAddr::V4(ip) => ip,
             std::net::IpAddr::V6(_) => panic!("not in these tests"),
         });
-        self.about(name, Says::Addresses(addresses.collect(), 1));
+        self.set_answer(name, DnsAnswer::Addresses(addresses.collect(), 1));
     }
 
-    pub fn questions(&self) -> usize {
-        self.questions.load(Ordering::SeqCst)
+    pub fn queries(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
     }
 
     /// Waits for this many more queries.
     #[track_caller]
-    pub fn wait_for_questions(&self, count: usize) {
-        let before = self.questions();
-        super::eventually("it is asked again", || self.questions() >= before + count);
+    pub fn wait_for_queries(&self, count: usize) {
+        let before = self.queries();
+        super::eventually("the server gets a query", || {
+            self.queries() >= before + count
+        });
     }
 }
 
-fn answer(socket: &UdpSocket, peer: SocketAddr, bytes: &[u8], answers: &HashMap<String, Says>) {
+fn answer(
+    socket: &UdpSocket,
+    peer: SocketAddr,
+    bytes: &[u8],
+    answers: &HashMap<String, DnsAnswer>,
+) {
     let Ok(mut message) = Message::from_vec(bytes) else {
         return;
     };
@@ -97,28 +104,28 @@ fn answer(socket: &UdpSocket, peer: SocketAddr, bytes: &[u8], answers: &HashMap<
             .push(Record::from_rdata(question.name().clone(), ttl, data))
     };
     let code = match answers.get(name.trim_end_matches('.')) {
-        Some(Says::Addresses(addresses, ttl)) => {
+        Some(DnsAnswer::Addresses(addresses, ttl)) => {
             if question.query_type() == RecordType::A {
                 addresses.iter().for_each(|ip| add(*ttl, RData::A(A(*ip))));
             }
             ResponseCode::NoError
         }
-        Some(Says::Services(services, ttl)) => {
+        Some(DnsAnswer::Services(services, ttl)) => {
             for (priority, weight, port, host) in services {
                 let host = Name::from_str(host).unwrap();
                 add(*ttl, RData::SRV(SRV::new(*priority, *weight, *port, host)));
             }
             ResponseCode::NoError
         }
-        Some(Says::NoSuchName) | None => ResponseCode::NXDomain,
-        Some(Says::Failure) => ResponseCode::ServFail,
-        Some(Says::Nothing) => return,
+        Some(DnsAnswer::NoSuchName) | None => ResponseCode::NXDomain,
+        Some(DnsAnswer::Failure) => ResponseCode::ServFail,
+        Some(DnsAnswer::Nothing) => return,
     };
     message.metadata.response_code = code;
     let _ = socket.send_to(&message.to_vec().unwrap(), peer);
 }
 
-impl Draft {
+impl ProxyBuilder {
     /// Makes the proxy use only this server, with its own /etc/resolv.conf.
     pub fn resolving_by(self, server: &NameServer, directory: &Directory) -> Self {
         let conf = format!(

@@ -56,7 +56,7 @@ impl Exposition {
         (!matching.is_empty()).then(|| matching.iter().sum())
     }
 
-    /// That sum, or nothing where there are no samples.
+    /// That sum, or 0 without samples.
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.sum(name, labels).unwrap_or(0.0)
     }
@@ -111,7 +111,7 @@ fn sample(line: &str) -> (&str, Labels, f64) {
     )
 }
 
-/// The text up to the closing quote, and what follows it.
+/// The text up to the closing quote, and the text behind it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut out = String::new();
     let mut chars = text.char_indices();

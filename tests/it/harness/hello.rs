@@ -1,13 +1,13 @@
-//! ClientHellos written byte by byte, for what no TLS library would send.
+//! ClientHellos composed byte by byte, for messages that no TLS library sends.
 
 use std::sync::Arc;
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use super::{Client, Place};
+use super::{Client, ListenAddr};
 
-/// The numbers of the extensions that tests speak of.
+/// The numbers of the extensions that tests use.
 pub mod extension {
     pub const SERVER_NAME: u16 = 0;
     pub const GROUPS: u16 = 10;
@@ -21,8 +21,8 @@ pub mod extension {
     pub const GREASE: u16 = 0x0a0a;
 }
 
-/// A ClientHello of TLS 1.2 and 1.3 in the making: X25519, ECDSA and RSA, all common suites. Enough
-/// for a server to answer, though what it answers cannot be decrypted.
+/// A builder of a ClientHello of TLS 1.2 and 1.3: X25519, ECDSA and RSA, all common suites. It is enough
+/// for a server to answer, although the answer cannot be decrypted.
 #[derive(Clone)]
 pub struct ForgedHello {
     version: u16,
@@ -32,14 +32,14 @@ pub struct ForgedHello {
 }
 
 impl ForgedHello {
-    /// One with this server name, which need not be valid.
+    /// A hello with this server name, which need not be valid.
     pub fn new(sni: &[u8]) -> Self {
         Self::without_sni().with(extension::SERVER_NAME, server_name(sni))
     }
 
     pub fn without_sni() -> Self {
         let mut key_share = vec![0, 36, 0, 29, 0, 32];
-        // The base point of the curve: a valid share, whose secret everybody knows.
+        // The base point of the curve: a valid share with a known secret.
         key_share.push(9);
         key_share.extend([0; 31]);
         Self {
@@ -57,7 +57,7 @@ impl ForgedHello {
         }
     }
 
-    /// What OpenSSL sends when TLS 1.1 is all it may speak.
+    /// The hello that OpenSSL sends if TLS 1.1 is its highest version.
     pub fn tls11(sni: &[u8]) -> Self {
         let mut hello = Self::new(sni)
             .without(extension::SIGNATURES)
@@ -68,7 +68,7 @@ impl ForgedHello {
         hello
     }
 
-    /// Adds an extension, even one that is there already.
+    /// Adds an extension, even a duplicate.
     pub fn with(mut self, number: u16, body: Vec<u8>) -> Self {
         self.extensions.push((number, body));
         self
@@ -84,7 +84,7 @@ impl ForgedHello {
         self
     }
 
-    /// Offers this compression alone; 0 is none, which every client has to offer.
+    /// Offers only this compression; 0 is none, which every client must offer.
     pub fn compression(mut self, method: u8) -> Self {
         self.compression = method;
         self
@@ -99,7 +99,7 @@ impl ForgedHello {
         self.with(extension::ALPN, with_length(&list))
     }
 
-    /// Makes the whole message, its own header included, exactly so long.
+    /// Pads the whole message, with its header, to exactly this length.
     pub fn padded_to(self, len: usize) -> Self {
         const HEADER: usize = 4;
         let now = self.message().len();
@@ -131,20 +131,20 @@ impl ForgedHello {
         message
     }
 
-    /// The message in as few records as it fits in.
+    /// The message in as few records as possible.
     pub fn bytes(&self) -> Vec<u8> {
         records(&self.message(), 16 * 1024)
     }
 
-    /// The message in records of at most so many bytes each.
+    /// The message in records of at most this many bytes.
     pub fn in_records_of(&self, len: usize) -> Vec<u8> {
         records(&self.message(), len)
     }
 }
 
-/// A hello that rustls wrote, in one record: post-quantum key share first, as browsers send it.
+/// A hello written by rustls, in one record: it has the post-quantum key share first, as browsers do.
 pub fn recorded_hello(sni: &str) -> Vec<u8> {
-    let client = Client::new(&Place::Unix("/nowhere".into()), sni).alpn(&["h2", "http/1.1"]);
+    let client = Client::new(&ListenAddr::Unix("/nowhere".into()), sni).alpn(&["h2", "http/1.1"]);
     let name = ServerName::try_from(sni.to_owned()).unwrap();
     let mut conn = ClientConnection::new(Arc::clone(&client.config()), name).unwrap();
     let mut bytes = Vec::new();
@@ -157,8 +157,8 @@ pub fn recorded_hello(sni: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether the client that sent this record, a ClientHello, asks to resume a session: by a pre-shared
-/// key, or by a ticket. The session id alone does not show it.
+/// Whether this record, a ClientHello, requests the resumption of a session: by a pre-shared key, or by a
+/// ticket. The session id alone does not tell.
 pub fn offers_session(record: &[u8]) -> bool {
     let offers = [extension::PRE_SHARED_KEY, extension::SESSION_TICKET];
     let mut extensions = extensions_of(record).into_iter();
@@ -167,28 +167,28 @@ pub fn offers_session(record: &[u8]) -> bool {
 
 /// The extensions of a ClientHello in one record.
 fn extensions_of(record: &[u8]) -> Vec<(u16, Vec<u8>)> {
-    fn cut(bytes: &mut &[u8], len: usize) -> Vec<u8> {
-        let (cut, rest) = bytes.split_at(len);
+    fn take(bytes: &mut &[u8], len: usize) -> Vec<u8> {
+        let (take, rest) = bytes.split_at(len);
         *bytes = rest;
-        cut.to_vec()
+        take.to_vec()
     }
     fn number(bytes: &mut &[u8]) -> u16 {
-        u16::from_be_bytes(cut(bytes, 2).try_into().unwrap())
+        u16::from_be_bytes(take(bytes, 2).try_into().unwrap())
     }
     // Record header, message header, version, random.
     let mut rest = &record[5 + 4 + 2 + 32..];
-    let len = cut(&mut rest, 1)[0];
-    cut(&mut rest, len.into());
+    let len = take(&mut rest, 1)[0];
+    take(&mut rest, len.into());
     let len = number(&mut rest);
-    cut(&mut rest, len.into());
-    let len = cut(&mut rest, 1)[0];
-    cut(&mut rest, len.into());
+    take(&mut rest, len.into());
+    let len = take(&mut rest, 1)[0];
+    take(&mut rest, len.into());
     number(&mut rest);
     let mut extensions = Vec::new();
     while !rest.is_empty() {
         let kind = number(&mut rest);
         let len = number(&mut rest);
-        extensions.push((kind, cut(&mut rest, len.into())));
+        extensions.push((kind, take(&mut rest, len.into())));
     }
     extensions
 }

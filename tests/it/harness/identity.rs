@@ -27,7 +27,7 @@ impl Identity {
             .unwrap()
     }
 
-    /// With these CA certificates behind the chain.
+    /// Adds these CA certificates behind the chain.
     pub fn below(mut self, authorities: &[&Authority]) -> Self {
         for authority in authorities {
             self.cert += &authority.pem();
@@ -76,7 +76,7 @@ impl Leaf {
         Self { params, rsa: false }
     }
 
-    /// With this common name, whatever it holds.
+    /// Sets this common name, with any content.
     pub fn common_name(mut self, name: &str) -> Self {
         self.params.distinguished_name = rcgen::DistinguishedName::new();
         self.params
@@ -85,62 +85,62 @@ impl Leaf {
         self
     }
 
-    /// With this extension, too.
+    /// Adds this extension.
     pub fn extension(mut self, extension: rcgen::CustomExtension) -> Self {
         self.params.custom_extensions.push(extension);
         self
     }
 
-    /// Valid until yesterday.
+    /// Makes it expired since yesterday.
     pub fn expired(mut self) -> Self {
         self.params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
         self.params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
         self
     }
 
-    /// Valid from tomorrow on.
+    /// Makes it valid from tomorrow.
     pub fn early(mut self) -> Self {
         self.params.not_before = OffsetDateTime::now_utc() + Duration::days(1);
         self
     }
 
-    /// Valid for this many more days.
+    /// Makes it valid for this many more days.
     pub fn for_days(mut self, days: i64) -> Self {
         self.params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
         self
     }
 
-    /// Valid since this many days ago.
+    /// Makes it valid since this many days ago.
     pub fn since_days(mut self, days: i64) -> Self {
         self.params.not_before = OffsetDateTime::now_utc() - Duration::days(days);
         self
     }
 
-    /// Valid for this many more seconds.
+    /// Makes it valid for this many more seconds.
     pub fn for_seconds(mut self, seconds: i64) -> Self {
         self.params.not_after = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self
     }
 
-    /// Has the usage of a server certificate.
+    /// Sets the usage of a server certificate.
     pub fn for_servers(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self
     }
 
-    /// With this serial number, for CRLs.
+    /// Sets this serial number, for CRLs.
     pub fn serial(mut self, serial: u64) -> Self {
         self.params.serial_number = Some(serial.into());
         self
     }
 
-    /// With other fields of a certificate.
+    /// Changes other fields of the certificate.
     pub fn shaped(mut self, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         shape(&mut self.params);
         self
     }
 
-    /// With an RSA key; the default is ECDSA P-256.
+    /// Uses an RSA key; the default is ECDSA P-256.
     pub fn rsa(mut self) -> Self {
         self.rsa = true;
         self
@@ -155,7 +155,7 @@ impl Authority {
         Self::shaped(name, |_| {})
     }
 
-    /// One whose certificate expired yesterday.
+    /// A CA whose certificate expired yesterday.
     pub fn expired(name: &str) -> Self {
         Self::shaped(name, |params| {
             params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
@@ -163,7 +163,7 @@ impl Authority {
         })
     }
 
-    /// With other fields of a CA certificate.
+    /// A CA with other fields in its certificate.
     pub fn shaped(name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = Self::params(name);
         shape(&mut params);
@@ -255,7 +255,7 @@ impl Authority {
     }
 }
 
-/// The CAs of a test run, each trusted by another party.
+/// The CAs of a test run, each trusted by a different party.
 pub struct Pki {
     /// Signs endpoint certificates; clients trust it.
     pub edge: Authority,
@@ -289,7 +289,7 @@ impl Pki {
         self.origins.issue(&Leaf::server(names))
     }
 
-    /// A good client certificate.
+    /// A valid client certificate.
     pub fn client(&self, name: &str) -> Identity {
         self.clients.issue(&Leaf::client(name))
     }

@@ -109,7 +109,7 @@ impl Drop for LetterOrigin {
 impl Proxy {
     /// Connects to the endpoint `forward`; returns the letter of the origin and the connection.
     pub fn try_letter(&self) -> Option<(char, Stream)> {
-        let stream = Stream::dial(self.place("forward")).ok()?;
+        let stream = Stream::dial(self.listen_addr("forward")).ok()?;
         let letter = stream.try_receive(1)?;
         Some((char::from(letter[0]), stream))
     }

@@ -30,7 +30,7 @@ impl List {
         }
     }
 
-    /// On the certificates of one distribution point alone.
+    /// Limits the CRL to the certificates of one distribution point.
     pub fn of_point(mut self, uri: &str) -> Self {
         self.point = Some(uri.to_owned());
         self
@@ -41,26 +41,26 @@ impl List {
         self
     }
 
-    /// Issued this many days ago.
+    /// Sets the issue date this many days ago.
     pub fn made_days_ago(mut self, days: i64) -> Self {
         self.made = OffsetDateTime::now_utc() - Duration::days(days);
         self
     }
 
-    /// Issued this many seconds from now, valid for a week.
+    /// Sets the issue date this many seconds ahead; valid for a week from then.
     pub fn made_in_seconds(mut self, seconds: i64) -> Self {
         self.made = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self.next = self.made + Duration::days(7);
         self
     }
 
-    /// The next update is this many seconds from now (or ago).
+    /// Sets the next update this many seconds ahead (or ago).
     pub fn next_in_seconds(mut self, seconds: i64) -> Self {
         self.next = OffsetDateTime::now_utc() + Duration::seconds(seconds);
         self
     }
 
-    /// Expired an hour ago.
+    /// Makes it expired since an hour ago.
     pub fn expired(self) -> Self {
         self.made_days_ago(8).next_in_seconds(-3600)
     }

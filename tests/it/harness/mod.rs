@@ -2,8 +2,8 @@
 
 mod admin;
 mod alerts;
-mod checked;
 mod client;
+mod config_check;
 mod dns;
 mod exposition;
 mod hello;
@@ -12,11 +12,11 @@ mod letter_origin;
 mod lines;
 mod lists;
 mod origin;
-mod place;
 mod process;
 mod programs;
 mod proxy;
 pub mod proxy_header;
+mod resources;
 mod resumption;
 mod stream;
 mod wire;
@@ -26,24 +26,24 @@ use std::time::{Duration, Instant};
 
 pub use admin::{ctl, curl};
 pub use alerts::firing;
-pub use checked::Checked;
 pub use client::Client;
-pub use dns::{NameServer, Says};
+pub use config_check::ConfigCheck;
+pub use dns::{DnsAnswer, NameServer};
 pub use exposition::Exposition;
 pub use hello::{ForgedHello, extension, offers_session, record, recorded_hello};
 pub use identity::{Authority, Identity, Leaf, pki};
 pub use letter_origin::LetterOrigin;
 pub use lines::Lines;
 pub use lists::List;
-pub use origin::{Draft as OriginDraft, Origin, Report, Welcome, blackhole, dead_address, echo};
-pub use place::{Directory, Place, Port};
+pub use origin::{HelloReaction, Origin, OriginBuilder, Report, blackhole, dead_address, echo};
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
 pub use programs::{Service, command, command_as, give_to, is_root, output};
 pub use proxy::{Proxy, Record};
+pub use resources::{Directory, ListenAddr, Port};
 pub use resumption::{FrozenSessions, NamelessSessions};
 pub use stream::{End, Stream};
-pub use wire::{Cut, Wire, WireName};
-pub use yaml::Draft;
+pub use wire::{Fragmentation, WireClient, WireName};
+pub use yaml::ProxyBuilder;
 
 /// The timeout of every wait for an expected event, so that no test hangs.
 pub const TIMEOUT: Duration = Duration::from_secs(20);

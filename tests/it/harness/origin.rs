@@ -16,11 +16,11 @@ use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, v
 use socket2::{Domain, Socket, Type};
 
 use super::identity::{Identity, pki};
-use super::{End, Place, Port, Stream, TIMEOUT, eventually};
+use super::{End, ListenAddr, Port, Stream, TIMEOUT, eventually};
 
 /// A listening origin. It stops listening on drop.
 pub struct Origin {
-    place: Place,
+    place: ListenAddr,
     listener: OwnedFd,
     counts: Arc<Counts>,
 }
@@ -41,23 +41,23 @@ pub struct Report {
 
 /// The reaction of an origin to a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Welcome {
+pub enum HelloReaction {
     Handshake,
     /// It sends these bytes and ends.
-    Says(&'static [u8]),
+    Sends(&'static [u8]),
     Reset,
     /// It sends nothing and keeps the connection open.
     Silence,
 }
 
-type Screen = Arc<dyn Fn(&[u8]) -> Welcome + Send + Sync>;
+type Screen = Arc<dyn Fn(&[u8]) -> HelloReaction + Send + Sync>;
 
 /// A builder of an origin.
 #[derive(Default)]
-pub struct Draft {
+pub struct OriginBuilder {
     tls: Option<Identity>,
     alpn: Vec<Vec<u8>>,
-    asks_for_certificate: bool,
+    requires_certificate: bool,
     version: Option<&'static SupportedProtocolVersion>,
     unix: Option<std::path::PathBuf>,
     hangs_up: usize,
@@ -66,7 +66,7 @@ pub struct Draft {
     tickets: bool,
 }
 
-impl Draft {
+impl OriginBuilder {
     /// Issues session tickets, also with TLS 1.2.
     pub fn ticketing(mut self) -> Self {
         self.tickets = true;
@@ -74,7 +74,10 @@ impl Draft {
     }
 
     /// Passes each ClientHello record to `screen` before the handshake begins.
-    pub fn screening(mut self, screen: impl Fn(&[u8]) -> Welcome + Send + Sync + 'static) -> Self {
+    pub fn screening(
+        mut self,
+        screen: impl Fn(&[u8]) -> HelloReaction + Send + Sync + 'static,
+    ) -> Self {
         self.screen = Some(Arc::new(screen));
         self
     }
@@ -98,7 +101,7 @@ impl Draft {
 
     /// Requires a certificate of the clients' CA.
     pub fn requiring_certificate(mut self) -> Self {
-        self.asks_for_certificate = true;
+        self.requires_certificate = true;
         self
     }
 
@@ -119,7 +122,7 @@ impl Draft {
         let serve = Arc::new(serve);
         let listener = Listener::open(self.unix.as_deref());
         let origin = Origin {
-            place: listener.place(),
+            place: listener.listen_addr(),
             listener: listener.descriptor(),
             counts: Arc::clone(&counts),
         };
@@ -190,7 +193,7 @@ impl Draft {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .unwrap();
-        let builder = if self.asks_for_certificate {
+        let builder = if self.requires_certificate {
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(pki().client_roots(), provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())
@@ -209,20 +212,20 @@ impl Draft {
 }
 
 impl Origin {
-    pub fn plain() -> Draft {
-        Draft::default()
+    pub fn plain() -> OriginBuilder {
+        OriginBuilder::default()
     }
 
     /// An origin with this certificate.
-    pub fn tls(identity: &Identity) -> Draft {
-        Draft {
+    pub fn tls(identity: &Identity) -> OriginBuilder {
+        OriginBuilder {
             tls: Some(identity.clone()),
-            ..Draft::default()
+            ..OriginBuilder::default()
         }
     }
 
-    /// An origin with a good certificate for `origin.test` and the server names of the tests.
-    pub fn with_tls() -> Draft {
+    /// An origin with a valid certificate for `origin.test` and the server names of the tests.
+    pub fn with_tls() -> OriginBuilder {
         Self::tls(&pki().origin(&["origin.test", "a.test", "b.test", "127.0.0.1"]))
     }
 
@@ -230,7 +233,7 @@ impl Origin {
         Self::plain().echo()
     }
 
-    pub fn place(&self) -> &Place {
+    pub fn listen_addr(&self) -> &ListenAddr {
         &self.place
     }
 
@@ -273,21 +276,21 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The stream of a client that is to have a handshake. Its hello is in one record.
-fn screened(stream: Stream, screen: &dyn Fn(&[u8]) -> Welcome) -> Option<Stream> {
+/// The stream of a client before its handshake. Its hello is in one record.
+fn screened(stream: Stream, screen: &dyn Fn(&[u8]) -> HelloReaction) -> Option<Stream> {
     let mut hello = stream.try_receive(5)?;
     let len = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
     hello.extend(stream.try_receive(len)?);
     match screen(&hello) {
-        Welcome::Handshake => {
+        HelloReaction::Handshake => {
             stream.put_back(hello);
             return Some(stream);
         }
-        Welcome::Says(bytes) => {
+        HelloReaction::Sends(bytes) => {
             let _ = stream.try_send(bytes);
         }
-        Welcome::Reset => stream.reset(),
-        Welcome::Silence => drop(stream.receive_to_end()),
+        HelloReaction::Reset => stream.reset(),
+        HelloReaction::Silence => drop(stream.receive_to_end()),
     }
     None
 }
@@ -316,10 +319,10 @@ impl Listener {
         }
     }
 
-    fn place(&self) -> Place {
+    fn listen_addr(&self) -> ListenAddr {
         match self {
-            Self::Tcp(listener) => Place::Tcp(listener.local_addr().unwrap()),
-            Self::Unix(_, path) => Place::Unix(path.clone()),
+            Self::Tcp(listener) => ListenAddr::Tcp(listener.local_addr().unwrap()),
+            Self::Unix(_, path) => ListenAddr::Unix(path.clone()),
         }
     }
 

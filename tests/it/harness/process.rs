@@ -30,7 +30,7 @@ impl Finished {
     }
 
     #[track_caller]
-    pub fn must_say(&self, what: &str) -> &Self {
+    pub fn must_print(&self, what: &str) -> &Self {
         assert!(
             self.text().contains(what),
             "does not say {what:?}:\n{}",

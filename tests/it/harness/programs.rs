@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lines::Lines;
 use super::process::{Finished, finish, wait};
-use super::{Place, Port, Stream, TIMEOUT, becomes_true};
+use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
 const PACKAGES: [(&str, &str); 14] = [
@@ -93,7 +93,7 @@ impl Service {
     }
 
     fn accepts(&mut self) -> bool {
-        let place = self.place();
+        let place = self.listen_addr();
         let mut ended = false;
         let answers = becomes_true(TIMEOUT, || {
             ended = self.child.try_wait().unwrap().is_some();
@@ -102,8 +102,8 @@ impl Service {
         answers && !ended
     }
 
-    pub fn place(&self) -> Place {
-        Place::Tcp(self.port.address())
+    pub fn listen_addr(&self) -> ListenAddr {
+        ListenAddr::Tcp(self.port.address())
     }
 
     pub fn port(&self) -> u16 {
@@ -113,7 +113,7 @@ impl Service {
 
 impl std::fmt::Display for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.place().fmt(f)
+        self.listen_addr().fmt(f)
     }
 }
 

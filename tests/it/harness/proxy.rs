@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::lines::Lines;
 use super::process::{Usage, wait};
-use super::yaml::Draft;
-use super::{Client, Directory, Place, Stream, TIMEOUT, eventually};
+use super::yaml::ProxyBuilder;
+use super::{Client, Directory, ListenAddr, Stream, TIMEOUT, eventually};
 
 /// The longest time of a test; a program that still runs then is killed, and the waits for it fail.
 /// `RESEAL_TEST_SECONDS` raises it for the long forms.
@@ -27,7 +27,7 @@ pub struct Proxy {
     child: Child,
     log: Lines,
     access_log: Lines,
-    places: HashMap<String, Place>,
+    places: HashMap<String, ListenAddr>,
     directory: Directory,
     text: String,
     _watch: Sender<()>,
@@ -81,12 +81,12 @@ impl Index<&str> for Record {
 }
 
 impl Proxy {
-    pub fn builder() -> Draft {
-        Draft::new()
+    pub fn builder() -> ProxyBuilder {
+        ProxyBuilder::new()
     }
 
     #[track_caller]
-    pub(super) fn launch(draft: Draft, text: String) -> Self {
+    pub(super) fn launch(draft: ProxyBuilder, text: String) -> Self {
         let program = env!("CARGO_BIN_EXE_reseal").to_owned();
         let words: Vec<_> = draft.launcher.iter().cloned().chain([program]).collect();
         let mut child = Command::new(&words[0])
@@ -118,7 +118,7 @@ impl Proxy {
     }
 
     #[track_caller]
-    fn wait_until_it_listens(&self, listeners: usize) -> HashMap<String, Place> {
+    fn wait_until_it_listens(&self, listeners: usize) -> HashMap<String, ListenAddr> {
         let places = self.log.wait(TIMEOUT, |lines| {
             let found: Vec<Value> = lines
                 .iter()
@@ -129,7 +129,7 @@ impl Proxy {
                 found
                     .iter()
                     .filter_map(|line| {
-                        let place = Place::parse(line["address"].as_str()?);
+                        let place = ListenAddr::parse(line["address"].as_str()?);
                         Some((line["endpoint"].as_str()?.to_owned(), place))
                     })
                     .collect()
@@ -174,18 +174,18 @@ impl Proxy {
 
     /// The listening address of an endpoint after a reload.
     #[track_caller]
-    pub fn new_place(&self, endpoint: &str) -> Place {
+    pub fn new_listen_addr(&self, endpoint: &str) -> ListenAddr {
         let line = self.log.all().into_iter().rev().find(|line| {
             line.contains("\"message\":\"listening\"")
                 && line.contains(&format!("\"endpoint\":\"{endpoint}\""))
         });
         let line: Value = serde_json::from_str(&line.expect("it listens")).unwrap();
-        Place::parse(line["address"].as_str().unwrap())
+        ListenAddr::parse(line["address"].as_str().unwrap())
     }
 
     /// The listening address of an endpoint.
     #[track_caller]
-    pub fn place(&self, endpoint: &str) -> &Place {
+    pub fn listen_addr(&self, endpoint: &str) -> &ListenAddr {
         self.places
             .get(endpoint)
             .unwrap_or_else(|| panic!("no endpoint {endpoint}"))
@@ -193,13 +193,13 @@ impl Proxy {
 
     /// A client of the endpoint `edge` that sends this name.
     pub fn client(&self, sni: &str) -> Client {
-        Client::new(self.place("edge"), sni)
+        Client::new(self.listen_addr("edge"), sni)
     }
 
     /// A plain connection to an endpoint.
     #[track_caller]
     pub fn dial(&self, endpoint: &str) -> Stream {
-        Stream::dial(self.place(endpoint)).unwrap()
+        Stream::dial(self.listen_addr(endpoint)).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

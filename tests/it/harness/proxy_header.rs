@@ -1,5 +1,5 @@
-//! PROXY headers, written and read for tests, by the text of the protocol and by nothing of the
-//! program's.
+//! PROXY headers, encoded and decoded for tests from the text of the protocol, without any code of the
+//! program.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -37,7 +37,7 @@ pub fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// The contents of a version 2 header that an origin received.
 #[derive(Debug)]
-pub struct Announced {
+pub struct ReceivedHeader {
     pub version_command: u8,
     pub family: u8,
     block: Vec<u8>,
@@ -46,13 +46,13 @@ pub struct Announced {
 
 /// The contents of the SSL TLV.
 #[derive(Debug)]
-pub struct AnnouncedSsl {
+pub struct ReceivedSsl {
     pub flags: u8,
     pub verify: u32,
     tlvs: Vec<(u8, Vec<u8>)>,
 }
 
-impl Announced {
+impl ReceivedHeader {
     /// Reads a header and no byte beyond it.
     #[track_caller]
     pub fn receive(stream: &Stream) -> Self {
@@ -103,7 +103,7 @@ impl Announced {
         self.address(1)
     }
 
-    /// The paths of a unix connection, without their padding.
+    /// The paths of a unix connection, without padding.
     pub fn paths(&self) -> [String; 2] {
         assert_eq!(self.family, 0x31);
         [0, 108].map(|at| {
@@ -130,17 +130,17 @@ impl Announced {
         self.tlvs().into_iter().map(|(kind, _)| kind).collect()
     }
 
-    pub fn ssl(&self) -> Option<AnnouncedSsl> {
+    pub fn ssl(&self) -> Option<ReceivedSsl> {
         let value = self.tlv(0x20)?;
         let (fixed, tlvs) = value.split_at(5);
-        Some(AnnouncedSsl {
+        Some(ReceivedSsl {
             flags: fixed[0],
             verify: u32::from_be_bytes(fixed[1..].try_into().unwrap()),
             tlvs: split(tlvs),
         })
     }
 
-    /// Whether the checksum is right, if there is one.
+    /// Checks the checksum, if there is one.
     #[track_caller]
     fn check_sum(&self) {
         if self.family == 0x31 || self.tlv(3).is_none() {
@@ -154,7 +154,7 @@ impl Announced {
     }
 }
 
-impl AnnouncedSsl {
+impl ReceivedSsl {
     pub fn tlv(&self, kind: u8) -> Option<Vec<u8>> {
         find(&self.tlvs, kind)
     }
@@ -190,7 +190,7 @@ fn split(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     tlvs
 }
 
-/// Bit by bit.
+/// Computed bit by bit.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for byte in bytes {

@@ -9,7 +9,7 @@ use rustls::client::{
 };
 use rustls::pki_types::ServerName;
 
-/// Offers the sessions of any server to every other one, as a curious client may.
+/// Offers the sessions of any server to every other one, as a hostile client may.
 #[derive(Debug)]
 pub struct NamelessSessions(ClientSessionMemoryCache);
 
@@ -53,8 +53,8 @@ impl ClientSessionStore for NamelessSessions {
     }
 }
 
-/// A client's memory that can be made to learn nothing more: what it has is offered to whomever. A
-/// TLS 1.2 session is offered again and again, each TLS 1.3 ticket once.
+/// A session store that can be frozen: it then stores nothing more and offers its sessions to any server. A
+/// TLS 1.2 session is offered repeatedly, each TLS 1.3 ticket once.
 #[derive(Debug, Default)]
 pub struct FrozenSessions {
     frozen: AtomicBool,
@@ -114,7 +114,7 @@ impl ClientSessionStore for FrozenSessions {
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        // While it learns, each handshake is to be a full one.
+        // Until it is frozen, each handshake must be a full one.
         if self.learns() {
             return None;
         }

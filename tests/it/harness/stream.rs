@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rustls::{Connection, Error, HandshakeKind};
 use socket2::SockRef;
 
-use super::{Place, TIMEOUT};
+use super::{ListenAddr, TIMEOUT};
 
 /// How a stream stopped being readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,15 +78,15 @@ struct Shared {
 pub struct Stream(Arc<Shared>);
 
 impl Stream {
-    pub fn dial(place: &Place) -> io::Result<Self> {
+    pub fn dial(place: &ListenAddr) -> io::Result<Self> {
         match place {
-            Place::Tcp(address) => connect(address).map(Self::tcp),
-            Place::Unix(path) => UnixStream::connect(path).map(Self::unix),
+            ListenAddr::Tcp(address) => connect(address).map(Self::tcp),
+            ListenAddr::Unix(path) => UnixStream::connect(path).map(Self::unix),
         }
     }
 
     pub fn tcp(stream: TcpStream) -> Self {
-        // It fails where the peer has reset the connection already.
+        // This fails if the peer has reset the connection already.
         let _ = stream.set_nodelay(true);
         Self::new(Socket::Tcp(stream), None, Arc::default())
     }
@@ -230,7 +230,7 @@ impl Stream {
         Ok(())
     }
 
-    /// `data` in records of `len` bytes each, to be written in the order in which they were made.
+    /// Encodes `data` in records of `len` bytes, to be written in the order of encoding.
     pub fn records(&self, data: &[u8], len: usize) -> Vec<u8> {
         let mut records = Vec::new();
         self.tls(|tls| {
@@ -242,7 +242,7 @@ impl Stream {
         records
     }
 
-    /// This many key updates, to be written in the order in which they were made.
+    /// Encodes this many key updates, to be written in the order of encoding.
     pub fn key_updates(&self, count: usize) -> Vec<u8> {
         let mut records = Vec::new();
         self.tls(|tls| {
@@ -348,7 +348,7 @@ impl Stream {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                panic!("nothing came within {TIMEOUT:?}")
+                panic!("no data within {TIMEOUT:?}")
             }
             _ => panic!("the stream failed: {error}"),
         }
@@ -404,7 +404,7 @@ impl Stream {
         assert_eq!(self.receive(data.len()), data);
     }
 
-    /// Ends our direction cleanly: close_notify where there is TLS, then FIN.
+    /// Ends our direction cleanly: close_notify if the stream has TLS, then FIN.
     pub fn end(&self) {
         if self.0.tls.is_some() {
             self.close_notify();
@@ -423,7 +423,7 @@ impl Stream {
         let _ = SockRef::from(&self.0.socket).shutdown(Shutdown::Write);
     }
 
-    /// Ends with a reset. What was sent has left already, as long as the peer's window was open.
+    /// Ends with a reset. The bytes sent before have left already, if the peer's window was open.
     pub fn reset(self) {
         SockRef::from(&self.0.socket)
             .set_linger(Some(std::time::Duration::ZERO))
@@ -436,16 +436,16 @@ impl Stream {
     }
 
     /// Ends with a reset once all clones are dropped; their reads end at once.
-    pub fn cut(&self) {
+    pub fn abort(&self) {
         let socket = SockRef::from(&self.0.socket);
         socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
-        // It fails where the peer has reset before.
+        // This fails if the peer has reset before.
         let _ = socket.shutdown(Shutdown::Read);
     }
 
-    /// Fixes the size of the receive buffer, so that a slow reader causes back-pressure soon. It has to
-    /// take some of loopback's segments of 64 KiB: with less, the kernel drops what does not fit, and
-    /// its timers turn a download into minutes.
+    /// Fixes the size of the receive buffer, so that a slow reader soon causes back-pressure. It must hold
+    /// several of loopback's segments of 64 KiB: with less, the kernel drops segments, and its timers turn
+    /// a download into minutes.
     pub fn with_small_window(self) -> Self {
         SockRef::from(&self.0.socket)
             .set_recv_buffer_size(128 * 1024)
@@ -454,8 +454,8 @@ impl Stream {
     }
 }
 
-/// Connects. Where a peer resets at once, the reset may come before connect(2) has returned: then
-/// there is no connection to look at, and another one is made.
+/// Connects. If a peer resets at once, the reset may arrive before connect(2) has returned; then another
+/// connection is made.
 fn connect(address: &SocketAddr) -> io::Result<TcpStream> {
     for _ in 0..8 {
         match TcpStream::connect(address) {

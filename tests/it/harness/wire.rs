@@ -1,7 +1,7 @@
-//! Clients that send server names in forms that no TLS library sends, and still finish handshakes.
+//! Clients that send server names in forms that no TLS library sends, and still complete handshakes.
 //!
-//! rustls puts a name of its own choice into its hello. On the wire, and wherever the hello is hashed
-//! or signed, that name is replaced by the form that a test wants; both have the same length.
+//! rustls writes a valid name into its hello. On the wire, and wherever the hello is hashed or signed, that
+//! name is replaced by the form that a test needs; both have the same length.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use rustls::{
     Tls13CipherSuite,
 };
 
-use super::{End, Identity, Place, Stream, pki};
+use super::{End, Identity, ListenAddr, Stream, pki};
 
-/// A server name as it goes over the wire; absent where none is sent.
+/// A server name as sent on the wire; `None` sends no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireName(pub Option<&'static str>);
 
@@ -31,23 +31,23 @@ impl WireName {
     }
 }
 
-/// How a hello is delivered.
+/// How a hello is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Fragmentation {
     /// In one record, in one write.
     Whole,
-    /// In one record, in writes of so many bytes.
+    /// In one record, in writes of this many bytes.
     Segments(usize),
-    /// In records of so many bytes each.
+    /// In records of this many bytes.
     Records(usize),
 }
 
-/// A client whose configuration has no memory of its own; each connection gets one.
+/// A client whose configuration has no session store of its own; each connection gets one.
 #[derive(Clone)]
-pub struct Wire(ClientConfig);
+pub struct WireClient(ClientConfig);
 
-impl Wire {
-    /// One that trusts endpoints, whatever name they show, and that shows this certificate.
+impl WireClient {
+    /// A client that trusts endpoints, whatever their certificate's name, and presents this certificate.
     pub fn new(version: &'static SupportedProtocolVersion, certificate: Option<&Identity>) -> Self {
         let provider = Arc::new(provider());
         let webpki = WebPkiServerVerifier::builder_with_provider(
@@ -74,19 +74,19 @@ impl Wire {
         Self(config)
     }
 
-    /// The same client, with a memory of sessions.
-    pub fn remembering(&self, sessions: Resumption) -> Self {
+    /// The same client, with a session store.
+    pub fn with_session_store(&self, sessions: Resumption) -> Self {
         let mut config = self.0.clone();
         config.resumption = sessions;
         Self(config)
     }
 
-    /// Connects and says under which address. The handshake's end is the second part.
+    /// Connects. Returns the local address and the result of the handshake.
     pub fn connect(
         &self,
-        place: &Place,
+        place: &ListenAddr,
         name: WireName,
-        cut: Cut,
+        fragmentation: Fragmentation,
     ) -> (std::net::SocketAddr, Result<Stream, End>) {
         let stand_in = name.stand_in();
         let mut config = self.0.clone();
@@ -102,8 +102,8 @@ impl Wire {
         let hello = renamed(&hello);
         let stream = Stream::dial(place).unwrap();
         let address = stream.local();
-        for piece in pieces(&hello, cut) {
-            // A client that is refused while it still writes hears of it below.
+        for piece in pieces(&hello, fragmentation) {
+            // If the client is rejected while it still writes, its next read reports it.
             if stream.write_raw(&piece).is_err() {
                 break;
             }
@@ -112,13 +112,13 @@ impl Wire {
     }
 }
 
-/// One record, cut.
-fn pieces(record: &[u8], cut: Cut) -> Vec<Vec<u8>> {
+/// One record, split.
+fn pieces(record: &[u8], fragmentation: Fragmentation) -> Vec<Vec<u8>> {
     const HEADER: usize = 5;
-    match cut {
-        Cut::Whole => vec![record.to_vec()],
-        Cut::Segments(len) => record.chunks(len).map(<[u8]>::to_vec).collect(),
-        Cut::Records(len) => {
+    match fragmentation {
+        Fragmentation::Whole => vec![record.to_vec()],
+        Fragmentation::Segments(len) => record.chunks(len).map(<[u8]>::to_vec).collect(),
+        Fragmentation::Records(len) => {
             let (header, message) = record.split_at(HEADER);
             let mut records = Vec::new();
             for part in message.chunks(len) {
@@ -132,7 +132,7 @@ fn pieces(record: &[u8], cut: Cut) -> Vec<Vec<u8>> {
 }
 
 thread_local! {
-    /// What rustls believes to be the name, and what goes over the wire.
+    /// The name that rustls has written, and the bytes that replace it on the wire.
     static REPLACED: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
@@ -150,7 +150,7 @@ fn renamed(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The suites of the default provider, with hashes that see what went over the wire.
+/// The suites of the default provider, with hashes computed over the bytes on the wire.
 fn provider() -> CryptoProvider {
     use std::sync::LazyLock;
     static SUITES: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
@@ -185,7 +185,7 @@ fn renaming(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     }
 }
 
-/// What does its work on the bytes of the wire.
+/// Performs its operation on the bytes of the wire.
 #[derive(Debug)]
 struct Renaming<T>(T);
 
@@ -250,7 +250,7 @@ impl Signer for Renaming<Box<dyn Signer>> {
     }
 }
 
-/// Verifies all but the name, which is not what the client asked for.
+/// Verifies everything except the name, which differs from the one that rustls knows.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -274,7 +274,7 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // The randoms and parameters that are signed hold no name.
+        // The randoms and parameters that are signed contain no name.
         self.0.verify_tls12_signature(message, cert, dss)
     }
 

@@ -6,7 +6,7 @@ use super::{Directory, Identity, Proxy, pki};
 
 /// A builder of a configuration and the directory with its files. Methods apply to the last endpoint, route
 /// or upstream.
-pub struct Draft {
+pub struct ProxyBuilder {
     pub(super) directory: Directory,
     pub(super) launcher: Vec<String>,
     pub(super) listeners: usize,
@@ -43,7 +43,7 @@ struct Upstream {
     tls: Option<String>,
 }
 
-impl Draft {
+impl ProxyBuilder {
     pub(super) fn new() -> Self {
         let directory = Directory::new();
         for (name, contents) in pki().files() {
@@ -139,7 +139,7 @@ impl Draft {
         self
     }
 
-    /// Renames the last route.
+    /// Names the last route.
     pub fn named(mut self, name: &str) -> Self {
         self.last_route().name = name.to_owned();
         self
@@ -233,7 +233,7 @@ impl Draft {
         self
     }
 
-    /// Does not wait until it listens: its log goes elsewhere.
+    /// Does not wait until the program listens: its log goes elsewhere.
     pub fn without_waiting(mut self) -> Self {
         self.waits = false;
         self

@@ -1,4 +1,4 @@
-//! How real programs end good connections: by whatever cut, it is no fault, and no alert fires.
+//! Real programs end valid connections in various ways: none is a fault, and no alert fires.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use crate::harness::{
 /// How often each program runs between two scrapes.
 const TIMES: usize = 4;
 
-/// Runs a program that must do well, and looks at how each of its connections ended.
+/// Runs a program that must succeed, and checks how each of its connections ended.
 #[track_caller]
 fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished) {
     let scrape = || {
@@ -50,14 +50,14 @@ fn proxy(mode: &str, name: &str, origin: &Service) -> Proxy {
     draft.admin().start()
 }
 
-/// Each mode, and whether its origin speaks TLS itself.
+/// Each mode, and whether its origin needs TLS.
 const MODES: [(&str, bool); 3] = [
     ("terminate", false),
     ("reencrypt", true),
     ("passthrough", true),
 ];
 
-/// How a client ends that sends no close_notify: where its TLS ends with us, that is seen.
+/// The reasons for a client that sends no close_notify. If Reseal terminates its TLS, that is a truncation.
 fn without_close_notify(mode: &str) -> &'static [&'static str] {
     match mode {
         "passthrough" => &["ok"],
@@ -118,7 +118,7 @@ fn urllib_ends_without_a_fault() {
     for (mode, with_tls) in MODES {
         let origin = nginx(&directory, with_tls);
         let proxy = proxy(mode, "localhost", &origin);
-        let url = format!("https://localhost:{}/", proxy.place("edge").port());
+        let url = format!("https://localhost:{}/", proxy.listen_addr("edge").port());
         for url in [url.clone(), url + "large"] {
             let reasons: &[&str] = match mode {
                 "passthrough" => &["client_reset", "ok"],
@@ -144,7 +144,7 @@ fn psql_and_postgresql_end_without_a_fault() {
             ),
             false => "sslmode=disable".to_owned(),
         };
-        let port = proxy.place("forward").port();
+        let port = proxy.listen_addr("forward").port();
         let to = format!(
             "host=localhost hostaddr=127.0.0.1 port={port} user=tester dbname=postgres {tls}"
         );
@@ -167,7 +167,7 @@ fn mosquitto_ends_without_a_fault() {
     for (mode, with_tls) in MODES {
         let origin = mosquitto(&directory, with_tls);
         let proxy = proxy(mode, "localhost", &origin);
-        let port = proxy.place("edge").port().to_string();
+        let port = proxy.listen_addr("edge").port().to_string();
         let to = [
             "-h",
             "localhost",
@@ -208,7 +208,7 @@ fn redis_ends_without_a_fault() {
     for (mode, with_tls) in MODES {
         let origin = redis(&directory, with_tls);
         let proxy = proxy(mode, "a.test", &origin);
-        let port = proxy.place("edge").port().to_string();
+        let port = proxy.listen_addr("edge").port().to_string();
         let to = [
             "-h",
             "127.0.0.1",
@@ -238,7 +238,7 @@ fn s_client_ends_without_a_fault() {
         .terminate("a.test", &origin)
         .admin()
         .start();
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = [
             "s_client",
@@ -253,7 +253,7 @@ fn s_client_ends_without_a_fault() {
     }
 }
 
-/// HAProxy resets its checks: some before our handshake is done, which is told but fires nothing.
+/// HAProxy resets its checks, some before our handshake is done; this is recorded but fires no alert.
 #[test]
 fn haproxys_checks_fire_no_alert() {
     let directory = with_certificate();
@@ -265,19 +265,19 @@ fn haproxys_checks_fire_no_alert() {
         .admin()
         .start();
     let before = proxy.metrics();
-    let (edge, forward) = (proxy.place("edge"), proxy.place("forward"));
+    let (edge, forward) = (proxy.listen_addr("edge"), proxy.listen_addr("forward"));
     let by_tls = |name: &str| {
         format!("  server {name} {edge} check inter 100ms check-ssl verify none check-sni {name}\n")
     };
     let connects = format!("  server forward {forward} check inter 100ms\n");
-    let asks = connects.clone() + &by_tls("a.test");
-    let connects = asks.clone() + &by_tls("origin.test");
+    let http_checks = connects.clone() + &by_tls("a.test");
+    let connects = http_checks.clone() + &by_tls("origin.test");
     let _haproxy = Service::start(|port| {
         let text = format!(
             "defaults\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n\
              listen own\n  bind 127.0.0.1:{port}\n\
              backend connects\n{connects}\
-             backend asks\n  mode http\n  option httpchk GET /\n{asks}"
+             backend http_checks\n  mode http\n  option httpchk GET /\n{http_checks}"
         );
         let file = directory.write("haproxy.cfg", text);
         let mut haproxy = command("haproxy");
@@ -302,7 +302,7 @@ fn haproxys_checks_fire_no_alert() {
     assert!(fired.is_empty(), "{fired:?}");
 }
 
-/// Where `scripts/test.sh` puts a Python with grpcio, if it can be had.
+/// Where `scripts/test.sh` installs a Python with grpcio, if possible.
 const GRPC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/grpc/bin/python");
 
 #[test]
@@ -351,7 +351,7 @@ fn grpc_ends_without_a_fault() {
             _ => draft.on_tls("alpn: [h2]"),
         };
         let proxy = draft.admin().start();
-        let to = format!("localhost:{}", proxy.place("edge").port());
+        let to = format!("localhost:{}", proxy.listen_addr("edge").port());
         ends_well(&proxy, without_close_notify(mode), || {
             let mut command = Command::new(GRPC);
             command.args(["-c", CALL, &to, &file("trust.pem")]);

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Directory, Port, Proxy, command, eventually, output, pki};
 
-/// A node, and what it needs to come back as the same one.
+/// A node, and what it needs to restart as the same member.
 struct Node {
     name: String,
     client: Port,
@@ -87,7 +87,7 @@ impl Drop for Node {
     }
 }
 
-/// One request to etcd's JSON interface through the proxy; its answer, if there is one.
+/// One request to etcd's JSON interface through the proxy; the response, if there is one.
 fn request(port: u16, trust: &str, path: &str, body: &str) -> Option<serde_json::Value> {
     let host = format!("a.test:{port}:127.0.0.1");
     let url = format!("https://a.test:{port}{path}");
@@ -133,9 +133,9 @@ fn a_cluster_is_restarted_node_by_node_under_load() {
         .on_upstream("balance: least_connections")
         .on_upstream("health: { check: { http: { path: /health } }, interval: 200ms, passive: {} }")
         .start();
-    let port = proxy.place("edge").port();
+    let port = proxy.listen_addr("edge").port();
     let put = move |trust: &str, key: u32| {
-        // The key is the number in base64, of digits that are their own.
+        // Eight decimal digits are valid base64.
         request(
             port,
             trust,
@@ -144,7 +144,7 @@ fn a_cluster_is_restarted_node_by_node_under_load() {
         )
         .is_some_and(|answer| answer["header"]["revision"].is_string())
     };
-    eventually("the cluster is there", || put(&trust, 0));
+    eventually("the cluster is up", || put(&trust, 0));
     let stop = Arc::new(AtomicBool::new(false));
     let written = Arc::new(AtomicUsize::new(0));
     let load = {
@@ -180,13 +180,13 @@ fn a_cluster_is_restarted_node_by_node_under_load() {
         node.start(&directory, &cluster);
         eventually("it is up again", || ups(&proxy) > before);
         let goal = written.load(Ordering::SeqCst) + 10;
-        eventually("the cluster goes on", || {
+        eventually("the cluster serves requests", || {
             written.load(Ordering::SeqCst) >= goal
         });
     }
     stop.store(true, Ordering::SeqCst);
     let (done, failed) = load.join().unwrap();
-    // Whatever was under way at a node that stopped, or waited for a new leader.
+    // Requests may fail if they were under way at a node that stopped, or waited for a new leader.
     assert!(failed <= 6, "{} done, {failed} failed", done.len());
     for key in done {
         let answer = request(
@@ -199,7 +199,7 @@ fn a_cluster_is_restarted_node_by_node_under_load() {
     }
     for node in &nodes {
         let log = fs::read_to_string(directory.join(&format!("{}.log", node.name))).unwrap();
-        // A check that a starting node lets wait for too long is cut; all others are ended in full.
+        // A check that times out at a starting node is aborted; all others end cleanly.
         assert!(!log.contains("error \"EOF\""), "a check hung up:\n{log}");
     }
 }

@@ -1,11 +1,11 @@
-//! `openssl s_client` as a client, against every kind of answer.
+//! `openssl s_client` as a client, against every kind of response.
 
 use crate::harness::{Leaf, Origin, Proxy, output, pki};
 
-/// Runs `openssl s_client` for `sni` with this as what is typed into it.
+/// Runs `openssl s_client` for `sni` with this text as its input.
 #[track_caller]
 fn s_client(proxy: &Proxy, sni: &str, more: &[&str], typed: &str) -> crate::harness::Finished {
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let ca = proxy.directory().join("edge-ca.pem").display().to_string();
     let mut arguments = vec![
         "s_client",
@@ -39,7 +39,7 @@ fn answering() -> Origin {
 }
 
 #[test]
-fn openssl_speaks_both_versions_with_terminate() {
+fn openssl_connects_with_both_versions_in_terminate() {
     let origin = answering();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     for (flag, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
@@ -49,7 +49,7 @@ fn openssl_speaks_both_versions_with_terminate() {
             "{}",
             finished.text()
         );
-        finished.must_say(version).must_say("Verification: OK");
+        finished.must_print(version).must_print("Verification: OK");
         let record = proxy.outcome();
         record
             .must_have("tls_version", version)
@@ -58,7 +58,7 @@ fn openssl_speaks_both_versions_with_terminate() {
 }
 
 #[test]
-fn openssl_shows_its_certificate() {
+fn openssl_presents_its_certificate() {
     let origin = answering();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -98,19 +98,19 @@ fn openssl_shows_its_certificate() {
                 ),
                 Some(reason) => {
                     record.must_be(reason);
-                    finished.must_say("alert certificate expired");
+                    finished.must_print("alert certificate expired");
                     assert!(!finished.stdout.contains("you said"), "{}", finished.text());
                 }
             }
         }
     }
     let finished = s_client(&proxy, "a.test", &["-ign_eof"], "hello\n");
-    finished.must_say("alert certificate required");
+    finished.must_print("alert certificate required");
     proxy.outcome().must_be("client_cert_missing");
 }
 
 #[test]
-fn openssl_understands_the_refusals() {
+fn openssl_receives_the_alert_of_each_refusal() {
     let origin = answering();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -134,7 +134,7 @@ fn openssl_understands_the_refusals() {
     for (sni, more, words, reason) in cases {
         let finished = s_client(&proxy, sni, more, "");
         assert_ne!(finished.code, Some(0), "{}", finished.text());
-        finished.must_say(words);
+        finished.must_print(words);
         proxy.outcome().must_be(reason);
     }
     assert_eq!(origin.accepts(), 0);
@@ -150,21 +150,21 @@ fn openssl_resumes_its_session() {
             .join(&format!("session{version}"))
             .display()
             .to_string();
-        // It stays until the end, as tickets come after the handshake.
+        // It stays until the end, because tickets follow the handshake.
         s_client(
             &proxy,
             "a.test",
             &[version, "-ign_eof", "-sess_out", &file],
             "one\n",
         )
-        .must_say("you said one");
+        .must_print("you said one");
         s_client(
             &proxy,
             "a.test",
             &[version, "-ign_eof", "-sess_in", &file],
             "two\n",
         )
-        .must_say("you said two");
+        .must_print("you said two");
         let [first, second] = <[_; 2]>::try_from(proxy.outcomes(2)).unwrap();
         assert_eq!(
             (&first["tls_resumed"], &second["tls_resumed"]),

@@ -1,4 +1,4 @@
-//! Services that are no web servers, each with its own client: redis, mosquitto, PostgreSQL.
+//! Services other than web servers, each with its own client: redis, mosquitto, PostgreSQL.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::harness::{
     Directory, Proxy, Service, TIMEOUT, command, command_as, give_to, output, pki,
 };
 
-/// A directory with an origin's certificate, and what its client trusts.
+/// A directory with an origin's certificate and its client's CA.
 pub fn with_certificate() -> Directory {
     let directory = Directory::new();
     let identity = pki().origin(&["origin.test", "localhost", "a.test"]);
@@ -58,7 +58,7 @@ pub fn redis(directory: &Directory, with_tls: bool) -> Service {
 
 #[track_caller]
 fn redis_works(proxy: &Proxy, directory: &Directory) {
-    let port = proxy.place("edge").port().to_string();
+    let port = proxy.listen_addr("edge").port().to_string();
     let trust = directory.join("trust.pem").display().to_string();
     let mut commands = String::new();
     for n in 1..=200 {
@@ -152,9 +152,9 @@ pub fn mosquitto(directory: &Directory, with_tls: bool) -> Service {
 
 #[track_caller]
 fn mosquitto_works(proxy: &Proxy, directory: &Directory) {
-    let port = proxy.place("edge").port().to_string();
+    let port = proxy.listen_addr("edge").port().to_string();
     let trust = directory.join("trust.pem").display().to_string();
-    // The name is localhost: it is what these clients send as SNI and verify.
+    // These clients send localhost as SNI and verify it.
     let to = [
         "-h",
         "localhost",
@@ -175,7 +175,7 @@ fn mosquitto_works(proxy: &Proxy, directory: &Directory) {
             .stdout(std::process::Stdio::piped());
         command.spawn().unwrap()
     };
-    // A retained message is there whenever the subscriber comes.
+    // The subscriber receives a retained message whenever it connects.
     let publish = |message: &str| {
         let finished = output("mosquitto_pub", &[&to[..], &["-r", "-s"]].concat(), message);
         finished.must_exit_with(0);
@@ -183,10 +183,13 @@ fn mosquitto_works(proxy: &Proxy, directory: &Directory) {
     let large = "x".repeat(200_000);
     for message in ["over the proxy", large.as_str()] {
         publish(message);
-        let heard = subscribe(&["-C", "1", "-W", "15"])
+        let received = subscribe(&["-C", "1", "-W", "15"])
             .wait_with_output()
             .unwrap();
-        assert_eq!(String::from_utf8_lossy(&heard.stdout).trim_end(), message);
+        assert_eq!(
+            String::from_utf8_lossy(&received.stdout).trim_end(),
+            message
+        );
     }
     for record in proxy.outcomes(4) {
         record
@@ -225,7 +228,7 @@ fn mosquitto_behind_passthrough() {
     );
 }
 
-/// PostgreSQL refuses to run as root, so its directory belongs to its own user where we are root.
+/// PostgreSQL refuses to run as root. If we are root, its directory belongs to its own user.
 pub fn postgres(directory: &Directory, with_tls: bool) -> Service {
     let data = directory.join("data");
     std::fs::create_dir(&data).unwrap();
@@ -308,7 +311,7 @@ fn postgresql_through_forward() {
     let directory = Directory::new();
     let origin = postgres(&directory, false);
     let proxy = Proxy::builder().forward(&origin).start();
-    let port = proxy.place("forward").port();
+    let port = proxy.listen_addr("forward").port();
     let finished = psql(
         port,
         "SELECT count(*), sum(n) FROM generate_series(1, 200000) AS n",

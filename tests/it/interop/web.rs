@@ -4,8 +4,8 @@ use std::process::Command;
 
 use crate::harness::{Directory, Finished, Proxy, Service, command, output, pki};
 
-/// A web server with a certificate of `names` at the front, or none. It answers every request with
-/// the protocol and server name that it saw.
+/// A web server, with or without TLS. It answers every request with the protocol and server name that it
+/// received.
 pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
     let identity = pki().origin(&["origin.test", "a.test", "localhost"]);
     directory.write("origin.pem", &identity.cert);
@@ -48,10 +48,10 @@ pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
     })
 }
 
-/// Runs curl for `https://a.test/` through the proxy, trusting whoever may answer.
+/// Runs curl for `https://a.test/` through the proxy. It trusts the CAs of endpoints and origins.
 #[track_caller]
 pub fn curl(proxy: &Proxy, path: &str, more: &[&str]) -> Finished {
-    let port = proxy.place("edge").port();
+    let port = proxy.listen_addr("edge").port();
     let trust = proxy
         .directory()
         .write("trust.pem", pki().edge.pem() + &pki().origins.pem())
@@ -87,12 +87,14 @@ fn serves_pages(proxy: &Proxy, sni: &str, http2: bool) {
             tls
         };
         let page = curl(proxy, "", &tls);
-        page.must_exit_with(0).must_say(&format!("HTTP/1.1 {sni}"));
+        page.must_exit_with(0)
+            .must_print(&format!("HTTP/1.1 {sni}"));
         proxy.outcome().must_have("stage", "relay");
         if http2 {
             let tls = [tls[0], tls[1], tls[2], "--http2"];
             let page = curl(proxy, "", &tls);
-            page.must_exit_with(0).must_say(&format!("HTTP/2.0 {sni}"));
+            page.must_exit_with(0)
+                .must_print(&format!("HTTP/2.0 {sni}"));
             proxy.outcome();
         }
     }
@@ -101,7 +103,7 @@ fn serves_pages(proxy: &Proxy, sni: &str, http2: bool) {
         "large",
         &["--output", "/dev/null", "--write-out", "%{size_download}"],
     );
-    large.must_exit_with(0).must_say(&(5 << 20).to_string());
+    large.must_exit_with(0).must_print(&(5 << 20).to_string());
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn nginx_behind_terminate() {
 }
 
 #[test]
-fn curl_shows_its_certificate_and_is_told_without() {
+fn curl_presents_its_certificate_and_is_rejected_without_one() {
     let directory = Directory::new();
     let origin = nginx(&directory, false);
     let proxy = Proxy::builder()
@@ -157,11 +159,11 @@ fn curl_shows_its_certificate_and_is_told_without() {
         let with = ["--tls-max", version, "--cert", &cert, "--key", &key];
         curl(&proxy, "", &with)
             .must_exit_with(0)
-            .must_say("HTTP/1.1");
+            .must_print("HTTP/1.1");
         proxy.outcome().must_be("ok");
         let without = curl(&proxy, "", &["--tls-max", version]);
         assert_ne!(without.code, Some(0), "{}", without.text());
-        without.must_say("certificate required");
+        without.must_print("certificate required");
         proxy.outcome().must_be("client_cert_missing");
     }
 }
@@ -174,7 +176,7 @@ fn many_requests_over_one_connection_and_many_connections_at_once() {
         .reencrypt("a.test", &origin)
         .on_tls("alpn: [h2, http/1.1]")
         .start();
-    let port = proxy.place("edge").port();
+    let port = proxy.listen_addr("edge").port();
     let urls = format!("https://a.test:{port}/[1-60]");
     for (protocol, parallel) in [
         ("--http1.1", "1"),

@@ -1,4 +1,4 @@
-//! Admission: clients that are silent or slow in their setup do not keep others out.
+//! Admission: clients that are silent or slow in their setup do not block others.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::proxy_header::proxied;
 use crate::harness::{
-    Client, End, Origin, Place, Proxy, Stream, eventually, noise, recorded_hello,
+    Client, End, ListenAddr, Origin, Proxy, Stream, eventually, noise, recorded_hello,
 };
 
 const SILENT: usize = 6;
@@ -24,7 +24,7 @@ fn half_a_large_record() -> Vec<u8> {
 }
 
 /// Dials from another address of this machine.
-fn dial_from(source: &str, place: &Place) -> Stream {
+fn dial_from(source: &str, place: &ListenAddr) -> Stream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source: SocketAddr = format!("{source}:0").parse().unwrap();
     socket.bind(&source.into()).unwrap();
@@ -140,7 +140,7 @@ fn connections_with_half_a_proxy_header_or_hello_are_dropped_too() {
     record.must_be("probe_dropped");
     record.must_have("stage", "proxy_header");
     // This endpoint requires no PROXY header.
-    let client = dial_from("127.0.0.2", proxy.place("edge"));
+    let client = dial_from("127.0.0.2", proxy.listen_addr("edge"));
     Paused::new(&proxy, client).go_on().must_echo(b"at once");
     assert_eq!(half_hello.receive_to_end().1, End::Reset);
     let record = proxy.outcome();
@@ -186,10 +186,10 @@ fn unfinished_handshakes_of_one_source_leave_permits_for_others() {
             stream
         })
         .collect();
-    eventually("one source has its share, and waits for more", || {
+    eventually("one source has its share, and more of it waits", || {
         active(&proxy, "admitted") == 1.0 && active(&proxy, "waiting") == 5.0
     });
-    let client = dial_from("127.0.0.2", proxy.place("edge"));
+    let client = dial_from("127.0.0.2", proxy.listen_addr("edge"));
     Paused::new(&proxy, client).go_on().must_echo(b"at once");
     assert_eq!(active(&proxy, "waiting"), 5.0);
 }
@@ -217,7 +217,7 @@ fn clients_in_proxy_headers_of_a_load_balancer_are_separate_sources() {
         active(&proxy, "admitted") == 2.0 && active(&proxy, "waiting") == 4.0
     });
     let _other = half_done("192.0.2.2");
-    eventually("another one has its own", || {
+    eventually("another one has a share, too", || {
         active(&proxy, "admitted") == 3.0
     });
 }
@@ -267,7 +267,7 @@ fn a_client_without_a_permit_and_a_slow_client_have_different_reasons() {
         .must_have("fault", "policy");
     assert_eq!(active(&proxy, "waiting"), 0.0);
     // Passthrough performs no handshake, so it needs no permit.
-    let passed = Client::new(proxy.place("other"), "a.test").connect();
+    let passed = Client::new(proxy.listen_addr("other"), "a.test").connect();
     passed.must_echo(b"at once");
 }
 
@@ -309,7 +309,7 @@ fn a_client_that_trickles_in_its_handshake_gives_up_its_permit() {
         active(&proxy, "admitted") == 1.0
     });
     stream.write_raw(&[23, 3, 3, 15, 160]).unwrap();
-    eventually("it has given it back", || {
+    eventually("the permit is free again", || {
         stream.write_raw(&[0]).unwrap();
         active(&proxy, "admitted") == 0.0
     });

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use rcgen::string::Ia5String;
 use rcgen::{DnType, SanType};
 
-use crate::harness::{Checked, Client, End, Identity, Leaf, Origin, Proxy, pki};
+use crate::harness::{Client, ConfigCheck, End, Identity, Leaf, Origin, Proxy, pki};
 
 const ACCESS_DENIED: u8 = 49;
 
-fn holder(sans: Vec<SanType>, subject: &[(DnType, &str)]) -> Identity {
-    let leaf = Leaf::client("holder").shaped(|params| {
+fn identity_with(sans: Vec<SanType>, subject: &[(DnType, &str)]) -> Identity {
+    let leaf = Leaf::client("identity_with").shaped(|params| {
         params.subject_alt_names = sans;
         params.distinguished_name = rcgen::DistinguishedName::new();
         for (kind, value) in subject {
@@ -52,8 +52,8 @@ fn fingerprint(of: &[u8]) -> String {
 
 /// Rules, with clients that match and clients that do not.
 fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
-    let unit = |unit: &str| holder(vec![], &[(DnType::OrganizationalUnitName, unit)]);
-    let named = |name: &str| holder(vec![], &[(DnType::CommonName, name)]);
+    let unit = |unit: &str| identity_with(vec![], &[(DnType::OrganizationalUnitName, unit)]);
+    let named = |name: &str| identity_with(vec![], &[(DnType::CommonName, name)]);
     let pinned = pki().client("pinned");
     let other = pki().client("other");
     let spki = reseal::internals::spki_sha256(&pinned.chain()[0]).unwrap();
@@ -65,49 +65,52 @@ fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
         (
             "{ dns: [\"*.ops.test\", build.test] }".to_owned(),
             vec![
-                holder(vec![dns("a.ops.test")], &[]),
-                holder(vec![dns("BUILD.test")], &[]),
-                holder(vec![dns("x.test"), dns("b.ops.test")], &[]),
+                identity_with(vec![dns("a.ops.test")], &[]),
+                identity_with(vec![dns("BUILD.test")], &[]),
+                identity_with(vec![dns("x.test"), dns("b.ops.test")], &[]),
             ],
             vec![
-                holder(vec![dns("ops.test")], &[]),
-                holder(vec![dns("a.b.ops.test")], &[]),
-                holder(vec![dns("*.ops.test")], &[]),
-                holder(vec![dns("a.ops.test.evil.test")], &[]),
-                holder(vec![uri("a.ops.test")], &[]),
-                holder(vec![], &[(DnType::CommonName, "a.ops.test")]),
+                identity_with(vec![dns("ops.test")], &[]),
+                identity_with(vec![dns("a.b.ops.test")], &[]),
+                identity_with(vec![dns("*.ops.test")], &[]),
+                identity_with(vec![dns("a.ops.test.evil.test")], &[]),
+                identity_with(vec![uri("a.ops.test")], &[]),
+                identity_with(vec![], &[(DnType::CommonName, "a.ops.test")]),
             ],
         ),
         (
             "{ uri: \"spiffe://example.com/ns/prod/*\" }".to_owned(),
-            vec![holder(vec![uri("spiffe://example.com/ns/prod/web")], &[])],
+            vec![identity_with(
+                vec![uri("spiffe://example.com/ns/prod/web")],
+                &[],
+            )],
             vec![
-                holder(vec![uri("spiffe://example.com/ns/prod")], &[]),
-                holder(vec![uri("spiffe://example.com/ns/prod/")], &[]),
-                holder(vec![uri("spiffe://example.com/ns/prod/web/root")], &[]),
-                holder(vec![uri("spiffe://example.com/ns/prod/..")], &[]),
-                holder(vec![uri("spiffe://example.com.evil/ns/prod/web")], &[]),
+                identity_with(vec![uri("spiffe://example.com/ns/prod")], &[]),
+                identity_with(vec![uri("spiffe://example.com/ns/prod/")], &[]),
+                identity_with(vec![uri("spiffe://example.com/ns/prod/web/root")], &[]),
+                identity_with(vec![uri("spiffe://example.com/ns/prod/..")], &[]),
+                identity_with(vec![uri("spiffe://example.com.evil/ns/prod/web")], &[]),
             ],
         ),
         (
             "{ email: ops@example.test }".to_owned(),
-            vec![holder(vec![email("ops@Example.TEST")], &[])],
+            vec![identity_with(vec![email("ops@Example.TEST")], &[])],
             vec![
-                holder(vec![email("ops@example.test.evil")], &[]),
-                holder(vec![email("OPS@example.test")], &[]),
-                holder(vec![dns("ops.example.test")], &[]),
+                identity_with(vec![email("ops@example.test.evil")], &[]),
+                identity_with(vec![email("OPS@example.test")], &[]),
+                identity_with(vec![dns("ops.example.test")], &[]),
             ],
         ),
         (
             "{ ip: [10.1.0.0/16, \"2001:db8::1\"] }".to_owned(),
             vec![
-                holder(vec![ip("10.1.2.3")], &[]),
-                holder(vec![ip("2001:db8::1")], &[]),
+                identity_with(vec![ip("10.1.2.3")], &[]),
+                identity_with(vec![ip("2001:db8::1")], &[]),
             ],
             vec![
-                holder(vec![ip("10.2.2.3")], &[]),
-                holder(vec![ip("2001:db8::2")], &[]),
-                holder(vec![dns("10-1-2-3.test")], &[]),
+                identity_with(vec![ip("10.2.2.3")], &[]),
+                identity_with(vec![ip("2001:db8::2")], &[]),
+                identity_with(vec![dns("10-1-2-3.test")], &[]),
             ],
         ),
         (
@@ -117,8 +120,8 @@ fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
                 named("Deployer"),
                 named("deployer2"),
                 named("deployer\0"),
-                holder(vec![dns("b.test")], &[]),
-                holder(
+                identity_with(vec![dns("b.test")], &[]),
+                identity_with(
                     vec![],
                     &[(DnType::CustomDnType(vec![2, 5, 4, 4]), "deployer")],
                 ),
@@ -130,7 +133,7 @@ fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
             vec![
                 unit("platforms"),
                 named("platform"),
-                holder(vec![], &[(DnType::OrganizationName, "platform")]),
+                identity_with(vec![], &[(DnType::OrganizationName, "platform")]),
             ],
         ),
         (
@@ -148,9 +151,9 @@ fn cases() -> Vec<(String, Vec<Identity>, Vec<Identity>)> {
                 .to_owned(),
             vec![
                 unit("platform"),
-                holder(vec![dns("a.test")], &[(DnType::CommonName, "deployer")]),
+                identity_with(vec![dns("a.test")], &[(DnType::CommonName, "deployer")]),
             ],
-            vec![named("deployer"), holder(vec![dns("a.test")], &[])],
+            vec![named("deployer"), identity_with(vec![dns("a.test")], &[])],
         ),
     ]
 }
@@ -221,7 +224,7 @@ fn openssl_gets_the_alert_of_each_rejection() {
         .file("clients.crl", crate::harness::List::of(&[4711]).pem(clients))
         .start();
     let alice = || Leaf::client("alice");
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     for (identity, reason, alert) in [
         (clients.issue(&alice().expired()), "client_cert_expired", 45),
         (
@@ -266,7 +269,7 @@ fn openssl_gets_the_alert_of_each_rejection() {
                 ],
                 "",
             );
-            said.must_say(&format!("SSL alert number {alert}"));
+            said.must_print(&format!("SSL alert number {alert}"));
             proxy.outcome().must_be(reason);
         }
     }
@@ -291,7 +294,7 @@ fn rules_that_can_never_match_are_errors() {
             "not a SHA-256 digest",
         ),
     ] {
-        let checked = Checked::new(&format!(
+        let checked = ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\

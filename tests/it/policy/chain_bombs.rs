@@ -9,12 +9,14 @@ use rcgen::{
 
 use rustls::version;
 
-use crate::harness::{Authority, Cut, End, Identity, Leaf, Origin, Proxy, Wire, WireName, pki};
+use crate::harness::{
+    Authority, End, Fragmentation, Identity, Leaf, Origin, Proxy, WireClient, WireName, pki,
+};
 
 /// How often each chain is sent.
 const TIMES: u32 = 20;
 
-/// The most CPU time of one rejected handshake, in a build without optimisation.
+/// The longest CPU time of one rejected handshake, in a build without optimisation.
 const COST_MAX: Duration = Duration::from_millis(100);
 
 /// The most memory that may remain in use after all of them.
@@ -193,11 +195,15 @@ fn an_expensive_chain_is_rejected_at_bounded_cost() {
         ("10 000 names", many_names(10_000), &["client_tls_error"]),
         ("200 KB", long(), &["client_tls_error"]),
     ] {
-        let clients = [&version::TLS12, &version::TLS13].map(|v| Wire::new(v, Some(&identity)));
+        let clients =
+            [&version::TLS12, &version::TLS13].map(|v| WireClient::new(v, Some(&identity)));
         let throw = || {
             for client in &clients {
                 let name = WireName(Some("a.test"));
-                let end = match client.connect(proxy.place("edge"), name, Cut::Whole).1 {
+                let end = match client
+                    .connect(proxy.listen_addr("edge"), name, Fragmentation::Whole)
+                    .1
+                {
                     Ok(stream) => stream.receive_to_end().1,
                     Err(end) => end,
                 };

@@ -2,16 +2,18 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
-use crate::harness::{Authority, Checked, Draft, End, Identity, Leaf, Origin, Proxy, pki};
+use crate::harness::{
+    Authority, ConfigCheck, End, Identity, Leaf, Origin, Proxy, ProxyBuilder, pki,
+};
 
-fn requiring(origin: &Origin, policy: &str) -> Draft {
+fn requiring(origin: &Origin, policy: &str) -> ProxyBuilder {
     Proxy::builder()
         .terminate("a.test", origin)
         .on_route(&format!("client_auth: {{ mode: required, {policy} }}"))
 }
 
 #[track_caller]
-fn lets_in(proxy: &Proxy, identity: &Identity) {
+fn must_admit(proxy: &Proxy, identity: &Identity) {
     let stream = proxy.client("a.test").certificate(identity).connect();
     stream.must_echo(b"let in");
     stream.end();
@@ -46,8 +48,8 @@ fn certificates_outside_the_path_make_no_difference() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem").start();
     for identity in many(&Leaf::client("alice"), &pki().clients) {
-        lets_in(&proxy, &identity);
-        lets_in(&proxy, &identity);
+        must_admit(&proxy, &identity);
+        must_admit(&proxy, &identity);
     }
     for identity in many(&Leaf::server(&["origin.test"]), &pki().origins) {
         let origin = Origin::tls(&identity).echo();
@@ -69,8 +71,8 @@ fn clients_of_a_ca_with_a_new_key_are_admitted_where_its_old_certificate_is_trus
         .start();
     for ca in [&old, &new] {
         let identity = ca.issue(&Leaf::client("alice")).below(&[ca]);
-        lets_in(&proxy, &identity);
-        lets_in(&proxy, &identity);
+        must_admit(&proxy, &identity);
+        must_admit(&proxy, &identity);
     }
     let forged = Authority::new("Department CA");
     let identity = forged.issue(&Leaf::client("mallory")).below(&[&forged]);
@@ -84,7 +86,7 @@ fn intermediates_of_one_connection_do_not_complete_the_chain_of_another() {
     let origin = Origin::echo();
     let proxy = requiring(&origin, "ca: client-ca.pem").start();
     let whole = among(&Leaf::client("alice"), &pki().clients, &[], &[]);
-    lets_in(&proxy, &whole);
+    must_admit(&proxy, &whole);
     let end = whole.cert.find("-----END").unwrap();
     let leaf = whole.cert[..end].to_owned() + "-----END CERTIFICATE-----\n";
     let alone = Identity {
@@ -96,7 +98,7 @@ fn intermediates_of_one_connection_do_not_complete_the_chain_of_another() {
     let record = proxy.outcome();
     record.must_be("client_cert_unknown_ca");
     assert!(record.text("detail").contains("an intermediate is missing"));
-    lets_in(&proxy, &whole);
+    must_admit(&proxy, &whole);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn a_path_of_six_intermediates_is_accepted_and_one_of_seven_is_not() {
             .issue(&Leaf::client("alice"))
             .below(&chain.iter().collect::<Vec<_>>())
     };
-    lets_in(&proxy, &deep(6));
+    must_admit(&proxy, &deep(6));
     let client = proxy.client("a.test").certificate(&deep(7));
     assert!(matches!(client.refusal(), End::Alert(_)));
     let record = proxy.outcome();
@@ -171,7 +173,7 @@ fn check_warns_about_a_ca_whose_constraints_no_certificate_can_meet() {
                 let extension = rcgen::CustomExtension::from_oid_content(NAME_CONSTRAINTS, value);
                 params.custom_extensions.push(extension);
             });
-            Checked::new(
+            ConfigCheck::new(
                 "endpoints:\n\
                  \x20 - name: edge\n\
                  \x20   listen: 127.0.0.1:4430\n\

@@ -43,7 +43,7 @@ fn both_versions(proxy: &Proxy, sni: &str) -> [Client; 2] {
 }
 
 #[track_caller]
-fn is_let_in(proxy: &Proxy, client: &Client) -> Record {
+fn must_admit(proxy: &Proxy, client: &Client) -> Record {
     let stream = client.connect();
     stream.must_echo(b"let in");
     stream.end();
@@ -62,7 +62,7 @@ fn required_admits_a_certificate_of_the_ca_and_records_its_subject() {
         .start();
     let alice = pki().client("alice");
     for client in both_versions(&proxy, "a.test") {
-        let record = is_let_in(&proxy, &client.certificate(&alice));
+        let record = must_admit(&proxy, &client.certificate(&alice));
         let cert = &record["client_cert"];
         assert_eq!(cert["subject"], "CN=alice");
         assert!(
@@ -108,7 +108,7 @@ fn required_rejects_a_client_without_a_certificate_before_the_origin_is_dialled(
 }
 
 #[track_caller]
-fn refuses_every_bad_one(policy: &str) {
+fn must_reject_every_bad_certificate(policy: &str) {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -138,12 +138,12 @@ fn refuses_every_bad_one(policy: &str) {
 
 #[test]
 fn promise_1_required_rejects_every_bad_certificate_before_the_origin_is_dialled() {
-    refuses_every_bad_one(REQUIRED);
+    must_reject_every_bad_certificate(REQUIRED);
 }
 
 #[test]
 fn promise_1_optional_rejects_a_bad_certificate() {
-    refuses_every_bad_one(OPTIONAL);
+    must_reject_every_bad_certificate(OPTIONAL);
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn optional_admits_clients_without_and_with_a_good_certificate() {
         .on_tls(OPTIONAL)
         .start();
     for client in both_versions(&proxy, "a.test") {
-        let record = is_let_in(&proxy, &client);
+        let record = must_admit(&proxy, &client);
         assert!(!record.has("client_cert"), "{record:?}");
-        let record = is_let_in(&proxy, &client.certificate(&pki().client("bob")));
+        let record = must_admit(&proxy, &client.certificate(&pki().client("bob")));
         assert_eq!(record["client_cert"]["subject"], "CN=bob");
     }
 }
@@ -188,7 +188,7 @@ fn off_requests_no_certificate() {
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     let stranger = pki().stranger.issue(&Leaf::client("mallory"));
     for client in both_versions(&proxy, "a.test") {
-        let record = is_let_in(&proxy, &client.certificate(&stranger));
+        let record = must_admit(&proxy, &client.certificate(&stranger));
         assert!(!record.has("client_cert"), "{record:?}");
     }
 }
@@ -215,9 +215,9 @@ fn the_client_auth_of_a_route_replaces_that_of_the_endpoint() {
         .outcome()
         .must_be("client_cert_missing")
         .must_have("route", "strict.test");
-    is_let_in(&proxy, &proxy.client("strict.test").certificate(&alice));
-    is_let_in(&proxy, &proxy.client("open.test"));
-    is_let_in(&proxy, &proxy.client("other.test").certificate(&mallory));
+    must_admit(&proxy, &proxy.client("strict.test").certificate(&alice));
+    must_admit(&proxy, &proxy.client("open.test"));
+    must_admit(&proxy, &proxy.client("other.test").certificate(&mallory));
     let refusal = proxy.client("other.test").certificate(&alice).refusal();
     assert_eq!(refusal, End::Alert(UNKNOWN_CA));
     proxy
@@ -235,7 +235,7 @@ fn the_client_auth_of_the_route_chosen_by_name_applies() {
         .on_route(REQUIRED)
         .terminate("outer.test", &outer)
         .start();
-    is_let_in(&proxy, &proxy.client("outer.test"));
+    must_admit(&proxy, &proxy.client("outer.test"));
     assert_eq!(
         proxy.client("inner.test").refusal(),
         End::Alert(CERTIFICATE_REQUIRED)
@@ -253,7 +253,7 @@ fn reencrypt_verifies_clients_like_terminate() {
     for client in both_versions(&proxy, "a.test") {
         assert_eq!(client.refusal(), End::Alert(CERTIFICATE_REQUIRED));
         proxy.outcome().must_be("client_cert_missing");
-        is_let_in(&proxy, &client.certificate(&pki().client("alice")));
+        must_admit(&proxy, &client.certificate(&pki().client("alice")));
     }
     assert_eq!(origin.accepts(), 2);
 }
@@ -265,12 +265,12 @@ fn several_cas_may_sign_client_certificates() {
         .terminate("a.test", &origin)
         .on_tls("client_auth: { mode: required, ca: [client-ca.pem, stranger-ca.pem] }")
         .start();
-    is_let_in(
+    must_admit(
         &proxy,
         &proxy.client("a.test").certificate(&pki().client("alice")),
     );
     let mallory = pki().stranger.issue(&Leaf::client("mallory"));
-    is_let_in(&proxy, &proxy.client("a.test").certificate(&mallory));
+    must_admit(&proxy, &proxy.client("a.test").certificate(&mallory));
 }
 
 #[test]

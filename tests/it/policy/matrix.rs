@@ -9,8 +9,8 @@ use rustls::client::{Resumption, Tls12Resumption};
 use rustls::{SupportedProtocolVersion, version};
 
 use crate::harness::{
-    Cut, End, FrozenSessions, Identity, Leaf, List, Origin, Place, Proxy, Stream, Wire, WireName,
-    pki,
+    End, Fragmentation, FrozenSessions, Identity, Leaf, List, ListenAddr, Origin, Proxy, Stream,
+    WireClient, WireName, pki,
 };
 
 const DATA: &[u8] = b"let in";
@@ -66,10 +66,10 @@ const ENDPOINTS: [Shape; 8] = {
     use Auth::{Off, Optional, Required};
     [
         shape("strict", Required, Required, None),
-        shape("polite", Optional, Optional, None),
+        shape("optional", Optional, Optional, None),
         shape("open", Off, Off, None),
         shape("strict-by-default", Required, Required, Some(Required)),
-        shape("polite-by-default", Optional, Optional, Some(Optional)),
+        shape("optional-by-default", Optional, Optional, Some(Optional)),
         shape("open-by-default", Required, Optional, Some(Off)),
         shape("mixed", Required, Off, Some(Optional)),
         Shape {
@@ -79,7 +79,7 @@ const ENDPOINTS: [Shape; 8] = {
     ]
 };
 
-/// The donor of sessions that are valid on no other endpoint: it admits every client.
+/// The issuer of sessions that are valid on no other endpoint: it admits every client.
 const DONOR: Shape = shape("donor", Auth::Off, Auth::Off, Some(Auth::Off));
 
 impl Shape {
@@ -156,7 +156,11 @@ enum Start {
     Foreign,
 }
 
-const CUTS: [Cut; 3] = [Cut::Whole, Cut::Segments(97), Cut::Records(41)];
+const FRAGMENTATIONS: [Fragmentation; 3] = [
+    Fragmentation::Whole,
+    Fragmentation::Segments(97),
+    Fragmentation::Records(41),
+];
 
 fn proxy(plain: &Origin, tls_origin: &Origin) -> Proxy {
     let identity = pki().edge(&["a.test", "*.wild.test", "any.test"]);
@@ -171,7 +175,7 @@ fn proxy(plain: &Origin, tls_origin: &Origin) -> Proxy {
         let tickets = if shape.name == DONOR.name {
             8
         } else {
-            CUTS.len()
+            FRAGMENTATIONS.len()
         };
         draft = draft
             .endpoint(shape.name, "tls")
@@ -227,7 +231,7 @@ struct Group<'a> {
     state: (&'static str, Option<(&'static str, u8)>),
     name: WireName,
     named: Named,
-    client: Wire,
+    client: WireClient,
 }
 
 impl Group<'_> {
@@ -237,7 +241,7 @@ impl Group<'_> {
         } else {
             &[Start::Full, Start::Ticket, Start::Foreign]
         };
-        let many = ENDPOINTS.len() * CUTS.len() * 2;
+        let many = ENDPOINTS.len() * FRAGMENTATIONS.len() * 2;
         let ticket = self.session(&DONOR, Start::Ticket, many);
         let id = (self.version == &version::TLS12).then(|| self.session(&DONOR, Start::Id, many));
         for shape in &ENDPOINTS {
@@ -246,19 +250,19 @@ impl Group<'_> {
                 let own = refusal.is_none() && matches!(start, Start::Ticket | Start::Id);
                 let client = match start {
                     Start::Full => self.client.clone(),
-                    _ if own => self.session(shape, *start, CUTS.len()),
+                    _ if own => self.session(shape, *start, FRAGMENTATIONS.len()),
                     Start::Id => id.clone().unwrap(),
                     Start::Ticket | Start::Foreign => ticket.clone(),
                 };
-                for cut in CUTS {
-                    self.cell(shape, &client, *start, cut, own);
+                for fragmentation in FRAGMENTATIONS {
+                    self.cell(shape, &client, *start, fragmentation, own);
                 }
             }
         }
     }
 
     /// A client with sessions of this endpoint for this many connections.
-    fn session(&self, shape: &Shape, start: Start, uses: usize) -> Wire {
+    fn session(&self, shape: &Shape, start: Start, uses: usize) -> WireClient {
         let memory = FrozenSessions::new();
         let kind = if start == Start::Id {
             Tls12Resumption::SessionIdOnly
@@ -266,13 +270,14 @@ impl Group<'_> {
             Tls12Resumption::SessionIdOrTickets
         };
         let sessions = Resumption::store(memory.clone()).tls12_resumption(kind);
-        let client = self.client.remembering(sessions);
+        let client = self.client.with_session_store(sessions);
         while memory.len() < uses {
             let before = memory.len();
-            let (address, stream) = client.connect(self.place(shape), self.name, Cut::Whole);
+            let (address, stream) =
+                client.connect(self.listen_addr(shape), self.name, Fragmentation::Whole);
             let stream =
                 stream.unwrap_or_else(|end| panic!("{end:?} at {}: {}", shape.name, self.what()));
-            let_in(&stream);
+            must_admit(&stream);
             self.counts.accepted(shape);
             self.proxy.outcome_at(shape.name, address).must_be("ok");
             assert!(
@@ -286,19 +291,26 @@ impl Group<'_> {
         client
     }
 
-    fn cell(&self, shape: &Shape, client: &Wire, start: Start, cut: Cut, resumes: bool) {
-        let what = || format!("{} {start:?} {cut:?} {}", shape.name, self.what());
+    fn cell(
+        &self,
+        shape: &Shape,
+        client: &WireClient,
+        start: Start,
+        fragmentation: Fragmentation,
+        resumes: bool,
+    ) {
+        let what = || format!("{} {start:?} {fragmentation:?} {}", shape.name, self.what());
         let route = shape.route(self.named);
         let refusal = verdict(route, self.named, self.state);
-        let (address, stream) = client.connect(self.place(shape), self.name, cut);
+        let (address, stream) = client.connect(self.listen_addr(shape), self.name, fragmentation);
         match (&stream, refusal) {
             (Ok(stream), None) => {
-                let_in(stream);
+                must_admit(stream);
                 self.counts.accepted(shape);
                 assert_eq!(stream.is_resumed(), resumes, "{}", what());
             }
             (Ok(stream), Some((_, alert))) => {
-                // Data that a TLS 1.3 client sends before verification must reach no origin.
+                // Data that a TLS 1.3 client sends before it is verified must reach no origin.
                 let _ = stream.try_send(DATA);
                 let (data, end) = stream.receive_to_end();
                 assert_eq!((data, end), (vec![], End::Alert(alert)), "{}", what());
@@ -342,8 +354,8 @@ impl Group<'_> {
         *reasons.entry(reason.to_owned()).or_default() += 1;
     }
 
-    fn place(&self, shape: &Shape) -> &Place {
-        self.proxy.place(shape.name)
+    fn listen_addr(&self, shape: &Shape) -> &ListenAddr {
+        self.proxy.listen_addr(shape.name)
     }
 
     fn what(&self) -> String {
@@ -365,7 +377,7 @@ impl Counts {
     }
 }
 
-fn let_in(stream: &Stream) {
+fn must_admit(stream: &Stream) {
     stream.must_echo(DATA);
     stream.end();
     assert_eq!(stream.receive_to_end(), (vec![], End::Clean));
@@ -379,7 +391,7 @@ fn promise_1_the_route_chosen_by_name_decides_for_every_kind_of_hello() {
     let mut groups = Vec::new();
     for version in [&version::TLS12, &version::TLS13] {
         for state in STATES {
-            let client = Wire::new(version, certificate(state.0).as_ref());
+            let client = WireClient::new(version, certificate(state.0).as_ref());
             groups.extend(NAMES.map(|(name, named)| Group {
                 proxy: &proxy,
                 counts: &counts,

@@ -1,15 +1,15 @@
 //! `check` warns about policies that can be bypassed: one origin or certificate under different client auth.
 
-use crate::harness::Checked;
+use crate::harness::ConfigCheck;
 
 /// Two routes, each with these extra keys, on two certificates if `apart`.
-fn two(first: &str, second: &str, apart: bool, upstreams: &str) -> Checked {
+fn two(first: &str, second: &str, apart: bool, upstreams: &str) -> ConfigCheck {
     let certificates = if apart {
         "{ cert: good.pem, key: good.key, names: a.test }, { name: other, cert: good.pem, key: good.key, names: x.wild.test }"
     } else {
         "{ cert: good.pem, key: good.key }"
     };
-    Checked::new(&format!(
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -83,7 +83,7 @@ fn h2_names_of_one_certificate_with_different_client_auth_are_a_warning() {
 #[test]
 fn a_vault_whose_certificate_login_would_see_our_certificate_is_a_warning() {
     let config = |mode: &str, auth: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -99,14 +99,14 @@ fn a_vault_whose_certificate_login_would_see_our_certificate_is_a_warning() {
     config("reencrypt", &auth)
         .check(&["--strict"])
         .must_exit_with(1)
-        .must_say("Vault's certificate login sees Reseal's certificate");
+        .must_print("Vault's certificate login sees Reseal's certificate");
     config("reencrypt", "").must_be_good();
 }
 
 #[test]
 fn an_outbound_endpoint_on_loopback_is_no_warning() {
     let config = |listen: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -124,5 +124,5 @@ fn an_outbound_endpoint_on_loopback_is_no_warning() {
     config("*:4431")
         .check(&["--strict"])
         .must_exit_with(1)
-        .must_say("protects with different `client_auth`");
+        .must_print("protects with different `client_auth`");
 }

@@ -3,8 +3,8 @@
 use rcgen::DnValue;
 
 use crate::harness::{
-    Authority, Checked, Client, Directory, Draft, End, Identity, Leaf, List, Origin, Proxy, Record,
-    command, finish, pki,
+    Authority, Client, ConfigCheck, Directory, End, Identity, Leaf, List, Origin, Proxy,
+    ProxyBuilder, Record, command, finish, pki,
 };
 
 const HANDSHAKE_FAILURE: u8 = 40;
@@ -22,7 +22,7 @@ fn revoked() -> Identity {
 }
 
 /// A route that requires certificates, with these extra keys.
-fn requiring(origin: &Origin, policy: &str) -> Draft {
+fn requiring(origin: &Origin, policy: &str) -> ProxyBuilder {
     Proxy::builder()
         .terminate("a.test", origin)
         .on_route(&format!("client_auth: {{ mode: required, {policy} }}"))
@@ -34,7 +34,7 @@ fn both(proxy: &Proxy, identity: &Identity) -> [Client; 2] {
 }
 
 #[track_caller]
-fn lets_in(proxy: &Proxy, identity: &Identity) {
+fn must_admit(proxy: &Proxy, identity: &Identity) {
     for client in both(proxy, identity) {
         let stream = client.connect();
         stream.must_echo(b"let in");
@@ -45,7 +45,7 @@ fn lets_in(proxy: &Proxy, identity: &Identity) {
 }
 
 #[track_caller]
-fn refuses(proxy: &Proxy, identity: &Identity, reason: &str, alert: u8) -> Record {
+fn must_reject(proxy: &Proxy, identity: &Identity, reason: &str, alert: u8) -> Record {
     let [tls12, tls13] = both(proxy, identity);
     assert_eq!(tls12.refusal(), End::Alert(alert), "{reason}");
     proxy.outcome().must_be(reason);
@@ -77,7 +77,7 @@ fn crls_are_read_from_pem_der_and_several_files() {
             .file("strangers.pem", &strangers)
             .file("both.pem", &in_one)
             .start();
-        let record = refuses(
+        let record = must_reject(
             &proxy,
             &revoked(),
             "client_cert_revoked",
@@ -86,13 +86,13 @@ fn crls_are_read_from_pem_der_and_several_files() {
         record.must_have("fault", "client");
         assert_eq!(record["client_cert"]["subject"], "CN=mallory");
         // The result is the same on a second connection, and does not affect other clients.
-        refuses(
+        must_reject(
             &proxy,
             &revoked(),
             "client_cert_revoked",
             CERTIFICATE_REVOKED,
         );
-        lets_in(&proxy, &alice());
+        must_admit(&proxy, &alice());
     }
 }
 
@@ -104,13 +104,13 @@ fn a_revoked_optional_certificate_is_rejected() {
         .on_route("client_auth: { mode: optional, ca: client-ca.pem, crl: clients.crl }")
         .file("clients.crl", List::of(&[REVOKED]).pem(&pki().clients))
         .start();
-    refuses(
+    must_reject(
         &proxy,
         &revoked(),
         "client_cert_revoked",
         CERTIFICATE_REVOKED,
     );
-    lets_in(&proxy, &alice());
+    must_admit(&proxy, &alice());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn the_newest_crl_of_an_issuer_counts() {
             .file("new.crl", &newer)
             .file("both.crl", older.clone() + &newer)
             .start();
-        refuses(
+        must_reject(
             &proxy,
             &revoked(),
             "client_cert_revoked",
@@ -146,7 +146,7 @@ fn the_newest_crl_of_an_issuer_counts() {
         )
         .file("b.crl", moment.pem(&pki().clients))
         .start();
-    lets_in(&proxy, &revoked());
+    must_admit(&proxy, &revoked());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn an_expired_crl_denies_all_clients_unless_configured_otherwise() {
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: old.crl")
         .file("old.crl", &list)
         .start();
-    let record = refuses(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
+    let record = must_reject(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
     record.must_have("fault", "proxy");
     let proxy = requiring(
         &origin,
@@ -164,8 +164,8 @@ fn an_expired_crl_denies_all_clients_unless_configured_otherwise() {
     )
     .file("old.crl", &list)
     .start();
-    lets_in(&proxy, &alice());
-    refuses(
+    must_admit(&proxy, &alice());
+    must_reject(
         &proxy,
         &revoked(),
         "client_cert_revoked",
@@ -180,7 +180,7 @@ fn a_crl_that_expires_while_the_process_runs_denies_clients_it_admitted() {
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
         .file("a.crl", list)
         .start();
-    lets_in(&proxy, &alice());
+    must_admit(&proxy, &alice());
     crate::harness::eventually("the list ends", || {
         let end = proxy
             .client("a.test")
@@ -209,14 +209,14 @@ fn an_issuer_without_a_crl_denies_unless_configured_otherwise() {
     let of_stranger = pki().stranger.issue(&Leaf::client("bob"));
     let policy = "ca: [client-ca.pem, stranger-ca.pem], crl: a.crl";
     let proxy = requiring(&origin, policy).file("a.crl", &list).start();
-    let record = refuses(&proxy, &of_stranger, "client_cert_crl_unknown", UNKNOWN_CA);
+    let record = must_reject(&proxy, &of_stranger, "client_cert_crl_unknown", UNKNOWN_CA);
     record.must_have("fault", "proxy");
-    lets_in(&proxy, &alice());
+    must_admit(&proxy, &alice());
     let proxy = requiring(&origin, &format!("{policy}, crl_unknown: allow"))
         .file("a.crl", &list)
         .start();
-    lets_in(&proxy, &of_stranger);
-    refuses(
+    must_admit(&proxy, &of_stranger);
+    must_reject(
         &proxy,
         &revoked(),
         "client_cert_revoked",
@@ -243,8 +243,8 @@ fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
             .start()
     };
     let proxy = start("crl: [root.crl, department.crl]", &[]);
-    lets_in(&proxy, &carol);
-    refuses(
+    must_admit(&proxy, &carol);
+    must_reject(
         &proxy,
         &dismissed,
         "client_cert_revoked",
@@ -252,10 +252,10 @@ fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
     );
     // The intermediate itself is revoked.
     let proxy = start("crl: [root.crl, department.crl]", &[99]);
-    refuses(&proxy, &carol, "client_cert_revoked", CERTIFICATE_REVOKED);
+    must_reject(&proxy, &carol, "client_cert_revoked", CERTIFICATE_REVOKED);
     let proxy = start("crl: [root.crl, department.crl], crl_scope: leaf", &[99]);
-    lets_in(&proxy, &carol);
-    refuses(
+    must_admit(&proxy, &carol);
+    must_reject(
         &proxy,
         &dismissed,
         "client_cert_revoked",
@@ -263,11 +263,11 @@ fn revocation_is_checked_for_the_chain_or_the_leaf_alone() {
     );
     // No CRL covers the intermediate or the certificates that it issued.
     let proxy = start("crl: root.crl", &[]);
-    refuses(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
+    must_reject(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
     let proxy = start("crl: department.crl", &[]);
-    refuses(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
+    must_reject(&proxy, &carol, "client_cert_crl_unknown", UNKNOWN_CA);
     let proxy = start("crl: department.crl, crl_scope: leaf", &[]);
-    lets_in(&proxy, &carol);
+    must_admit(&proxy, &carol);
 }
 
 #[test]
@@ -277,13 +277,13 @@ fn a_crl_signed_by_another_key_denies() {
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
         .file("a.crl", List::of(&[]).pem(&namesake))
         .start();
-    let record = refuses(&proxy, &alice(), "crl_invalid", HANDSHAKE_FAILURE);
+    let record = must_reject(&proxy, &alice(), "crl_invalid", HANDSHAKE_FAILURE);
     record.must_have("fault", "proxy");
 }
 
 /// A configuration with this client auth.
-fn checked(policy: &str) -> Checked {
-    Checked::new(&format!(
+fn checked(policy: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -391,7 +391,7 @@ fn a_crl_matches_its_issuer_in_any_string_type_case_and_spacing() {
             let proxy = requiring(&origin, &policy).file("a.crl", &list).start();
             let client = proxy.client("a.test").certificate(&revoked());
             assert_eq!(client.refusal(), End::Alert(CERTIFICATE_REVOKED), "{what}");
-            lets_in(&proxy, &alice());
+            must_admit(&proxy, &alice());
             checked(&policy)
                 .with_file("a.crl", &list, 0o644)
                 .must_be_good();
@@ -409,20 +409,20 @@ fn a_future_crl_counts_from_its_start_and_hides_no_current_one() {
         .file("today.crl", &today)
         .file("future.crl", &future)
         .start();
-    refuses(
+    must_reject(
         &proxy,
         &revoked(),
         "client_cert_revoked",
         CERTIFICATE_REVOKED,
     );
-    lets_in(&proxy, &alice());
+    must_admit(&proxy, &alice());
     // Alone it denies, even with `crl_unknown: allow`, because a CRL of the issuer is known.
     for unknown in ["deny", "allow"] {
         let policy = format!("ca: client-ca.pem, crl: future.crl, crl_unknown: {unknown}");
         let proxy = requiring(&origin, &policy)
             .file("future.crl", &future)
             .start();
-        refuses(&proxy, &alice(), "client_cert_crl_unknown", UNKNOWN_CA);
+        must_reject(&proxy, &alice(), "client_cert_crl_unknown", UNKNOWN_CA);
         checked(&policy)
             .with_file("future.crl", &future, 0o644)
             .must_warn("future.crl", &["not valid yet", "it is used from"]);
@@ -491,10 +491,10 @@ fn cas_of_the_same_name_have_separate_crls() {
     )
     .file("b.crl", List::of(&[7]).pem(&namesake))
     .start();
-    lets_in(&proxy, &alice());
-    lets_in(&proxy, &of_namesake(REVOKED));
+    must_admit(&proxy, &alice());
+    must_admit(&proxy, &of_namesake(REVOKED));
     for identity in [revoked(), of_namesake(7)] {
-        refuses(
+        must_reject(
             &proxy,
             &identity,
             "client_cert_revoked",
@@ -523,15 +523,15 @@ fn a_certificate_that_names_no_distribution_point_is_looked_up_on_all_lists() {
     };
     let older = List::of(&[REVOKED]).made_days_ago(1);
     let proxy = start(List::of(&[]), older);
-    refuses(
+    must_reject(
         &proxy,
         &revoked(),
         "client_cert_revoked",
         CERTIFICATE_REVOKED,
     );
-    lets_in(&proxy, &alice());
+    must_admit(&proxy, &alice());
     let proxy = start(List::of(&[]), List::of(&[]).expired());
-    refuses(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
+    must_reject(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
 }
 
 /// A list without an authority key identifier, which OpenSSL leaves out unless it is told otherwise.
@@ -582,10 +582,10 @@ fn authorities_of_one_name_have_lists_of_their_own_that_do_not_name_a_key() {
             .file("c.crl", read("clients.crl"))
             .file("o.crl", read("other.crl"))
             .start();
-        lets_in(&proxy, &alice());
-        lets_in(&proxy, &of_namesake("dora", 7));
+        must_admit(&proxy, &alice());
+        must_admit(&proxy, &of_namesake("dora", 7));
         let identity = of_namesake("mallory", REVOKED);
-        refuses(
+        must_reject(
             &proxy,
             &identity,
             "client_cert_revoked",
@@ -612,10 +612,10 @@ fn a_ca_with_a_new_key_leaves_the_clients_of_the_old_one_their_list() {
             ca.issue(&leaf).below(&[ca])
         };
         // No client of the new key has come yet.
-        lets_in(&proxy, &below(&old, 1));
+        must_admit(&proxy, &below(&old, 1));
         for revoked in [below(&old, REVOKED), below(&new, 7)] {
-            refuses(&proxy, &revoked, "client_cert_revoked", CERTIFICATE_REVOKED);
+            must_reject(&proxy, &revoked, "client_cert_revoked", CERTIFICATE_REVOKED);
         }
-        lets_in(&proxy, &below(&new, REVOKED));
+        must_admit(&proxy, &below(&new, REVOKED));
     }
 }

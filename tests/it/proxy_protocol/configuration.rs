@@ -1,10 +1,10 @@
-//! What a configuration may say about PROXY headers.
+//! The configuration keys for PROXY headers.
 
-use crate::harness::Checked;
+use crate::harness::ConfigCheck;
 
 /// A file with these keys on its endpoint and on its upstream.
-fn file(endpoint: &str, upstream: &str) -> Checked {
-    Checked::new(&format!(
+fn file(endpoint: &str, upstream: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: [127.0.0.1:0, \"unix:edge.sock\"]\n\
@@ -20,7 +20,7 @@ fn file(endpoint: &str, upstream: &str) -> Checked {
 }
 
 #[test]
-fn the_forms_of_the_keys_are_good() {
+fn every_form_of_the_keys_is_accepted() {
     for from in ["10.0.0.0/8", "[10.0.0.0/8, 192.0.2.1, \"2001:db8::/32\"]"] {
         let accept = format!("accept_proxy_protocol: {{ from: {from}, timeout: 500ms }}");
         file(&accept, "").must_be_good();
@@ -39,7 +39,7 @@ fn the_forms_of_the_keys_are_good() {
 }
 
 #[test]
-fn a_list_of_peers_must_name_some() {
+fn an_empty_list_of_peers_is_refused() {
     file("accept_proxy_protocol: {}", "").must_report("{}", &["missing key `from`"]);
     file("accept_proxy_protocol: { from: [] }", "")
         .must_report("[] }", &["an empty list", "load balancers"]);
@@ -47,7 +47,7 @@ fn a_list_of_peers_must_name_some() {
 }
 
 #[test]
-fn what_no_header_can_tell_is_refused() {
+fn settings_that_no_header_can_carry_are_refused() {
     for (value, about, words) in [
         (
             "{ version: v1, tlvs: [alpn] }",
@@ -68,7 +68,7 @@ fn what_no_header_can_tell_is_refused() {
 }
 
 #[test]
-fn unix_sockets_alone_have_no_peers_to_list() {
+fn a_list_of_peers_without_tcp_listeners_is_a_warning() {
     let text = "\
 endpoints:
   - name: edge
@@ -79,5 +79,5 @@ endpoints:
 upstreams:
   up: { origins: [\"127.0.0.1:9\"] }
 ";
-    Checked::new(text).must_warn("{ from", &["has no effect", "unix"]);
+    ConfigCheck::new(text).must_warn("{ from", &["has no effect", "unix"]);
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use reseal::internals::{Decoded, decode_proxy_header as decode};
 
-/// Whatever the bytes are, and wherever they are cut, the answer is the same, and it stands.
+/// For any bytes, split anywhere, the result is the same, and it is final.
 fn check(bytes: &[u8]) -> Decoded<'_> {
     let whole = decode(bytes);
     let mut answered = false;
@@ -28,14 +28,14 @@ fn check(bytes: &[u8]) -> Decoded<'_> {
 }
 
 #[test]
-fn the_corpus_is_decided_alike_whole_and_cut() {
+fn the_corpus_decodes_alike_whole_and_split() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/proxy_protocol");
     let (mut good, mut bad, mut short) = (0, 0, 0);
     for entry in std::fs::read_dir(corpus).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // What a file is meant to be stands in its name.
+        // The name of a file states its expected result.
         let meant = match check(&bytes) {
             Decoded::Done { .. } => {
                 good += 1;

@@ -1,4 +1,4 @@
-//! PROXY headers that come in: who has to send one, who may not, and what they decide.
+//! Received PROXY headers: who must send one, who must not, and their effects.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::harness::{
     Client, End, ForgedHello, Origin, Proxy, Record, Stream, pki, recorded_hello,
 };
 
-/// This machine has to send a header.
+/// Makes this machine a peer that must send a header.
 const FROM_HERE: &str = "accept_proxy_protocol: { from: [127.0.0.0/8], timeout: 2s }";
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.9 7777 443\r\n";
@@ -19,7 +19,7 @@ fn v2() -> Vec<u8> {
     proxied("192.0.2.7:7777", "198.51.100.9:443", &[])
 }
 
-/// A proxy that terminates, passes through and forwards, and an origin that sends back what comes.
+/// A proxy with a terminating, a passthrough and a plain endpoint, and an echo origin.
 fn proxy() -> (Proxy, Origin) {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
@@ -32,10 +32,10 @@ fn proxy() -> (Proxy, Origin) {
     (proxy, origin)
 }
 
-/// A TLS client for `a.test` over this connection, on which a header was sent.
+/// The TLS stream of a client for `a.test` over this connection, on which a header was sent.
 #[track_caller]
-fn seal(stream: Stream, proxy: &Proxy) -> Stream {
-    let client = Client::new(proxy.place("edge"), "a.test");
+fn handshake(stream: Stream, proxy: &Proxy) -> Stream {
+    let client = Client::new(proxy.listen_addr("edge"), "a.test");
     let name = "a.test".to_owned().try_into().unwrap();
     let conn = rustls::ClientConnection::new(client.config(), name).unwrap();
     stream.handshake(conn.into()).unwrap()
@@ -51,13 +51,13 @@ fn must_be_of_the_header(record: &Record, peer: SocketAddr) {
 }
 
 #[test]
-fn the_client_is_the_one_of_the_header() {
+fn the_header_names_the_client() {
     let (proxy, _origin) = proxy();
     for header in [V1, &v2()] {
         let stream = proxy.dial("edge");
         let peer = stream.local();
         stream.write_raw(header).unwrap();
-        let client = seal(stream, &proxy);
+        let client = handshake(stream, &proxy);
         client.must_echo(b"hello");
         client.end();
         client.receive_to_end();
@@ -70,7 +70,7 @@ fn exactly_the_header_is_consumed() {
     let (proxy, _origin) = proxy();
     let hello = recorded_hello("b.test");
     for header in [V1, &v2()] {
-        // All in one segment: the passthrough sends the hello on, and not a byte of the header.
+        // All in one segment: the passthrough route sends the hello on, without a byte of the header.
         let client = proxy.dial("edge");
         let peer = client.local();
         client.send([header, &hello].concat());
@@ -90,9 +90,9 @@ fn exactly_the_header_is_consumed() {
     }
 }
 
-/// P03: whatever the segments are, the decision is the same.
+/// P03: the decision does not depend on the segments.
 #[test]
-fn cuts_do_not_matter() {
+fn segmentation_does_not_matter() {
     let (proxy, _origin) = proxy();
     let hello = ForgedHello::new(b"b.test").bytes();
     for header in [V1, &v2()] {
@@ -116,7 +116,7 @@ fn cuts_do_not_matter() {
 }
 
 #[test]
-fn routes_go_by_the_address_of_the_header() {
+fn routes_match_the_source_of_the_header() {
     let (inside, outside) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .terminate("a.test", &inside)
@@ -132,7 +132,7 @@ fn routes_go_by_the_address_of_the_header() {
         ("127.0.0.1:1", "outside"),
         ("[2001:db8::1]:1", "inside"),
         ("[2001:db9::1]:1", "outside"),
-        // P05: it is 192.0.2.7.
+        // P05: it becomes 192.0.2.7.
         ("[::ffff:192.0.2.7]:1", "inside"),
         ("[::ffff:192.0.3.7]:1", "outside"),
     ] {
@@ -145,22 +145,24 @@ fn routes_go_by_the_address_of_the_header() {
         stream
             .write_raw(&proxied(source, destination, &[]))
             .unwrap();
-        let client = seal(stream, &proxy);
+        let client = handshake(stream, &proxy);
         client.must_echo(b"x");
         client.end();
         client.receive_to_end();
         let record = proxy.outcome();
-        let shown = source.replace("[::ffff:", "").replace("7]", "7");
-        let shown = if shown.contains("db") {
+        let logged = source.replace("[::ffff:", "").replace("7]", "7");
+        let logged = if logged.contains("db") {
             source.to_owned()
         } else {
-            shown
+            logged
         };
-        record.must_have("route", route).must_have("client", &shown);
+        record
+            .must_have("route", route)
+            .must_have("client", &logged);
     }
 }
 
-/// P04: a peer that speaks for itself, or does not say for whom, is the client.
+/// P04: a peer that sends LOCAL or UNKNOWN is the client.
 #[test]
 fn without_an_address_the_peer_is_the_client() {
     let (proxy, _origin) = proxy();
@@ -179,17 +181,17 @@ fn without_an_address_the_peer_is_the_client() {
         client.receive_to_end();
         let record = proxy.outcome_of(&client);
         assert!(!record.has("peer"), "{record:?}");
-        record.must_have("local", &proxy.place("forward").to_string());
+        record.must_have("local", &proxy.listen_addr("forward").to_string());
     }
 }
 
-/// Sends these bytes as the first ones to a port where a header has to come.
+/// Sends these bytes first to a port that requires a header.
 #[track_caller]
 fn must_be_refused(proxy: &Proxy, endpoint: &str, bytes: &[u8], reason: &str) {
     let client = proxy.dial(endpoint);
     let _ = client.write_raw(bytes);
     let (data, _) = client.receive_to_end();
-    assert_eq!(data, b"", "nothing is said to who is not known");
+    assert_eq!(data, b"", "an unknown peer gets no data");
     proxy
         .outcome_of(&client)
         .must_be(reason)
@@ -199,7 +201,7 @@ fn must_be_refused(proxy: &Proxy, endpoint: &str, bytes: &[u8], reason: &str) {
 
 /// P02 and P03.
 #[test]
-fn a_bad_header_is_refused_and_the_origin_never_hears_of_it() {
+fn an_invalid_header_is_refused_before_the_origin_is_dialled() {
     let (proxy, origin) = proxy();
     let good = v2();
     let with = |more: &[u8]| {
@@ -231,7 +233,7 @@ fn a_bad_header_is_refused_and_the_origin_never_hears_of_it() {
         (with(&[0]), "proxy_header_invalid"),
         // The checksum of another header.
         (with(&tlv(3, &[1, 2, 3, 4])), "proxy_header_invalid"),
-        // Only the fixed part is there; it claims 64 KiB.
+        // Only the fixed part is sent; its length field says 64 KiB.
         (
             header(0x21, 0x11, &[0; 0xffff])[..16].to_vec(),
             "proxy_header_invalid",
@@ -245,7 +247,7 @@ fn a_bad_header_is_refused_and_the_origin_never_hears_of_it() {
     assert_eq!(origin.accepts(), 0);
 }
 
-/// P02, D01: nobody waits for a header beyond its deadline, which bytes do not extend.
+/// P02, D01: a header has an absolute deadline, which bytes do not extend.
 #[test]
 fn a_header_has_a_deadline() {
     let origin = Origin::echo();
@@ -279,7 +281,7 @@ fn a_header_has_a_deadline() {
                 .must_have("stage", "proxy_header");
         }
     }
-    // The time for the hello began with the connection.
+    // The deadline of the hello began with the connection.
     let start = Instant::now();
     let client = proxy.dial("early");
     client.write_raw(&v2()).unwrap();
@@ -321,7 +323,7 @@ fn a_trickle_does_not_extend_the_deadline() {
 }
 
 #[test]
-fn a_peer_that_leaves_before_its_header_is_whole_is_told_apart() {
+fn a_peer_that_ends_before_its_header_is_complete_has_its_own_reason() {
     let (proxy, _origin) = proxy();
     for (begun, reason) in [
         (&b""[..], "probe_eof"),
@@ -337,7 +339,7 @@ fn a_peer_that_leaves_before_its_header_is_whole_is_told_apart() {
             .must_be(reason)
             .must_have("stage", "proxy_header");
     }
-    // A health check that says that it is one.
+    // A health check that identifies itself as one.
     let client = proxy.dial("edge");
     client.write_raw(&header(0x20, 0, &[])).unwrap();
     client.end();
@@ -350,19 +352,21 @@ fn dial_from(source: &str, proxy: &Proxy) -> Stream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source: SocketAddr = format!("{source}:0").parse().unwrap();
     socket.bind(&source.into()).unwrap();
-    socket.connect(&proxy.place("edge").tcp().into()).unwrap();
+    socket
+        .connect(&proxy.listen_addr("edge").tcp().into())
+        .unwrap();
     Stream::tcp(socket.into())
 }
 
-/// P01: on one port, the listed have to send a header, and all others speak directly.
+/// P01: on one port, listed peers must send a header, and all others connect directly.
 #[test]
-fn others_speak_directly_and_may_send_no_header() {
+fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_endpoint("accept_proxy_protocol: { from: [127.0.0.2] }")
         .start();
-    let client = seal(dial_from("127.0.0.3", &proxy), &proxy);
+    let client = handshake(dial_from("127.0.0.3", &proxy), &proxy);
     client.must_echo(b"directly");
     client.end();
     client.receive_to_end();
@@ -372,7 +376,7 @@ fn others_speak_directly_and_may_send_no_header() {
 
     let listed = dial_from("127.0.0.2", &proxy);
     listed.write_raw(V1).unwrap();
-    seal(listed, &proxy).must_echo(b"by header");
+    handshake(listed, &proxy).must_echo(b"by header");
     proxy.outcome().must_have("client", "192.0.2.7:7777");
     let reached = origin.accepts();
 
@@ -393,7 +397,7 @@ fn others_speak_directly_and_may_send_no_header() {
             );
         }
     }
-    // One header is enough for those who may send it.
+    // Peers that may send a header may send only one.
     let twice = dial_from("127.0.0.2", &proxy);
     twice.write_raw(&[V1, &v2()].concat()).unwrap();
     twice.receive_to_end();
@@ -401,7 +405,7 @@ fn others_speak_directly_and_may_send_no_header() {
     assert_eq!(origin.accepts(), reached);
 }
 
-/// What only begins like a header is what it would be otherwise.
+/// Bytes that only begin like a header are treated as any others.
 #[test]
 fn half_a_signature_is_not_tls() {
     let origin = Origin::echo();
@@ -420,7 +424,7 @@ fn half_a_signature_is_not_tls() {
 
 /// A unix peer has no address, so it is in no list.
 #[test]
-fn a_unix_peer_speaks_directly() {
+fn a_unix_peer_connects_directly() {
     let origin = Origin::echo();
     let draft = Proxy::builder();
     let place = format!("unix:{}", draft.path("edge.sock"));
@@ -432,7 +436,7 @@ fn a_unix_peer_speaks_directly() {
         .without_waiting()
         .start();
     proxy.log_line(|line| line.contains("listening") && line.contains("unix:"));
-    let place = crate::harness::Place::Unix(proxy.directory().join("edge.sock"));
+    let place = crate::harness::ListenAddr::Unix(proxy.directory().join("edge.sock"));
     let client = Client::new(&place, "a.test").connect();
     client.must_echo(b"x");
     client.end();
@@ -440,7 +444,7 @@ fn a_unix_peer_speaks_directly() {
     assert!(proxy.outcome().text("client").starts_with("unix"));
 }
 
-/// P06: what a peer claims about a client's TLS is not said to the origin as if it were known.
+/// P06: a peer's claims about a client's TLS are not sent to the origin.
 #[test]
 fn tlvs_of_a_peer_are_not_passed_on() {
     let (origin, reports) = Origin::plain().reporting();
@@ -475,12 +479,12 @@ fn tlvs_of_a_peer_are_not_passed_on() {
     let record = proxy.outcome();
     assert!(text.contains(record.text("id")), "{text:?}");
     assert!(text.ends_with("data"));
-    // Addresses, the identifier and the checksum: nothing more is known of a plain client.
+    // Only addresses, the identifier and the checksum: nothing more is known of a plain client.
     assert_eq!(report.data.len(), 16 + 12 + 3 + 16 + 3 + 4 + 4);
 }
 
 #[test]
-fn client_auth_still_decides_behind_a_header() {
+fn client_auth_applies_behind_a_header() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -488,7 +492,7 @@ fn client_auth_still_decides_behind_a_header() {
         .on_endpoint(FROM_HERE)
         .start();
     let alice = pki().client("alice");
-    let client = Client::new(proxy.place("edge"), "a.test").certificate(&alice);
+    let client = Client::new(proxy.listen_addr("edge"), "a.test").certificate(&alice);
     let stream = proxy.dial("edge");
     stream.write_raw(V1).unwrap();
     let name = "a.test".to_owned().try_into().unwrap();
@@ -497,7 +501,7 @@ fn client_auth_still_decides_behind_a_header() {
     proxy.outcome().must_have("client", "192.0.2.7:7777");
     let stream = proxy.dial("edge");
     stream.write_raw(V1).unwrap();
-    let client = seal(stream, &proxy);
+    let client = handshake(stream, &proxy);
     client.receive_to_end();
     proxy
         .outcome()

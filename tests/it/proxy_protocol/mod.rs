@@ -1,4 +1,4 @@
-//! PROXY protocol, received and sent.
+//! The PROXY protocol, received and sent.
 
 mod configuration;
 mod corpus;

@@ -1,4 +1,4 @@
-//! PROXY headers that go out: what an origin is told of a connection, and what it is not.
+//! Sent PROXY headers: what they contain, and what they leave out.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use rcgen::CustomExtension;
 use rustls::ServerConnection;
 
-use crate::harness::proxy_header::Announced;
+use crate::harness::proxy_header::ReceivedHeader;
 use crate::harness::{
-    Client, Directory, ForgedHello, Leaf, NamelessSessions, Origin, OriginDraft, Place, Proxy,
-    Stream, echo, pki, proxy_header,
+    Client, Directory, ForgedHello, Leaf, ListenAddr, NamelessSessions, Origin, OriginBuilder,
+    Proxy, Stream, echo, pki, proxy_header,
 };
 
 const ALL: &str = "send_proxy_protocol: { version: v2, tlvs: [alpn, authority, ssl, unique_id, crc32c, client_cert] }";
@@ -32,16 +32,16 @@ const SSL_USED: u8 = 1;
 const CERT_CONN: u8 = 2;
 const CERT_SESS: u8 = 4;
 
-/// An origin that reads a version 2 header, tells the test what it says, and sends back what follows.
-fn told(draft: OriginDraft) -> (Origin, Receiver<Announced>) {
-    let (tell, announced) = channel();
-    let tell = Mutex::new(tell);
+/// An origin that reads and reports a version 2 header, and echoes the data behind it.
+fn reporting_headers(draft: OriginBuilder) -> (Origin, Receiver<ReceivedHeader>) {
+    let (sender, headers) = channel();
+    let sender = Mutex::new(sender);
     let origin = draft.serve(move |stream| {
-        let said = Announced::receive(&stream);
-        let _ = tell.lock().unwrap().send(said);
+        let header = ReceivedHeader::receive(&stream);
+        let _ = sender.lock().unwrap().send(header);
         echo(&stream);
     });
-    (origin, announced)
+    (origin, headers)
 }
 
 #[track_caller]
@@ -58,14 +58,14 @@ fn finish(stream: &Stream) {
     stream.receive_to_end();
 }
 
-/// The line of a version 1 header, from an origin that reports what it reads.
+/// The line of a version 1 header, from an origin that reports its input.
 fn line(data: &[u8]) -> String {
     let end = data.windows(2).position(|w| w == b"\r\n").unwrap();
     String::from_utf8(data[..end].to_vec()).unwrap()
 }
 
 #[test]
-fn version_1_says_who_the_client_is() {
+fn version_1_names_the_client() {
     let (origin, reports) = Origin::plain().reporting();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -75,7 +75,7 @@ fn version_1_says_who_the_client_is() {
     client.send(b"data");
     client.end();
     let report = reports.recv().unwrap();
-    let (from, to) = (client.local(), proxy.place("edge").tcp());
+    let (from, to) = (client.local(), proxy.listen_addr("edge").tcp());
     let expected = format!(
         "PROXY TCP4 {} {} {} {}",
         from.ip(),
@@ -86,27 +86,27 @@ fn version_1_says_who_the_client_is() {
     assert_eq!(line(&report.data), expected);
     assert!(report.data.ends_with(b"\r\ndata"));
     client.receive_to_end();
-    // What is not the client's does not count.
+    // The bytes of a header do not count.
     assert_eq!(proxy.outcome().number("bytes_up"), 4);
 }
 
 #[test]
-fn version_2_tells_nothing_but_addresses_unless_asked() {
-    let (origin, announced) = told(Origin::plain());
+fn version_2_has_only_addresses_by_default() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_upstream("send_proxy_protocol: v2")
         .start();
     let client = exchange(&proxy.client("a.test"));
-    let said = announced.recv().unwrap();
-    assert_eq!((said.version_command, said.family), (0x21, 0x11));
-    assert_eq!(said.source(), client.local());
-    assert_eq!(said.destination(), proxy.place("edge").tcp());
-    assert!(said.kinds().is_empty());
+    let header = headers.recv().unwrap();
+    assert_eq!((header.version_command, header.family), (0x21, 0x11));
+    assert_eq!(header.source(), client.local());
+    assert_eq!(header.destination(), proxy.listen_addr("edge").tcp());
+    assert!(header.kinds().is_empty());
 }
 
 #[test]
-fn an_upstream_without_it_gets_none() {
+fn an_upstream_without_the_key_gets_no_header() {
     let (origin, reports) = Origin::plain().reporting();
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -118,10 +118,10 @@ fn an_upstream_without_it_gets_none() {
     assert_eq!(reports.recv().unwrap().data, b"data");
 }
 
-/// A resumed session names its certificate, but none was shown in the connection.
+/// A resumed session names its certificate, but none was sent in the connection.
 #[test]
-fn all_is_told_of_tls_and_of_resumption() {
-    let (origin, announced) = told(Origin::plain());
+fn the_header_describes_tls_and_resumption() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_tls("alpn: [h2, http/1.1]")
@@ -148,12 +148,12 @@ fn all_is_told_of_tls_and_of_resumption() {
             let stream = client.connect_with(&config, "a.test").unwrap();
             finish(&stream);
             assert_eq!(stream.is_resumed(), resumed, "{version}");
-            let said = announced.recv().unwrap();
-            assert_eq!(said.kinds(), [ALPN, AUTHORITY, UNIQUE_ID, SSL, CRC32C]);
-            assert_eq!(said.text(ALPN).unwrap(), "http/1.1");
-            assert_eq!(said.text(AUTHORITY).unwrap(), "a.test");
-            assert_eq!(said.text(UNIQUE_ID).unwrap(), proxy.outcome().text("id"));
-            let ssl = said.ssl().unwrap();
+            let header = headers.recv().unwrap();
+            assert_eq!(header.kinds(), [ALPN, AUTHORITY, UNIQUE_ID, SSL, CRC32C]);
+            assert_eq!(header.text(ALPN).unwrap(), "http/1.1");
+            assert_eq!(header.text(AUTHORITY).unwrap(), "a.test");
+            assert_eq!(header.text(UNIQUE_ID).unwrap(), proxy.outcome().text("id"));
+            let ssl = header.ssl().unwrap();
             let flags = if resumed { 0 } else { CERT_CONN };
             assert_eq!(ssl.flags, SSL_USED | CERT_SESS | flags, "{version}");
             assert_eq!(ssl.verify, 0);
@@ -173,8 +173,8 @@ fn all_is_told_of_tls_and_of_resumption() {
 }
 
 #[test]
-fn an_rsa_certificate_is_told_as_one() {
-    let (origin, announced) = told(Origin::plain());
+fn an_rsa_certificate_is_described_as_rsa() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let identity = pki().edge.issue(&Leaf::server(&["a.test"]).rsa());
     let proxy = Proxy::builder()
         .route("terminate", "a.test", &origin)
@@ -189,10 +189,10 @@ fn an_rsa_certificate_is_told_as_one() {
         ),
     ] {
         exchange(&client);
-        let ssl = announced.recv().unwrap().ssl().unwrap();
+        let ssl = headers.recv().unwrap().ssl().unwrap();
         assert_eq!(ssl.text(CIPHER).unwrap(), cipher);
         assert_eq!(ssl.text(KEY_ALG).unwrap(), "RSA2048");
-        // The authority has an ECDSA key.
+        // The CA has an ECDSA key.
         assert_eq!(ssl.text(SIG_ALG).unwrap(), "ecdsa-with-SHA256");
         assert!(
             ssl.text(SIG_SCHEME)
@@ -202,10 +202,10 @@ fn an_rsa_certificate_is_told_as_one() {
     }
 }
 
-/// Who the client is is told on request only, and never made up.
+/// The client's identity is sent only if configured, and never invented.
 #[test]
-fn ssl_alone_tells_nothing_of_the_client() {
-    let (origin, announced) = told(Origin::plain());
+fn the_ssl_tlv_alone_does_not_identify_the_client() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let build = |tlvs: &str| {
         Proxy::builder()
             .terminate("a.test", &origin)
@@ -222,11 +222,14 @@ fn ssl_alone_tells_nothing_of_the_client() {
         with.client("a.test"),
     ] {
         exchange(&client.tls13());
-        let said = announced.recv().unwrap();
-        assert_eq!(said.kinds(), [SSL]);
-        let ssl = said.ssl().unwrap();
+        let header = headers.recv().unwrap();
+        assert_eq!(header.kinds(), [SSL]);
+        let ssl = header.ssl().unwrap();
         assert_eq!(ssl.flags, SSL_USED);
-        assert_ne!(ssl.verify, 0, "zero says that a good certificate was shown");
+        assert_ne!(
+            ssl.verify, 0,
+            "zero means that a valid certificate was sent"
+        );
         assert_eq!(
             ssl.kinds(),
             [VERSION, CIPHER, SIG_ALG, KEY_ALG, GROUP, SIG_SCHEME]
@@ -234,33 +237,33 @@ fn ssl_alone_tells_nothing_of_the_client() {
     }
     exchange(&with.client("a.test").certificate(&alice));
     assert_eq!(
-        announced.recv().unwrap().ssl().unwrap().text(CN).unwrap(),
+        headers.recv().unwrap().ssl().unwrap().text(CN).unwrap(),
         "alice"
     );
 }
 
-/// The header is the first that an origin gets, its TLS comes behind it.
+/// The header is the first data that an origin gets; TLS follows it.
 #[test]
 fn the_header_comes_before_the_origins_tls() {
-    let (tell, announced) = channel();
-    let tell = Mutex::new(tell);
-    let sealed = Origin::plain().serve(move |stream| {
-        let said = Announced::receive(&stream);
-        tell.lock().unwrap().send(said).unwrap();
+    let (sender, headers) = channel();
+    let sender = Mutex::new(sender);
+    let tls_origin = Origin::plain().serve(move |stream| {
+        let header = ReceivedHeader::receive(&stream);
+        sender.lock().unwrap().send(header).unwrap();
         let config = Arc::new(pki().server_config(&pki().origin(&["origin.test"])));
         let conn = ServerConnection::new(config).unwrap();
         echo(&stream.handshake(conn.into()).unwrap());
     });
     let proxy = Proxy::builder()
-        .reencrypt("a.test", &sealed)
+        .reencrypt("a.test", &tls_origin)
         .on_upstream(ALL)
-        .originate(&sealed)
+        .originate(&tls_origin)
         .on_upstream(ALL)
         .start();
     let client = exchange(&proxy.client("a.test"));
-    let said = announced.recv().unwrap();
-    assert_eq!(said.source(), client.local());
-    assert_eq!(said.kinds(), [AUTHORITY, UNIQUE_ID, SSL, CRC32C]);
+    let header = headers.recv().unwrap();
+    assert_eq!(header.source(), client.local());
+    assert_eq!(header.kinds(), [AUTHORITY, UNIQUE_ID, SSL, CRC32C]);
     proxy
         .outcome()
         .must_be("ok")
@@ -270,15 +273,15 @@ fn the_header_comes_before_the_origins_tls() {
     client.must_echo(b"hello");
     client.end();
     client.receive_to_end();
-    let said = announced.recv().unwrap();
-    assert_eq!(said.source(), client.local());
-    assert_eq!(said.kinds(), [UNIQUE_ID, CRC32C]);
+    let header = headers.recv().unwrap();
+    assert_eq!(header.source(), client.local());
+    assert_eq!(header.kinds(), [UNIQUE_ID, CRC32C]);
 }
 
-/// Of a stream that is not opened, only the hello is known: the name, and what the client offers.
+/// In passthrough only the hello is known: the server name and the client's ALPN offer.
 #[test]
-fn a_passthrough_tells_the_hello_and_no_more() {
-    let (origin, announced) = told(Origin::plain());
+fn in_passthrough_the_header_describes_only_the_hello() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let proxy = Proxy::builder()
         .passthrough("a.test", &origin)
         .on_upstream(ALL)
@@ -295,18 +298,18 @@ fn a_passthrough_tells_the_hello_and_no_more() {
         client.must_echo(&hello);
         client.end();
         client.receive_to_end();
-        let said = announced.recv().unwrap();
-        assert_eq!(said.text(AUTHORITY).unwrap(), "a.test");
-        assert_eq!(said.tlv(ALPN).as_deref(), alpn);
-        assert_eq!(said.ssl().map(|ssl| ssl.flags), None);
-        assert_eq!(said.source(), client.local());
+        let header = headers.recv().unwrap();
+        assert_eq!(header.text(AUTHORITY).unwrap(), "a.test");
+        assert_eq!(header.tlv(ALPN).as_deref(), alpn);
+        assert_eq!(header.ssl().map(|ssl| ssl.flags), None);
+        assert_eq!(header.source(), client.local());
     }
 }
 
-/// Through two proxies in a row the first client stays the client.
+/// Through two proxies in a row the first client remains the client.
 #[test]
-fn the_client_of_a_header_is_announced_to_the_origin() {
-    let (origin, announced) = told(Origin::plain());
+fn the_client_of_a_received_header_is_sent_to_the_origin() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let proxy = Proxy::builder()
         .forward(&origin)
         .on_endpoint("accept_proxy_protocol: { from: [127.0.0.1] }")
@@ -315,7 +318,7 @@ fn the_client_of_a_header_is_announced_to_the_origin() {
     for (source, destination, family) in [
         ("192.0.2.7:7777", "198.51.100.9:443", 0x11),
         ("[2001:db8::7]:7777", "[2001:db8::9]:443", 0x21),
-        // Canonical on one side alone: one family has to hold both.
+        // Only one address is IPv4: both are sent as IPv6.
         ("[::ffff:192.0.2.7]:7777", "[2001:db8::9]:443", 0x21),
     ] {
         let client = proxy.dial("forward");
@@ -325,24 +328,24 @@ fn the_client_of_a_header_is_announced_to_the_origin() {
         client.must_echo(b"hello");
         client.end();
         client.receive_to_end();
-        let said = announced.recv().unwrap();
-        assert_eq!(said.family, family);
-        assert_eq!(said.source(), source.parse().unwrap());
-        assert_eq!(said.destination(), destination.parse().unwrap());
+        let header = headers.recv().unwrap();
+        assert_eq!(header.family, family);
+        assert_eq!(header.source(), source.parse().unwrap());
+        assert_eq!(header.destination(), destination.parse().unwrap());
     }
-    // A peer that speaks for itself is the client.
+    // A peer that sends LOCAL is the client.
     let client = proxy.dial("forward");
     client.write_raw(b"PROXY UNKNOWN\r\n").unwrap();
     client.must_echo(b"hello");
-    assert_eq!(announced.recv().unwrap().source(), client.local());
+    assert_eq!(headers.recv().unwrap().source(), client.local());
 }
 
 #[test]
-fn a_unix_client_is_announced_as_one() {
-    let (v2, announced) = told(Origin::plain());
+fn a_unix_client_is_sent_as_unix() {
+    let (v2, headers) = reporting_headers(Origin::plain());
     let (v1, reports) = Origin::plain().reporting();
     let directory = Directory::new();
-    let place = |name: &str| Place::Unix(directory.join(name));
+    let place = |name: &str| ListenAddr::Unix(directory.join(name));
     let proxy = Proxy::builder()
         .endpoint("two", "tcp")
         .listen(&place("two").to_string())
@@ -355,10 +358,10 @@ fn a_unix_client_is_announced_as_one() {
         .start();
     let client = proxy.dial("two");
     client.must_echo(b"hello");
-    let said = announced.recv().unwrap();
-    assert_eq!((said.version_command, said.family), (0x21, 0x31));
+    let header = headers.recv().unwrap();
+    assert_eq!((header.version_command, header.family), (0x21, 0x31));
     let path = directory.join("two").display().to_string();
-    assert_eq!(said.paths(), [String::new(), path]);
+    assert_eq!(header.paths(), [String::new(), path]);
     let client = proxy.dial("one");
     client.send(b"data");
     client.end();
@@ -367,8 +370,8 @@ fn a_unix_client_is_announced_as_one() {
 
 /// Each attempt begins with the header.
 #[test]
-fn the_next_origin_gets_it_as_well() {
-    let (last, announced) = told(Origin::plain());
+fn each_attempt_begins_with_the_header() {
+    let (last, headers) = reporting_headers(Origin::plain());
     let (dead, _port) = crate::harness::dead_address();
     let proxy = Proxy::builder()
         .forward(&dead)
@@ -377,13 +380,13 @@ fn the_next_origin_gets_it_as_well() {
         .start();
     let client = proxy.dial("forward");
     client.must_echo(b"hello");
-    assert_eq!(announced.recv().unwrap().source(), client.local());
+    assert_eq!(headers.recv().unwrap().source(), client.local());
 }
 
-/// P07: a certificate that no header has room for ends the connection; nothing is left out.
+/// P07: a certificate too long for a header ends the connection; nothing is left out.
 #[test]
-fn what_cannot_be_told_ends_the_connection() {
-    let (origin, announced) = told(Origin::plain());
+fn a_fact_too_long_for_the_header_ends_the_connection() {
+    let (origin, headers) = reporting_headers(Origin::plain());
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
@@ -407,9 +410,9 @@ fn what_cannot_be_told_ends_the_connection() {
         .must_have("stage", "connect")
         .must_have("fault", "proxy");
     assert_eq!(origin.accepts(), 0);
-    // A large one is told whole.
+    // A large one that fits is sent whole.
     let large = padded(40_000);
     exchange(&proxy.client("a.test").certificate(&large));
-    let ssl = announced.recv().unwrap().ssl().unwrap();
+    let ssl = headers.recv().unwrap().ssl().unwrap();
     assert_eq!(ssl.tlv(CLIENT_CERT).unwrap(), large.chain()[0].to_vec());
 }

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::harness::proxy_header::Announced;
+use crate::harness::proxy_header::ReceivedHeader;
 use crate::harness::{Client, Directory, Origin, Proxy, Service, command, echo, pki};
 
-/// HAProxy with this configuration, in which `{port}` is where it listens.
+/// HAProxy with this configuration, where `{port}` is its listening port.
 fn haproxy(directory: &Directory, sections: &str) -> Service {
     Service::start(|port| {
         let text = format!(
@@ -19,7 +19,7 @@ fn haproxy(directory: &Directory, sections: &str) -> Service {
     })
 }
 
-/// One request without TLS inside of this connection; the answer's body.
+/// One plain HTTP request over this connection; the body of the response.
 #[track_caller]
 fn get(stream: &crate::harness::Stream) -> String {
     stream.send(b"GET / HTTP/1.0\r\n\r\n");
@@ -33,13 +33,16 @@ fn get(stream: &crate::harness::Stream) -> String {
     body.trim().to_owned()
 }
 
-/// Every kind of header that HAProxy sends is understood.
+/// Every kind of header that HAProxy sends is accepted.
 #[test]
 fn haproxy_in_front_names_the_client() {
-    let (tell, told) = std::sync::mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let (sender, headers) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
     let origin = Origin::plain().serve(move |stream| {
-        let _ = tell.lock().unwrap().send(Announced::receive(&stream));
+        let _ = sender
+            .lock()
+            .unwrap()
+            .send(ReceivedHeader::receive(&stream));
         echo(&stream);
     });
     let proxy = Proxy::builder()
@@ -59,10 +62,10 @@ fn haproxy_in_front_names_the_client() {
             &format!(
                 "frontend in\n  mode tcp\n  bind 127.0.0.1:{{port}}\n  unique-id-format %{{+X}}o%ci-%cp\n  default_backend out\n\
                  backend out\n  mode tcp\n  server one {} {options}",
-                proxy.place("edge")
+                proxy.listen_addr("edge")
             ),
         );
-        let client = Client::new(&front.place(), "a.test").connect();
+        let client = Client::new(&front.listen_addr(), "a.test").connect();
         client.must_echo(b"through both");
         client.end();
         client.receive_to_end();
@@ -72,15 +75,19 @@ fn haproxy_in_front_names_the_client() {
             record.text("peer").starts_with("127.0.0.1:"),
             "{options}: {record:?}"
         );
-        let announced = told.recv().unwrap();
+        let announced = headers.recv().unwrap();
         assert_eq!(announced.source(), client.local(), "{options}");
-        assert_eq!(announced.destination(), front.place().tcp(), "{options}");
+        assert_eq!(
+            announced.destination(),
+            front.listen_addr().tcp(),
+            "{options}"
+        );
     }
 }
 
-/// HAProxy's own health checks come as LOCAL: it is the client.
+/// HAProxy's own health checks send LOCAL: HAProxy is the client.
 #[test]
-fn haproxy_in_front_checks_our_health() {
+fn health_checks_of_haproxy_in_front_are_local() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -92,10 +99,10 @@ fn haproxy_in_front_checks_our_health() {
         &format!(
             "frontend in\n  mode tcp\n  bind 127.0.0.1:{{port}}\n  default_backend out\n\
              backend out\n  mode tcp\n  server one {} send-proxy-v2 check inter 100ms",
-            proxy.place("edge")
+            proxy.listen_addr("edge")
         ),
     );
-    // The checks have no other client than HAProxy; our own look at its port has.
+    // The checks have no client but HAProxy; one connection is the harness's probe of its port.
     let checks = std::iter::from_fn(|| Some(proxy.outcome())).filter(|record| !record.has("peer"));
     for record in checks.take(3) {
         let reason = record.reason();
@@ -118,20 +125,20 @@ fn answering(directory: &Directory, bind: &str) -> Service {
     )
 }
 
-/// What HAProxy reads is what we have sent; it checks the checksum, too.
+/// HAProxy reads our headers; it verifies the checksum, too.
 #[test]
-fn haproxy_behind_reads_what_we_send() {
+fn haproxy_behind_reads_our_headers() {
     let directory = Directory::new();
     let identity = pki().origin(&["origin.test"]);
     let pem = directory.write("both.pem", identity.cert.clone() + &identity.key);
     let plain = answering(&directory, "");
-    let sealed = answering(&directory, &format!("ssl crt {}", pem.display()));
+    let tls = answering(&directory, &format!("ssl crt {}", pem.display()));
     let tlvs = "tlvs: [alpn, authority, ssl, unique_id, crc32c, client_cert]";
     let draft = Proxy::builder()
         .terminate("a.test", &plain)
         .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
         .on_upstream(&format!("send_proxy_protocol: {{ version: v2, {tlvs} }}"))
-        .reencrypt("b.test", &sealed)
+        .reencrypt("b.test", &tls)
         .on_upstream(&format!("send_proxy_protocol: {{ version: v2, {tlvs} }}"))
         .terminate("c.test", &plain)
         .on_upstream("send_proxy_protocol: v1");
@@ -145,13 +152,13 @@ fn haproxy_behind_reads_what_we_send() {
             "c.test" => String::new(),
             name => format!("{name} {}", record.text("id")),
         };
-        let (from, to) = (client.local(), proxy.place("edge"));
+        let (from, to) = (client.local(), proxy.listen_addr("edge"));
         assert_eq!(answer, format!("{from} {to} 1 {facts}").trim());
     }
 }
 
 #[test]
-fn nginx_behind_reads_what_we_send() {
+fn nginx_behind_reads_our_headers() {
     let directory = Directory::new();
     let root = directory.path().display().to_string();
     let user = if rustix::process::geteuid().is_root() {
@@ -187,7 +194,7 @@ fn nginx_behind_reads_what_we_send() {
             .start();
         let client = proxy.client("a.test").alpn(&["http/1.1"]).connect();
         let answer = get(&client);
-        let (from, to) = (client.local(), proxy.place("edge"));
+        let (from, to) = (client.local(), proxy.listen_addr("edge"));
         assert_eq!(answer, format!("{from} {to}"), "{policy}");
     }
 }

@@ -1,4 +1,4 @@
-//! An abort is a fault only where it may have lost data. The other side gets a reset in any case.
+//! An abort is a fault only if it may have lost data. The opposite side gets a reset in any case.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -10,18 +10,18 @@ const MUCH: usize = 3 << 20;
 
 /// An origin that answers the first bytes with `ready`, then reads on and reports how the stream ended.
 fn answering_once() -> (Origin, Receiver<End>) {
-    let (tell, ends) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, ends) = channel();
+    let sender = Mutex::new(sender);
     let origin = Origin::plain().serve(move |stream| {
         stream.receive(2);
         stream.send(b"ready");
-        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+        let _ = sender.lock().unwrap().send(stream.receive_to_end().1);
     });
     (origin, ends)
 }
 
 #[track_caller]
-fn asked_and_answered(proxy: &Proxy) -> Stream {
+fn connect_and_exchange(proxy: &Proxy) -> Stream {
     let client = proxy.client("a.test").connect();
     client.send(b"go");
     assert_eq!(client.receive(5), b"ready");
@@ -47,13 +47,13 @@ fn a_client_that_aborts_after_its_answer_is_no_fault() {
     let (origin, ends) = answering_once();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     for goodbye in [b"".as_slice(), b"goodbye"] {
-        let client = asked_and_answered(&proxy);
+        let client = connect_and_exchange(&proxy);
         client.send(goodbye);
         client.fin();
         assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
         is_no_fault(&proxy.outcome_of(&client), "client_truncated");
 
-        let client = asked_and_answered(&proxy);
+        let client = connect_and_exchange(&proxy);
         client.send(goodbye);
         let address = client.local();
         client.reset();
@@ -66,13 +66,13 @@ fn a_client_that_aborts_after_its_answer_is_no_fault() {
 fn a_client_that_aborts_during_an_upload_is_a_fault() {
     let (origin, ends) = answering_once();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     client.send(noise(MUCH, 1));
     client.fin();
     assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     is_fault_of(&proxy.outcome_of(&client), "client_truncated", "client");
 
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     client.send(noise(MUCH, 2));
     let address = client.local();
     client.reset();
@@ -92,7 +92,7 @@ fn a_client_that_aborts_within_a_record_is_a_fault() {
     let (origin, ends) = answering_once();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     for reason in ["client_truncated", "client_reset"] {
-        let client = asked_and_answered(&proxy);
+        let client = connect_and_exchange(&proxy);
         client.write_raw(&half_a_record(&client)).unwrap();
         let address = client.local();
         match reason {
@@ -114,7 +114,7 @@ fn a_client_that_resets_while_a_record_for_it_is_incomplete_is_a_fault() {
         stream.receive_to_end();
     });
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     let address = client.local();
     client.reset();
     is_fault_of(&proxy.outcome_from(address), "client_reset", "client");
@@ -130,7 +130,7 @@ fn an_origin_that_aborts_within_a_record_for_an_ended_client_is_a_fault() {
         stream.reset();
     });
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     client.end();
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
     is_fault_of(&proxy.outcome_of(&client), "origin_reset", "origin");
@@ -200,7 +200,7 @@ fn an_origin_that_resets_after_the_clients_end_is_no_fault() {
             _ => Proxy::builder().reencrypt("a.test", origin),
         };
         let proxy = proxy.start();
-        let client = asked_and_answered(&proxy);
+        let client = connect_and_exchange(&proxy);
         client.end();
         assert_eq!(client.receive_to_end(), (vec![], End::Reset));
         is_no_fault(&proxy.outcome_of(&client), reason);
@@ -251,23 +251,23 @@ fn an_origin_that_aborts_after_an_answer_is_a_fault_while_its_client_is_open() {
         stream.receive_to_end();
     });
     let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
     is_fault_of(&proxy.outcome_of(&client), "origin_truncated", "origin");
 }
 
 #[test]
 fn a_client_that_resets_after_the_origins_end_is_no_fault() {
-    let (tell, ends) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, ends) = channel();
+    let sender = Mutex::new(sender);
     let origin = Origin::plain().serve(move |stream| {
         stream.receive(2);
         stream.send(b"ready");
         stream.end();
-        let _ = tell.lock().unwrap().send(stream.receive_to_end().1);
+        let _ = sender.lock().unwrap().send(stream.receive_to_end().1);
     });
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     let address = client.local();
     client.reset();
@@ -283,7 +283,7 @@ fn an_origin_that_ends_and_closes_during_an_upload_is_a_fault() {
         stream.end();
     });
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let client = asked_and_answered(&proxy);
+    let client = connect_and_exchange(&proxy);
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     while client.try_send(noise(64 << 10, 7)).is_ok() {}
     is_fault_of(&proxy.outcome_of(&client), "origin_reset", "origin");

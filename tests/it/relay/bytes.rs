@@ -37,9 +37,9 @@ fn both_ways_at_once(proxy: &Proxy, client: Stream) {
     assert_eq!(
         sha256(&received),
         sha256(&noise(size(), 2)),
-        "what came down"
+        "bytes from the origin"
     );
-    assert_eq!(client.receive(32), hash, "what went up");
+    assert_eq!(client.receive(32), hash, "bytes from the client");
     client.end();
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     proxy.outcome_of(&client).must_be("ok");
@@ -90,7 +90,7 @@ fn large_bodies_cross_both_ways_at_once_in_originate() {
 }
 
 /// A proxy with all five modes in front of echo origins, and a client of each.
-fn of_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
+fn in_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
     let proxy = Proxy::builder()
         .terminate("t.test", plain)
         .reencrypt("r.test", tls_origin)
@@ -113,10 +113,11 @@ fn stream_size() -> usize {
     std::env::var("RESEAL_STREAM_BYTES").map_or(32 << 20, |text| text.parse().unwrap())
 }
 
-/// Sends a long stream to an echo origin while it reads the echo, and compares their hashes, so that neither
+/// Sends a long stream to an echo origin while it reads the echo, and compares their hashes, so that
+/// neither side needs more than a block in memory.
 /// side needs more than a block in memory.
 #[track_caller]
-fn comes_back_whole(mode: &str, client: &Stream) {
+fn must_echo_stream(mode: &str, client: &Stream) {
     let blocks = stream_size() >> 20;
     let sender = client.clone();
     let sending = thread::spawn(move || {
@@ -149,10 +150,10 @@ fn comes_back_whole(mode: &str, client: &Stream) {
 #[test]
 fn every_mode_at_once_carries_long_streams_both_ways() {
     let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
-    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (proxy, clients) = in_every_mode(&plain, &tls_origin);
     thread::scope(|scope| {
         for (mode, client) in &clients {
-            scope.spawn(move || comes_back_whole(mode, client));
+            scope.spawn(move || must_echo_stream(mode, client));
         }
     });
     for (_, client) in &clients {
@@ -164,7 +165,7 @@ fn every_mode_at_once_carries_long_streams_both_ways() {
 #[test]
 fn single_bytes_are_forwarded_at_once() {
     let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
-    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (_proxy, clients) = in_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         for byte in 0..200_u8 {
             client.send([byte]);
@@ -176,7 +177,7 @@ fn single_bytes_are_forwarded_at_once() {
 #[test]
 fn sizes_around_the_edges_of_records_and_reads_survive() {
     let (plain, tls_origin) = (Origin::echo(), Origin::with_tls().echo());
-    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (_proxy, clients) = in_every_mode(&plain, &tls_origin);
     for (_, client) in clients {
         for edge in [0, 1 << 14, 1 << 15, 1 << 16, 1 << 17] {
             for size in [edge - edge.min(1), edge + 1, edge + 5, edge + 22] {
@@ -194,7 +195,7 @@ fn an_origin_may_speak_first() {
     };
     let plain = Origin::plain().serve(greet);
     let tls_origin = Origin::with_tls().serve(greet);
-    let (_proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (_proxy, clients) = in_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         assert_eq!(client.receive(13), b"220 welcome\r\n", "{mode}");
         client.must_echo(b"QUIT");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::harness::{Checked, End, Origin, Proxy, Stream, becomes_true, finish_under};
+use crate::harness::{ConfigCheck, End, Origin, Proxy, Stream, becomes_true, finish_under};
 
 /// Lowers the descriptor limit of a running process to those it uses and a few more.
 fn starve(proxy: &Proxy, more: usize) {
@@ -35,7 +35,7 @@ fn starve(proxy: &Proxy, more: usize) {
 
 /// Clients that the kernel has accepted, whether or not the process has.
 fn crowd(proxy: &Proxy, size: usize) -> Vec<TcpStream> {
-    let address = proxy.place("forward").tcp();
+    let address = proxy.listen_addr("forward").tcp();
     (0..size)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect()
@@ -53,7 +53,7 @@ fn recovers(proxy: &Proxy) {
 }
 
 /// The number of warnings and errors in the log.
-fn complaints(proxy: &Proxy) -> usize {
+fn problems(proxy: &Proxy) -> usize {
     let bad = |line: &&String| line.contains("\"warn\"") || line.contains("\"error\"");
     proxy.log().iter().filter(bad).count()
 }
@@ -86,7 +86,7 @@ fn promise_8_without_descriptors_no_thread_spins_and_connections_continue() {
         "{used:?} of processor time in 2 s"
     );
     // One message per worker in five seconds.
-    assert!(complaints(&proxy) <= 4, "{}", proxy.log().join("\n"));
+    assert!(problems(&proxy) <= 4, "{}", proxy.log().join("\n"));
 
     // Two of four connections end, which frees four descriptors.
     let mut established = established;
@@ -157,12 +157,12 @@ fn the_connection_limit_keeps_a_process_within_its_descriptors() {
     drop(crowd);
     recovers(&proxy);
     first.must_echo(b"to the end");
-    assert_eq!(complaints(&proxy), 0, "{}", proxy.log().join("\n"));
+    assert_eq!(problems(&proxy), 0, "{}", proxy.log().join("\n"));
 }
 
 #[test]
 fn a_descriptor_limit_without_room_for_a_connection_is_a_start_error() {
-    let checked = Checked::new(
+    let checked = ConfigCheck::new(
         "process: { workers: 4 }\n\
          endpoints:\n\
          \x20 - { name: e, listen: 127.0.0.1:0, protocol: tcp, routes: [{ name: r, mode: forward, upstream: u }] }\n\
@@ -174,7 +174,7 @@ fn a_descriptor_limit_without_room_for_a_connection_is_a_start_error() {
         "{}",
         finished.text()
     );
-    finished.must_say("descriptor");
+    finished.must_print("descriptor");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn connections_beyond_the_limit_wait_in_the_accept_queue() {
     second.must_echo(b"x");
     let third = proxy.dial("forward");
     third.send(b"waiting");
-    // A waiting client is not visible; but no connection to the origin is made for it.
+    // A waiting client is not visible, but no connection to the origin is made for it.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(origin.accepts(), 2);
     first.end();

@@ -80,7 +80,7 @@ fn key_updates_do_not_delay_other_connections() {
     let flood = |busy: &Stream| {
         let mut wire = Vec::new();
         for _ in 0..1000 {
-            // More without data between them are an error.
+            // More key updates in a row, without data between them, are an error.
             wire.extend(busy.key_updates(30));
             wire.extend(busy.records(b"x", 1));
         }

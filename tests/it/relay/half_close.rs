@@ -5,19 +5,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::harness::{
-    Draft as ProxyDraft, End, Origin, OriginDraft as Draft, Proxy, Report, Stream, TIMEOUT, noise,
+    End, Origin, OriginBuilder, Proxy, ProxyBuilder, Report, Stream, TIMEOUT, noise,
 };
 
 /// More bytes than the kernel's buffers hold, so that data is in flight when the end comes.
 const MUCH: usize = 3 << 20;
 
 /// A proxy of every mode in front of these origins, and a client of each.
-fn of_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
+fn in_every_mode(plain: &Origin, tls_origin: &Origin) -> (Proxy, Vec<(&'static str, Stream)>) {
     of_every_mode_in(Proxy::builder(), plain, tls_origin)
 }
 
 fn of_every_mode_in(
-    draft: ProxyDraft,
+    draft: ProxyBuilder,
     plain: &Origin,
     tls_origin: &Origin,
 ) -> (Proxy, Vec<(&'static str, Stream)>) {
@@ -53,7 +53,7 @@ fn promise_3_a_client_that_ends_first_still_gets_the_whole_answer() {
     };
     let plain = Origin::plain().serve(answer);
     let tls_origin = Origin::with_tls().serve(answer);
-    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (proxy, clients) = in_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"question");
         client.end();
@@ -267,7 +267,7 @@ fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
     let (proxy, clients) = of_every_mode_in(draft, &plain, &tls_origin);
     for (mode, client) in clients {
         let address = client.local();
-        // A reset before the origin is connected is passed on to nobody.
+        // A reset before the origin is connected would not be passed on.
         proxy.outcome_from(address).must_have("event", "open");
         client.send(b"before the reset");
         client.reset();
@@ -282,8 +282,8 @@ fn promise_3_a_clients_reset_is_passed_on_after_its_data() {
             "{mode}"
         );
         let record = proxy.outcome_from(address);
-        // After an answer a short final message is no fault; in passthrough the origin's handshake is an
-        // answer.
+        // After an answer a short final message is no fault; in passthrough the origin's handshake counts
+        // as an answer.
         let fault = if mode == "passthrough" { "" } else { "client" };
         record
             .must_be("client_reset")
@@ -301,7 +301,7 @@ fn promise_3_an_origins_reset_is_passed_on_after_its_data() {
     };
     let plain = Origin::plain().serve(serve);
     let tls_origin = Origin::with_tls().serve(serve);
-    let (proxy, clients) = of_every_mode(&plain, &tls_origin);
+    let (proxy, clients) = in_every_mode(&plain, &tls_origin);
     for (mode, client) in clients {
         client.send(b"go");
         assert_eq!(
@@ -335,7 +335,7 @@ fn a_unix_origin_is_closed_when_its_client_aborts_as_unix_sockets_have_no_reset(
 const CORRUPT: &[u8] = b"\x17\x03\x03\x00\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 /// An origin that sends a greeting, so that the relay has begun, and reports the bytes it then receives.
-fn greeting(draft: Draft) -> (Origin, Receiver<Report>) {
+fn greeting(draft: OriginBuilder) -> (Origin, Receiver<Report>) {
     let (sender, reports) = channel();
     let sender = Mutex::new(sender);
     let origin = draft.serve(move |stream| {

@@ -111,7 +111,7 @@ fn after_the_origins_end_the_client_has_half_close_to_end() {
     assert_eq!(
         client.receive_to_end(),
         (vec![], End::Clean),
-        "the origin's end came at once"
+        "the origin's end was passed on at once"
     );
     assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), End::Reset);
     proxy

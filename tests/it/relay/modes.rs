@@ -230,7 +230,7 @@ fn an_origin_can_be_a_unix_socket() {
 fn one_endpoint_listens_on_every_address_of_both_families() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).listen("\"*:0\"").start();
-    let port = proxy.place("forward").port();
+    let port = proxy.listen_addr("forward").port();
     carries(&proxy.dial("forward"));
     if let Ok(stream) = std::net::TcpStream::connect(("::1", port)) {
         carries(&Stream::tcp(stream));
@@ -242,7 +242,7 @@ fn one_endpoint_listens_on_every_address_of_both_families() {
 fn many_clients_are_served_at_once() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let place = proxy.place("edge");
+    let place = proxy.listen_addr("edge");
     let streams: Vec<_> = (0..64)
         .map(|_| Client::new(place, "a.test").connect())
         .collect();

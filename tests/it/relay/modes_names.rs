@@ -6,7 +6,7 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// An unencrypted fatal alert as on the wire.
 const UNRECOGNIZED_NAME_RECORD: [u8; 7] = [21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME];
 
-/// The answer of the proxy to these bytes up to its end, and the record.
+/// The response of the proxy to these bytes up to its end, and the record.
 #[track_caller]
 fn answer(proxy: &Proxy, bytes: &[u8]) -> (Vec<u8>, Record) {
     let client = proxy.dial("edge");
@@ -231,7 +231,7 @@ fn a_certificate_that_is_not_valid_yet_is_not_chosen_over_a_valid_one() {
 }
 
 #[test]
-fn a_client_that_rejects_our_certificate_is_recorded_so() {
+fn a_client_that_rejects_our_certificate_has_its_own_reason() {
     let origin = Origin::echo();
     let stranger = pki().stranger.issue(&Leaf::server(&["a.test"]));
     let proxy = Proxy::builder()

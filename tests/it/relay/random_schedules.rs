@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{End, Origin, OriginDraft, Proxy, Stream, TIMEOUT, noise};
+use crate::harness::{End, Origin, OriginBuilder, Proxy, Stream, TIMEOUT, noise};
 
 /// How many schedules each mode runs; `RESEAL_SCHEDULES` raises it.
 fn schedules() -> u64 {
@@ -45,7 +45,7 @@ struct Part {
     received: Vec<u8>,
     end: End,
     /// Whether it aborted its connection instead of ending it.
-    cut: bool,
+    aborted: bool,
     /// Its local address, as in the access log.
     local: SocketAddr,
 }
@@ -54,7 +54,7 @@ struct Part {
 fn play(stream: Stream, number: u64) -> Part {
     let local = stream.local();
     let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let (cut, slow) = (dice.roll(4) == 0, dice.roll(3) == 0);
+    let (aborted, slow) = (dice.roll(4) == 0, dice.roll(3) == 0);
     let reading = stream.clone();
     let reader = thread::spawn(move || {
         let mut received = Vec::new();
@@ -80,8 +80,8 @@ fn play(stream: Stream, number: u64) -> Part {
             break;
         }
     }
-    if cut {
-        stream.cut()
+    if aborted {
+        stream.abort()
     } else {
         stream.end()
     }
@@ -92,13 +92,13 @@ fn play(stream: Stream, number: u64) -> Part {
         sent,
         received,
         end,
-        cut,
+        aborted,
         local,
     }
 }
 
 /// An origin that plays the part whose number a client sends first, and reports it.
-fn actor(draft: OriginDraft) -> (Origin, Receiver<(u64, Part)>) {
+fn actor(draft: OriginBuilder) -> (Origin, Receiver<(u64, Part)>) {
     let (sender, parts) = channel();
     let sender = Mutex::new(sender);
     let origin = draft.serve(move |stream| {
@@ -128,10 +128,10 @@ fn agree(what: &str, from: &Part, to: &Part) {
         to.received.len(),
         from.sent.len()
     );
-    if to.cut {
+    if to.aborted {
         return;
     }
-    if from.cut {
+    if from.aborted {
         assert_ne!(
             to.end,
             End::Clean,
@@ -165,11 +165,11 @@ fn play_through(
         clients.extend(playing.into_iter().map(|player| player.join().unwrap()));
     });
     // If the client is gone before the part of its origin begins, that part is never played.
-    let mut awaited = clients.values().filter(|client| !client.cut).count();
+    let mut awaited = clients.values().filter(|client| !client.aborted).count();
     while awaited > 0 {
         let (number, origin) = parts.recv_timeout(TIMEOUT).expect("every part is played");
         let client = &clients[&number];
-        awaited -= usize::from(!client.cut);
+        awaited -= usize::from(!client.aborted);
         let what = format!("{mode} {number} of {}", client.local);
         agree(&format!("{what}, up"), client, &origin);
         agree(&format!("{what}, down"), &origin, client);

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, Directory, End, Leaf, Origin, Place, Port, Proxy, Stream, TIMEOUT, blackhole,
+    Client, Directory, End, Leaf, ListenAddr, Origin, Port, Proxy, Stream, TIMEOUT, blackhole,
     eventually, noise, output, pki, recorded_hello,
 };
 
@@ -31,7 +31,7 @@ fn narrow_socket() -> Socket {
 
 /// A client whose receive buffer holds next to nothing.
 #[track_caller]
-fn narrow_client(place: &Place) -> Stream {
+fn narrow_client(place: &ListenAddr) -> Stream {
     let socket = narrow_socket();
     socket.connect(&place.tcp().into()).unwrap();
     Stream::tcp(socket.into())
@@ -88,14 +88,14 @@ fn is_open(address: SocketAddr) -> bool {
 /// Stops the proxy by two signals, and waits for its end.
 #[track_caller]
 fn stop_twice(proxy: &mut Proxy, endpoint: &str) {
-    let address = proxy.place(endpoint).tcp();
+    let address = proxy.listen_addr(endpoint).tcp();
     proxy.signal(Signal::TERM);
     eventually("it begins to stop", || !is_open(address));
     proxy.signal(Signal::TERM);
     proxy.exit_code();
 }
 
-/// Call it after the end of the process. Probes that checked whether it still listens have records, too.
+/// Call this after the end of the process. Probes of `is_open` have records, too.
 #[track_caller]
 fn has_no_other_record(proxy: &Proxy, client: &Stream) {
     let address = client.local().to_string();
@@ -114,8 +114,8 @@ fn took_less_than(limit: Duration, since: Instant) {
 
 /// A client whose origin has reset, with bytes still in flight to the client.
 #[track_caller]
-fn cut_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
-    let client = narrow_client(proxy.place("forward"));
+fn reset_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
+    let client = narrow_client(proxy.listen_addr("forward"));
     let stream = origin.accept();
     stream.send(noise(FLOOD, 1));
     client.receive(1);
@@ -141,7 +141,7 @@ fn truncate(client: &Stream) {
 fn a_stream_reset_by_its_origin_does_not_look_complete_when_the_process_stops() {
     let origin = NarrowOrigin::new();
     let mut proxy = Proxy::builder().forward(&origin.address).start();
-    let client = cut_by_its_origin(&proxy, &origin);
+    let client = reset_by_its_origin(&proxy, &origin);
     // The record does not wait for the slow client.
     proxy.outcome_of(&client).must_be("origin_reset");
     stop_twice(&mut proxy, "forward");
@@ -194,7 +194,7 @@ fn the_final_flush_does_not_wait_for_a_peer_that_reset() {
         .on_endpoint("timeouts: { half_close: none }")
         .top(ONE_WORKER)
         .start();
-    let client = cut_by_its_origin(&proxy, &origin);
+    let client = reset_by_its_origin(&proxy, &origin);
     proxy.outcome_of(&client).must_be("origin_reset");
     // The final flush waits for a client that is only slow.
     let open = proxy.usage().descriptors;
@@ -213,7 +213,7 @@ fn a_draining_process_refuses_new_connections_and_leaves_its_port_to_a_successor
     let port = Port::reserve();
     let listen = format!("\"{}\"", port.address());
     let configured = || Proxy::builder().forward(&origin).listen(&listen);
-    // `listen` concerns the last endpoint, which `forward` has just begun.
+    // `listen` applies to the last endpoint, which `forward` has just begun.
     let mut old = configured().start();
     let client = old.dial("forward");
     client.must_echo(b"before");
@@ -224,7 +224,7 @@ fn a_draining_process_refuses_new_connections_and_leaves_its_port_to_a_successor
     assert!(old.is_running(), "it drains");
     let mut new = configured().start();
     new.dial("forward").must_echo(b"served by the successor");
-    client.must_echo(b"still served by the one that drains");
+    client.must_echo(b"still served by the old process");
     client.end();
     assert_eq!(client.receive_to_end(), (vec![], End::Clean));
     assert_eq!(old.exit_code(), 0);
@@ -246,11 +246,11 @@ fn a_draining_process_removes_its_own_unix_socket_and_not_its_successors() {
     eventually("the file is gone", || !path.exists());
     assert!(old.is_running(), "it drains");
     let new = configured().start();
-    client.must_echo(b"still served by the one that drains");
+    client.must_echo(b"still served by the old process");
     client.end();
     client.receive_to_end();
     assert_eq!(old.exit_code(), 0);
-    assert!(path.exists(), "it is the successor's");
+    assert!(path.exists(), "the successor's socket was removed");
     new.dial("forward").must_echo(b"served by the successor");
 }
 
@@ -273,15 +273,15 @@ fn unresponsive_origins_do_not_use_up_handshake_permits() {
         .terminate("a.test", &healthy)
         .start();
     let start = Instant::now();
-    // Each has had its own handshake with the proxy when `connect` returns.
+    // Each client has completed its handshake with the proxy when `connect` returns.
     let _waiting: Vec<_> = ["silent.test", "hanging.test"]
         .iter()
         .flat_map(|name| (0..WAITING).map(|_| proxy.client(name).connect()))
         .collect();
-    eventually("the silent origin has them all", || {
+    eventually("the silent origin has all of them", || {
         silent.accepts() == WAITING
     });
-    let client = Client::new(proxy.place("other"), "a.test").connect();
+    let client = Client::new(proxy.listen_addr("other"), "a.test").connect();
     client.must_echo(b"at once");
     took_less_than(Duration::from_secs(10), start);
     assert!(proxy.records_left().is_empty(), "the others still wait");
@@ -301,7 +301,7 @@ fn silent_tls_clients_do_not_block_a_plain_endpoint() {
     first.must_echo(b"the worker serves");
     let before = proxy.usage().descriptors;
     let _silent: Vec<_> = (0..SILENT).map(|_| proxy.dial("edge")).collect();
-    eventually("they hold all handshakes", || {
+    eventually("all clients are connected", || {
         proxy.usage().descriptors >= before + SILENT
     });
     let start = Instant::now();
@@ -309,10 +309,10 @@ fn silent_tls_clients_do_not_block_a_plain_endpoint() {
     took_less_than(SOON, start);
 }
 
-/// The answer of an origin with a certificate for `names` to a client of `a.test`: the server name that it
-/// received, or the reason why the proxy rejected it.
+/// The server name that an origin with a certificate for `names` received from a client of `a.test`, or the
+/// reason why the proxy rejected the origin.
 #[track_caller]
-fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String> {
+fn sent_name_or_rejection(names: &[&str], server_name: &str) -> Result<String, String> {
     let origin = Origin::tls(&pki().origin(names)).serve(|stream| {
         stream.send(stream.server_name().unwrap_or_default());
         stream.end();
@@ -325,7 +325,7 @@ fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String>
         ))
         .start();
     let client = proxy.client("a.test").connect();
-    client.send(b"for the right one alone");
+    client.send(b"for the verified origin only");
     let (answer, _) = client.receive_to_end();
     client.end();
     let record = proxy.outcome_of(&client);
@@ -340,12 +340,12 @@ fn told_and_held_to(names: &[&str], server_name: &str) -> Result<String, String>
 fn the_configured_name_is_verified_when_the_clients_name_is_sent() {
     for configured in ["origin.test", "127.0.0.1"] {
         assert_eq!(
-            told_and_held_to(&[configured], configured).as_deref(),
+            sent_name_or_rejection(&[configured], configured).as_deref(),
             Ok("a.test"),
             "{configured}"
         );
         assert_eq!(
-            told_and_held_to(&["a.test"], configured).unwrap_err(),
+            sent_name_or_rejection(&["a.test"], configured).unwrap_err(),
             "origin_tls_name",
             "{configured}"
         );
@@ -392,7 +392,7 @@ fn a_forged_record_of_a_client_ends_only_its_connection_with_an_alert() {
 fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let place = proxy.place("edge");
+    let place = proxy.listen_addr("edge");
     let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let config = Client::new(place, "a.test").version(version).config();
@@ -520,7 +520,7 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     first.must_echo(b"the worker serves");
     let before = proxy.usage_at_rest().descriptors;
     for _ in 0..UNLOGGED {
-        // It closes before it sends data, which is a record like any other.
+        // The client closes before it sends data, which is recorded like any other connection.
         drop(proxy.dial("edge"));
     }
     // Its record is behind all others in the queue.
@@ -547,10 +547,10 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
     assert!((1..=4096).contains(&written), "{written}");
 }
 
-/// Descriptors that a child inherits, which it finds as 3, 4 and so on, as if systemd had passed them.
+/// Descriptors that a child inherits as 3, 4 and so on, as if systemd had passed them.
 struct Passed {
     sockets: Vec<std::os::fd::OwnedFd>,
-    places: Vec<Place>,
+    places: Vec<ListenAddr>,
 }
 
 impl Passed {
@@ -561,12 +561,12 @@ impl Passed {
         Self {
             places: listeners
                 .iter()
-                .map(|listener| Place::Tcp(listener.local_addr().unwrap()))
+                .map(|listener| ListenAddr::Tcp(listener.local_addr().unwrap()))
                 .collect(),
             sockets: listeners
                 .iter()
                 .map(|listener| {
-                    // Moved away from the numbers that the sockets are to get.
+                    // Moved away from the numbers that the sockets will get.
                     let socket = rustix::io::fcntl_dupfd_cloexec(listener, 100).unwrap();
                     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
                     socket
@@ -640,7 +640,7 @@ fn a_name_under_which_systemd_passes_no_socket_cannot_be_listened_on() {
         let arguments: Vec<_> = arguments.collect();
         output("bash", &arguments, "")
             .must_exit_with(3)
-            .must_say("systemd passes no socket of that name");
+            .must_print("systemd passes no socket of that name");
     }
 }
 

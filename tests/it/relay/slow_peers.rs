@@ -8,7 +8,7 @@ use crate::harness::{Client, End, Origin, Proxy, Stream, becomes_true, eventuall
 const FLOOD: usize = 48 << 20;
 
 /// The most memory of a connection whose peer does not read: twice the ciphertext of one read.
-const HELD_MAX: usize = 512 << 10;
+const MEMORY_MAX: usize = 512 << 10;
 
 const CLIENTS: usize = 12;
 
@@ -25,7 +25,7 @@ fn memory_is_bounded(proxy: &Proxy, connect: impl Fn() -> Stream) {
     come_to_rest(proxy);
     let grown = proxy.usage().memory.saturating_sub(before);
     assert!(
-        grown < CLIENTS * HELD_MAX,
+        grown < CLIENTS * MEMORY_MAX,
         "{} KiB for each slow client",
         grown / CLIENTS / 1024
     );
@@ -34,7 +34,7 @@ fn memory_is_bounded(proxy: &Proxy, connect: impl Fn() -> Stream) {
     assert_eq!((data.len(), end), (FLOOD - 1, End::Clean));
 }
 
-/// There is no event for the moment at which all bytes are queued; the process then uses no CPU time.
+/// The kernel has no event for the moment at which all bytes are queued; the process then uses no CPU time.
 #[track_caller]
 fn come_to_rest(proxy: &Proxy) {
     eventually("everything is full", || {
@@ -74,11 +74,11 @@ fn promise_7_slow_readers_of_forward_cost_little_memory() {
 #[test]
 fn promise_7_idle_connections_hold_no_buffers() {
     const IDLE: usize = 200;
-    /// The TLS state of one side takes 4 KB; the rest is the task and what the allocator rounds up.
+    /// The TLS state of one side takes 4 KB; the rest is the task, and rounding by the allocator.
     const IDLE_MAX: usize = 24 << 10;
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let place = proxy.place("edge").clone();
+    let place = proxy.listen_addr("edge").clone();
     let connect = || {
         let stream = Client::new(&place, "a.test").connect();
         stream.must_echo(noise(100_000, 4));
@@ -163,7 +163,7 @@ fn a_reset_waits_until_a_slow_reader_has_the_bytes_before_it() {
 }
 
 #[test]
-fn a_reset_does_not_wait_for_a_reader_that_is_gone() {
+fn a_reset_does_not_wait_for_a_reader_that_has_reset() {
     let (now, signal) = std::sync::mpsc::channel::<()>();
     let signal = std::sync::Mutex::new(signal);
     let origin = Origin::plain().serve(move |stream| {
@@ -223,10 +223,13 @@ fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
         .start();
     let client = proxy.dial("forward").with_small_window();
     client.receive(1);
-    let (port, from) = (proxy.place("forward").port(), origin.place().port());
+    let (port, from) = (
+        proxy.listen_addr("forward").port(),
+        origin.listen_addr().port(),
+    );
     let to_client = || queued(|local, _| local == port).0;
     let to_read = || queued(|_, peer| peer == from).1;
-    // The queues are checked, because on a busy machine the process may use no CPU time for a while.
+    // The test checks the queues, because on a busy machine the process may use no CPU time for a while.
     eventually("the queues are in use", || to_client() > 0 && to_read() > 0);
     come_to_rest(&proxy);
     let (to_client, to_read) = (to_client(), to_read());

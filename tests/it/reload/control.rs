@@ -39,7 +39,10 @@ fn connections_are_listed_with_their_bytes() {
         (&12.into(), &12.into())
     );
     let id = one["id"].as_str().unwrap().to_owned();
-    proxy.ctl(&["connections"]).must_exit_with(0).must_say(&id);
+    proxy
+        .ctl(&["connections"])
+        .must_exit_with(0)
+        .must_print(&id);
     client.end();
     assert_eq!(proxy.outcome().text("id"), id);
     assert!(connections(&proxy).is_empty());
@@ -62,7 +65,7 @@ fn a_connection_is_killed_by_its_id_and_the_others_stay() {
     proxy
         .ctl(&["kill", id])
         .must_exit_with(1)
-        .must_say("no established connection");
+        .must_print("no established connection");
 }
 
 #[test]
@@ -81,8 +84,8 @@ fn ctl_reload_returns_after_the_reload_or_with_its_errors() {
     proxy
         .ctl(&["reload"])
         .must_exit_with(1)
-        .must_say("config.yaml:")
-        .must_say("unknown key `mood`");
+        .must_print("config.yaml:")
+        .must_print("unknown key `mood`");
     let status = proxy.ctl_json(&["status"]);
     assert_eq!(status["generation"], 2);
     assert_eq!(status["last_reload"]["result"], "refused");
@@ -146,19 +149,19 @@ fn an_endpoint_drains_until_a_reload_opens_it_again() {
         .must_exit_with(0);
     assert!(matches!(idle.receive_to_end().1, End::Reset));
     proxy.outcome_of(&idle).must_be("drain");
-    eventually("nobody listens there", || {
-        std::net::TcpStream::connect(proxy.place("forward").tcp()).is_err()
+    eventually("the address is closed", || {
+        std::net::TcpStream::connect(proxy.listen_addr("forward").tcp()).is_err()
     });
     proxy.client("a.test").connect().must_echo(b"others go on");
     proxy.ctl(&["reload"]).must_exit_with(0);
-    let place = proxy.new_place("forward").tcp();
-    crate::harness::Stream::dial(&crate::harness::Place::Tcp(place))
+    let place = proxy.new_listen_addr("forward").tcp();
+    crate::harness::Stream::dial(&crate::harness::ListenAddr::Tcp(place))
         .unwrap()
         .must_echo(b"x");
     proxy
         .ctl(&["drain", "--endpoint", "forwrad"])
         .must_exit_with(1)
-        .must_say("no endpoint `forwrad`");
+        .must_print("no endpoint `forwrad`");
 }
 
 #[test]
@@ -176,7 +179,7 @@ fn ctl_drain_stops_the_process_as_term_does() {
         proxy
             .ctl(&["reload"])
             .must_exit_with(1)
-            .must_say("the process stops")
+            .must_print("the process stops")
             .code,
         Some(1)
     );
@@ -190,7 +193,7 @@ fn ctl_drain_stops_the_process_as_term_does() {
 }
 
 #[test]
-fn a_file_is_checked_against_what_is_running() {
+fn a_file_is_checked_against_the_running_process() {
     let origin = Origin::echo();
     let proxy = proxy(&origin);
     let config = proxy.directory().join("config.yaml");
@@ -202,12 +205,12 @@ fn a_file_is_checked_against_what_is_running() {
     proxy.directory().write("config.yaml", &text);
     check(config)
         .must_exit_with(0)
-        .must_say("forwarded")
-        .must_say("added");
+        .must_print("forwarded")
+        .must_print("added");
     let other = proxy.directory().write("other.yaml", &text);
     check(other.to_str().unwrap())
         .must_exit_with(1)
-        .must_say("uses another file");
+        .must_print("uses another file");
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn check_against_a_process_takes_the_token_from_the_file() {
     let config = config.to_str().unwrap();
     crate::harness::reseal(&["check", "--config", config, "--against-running"])
         .must_exit_with(0)
-        .must_say("no changes");
+        .must_print("no changes");
 }
 
 #[test]
@@ -235,8 +238,8 @@ fn a_renewal_does_not_reopen_a_drained_endpoint() {
     proxy
         .ctl(&["drain", "--endpoint", "forward"])
         .must_exit_with(0);
-    let closed = || std::net::TcpStream::connect(proxy.place("forward").tcp()).is_err();
-    eventually("nobody listens there", closed);
+    let closed = || std::net::TcpStream::connect(proxy.listen_addr("forward").tcp()).is_err();
+    eventually("the address is closed", closed);
     let renewed = crate::harness::pki().edge(&["a.test"]);
     proxy.directory().write("identity-0.pem", &renewed.cert);
     let lines = proxy.reloads(|| {

@@ -124,7 +124,7 @@ fn a_revoked_certificate_is_refused_on_every_path_and_others_are_untouched() {
     proxy.reload(&text);
     assert!(matches!(revoked.receive_to_end().1, End::Reset));
     proxy.outcome_of(&revoked).must_be("client_cert_revoked");
-    // With its old ticket: a full handshake, whose alert says why.
+    // With its old ticket: a full handshake, whose alert gives the reason.
     assert_eq!(alice.refusal(), End::Alert(CERTIFICATE_REVOKED));
     let anew = Caller::of(proxy, &scene.alice);
     assert_eq!(anew.refusal(), End::Alert(CERTIFICATE_REVOKED));

@@ -30,7 +30,7 @@ fn must_be_refused(lines: &[String], why: &str) {
     );
 }
 
-/// The name of the origin behind a new connection: origins send their names first.
+/// The name of the origin behind a new connection: origins send their name first.
 fn answer(proxy: &Proxy) -> Vec<u8> {
     let client = proxy.dial("forward");
     client.send(b"?");
@@ -60,7 +60,7 @@ fn promise_4_a_reload_serves_new_connections_anew_and_leaves_the_others_alone() 
         "{lines:?}"
     );
     assert_eq!(answer(&proxy), b"n");
-    // Its origin was removed: it drains, so a busy connection continues.
+    // Its origin was removed: the connection drains, so it continues while it is busy.
     client.send(b"?");
     assert_eq!(client.receive(1), b"o");
 }
@@ -99,7 +99,7 @@ fn promise_4_a_refused_reload_changes_nothing_and_says_where_and_why() {
 fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).start();
-    let stays = proxy.place("forward").tcp();
+    let stays = proxy.listen_addr("forward").tcp();
     // Queued by the kernel before the reload, accepted after it.
     let mut queued: Vec<_> = (0..8).map(|_| TcpStream::connect(stays).unwrap()).collect();
     let more = format!(
@@ -110,7 +110,7 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
         .text()
         .replacen("endpoints:\n", &format!("endpoints:\n{more}"), 1);
     must_be_reloaded(&proxy.reload(&text));
-    let came = proxy.new_place("more").tcp();
+    let came = proxy.new_listen_addr("more").tcp();
     for stream in &mut queued {
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();
@@ -120,14 +120,14 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     client.read_exact(&mut [0]).unwrap();
     let good = proxy.text().to_owned();
     must_be_reloaded(&proxy.reload(&good));
-    eventually("it does not listen there any more", || {
+    eventually("the address is closed", || {
         TcpStream::connect_timeout(&came, TIMEOUT).is_err()
     });
     // The connection continues although its endpoint is gone.
     client.write_all(b"x").unwrap();
     client.read_exact(&mut [0]).unwrap();
     proxy.dial("forward").must_echo(b"still the same place");
-    assert_eq!(proxy.place("forward").tcp(), stays);
+    assert_eq!(proxy.listen_addr("forward").tcp(), stays);
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
     client.must_echo(b"and the first is still there");
 }
 
-/// The sockets of an address that goes are closed over no client that the kernel has taken in.
+/// Closing the sockets of a removed address loses no client that the kernel has accepted.
 #[test]
-fn promise_4_clients_that_come_while_an_address_narrows_are_served() {
+fn promise_4_clients_that_connect_while_an_address_narrows_are_served() {
     let origin = Origin::echo();
     let port = crate::harness::Port::reserve();
     let narrow = format!("127.0.0.1:{}", port.number());
@@ -166,7 +166,7 @@ fn promise_4_clients_that_come_while_an_address_narrows_are_served() {
         .start();
     let narrowed = proxy.text().to_owned();
     let wide = narrowed.replace(&narrow, &format!("*:{}", port.number()));
-    let place = proxy.place("forward").clone();
+    let place = proxy.listen_addr("forward").clone();
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let place = place.clone();
@@ -256,7 +256,7 @@ fn removed_parts_drain_and_are_aborted_at_the_end() {
     }
     assert!(
         turns > 20,
-        "a busy one goes on until the end of the window: {turns}"
+        "a busy one continues until the end of the window: {turns}"
     );
     assert!(matches!(idle.receive_to_end().1, End::Reset));
     let ended = proxy.outcome_of(&idle);
@@ -350,11 +350,11 @@ fn keys_that_need_a_restart_keep_their_value_and_others_apply() {
         proxy.ctl_json(&["status"])["restart_needed"][0],
         "process.workers"
     );
-    proxy.ctl(&["config"]).must_say("workers: 1");
+    proxy.ctl(&["config"]).must_print("workers: 1");
     proxy
         .ctl(&["reload", "--plan"])
-        .must_say("no changes")
-        .must_say("process.workers");
+        .must_print("no changes")
+        .must_print("process.workers");
     let lines = proxy.reload(&text.replace("workers: 2", "workers: 1"));
     assert!(!lines.iter().any(|l| l.contains("restart needed")));
     assert!(proxy.ctl_json(&["status"])["restart_needed"].is_null());
@@ -391,7 +391,7 @@ fn many_hangups_leak_nothing() {
         client.must_echo(b"x");
     }
     // Many signals collapse into one reload, and at least one follows the last signal.
-    eventually("the last is done", || {
+    eventually("the last reload is done", || {
         let log = proxy.log();
         let count = log
             .iter()

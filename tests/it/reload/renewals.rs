@@ -1,4 +1,4 @@
-//! A renewal touches what the renewed file is part of, and nothing else.
+//! A renewal affects only what uses the renewed file.
 
 use std::fs;
 
@@ -16,12 +16,12 @@ fn renew(directory: &Directory, name: &str, identity: &Identity) {
     directory.write(name, text);
 }
 
-/// An endpoint with a certificate of its own in `pair.pem`, and quick about renewals.
+/// An endpoint with its own certificate in `pair.pem`, and a short debounce time.
 fn settings(proxy_file: &str) -> String {
     format!("process: {{ reload: {{ debounce: 50ms }}, key_permissions: warn }}\n{proxy_file}")
 }
 
-/// A list of the clients' CA that names these serial numbers.
+/// A CRL of the clients' CA with these serial numbers.
 fn list(number: u64, revoked: &[u64]) -> String {
     List::of(revoked).number(number).pem(&pki().clients)
 }
@@ -34,7 +34,7 @@ fn client(proxy: &Proxy, name: &str, serial: u64) -> Stream {
     stream
 }
 
-/// Two routes, each with client auth by a list of its own.
+/// Two routes, each with client auth and its own CRL.
 fn two_lists(recheck: &str) -> (Proxy, Origin) {
     let origin = Origin::echo();
     let draft = Proxy::builder();
@@ -62,7 +62,7 @@ upstreams: {{ up: {{ origins: [\"{origin}\"] }} }}
     (proxy.start(), origin)
 }
 
-/// The log lines that have this in them.
+/// The log lines that contain `what`.
 fn lines(proxy: &Proxy, what: &str) -> Vec<Value> {
     let log = proxy.log();
     let lines = log.iter().filter(|line| line.contains(what));
@@ -82,7 +82,7 @@ fn a_renewed_list_rechecks_the_clients_that_it_applies_to_and_no_others() {
         renew(proxy.directory(), "pair.pem", &pair);
     });
     proxy.reloads(|| proxy.signal(Signal::HUP));
-    // When the client of this list is gone, all that comes before was done.
+    // Once the client of this CRL is closed, all earlier work is done.
     proxy.reloads(|| drop(proxy.directory().write("b.crl", list(2, &[2]))));
     b.receive_to_end();
     proxy.outcome_of(&b).must_be("client_cert_revoked");
@@ -93,16 +93,16 @@ fn a_renewed_list_rechecks_the_clients_that_it_applies_to_and_no_others() {
 }
 
 #[test]
-fn a_client_that_may_stay_is_told_of_once_for_each_change_that_concerns_it() {
+fn a_client_that_may_stay_is_logged_once_for_each_change_that_affects_it() {
     let (proxy, _origin) = two_lists("log");
     let stays = client(&proxy, "a.test", 1);
     let renewals = |number, revoked: &[u64]| {
         proxy.reloads(|| drop(proxy.directory().write("a.crl", list(number, revoked))));
         let expected = usize::try_from(number).unwrap() - 1;
-        crate::harness::eventually("it is told of", || {
+        crate::harness::eventually("the client is reported", || {
             lines(&proxy, INADMISSIBLE).len() >= expected
         });
-        // Neither of these says anything new about it.
+        // Neither of these changes concerns the client.
         proxy.reloads(|| {
             let pair = pki().edge(&["a.test", "b.test"]);
             renew(proxy.directory(), "pair.pem", &pair);
@@ -157,11 +157,11 @@ upstreams:
     assert_eq!(exchange()["origin_tls_resumed"], true, "after a renewal");
 }
 
-/// The inodes of the sockets on which a process listens for TCP.
+/// The inodes of the process's listening TCP sockets.
 fn listening_sockets(proxy: &Proxy) -> Vec<String> {
     const LISTEN: &str = "0A";
     let table = fs::read_to_string(format!("/proc/{}/net/tcp", proxy.pid())).unwrap();
-    let port = format!(":{:04X}", proxy.place("edge").tcp().port());
+    let port = format!(":{:04X}", proxy.listen_addr("edge").tcp().port());
     let sockets = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         (fields[1].ends_with(&port) && fields[3] == LISTEN).then(|| fields[9].to_owned())
@@ -170,7 +170,7 @@ fn listening_sockets(proxy: &Proxy) -> Vec<String> {
 }
 
 #[test]
-fn no_reload_binds_a_listening_socket_anew_that_stays() {
+fn no_reload_rebinds_a_listening_socket_that_stays() {
     let (proxy, _origin) = two_lists("close");
     let before = listening_sockets(&proxy);
     assert!(!before.is_empty());
@@ -187,7 +187,7 @@ fn no_reload_binds_a_listening_socket_anew_that_stays() {
 }
 
 #[test]
-fn a_file_that_stays_broken_is_told_of_when_another_one_is_renewed() {
+fn a_file_that_stays_broken_is_reported_when_another_one_is_renewed() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -209,7 +209,7 @@ fn a_file_that_stays_broken_is_told_of_when_another_one_is_renewed() {
             .contains("client-ca.pem"),
         "{last}"
     );
-    // What both hold is in force: the CA that was there before, and the list of today.
+    // Both old contents are in force: the CA from before, and the current CRL.
     client(&proxy, "a.test", 1);
     let refused = pki()
         .clients

@@ -11,7 +11,7 @@ use crate::harness::{End, Origin, Proxy, Stream, TIMEOUT, eventually, output};
 
 /// Whether the endpoint still accepts.
 fn is_open(proxy: &Proxy, endpoint: &str) -> bool {
-    match TcpStream::connect_timeout(&proxy.place(endpoint).tcp(), TIMEOUT) {
+    match TcpStream::connect_timeout(&proxy.listen_addr(endpoint).tcp(), TIMEOUT) {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -212,7 +212,7 @@ fn usr1_reopens_both_logs() {
          upstreams: {{ u: {{ origins: [\"{origin}\"] }} }}\n",
         draft.path("edge.sock"),
     );
-    let place = crate::harness::Place::Unix(draft.path("edge.sock").into());
+    let place = crate::harness::ListenAddr::Unix(draft.path("edge.sock").into());
     let mut proxy = draft.yaml(&text).without_waiting().start();
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     eventually("it listens", || read(&log).contains("listening"));
@@ -231,11 +231,11 @@ fn usr1_reopens_both_logs() {
     fs::rename(&access_log, &moved[1]).unwrap();
     exchange();
     eventually(
-        "until it is told, it goes on in the file that was moved",
+        "without a signal it keeps writing to the renamed file",
         || read(&moved[1]).lines().count() == 2,
     );
     proxy.signal(Signal::USR1);
-    eventually("both files are there again", || {
+    eventually("both files exist again", || {
         fs::metadata(&log).is_ok() && fs::metadata(&access_log).is_ok()
     });
     exchange();
@@ -282,7 +282,7 @@ fn a_reload_requested_during_the_start_follows_it() {
     }
     let _reader = fs::File::open(&pipe).unwrap();
     proxy.log_line(|line| line.contains("\"message\":\"reloaded\""));
-    let place = proxy.new_place("forward");
+    let place = proxy.new_listen_addr("forward");
     let client = crate::harness::Stream::dial(&place).unwrap();
     client.must_echo(b"x");
     drop(client);

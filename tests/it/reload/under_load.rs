@@ -133,7 +133,7 @@ fn promise_4_reloads_under_load_lose_nothing() {
         "{reloads} reloads in {:.1} s, {exchanges} exchanges on {live} connections, {connections} new connections",
         began.elapsed().as_secs_f64()
     );
-    assert!(turns > live, "the load was one");
+    assert!(turns > live, "there was too little load");
     assert!(
         after.memory < before.memory + (24 << 20),
         "{} KiB more",

@@ -1,4 +1,4 @@
-//! Upstreams over a reload: turns and checks go on where nothing about them was changed.
+//! Upstreams over a reload: balancing and checks continue if their definition is unchanged.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{LetterOrigin, Origin, Proxy, eventually, pki};
 
-/// Three origins in turn, checked once an hour, behind a certificate that is watched.
+/// Three origins in round robin, checked once an hour, behind a certificate that is watched.
 struct Scene {
     proxy: Proxy,
     /// Kept while the proxy uses them.
@@ -54,15 +54,15 @@ upstreams:
         }
     }
 
-    /// The first check comes soon after the start; it is waited for.
+    /// Waits for the first check, which comes soon after the start.
     fn first_check(&self) -> usize {
         eventually("the origin is checked", || self.checked.accepts() > 0);
         self.checked.accepts()
     }
 
-    /// Turns are taken one by one over a reload, and it makes no check at once. (That none is early at all is a
-    /// test of `health`, on a clock of its own.)
-    fn nothing_is_begun_anew(&self, cause: impl FnOnce()) {
+    /// Round robin continues over a reload, and the reload makes no check at once. (That none comes early
+    /// is a test of `health`, on a fake clock.)
+    fn must_keep_balancing_and_checks(&self, cause: impl FnOnce()) {
         let checks = self.first_check();
         assert_eq!(self.proxy.letters(2), "ab");
         let lines = self.proxy.reloads(cause);
@@ -73,16 +73,16 @@ upstreams:
 }
 
 #[test]
-fn an_unchanged_file_begins_nothing_anew() {
+fn an_unchanged_file_keeps_balancing_and_checks() {
     let scene = Scene::new();
-    scene.nothing_is_begun_anew(|| scene.proxy.signal(Signal::HUP));
+    scene.must_keep_balancing_and_checks(|| scene.proxy.signal(Signal::HUP));
 }
 
 #[test]
-fn a_renewed_certificate_begins_no_turn_and_no_check_anew() {
+fn a_renewed_certificate_keeps_balancing_and_checks() {
     let scene = Scene::new();
     let renewed = pki().edge(&["a.test"]);
-    scene.nothing_is_begun_anew(|| {
+    scene.must_keep_balancing_and_checks(|| {
         let path = scene.proxy.directory().join("pair.pem");
         fs::write(path, format!("{}{}", renewed.cert, renewed.key)).unwrap();
     });
@@ -94,14 +94,14 @@ fn a_renewed_certificate_begins_no_turn_and_no_check_anew() {
 }
 
 #[test]
-fn a_change_of_another_upstream_begins_nothing_anew() {
+fn a_change_of_another_upstream_keeps_balancing_and_checks() {
     let scene = Scene::new();
     let other = Origin::echo();
     let text = scene.proxy.text().replace(
         "upstreams:\n",
         &format!("upstreams:\n  other: {{ origins: [\"{other}\"] }}\n"),
     );
-    scene.nothing_is_begun_anew(|| {
+    scene.must_keep_balancing_and_checks(|| {
         fs::write(scene.proxy.directory().join("config.yaml"), &text).unwrap();
         scene.proxy.signal(Signal::HUP);
     });

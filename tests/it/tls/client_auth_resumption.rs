@@ -1,10 +1,10 @@
-//! Resumption never lets anybody in whom a full handshake would not.
+//! Resumption never admits a client that a full handshake would reject.
 
 use rustls::client::ClientSessionMemoryCache;
 
 use crate::harness::{Client, End, NamelessSessions, Origin, Proxy, Stream, pki};
 
-/// Connects twice over shared sessions; whether the second connection was resumed.
+/// Connects twice with a shared session store; returns whether the second connection was resumed.
 fn second_is_resumed(client: &Client) -> bool {
     let client = client
         .clone()
@@ -15,7 +15,8 @@ fn second_is_resumed(client: &Client) -> bool {
     connect()
 }
 
-/// Says something and hears it again, so that tickets have arrived, and ends.
+/// Sends data and reads its echo, so that tickets have arrived, and ends. Returns whether the session was
+/// resumed.
 fn exchange(stream: Stream) -> bool {
     stream.must_echo(b"x");
     let resumed = stream.is_resumed();
@@ -33,7 +34,7 @@ fn clients_without_certificates_resume() {
         proxy.client("a.test").tls13(),
     ] {
         assert!(second_is_resumed(&client));
-        // In whichever order two workers write them.
+        // Two workers may write the records in either order.
         let records = proxy.outcomes(2);
         let resumed = records
             .iter()
@@ -43,7 +44,7 @@ fn clients_without_certificates_resume() {
 }
 
 #[test]
-fn clients_with_certificates_resume_as_whom_they_were() {
+fn clients_with_certificates_resume_with_their_identity() {
     let origin = Origin::echo();
     for mode in ["optional", "required"] {
         let proxy = Proxy::builder()
@@ -71,7 +72,7 @@ fn clients_with_certificates_resume_as_whom_they_were() {
 /// Offers the session of a first connection to `from` in a second one to `to`, under any name.
 #[track_caller]
 fn crosses(from: (&Client, &str), to: (&Client, &str)) -> bool {
-    // One configuration, as rustls does not offer the sessions of one to another.
+    // One configuration for both, because rustls does not share sessions between configurations.
     let config = from.0.clone().sessions(NamelessSessions::new()).config();
     assert!(!exchange(from.0.connect_with(&config, from.1).unwrap()));
     exchange(to.0.connect_with(&config, to.1).unwrap())
@@ -119,7 +120,7 @@ fn a_session_never_crosses_from_one_endpoint_to_another() {
         .endpoint("side", "tls")
         .terminate("a.test", &origin)
         .start();
-    let side = Client::new(proxy.place("side"), "a.test");
+    let side = Client::new(proxy.listen_addr("side"), "a.test");
     let edge = proxy.client("a.test");
     for (edge, side) in [
         (edge.clone().tls12(), side.clone().tls12()),
@@ -130,7 +131,7 @@ fn a_session_never_crosses_from_one_endpoint_to_another() {
 }
 
 #[test]
-fn a_session_of_an_open_route_does_not_open_a_closed_one() {
+fn a_session_of_a_route_without_client_auth_is_not_valid_on_one_with_it() {
     const CERTIFICATE_REQUIRED: u8 = 116;
     let origin = Origin::echo();
     let proxy = Proxy::builder()

@@ -1,17 +1,17 @@
-//! Directories of certificates, as clients of ACME, mkcert, Kubernetes and people leave them: what cannot
-//! be presented is told, and takes nothing else down.
+//! Directories of certificates as ACME clients, mkcert, Kubernetes and people leave them. A pair that
+//! cannot be presented is reported and does not affect the others.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::harness::{
-    Checked, Finished, Identity, command_as, finish, give_to, is_root, pki, reseal_in,
+    ConfigCheck, Finished, Identity, command_as, finish, give_to, is_root, pki, reseal_in,
 };
 
-/// An endpoint with `dir: live`, and a good pair in it.
-fn checked() -> Checked {
-    Checked::new(
+/// An endpoint with `dir: live`, and a valid pair in it.
+fn checked() -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints:
   - name: edge
     listen: 127.0.0.1:4430
@@ -23,12 +23,12 @@ upstreams: { up: { origins: [\"127.0.0.1:9\"] } }
     .with_identity("live/a.test", &pki().edge(&["a.test"]))
 }
 
-fn live(checked: &Checked) -> PathBuf {
+fn live(checked: &ConfigCheck) -> PathBuf {
     checked.path().with_file_name("live")
 }
 
-/// A certificate as certbot lays it out: files in `archive`, links in `live`.
-fn archive(checked: &Checked, name: &str) -> PathBuf {
+/// A certificate in the layout of certbot: files in `archive`, links in `live`.
+fn archive(checked: &ConfigCheck, name: &str) -> PathBuf {
     let Identity { cert, key } = pki().edge(&[name]);
     let (live, archive) = (live(checked), checked.path().with_file_name("archive"));
     fs::create_dir_all(live.join(name)).unwrap();
@@ -44,7 +44,7 @@ fn archive(checked: &Checked, name: &str) -> PathBuf {
 }
 
 #[test]
-fn half_a_pair_is_told_and_the_others_are_read() {
+fn half_a_pair_is_reported_and_the_others_are_used() {
     let b = pki().edge(&["b.test"]);
     for (name, contents, words) in [
         (
@@ -82,7 +82,7 @@ fn half_a_pair_is_told_and_the_others_are_read() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_told() {
+fn a_dangling_link_is_reported() {
     let checked = checked();
     let archive = archive(&checked, "b.test");
     checked.must_be_good();
@@ -102,13 +102,13 @@ fn a_link_that_leads_nowhere_is_told() {
     );
 }
 
-/// `check --strict` by somebody who is not root.
-fn check_as_nobody(checked: &Checked) -> Finished {
+/// Runs `check --strict` as an unprivileged user.
+fn check_as_unprivileged_user(checked: &ConfigCheck) -> Finished {
     let directory = checked.path().parent().unwrap().to_owned();
     if !is_root() {
         return checked.check(&["--strict"]);
     }
-    // The build may lie where others may not look.
+    // The build may be in a directory that the user cannot search.
     let binary = directory.join("reseal");
     if !binary.exists() {
         fs::copy(env!("CARGO_BIN_EXE_reseal"), &binary).unwrap();
@@ -129,34 +129,40 @@ fn open(path: &Path) {
 }
 
 #[test]
-fn a_directory_that_may_not_be_looked_into_is_not_an_empty_one() {
+fn an_unreadable_directory_is_not_an_empty_one() {
     let checked = checked();
     let archive = archive(&checked, "b.test");
     let directory = checked.path().parent().unwrap().to_owned();
     open(&directory);
     give_to("65534", &directory);
-    check_as_nobody(&checked).must_exit_with(0);
+    check_as_unprivileged_user(&checked).must_exit_with(0);
 
     close(&archive.join("b.test"));
-    let told = check_as_nobody(&checked);
-    told.must_exit_with(1)
-        .must_say("warning: ")
-        .must_say("b.test/");
-    told.must_say("Permission denied");
+    let report = check_as_unprivileged_user(&checked);
+    report
+        .must_exit_with(1)
+        .must_print("warning: ")
+        .must_print("b.test/");
+    report.must_print("Permission denied");
 
-    // Nothing else is left: the reason is told, and not that there is none.
+    // No other pair is left: the error is the reason, and not that there is no pair.
     fs::remove_file(live(&checked).join("a.test.pem")).unwrap();
     fs::remove_file(live(&checked).join("a.test.key")).unwrap();
-    let told = check_as_nobody(&checked);
-    told.must_exit_with(1)
-        .must_say("error: ")
-        .must_say("Permission denied");
-    assert!(!told.text().contains("holds no pair"), "{}", told.text());
+    let report = check_as_unprivileged_user(&checked);
+    report
+        .must_exit_with(1)
+        .must_print("error: ")
+        .must_print("Permission denied");
+    assert!(
+        !report.text().contains("holds no pair"),
+        "{}",
+        report.text()
+    );
     open(&archive.join("b.test"));
 }
 
 #[test]
-fn what_our_own_certificates_are_made_into_can_be_named_as_a_directory() {
+fn the_output_of_reseal_certs_can_be_used_as_a_directory() {
     let checked = checked();
     let directory = live(&checked);
     fs::remove_dir_all(&directory).unwrap();
@@ -165,22 +171,23 @@ fn what_our_own_certificates_are_made_into_can_be_named_as_a_directory() {
         &["certs", "--out", "live", "a.test"],
     )
     .must_exit_with(0);
-    let told = checked.check(&["--strict"]);
-    told.must_exit_with(0);
-    told.must_say("notice: ")
-        .must_say("ca.pem: is a CA's certificate");
-    told.must_say("client.pem: is a certificate for clients alone");
-    assert!(!told.text().contains("names: ["), "{}", told.text());
+    let report = checked.check(&["--strict"]);
+    report.must_exit_with(0);
+    report
+        .must_print("notice: ")
+        .must_print("ca.pem: is a CA's certificate");
+    report.must_print("client.pem: is a certificate for clients alone");
+    assert!(!report.text().contains("names: ["), "{}", report.text());
 }
 
 #[test]
-fn the_layout_of_a_volume_of_kubernetes_has_each_pair_once() {
+fn a_kubernetes_volume_has_each_pair_once() {
     let checked = checked();
     let live = live(&checked);
     let b = pki().edge(&["b.test"]);
     let checked = checked
         .with_identity("live/..2026_11_27_10_00_00.1/b.test", &b)
-        // What looks like a pair of this directory is one of the volume.
+        // The volume's directory appears to hold a second pair, which is the same.
         .with_file("live/..2026_11_27_10_00_00.1/fullchain.pem", &b.cert, 0o600)
         .with_file("live/..2026_11_27_10_00_00.1/privkey.pem", &b.key, 0o600)
         .with_file("live/.#editing.pem", "", 0o600);

@@ -1,5 +1,5 @@
-//! Clients that do what RFC 8446 lets them do in a handshake: early data for a ticket of another server,
-//! and second hellos.
+//! Clients that use their freedom in RFC 8446: early data for a ticket of another server, and second
+//! hellos.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, version};
 
 use crate::harness::{
-    End, ForgedHello, Identity, NamelessSessions, Origin, Place, Proxy, Stream, extension, output,
-    pki,
+    End, ForgedHello, Identity, ListenAddr, NamelessSessions, Origin, Proxy, Stream, extension,
+    output, pki,
 };
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const ILLEGAL_PARAMETER: u8 = 47;
-/// What any client may send early.
+/// The most early data that any client may send, in bytes.
 const ALLOWED: usize = 16 * 1024;
 
-/// A configuration that offers a ticket of another server, one with early data, to whomever it meets.
+/// A configuration that offers a ticket of another server, one that permits early data, to any server.
 fn foreign_ticket(identity: &Identity, certificate: Option<&Identity>) -> Arc<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -28,7 +28,8 @@ fn foreign_ticket(identity: &Identity, certificate: Option<&Identity>) -> Arc<Cl
         .with_single_cert(identity.chain(), identity.private_key())
         .unwrap();
     server.max_early_data_size = u32::MAX;
-    let client = crate::harness::Client::new(&Place::Unix("/nowhere".into()), "a.test").tls13();
+    let client =
+        crate::harness::Client::new(&ListenAddr::Unix("/nowhere".into()), "a.test").tls13();
     let client = match certificate {
         Some(identity) => client.certificate(identity),
         None => client,
@@ -59,10 +60,10 @@ fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), ServerName::try_from("a.test").unwrap()).unwrap()
 }
 
-/// Connects with so much early data, in records of at most `record` bytes of data and writes of at most
+/// Connects with this many bytes of early data, in records of at most `record` bytes and writes of at most
 /// `segment` bytes.
 fn with_early_data(
-    place: &Place,
+    place: &ListenAddr,
     config: &Arc<ClientConfig>,
     len: usize,
     record: usize,
@@ -90,7 +91,7 @@ fn with_early_data(
     (address, stream.handshake(conn.into()))
 }
 
-/// So many bytes of early data, in records and segments of so many.
+/// Bytes of early data, of a record, and of a segment.
 const SKIPPED: [(usize, usize, usize); 9] = [
     (1, 1000, 4096),
     (5461, 16_000, 65_536),
@@ -104,7 +105,7 @@ const SKIPPED: [(usize, usize, usize); 9] = [
 ];
 
 #[test]
-fn early_data_for_a_ticket_of_another_server_is_skipped_however_it_is_cut() {
+fn early_data_for_a_ticket_of_another_server_is_skipped_in_any_fragmentation() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
     for policy in ["{ mode: off }", "{ mode: required, ca: client-ca.pem }"] {
@@ -119,7 +120,7 @@ fn early_data_for_a_ticket_of_another_server_is_skipped_however_it_is_cut() {
             for (len, record, segment) in SKIPPED {
                 let config = foreign_ticket(&identity, Some(&pki().client("alice")));
                 let what = format!("{policy} {groups} {len} {record} {segment}");
-                let place = proxy.place("edge");
+                let place = proxy.listen_addr("edge");
                 let (address, done) = with_early_data(place, &config, len, record, segment);
                 let client = done.unwrap_or_else(|end| panic!("{what}: {end:?}"));
                 client.must_echo(b"late");
@@ -151,7 +152,7 @@ fn more_early_data_than_is_skipped_ends_the_handshake() {
         ] {
             let config = foreign_ticket(&identity, None);
             let (address, done) =
-                with_early_data(proxy.place("edge"), &config, len, record, segment);
+                with_early_data(proxy.listen_addr("edge"), &config, len, record, segment);
             let end = match done {
                 Ok(stream) => stream.receive_to_end().1,
                 Err(end) => end,
@@ -171,10 +172,10 @@ fn more_early_data_than_is_skipped_ends_the_handshake() {
     assert_eq!(origin.accepts(), 0);
 }
 
-/// OpenSSL leaves a session out of its second hello that is of another hash than the suite which the
-/// HelloRetryRequest names (RFC 8446 section 4.1.4).
+/// OpenSSL omits a session from its second hello if its hash differs from that of the suite in the
+/// HelloRetryRequest (RFC 8446 section 4.1.4).
 #[test]
-fn a_client_that_drops_its_session_when_asked_to_retry_is_served_in_full() {
+fn a_client_that_drops_its_session_on_a_retry_gets_a_full_handshake() {
     let origin = Origin::plain().serve(|stream| {
         let _ = stream.read();
         let _ = stream.try_send(b"served");
@@ -195,8 +196,8 @@ fn a_client_that_drops_its_session_when_asked_to_retry_is_served_in_full() {
             let before = start(first, policy);
             let after = start(then, policy);
             let file = before.directory().join("session.pem").display().to_string();
-            let ask = |proxy: &Proxy, option: &str| {
-                let place = proxy.place("edge").to_string();
+            let run = |proxy: &Proxy, option: &str| {
+                let place = proxy.listen_addr("edge").to_string();
                 let words = [
                     "s_client",
                     "-quiet",
@@ -205,13 +206,13 @@ fn a_client_that_drops_its_session_when_asked_to_retry_is_served_in_full() {
                     "-servername",
                     "a.test",
                 ];
-                let asked = output("openssl", &[&words[..], &[option, &file]].concat(), "ask\n");
-                asked.must_say("served");
+                let finished = output("openssl", &[&words[..], &[option, &file]].concat(), "run\n");
+                finished.must_print("served");
                 proxy.outcome()
             };
-            ask(&before, "-sess_out").must_be("ok");
+            run(&before, "-sess_out").must_be("ok");
             for _ in 0..2 {
-                let record = ask(&after, "-sess_in");
+                let record = run(&after, "-sess_in");
                 record.must_be("ok");
                 assert_eq!(record["tls_resumed"], false);
             }
@@ -219,7 +220,7 @@ fn a_client_that_drops_its_session_when_asked_to_retry_is_served_in_full() {
     }
 }
 
-/// A hello that has to be retried with another group.
+/// A hello that the server retries with another group.
 fn retried(sni: &str, alpn: &[&str]) -> ForgedHello {
     let hello = ForgedHello::new(sni.as_bytes())
         .without(extension::GROUPS)
@@ -231,7 +232,7 @@ fn retried(sni: &str, alpn: &[&str]) -> ForgedHello {
 }
 
 #[test]
-fn a_second_hello_that_asks_for_something_else_is_refused() {
+fn a_second_hello_with_other_contents_is_refused() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -275,14 +276,14 @@ fn a_second_hello_that_asks_for_something_else_is_refused() {
         }
     }
     assert_eq!(origin.accepts(), 0);
-    // One that asks for the same again is served.
+    // A second hello with the same contents is served.
     let client = proxy.client("a.test").alpn(&["h2"]).connect();
     assert_eq!(client.alpn().as_deref(), Some("h2"));
     client.must_echo(b"x");
 }
 
 #[test]
-fn whatever_comes_before_a_second_hello_it_is_compared_with_the_first() {
+fn a_second_hello_is_compared_with_the_first_whatever_precedes_it() {
     const WARNING: &[u8] = &[21, 3, 3, 0, 2, 1, 90];
     let origin = Origin::echo();
     let proxy = Proxy::builder()

@@ -1,10 +1,10 @@
-//! First bytes that are no good ClientHello: each has its reason, and an answer that arrives.
+//! First bytes that are not a valid ClientHello: each case has its reason, and an alert that arrives.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{End, ForgedHello, Origin, Proxy, Record, extension, record, recorded_hello};
 
-/// The most that a hello may take on the wire.
+/// The longest hello on the wire, in bytes.
 const HELLO_MAX: usize = 65_535;
 
 const UNEXPECTED_MESSAGE: u8 = 10;
@@ -12,7 +12,7 @@ const ILLEGAL_PARAMETER: u8 = 47;
 const DECODE_ERROR: u8 = 50;
 const PROTOCOL_VERSION: u8 = 70;
 
-/// A proxy that passes through and terminates, and an origin that must not be bothered.
+/// A proxy with a passthrough and a terminating route, and an origin that must get no connection.
 fn proxy() -> (Proxy, Origin) {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
@@ -23,12 +23,11 @@ fn proxy() -> (Proxy, Origin) {
     (proxy, origin)
 }
 
-/// Sends these bytes as the first ones; what the proxy answers must be this alert, as a plain record,
-/// and an orderly end.
+/// Sends these bytes first. The proxy must answer with this alert, in a plain record, and a clean end.
 #[track_caller]
-fn must_be_told(proxy: &Proxy, bytes: &[u8], alert: u8) -> Record {
+fn must_get_alert(proxy: &Proxy, bytes: &[u8], alert: u8) -> Record {
     let client = proxy.dial("edge");
-    // A refusal may come before all of it was sent.
+    // A rejection may come before all of it was sent.
     let _ = client.write_raw(bytes);
     let (data, end) = client.receive_to_end();
     assert_eq!(data, [21, 3, 3, 0, 2, 2, alert]);
@@ -45,7 +44,7 @@ fn must_be_told(proxy: &Proxy, bytes: &[u8], alert: u8) -> Record {
 }
 
 #[test]
-fn what_is_not_tls_is_told_so() {
+fn bytes_that_are_not_tls_get_an_alert() {
     let (proxy, origin) = proxy();
     let openings: [&[u8]; 7] = [
         b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -58,7 +57,7 @@ fn what_is_not_tls_is_told_so() {
         b"\x15\x03\x03\x00\x02\x02\x28",
     ];
     for opening in openings {
-        must_be_told(&proxy, opening, UNEXPECTED_MESSAGE).must_be("not_tls");
+        must_get_alert(&proxy, opening, UNEXPECTED_MESSAGE).must_be("not_tls");
     }
     assert_eq!(origin.accepts(), 0);
 }
@@ -68,13 +67,13 @@ fn tls_11_is_refused_by_version_in_every_mode() {
     let (proxy, origin) = proxy();
     for sni in ["a.test", "b.test"] {
         let hello = ForgedHello::tls11(sni.as_bytes()).bytes();
-        must_be_told(&proxy, &hello, PROTOCOL_VERSION).must_be("no_common_version");
+        must_get_alert(&proxy, &hello, PROTOCOL_VERSION).must_be("no_common_version");
     }
     assert_eq!(origin.accepts(), 0);
 }
 
 #[test]
-fn a_broken_hello_is_told_so() {
+fn a_malformed_hello_gets_an_alert() {
     let (proxy, origin) = proxy();
     let twice = ForgedHello::new(b"a.test").with(
         extension::SERVER_NAME,
@@ -104,7 +103,7 @@ fn a_broken_hello_is_told_so() {
     cut_short.truncate(last);
     let length = u32::try_from(last - 4).unwrap().to_be_bytes();
     cut_short[1..4].copy_from_slice(&length[1..]);
-    must_be_told(&proxy, &record(&cut_short), DECODE_ERROR).must_be("hello_malformed");
+    must_get_alert(&proxy, &record(&cut_short), DECODE_ERROR).must_be("hello_malformed");
     assert_eq!(origin.accepts(), 0);
 }
 
@@ -112,11 +111,11 @@ fn a_broken_hello_is_told_so() {
 fn a_client_that_insists_on_compression_is_not_supported() {
     let (proxy, _origin) = proxy();
     let hello = ForgedHello::new(b"a.test").compression(1).bytes();
-    must_be_told(&proxy, &hello, ILLEGAL_PARAMETER).must_be("hello_unsupported");
+    must_get_alert(&proxy, &hello, ILLEGAL_PARAMETER).must_be("hello_unsupported");
 }
 
 #[test]
-fn another_handshake_message_first_is_no_hello() {
+fn another_handshake_message_in_place_of_a_hello_is_refused() {
     let (proxy, _origin) = proxy();
     let mut message = ForgedHello::new(b"a.test").message();
     message[0] = 2;
@@ -130,7 +129,7 @@ fn another_handshake_message_first_is_no_hello() {
 #[test]
 fn the_largest_hello_that_fits_is_served() {
     let (proxy, _origin) = proxy();
-    // Four records hold it, with five bytes of header each.
+    // Four records hold it, with a header of five bytes each.
     let hello = ForgedHello::new(b"b.test").padded_to(HELLO_MAX - 4 * 5);
     let bytes = hello.bytes();
     assert_eq!(bytes.len(), HELLO_MAX);
@@ -139,18 +138,18 @@ fn the_largest_hello_that_fits_is_served() {
 }
 
 #[test]
-fn a_hello_larger_than_the_limit_is_refused_however_it_is_cut() {
+fn a_hello_larger_than_the_limit_is_refused_in_any_fragmentation() {
     let (proxy, origin) = proxy();
     let one_too_many = ForgedHello::new(b"b.test").padded_to(HELLO_MAX - 4 * 5 + 1);
-    must_be_told(&proxy, &one_too_many.bytes(), ILLEGAL_PARAMETER).must_be("hello_too_large");
-    // 12 000 bytes are few, but not in records of one byte.
+    must_get_alert(&proxy, &one_too_many.bytes(), ILLEGAL_PARAMETER).must_be("hello_too_large");
+    // 12 000 bytes are few, except in records of one byte.
     let in_crumbs = ForgedHello::new(b"b.test")
         .padded_to(12_000)
         .in_records_of(1);
-    must_be_told(&proxy, &in_crumbs, ILLEGAL_PARAMETER).must_be("hello_too_large");
-    // The length in the message's header gives it away before the rest is sent.
+    must_get_alert(&proxy, &in_crumbs, ILLEGAL_PARAMETER).must_be("hello_too_large");
+    // The length in the message's header is too large, which is known before the rest is sent.
     let claim = record(&[1, 0xff, 0xff, 0xff, 3, 3]);
-    must_be_told(&proxy, &claim, ILLEGAL_PARAMETER).must_be("hello_too_large");
+    must_get_alert(&proxy, &claim, ILLEGAL_PARAMETER).must_be("hello_too_large");
     assert_eq!(origin.accepts(), 0);
 }
 
@@ -179,7 +178,7 @@ fn half_a_hello_and_silence_reaches_the_deadline() {
 }
 
 #[test]
-fn promise_2_a_trickling_client_is_not_given_more_time() {
+fn promise_2_a_trickle_does_not_extend_the_hello_deadline() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -240,7 +239,7 @@ fn a_port_scan_is_a_probe() {
 }
 
 #[test]
-fn a_client_that_leaves_in_its_hello_or_handshake_has_closed() {
+fn a_client_that_ends_in_its_hello_or_handshake_is_client_closed() {
     let (proxy, _origin) = proxy();
     let hello = recorded_hello("a.test");
     let client = proxy.dial("edge");
@@ -263,7 +262,7 @@ fn a_client_that_leaves_in_its_hello_or_handshake_has_closed() {
 }
 
 #[test]
-fn a_client_that_resets_in_its_hello_has_reset() {
+fn a_client_that_resets_in_its_hello_is_client_reset() {
     let (proxy, _origin) = proxy();
     let client = proxy.dial("edge");
     client.write_raw(&recorded_hello("a.test")[..100]).unwrap();
@@ -276,11 +275,11 @@ fn a_client_that_resets_in_its_hello_has_reset() {
 }
 
 #[test]
-fn a_garbled_handshake_is_a_tls_error_and_is_told() {
+fn a_garbled_handshake_is_a_tls_error_and_gets_an_alert() {
     let (proxy, origin) = proxy();
     let client = proxy.dial("edge");
     client.write_raw(&recorded_hello("a.test")).unwrap();
-    // Encrypted to nobody: it cannot be opened.
+    // No key decrypts it.
     client
         .write_raw(b"\x17\x03\x03\x00\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")
         .unwrap();
@@ -298,7 +297,7 @@ fn a_garbled_handshake_is_a_tls_error_and_is_told() {
 }
 
 #[test]
-fn nothing_in_common_but_tls_is_told_apart() {
+fn missing_common_parameters_have_their_own_reasons() {
     const HANDSHAKE_FAILURE: u8 = 40;
     let (proxy, _origin) = proxy();
     let no_cipher = ForgedHello::new(b"a.test").suites(&[0x1304, 0x002f]);

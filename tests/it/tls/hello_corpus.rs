@@ -54,7 +54,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// With `RESEAL_WRITE_CORPUS` set it is written instead.
+/// Writes the corpus instead if `RESEAL_WRITE_CORPUS` is set.
 #[test]
 fn the_corpus_holds_the_seeds() {
     let write = std::env::var_os("RESEAL_WRITE_CORPUS").is_some();
@@ -66,13 +66,13 @@ fn the_corpus_holds_the_seeds() {
         if write {
             fs::write(&path, &bytes).unwrap();
         }
-        let kept = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert_eq!(kept, bytes, "RESEAL_WRITE_CORPUS=1 writes {name} anew");
+        let stored = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(stored, bytes, "RESEAL_WRITE_CORPUS=1 writes {name} anew");
     }
 }
 
 #[test]
-fn promise_11_the_corpus_is_decided_alike_whole_and_cut() {
+fn promise_11_the_corpus_is_decided_alike_whole_and_split() {
     let mut decisions = BTreeSet::new();
     for entry in fs::read_dir(directory()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();

@@ -1,4 +1,4 @@
-//! A ClientHello may be cut anywhere, into records and into segments: the decision is the same.
+//! A ClientHello may be split anywhere, into records and into segments: the decision is the same.
 
 use std::thread;
 
@@ -7,22 +7,22 @@ use crate::harness::{End, ForgedHello, Origin, Proxy, Stream, record, recorded_h
 /// How many clients work at once.
 const CLIENTS: usize = 4;
 
-/// What a client puts on the wire: writes, each a segment of its own as far as the kernel lets it.
+/// The writes of a client, each a segment of its own if the kernel permits.
 type Segments = Vec<Vec<u8>>;
 
-/// The same hello, cut in two TLS records at this byte of its message.
+/// The hello split into two TLS records at this byte of its message.
 fn two_records(hello: &[u8], at: usize) -> Segments {
     let (first, second) = hello[5..].split_at(at);
     vec![[record(first), record(second)].concat()]
 }
 
-/// The same bytes, cut in two TCP segments.
+/// The hello split into two TCP segments at this byte.
 fn two_segments(hello: &[u8], at: usize) -> Segments {
     let (first, second) = hello.split_at(at);
     vec![first.to_vec(), second.to_vec()]
 }
 
-fn every_cut(hello: &[u8]) -> Vec<Segments> {
+fn every_fragmentation(hello: &[u8]) -> Vec<Segments> {
     let message = hello.len() - 5;
     let records = (1..message).map(|at| two_records(hello, at));
     let segments = (1..hello.len()).map(|at| two_segments(hello, at));
@@ -42,9 +42,9 @@ fn write(client: &Stream, segments: &Segments) {
     }
 }
 
-/// Calls `try_one` with every cut, a few at a time.
-fn for_every_cut(hello: &[u8], try_one: impl Fn(&Segments) + Sync) {
-    let cuts = every_cut(hello);
+/// Calls `try_one` with every fragmentation, a few at a time.
+fn for_every_fragmentation(hello: &[u8], try_one: impl Fn(&Segments) + Sync) {
+    let cuts = every_fragmentation(hello);
     assert!(cuts.len() > 2 * 1400, "{} cuts", cuts.len());
     let share = cuts.len().div_ceil(CLIENTS);
     thread::scope(|scope| {
@@ -55,7 +55,7 @@ fn for_every_cut(hello: &[u8], try_one: impl Fn(&Segments) + Sync) {
     });
 }
 
-/// Takes the records of all clients and checks that they took the same decision.
+/// Takes the records of all clients and checks that their decisions agree.
 #[track_caller]
 fn all_decided_alike(proxy: &Proxy, reason: &str) {
     let records = proxy.outcomes(2);
@@ -75,13 +75,13 @@ fn all_decided_alike(proxy: &Proxy, reason: &str) {
 }
 
 #[test]
-fn promise_11_a_cut_hello_is_passed_through_byte_by_byte_as_it_came() {
+fn promise_11_a_fragmented_hello_is_passed_through_unchanged() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .passthrough("a.test", &origin)
         .terminate("b.test", &origin)
         .start();
-    for_every_cut(&recorded_hello("a.test"), |segments| {
+    for_every_fragmentation(&recorded_hello("a.test"), |segments| {
         let client = proxy.dial("edge");
         write(&client, segments);
         let sent = segments.concat();
@@ -96,10 +96,10 @@ fn promise_11_a_cut_hello_is_passed_through_byte_by_byte_as_it_came() {
     all_decided_alike(&proxy, "ok");
 }
 
-/// Every cut gets a ServerHello, and no origin hears of a client that says no more.
+/// Every fragmentation gets a ServerHello, and no origin gets a connection for a client that sends no more.
 #[track_caller]
-fn every_cut_is_answered(proxy: &Proxy, origin: &Origin) {
-    for_every_cut(&recorded_hello("a.test"), |segments| {
+fn every_fragmentation_is_answered(proxy: &Proxy, origin: &Origin) {
+    for_every_fragmentation(&recorded_hello("a.test"), |segments| {
         let client = proxy.dial("edge");
         write(&client, segments);
         let answer = client.receive(6);
@@ -111,32 +111,32 @@ fn every_cut_is_answered(proxy: &Proxy, origin: &Origin) {
 }
 
 #[test]
-fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_terminate() {
+fn promise_11_a_fragmented_hello_is_answered_like_a_whole_one_in_terminate() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .passthrough("b.test", &origin)
         .start();
-    every_cut_is_answered(&proxy, &origin);
+    every_fragmentation_is_answered(&proxy, &origin);
 }
 
 #[test]
-fn promise_11_a_cut_hello_is_answered_like_a_whole_one_in_reencrypt() {
+fn promise_11_a_fragmented_hello_is_answered_like_a_whole_one_in_reencrypt() {
     let origin = Origin::with_tls().echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
         .passthrough("b.test", &origin)
         .start();
-    every_cut_is_answered(&proxy, &origin);
+    every_fragmentation_is_answered(&proxy, &origin);
 }
 
 #[test]
-fn promise_11_a_cut_hello_is_refused_like_a_whole_one() {
+fn promise_11_a_fragmented_hello_is_refused_like_a_whole_one() {
     const UNRECOGNIZED_NAME_RECORD: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
     let origin = Origin::echo();
     let proxy = Proxy::builder().passthrough("b.test", &origin).start();
     let hello = ForgedHello::new(b"a.test").bytes();
-    for segments in every_cut(&hello) {
+    for segments in every_fragmentation(&hello) {
         let client = proxy.dial("edge");
         write(&client, &segments);
         let (data, end) = client.receive_to_end();
@@ -154,7 +154,7 @@ fn promise_11_a_real_client_with_a_hello_in_many_records_completes_its_handshake
     let origin = Origin::echo();
     let proxy = Proxy::builder().terminate("a.test", &origin).start();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let client = Client::new(proxy.place("edge"), "a.test").version(version);
+        let client = Client::new(proxy.listen_addr("edge"), "a.test").version(version);
         let mut config = (*client.config()).clone();
         config.max_fragment_size = Some(64);
         let stream = client

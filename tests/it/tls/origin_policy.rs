@@ -1,6 +1,8 @@
-//! What is demanded of origins beyond chain and name: revocation, pins, rules, groups.
+//! Requirements on origins beyond chain and name: revocation, pins, rules, groups.
 
-use crate::harness::{Checked, Draft, End, Identity, Leaf, List, Origin, Proxy, Record, pki};
+use crate::harness::{
+    ConfigCheck, End, Identity, Leaf, List, Origin, Proxy, ProxyBuilder, Record, pki,
+};
 
 const REVOKED: u64 = 4711;
 
@@ -10,8 +12,8 @@ fn identity(serial: u64) -> Identity {
         .issue(&Leaf::server(&["origin.test"]).serial(serial))
 }
 
-/// A route to this origin, with this besides trust and name.
-fn to(origin: &Origin, policy: &str) -> Draft {
+/// A route to this origin, with this policy besides trust and name.
+fn to(origin: &Origin, policy: &str) -> ProxyBuilder {
     let lists = List::of(&[REVOKED]);
     Proxy::builder()
         .reencrypt("a.test", origin)
@@ -23,11 +25,11 @@ fn to(origin: &Origin, policy: &str) -> Draft {
         .file("strangers.crl", List::of(&[]).pem(&pki().stranger))
 }
 
-/// How a connection to an origin with this certificate ends.
+/// The record of a connection to an origin with this certificate.
 fn outcome(identity: &Identity, policy: &str) -> Record {
     let origin = Origin::tls(identity).echo();
     let proxy = to(&origin, policy).start();
-    // The second time nothing new is looked up.
+    // The second connection finds the verdict in the cache.
     for _ in 0..2 {
         let client = proxy.client("a.test").connect();
         client.send(b"for the origin");
@@ -49,7 +51,7 @@ fn outcome(identity: &Identity, policy: &str) -> Record {
 }
 
 #[test]
-fn a_revoked_origin_is_refused_and_so_is_one_that_no_list_speaks_of() {
+fn a_revoked_origin_is_refused_and_so_is_one_without_a_crl() {
     for (serial, policy, reason) in [
         (1, "crl: origins.crl", "ok"),
         (REVOKED, "crl: origins.crl", "origin_tls_revoked"),
@@ -89,10 +91,10 @@ fn an_origin_whose_key_is_not_pinned_is_refused() {
     assert_eq!(outcome(&own, &both).reason(), "ok");
     let wrong = pins(&[pin(&other)]);
     outcome(&own, &wrong).must_be("origin_tls_pin");
-    // A pin counts where nothing else is verified.
+    // A pin counts even with `verify: danger-none`.
     let danger = format!("verify: danger-none, {wrong}");
     outcome(&own, &danger).must_be("origin_tls_pin");
-    // And it is no substitute for a chain.
+    // A pin does not replace a valid chain.
     let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
     outcome(&stranger, &pins(&[pin(&stranger)])).must_be("origin_tls_untrusted");
 }
@@ -134,7 +136,7 @@ fn the_groups_of_an_upstream_are_offered_in_their_order() {
 }
 
 #[test]
-fn lists_that_nobody_looks_at_are_told() {
+fn crls_without_effect_are_reported() {
     let text = "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -144,7 +146,7 @@ fn lists_that_nobody_looks_at_are_told() {
          \x20 up:\n\
          \x20   origins: [\"127.0.0.1:9\"]\n\
          \x20   tls: { verify: danger-none, crl: a.crl }\n";
-    Checked::new(text)
+    ConfigCheck::new(text)
         .with_file("a.crl", List::of(&[]).pem(&pki().origins), 0o644)
         .must_warn("a.crl", &["`crl` has no effect with `verify: danger-none`"]);
 }

@@ -1,33 +1,33 @@
-//! Sessions that origins are offered: a handshake that fails over one is done again in full.
+//! Sessions that origins are offered: a handshake that fails over one is repeated in full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{Origin, OriginDraft, Proxy, Record, Welcome, offers_session};
+use crate::harness::{HelloReaction, Origin, OriginBuilder, Proxy, Record, offers_session};
 
 const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 const HANDSHAKE_FAILURE: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
-/// A ServerHello that is none.
+/// An invalid ServerHello.
 const BROKEN: &[u8] = &[22, 3, 3, 0, 4, 2, 0, 0, 0];
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
 
-const ANSWERS: [Welcome; 7] = [
-    Welcome::Says(INTERNAL_ERROR),
-    Welcome::Says(HANDSHAKE_FAILURE),
-    Welcome::Says(BROKEN),
-    Welcome::Says(NO_TLS),
-    Welcome::Says(b""),
-    Welcome::Reset,
-    Welcome::Silence,
+const ANSWERS: [HelloReaction; 7] = [
+    HelloReaction::Sends(INTERNAL_ERROR),
+    HelloReaction::Sends(HANDSHAKE_FAILURE),
+    HelloReaction::Sends(BROKEN),
+    HelloReaction::Sends(NO_TLS),
+    HelloReaction::Sends(b""),
+    HelloReaction::Reset,
+    HelloReaction::Silence,
 ];
 
-/// An origin that gives this answer to whoever offers it a session.
-fn refusing(draft: OriginDraft, answer: Welcome) -> (Origin, Arc<AtomicUsize>) {
+/// An origin that reacts like this to every offered session.
+fn refusing(draft: OriginBuilder, answer: HelloReaction) -> (Origin, Arc<AtomicUsize>) {
     let refused = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&refused);
     let origin = draft.screening(move |hello| {
         if !offers_session(hello) {
-            return Welcome::Handshake;
+            return HelloReaction::Handshake;
         }
         count.fetch_add(1, Ordering::SeqCst);
         answer
@@ -44,7 +44,7 @@ fn exchange(proxy: &Proxy) -> Record {
 }
 
 #[test]
-fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() {
+fn an_origin_that_fails_offered_sessions_gets_a_full_handshake_at_once() {
     for tls12 in [false, true] {
         for answer in ANSWERS {
             let draft = match tls12 {
@@ -62,7 +62,7 @@ fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() 
                 record.must_be("ok");
                 assert_eq!(record["origin_tls_resumed"], false, "{answer:?}");
             }
-            // An origin that resumes nothing is not offered anything in the end.
+            // An origin that resumes nothing is no longer offered sessions in the end.
             assert_eq!(refused.load(Ordering::SeqCst), 3, "{answer:?}");
             assert_eq!(origin.accepts(), 6 + 3, "{answer:?}");
         }
@@ -70,13 +70,13 @@ fn an_origin_that_answers_sessions_with_whatever_is_spoken_to_in_full_at_once() 
 }
 
 #[test]
-fn what_went_wrong_over_a_session_is_told_when_the_full_handshake_fails_too() {
-    let asked = AtomicUsize::new(0);
+fn a_failed_resumption_is_reported_when_the_full_handshake_fails_too() {
+    let hellos = AtomicUsize::new(0);
     let origin = Origin::with_tls().screening(move |hello| {
-        match (asked.fetch_add(1, Ordering::SeqCst), offers_session(hello)) {
-            (0, false) => Welcome::Handshake,
-            (_, true) => Welcome::Says(INTERNAL_ERROR),
-            (_, false) => Welcome::Says(HANDSHAKE_FAILURE),
+        match (hellos.fetch_add(1, Ordering::SeqCst), offers_session(hello)) {
+            (0, false) => HelloReaction::Handshake,
+            (_, true) => HelloReaction::Sends(INTERNAL_ERROR),
+            (_, false) => HelloReaction::Sends(HANDSHAKE_FAILURE),
         }
     });
     let origin = origin.echo();
@@ -93,11 +93,11 @@ fn what_went_wrong_over_a_session_is_told_when_the_full_handshake_fails_too() {
         detail.contains("while a session was offered: origin_tls_error"),
         "{detail}"
     );
-    assert_eq!(origin.accepts(), 3, "one full handshake, and no more");
+    assert_eq!(origin.accepts(), 3, "exactly one full handshake");
 }
 
 #[test]
-fn sessions_that_an_origin_takes_are_resumed() {
+fn sessions_that_an_origin_accepts_are_resumed() {
     for draft in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let origin = draft.echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
@@ -109,15 +109,15 @@ fn sessions_that_an_origin_takes_are_resumed() {
     }
 }
 
-/// A session of one origin is nothing to another: what fails there is that one's own fault.
+/// A session of one origin is useless to another: a failure there is that origin's fault.
 #[test]
-fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn a_session_is_offered_only_to_the_origin_that_issued_it() {
+    let (sender, offers) = std::sync::mpsc::channel();
     let origins = [(); 2].map(|()| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         let watch = move |hello: &[u8]| {
-            let _ = tell.send(offers_session(hello));
-            Welcome::Handshake
+            let _ = sender.send(offers_session(hello));
+            HelloReaction::Handshake
         };
         Origin::with_tls().screening(watch).echo()
     });
@@ -128,7 +128,7 @@ fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
     let offers: Vec<_> = (0..4)
         .map(|_| {
             exchange(&proxy).must_be("ok");
-            told.recv().unwrap()
+            offers.recv().unwrap()
         })
         .collect();
     assert_eq!(offers, [false, false, true, true]);
@@ -138,7 +138,7 @@ fn a_session_is_offered_to_the_origin_that_gave_it_alone() {
 #[test]
 fn clients_that_reset_during_an_origins_handshake_do_not_end_resumption_with_it() {
     for tls12 in [false, true] {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, offers) = std::sync::mpsc::channel();
         let hangs = Arc::new(AtomicBool::new(false));
         let hanging = Arc::clone(&hangs);
         let draft = match tls12 {
@@ -147,10 +147,10 @@ fn clients_that_reset_during_an_origins_handshake_do_not_end_resumption_with_it(
         };
         let origin = draft.screening(move |hello| {
             if !hanging.load(Ordering::SeqCst) {
-                return Welcome::Handshake;
+                return HelloReaction::Handshake;
             }
-            let _ = tell.send(offers_session(hello));
-            Welcome::Silence
+            let _ = sender.send(offers_session(hello));
+            HelloReaction::Silence
         });
         let origin = origin.echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
@@ -159,11 +159,11 @@ fn clients_that_reset_during_an_origins_handshake_do_not_end_resumption_with_it(
         for _ in 0..4 {
             hangs.store(true, Ordering::SeqCst);
             let client = proxy.client("a.test").connect();
-            assert!(told.recv().unwrap(), "a session is offered");
+            assert!(offers.recv().unwrap(), "a session is offered");
             client.reset();
             proxy.outcome().must_have("fault", "client");
             hangs.store(false, Ordering::SeqCst);
-            // The abandoned handshake took its session along, of which there is only one with TLS 1.2.
+            // The abandoned handshake used up its session, and TLS 1.2 has only one.
             assert_eq!(resumes(&proxy), !tls12);
         }
         assert!(resumes(&proxy));

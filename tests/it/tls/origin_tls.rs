@@ -1,11 +1,11 @@
-//! TLS towards origins: verified, and nothing is said before it is.
+//! TLS towards origins: an origin gets no data before it is verified.
 
 use crate::harness::{End, Identity, Leaf, Origin, Proxy, Record, pki};
 
 const TRUSTING: &str = "{ ca: origin-ca.pem, server_name: origin.test }";
 
-/// What becomes of a client behind which the origin shows `identity`. Whatever it is, the origin
-/// must not have seen a byte of it.
+/// The record and end of a client whose origin presents `identity`. The origin must not have received a
+/// byte of the client.
 #[track_caller]
 fn failure(identity: &Identity, origin_tls: &str) -> (Record, End) {
     let origin = Origin::tls(identity).echo();
@@ -28,7 +28,7 @@ fn failure(identity: &Identity, origin_tls: &str) -> (Record, End) {
 
 #[test]
 fn an_origin_of_an_unknown_authority_is_refused_by_default() {
-    // Nothing is configured: the public authorities are trusted, and ours is none of them.
+    // Nothing is configured: the public CAs are trusted, and ours is not one of them.
     let (record, seen) = failure(
         &pki().origin(&["origin.test"]),
         "{ server_name: origin.test }",
@@ -45,7 +45,7 @@ fn an_origin_of_an_unknown_authority_is_refused_by_default() {
 fn an_origin_of_another_name_is_refused() {
     let (record, _) = failure(&pki().origin(&["other.test"]), TRUSTING);
     record.must_be("origin_tls_name");
-    // Without server_name it is the origin's host that counts.
+    // Without server_name the origin's host is verified.
     let (record, _) = failure(&pki().origin(&["origin.test"]), "{ ca: origin-ca.pem }");
     record.must_be("origin_tls_name");
 }
@@ -63,13 +63,13 @@ fn an_origin_with_an_expired_certificate_is_refused() {
 }
 
 #[test]
-fn a_client_certificate_does_not_make_an_origin() {
+fn a_client_certificate_does_not_identify_an_origin() {
     let identity = pki().origins.issue(&Leaf::client("origin"));
     let tls = "{ ca: origin-ca.pem, server_name: origin.clients.test }";
     failure(&identity, tls).0.must_be("origin_tls_untrusted");
 }
 
-/// The server name that an origin with a certificate for `names` is sent, or the reason of failure.
+/// The server name that is sent to an origin with a certificate for `names`, or the reason of failure.
 #[track_caller]
 fn name_sent(names: &[&str], origin_tls: &str, sni: &str) -> Result<String, String> {
     let origin = Origin::tls(&pki().origin(names)).serve(|stream| {
@@ -106,7 +106,7 @@ fn an_origin_given_by_address_is_verified_by_address_and_sent_no_name() {
 }
 
 #[test]
-fn no_name_is_sent_where_none_is_wanted_but_it_is_verified() {
+fn sni_none_sends_no_name_and_still_verifies_it() {
     let tls = "{ ca: origin-ca.pem, server_name: origin.test, sni: none }";
     assert_eq!(
         name_sent(&["origin.test"], tls, "a.test").as_deref(),
@@ -119,7 +119,7 @@ fn no_name_is_sent_where_none_is_wanted_but_it_is_verified() {
 }
 
 #[test]
-fn the_clients_name_can_be_sent_on_and_is_then_what_is_verified() {
+fn sni_client_sends_and_verifies_the_clients_name() {
     let tls = "{ ca: origin-ca.pem, sni: client }";
     assert_eq!(
         name_sent(&["a.test"], tls, "a.test").as_deref(),
@@ -156,10 +156,10 @@ fn an_origin_can_have_its_own_name() {
 }
 
 #[test]
-fn our_certificate_is_shown_to_an_origin_that_asks() {
+fn our_certificate_is_presented_to_an_origin_that_requests_one() {
     let origin = Origin::with_tls().requiring_certificate().serve(|stream| {
-        let shown = stream.peer_certificate().unwrap();
-        stream.send(shown);
+        let received = stream.peer_certificate().unwrap();
+        stream.send(received);
         stream.end();
         stream.receive_to_end();
     });
@@ -173,14 +173,14 @@ fn our_certificate_is_shown_to_an_origin_that_asks() {
         )
         .start();
     let client = proxy.client("a.test").connect();
-    let (shown, end) = client.receive_to_end();
-    assert_eq!((shown, end), (own.chain()[0].to_vec(), End::Clean));
+    let (received, end) = client.receive_to_end();
+    assert_eq!((received, end), (own.chain()[0].to_vec(), End::Clean));
     client.end();
     proxy.outcome_of(&client).must_be("ok");
 }
 
 #[test]
-fn an_origin_that_requires_a_certificate_and_gets_none_is_named_as_the_reason() {
+fn an_origin_that_requires_a_certificate_and_gets_none_has_its_own_reason() {
     for draft in [Origin::with_tls(), Origin::with_tls().tls12()] {
         let origin = draft.requiring_certificate().echo();
         let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
@@ -266,7 +266,7 @@ fn an_origin_older_than_the_configured_version_is_refused() {
 }
 
 #[test]
-fn an_origin_that_speaks_no_tls_is_named_as_such() {
+fn an_origin_without_tls_has_its_own_reason() {
     let banners: [&'static [u8]; 3] = [
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
@@ -299,9 +299,9 @@ fn an_origin_that_speaks_no_tls_is_named_as_such() {
 
 #[test]
 fn a_banner_before_the_tls_of_a_real_origin_is_never_relayed() {
-    // Somebody in between injects a line, then the handshake goes on as if nothing had been.
+    // An attacker in between injects a line; the handshake then continues normally.
     let inner = Origin::with_tls().echo();
-    let place = inner.place().clone();
+    let place = inner.listen_addr().clone();
     let origin = Origin::plain().serve(move |stream| {
         stream.send(b"HTTP/1.1 200 OK\r\n\r\nforged");
         let real = crate::harness::Stream::dial(&place).unwrap();

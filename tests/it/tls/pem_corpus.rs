@@ -1,4 +1,4 @@
-//! The fuzzing corpus of files of certificates, keys and lists, as a test.
+//! The fuzzing corpus of PEM files (certificates, keys, CRLs), as a test.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use std::path::Path;
 mod trust_files;
 
 #[test]
-fn nothing_is_lost_of_the_corpus_and_what_is_damaged_is_refused() {
+fn the_corpus_is_read_in_full_and_damaged_files_are_refused() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pem");
     let (mut good, mut bad) = (0, 0);
     for entry in std::fs::read_dir(corpus).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // What a file is meant to be stands in its name.
+        // The name of a file states its expected result.
         let meant = if trust_files::must_lose_nothing(&bytes) {
             good += 1;
             "good-"

@@ -1,13 +1,13 @@
-//! What is looked at in certificates, for clients as for origins, and in what stands behind them.
+//! The checks of presented certificates and their chains, for clients and for origins.
 
 use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
 
-use crate::harness::{Authority, Checked, Identity, Leaf, List, Origin, Proxy, output, pki};
+use crate::harness::{Authority, ConfigCheck, Identity, Leaf, List, Origin, Proxy, output, pki};
 
 /// An endpoint with this certificate, in `own.pem` and `own.key`.
-fn to_clients(identity: &Identity) -> Checked {
-    Checked::new(
+fn to_clients(identity: &Identity) -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -18,9 +18,9 @@ fn to_clients(identity: &Identity) -> Checked {
     .with_identity("own", identity)
 }
 
-/// An upstream that is shown this certificate.
-fn to_origins(identity: &Identity) -> Checked {
-    Checked::new(
+/// An upstream that gets this certificate from us.
+fn to_origins(identity: &Identity) -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints: [{ name: out, listen: 127.0.0.1:4430, protocol: tcp, routes: [{ name: o, mode: originate, upstream: up }] }]\n\
          upstreams:\n\
          \x20 up:\n\
@@ -30,7 +30,7 @@ fn to_origins(identity: &Identity) -> Checked {
     .with_identity("own", identity)
 }
 
-/// A certificate that may be used on both sides.
+/// A certificate with the usages of both sides.
 fn both() -> Leaf {
     Leaf::server(&["a.test"]).shaped(|params| {
         params.extended_key_usages = vec![
@@ -41,7 +41,7 @@ fn both() -> Leaf {
 }
 
 #[test]
-fn what_is_doubtful_for_clients_is_doubtful_for_origins() {
+fn certificate_warnings_are_the_same_for_clients_and_origins() {
     let issue = |leaf: Leaf| pki().edge.issue(&leaf);
     let good = issue(both());
     to_clients(&good).must_be_good();
@@ -63,7 +63,7 @@ fn what_is_doubtful_for_clients_is_doubtful_for_origins() {
 
 /// ACME issues certificates for six days, SPIFFE for an hour.
 #[test]
-fn a_certificate_of_a_short_life_is_warned_about_in_its_last_third() {
+fn a_short_lived_certificate_is_warned_about_in_its_last_third() {
     let issue = |leaf: Leaf| pki().edge.issue(&leaf);
     for young in [
         both().for_days(5),
@@ -86,7 +86,7 @@ fn a_certificate_of_a_short_life_is_warned_about_in_its_last_third() {
 }
 
 #[test]
-fn a_certificate_for_the_other_side_is_warned_about() {
+fn a_certificate_of_the_wrong_usage_is_warned_about() {
     to_clients(&pki().edge.issue(&Leaf::server(&["a.test"]))).must_be_good();
     to_origins(&pki().clients.issue(&Leaf::client("proxy"))).must_be_good();
     let client = Leaf::server(&["a.test"]).shaped(|params| {
@@ -108,8 +108,8 @@ fn a_certificate_for_the_other_side_is_warned_about() {
 }
 
 #[test]
-fn one_pair_is_looked_at_for_each_of_its_uses() {
-    let checked = Checked::new(
+fn a_pair_is_checked_for_each_of_its_uses() {
+    let checked = ConfigCheck::new(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -128,7 +128,7 @@ fn one_pair_is_looked_at_for_each_of_its_uses() {
 }
 
 #[test]
-fn every_certificate_of_a_chain_is_looked_at() {
+fn every_certificate_of_a_chain_is_checked() {
     let ends = |at: OffsetDateTime| {
         pki().edge.subordinate_shaped("Middle CA", |params| {
             params.not_before = OffsetDateTime::now_utc() - Duration::days(30);
@@ -167,7 +167,7 @@ fn a_chain_leads_from_each_certificate_to_the_next() {
     let leaf = || middle.issue(&both());
     to_clients(&leaf().below(&[&middle])).must_be_good();
     to_clients(&leaf().below(&[&middle, root])).must_be_good();
-    // Two CAs have signed the intermediate: both of its certificates may be there.
+    // Two CAs have signed the intermediate, so both of its certificates may be in the chain.
     let mut crossed = leaf().below(&[&middle]);
     crossed.cert += &middle.cross_signed("Middle CA", &pki().stranger);
     to_clients(&crossed).must_be_good();
@@ -191,9 +191,9 @@ fn a_chain_leads_from_each_certificate_to_the_next() {
 }
 
 #[test]
-fn cas_of_a_bundle_are_told_by_their_names() {
+fn cas_of_a_bundle_are_reported_by_name() {
     let with = |bundle: &str| {
-        Checked::new(
+        ConfigCheck::new(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -224,7 +224,7 @@ fn cas_of_a_bundle_are_told_by_their_names() {
         .must_warn("./origin.pem", &["certificate 2 expires", "CN=Late CA"]);
 }
 
-/// A proxy that has one of everything that ends.
+/// A proxy that uses one of everything that expires.
 fn proxy_with_everything(origin: &Origin) -> Proxy {
     let middle = pki().clients.subordinate_shaped("Middle CA", |params| {
         params.not_after = OffsetDateTime::now_utc() + Duration::days(30);
@@ -242,7 +242,7 @@ fn proxy_with_everything(origin: &Origin) -> Proxy {
 }
 
 #[test]
-fn all_that_ends_has_a_metric_and_is_listed() {
+fn everything_that_expires_has_a_metric_and_is_listed() {
     let origin = Origin::echo();
     let proxy = proxy_with_everything(&origin);
     let metrics = proxy.metrics();
@@ -276,20 +276,20 @@ fn all_that_ends_has_a_metric_and_is_listed() {
     assert_eq!(list["authorities"].as_array().unwrap().len(), 2);
     assert_eq!(list["revocation_lists"][0]["issuer"], "CN=Client CA");
     let config = proxy.directory().join("config.yaml").display().to_string();
-    for shown in [
+    for printed in [
         proxy.ctl(&["certificates"]),
         crate::harness::reseal(&["check", "--config", &config]),
     ] {
-        shown.must_exit_with(0);
+        printed.must_exit_with(0);
         for words in ["UPSTREAM", "CN=proxy", "CN=Origin CA", "clients.crl"] {
-            shown.must_say(words);
+            printed.must_print(words);
         }
     }
 }
 
-/// Certificates for addresses: `tls` of the endpoint, and its default route, if it has one.
-fn by_address(certificates: &str, default: &str) -> Checked {
-    Checked::new(&format!(
+/// Certificates for addresses: `tls` of the endpoint, and its default route, if any.
+fn by_address(certificates: &str, default: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -305,7 +305,7 @@ const DEFAULT: &str = "\x20   default_route: r\n";
 #[test]
 fn a_certificate_that_only_a_default_route_presents_needs_no_name() {
     by_address("{ cert: ip.pem, key: ip.key }", DEFAULT).must_be_good();
-    // A name that no route has is never asked for by it.
+    // A name that no route has is never looked up in its certificate.
     by_address(
         "{ cert: ip.pem, key: ip.key, names: [any.invalid] }",
         DEFAULT,
@@ -351,7 +351,7 @@ fn clients_that_dial_an_address_verify_it() {
         .on_endpoint("default_route: terminate")
         .identity(&pki().edge(&["127.0.0.1"]))
         .start();
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let ca = proxy.directory().join("edge-ca.pem").display().to_string();
     let arguments = [
         "s_client",
@@ -364,5 +364,5 @@ fn clients_that_dial_an_address_verify_it() {
     let verified = ["-verify_ip", "127.0.0.1", "-verify_return_error"];
     output("openssl", &[&arguments[..], &verified[..]].concat(), "")
         .must_exit_with(0)
-        .must_say("Verify return code: 0");
+        .must_print("Verify return code: 0");
 }

@@ -1,85 +1,102 @@
-//! Every ordered pair of policies: a session of one is worth nothing to another.
+//! Every ordered pair of policies: a session of one is not valid under another.
 
 use rustls::client::{Resumption, Tls12Resumption};
 use rustls::version;
 
 use crate::harness::{
-    Cut, End, FrozenSessions, Identity, Origin, Place, Proxy, Stream, Wire, WireName, pki,
+    End, Fragmentation, FrozenSessions, Identity, ListenAddr, Origin, Proxy, Stream, WireClient,
+    WireName, pki,
 };
 
-/// All ask for the same name, so that the name is not what keeps them apart.
+/// All clients send the same name, so the name does not separate the sessions.
 const NAME: WireName = WireName(Some("a.test"));
 
-/// Endpoints of one route: what they add to `tls`, their client auth, and which certificate they show.
-/// Alice comes in everywhere.
-const POLICIES: [(&str, &str, Shown); 14] = [
-    ("", "{ mode: off }", Shown::First),
-    ("", "{ mode: off }", Shown::Second),
-    ("", "{ mode: optional, ca: client-ca.pem }", Shown::First),
-    ("", "{ mode: required, ca: client-ca.pem }", Shown::First),
-    // The same once more: only the endpoint is another.
-    ("", "{ mode: required, ca: client-ca.pem }", Shown::First),
-    ("", "{ mode: off }", Shown::First),
-    ("", "{ mode: required, ca: client-ca.pem }", Shown::Second),
+/// Endpoints with one route: their additions to `tls`, their client auth, and the certificate they present.
+/// Every one of them admits Alice.
+const POLICIES: [(&str, &str, Presented); 14] = [
+    ("", "{ mode: off }", Presented::First),
+    ("", "{ mode: off }", Presented::Second),
+    (
+        "",
+        "{ mode: optional, ca: client-ca.pem }",
+        Presented::First,
+    ),
+    (
+        "",
+        "{ mode: required, ca: client-ca.pem }",
+        Presented::First,
+    ),
+    // The same policy once more, on another endpoint.
+    (
+        "",
+        "{ mode: required, ca: client-ca.pem }",
+        Presented::First,
+    ),
+    ("", "{ mode: off }", Presented::First),
+    (
+        "",
+        "{ mode: required, ca: client-ca.pem }",
+        Presented::Second,
+    ),
     (
         "",
         "{ mode: required, ca: [client-ca.pem, stranger-ca.pem] }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "",
         "{ mode: required, ca: client-ca.pem, allow: { common_name: alice } }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "",
         "{ mode: required, ca: client-ca.pem, allow: { dns: \"*.clients.test\" } }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "",
         "{ mode: required, ca: client-ca.pem, allow: { dns: \"*.clients.test\", common_name: alice } }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "",
         "{ mode: optional, ca: client-ca.pem, allow: [{ dns: \"*.clients.test\" }, { common_name: alice }] }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "max_version: 1.3",
         "{ mode: optional, ca: client-ca.pem, recheck: log }",
-        Shown::First,
+        Presented::First,
     ),
     (
         "min_version: 1.2",
         "{ mode: required, ca: client-ca.pem, send_ca_names: false }",
-        Shown::First,
+        Presented::First,
     ),
 ];
 
 #[derive(Clone, Copy)]
-enum Shown {
+enum Presented {
     First,
     Second,
 }
 
-/// Two routes of one endpoint, which the client's address chooses between.
+/// Two routes of one endpoint, distinguished by the client's address.
 const BY_SOURCE: [(&str, &str); 2] = [
     ("127.0.0.0/8", "{ mode: required, ca: client-ca.pem }"),
     ("::1", "{ mode: off }"),
 ];
 
-fn proxy(origin: &Origin) -> (Proxy, Vec<Place>) {
+fn proxy(origin: &Origin) -> (Proxy, Vec<ListenAddr>) {
     let first = pki().edge(&["a.test", "any.test"]);
     let second = pki().edge(&["a.test", "any.test"]);
     let mut draft = Proxy::builder();
-    for (n, (tls, auth, shown)) in POLICIES.iter().enumerate() {
+    for (n, (tls, auth, presented)) in POLICIES.iter().enumerate() {
         draft = draft
             .endpoint(&format!("policy-{n}"), "tls")
-            .identity(match shown {
-                Shown::First => &first,
-                Shown::Second => &second,
+            .identity(match presented {
+                Presented::First => &first,
+                Presented::Second => &second,
             })
             .on_tls("resumption: { tickets: 8, max_age: 1h }")
             .route("terminate", "a.test", origin)
@@ -102,20 +119,26 @@ fn proxy(origin: &Origin) -> (Proxy, Vec<Place>) {
     }
     let proxy = draft.start();
     let mut places: Vec<_> = (0..POLICIES.len())
-        .map(|n| proxy.place(&format!("policy-{n}")).clone())
+        .map(|n| proxy.listen_addr(&format!("policy-{n}")).clone())
         .collect();
-    let port = proxy.place("by-source").port();
+    let port = proxy.listen_addr("by-source").port();
     places.extend(
         ["127.0.0.1", "::1"]
-            .map(|ip| Place::Tcp((ip.parse::<std::net::IpAddr>().unwrap(), port).into())),
+            .map(|ip| ListenAddr::Tcp((ip.parse::<std::net::IpAddr>().unwrap(), port).into())),
     );
     (proxy, places)
 }
 
-/// A client with enough sessions of this place to offer one to each.
-fn with_sessions(client: &Wire, kind: Tls12Resumption, place: &Place, uses: usize) -> Wire {
+/// A client with enough sessions of this endpoint to offer one to each other endpoint.
+fn with_sessions(
+    client: &WireClient,
+    kind: Tls12Resumption,
+    place: &ListenAddr,
+    uses: usize,
+) -> WireClient {
     let memory = FrozenSessions::new();
-    let client = client.remembering(Resumption::store(memory.clone()).tls12_resumption(kind));
+    let client =
+        client.with_session_store(Resumption::store(memory.clone()).tls12_resumption(kind));
     while memory.len() < uses {
         let before = memory.len();
         assert!(!is_resumed(&client, place));
@@ -125,8 +148,8 @@ fn with_sessions(client: &Wire, kind: Tls12Resumption, place: &Place, uses: usiz
     client
 }
 
-fn is_resumed(client: &Wire, place: &Place) -> bool {
-    let (_, stream) = client.connect(place, NAME, Cut::Whole);
+fn is_resumed(client: &WireClient, place: &ListenAddr) -> bool {
+    let (_, stream) = client.connect(place, NAME, Fragmentation::Whole);
     exchange(&stream.unwrap_or_else(|end| panic!("{end:?} at {place}: not a full handshake")))
 }
 
@@ -148,7 +171,7 @@ fn no_session_crosses_from_any_policy_to_any_other() {
         (&version::TLS12, Tls12Resumption::SessionIdOnly),
         (&version::TLS13, Tls12Resumption::Disabled),
     ] {
-        let client = Wire::new(version, Some(&alice));
+        let client = WireClient::new(version, Some(&alice));
         for (n, from) in places.iter().enumerate() {
             let client = with_sessions(&client, kind, from, places.len());
             for (m, to) in places.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Certificates that are replaced under a running process, in every way that files are replaced.
+//! Certificates replaced under a running process, in every way that files are replaced.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::harness::{Identity, Origin, Proxy, becomes_true, eventually, noise, pki};
 
-/// `RESEAL_ROTATIONS` raises it.
+/// The number of rotations; `RESEAL_ROTATIONS` raises it.
 fn rotations() -> usize {
     std::env::var("RESEAL_ROTATIONS").map_or(12, |text| text.parse().unwrap())
 }
@@ -33,7 +33,7 @@ upstreams: {{ o: {{ origins: [\"{origin}\"] }} }}
         .start()
 }
 
-/// Writes a file as its owner's alone, as keys have to be.
+/// Writes a file that only its owner may read, as private keys require.
 fn put(path: &Path, contents: &str) {
     create(path).write_all(contents.as_bytes()).unwrap();
 }
@@ -50,7 +50,7 @@ fn put_pair(directory: &Path, identity: &Identity) {
     put(&directory.join("pair.key"), &identity.key);
 }
 
-/// Handshakes without pause until dropped: each must be good, whatever happens to the files.
+/// Makes handshakes without pause until it is dropped; each must succeed.
 struct Handshakes {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -98,7 +98,7 @@ fn serves(proxy: &Proxy, identity: &Identity) -> bool {
 }
 
 #[track_caller]
-fn must_come_to_serve(proxy: &Proxy, identity: &Identity) {
+fn must_eventually_serve(proxy: &Proxy, identity: &Identity) {
     assert!(
         becomes_true(crate::harness::TIMEOUT, || serves(proxy, identity)),
         "{}",
@@ -134,24 +134,24 @@ fn promise_5_a_pair_that_does_not_match_is_never_served_however_it_is_written() 
                 }
             }
             if dice[3] & 1 == 1 && n == 0 {
-                // Long enough for the first to be read without the second.
+                // Enough time to read the first file without the second.
                 serves_for_a_while(&proxy);
             }
         }
-        must_come_to_serve(&proxy, &next);
+        must_eventually_serve(&proxy, &next);
     }
     let count = handshakes.end();
     println!("{} rotations, {count} handshakes", rotations());
 }
 
-/// A few handshakes' time.
+/// Makes a few handshakes.
 fn serves_for_a_while(proxy: &Proxy) {
     for _ in 0..40 {
         proxy.client("a.test").connect().must_echo(b"x");
     }
 }
 
-/// In pieces, as an editor or a copy over a network does.
+/// Writes in pieces, as an editor or a copy over a network does.
 fn write_slowly(path: &Path, contents: &str) {
     let mut file = create(path);
     for piece in contents.as_bytes().chunks(100) {
@@ -165,7 +165,7 @@ fn write_slowly(path: &Path, contents: &str) {
 fn promise_5_a_swap_of_symbolic_links_is_one_change() {
     let origin = Origin::echo();
     let files = "{ cert: live/pair.pem, key: live/pair.key }";
-    // As a kubelet lays out a volume.
+    // In the layout of a kubelet.
     let proxy = proxy(&origin, files, |directory, identity| {
         let live = directory.join("live");
         put_pair(&live.join("..first"), identity);
@@ -185,13 +185,13 @@ fn promise_5_a_swap_of_symbolic_links_is_one_change() {
         if round > 0 {
             fs::remove_dir_all(directory.join("live").join(format!("..{}", round - 1))).unwrap();
         }
-        must_come_to_serve(&proxy, &next);
+        must_eventually_serve(&proxy, &next);
     }
     handshakes.end();
 }
 
 #[test]
-fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_the_others_go_on() {
+fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_renews_the_others() {
     let origin = Origin::echo();
     let proxy = proxy(&origin, "{ dir: live }", |directory, identity| {
         put_pair(&directory.join("live"), identity);
@@ -199,11 +199,11 @@ fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_the
     let old = pki().edge(&["a.test"]);
     let directory = proxy.directory();
     put_pair(&directory.join("live"), &old);
-    must_come_to_serve(&proxy, &old);
+    must_eventually_serve(&proxy, &old);
     put_pair(&directory.join("live"), &pki().edge(&["b.test"]));
     proxy.log_line(|line| line.contains("no certificate for `a.test` is there any more"));
     assert!(serves(&proxy, &old));
-    // Nor does it go with its file.
+    // Nor does it vanish with its file.
     let generation = || proxy.ctl_json(&["status"])["generation"].as_u64();
     let before = generation();
     fs::remove_file(directory.join("live/pair.key")).unwrap();
@@ -211,15 +211,15 @@ fn a_renewal_without_a_name_that_a_route_needs_keeps_the_old_certificate_and_the
     let other = pki().edge(&["other.test"]);
     directory.write("live/other.key", &other.key);
     directory.write("live/other.pem", &other.cert);
-    eventually("it is noticed", || generation() > before);
+    eventually("the change is noticed", || generation() > before);
     assert!(serves(&proxy, &old));
     let next = pki().edge(&["a.test"]);
     put_pair(&directory.join("live"), &next);
-    must_come_to_serve(&proxy, &next);
+    must_eventually_serve(&proxy, &next);
 }
 
 #[test]
-fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
+fn a_damaged_file_keeps_its_old_content_and_others_are_renewed() {
     let origin = Origin::echo();
     let proxy = proxy(&origin, "{ dir: live }", |directory, identity| {
         put_pair(&directory.join("live"), identity);
@@ -227,16 +227,16 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
     let old = pki().edge(&["a.test"]);
     let directory = proxy.directory();
     put_pair(&directory.join("live"), &old);
-    must_come_to_serve(&proxy, &old);
+    must_eventually_serve(&proxy, &old);
     directory.write("live/pair.pem", "no certificate");
     proxy.log_line(|line| line.contains("its previous content stays in use"));
     assert!(serves(&proxy, &old));
-    eventually("it can be seen", || {
+    eventually("the failure is reported", || {
         let last = &proxy.ctl_json(&["status"])["last_reload"];
         let why = last["reasons"][0].as_str().unwrap_or_default();
         last["result"] == "partial" && why.contains("pair.pem")
     });
-    // A pair that comes to the directory is served, a broken one is left out.
+    // A new pair in the directory is served, a broken one is left out.
     let other = pki().edge(&["other.test"]);
     directory.write("live/other.key", &other.key);
     directory.write("live/other.pem", &other.cert);
@@ -247,7 +247,7 @@ fn a_bad_file_keeps_what_it_held_and_the_others_go_on() {
 }
 
 #[test]
-fn a_renewal_of_which_half_is_there_or_not_understood_keeps_the_old_certificate() {
+fn an_incomplete_or_damaged_renewal_keeps_the_old_certificate() {
     let origin = Origin::echo();
     let old = pki().edge(&["a.test"]);
     let proxy = proxy(&origin, "{ dir: live }", |directory, _| {
@@ -258,7 +258,7 @@ fn a_renewal_of_which_half_is_there_or_not_understood_keeps_the_old_certificate(
     fs::remove_file(live.join("pair.key")).unwrap();
     proxy.log_line(|line| line.contains("pair.key") && line.contains("stays in use"));
     assert!(serves(&proxy, &old));
-    // Two certificates that were joined on one line: a part would be lost.
+    // Two certificates joined on one line: reading only a part would lose one.
     let next = pki().edge(&["a.test"]);
     let joined = format!("{}{}", next.cert.trim_end(), pki().edge.pem());
     put(&live.join("pair.key"), &next.key);
@@ -266,11 +266,11 @@ fn a_renewal_of_which_half_is_there_or_not_understood_keeps_the_old_certificate(
     proxy.log_line(|line| line.contains("glued") && line.contains("stays in use"));
     assert!(serves(&proxy, &old));
     put_pair(&live, &next);
-    must_come_to_serve(&proxy, &next);
+    must_eventually_serve(&proxy, &next);
 }
 
 #[test]
-fn a_default_route_keeps_its_certificate_whatever_comes_to_the_directory() {
+fn a_default_route_keeps_its_certificate_however_the_directory_changes() {
     let origin = Origin::echo();
     let draft = Proxy::builder();
     let live = PathBuf::from(draft.path("live"));
@@ -300,19 +300,19 @@ upstreams: {{ o: {{ origins: [\"{origin}\"] }} }}
         act();
         eventually(what, || generation() > before);
     };
-    // The only one under another name is still the only one.
+    // The only pair, under another name, is still the only one.
     let only = pki().edge(&["a.test"]);
     noticed("it is renamed", &|| {
         pair("b-2026", &only);
         fs::remove_file(live.join("b-2025.key")).unwrap();
         fs::remove_file(live.join("b-2025.pem")).unwrap();
     });
-    must_come_to_serve(&proxy, &only);
-    // Others that join it neither take its place nor hold up what comes after them.
+    must_eventually_serve(&proxy, &only);
+    // Other pairs neither replace it nor delay later changes.
     noticed("another joins", &|| pair("a", &pki().edge(&["other.test"])));
     noticed("and one more", &|| pair("c", &pki().edge(&["third.test"])));
     assert!(serves(&proxy, &only));
     let next = pki().edge(&["a.test"]);
     pair("b-2026", &next);
-    must_come_to_serve(&proxy, &next);
+    must_eventually_serve(&proxy, &next);
 }

@@ -1,4 +1,4 @@
-//! Sessions that clients resume: how old they get, who shares them, and who is asked again.
+//! Sessions of clients: their age, sharing between instances, and verification at resumption.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use rustls::ClientConfig;
 use rustls::client::{Resumption, Tls12Resumption};
 
 use crate::harness::{
-    Checked, Client, Draft, End, FrozenSessions, Identity, Leaf, List, NamelessSessions, Origin,
-    Proxy, Record, Stream, eventually, output, pki,
+    Client, ConfigCheck, End, FrozenSessions, Identity, Leaf, List, NamelessSessions, Origin,
+    Proxy, ProxyBuilder, Record, Stream, eventually, output, pki,
 };
 
 const CERTIFICATE_REVOKED: u8 = 44;
@@ -23,8 +23,8 @@ fn exchange(stream: &Stream) -> bool {
     stream.is_resumed()
 }
 
-/// One instance of several that are alike but for their secrets and this policy.
-fn instance(origin: &Origin, identity: &Identity, secrets: &[&[u8]], policy: &str) -> Draft {
+/// One of several instances that differ only in their secrets and this policy.
+fn instance(origin: &Origin, identity: &Identity, secrets: &[&[u8]], policy: &str) -> ProxyBuilder {
     let mut draft = Proxy::builder()
         .endpoint("edge", "tls")
         .identity(identity)
@@ -43,7 +43,7 @@ fn instance(origin: &Origin, identity: &Identity, secrets: &[&[u8]], policy: &st
     ))
 }
 
-/// Whether a session that `from` gave is resumed by `to`; `to` has to let the client in.
+/// Whether `to` resumes a session of `from`; `to` must admit the client.
 fn crosses(client: &Client, from: &Proxy, to: &Proxy) -> bool {
     let memory = FrozenSessions::new();
     let config = client.clone().sessions(memory.clone()).config();
@@ -63,12 +63,12 @@ fn both(client: &Client) -> [Client; 2] {
 }
 
 #[test]
-fn instances_with_a_secret_in_common_resume_each_others_sessions() {
+fn instances_that_share_a_secret_resume_each_others_sessions() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
     let required = "{ mode: required, ca: client-ca.pem }";
     let start = |secrets: &[&[u8]]| instance(&origin, &identity, secrets, required).start();
-    // The list is rolled: the new secret is added first behind, then before the old one.
+    // The list is rotated: the new secret is added at the end first, then before the old one.
     let (old, both_, new) = (start(&[SECRET]), start(&[OTHER, SECRET]), start(&[OTHER]));
     let (twin, alone) = (start(&[SECRET]), start(&[]));
     let client = old.client("a.test").certificate(&pki().client("alice"));
@@ -88,7 +88,7 @@ fn instances_with_a_secret_in_common_resume_each_others_sessions() {
     }
 }
 
-/// Policies that share all names and the secret: what is left to keep them apart is what they demand.
+/// Policies that share all names and the secret, and differ in their requirements.
 const APART: [&str; 7] = [
     "{ mode: off }",
     "{ mode: optional, ca: client-ca.pem }",
@@ -100,12 +100,12 @@ const APART: [&str; 7] = [
 ];
 
 #[test]
-fn a_shared_secret_opens_no_other_policy() {
+fn a_shared_secret_resumes_under_no_other_policy() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
     let start = |policy: &str| instance(&origin, &identity, &[SECRET], policy).start();
     let mut instances: Vec<_> = APART.iter().map(|policy| start(policy)).collect();
-    // And one that is like another but for its certificate.
+    // A policy that differs only in its certificate.
     let other = pki().edge(&["a.test"]);
     instances.push(instance(&origin, &other, &[SECRET], APART[2]).start());
     let client = instances[0]
@@ -142,7 +142,7 @@ fn a_policy_is_the_same_however_its_authorities_are_ordered() {
 }
 
 #[test]
-fn whoever_resumes_is_asked_again_and_refused_in_full_if_he_is_revoked() {
+fn a_resuming_client_is_verified_again_and_refused_if_revoked() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
     let before = instance(
@@ -151,7 +151,7 @@ fn whoever_resumes_is_asked_again_and_refused_in_full_if_he_is_revoked() {
         &[SECRET],
         "{ mode: required, ca: client-ca.pem }",
     );
-    // The same policy with a list: lists are not part of a session's scope, they are asked.
+    // The same policy with a CRL: CRLs are not part of a session's scope, they are checked at resumption.
     let list = List::of(&[4711]).pem(&pki().clients);
     let after = instance(
         &origin,
@@ -199,7 +199,7 @@ fn whoever_resumes_is_asked_again_and_refused_in_full_if_he_is_revoked() {
     }
 }
 
-/// A configuration by which every connection of one client offers what the last one was given.
+/// A configuration with which each connection of a client offers the newest session.
 fn renewing(client: &Client, kind: Tls12Resumption) -> Arc<ClientConfig> {
     let mut config = (*client.config()).clone();
     config.resumption = Resumption::store(NamelessSessions::new()).tls12_resumption(kind);
@@ -271,7 +271,7 @@ fn a_session_ends_with_the_certificate_that_it_was_made_with() {
             client.tls12()
         };
         let config = renewing(&client, kind);
-        // What is resumed while the certificate lives is refused in full when it does not.
+        // A session resumed while the certificate is valid is refused in full once it has expired.
         eventually("the certificate expires", || {
             let end = match client.connect_with(&config, "a.test") {
                 Ok(stream) => {
@@ -315,7 +315,7 @@ fn resumption_off_resumes_nothing() {
     }
 }
 
-/// Two connections of a client whose first hello always names the wrong group.
+/// Two connections of a client whose first hello always has a share of the wrong group.
 fn twice_with_a_retry(proxy: &Proxy, certificate: Option<&Identity>) -> Record {
     let mut client = proxy
         .client("a.test")
@@ -340,7 +340,7 @@ fn twice_with_a_retry(proxy: &Proxy, certificate: Option<&Identity>) -> Record {
 }
 
 #[test]
-fn what_is_offered_again_after_a_retry_is_not_resumed_where_the_client_is_judged() {
+fn a_session_offered_after_a_retry_is_not_resumed_under_client_auth() {
     let origin = Origin::echo();
     let start = |policy: &str| {
         Proxy::builder()
@@ -358,8 +358,8 @@ fn what_is_offered_again_after_a_retry_is_not_resumed_where_the_client_is_judged
     assert_eq!(twice_with_a_retry(&open, None)["tls_resumed"], true);
 }
 
-/// An origin that answers once and ends, so that `s_client` has read all there is before it leaves,
-/// tickets included.
+/// An origin that answers once and ends, so that `s_client` has read everything, tickets included, before
+/// it ends.
 fn answering() -> Origin {
     Origin::plain().serve(|stream| {
         if let Ok(data) = stream.read() {
@@ -370,9 +370,9 @@ fn answering() -> Origin {
     })
 }
 
-/// Runs `openssl s_client` with these arguments besides.
+/// Runs `openssl s_client` with these additional arguments.
 fn s_client(proxy: &Proxy, more: &[&str]) -> String {
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let mut arguments = vec![
         "s_client",
         "-connect",
@@ -386,7 +386,7 @@ fn s_client(proxy: &Proxy, more: &[&str]) -> String {
 }
 
 #[test]
-fn openssl_resumes_by_ticket_and_by_id_as_whom_it_was() {
+fn openssl_resumes_by_ticket_and_by_id_with_its_identity() {
     let origin = answering();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -436,11 +436,11 @@ fn openssl_has_no_early_data_to_send() {
         said.contains("Reused, TLSv1.3") && said.contains("Early data was not sent"),
         "{said}"
     );
-    assert_eq!(origin.bytes(), 4, "what was typed, and nothing before");
+    assert_eq!(origin.bytes(), 4, "the origin gets the input only");
 }
 
 #[test]
-fn a_ticket_secret_has_to_be_long_and_nobody_elses() {
+fn a_ticket_secret_must_be_long_and_private() {
     let text = "process: { ticket_secret: secret }\n\
          endpoints:\n\
          \x20 - name: edge\n\
@@ -449,9 +449,9 @@ fn a_ticket_secret_has_to_be_long_and_nobody_elses() {
          \x20   routes: [{ name: a, mode: terminate, upstream: up, match: { sni: a.test } }]\n\
          upstreams:\n\
          \x20 up: { origins: [\"127.0.0.1:9\"] }\n";
-    let with = |secret: &[u8], mode| Checked::new(text).with_file("secret", secret, mode);
+    let with = |secret: &[u8], mode| ConfigCheck::new(text).with_file("secret", secret, mode);
     with(SECRET, 0o600).must_be_good();
     with(&SECRET[..31], 0o600).must_report("secret }", &["at least 32 bytes, this has 31"]);
     with(SECRET, 0o644).must_report("secret }", &["every user may read"]);
-    Checked::new(&text.replace("secret }", "[] }")).must_report("[] }", &["empty list"]);
+    ConfigCheck::new(&text.replace("secret }", "[] }")).must_report("[] }", &["empty list"]);
 }

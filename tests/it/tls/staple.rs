@@ -1,4 +1,4 @@
-//! OCSP responses from files: stapled while they hold.
+//! OCSP responses from files: stapled while they are valid.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use rcgen::SerialNumber;
 use time::OffsetDateTime;
 
 use crate::harness::{
-    Authority, Checked, Directory, Identity, Leaf, Origin, Proxy, command, eventually, finish,
+    Authority, ConfigCheck, Directory, Identity, Leaf, Origin, Proxy, command, eventually, finish,
     output, pki,
 };
 
@@ -16,12 +16,12 @@ fn identity() -> Identity {
     pki().edge.issue(&Leaf::server(&["a.test"]).serial(SERIAL))
 }
 
-/// What a responder of our authority says of a certificate with this serial number, for an hour.
+/// A response of our CA for a certificate with this serial number, valid for an hour.
 fn response(serial: u64, state: &str) -> Vec<u8> {
     response_of(&pki().edge, serial, state)
 }
 
-/// The same of another authority.
+/// The same from another CA.
 fn response_of(authority: &Authority, serial: u64, state: &str) -> Vec<u8> {
     let directory = Directory::new();
     directory.write("ca.pem", authority.pem());
@@ -71,7 +71,7 @@ fn response_of(authority: &Authority, serial: u64, state: &str) -> Vec<u8> {
     std::fs::read(directory.join("response")).unwrap()
 }
 
-/// The same response with another end. The signature breaks, which is the clients' to find out.
+/// The same response with another end. Its signature becomes invalid, which only clients check.
 fn ending_at(response: Vec<u8>, end: OffsetDateTime) -> Vec<u8> {
     const NEXT_UPDATE: [u8; 4] = [0xa0, 0x11, 0x18, 0x0f];
     let at = response
@@ -81,7 +81,7 @@ fn ending_at(response: Vec<u8>, end: OffsetDateTime) -> Vec<u8> {
     with_time(response, at + 4, end)
 }
 
-/// The same response with another beginning, which is right before its end.
+/// The same response with another start. The field is right before its end.
 fn beginning_at(response: Vec<u8>, start: OffsetDateTime) -> Vec<u8> {
     const NEXT_UPDATE: [u8; 4] = [0xa0, 0x11, 0x18, 0x0f];
     let at = response
@@ -119,7 +119,7 @@ fn start(origin: &Origin, response: &[u8]) -> Proxy {
 }
 
 fn seen(proxy: &Proxy, version: &str) -> String {
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let ca: &Path = &proxy.directory().join("edge-ca.pem");
     let ca = ca.display().to_string();
     let arguments = [
@@ -152,13 +152,13 @@ fn a_response_is_stapled_until_its_next_update() {
     let brief = ending_at(good, OffsetDateTime::now_utc() + time::Duration::seconds(4));
     let proxy = start(&origin, &brief);
     assert!(seen(&proxy, "-tls1_3").contains("OCSP Response Status: successful"));
-    eventually("it is not stapled any more", || {
+    eventually("it is no longer stapled", || {
         seen(&proxy, "-tls1_3").contains("OCSP response: no response sent")
     });
 }
 
 #[test]
-fn a_response_that_clients_should_not_see_is_told_and_left_out() {
+fn an_unsuitable_response_is_reported_and_not_stapled() {
     let good = response(SERIAL, "V");
     let hour_ago = OffsetDateTime::now_utc() - time::Duration::hours(1);
     let soon = OffsetDateTime::now_utc() + time::Duration::minutes(30);
@@ -183,7 +183,7 @@ fn a_response_that_clients_should_not_see_is_told_and_left_out() {
 }
 
 #[test]
-fn an_issuer_that_is_there_has_to_be_the_responders_by_its_key() {
+fn an_issuer_in_the_file_must_match_the_responder_by_key() {
     let response_of_namesake = response_of(&Authority::new("Edge CA"), SERIAL, "V");
     let with_issuer =
         |response: &[u8]| checked(response).with_identity("a", &identity().below(&[&pki().edge]));
@@ -192,8 +192,8 @@ fn an_issuer_that_is_there_has_to_be_the_responders_by_its_key() {
     with_issuer(&response(SERIAL, "V")).must_be_good();
 }
 
-fn checked(response: &[u8]) -> Checked {
-    Checked::new(
+fn checked(response: &[u8]) -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\

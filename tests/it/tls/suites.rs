@@ -1,10 +1,10 @@
-//! Cipher suites and groups: which are spoken, and who chooses.
+//! Cipher suites and groups: which are used, and which side chooses.
 
 use crate::harness::{Origin, Proxy, Record, output};
 
 /// How a connection of `openssl s_client` with these arguments ended.
 fn outcome(proxy: &Proxy, arguments: &[&str]) -> Record {
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let mut all = vec!["s_client", "-connect", &address, "-servername", "a.test"];
     all.extend(arguments);
     output("openssl", &all, "");
@@ -18,7 +18,7 @@ fn start(tls: &[&str]) -> Proxy {
         .iter()
         .fold(draft, |draft, line| draft.on_tls(line))
         .start();
-    // It is not needed any more: no test here sends anything.
+    // The origin is not needed again: no test here sends data.
     std::mem::forget(origin);
     proxy
 }
@@ -57,7 +57,7 @@ fn aes_128_comes_first_unless_the_client_puts_chacha_first() {
 }
 
 #[test]
-fn listed_suites_are_all_and_in_order() {
+fn only_listed_suites_are_used_in_their_order() {
     let list =
         format!("cipher_suites: [{AES_256}, {AES_128}, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]");
     let proxy = start(&[&list]);
@@ -71,7 +71,7 @@ fn listed_suites_are_all_and_in_order() {
 }
 
 #[test]
-fn listed_groups_are_all() {
+fn only_listed_groups_are_used() {
     let proxy = start(&["groups: [secp384r1, X25519]"]);
     for version in ["-tls1_2", "-tls1_3"] {
         // The client's order counts.

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::harness::{Checked, Finished, finish, pki};
+use crate::harness::{ConfigCheck, Finished, finish, pki};
 
-fn checked() -> Checked {
-    Checked::new(
+fn checked() -> ConfigCheck {
+    ConfigCheck::new(
         "endpoints:\n\
          \x20 - name: out\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -15,7 +15,7 @@ fn checked() -> Checked {
     )
 }
 
-fn check(checked: &Checked, file: &str, strict: bool) -> Finished {
+fn check(checked: &ConfigCheck, file: &str, strict: bool) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
     let config = checked.path();
     command
@@ -39,13 +39,13 @@ fn a_damaged_file_of_the_systems_store_is_left_out_with_a_warning() {
     let finished = check(&checked, "glued.pem", false);
     finished
         .must_exit_with(0)
-        .must_say("warning: ")
-        .must_say("glued.pem:")
-        .must_say("it is left out of the system's CA store");
+        .must_print("warning: ")
+        .must_print("glued.pem:")
+        .must_print("it is left out of the system's CA store");
     check(&checked, "glued.pem", true).must_exit_with(1);
     check(&checked, "missing.pem", true)
         .must_exit_with(1)
-        .must_say("missing.pem: cannot be read");
+        .must_print("missing.pem: cannot be read");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_systems_store_without_a_usable_file_is_refused() {
         .with_file("store/README", "nothing", 0o644);
     check(&checked, "cut.pem", false)
         .must_exit_with(1)
-        .must_say("cut.pem:1: the block `CERTIFICATE` that begins here has no END line")
-        .must_say("error: no CA could be read")
-        .must_say("SSL_CERT_FILE");
+        .must_print("cut.pem:1: the block `CERTIFICATE` that begins here has no END line")
+        .must_print("error: no CA could be read")
+        .must_print("SSL_CERT_FILE");
 }

@@ -30,7 +30,7 @@ fn no_list_of_the_corpus_admits_a_certificate_that_is_revoked() {
 }
 
 #[test]
-fn responses_of_the_corpus_are_good_for_the_certificate_that_they_name_alone() {
+fn responses_of_the_corpus_are_valid_only_for_their_certificate() {
     for (name, bytes) in corpus("staple") {
         let is_good = staple::must_be_about_the_certificate(&bytes);
         assert_eq!(is_good, name.starts_with("good-"), "{name}");

@@ -1,16 +1,16 @@
-//! Files of certificates, keys and lists in forms that other programs write: read in full, or refused
-//! with file, line and a way out that works.
+//! Files of certificates, keys and CRLs in the forms of other programs: read in full, or refused with file,
+//! line and a fix that works.
 
 use std::process::Command;
 
 use crate::harness::{
-    Checked, Directory, End, Leaf, List, Origin, Proxy, command, finish, output, pki,
+    ConfigCheck, Directory, End, Leaf, List, Origin, Proxy, command, finish, output, pki,
 };
 
 const REVOKED: u64 = 4712;
 
-fn checked(certificate: &str, client_auth: &str) -> Checked {
-    Checked::new(&format!(
+fn checked(certificate: &str, client_auth: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:
   - name: edge
     listen: 127.0.0.1:4430
@@ -90,11 +90,11 @@ fn openssl(directory: &Directory, arguments: &str) {
     finish(openssl, b"").must_exit_with(0);
 }
 
-/// The way out that is told for this file, with its names put in.
-fn way_out(checked: &Checked, file: &str, new: &str) -> String {
-    let told = checked.check(&[]);
-    told.must_exit_with(1);
-    let text = told.text();
+/// The command that is suggested for this file, with the names replaced.
+fn suggested_command(checked: &ConfigCheck, file: &str, new: &str) -> String {
+    let suggestion = checked.check(&[]);
+    suggestion.must_exit_with(1);
+    let text = suggestion.text();
     let starts = |line: &'static str| text.find(line);
     let at = starts("openssl ").or_else(|| starts("iconv "));
     let at = at.unwrap_or_else(|| panic!("{file}: no command in {text}"));
@@ -109,7 +109,7 @@ fn way_out(checked: &Checked, file: &str, new: &str) -> String {
 }
 
 #[test]
-fn the_command_that_is_told_for_another_format_makes_a_file_that_is_read() {
+fn the_suggested_command_converts_another_format() {
     let made = Directory::new();
     let good = pki().edge(&["a.test", "*.wild.test"]);
     made.write("good.pem", &good.cert);
@@ -151,11 +151,11 @@ fn the_command_that_is_told_for_another_format_makes_a_file_that_is_read() {
         let bytes = std::fs::read(made.join(file)).unwrap();
         let bad = configuration("bad.file").with_file("bad.file", &bytes, 0o600);
         bad.must_report("bad.file", &["bad.file"]);
-        let told = way_out(&bad, file, "new.pem");
-        // openssl asks for the password, which is none.
-        let told = told.replace("pkcs12 ", "pkcs12 -passin pass: ");
+        let suggestion = suggested_command(&bad, file, "new.pem");
+        // openssl prompts for a password, which is empty.
+        let suggestion = suggestion.replace("pkcs12 ", "pkcs12 -passin pass: ");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &told]).current_dir(made.path());
+        shell.args(["-c", &suggestion]).current_dir(made.path());
         finish(shell, b"").must_exit_with(0);
         let bytes = std::fs::read(made.join("new.pem")).unwrap();
         configuration("new.pem")
@@ -165,7 +165,7 @@ fn the_command_that_is_told_for_another_format_makes_a_file_that_is_read() {
 }
 
 #[test]
-fn keys_of_ssh_are_told_apart_from_a_file_without_a_key() {
+fn an_openssh_key_has_its_own_message() {
     let directory = Directory::new();
     let path = directory.join("ssh.key").display().to_string();
     output(
@@ -184,7 +184,7 @@ fn keys_of_ssh_are_told_apart_from_a_file_without_a_key() {
 }
 
 #[test]
-fn a_key_that_is_damaged_or_of_another_kind_is_marked_where_it_is_named() {
+fn a_damaged_or_unsupported_key_is_reported_where_it_is_configured() {
     let key = pki().edge(&["a.test"]).key;
     let lines: Vec<_> = key.lines().collect();
     let ed448 = Directory::new();
@@ -203,7 +203,7 @@ fn a_key_that_is_damaged_or_of_another_kind_is_marked_where_it_is_named() {
 }
 
 #[test]
-fn a_private_key_that_anybody_may_read_is_told_of_in_the_file_of_the_chain_too() {
+fn a_world_readable_private_key_is_reported_in_a_chain_file_too() {
     let good = pki().edge(&["a.test"]);
     checked("{ cert: both.pem, key: own.key }", "{ mode: off }")
         .with_file("both.pem", format!("{}{}", good.cert, good.key), 0o644)
@@ -223,7 +223,7 @@ fn a_chain_with_anything_but_certificates_in_it_is_not_presented() {
 }
 
 #[test]
-fn a_response_in_pem_is_told_apart_from_a_broken_one() {
+fn a_pem_ocsp_response_has_its_own_message() {
     let good = pki().edge(&["a.test"]);
     let response = "-----BEGIN OCSP RESPONSE-----\nMAA=\n-----END OCSP RESPONSE-----\n";
     checked(
@@ -236,7 +236,7 @@ fn a_response_in_pem_is_told_apart_from_a_broken_one() {
 }
 
 #[test]
-fn explain_says_what_is_wrong_with_the_certificate_it_is_given() {
+fn explain_reports_the_defect_of_the_given_certificate() {
     let checked = checked(
         "{ cert: good.pem, key: good.key }",
         "{ mode: required, ca: client-ca.pem }",
@@ -260,7 +260,7 @@ fn explain_says_what_is_wrong_with_the_certificate_it_is_given() {
     ]);
     explained.must_exit_with(2);
     explained
-        .must_say("alice.pem:")
-        .must_say("glued")
-        .must_say("awk 1");
+        .must_print("alice.pem:")
+        .must_print("glued")
+        .must_print("awk 1");
 }

@@ -1,10 +1,12 @@
-//! Certificates of X.509 version 1, as `openssl x509 -req` makes them unless it is told otherwise.
+//! Certificates of X.509 version 1, as `openssl x509 -req` makes them by default.
 
 use std::path::Path;
 
-use crate::harness::{Checked, Directory, Identity, Origin, Proxy, Service, command, output, pki};
+use crate::harness::{
+    ConfigCheck, Directory, Identity, Origin, Proxy, Service, command, output, pki,
+};
 
-/// One that our authority has signed, for this common name.
+/// A certificate of our CA for this common name.
 fn version_1(common_name: &str) -> Identity {
     let directory = Directory::new();
     directory.write("ca.pem", pki().edge.pem());
@@ -51,8 +53,8 @@ fn version_1(common_name: &str) -> Identity {
     }
 }
 
-fn checked(names: &str) -> Checked {
-    Checked::new(&format!(
+fn checked(names: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -63,7 +65,7 @@ fn checked(names: &str) -> Checked {
 }
 
 #[test]
-fn it_is_presented_to_clients_as_it_is() {
+fn it_is_presented_to_clients_unchanged() {
     let identity = version_1("a.test");
     checked("a.test").with_identity("v1", &identity).must_warn(
         "v1.pem",
@@ -80,7 +82,7 @@ fn it_is_presented_to_clients_as_it_is() {
         .file("v1.key", &identity.key)
         .with_certificate("{ cert: v1.pem, key: v1.key, names: [a.test] }")
         .start();
-    let address = proxy.place("edge").to_string();
+    let address = proxy.listen_addr("edge").to_string();
     let ca = proxy.directory().join("edge-ca.pem").display().to_string();
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = [
@@ -96,12 +98,12 @@ fn it_is_presented_to_clients_as_it_is() {
         ];
         output("openssl", &arguments, "")
             .must_exit_with(0)
-            .must_say("Verify return code: 0");
+            .must_print("Verify return code: 0");
     }
 }
 
 #[test]
-fn it_is_presented_to_origins_as_it_is() {
+fn it_is_presented_to_origins_unchanged() {
     let identity = version_1("proxy");
     let files = Directory::new();
     let server = pki().origin(&["origin.test"]);
@@ -124,12 +126,12 @@ fn it_is_presented_to_origins_as_it_is() {
         .file("v1.key", &identity.key)
         .start();
     let client = proxy.dial("originate");
-    client.send(b"sealed\n");
-    assert_eq!(client.receive(7), b"delaes\n");
+    client.send(b"secret\n");
+    assert_eq!(client.receive(7), b"terces\n");
 }
 
 #[test]
-fn one_with_the_key_of_another_is_refused_all_the_same() {
+fn a_version_1_certificate_with_another_key_is_refused() {
     let (one, other) = (version_1("a.test"), version_1("a.test"));
     checked("a.test")
         .with_identity("v1", &one)

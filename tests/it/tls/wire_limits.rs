@@ -1,14 +1,14 @@
-//! What does not fit onto the wire is told when it is loaded, with the way out.
+//! Material that does not fit on the wire is reported when it is loaded, with a fix.
 
 use rcgen::CustomExtension;
 
-use crate::harness::{Authority, Checked, Identity, Leaf, Origin, Proxy, pki};
+use crate::harness::{Authority, ConfigCheck, Identity, Leaf, Origin, Proxy, pki};
 
-/// The names of so many CAs take 219 bytes each, and 64 511 are the most.
+/// The names of these CAs take 219 bytes each; the limit is 64 511 bytes.
 const MOST: usize = 294;
 
-fn asking(more: &str) -> Checked {
-    Checked::new(&format!(
+fn requesting(more: &str) -> ConfigCheck {
+    ConfigCheck::new(&format!(
         "endpoints:\n\
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
@@ -19,24 +19,24 @@ fn asking(more: &str) -> Checked {
 }
 
 #[test]
-fn more_names_of_cas_than_a_request_holds_are_refused_with_the_way_out() {
+fn more_ca_names_than_a_request_holds_are_refused_with_a_fix() {
     let many = Authority::crowd(MOST + 1);
-    asking("")
+    requesting("")
         .with_file("many.pem", &many, 0o644)
         .must_report("many.pem", &["many.pem", "send_ca_names: false"]);
-    asking(", send_ca_names: false")
+    requesting(", send_ca_names: false")
         .with_file("many.pem", &many, 0o644)
         .must_be_good();
-    asking("")
+    requesting("")
         .with_file("many.pem", Authority::crowd(150), 0o644)
         .must_warn("many.pem", &["Java", "send_ca_names: false"]);
-    asking("")
+    requesting("")
         .with_file("many.pem", Authority::crowd(140), 0o644)
         .must_be_good();
 }
 
 #[test]
-fn as_many_names_of_cas_as_are_let_through_can_be_read() {
+fn the_longest_accepted_list_of_ca_names_can_be_read() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
@@ -49,7 +49,7 @@ fn as_many_names_of_cas_as_are_let_through_can_be_read() {
     client().tls13().connect().must_echo(b"1.3");
 }
 
-/// A certificate for `a.test` with an extension of so many bytes.
+/// A certificate for `a.test` with an extension of this many bytes.
 fn padded(bytes: usize) -> Identity {
     let padding = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0; bytes]);
     let leaf = Leaf::server(&["a.test"]).extension(padding);
@@ -61,7 +61,7 @@ fn padded(bytes: usize) -> Identity {
 }
 
 #[test]
-fn a_chain_that_peers_do_not_take_is_told_for_clients_and_origins() {
+fn a_chain_too_long_for_peers_is_reported_for_clients_and_origins() {
     let text = |client_certificate: &str, certificate: &str| {
         format!(
             "endpoints:\n\
@@ -77,7 +77,7 @@ fn a_chain_that_peers_do_not_take_is_told_for_clients_and_origins() {
     };
     let own = ", client_certificate: { cert: own.pem, key: own.key }";
     for (text, what) in [(text("", "own"), "own.pem"), (text(own, "good"), "own.pem")] {
-        let with = |bytes| Checked::new(&text).with_identity("own", &padded(bytes));
+        let with = |bytes| ConfigCheck::new(&text).with_identity("own", &padded(bytes));
         with(30 * 1024).must_be_good();
         with(40 * 1024).must_warn(what, &["own.pem", "Java"]);
         with(110 * 1024).must_report(what, &["own.pem", "OpenSSL takes no more"]);
@@ -85,9 +85,9 @@ fn a_chain_that_peers_do_not_take_is_told_for_clients_and_origins() {
 }
 
 #[test]
-fn what_is_listed_twice_is_told_and_protocols_have_to_fit() {
+fn duplicates_are_reported_and_protocols_must_fit() {
     let with = |tls: &str, upstream: &str| {
-        Checked::new(&format!(
+        ConfigCheck::new(&format!(
             "endpoints:\n\
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
@@ -116,16 +116,16 @@ fn what_is_listed_twice_is_told_and_protocols_have_to_fit() {
     with("", &alpn(vec!["h2".to_owned(), "h2".to_owned()]))
         .check(&["--strict"])
         .must_exit_with(1)
-        .must_say("`h2` is in this list already");
+        .must_print("`h2` is in this list already");
     let many = (0..40).map(|n| format!("{n:0>250}")).collect();
     with("", &alpn(many))
         .check(&[])
         .must_exit_with(1)
-        .must_say("these protocols take 10040 bytes of the ClientHello");
+        .must_print("these protocols take 10040 bytes of the ClientHello");
 }
 
 #[test]
-fn names_that_outgrow_the_request_in_a_renewal_leave_the_cas_as_they_were() {
+fn ca_names_that_outgrow_the_request_in_a_renewal_keep_the_old_cas() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .top("process: { reload: { debounce: 50ms } }")
@@ -134,7 +134,7 @@ fn names_that_outgrow_the_request_in_a_renewal_leave_the_cas_as_they_were() {
         .file("many.pem", pki().clients.pem())
         .start();
     let alice = pki().client("alice");
-    // The second one, too, is held against what is in use, and not against the first.
+    // The second change, too, is compared with what is in use, not with the first change.
     for more in [MOST + 1, MOST + 2] {
         let many = pki().clients.pem() + &Authority::crowd(more);
         proxy.directory().write("many.pem", many);

@@ -1,10 +1,12 @@
-//! Who gets the next connection, and who waits for it.
+//! Balancing and queueing: which origin gets a connection, and which client waits.
 
 use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, LetterOrigin, OriginDraft, Proxy, blackhole, dead_address, eventually};
+use crate::harness::{
+    End, LetterOrigin, OriginBuilder, Proxy, blackhole, dead_address, eventually,
+};
 
 fn list(origins: &[&LetterOrigin], more: &str) -> String {
     let maps = origins
@@ -14,7 +16,7 @@ fn list(origins: &[&LetterOrigin], more: &str) -> String {
 }
 
 #[test]
-fn turns_follow_the_weights() {
+fn round_robin_follows_the_weights() {
     let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let proxy = Proxy::builder()
         .forward(&a)
@@ -24,7 +26,7 @@ fn turns_follow_the_weights() {
 }
 
 #[test]
-fn the_first_that_is_there_is_taken() {
+fn first_uses_the_first_usable_origin() {
     let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let proxy = Proxy::builder()
         .forward(&a)
@@ -50,7 +52,7 @@ fn one_client_stays_with_one_origin() {
 }
 
 #[test]
-fn the_next_connection_goes_where_there_are_fewest() {
+fn the_next_connection_goes_to_the_origin_with_the_fewest() {
     for balance in ["least_connections", "random_two"] {
         let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
         let proxy = Proxy::builder()
@@ -58,26 +60,26 @@ fn the_next_connection_goes_where_there_are_fewest() {
             .origins(&list(&[&a, &b], ""))
             .on_upstream(&format!("balance: {balance}"))
             .start();
-        let mut held: Vec<_> = (0..10).map(|_| proxy.try_letter().unwrap()).collect();
-        let count = |held: &[(char, _)], letter| held.iter().filter(|h| h.0 == letter).count();
-        assert_eq!((count(&held, 'a'), count(&held, 'b')), (5, 5), "{balance}");
-        held.retain(|(letter, _)| *letter == 'a');
+        let mut live: Vec<_> = (0..10).map(|_| proxy.try_letter().unwrap()).collect();
+        let count = |live: &[(char, _)], letter| live.iter().filter(|h| h.0 == letter).count();
+        assert_eq!((count(&live, 'a'), count(&live, 'b')), (5, 5), "{balance}");
+        live.retain(|(letter, _)| *letter == 'a');
         for _ in 0..5 {
-            // A record is written once the origin's place is free, or just before.
+            // A record is written after the slot is released, or just before.
             proxy.outcome();
         }
-        eventually("those that ended are not counted any more", || {
+        eventually("ended connections are no longer counted", || {
             let (letter, stream) = proxy.try_letter().unwrap();
             if letter == 'b' {
-                held.push((letter, stream));
+                live.push((letter, stream));
             }
-            count(&held, 'b') >= 4
+            count(&live, 'b') >= 4
         });
     }
 }
 
 #[test]
-fn backups_wait_until_nobody_else_is_left() {
+fn backups_are_used_once_no_other_origin_is_usable() {
     let (a, b) = (LetterOrigin::new('a'), LetterOrigin::new('b'));
     let origins = format!("[{{ address: \"{b}\", backup: true }}, \"{a}\"]");
     let proxy = Proxy::builder().forward(&a).origins(&origins).start();
@@ -87,7 +89,7 @@ fn backups_wait_until_nobody_else_is_left() {
 }
 
 #[test]
-fn who_finds_no_room_waits_for_it() {
+fn a_client_waits_for_a_free_slot() {
     let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
@@ -97,7 +99,7 @@ fn who_finds_no_room_waits_for_it() {
     let (_, first) = proxy.try_letter().unwrap();
     let second = proxy.dial("forward");
     second.send(b"b");
-    eventually("both are there", || {
+    eventually("both clients are connected", || {
         proxy.ctl_json(&["status"])["connections"] == 2
     });
     first.must_echo(b"c");
@@ -112,7 +114,7 @@ fn who_finds_no_room_waits_for_it() {
 }
 
 #[test]
-fn waiting_has_an_end() {
+fn waiting_for_a_slot_has_a_deadline() {
     let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
@@ -138,10 +140,10 @@ fn waiting_has_an_end() {
     assert_eq!(a.accepts(), 1);
 }
 
-/// D15: connections that are being established count, so that they do not pile up at an origin that
-/// swallows them.
+/// D15: connections that are being made count against the limit, so that they do not pile up at an origin
+/// that drops SYNs.
 #[test]
-fn no_more_dial_an_origin_that_swallows_everything_than_may_have_it() {
+fn connections_being_made_count_against_the_limit() {
     let (hole, _held) = blackhole();
     let proxy = Proxy::builder()
         .forward(&hole)
@@ -157,8 +159,8 @@ fn no_more_dial_an_origin_that_swallows_everything_than_may_have_it() {
 }
 
 #[test]
-fn connections_leave_from_the_addresses_that_are_given() {
-    let a = OriginDraft::default().echo();
+fn connections_use_the_configured_source_addresses() {
+    let a = OriginBuilder::default().echo();
     let proxy = Proxy::builder()
         .forward(&a)
         .on_upstream("connect: { source_addresses: [127.0.7.1, \"::1\", 127.0.7.2] }")
@@ -182,9 +184,9 @@ fn connections_leave_from_the_addresses_that_are_given() {
     assert_eq!(from, ["127.0.7.1", "127.0.7.1", "127.0.7.2", "127.0.7.2"]);
 }
 
-/// D08: what this machine lacks is not the origin's fault, and never held against it.
+/// D08: a local shortage is not the origin's fault, and never counts against it.
 #[test]
-fn an_address_that_is_not_ours_is_our_own_fault() {
+fn a_source_address_that_we_lack_is_a_proxy_fault() {
     let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
@@ -208,9 +210,9 @@ fn an_address_that_is_not_ours_is_our_own_fault() {
     );
 }
 
-/// A port, and a way to a family of addresses, is lacking towards one origin alone.
+/// A missing local port, or a missing route to an address family, concerns one origin only.
 #[test]
-fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
+fn an_origin_without_a_local_port_or_route_is_followed_by_the_next() {
     let a = LetterOrigin::new('a');
     let beyond = TcpListener::bind("[::1]:0").unwrap();
     let answering = beyond.try_clone().unwrap();
@@ -233,7 +235,7 @@ fn an_origin_that_we_cannot_dial_from_here_is_followed_by_the_next() {
 }
 
 #[test]
-fn who_has_reset_while_it_waited_is_in_nobodys_way() {
+fn a_client_that_resets_gives_up_its_queue_slot() {
     let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
@@ -242,23 +244,23 @@ fn who_has_reset_while_it_waited_is_in_nobodys_way() {
         .on_endpoint("timeouts: { origin: 60s }")
         .admin()
         .start();
-    let held = proxy.try_letter().unwrap().1;
+    let live = proxy.try_letter().unwrap().1;
     let impatient = proxy.dial("forward");
     let local = impatient.local();
-    eventually("it is there", || {
+    eventually("the client is connected", || {
         proxy.ctl_json(&["status"])["connections"] == 2
     });
     impatient.reset();
     proxy.outcome_from(local).must_be("client_reset");
     let next = proxy.dial("forward");
-    held.end();
-    held.receive_to_end();
+    live.end();
+    live.receive_to_end();
     assert_eq!(next.receive(1), b"a");
 }
 
-/// A cap is that of today, for those who wait since yesterday, too.
+/// The current limit applies to clients that have waited since before the reload, too.
 #[test]
-fn who_waits_gets_the_room_that_a_reload_makes() {
+fn a_waiting_client_gets_the_slot_that_a_reload_adds() {
     let a = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&a)
@@ -269,7 +271,7 @@ fn who_waits_gets_the_room_that_a_reload_makes() {
         .start();
     let _held = proxy.try_letter().unwrap();
     let waiting = proxy.dial("forward");
-    eventually("it is there", || {
+    eventually("the client is connected", || {
         proxy.ctl_json(&["status"])["connections"] == 2
     });
     proxy.reload(&proxy.text().replace("connections: 1", "connections: 2"));
@@ -297,16 +299,17 @@ fn the_stage_of_a_failure_is_the_one_that_failed() {
         .must_have("stage", "connect");
 }
 
-/// D08: with four ports there are four connections, and with one given back there is one more.
+/// D08: with four ports there are four connections, and one more when a port is released.
 #[test]
 fn ports_that_run_out_mark_no_origin_down() {
     let directory = crate::harness::Directory::new();
-    let origin = OriginDraft::default()
+    let origin = OriginBuilder::default()
         .at(&directory.join("origin.sock"))
         .echo();
     let front = directory.join("front.sock");
     let ports = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range && exec \"$0\" \"$@\"";
-    // All of TCP is within the proxy's own network: its second endpoint is the origin of the first.
+    // All of TCP is within the proxy's own network namespace: its second endpoint is the origin of the
+    // first.
     let proxy = Proxy::builder()
         .under(&["unshare", "-n", "sh", "-c", ports])
         .forward(&"127.0.0.1:7000")
@@ -316,7 +319,7 @@ fn ports_that_run_out_mark_no_origin_down() {
         .listen("127.0.0.1:7000")
         .route("forward", "", &origin)
         .start();
-    let held: Vec<_> = (0..4)
+    let live: Vec<_> = (0..4)
         .map(|_| {
             let client = proxy.dial("forward");
             client.must_echo(b"x");
@@ -326,8 +329,8 @@ fn ports_that_run_out_mark_no_origin_down() {
     let fifth = proxy.dial("forward");
     assert_eq!(fifth.receive_to_end().0, b"");
     proxy.outcome().must_be("local_ports_exhausted");
-    held[3].end();
-    held[3].receive_to_end();
+    live[3].end();
+    live[3].receive_to_end();
     eventually("a port is free again", || {
         let client = proxy.dial("forward");
         client.try_send(b"y").is_ok() && client.try_receive(1).is_some()

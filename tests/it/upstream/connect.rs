@@ -1,4 +1,4 @@
-//! Reaching an origin, and what is said when it cannot be reached.
+//! Connecting to origins, and the reasons when that fails.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn an_origin_that_refuses_is_named_and_the_client_is_reset() {
 }
 
 #[test]
-fn a_plain_or_passed_client_of_a_dead_origin_is_reset() {
+fn a_plain_or_passthrough_client_of_a_dead_origin_is_reset() {
     let (dead, _held) = dead_address();
     let proxy = Proxy::builder()
         .passthrough("a.test", &dead)
@@ -33,8 +33,8 @@ fn a_plain_or_passed_client_of_a_dead_origin_is_reset() {
 }
 
 #[test]
-fn an_origin_without_a_way_to_it_is_unreachable() {
-    // TCP to the broadcast address goes nowhere on any machine.
+fn an_origin_without_a_route_is_unreachable() {
+    // TCP has no route to the broadcast address on any machine.
     let proxy = Proxy::builder().forward(&"255.255.255.255:9").start();
     let client = proxy.dial("forward");
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
@@ -45,7 +45,7 @@ fn an_origin_without_a_way_to_it_is_unreachable() {
 }
 
 #[test]
-fn a_unix_origin_that_is_not_there_refuses() {
+fn a_missing_unix_origin_refuses() {
     let proxy = Proxy::builder()
         .forward(&"unix:/nonexistent/origin.sock")
         .start();
@@ -103,7 +103,7 @@ fn attempts_at_one_address_are_paced() {
         .start();
     let start = Instant::now();
     assert_eq!(proxy.dial("forward").receive_to_end().1, End::Reset);
-    // The first at once, each of the others 250 ms after the one before.
+    // The first attempt is immediate, each other one follows 250 ms after the last.
     assert!(
         start.elapsed() >= Duration::from_millis(490),
         "{:?}",
@@ -112,7 +112,7 @@ fn attempts_at_one_address_are_paced() {
 }
 
 #[test]
-fn promise_2_an_origin_that_swallows_everything_costs_no_more_than_the_timeout() {
+fn promise_2_an_origin_that_drops_syns_costs_at_most_the_timeout() {
     let (hole, _held) = blackhole();
     let proxy = Proxy::builder()
         .forward(&hole)
@@ -133,7 +133,7 @@ fn promise_2_an_origin_that_swallows_everything_costs_no_more_than_the_timeout()
 }
 
 #[test]
-fn an_origin_that_swallows_is_followed_by_the_next() {
+fn an_origin_that_drops_syns_is_followed_by_the_next() {
     let (hole, _held) = blackhole();
     let alive = Origin::echo();
     let proxy = Proxy::builder()
@@ -201,7 +201,7 @@ fn an_origin_that_ends_in_its_handshake_is_followed_by_the_next() {
 }
 
 #[test]
-fn an_origin_that_only_ever_ends_or_resets_in_its_handshake_is_named() {
+fn an_origin_that_always_ends_or_resets_in_its_handshake_is_named() {
     let ending = Origin::plain().serve(|stream| {
         let _ = stream.read();
     });
@@ -227,22 +227,22 @@ fn an_origin_that_only_ever_ends_or_resets_in_its_handshake_is_named() {
 #[test]
 fn an_origin_can_be_a_host_name() {
     let origin = Origin::echo();
-    let host = format!("localhost:{}", origin.place().port());
+    let host = format!("localhost:{}", origin.listen_addr().port());
     let proxy = Proxy::builder().forward(&host).start();
     let client = proxy.dial("forward");
     client.must_echo(b"by name");
     client.end();
     client.receive_to_end();
     let record = proxy.outcome_of(&client);
-    // Its first address may be ::1, where nobody listens.
+    // Its first address may be ::1, which has no listener.
     record
         .must_be("ok")
         .must_have("origin", &format!("{host} ({origin})"));
 }
 
 #[test]
-fn a_name_that_does_not_resolve_stops_neither_the_start_nor_the_others() {
-    // A name under `.invalid` never resolves (RFC 6761), with a network or without.
+fn a_name_that_does_not_resolve_delays_neither_the_start_nor_other_upstreams() {
+    // A name under `.invalid` never resolves (RFC 6761), online or offline.
     let origin = Origin::echo();
     let proxy = Proxy::builder()
         .forward(&"no-such-host.invalid:80")
@@ -264,7 +264,7 @@ fn a_name_that_does_not_resolve_stops_neither_the_start_nor_the_others() {
 }
 
 #[test]
-fn a_client_that_left_while_we_dialled_is_not_relayed_to() {
+fn a_client_that_reset_during_the_dial_is_not_relayed() {
     let (hole, _held) = blackhole();
     let proxy = Proxy::builder()
         .forward(&hole)

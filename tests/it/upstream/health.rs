@@ -1,4 +1,4 @@
-//! Origins that stop, stall, flap, come back and change their roles, and what clients see of it.
+//! Origins that stop, stall, flap, recover and change roles, as clients see it.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Draft, End, LetterOrigin, Origin, OriginDraft, Proxy, Stream, Welcome, dead_address,
-    eventually, offers_session, pki,
+    Client, End, HelloReaction, LetterOrigin, Origin, OriginBuilder, Proxy, ProxyBuilder, Stream,
+    dead_address, eventually, offers_session, pki,
 };
 
-/// A node of a cluster that tells its role by the status of /v1/sys/health, and its letter to
-/// everybody else.
+/// A node of a cluster: /v1/sys/health returns its role as a status, and every other client gets its
+/// letter.
 struct Node {
     origin: Origin,
     status: Arc<AtomicU16>,
@@ -21,7 +21,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(draft: OriginDraft, letter: &'static str, status: u16, sealed: bool) -> Self {
+    fn new(draft: OriginBuilder, letter: &'static str, status: u16, with_tls: bool) -> Self {
         let status = Arc::new(AtomicU16::new(status));
         let (ends, resumed) = (
             Arc::<Mutex<Vec<_>>>::default(),
@@ -30,7 +30,7 @@ impl Node {
         let (now, seen, kept) = (Arc::clone(&status), Arc::clone(&ends), Arc::clone(&resumed));
         let origin = draft.serve(move |stream| {
             let Ok(request) = stream.read() else { return };
-            if sealed {
+            if with_tls {
                 kept.lock().unwrap().push(stream.is_resumed());
             }
             if !request.starts_with(b"GET /v1/sys/health HTTP/1.1\r\n") {
@@ -54,7 +54,7 @@ impl Node {
         }
     }
 
-    fn sealed(letter: &'static str, status: u16) -> Self {
+    fn with_tls(letter: &'static str, status: u16) -> Self {
         Self::new(Origin::with_tls(), letter, status, true)
     }
 
@@ -67,8 +67,8 @@ fn pair(a: &impl std::fmt::Display, b: &impl std::fmt::Display) -> String {
     format!("[\"{a}\", \"{b}\"]")
 }
 
-/// A client that says something and returns the letter of its origin.
-fn ask(proxy: &Proxy) -> Option<char> {
+/// Sends data as a client, and returns the letter of its origin.
+fn request_letter(proxy: &Proxy) -> Option<char> {
     let client = proxy.client("a.test").try_connect().ok()?;
     client.try_send(b"who?").ok()?;
     let letter = client.try_receive(1)?;
@@ -76,7 +76,7 @@ fn ask(proxy: &Proxy) -> Option<char> {
     Some(char::from(letter[0]))
 }
 
-fn cluster(a: &Node, b: &Node, preset: &str, interval: &str) -> Draft {
+fn cluster(a: &Node, b: &Node, preset: &str, interval: &str) -> ProxyBuilder {
     Proxy::builder()
         .reencrypt("a.test", &a.origin)
         .origins(&pair(&a.origin, &b.origin))
@@ -88,51 +88,51 @@ fn cluster(a: &Node, b: &Node, preset: &str, interval: &str) -> Draft {
 #[test]
 fn new_connections_follow_the_leader_within_one_interval() {
     const INTERVAL: Duration = Duration::from_millis(1000);
-    let (a, b) = (Node::sealed("a", 200), Node::sealed("b", 429));
+    let (a, b) = (Node::with_tls("a", 200), Node::with_tls("b", 429));
     let proxy = cluster(&a, &b, "vault-active", "1s").start();
     proxy.log_line(|line| line.contains("an origin is down") && line.contains("standby"));
-    let letters: Vec<_> = (0..4).map(|_| ask(&proxy)).collect();
+    let letters: Vec<_> = (0..4).map(|_| request_letter(&proxy)).collect();
     assert_eq!(letters, [Some('a'); 4]);
     a.says(429);
     b.says(200);
     let start = Instant::now();
     eventually("the other node gets the connections", || {
-        ask(&proxy) == Some('b')
+        request_letter(&proxy) == Some('b')
     });
     let took = start.elapsed();
     assert!(took < INTERVAL + Duration::from_millis(700), "{took:?}");
-    // Once the old leader was asked, too, it gets none.
+    // Once the old leader is checked, too, it gets no more connections.
     proxy.log_line(|line| line.contains("is down") && line.contains(&a.origin.to_string()));
-    let letters: Vec<_> = (0..4).map(|_| ask(&proxy)).collect();
+    let letters: Vec<_> = (0..4).map(|_| request_letter(&proxy)).collect();
     assert_eq!(letters, [Some('b'); 4]);
 }
 
 #[test]
 fn performance_standbys_serve_where_any_node_may() {
-    let (a, b) = (Node::sealed("a", 473), Node::sealed("b", 503));
+    let (a, b) = (Node::with_tls("a", 473), Node::with_tls("b", 503));
     let proxy = cluster(&a, &b, "vault-any", "200ms").start();
     proxy.log_line(|line| line.contains("an origin is down") && line.contains("sealed"));
     assert_eq!(
-        (0..3).map(|_| ask(&proxy)).collect::<Vec<_>>(),
+        (0..3).map(|_| request_letter(&proxy)).collect::<Vec<_>>(),
         [Some('a'); 3]
     );
     let strict = cluster(&a, &b, "vault-active", "200ms").start();
-    eventually("no node is active", || ask(&strict).is_none());
+    eventually("no node is active", || request_letter(&strict).is_none());
     strict.outcome();
 }
 
-/// U03: checks end politely. They resume as connections do, but sessions of their own, and never twice
-/// in a row: every other one looks at the certificate.
+/// U03: checks end cleanly. They resume sessions of other checks, never of connections, and never twice in
+/// a row: every other one verifies the certificate.
 #[test]
-fn checks_end_politely_and_every_other_one_is_a_full_handshake() {
-    let (a, b) = (Node::sealed("a", 200), Node::sealed("b", 200));
+fn checks_end_cleanly_and_every_other_one_is_a_full_handshake() {
+    let (a, b) = (Node::with_tls("a", 200), Node::with_tls("b", 200));
     let proxy = cluster(&a, &b, "vault-active", "100ms").start();
     eventually("some checks have ended", || {
         [&a, &b]
             .iter()
             .all(|node| node.ends.lock().unwrap().len() >= 4)
     });
-    assert!(ask(&proxy).is_some());
+    assert!(request_letter(&proxy).is_some());
     for node in [&a, &b] {
         let ends = node.ends.lock().unwrap().clone();
         assert!(ends.iter().all(|end| *end == End::Clean), "{ends:?}");
@@ -154,17 +154,17 @@ fn checks_end_politely_and_every_other_one_is_a_full_handshake() {
     assert!(resumed > 0, "a session of a check is resumed by a check");
 }
 
-/// An origin that answers every session it is offered with an alert serves its clients, so it is well.
+/// An origin that answers every offered session with an alert serves its clients, so it is up.
 #[test]
-fn an_origin_that_refuses_sessions_is_well_for_checks_too() {
+fn an_origin_that_refuses_sessions_passes_its_checks() {
     let refused = Arc::new(AtomicU16::new(0));
     let count = Arc::clone(&refused);
     let origin = Origin::with_tls().screening(move |hello| {
         if !offers_session(hello) {
-            return Welcome::Handshake;
+            return HelloReaction::Handshake;
         }
         count.fetch_add(1, Ordering::SeqCst);
-        Welcome::Says(&[21, 3, 3, 0, 2, 2, 80])
+        HelloReaction::Sends(&[21, 3, 3, 0, 2, 2, 80])
     });
     let node = Node::new(origin, "a", 200, true);
     let proxy = Proxy::builder()
@@ -178,7 +178,7 @@ fn an_origin_that_refuses_sessions_is_well_for_checks_too() {
 }
 
 #[test]
-fn a_check_of_tls_verifies_and_leaves_no_trace_of_an_error() {
+fn a_tls_check_verifies_and_ends_without_an_error() {
     let good = Origin::with_tls().serve(|stream| {
         let _ = stream.receive_to_end();
     });
@@ -200,10 +200,10 @@ fn a_check_of_tls_verifies_and_leaves_no_trace_of_an_error() {
     assert_eq!(good.bytes(), 0);
 }
 
-/// Where clients of every connection negotiate h2 or HTTP/1.1, an origin that selects neither serves
-/// none of them.
+/// If all clients of the upstream negotiate h2 or HTTP/1.1, an origin that selects neither serves none of
+/// them.
 #[test]
-fn checks_over_tls_offer_what_connections_do() {
+fn tls_checks_offer_the_alpn_of_connections() {
     for check in ["tls", "{ http: { path: / } }"] {
         let answer = |stream: Stream| {
             let protocol = stream.alpn();
@@ -240,7 +240,7 @@ fn checks_over_tls_offer_what_connections_do() {
 }
 
 #[test]
-fn plain_origins_are_asked_plainly_and_at_another_port() {
+fn plain_origins_are_checked_without_tls_and_on_another_port() {
     let a = Node::new(Origin::plain(), "a", 204, false);
     let b = Node::new(Origin::plain(), "b", 500, false);
     let check = "{ http: { path: /v1/sys/health, expect: [200, 204-206] } }";
@@ -255,7 +255,7 @@ fn plain_origins_are_asked_plainly_and_at_another_port() {
         "{line}"
     );
     let elsewhere = LetterOrigin::new('c');
-    let port = a.origin.place().port();
+    let port = a.origin.listen_addr().port();
     let proxy = Proxy::builder()
         .forward(&elsewhere)
         .on_upstream(&format!(
@@ -269,7 +269,7 @@ fn plain_origins_are_asked_plainly_and_at_another_port() {
 }
 
 #[test]
-fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back() {
+fn with_all_down_clients_are_refused_at_once_and_served_once_one_is_up() {
     let a = LetterOrigin::new('a');
     let address = a.address();
     let proxy = Proxy::builder()
@@ -303,10 +303,10 @@ fn with_all_down_clients_are_refused_at_once_and_served_as_soon_as_one_is_back()
     );
 }
 
-/// Clients see at most the connections that were on an origin when it died: its end is found out by
-/// those that come next, who go elsewhere.
+/// Clients lose at most the connections that an origin had when it died: later connections detect its end
+/// and use another origin.
 #[test]
-fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connections() {
+fn origins_that_fail_and_recover_under_load_lose_only_their_own_connections() {
     let mut origins: Vec<_> = "abc"
         .chars()
         .map(|letter| Some(LetterOrigin::new(letter)))
@@ -355,7 +355,7 @@ fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connection
         let letter = char::from(b"abc"[victim]);
         origins[victim] = Some(LetterOrigin::at(addresses[victim], letter));
     }
-    eventually("all are at work again", || {
+    eventually("all origins are in use again", || {
         let letters = proxy.letters(9);
         "abc".chars().all(|letter| letters.contains(letter))
     });
@@ -366,8 +366,8 @@ fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connection
         served += counts.0;
         unserved += counts.1;
     }
-    // A connection that had come to a dying origin may not have heard its letter yet: one for each
-    // client and death at the most.
+    // A connection to a dying origin may not have received its letter yet: at most one for each client and
+    // each death.
     assert!(
         served > 50 && unserved <= 24,
         "{served} served, {unserved} not"
@@ -375,8 +375,8 @@ fn origins_that_die_flap_and_come_back_under_load_cost_only_their_own_connection
 }
 
 #[test]
-fn an_origin_that_stalls_is_found_out_by_the_time_of_its_check() {
-    let good = Node::sealed("a", 200);
+fn a_stalled_origin_is_down_at_its_check_timeout() {
+    let good = Node::with_tls("a", 200);
     let stalling = Origin::plain().silent();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &good.origin)
@@ -387,15 +387,15 @@ fn an_origin_that_stalls_is_found_out_by_the_time_of_its_check() {
     assert!(line.contains("origin_tls_timeout"), "{line}");
     let start = Instant::now();
     assert_eq!(
-        (0..4).map(|_| ask(&proxy)).collect::<Vec<_>>(),
+        (0..4).map(|_| request_letter(&proxy)).collect::<Vec<_>>(),
         [Some('a'); 4]
     );
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
-/// U07: one check at a time, so many in so much time, and not all origins at the same moment.
+/// U07: one check at a time per origin, at the configured rate, and not all origins at the same moment.
 #[test]
-fn checks_are_no_herd() {
+fn checks_are_spread_over_the_interval() {
     let origins: Vec<_> = (0..30).map(|_| LetterOrigin::new('x')).collect();
     let list: Vec<_> = origins
         .iter()
@@ -422,8 +422,8 @@ fn checks_are_no_herd() {
 }
 
 #[test]
-fn an_origin_that_fails_connections_is_left_alone() {
-    let good = Node::sealed("a", 200);
+fn an_origin_that_fails_connections_is_ejected() {
+    let good = Node::with_tls("a", 200);
     let failing = Origin::plain().serve(|stream| {
         let _ = stream.read();
         stream.reset();
@@ -434,31 +434,31 @@ fn an_origin_that_fails_connections_is_left_alone() {
         .on_upstream("health: { passive: { failures: 3, eject: 1h } }")
         .start();
     for _ in 0..12 {
-        assert_eq!(ask(&proxy), Some('a'), "clients do not notice");
+        assert_eq!(request_letter(&proxy), Some('a'), "clients do not notice");
     }
     assert_eq!(failing.accepts(), 3);
     proxy.log_line(|line| line.contains("is ejected") && line.contains(&failing.to_string()));
 }
 
-/// A failure of trust ends the connection, and counts all the same.
+/// A failure of trust ends the connection, and counts as well.
 #[test]
-fn an_origin_with_a_wrong_certificate_is_left_alone_too() {
-    let good = Node::sealed("a", 200);
+fn an_origin_with_a_wrong_certificate_is_ejected_too() {
+    let good = Node::with_tls("a", 200);
     let wrong = Origin::tls(&pki().edge(&["origin.test"])).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &good.origin)
         .origins(&pair(&wrong, &good.origin))
         .on_upstream("health: { passive: { failures: 2 } }")
         .start();
-    let letters: Vec<_> = (0..8).map(|_| ask(&proxy)).collect();
+    let letters: Vec<_> = (0..8).map(|_| request_letter(&proxy)).collect();
     assert_eq!(letters.iter().filter(|letter| letter.is_none()).count(), 2);
     assert_eq!(letters[4..], [Some('a'); 4]);
     assert_eq!(wrong.bytes(), 0);
 }
 
-/// What a client asks for must not be able to have an origin ejected.
+/// The name that a client sends must not get an origin ejected.
 #[test]
-fn a_client_cannot_have_an_origin_ejected_by_what_it_asks_for() {
+fn a_client_cannot_get_an_origin_ejected_by_its_server_name() {
     let identity = pki().origin(&["origin.test", "good.wild.test"]);
     let [one, other] = [(); 2].map(|()| Origin::tls(&identity).alpn(&["http/1.1"]).echo());
     let proxy = Proxy::builder()
@@ -476,7 +476,7 @@ fn a_client_cannot_have_an_origin_ejected_by_what_it_asks_for() {
     let client = proxy.client("a.test").alpn(&["h2"]).connect();
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("origin_alpn");
-    let client = Client::new(proxy.place("second"), "stranger.wild.test").connect();
+    let client = Client::new(proxy.listen_addr("second"), "stranger.wild.test").connect();
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("origin_tls_name");
     assert!(!proxy.log().join("\n").contains("ejected"));
@@ -486,16 +486,16 @@ fn a_client_cannot_have_an_origin_ejected_by_what_it_asks_for() {
             .alpn(&["http/1.1"])
             .connect()
             .must_echo(b"x");
-        Client::new(proxy.place("second"), "good.wild.test")
+        Client::new(proxy.listen_addr("second"), "good.wild.test")
             .connect()
             .must_echo(b"x");
     }
     assert_eq!((one.accepts(), other.accepts()), (4, 2), "both are used");
 }
 
-/// Some origins close without a word on a name that they do not know.
+/// Some origins close the connection for a name that they do not know.
 #[test]
-fn names_that_an_origin_never_served_do_not_eject_it_and_those_that_it_did_serve_can() {
+fn failures_eject_an_origin_only_for_names_that_it_has_served() {
     let identity = pki().origin(&["good.wild.test"]);
     let is_ill = Arc::new(AtomicBool::new(false));
     let [one, other] = [(); 2].map(|()| {
@@ -503,8 +503,8 @@ fn names_that_an_origin_never_served_do_not_eject_it_and_those_that_it_did_serve
         let knows = move |hello: &[u8]| {
             let name: &[u8] = b"good.wild.test";
             match hello.windows(name.len()).any(|part| part == name) {
-                true if !is_ill.load(Ordering::SeqCst) => Welcome::Handshake,
-                _ => Welcome::Says(b""),
+                true if !is_ill.load(Ordering::SeqCst) => HelloReaction::Handshake,
+                _ => HelloReaction::Sends(b""),
             }
         };
         Origin::tls(&identity).screening(knows).echo()
@@ -560,21 +560,21 @@ fn the_only_origin_is_never_ejected() {
 }
 
 #[test]
-fn checks_of_origins_that_want_a_proxy_header_begin_with_one() {
+fn checks_begin_with_a_proxy_header_if_configured() {
     for (version, header) in [
         ("v1", &b"PROXY UNKNOWN\r\n"[..]),
         ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
     ] {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, requests) = std::sync::mpsc::channel();
         let origin = Origin::plain().serve(move |stream| {
-            let mut heard = stream.receive(header.len());
-            while !heard.ends_with(b"\r\n\r\n") {
+            let mut request = stream.receive(header.len());
+            while !request.ends_with(b"\r\n\r\n") {
                 match stream.read() {
-                    Ok(more) if !more.is_empty() => heard.extend(more),
+                    Ok(more) if !more.is_empty() => request.extend(more),
                     _ => break,
                 }
             }
-            let _ = tell.send(heard);
+            let _ = sender.send(request);
             let _ = stream.try_send(b"HTTP/1.1 200 Good\r\nContent-Length: 0\r\n\r\n");
             let _ = stream.receive_to_end();
             stream.end();
@@ -585,11 +585,11 @@ fn checks_of_origins_that_want_a_proxy_header_begin_with_one() {
                 "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, send_proxy_protocol: {version} }}"
             ))
             .start();
-        let heard = told.recv_timeout(crate::harness::TIMEOUT).unwrap();
-        assert!(heard.starts_with(header), "{heard:?}");
+        let request = requests.recv_timeout(crate::harness::TIMEOUT).unwrap();
+        assert!(request.starts_with(header), "{request:?}");
         assert!(
-            heard[header.len()..].starts_with(b"GET /health HTTP/1.1\r\n"),
-            "{heard:?}"
+            request[header.len()..].starts_with(b"GET /health HTTP/1.1\r\n"),
+            "{request:?}"
         );
     }
 }

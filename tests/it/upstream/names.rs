@@ -1,18 +1,17 @@
-//! Origins that go by a name: what the resolver says, and what happens when it says something else,
-//! or nothing.
+//! Origins with host names: answers of the resolver, and changed, failed or missing ones.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Directory, End, LetterOrigin, NameServer, Origin, Port, Proxy, Says, blackhole, eventually,
+    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Port, Proxy, blackhole, eventually,
 };
 
 fn addresses(origins: &[LetterOrigin]) -> Vec<SocketAddr> {
     origins.iter().map(LetterOrigin::address).collect()
 }
 
-fn hosted(server: &NameServer, directory: &Directory, port: u16) -> crate::harness::Draft {
+fn hosted(server: &NameServer, directory: &Directory, port: u16) -> crate::harness::ProxyBuilder {
     Proxy::builder()
         .forward(&format!("app.test:{port}"))
         .resolving_by(server, directory)
@@ -26,47 +25,51 @@ fn sorted(letters: &str) -> String {
 }
 
 #[test]
-fn each_address_is_an_origin_and_answers_are_followed() {
+fn each_address_is_an_origin_and_follows_dns() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origins = LetterOrigin::at_one_port("abc");
     let at = addresses(&origins);
     server.addresses("app.test", &at[..2]);
     let proxy = hosted(&server, &directory, at[0].port()).start();
     assert_eq!(sorted(&proxy.letters(4)), "ab");
-    let held: Vec<_> = (0..2).map(|_| proxy.try_letter().unwrap()).collect();
-    // What is new counts at once, what is missing after two equal answers.
+    let live: Vec<_> = (0..2).map(|_| proxy.try_letter().unwrap()).collect();
+    // A new address counts at once; a missing one is removed after two equal answers.
     server.addresses("app.test", &at[1..]);
     eventually("the new one gets connections", || proxy.letter() == 'c');
     proxy.log_line(|line| line.contains("has left DNS") && line.contains(&at[0].to_string()));
     assert_eq!(sorted(&proxy.letters(6)), "bc");
     // Live connections stay.
-    for (_, stream) in &held {
+    for (_, stream) in &live {
         stream.must_echo(b"still here");
     }
 }
 
 #[test]
 fn the_last_good_answer_is_kept_while_the_resolver_fails() {
-    for trouble in [Says::NoSuchName, Says::Failure, Says::Nothing] {
+    for trouble in [
+        DnsAnswer::NoSuchName,
+        DnsAnswer::Failure,
+        DnsAnswer::Nothing,
+    ] {
         let (server, directory) = (NameServer::new(), Directory::new());
         let origins = LetterOrigin::at_one_port("a");
         server.addresses("app.test", &addresses(&origins));
         let proxy = hosted(&server, &directory, origins[0].address().port()).start();
         assert_eq!(proxy.letter(), 'a');
-        server.about("app.test", trouble);
+        server.set_answer("app.test", trouble);
         proxy.log_line(|line| line.contains("cannot be resolved"));
-        server.wait_for_questions(2);
+        server.wait_for_queries(2);
         let start = Instant::now();
         assert_eq!(proxy.letters(3), "aaa");
         assert!(
             start.elapsed() < Duration::from_secs(1),
-            "nobody waits for the resolver"
+            "a connection waited for the resolver"
         );
     }
 }
 
 #[test]
-fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
+fn an_unresolved_name_delays_nothing_and_joins_once_it_resolves() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origins = LetterOrigin::at_one_port("a");
     let port = origins[0].address().port();
@@ -77,7 +80,7 @@ fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
         .admin()
         .start();
     assert_eq!(proxy.dial("other").receive(1), b"a");
-    eventually("it can be seen", || {
+    eventually("the status lists it", || {
         let list = proxy.ctl_json(&["origins"]);
         let late = list["origins"].as_array().unwrap().iter();
         let mut late = late.filter(|o| o["address"] == format!("late.test:{port}"));
@@ -90,13 +93,13 @@ fn a_name_that_is_not_there_yet_stops_nothing_and_is_taken_in_when_it_is() {
         .must_be("origin_resolve")
         .must_have("stage", "resolve");
     server.addresses("app.test", &addresses(&origins));
-    eventually("it is taken in", || proxy.try_letter().is_some());
+    eventually("it gets connections", || proxy.try_letter().is_some());
 }
 
 #[test]
-fn a_resolver_that_hangs_blocks_nobody_who_does_not_need_it() {
+fn a_hanging_resolver_blocks_no_connection_that_does_not_need_it() {
     let (server, directory) = (NameServer::new(), Directory::new());
-    server.about("app.test", Says::Nothing);
+    server.set_answer("app.test", DnsAnswer::Nothing);
     let origins = LetterOrigin::at_one_port("a");
     let port = origins[0].address().port();
     let proxy = hosted(&server, &directory, port)
@@ -112,33 +115,33 @@ fn a_resolver_that_hangs_blocks_nobody_who_does_not_need_it() {
 }
 
 #[test]
-fn an_answer_is_used_for_as_long_as_it_says() {
+fn an_answer_is_used_for_its_ttl() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origins = LetterOrigin::at_one_port("a");
     let ip = std::net::Ipv4Addr::new(127, 0, 1, 1);
-    server.about("app.test", Says::Addresses(vec![ip], 3));
+    server.set_answer("app.test", DnsAnswer::Addresses(vec![ip], 3));
     let proxy = hosted(&server, &directory, origins[0].address().port()).start();
     assert_eq!(proxy.letter(), 'a');
-    let (start, before) = (Instant::now(), server.questions());
+    let (start, before) = (Instant::now(), server.queries());
     assert_eq!(proxy.letters(20), "a".repeat(20));
-    server.wait_for_questions(1);
+    server.wait_for_queries(1);
     assert!(
         start.elapsed() > Duration::from_millis(1500),
         "{:?}",
         start.elapsed()
     );
-    assert!(server.questions() <= before + 2, "A and AAAA, once");
+    assert!(server.queries() <= before + 2, "A and AAAA, once");
 }
 
 #[test]
-fn services_have_ports_priorities_and_weights() {
+fn srv_records_have_ports_priorities_and_weights() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let [a, b, c] = ['a', 'b', 'c'].map(LetterOrigin::new);
     let service = |origin: &LetterOrigin, priority, weight| {
         (priority, weight, origin.address().port(), "node.test.")
     };
     let all = vec![service(&a, 10, 3), service(&b, 10, 1), service(&c, 20, 1)];
-    server.about("_app._tcp.test", Says::Services(all, 1));
+    server.set_answer("_app._tcp.test", DnsAnswer::Services(all, 1));
     server.addresses("node.test", &[a.address()]);
     let proxy = Proxy::builder()
         .forward(&"srv:_app._tcp.test")
@@ -151,16 +154,19 @@ fn services_have_ports_priorities_and_weights() {
     assert_eq!(
         proxy.letter(),
         'c',
-        "the next priority, when the first is gone"
+        "the next priority, once the first is gone"
     );
-    server.about("_app._tcp.test", Says::Services(vec![service(&c, 5, 1)], 1));
+    server.set_answer(
+        "_app._tcp.test",
+        DnsAnswer::Services(vec![service(&c, 5, 1)], 1),
+    );
     proxy.log_line(|line| line.contains("has left DNS"));
     assert_eq!(proxy.letters(3), "ccc");
 }
 
-/// RFC 8305: an address that does not answer costs a quarter of a second, not the whole timeout.
+/// RFC 8305: an address that drops SYNs costs 250 ms, not the whole timeout.
 #[test]
-fn an_address_that_swallows_everything_is_raced_by_another_of_its_name() {
+fn an_address_that_drops_syns_is_raced_by_another_of_its_name() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let (hole, _held) = blackhole();
     let good = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], hole.port())), 'a');
@@ -184,7 +190,7 @@ fn an_address_that_swallows_everything_is_raced_by_another_of_its_name() {
 }
 
 #[test]
-fn addresses_of_this_machine_s_own_list_need_no_server() {
+fn names_in_etc_hosts_need_no_server() {
     let origin = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&format!("localhost:{}", origin.address().port()))
@@ -194,7 +200,7 @@ fn addresses_of_this_machine_s_own_list_need_no_server() {
 }
 
 #[test]
-fn a_name_that_stands_for_an_endpoint_of_ours_is_not_dialled() {
+fn a_name_that_resolves_to_our_own_endpoint_is_not_dialled() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let port = Port::reserve();
     server.addresses("app.test", &[port.address()]);
@@ -215,8 +221,8 @@ fn a_name_that_stands_for_an_endpoint_of_ours_is_not_dialled() {
 fn a_name_with_the_port_of_an_ipv6_endpoint_of_ours_is_dialled_over_ipv4() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origin = Origin::echo();
-    let port = origin.place().port();
-    server.addresses("app.test", &[origin.place().tcp()]);
+    let port = origin.listen_addr().port();
+    server.addresses("app.test", &[origin.listen_addr().tcp()]);
     let proxy = hosted(&server, &directory, port)
         .listen(&format!("\"[::]:{port}\""))
         .start();
@@ -239,7 +245,7 @@ fn a_link_to_a_unix_endpoint_of_ours_is_not_dialled() {
 }
 
 #[test]
-fn a_chain_of_endpoints_that_is_written_with_addresses_is_dialled() {
+fn a_chain_of_endpoints_by_address_is_dialled() {
     let origin = Origin::echo();
     let port = Port::reserve();
     let proxy = Proxy::builder()

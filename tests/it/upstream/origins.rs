@@ -1,11 +1,12 @@
-//! What becomes of live connections when something happens to their origin, and what operators see of
-//! origins and say about them.
+//! The fate of live connections when their origin changes, and the view and commands of operators.
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{Directory, End, LetterOrigin, NameServer, Origin, Proxy, Says, eventually};
+use crate::harness::{
+    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Proxy, eventually,
+};
 
 fn origins(proxy: &Proxy) -> Vec<Value> {
     let answer = proxy.ctl_json(&["origins"]);
@@ -13,10 +14,10 @@ fn origins(proxy: &Proxy) -> Vec<Value> {
 }
 
 /// One key of the origin at this address.
-fn shown(proxy: &Proxy, origin: &LetterOrigin, key: &str) -> Value {
+fn value_of(proxy: &Proxy, origin: &LetterOrigin, key: &str) -> Value {
     let address = origin.address().to_string();
     let all = origins(proxy);
-    let one = all.iter().find(|shown| shown["address"] == address);
+    let one = all.iter().find(|entry| entry["address"] == address);
     one.unwrap_or_else(|| panic!("no {address} in {all:?}"))[key].clone()
 }
 
@@ -34,7 +35,7 @@ fn two(health: &str) -> (LetterOrigin, LetterOrigin, Proxy) {
 }
 
 #[test]
-fn connections_to_an_origin_that_is_down_are_closed_where_the_file_says_so() {
+fn connections_to_an_origin_that_is_down_are_closed_if_configured() {
     let (status, origin) = (LetterOrigin::new('x'), LetterOrigin::new('a'));
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -46,20 +47,20 @@ fn connections_to_an_origin_that_is_down_are_closed_where_the_file_says_so() {
         .start();
     let (_, client) = proxy.try_letter().unwrap();
     client.must_echo(b"x");
-    // The origin itself is well: what is checked is elsewhere.
+    // The origin itself is up: the check uses another port.
     drop(status);
     assert_eq!(client.receive_to_end(), (vec![], End::Reset));
     proxy
         .outcome_of(&client)
         .must_be("origin_down")
         .must_have("fault", "origin");
-    assert_eq!(shown(&proxy, &origin, "state"), "down");
-    let why = shown(&proxy, &origin, "check");
+    assert_eq!(value_of(&proxy, &origin, "state"), "down");
+    let why = value_of(&proxy, &origin, "check");
     assert!(why.as_str().unwrap().contains("origin_refused"), "{why}");
 }
 
 #[test]
-fn connections_stay_where_the_file_does_not_say_so() {
+fn connections_to_an_origin_that_is_down_stay_by_default() {
     let (status, origin) = (LetterOrigin::new('x'), LetterOrigin::new('a'));
     let proxy = Proxy::builder()
         .forward(&origin)
@@ -76,7 +77,7 @@ fn connections_stay_where_the_file_does_not_say_so() {
 }
 
 #[test]
-fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() {
+fn connections_to_an_address_that_left_dns_are_drained_if_configured() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origins = LetterOrigin::at_one_port("ab");
     server.addresses("app.test", &[origins[0].address()]);
@@ -95,12 +96,12 @@ fn connections_to_an_address_that_left_dns_are_drained_where_the_file_says_so() 
 }
 
 #[test]
-fn an_origin_that_a_reload_calls_otherwise_has_not_left_dns() {
+fn an_origin_renamed_by_a_reload_has_not_left_dns() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origin = LetterOrigin::new('a');
     let port = origin.address().port();
     server.addresses("old.test", &[origin.address()]);
-    server.about("new.test", Says::Nothing);
+    server.set_answer("new.test", DnsAnswer::Nothing);
     let proxy = Proxy::builder()
         .forward(&format!("old.test:{port}"))
         .origins(&format!("[{{ name: o, address: \"old.test:{port}\" }}]"))
@@ -112,15 +113,15 @@ fn an_origin_that_a_reload_calls_otherwise_has_not_left_dns() {
     proxy.reload(&proxy.text().replace("old.test", "new.test"));
     client.must_echo(b"while its new name has no answer");
     server.addresses("new.test", &[origin.address()]);
-    eventually("it is taken in", || proxy.try_letter().is_some());
+    eventually("it gets connections", || proxy.try_letter().is_some());
     client.must_echo(b"and afterwards");
     assert!(!proxy.log().join("\n").contains("left DNS"));
 }
 
 #[test]
-fn a_connection_that_is_being_made_to_an_origin_that_is_disabled_ends_once_it_is_there() {
+fn a_connection_being_made_to_a_disabled_origin_ends_once_it_is_connected() {
     let gate = Arc::new(Mutex::new(()));
-    let held = gate.lock().unwrap();
+    let locked = gate.lock().unwrap();
     let origin = Origin::with_tls().behind(&gate).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
@@ -128,24 +129,27 @@ fn a_connection_that_is_being_made_to_an_origin_that_is_disabled_ends_once_it_is
         .start();
     let client = proxy.client("a.test").connect();
     eventually("it is dialled", || origin.accepts() == 1);
-    let address = origin.place().to_string();
+    let address = origin.listen_addr().to_string();
     proxy
         .ctl(&["origin", "upstream-0", &address, "disable"])
         .must_exit_with(0);
-    drop(held);
+    drop(locked);
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("killed");
 }
 
 #[test]
-fn a_connection_that_is_being_made_to_an_address_that_leaves_dns_is_drained_too() {
+fn a_connection_being_made_to_an_address_that_leaves_dns_is_drained_too() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let gate = Arc::new(Mutex::new(()));
-    let held = gate.lock().unwrap();
+    let locked = gate.lock().unwrap();
     let origin = Origin::with_tls().behind(&gate).echo();
-    server.addresses("app.test", &[origin.place().tcp()]);
+    server.addresses("app.test", &[origin.listen_addr().tcp()]);
     let proxy = Proxy::builder()
-        .reencrypt("a.test", &format!("app.test:{}", origin.place().port()))
+        .reencrypt(
+            "a.test",
+            &format!("app.test:{}", origin.listen_addr().port()),
+        )
         .on_upstream("resolve: { on_gone: drain }")
         .top("process: { drain: { idle_after: 200ms } }")
         .resolving_by(&server, &directory)
@@ -154,33 +158,33 @@ fn a_connection_that_is_being_made_to_an_address_that_leaves_dns_is_drained_too(
     eventually("it is dialled", || origin.accepts() == 1);
     server.addresses("app.test", &["127.0.0.2:1".parse().unwrap()]);
     proxy.log_line(|line| line.contains("an origin has left DNS"));
-    drop(held);
+    drop(locked);
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("drain");
 }
 
 #[test]
-fn origins_are_shown_with_what_they_have() {
+fn origins_are_listed_with_their_state_and_settings() {
     let (a, b, proxy) = two("health: { check: tcp, interval: 100ms }");
     let _held = proxy.try_letter().unwrap();
     eventually("both were checked", || {
-        origins(&proxy).iter().all(|shown| shown["check"] == "ok")
+        origins(&proxy).iter().all(|entry| entry["check"] == "ok")
     });
     for (origin, name, connections) in [(&a, "one", 1), (&b, "other", 0)] {
-        assert_eq!(shown(&proxy, origin, "name"), name);
-        assert_eq!(shown(&proxy, origin, "state"), "up");
-        assert_eq!(shown(&proxy, origin, "connections"), connections);
-        assert_eq!(shown(&proxy, origin, "weight"), 1);
+        assert_eq!(value_of(&proxy, origin, "name"), name);
+        assert_eq!(value_of(&proxy, origin, "state"), "up");
+        assert_eq!(value_of(&proxy, origin, "connections"), connections);
+        assert_eq!(value_of(&proxy, origin, "weight"), 1);
     }
-    assert_eq!(shown(&proxy, &b, "max_connections"), 9);
+    assert_eq!(value_of(&proxy, &b, "max_connections"), 9);
     proxy
         .ctl(&["origins"])
         .must_exit_with(0)
-        .must_say(&b.address().to_string());
+        .must_print(&b.address().to_string());
 }
 
 #[test]
-fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
+fn an_origin_is_drained_disabled_weighted_and_enabled_on_request() {
     let (a, b, proxy) = two("balance: round_robin");
     let (letter, client) = proxy.try_letter().unwrap();
     assert_eq!(letter, 'a');
@@ -193,10 +197,10 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
         proxy.ctl(&all)
     };
     order(&["one", "drain"]).must_exit_with(0);
-    assert_eq!(shown(&proxy, &a, "state"), "drain");
+    assert_eq!(value_of(&proxy, &a, "state"), "drain");
     assert_eq!(proxy.letters(3), "bbb");
     client.must_echo(b"may finish");
-    // It holds over a reload, as its line is the same.
+    // It survives a reload, because its line is unchanged.
     let text = std::fs::read_to_string(proxy.directory().join("config.yaml")).unwrap();
     proxy.reload(&format!("{text}\n"));
     assert_eq!(proxy.letters(3), "bbb");
@@ -209,7 +213,7 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
     order(&["one", "disable"]).must_exit_with(0);
     client.receive_to_end();
     proxy.outcome_of(&client).must_be("killed");
-    assert_eq!(shown(&proxy, &a, "state"), "disabled");
+    assert_eq!(value_of(&proxy, &a, "state"), "disabled");
     order(&["one", "enable"]).must_exit_with(0);
     assert_eq!(usable("one"), Some(1.0));
     order(&[&b.address().to_string(), "weight", "3"]).must_exit_with(0);
@@ -217,23 +221,23 @@ fn an_origin_is_drained_disabled_weighed_and_enabled_on_request() {
     assert_eq!(letters.matches('b').count(), 6, "{letters}");
     order(&["one", "drain", "3"])
         .must_exit_with(1)
-        .must_say("takes no weight");
-    // As configured means with the weight that is configured.
+        .must_print("takes no weight");
+    // `enable` restores the configured weight.
     order(&["other", "enable"])
         .must_exit_with(0)
-        .must_say("ADDRESS");
-    assert_eq!(shown(&proxy, &b, "weight"), 1);
+        .must_print("ADDRESS");
+    assert_eq!(value_of(&proxy, &b, "weight"), 1);
     order(&["other", "weight", "3"]).must_exit_with(0);
     assert_ne!(order(&["one", "weight", "0"]).code, Some(0));
     assert_ne!(order(&["nobody", "drain"]).code, Some(0));
-    // A line that has changed begins afresh.
+    // A changed line resets its state.
     let changed = text.replace("name: other,", "name: other, weight: 1, backup: false,");
     proxy.reload(&changed.replace("connections: 9", "connections: 8"));
-    assert_eq!(shown(&proxy, &b, "weight"), 1);
+    assert_eq!(value_of(&proxy, &b, "weight"), 1);
 }
 
 #[test]
-fn a_reload_keeps_what_is_known_of_origins() {
+fn a_reload_keeps_the_state_of_origins() {
     let (a, b, proxy) = two("health: { check: tcp, interval: 100ms }");
     let (_, client) = proxy.try_letter().unwrap();
     let gone = b.address();
@@ -241,18 +245,18 @@ fn a_reload_keeps_what_is_known_of_origins() {
     proxy.log_line(|line| line.contains("an origin is down"));
     let text = std::fs::read_to_string(proxy.directory().join("config.yaml")).unwrap();
     proxy.reload(&text.replace("100ms", "1h"));
-    assert_eq!(shown(&proxy, &a, "connections"), 1);
+    assert_eq!(value_of(&proxy, &a, "connections"), 1);
     let down = origins(&proxy);
     let down = down
         .iter()
-        .find(|shown| shown["address"] == gone.to_string());
+        .find(|entry| entry["address"] == gone.to_string());
     assert_eq!(down.unwrap()["state"], "down");
     assert_eq!(proxy.letters(3), "aaa");
     client.must_echo(b"still here");
-    // Without checks nothing is held against anybody.
+    // Without checks every origin is up.
     proxy.reload(&text.replace(
         "health: { check: tcp, interval: 100ms }",
         "slow_start: none",
     ));
-    assert!(origins(&proxy).iter().all(|shown| shown["state"] == "up"));
+    assert!(origins(&proxy).iter().all(|entry| entry["state"] == "up"));
 }

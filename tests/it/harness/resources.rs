@@ -29,7 +29,7 @@ impl Directory {
         self.path().join(name)
     }
 
-    /// Writes a file that only its owner may read, as keys have to be.
+    /// Writes a file that only its owner may read, as private keys require.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         self.write_with_mode(name, contents, 0o600)
     }
@@ -45,12 +45,12 @@ impl Directory {
 
 /// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ListenAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-impl Place {
+impl ListenAddr {
     /// Reads an address as the program writes it.
     pub fn parse(text: &str) -> Self {
         match text.strip_prefix("unix:") {
@@ -66,7 +66,7 @@ impl Place {
     pub fn tcp(&self) -> SocketAddr {
         match self {
             Self::Tcp(address) => *address,
-            Self::Unix(path) => panic!("{} is no TCP address", path.display()),
+            Self::Unix(path) => panic!("{} is not a TCP address", path.display()),
         }
     }
 
@@ -75,7 +75,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

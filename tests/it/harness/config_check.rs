@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use super::{Directory, Finished, Identity, pki, reseal};
 
 /// A directory with a configuration that may be wrong, and the files it names.
-pub struct Checked {
+pub struct ConfigCheck {
     directory: Directory,
     text: String,
 }
 
-impl Checked {
-    /// This text, beside the files of the CAs and a good certificate for `a.test` and
-    /// `*.wild.test` in `good.pem` and `good.key`.
+impl ConfigCheck {
+    /// Uses this text, beside the files of the CAs and a valid certificate for `a.test` and `*.wild.test`
+    /// in `good.pem` and `good.key`.
     pub fn new(text: &str) -> Self {
         let directory = Directory::new();
         for (name, contents) in pki().files() {
@@ -57,7 +57,7 @@ impl Checked {
     pub fn must_report(&self, about: &str, words: &[&str]) {
         let checked = self.check(&[]);
         checked.must_exit_with(1);
-        self.says(&checked, about, words);
+        self.must_contain(&checked, about, words);
         let errors = checked
             .text()
             .lines()
@@ -72,7 +72,7 @@ impl Checked {
         // `run` reports the same.
         let ran = self.run();
         ran.must_exit_with(2);
-        self.says(&ran, about, words);
+        self.must_contain(&ran, about, words);
     }
 
     /// Expects a warning, which is an error only with `--strict`.
@@ -80,8 +80,8 @@ impl Checked {
     pub fn must_warn(&self, about: &str, words: &[&str]) {
         let checked = self.check(&[]);
         checked.must_exit_with(0);
-        self.says(&checked, about, words);
-        checked.must_say("warning: ");
+        self.must_contain(&checked, about, words);
+        checked.must_print("warning: ");
         self.check(&["--strict"]).must_exit_with(1);
     }
 
@@ -93,11 +93,11 @@ impl Checked {
     }
 
     #[track_caller]
-    fn says(&self, finished: &Finished, about: &str, words: &[&str]) {
+    fn must_contain(&self, finished: &Finished, about: &str, words: &[&str]) {
         let (line, column, text) = self.position(about);
-        finished.must_say(&format!("{}:{line}:{column}", self.path().display()));
-        finished.must_say(&format!("{line} | {text}"));
-        // The caret stands under `about`, behind the gutter and one space.
+        finished.must_print(&format!("{}:{line}:{column}", self.path().display()));
+        finished.must_print(&format!("{line} | {text}"));
+        // The caret is under `about`, after the gutter and one space.
         let caret = format!("{}^", " ".repeat(column));
         let drawn = |line: &str| {
             line.split_once('|')
@@ -109,7 +109,7 @@ impl Checked {
             finished.text()
         );
         for word in words {
-            finished.must_say(word);
+            finished.must_print(word);
         }
     }
 
