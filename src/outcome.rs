@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Stage {
     /// Applying the caps of the process.
     Admit,
-    /// Reading the PROXY header of a peer that has to send one.
+    /// Reading the PROXY header of a peer that must send one.
     ProxyHeader,
     /// Reading the ClientHello.
     Hello,
@@ -165,8 +165,8 @@ reasons! {
     ProbeEof "probe_eof" CLIENT, "The client closed before it sent any data.";
     ProbeDropped "probe_dropped" POLICY, "The connection limit was reached, and this connection was dropped for a new client: its own client had not sent a whole ClientHello or PROXY header, or was slow in its handshake.";
     LimitHandshakes "limit_handshakes" POLICY, "No handshake permit became free in time: `process.limits.handshakes` were under way, or the client's source had its share of them.";
-    ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "A peer that has to send a PROXY header did not send a whole one in time.";
-    ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that has to send a PROXY header began with something else.";
+    ProxyHeaderTimeout "proxy_header_timeout" CLIENT, "A peer that must send a PROXY header did not send a whole one in time.";
+    ProxyHeaderMissing "proxy_header_missing" CLIENT, "A peer that must send a PROXY header began with something else.";
     ProxyHeaderInvalid "proxy_header_invalid" CLIENT, "The PROXY header violates the protocol, or its checksum is wrong.";
     ProxyHeaderUnexpected "proxy_header_unexpected" CLIENT, "A peer that may not send a PROXY header sent one, or a peer that may sent two.";
     HelloTimeout "hello_timeout" CLIENT, "No whole ClientHello within `hello`.";
