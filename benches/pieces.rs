@@ -1,4 +1,4 @@
-//! The pieces that every connection or every byte goes through, one at a time.
+//! The steps that every connection or every byte goes through, one at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn normalise_a_server_name() -> HostName {
     HostName::from_wire(black_box("Vault.Example.COM.")).unwrap()
 }
 
-/// The way of a connection through a table of so many names.
+/// Chooses the route of a connection in a table of this many names.
 #[divan::bench(args = [1, 100, 10_000])]
 fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
     let mut table = RouteTable::default();
@@ -44,7 +44,7 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
     });
 }
 
-/// Choosing among so many origins, and giving the place back.
+/// Chooses among this many origins, and releases the slot.
 #[divan::bench(args = [1, 3, 10, 100])]
 fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
     let origin = |n| {
@@ -95,9 +95,9 @@ fn escape_a_text_of_the_wire() -> String {
     escape::text(black_box("CN=deployer, O=Example \u{202e}Corp\r\n"))
 }
 
-/// What one read of a relay goes through in reencrypt: opened on one side, sealed on the other.
+/// Processes one read of a relay in reencrypt: decrypts from one side and encrypts for the other.
 #[divan::bench(args = [1, 1024, 16 * 1024, 64 * 1024])]
-fn seal_and_open(bencher: Bencher<'_, '_>, size: usize) {
+fn decrypt_and_encrypt(bencher: Bencher<'_, '_>, size: usize) {
     let (mut client, mut server) = connected();
     let data = vec![7; size];
     let mut wire = OutBuf::default();
@@ -110,7 +110,7 @@ fn seal_and_open(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// A whole handshake, both sides of it, without sockets.
+/// A whole handshake of client and server, without sockets.
 #[divan::bench]
 fn handshake_of_both_sides(bencher: Bencher<'_, '_>) {
     let configs = configs();
@@ -161,7 +161,7 @@ fn connect((client, server): &Configs) -> (TlsState, TlsState) {
     }
 }
 
-/// Gives `tls` bytes of its peer, and returns its answer.
+/// Passes bytes of the peer to `tls`, and returns its reply.
 fn feed(tls: &mut TlsState, bytes: &[u8], plain: impl FnMut(&[u8])) -> OutBuf {
     let mut input = vec![0; 128 * 1024 + bytes.len()];
     let start = tls.restore(&mut input).unwrap();

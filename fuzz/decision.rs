@@ -1,5 +1,5 @@
-//! From the first bytes of a client to what is decided about it, and that it does not depend on how
-//! they were delivered. Shared by the fuzz target and the test of its corpus.
+//! The decision on the first bytes of a client, which must not depend on how they were delivered. Shared by
+//! the fuzz target and the test of its corpus.
 
 use std::sync::LazyLock;
 
@@ -8,14 +8,14 @@ use reseal::internals::{
     RouteTable,
 };
 
-/// Everything that follows from a hello.
+/// The result for a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is not whole.
+    /// It is incomplete.
     More,
-    /// Refused, with this reason and alert.
+    /// It is refused, with this reason and alert.
     Refused(&'static str, Vec<u8>),
-    /// The route, or why there is none, and what else a handshake would depend on.
+    /// The route, or why there is none, and the other facts that a handshake depends on.
     Routed(
         Result<&'static str, String>,
         Option<String>,
@@ -42,7 +42,7 @@ static ROUTES: LazyLock<RouteTable<&'static str>> = LazyLock::new(|| {
     routes
 });
 
-/// What is decided about these bytes, delivered in these portions.
+/// The decision on these bytes, delivered in these portions.
 pub fn decide<'a>(portions: impl IntoIterator<Item = &'a [u8]>) -> Decision {
     let mut parser = Parser::default();
     let mut bytes = Vec::new();
@@ -82,15 +82,15 @@ fn route(hello: Hello) -> Decision {
     Decision::Routed(route, name, hello.alpn, hello.prefers_chacha)
 }
 
-/// Delivers the bytes whole, byte by byte, and in halves; then their handshake messages in records of
-/// other lengths.
-pub fn must_not_depend_on_cuts(bytes: &[u8]) {
+/// Delivers the bytes whole, byte by byte, and in halves; then their handshake messages in records of other
+/// lengths.
+pub fn must_not_depend_on_fragmentation(bytes: &[u8]) {
     let bytes = bytes.get(..HELLO_MAX).unwrap_or(bytes);
     let whole = decide([bytes]);
     assert_eq!(decide(bytes.chunks(1)), whole, "byte by byte");
     let (first, second) = bytes.split_at(bytes.len() / 2);
     assert_eq!(decide([first, second]), whole, "in halves");
-    // Only what is a hello, alone in its records, is the same hello in other records.
+    // Only a hello that is alone in its records is the same hello in other records.
     let Some(message) = message(bytes).filter(|_| matches!(whole, Decision::Routed(..))) else {
         return;
     };
@@ -102,7 +102,7 @@ pub fn must_not_depend_on_cuts(bytes: &[u8]) {
     }
 }
 
-/// The hello in these records, if it is all that is in them.
+/// The hello in these records, if they contain nothing else.
 fn message(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     while let [22, _, _, high, low, rest @ ..] = bytes {
@@ -117,7 +117,7 @@ fn message(mut bytes: &[u8]) -> Option<Vec<u8>> {
     (bytes.is_empty() && message.len() == len).then_some(message)
 }
 
-/// A message in records of so many bytes.
+/// A message in records of this many bytes.
 fn records(message: &[u8], len: usize) -> Vec<u8> {
     let mut records = Vec::new();
     for part in message.chunks(len.clamp(1, 16_384)) {

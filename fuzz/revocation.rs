@@ -1,8 +1,8 @@
-//! Whatever lists stand beside the one that revokes a certificate, the certificate is refused. Shared by
-//! the fuzz target and the test of its corpus.
+//! A revoked certificate is refused, whatever other CRLs are beside the one that revokes it. Shared by the
+//! fuzz target and the test of its corpus.
 //!
-//! `material/` has a CA, two certificates that it issued, and the newest list that it signed, which names
-//! both. Nobody has the CA's key any more: the corpus has older lists of it, and lists of others.
+//! `material/` has a CA, two certificates that it issued, and its newest CRL, which lists both. The CA's
+//! key no longer exists: the corpus has older CRLs of it, and CRLs of others.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn list(der: &[u8]) -> Option<RevocationList> {
     RevocationList::read(der.to_vec().into(), &"fuzz".into()).ok()
 }
 
-/// Splits bytes into DER elements; what is no element is the last one.
+/// Splits bytes into DER elements; a rest that is not an element comes last.
 fn elements(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -53,7 +53,7 @@ fn elements(mut bytes: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// Reads the lists in these bytes and adds them to the one that revokes; says how many could be read.
+/// Reads the CRLs in these bytes and adds them to the one that revokes; returns how many were readable.
 pub fn must_refuse_the_revoked(bytes: &[u8]) -> usize {
     let others: Vec<_> = elements(bytes)
         .into_iter()
@@ -83,7 +83,7 @@ pub fn must_refuse_the_revoked(bytes: &[u8]) -> usize {
     count
 }
 
-/// Asks by the most lenient policy.
+/// Verifies under the most lenient policy.
 fn must_refuse(lists: Arc<RevocationLists>, depth: Depth) {
     let verifier = ClientVerifier::new(ClientAuth::Required(ClientAuthority {
         roots: Arc::clone(&AUTHORITIES),

@@ -1,5 +1,5 @@
-//! An OCSP response is good for a certificate only if it names that certificate. Shared by the fuzz target
-//! and the test of its corpus.
+//! An OCSP response is stapled to a certificate only if it names that certificate. Shared by the fuzz
+//! target and the test of its corpus.
 
 use reseal::internals::ocsp::{self, Status, Subject};
 use rustls::pki_types::CertificateDer;
@@ -11,7 +11,7 @@ const LEAVES: [&[u8]; 2] = [
     include_bytes!("material/leaf-with-point.der"),
 ];
 
-/// Reads a response for the certificates of `material/`; says whether it is good for the first.
+/// Reads a response for the certificates of `material/`; returns whether it is valid for the first.
 pub fn must_be_about_the_certificate(bytes: &[u8]) -> bool {
     let issuer = CertificateDer::from(CA);
     let is_good = LEAVES.map(|leaf| {
@@ -32,7 +32,7 @@ pub fn must_be_about_the_certificate(bytes: &[u8]) -> bool {
         assert_eq!(
             unknown,
             Ok(Status::Good { from, until }),
-            "less is known, and more refused"
+            "with less information, more is refused"
         );
         let serial = certificate.raw_serial();
         let is_named = bytes.windows(serial.len()).any(|window| window == serial);

@@ -1,12 +1,12 @@
-//! Whatever a file of certificates, keys or lists holds, nothing of it is lost. Shared by the fuzz target
-//! and the test of its corpus.
+//! No part of a file of certificates, keys or CRLs is silently lost. Shared by the fuzz target and the test
+//! of its corpus.
 
 use reseal::internals::{Refusal, pem};
 
 /// Counts the items of a file, or refuses it.
 type Reader = fn(&[u8]) -> Result<usize, Refusal>;
 
-/// All uses of a file; those that accept nothing beside what is counted come first.
+/// All uses of a file; those that accept only what they count come first.
 const STRICT: [Reader; 2] = [
     |bytes| pem::authorities(bytes).map(|found| found.len()),
     |bytes| pem::lists(bytes).map(|found| found.len()),
@@ -16,7 +16,7 @@ const LENIENT: [Reader; 2] = [
     |bytes| pem::key(bytes).map(|_| 1),
 ];
 
-/// Reads a file for every use, and says whether one took it.
+/// Reads a file for every use, and returns whether one accepted it.
 pub fn must_lose_nothing(bytes: &[u8]) -> bool {
     let mut is_taken = false;
     for read in STRICT {
@@ -26,7 +26,7 @@ pub fn must_lose_nothing(bytes: &[u8]) -> bool {
             let begin = b"-----BEGIN ";
             let blocks = bytes.windows(begin.len()).filter(|w| w == begin).count();
             assert_eq!(found, blocks, "a block was lost");
-            // Joined as `cat` does, all is read or nothing.
+            // Files joined as by `cat` are read in full or refused.
             let joined = read(&[bytes, bytes].concat());
             assert!(joined.is_err() || joined == Ok(2 * found), "{joined:?}");
         }

@@ -1,9 +1,9 @@
-//! The least that a proxy can do: no policy, no deadline, no log. What it costs is the share of the
-//! kernel and of the cryptography, which no proxy gets below.
+//! The least that a proxy can do: no policy, no deadline, no log. Its cost is that of the kernel and of the
+//! cryptography, which every proxy pays.
 //!
-//! One thread and one accept socket for each of two cores, and the system calls that cannot be left
-//! out: accept, connect, one wait, read and write for each piece, the ends passed on, two closes. With a
-//! certificate it ends TLS with the same library as Reseal, and with one ticket for each connection.
+//! One thread and one accept socket for each of two cores, and the system calls that cannot be omitted:
+//! accept, connect, one wait, read and write for each piece, both shutdowns, two closes. With a certificate
+//! it terminates TLS with the same library as Reseal, and issues one ticket for each connection.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -20,12 +20,12 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Socket, Type};
 
-/// What one read takes at most, in bytes.
+/// The most that one read takes, in bytes.
 const READ: usize = 256 * 1024;
 const LISTENER: u64 = u64::MAX;
 
-/// Carries every connection on `listen` to `to`, until the process is ended. TLS ends here with the
-/// certificate in `certs`, if there is one.
+/// Relays every connection on `listen` to `to`, until the process is ended. With `certs`, it terminates TLS
+/// with the certificate in there.
 pub(crate) fn carry(listen: SocketAddr, to: SocketAddr, certs: Option<&Path>) {
     let config = certs.map(config);
     let other = std::thread::spawn({
@@ -59,24 +59,24 @@ fn listener(address: SocketAddr) -> TcpListener {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     socket.set_reuse_port(true).expect("SO_REUSEPORT");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
-    // The sockets that it accepts inherit this.
+    // Accepted sockets inherit this.
     socket.set_tcp_nodelay(true).expect("TCP_NODELAY");
     socket.bind(&address.into()).expect("a free address");
     socket.listen(4096).expect("a listening socket");
     socket.into()
 }
 
-/// One end of a connection.
+/// One side of a connection.
 struct Side {
     stream: TcpStream,
     tls: Option<Box<ServerConnection>>,
-    /// The descriptor of the other end.
+    /// The descriptor of the opposite side.
     other: u64,
     ended: bool,
 }
 
 impl Side {
-    /// Plaintext that has come; nothing at the end.
+    /// The plaintext received; none at the end.
     fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let Some(tls) = &mut self.tls else {
             return Some(self.stream.read(buffer).unwrap_or(0));

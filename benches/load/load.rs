@@ -1,4 +1,4 @@
-//! The work, and what it costs the proxy.
+//! The workloads, and their cost for the proxy.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ use crate::peers::Running;
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
-/// How many clients work at the same time.
+/// How many clients run in parallel.
 const CLIENTS: u64 = 8;
 
 pub(crate) enum Work {
@@ -29,9 +29,9 @@ pub(crate) enum Work {
     Down(u64),
     /// A stream to the origin, in MiB.
     Up(u64),
-    /// One byte there and back, over and over.
+    /// One byte there and back, repeatedly.
     PingPong(Duration),
-    /// Connections that do nothing.
+    /// Idle connections.
     Idle(u64),
 }
 
@@ -46,7 +46,7 @@ impl Work {
         ]
     }
 
-    /// What is measured, with its unit.
+    /// The name of the measurement, with its unit.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Connections(_) => "connection, us",
@@ -60,7 +60,7 @@ impl Work {
     /// The cost of one unit: CPU of the proxy, or memory.
     pub(crate) fn measure(&self, proxy: &Running, dir: &Path) -> f64 {
         let clients = Clients::new(proxy.address, dir);
-        // What happens once in a process's life is not part of the work.
+        // Work that happens once in the life of a process is not measured.
         clients.exchange();
         let before = machine::cpu(proxy.pid());
         let spent = || machine::cpu(proxy.pid()) - before;
@@ -185,7 +185,7 @@ impl Clients {
     }
 }
 
-/// Ends as a well-behaved client does.
+/// Ends with close_notify.
 fn end(mut client: Client) {
     client.conn.send_close_notify();
     let _ = client.flush();

@@ -1,4 +1,4 @@
-//! What the kernel says of a process, and a place for files.
+//! Measures a process by the kernel's accounting, and provides a scratch directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ impl Scratch {
         self.0.path()
     }
 
-    /// Where the plot goes: it outlives the directory.
+    /// The path of the plot, which outlives the directory.
     pub(crate) fn plot(&self) -> PathBuf {
         std::env::var_os("PLOT").map_or_else(
             || std::env::temp_dir().join("reseal-bench.svg"),
@@ -26,7 +26,7 @@ impl Scratch {
     }
 }
 
-/// A process and all that it started: some proxies are several.
+/// A process and its descendants: some proxies have several processes.
 fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;

@@ -1,8 +1,8 @@
-//! Side by side: what Reseal and its peers on this machine cost for the same work, in CPU of the proxy.
+//! Compares the CPU time of Reseal and other proxies on this machine for the same work.
 //!
-//! Every proxy in turn, in several rounds so that a drift of the machine hits all alike: new
-//! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and
-//! draws a plot. Before that, the CPU of renewing one certificate of very many; with the argument
+//! The proxies take turns in several rounds, so that a drift of the machine affects all alike: new
+//! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and draws
+//! a plot. Before that, it measures the CPU of renewing one certificate of very many; with the argument
 //! `renewal`, only that. See scripts/bench.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 

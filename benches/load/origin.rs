@@ -1,4 +1,4 @@
-//! The origins: plain and TLS, doing what the first byte of a connection asks for.
+//! The origins, plain and TLS. The first byte of a connection selects their behaviour.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -12,11 +12,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub(crate) const NAME: &str = "bench.test";
 
-/// Send back every byte.
+/// Echo every byte.
 pub(crate) const ECHO: u8 = b'E';
-/// Send so many bytes (eight bytes, little endian, follow).
+/// Send this many bytes (eight bytes, little endian, follow).
 pub(crate) const DOWN: u8 = b'D';
-/// Read so many bytes, then answer with one.
+/// Read this many bytes, then answer with one.
 pub(crate) const UP: u8 = b'U';
 
 pub(crate) struct Origins {

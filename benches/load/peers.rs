@@ -1,4 +1,4 @@
-//! The proxies, each with the configuration that does the same work.
+//! The proxies, each with a configuration for the same work.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -34,13 +34,13 @@ impl Mode {
     }
 }
 
-/// A proxy that this machine has.
+/// A proxy that is installed on this machine.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     program: PathBuf,
 }
 
-/// A proxy at work; killed when dropped.
+/// A running proxy, killed on drop.
 pub(crate) struct Running {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -65,7 +65,7 @@ impl Drop for Running {
 }
 
 impl Peer {
-    /// Reseal, the floor, and those of HAProxy and nginx (with its stream module) that are installed.
+    /// Reseal, the floor, and HAProxy and nginx (with its stream module) if they are installed.
     pub(crate) fn found() -> Vec<Self> {
         let mut peers = vec![
             Self {
@@ -158,7 +158,9 @@ fn reseal(mode: Mode, address: SocketAddr, origin: SocketAddr) -> String {
         _ => String::new(),
     };
     format!(
-        "access_log: {{ output: none }}\nendpoints:\n  - name: edge\n    listen: {address}\n{tls}    routes:\n      - {{ name: r, match: {{ sni: {NAME} }}, mode: {}, upstream: origin }}\nupstreams:\n  origin:\n    origins: [\"{origin}\"]{trust}\n",
+        "access_log: {{ output: none }}\nendpoints:\n  - name: edge\n    listen: {address}\n\
+         {tls}    routes:\n      - {{ name: r, match: {{ sni: {NAME} }}, mode: {}, upstream: origin }}\n\
+         upstreams:\n  origin:\n    origins: [\"{origin}\"]{trust}\n",
         mode.word()
     )
 }
@@ -176,20 +178,23 @@ fn haproxy(mode: Mode, address: SocketAddr, origin: SocketAddr, dir: &Path) -> S
     };
     let inspect = match mode {
         Mode::Passthrough => format!(
-            "  tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  use_backend b if {{ req.ssl_sni -i {NAME} }}\n"
+            "  tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
+             use_backend b if {{ req.ssl_sni -i {NAME} }}\n"
         ),
         _ => "  default_backend b\n".to_owned(),
     };
-    let seal = match mode {
+    let tls_to_origin = match mode {
         Mode::Reencrypt => format!(" ssl verify required ca-file {dir}/ca.pem sni str({NAME})"),
         _ => String::new(),
     };
     format!(
-        "global\n  ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n  mode tcp\n  timeout client 300s\n  timeout server 300s\n  timeout connect 5s\n  option splice-auto\nfrontend f\n  bind {address}{bind}\n{inspect}backend b\n  server s {origin}{seal}\n"
+        "global\n  ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n  mode tcp\n  timeout client \
+         300s\n  timeout server 300s\n  timeout connect 5s\n  option splice-auto\n\
+         frontend f\n  bind {address}{bind}\n{inspect}backend b\n  server s {origin}{tls_to_origin}\n"
     )
 }
 
-/// `None` where nginx has no stream module.
+/// `None` if nginx has no stream module.
 fn nginx(mode: Mode, address: SocketAddr, origin: SocketAddr, dir: &Path) -> Option<String> {
     let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
     Path::new(module).exists().then_some(())?;
@@ -199,17 +204,22 @@ fn nginx(mode: Mode, address: SocketAddr, origin: SocketAddr, dir: &Path) -> Opt
         _ => (
             " ssl",
             format!(
-                "ssl_certificate {dir}/{NAME}.pem; ssl_certificate_key {dir}/{NAME}.key; ssl_protocols TLSv1.2 TLSv1.3; "
+                "ssl_certificate {dir}/{NAME}.pem; ssl_certificate_key {dir}/{NAME}.key; \
+                 ssl_protocols TLSv1.2 TLSv1.3; "
             ),
         ),
     };
-    let seal = match mode {
+    let tls_to_origin = match mode {
         Mode::Reencrypt => format!(
-            "proxy_ssl on; proxy_ssl_verify on; proxy_ssl_trusted_certificate {dir}/ca.pem; proxy_ssl_name {NAME}; proxy_ssl_server_name on; "
+            "proxy_ssl on; proxy_ssl_verify on; proxy_ssl_trusted_certificate {dir}/ca.pem; \
+             proxy_ssl_name {NAME}; proxy_ssl_server_name on; "
         ),
         _ => String::new(),
     };
     Some(format!(
-        "load_module {module};\ndaemon off; worker_processes auto; pid {dir}/nginx.pid; error_log {dir}/nginx.log error;\nevents {{ worker_connections 30000; }}\nstream {{ proxy_timeout 300s; tcp_nodelay on; server {{ listen {address}{ssl} reuseport; {tls}{seal}proxy_pass {origin}; }} }}\n"
+        "load_module {module};\ndaemon off; worker_processes auto; pid {dir}/nginx.pid; \
+         error_log {dir}/nginx.log error;\nevents {{ worker_connections 30000; }}\n\
+         stream {{ proxy_timeout 300s; tcp_nodelay on; server {{ listen {address}{ssl} reuseport; \
+         {tls}{tls_to_origin}proxy_pass {origin}; }} }}\n"
     ))
 }

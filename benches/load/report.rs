@@ -7,7 +7,7 @@ use crate::peers::Mode;
 
 type Key = (Mode, &'static str);
 
-/// Every figure, by what was measured and on whom.
+/// Every figure, by measurement and proxy.
 #[derive(Default)]
 pub(crate) struct Results {
     order: Vec<Key>,
@@ -35,7 +35,7 @@ impl Results {
             .collect()
     }
 
-    /// Medians, and each as a ratio to Reseal's.
+    /// Medians, each with its ratio to Reseal's.
     pub(crate) fn table(&self) -> String {
         let mut out = String::from(
             "| mode | measured on the proxy | medians (ratio to reseal) |\n|---|---|---|\n",
@@ -61,7 +61,7 @@ impl Results {
         out
     }
 
-    /// Bars: one group for each figure, scaled to its largest.
+    /// Bars: one group for each measurement, scaled to its largest figure.
     pub(crate) fn svg(&self) -> String {
         const ROW: usize = 16;
         const COLORS: [&str; 4] = ["#1f77b4", "#999999", "#bbbbbb", "#dddddd"];
@@ -99,7 +99,9 @@ impl Results {
             y += 6 + medians.len() * ROW + 22;
         }
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"540\" height=\"{y}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"540\" height=\"{y}\" \
+             font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" \
+             fill=\"white\"/>\n{body}</svg>\n"
         )
     }
 }

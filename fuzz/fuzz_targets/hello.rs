@@ -1,5 +1,5 @@
-//! ClientHellos: whatever the bytes are and however they are delivered, the decision is the same.
-//! `cargo +nightly fuzz run hello`; the corpus is also a test of the program (`hello_corpus`).
+//! ClientHellos: the decision does not depend on how the bytes are delivered. `cargo +nightly fuzz run
+//! hello`; the corpus is also a test of the program (`hello_corpus`).
 #![no_main]
 
 #[path = "../decision.rs"]
@@ -7,4 +7,4 @@ mod decision;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| decision::must_not_depend_on_cuts(bytes));
+fuzz_target!(|bytes: &[u8]| decision::must_not_depend_on_fragmentation(bytes));

@@ -1,6 +1,6 @@
-//! PROXY headers: whatever the bytes are and wherever they are cut, the answer is the same, and no
-//! later byte changes it. `cargo +nightly fuzz run proxy_protocol`; the corpus is also a test of the
-//! program (`proxy_protocol_corpus`).
+//! PROXY headers: the result does not depend on how the bytes are split, and later bytes do not change it.
+//! `cargo +nightly fuzz run proxy_protocol`; the corpus is also a test of the program
+//! (`proxy_protocol_corpus`).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

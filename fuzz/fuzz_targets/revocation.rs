@@ -1,5 +1,5 @@
-//! Revocation lists: none that a CA did not sign admits what its own list revokes.
-//! `cargo +nightly fuzz run revocation`; the corpus is also a test of the program (`trust_corpora`).
+//! CRLs: none that a CA did not sign admits a certificate that its own CRL revokes. `cargo +nightly fuzz
+//! run revocation`; the corpus is also a test of the program (`trust_corpora`).
 #![no_main]
 
 #[path = "../revocation.rs"]

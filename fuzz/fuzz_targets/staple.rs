@@ -1,4 +1,4 @@
-//! OCSP responses: good only for the certificate that they name. `cargo +nightly fuzz run staple`; the
+//! OCSP responses: valid only for the certificate that they name. `cargo +nightly fuzz run staple`; the
 //! corpus is also a test of the program (`trust_corpora`).
 #![no_main]
 

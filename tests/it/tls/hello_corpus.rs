@@ -9,7 +9,7 @@ use crate::harness::{ForgedHello, extension, noise, record};
 #[path = "../../../fuzz/decision.rs"]
 mod decision;
 
-use decision::{Decision, decide, must_not_depend_on_cuts};
+use decision::{Decision, decide, must_not_depend_on_fragmentation};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/hello")
@@ -76,7 +76,7 @@ fn promise_11_the_corpus_is_decided_alike_whole_and_split() {
     let mut decisions = BTreeSet::new();
     for entry in fs::read_dir(directory()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
-        must_not_depend_on_cuts(&bytes);
+        must_not_depend_on_fragmentation(&bytes);
         decisions.insert(match decide([&bytes[..]]) {
             Decision::More => "more".to_owned(),
             Decision::Refused(reason, _) => reason.to_owned(),
