@@ -24,8 +24,8 @@
 //! (`relay::ConnHandle`) drain those whose endpoint, route or origin left the configuration, and close those
 //! whose client certificate today's policy does not admit.
 //!
-//! docs/architecture.md follows four journeys of data through these modules, and says where a new key,
-//! reason, metric or mode goes. CONTRIBUTING.md says how to build, test, bench and fuzz.
+//! docs/architecture.md follows the data through these modules on four paths, and describes where a new key,
+//! reason, metric or mode goes. CONTRIBUTING.md describes how to build, test, bench and fuzz.
 //!
 //! # Invariants
 //!
@@ -39,8 +39,8 @@
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
 //! - What must happen at the end of a connection is in a `Drop` or in `connection::run`.
-//! - Only `worker` spawns tasks for connections, only `server` starts threads, and `admin` spawns tasks for its
-//!   own connections; tasks of `upstream` and `health` outlive connections.
+//! - Only `worker` spawns tasks for connections, only `server` starts threads, and `admin` spawns tasks for
+//!   its own connections; tasks of `upstream` and `health` outlive connections.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules are private: `cargo doc --document-private-items` shows them. In the order in which to read

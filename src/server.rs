@@ -144,8 +144,8 @@ impl Server {
         self.bound.addresses()
     }
 
-    /// Serves until a signal stops the server, then drains the connections. `on_listening` is called once clients
-    /// can connect.
+    /// Serves until a signal stops the server, then drains the connections. Calls `on_listening` once
+    /// clients can connect.
     pub fn run(self, mode: StopMode, on_listening: impl FnOnce()) -> Result<Ending, StartError> {
         let system = |e: io::Error| StartError::System(e.to_string());
         let control = Builder::new_current_thread()

@@ -265,15 +265,15 @@ pub(crate) fn group_id(name: &CStr) -> io::Result<Option<u32>> {
     })
 }
 
-/// Asks with a larger buffer as long as the C library says that it is too small: a group may have thousands
-/// of users.
+/// Retries with a larger buffer as long as the C library reports that it is too small: a group may have
+/// thousands of users.
 fn look_up(
-    mut ask: impl FnMut(&mut [u8]) -> (libc::c_int, Option<u32>),
+    mut call: impl FnMut(&mut [u8]) -> (libc::c_int, Option<u32>),
 ) -> io::Result<Option<u32>> {
     const LEN_MAX: usize = 1 << 22;
     let mut buffer = vec![0; 4096];
     loop {
-        match ask(&mut buffer) {
+        match call(&mut buffer) {
             (libc::ERANGE, _) if buffer.len() < LEN_MAX => {
                 let len = buffer.len() * 4;
                 buffer.resize(len, 0);

@@ -100,7 +100,8 @@ impl SocketFile {
         let file = location.open()?;
         if !is_our_fresh_socket(&rustix::fs::fstat(&file)?) {
             return Err(io::Error::other(
-                "another user has replaced the socket file; only root or the user of this process may have write access to its directory",
+                "another user has replaced the socket file; only root or the user of this process may have \
+                 write access to its directory",
             ));
         }
         let file = Self {
@@ -130,7 +131,8 @@ impl SocketFile {
             Ok(())
         } else {
             Err(io::Error::other(format!(
-                "{} is no longer the socket of this process, so clients cannot reach it; restart to make a new one",
+                "{} is no longer the socket of this process, so clients cannot reach it; restart to make a \
+                 new one",
                 self.path.display()
             )))
         }

@@ -27,8 +27,8 @@ pub struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// The numbers of owner and group. A name that `known` has is not looked up again: a directory service may
-    /// take its time.
+    /// The numbers of owner and group. A name in `known` is not looked up again, because a directory
+    /// service may be slow.
     fn ownership(self, known: Option<&Ownership>) -> io::Result<Ownership> {
         let known_owner = known.and_then(|known| known.owner.as_ref());
         let known_group = known.and_then(|known| known.group.as_ref());

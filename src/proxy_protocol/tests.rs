@@ -62,7 +62,8 @@ fn version_1_gives_its_addresses() {
             pair("[2001:db8::1]:1", "[fe80::2]:2"),
         ),
         (
-            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+             65535 65535\r\n",
             pair(
                 "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
                 "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
@@ -72,7 +73,8 @@ fn version_1_gives_its_addresses() {
         ("PROXY UNKNOWN \r\n", None),
         ("PROXY UNKNOWN what\rever\n stands here\r\n", None),
         (
-            "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+            "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+             65535 65535\r\n",
             None,
         ),
     ] {

@@ -215,7 +215,9 @@ mod tests {
             (c.limits(0, 0, 0), vec![(5, c.drain(2, 5, None))], 5, RelayLimit::Drain),
             (c.limits(0, 0, 0), vec![(4, Progress), (5, c.drain(2, 5, None))], 6, RelayLimit::Drain),
             (c.limits(0, 0, 0), vec![(5, c.drain(2, 8, None))], 8, RelayLimit::Drain),
-            (c.limits(0, 0, 0), vec![(5, c.drain(2, 6, Some(9))), (5, Progress), (6, Progress), (7, Progress), (8, Progress)], 9, DRAINED),
+            (c.limits(0, 0, 0), vec![
+                (5, c.drain(2, 6, Some(9))), (5, Progress), (6, Progress), (7, Progress), (8, Progress),
+            ], 9, DRAINED),
             (c.limits(3, 0, 0), vec![(2, c.drain(2, 8, None))], 3, RelayLimit::Idle),
             // A command to end takes effect despite progress.
             (c.limits(10, 3, 20), vec![(1, c.end(4)), (3, Progress)], 4, CLOSED),

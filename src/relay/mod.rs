@@ -35,9 +35,9 @@ pub use self::teardown::Teardown;
 use crate::outcome::Reason;
 use crate::transport::Transport;
 
-/// How long an origin's abort is held back from a client that has not ended, while its end may be on its way: an
-/// origin answers a final message (PostgreSQL's Terminate) by a reset, which overtakes the client's end if the
-/// client's machine or ours is busy. What had been received is delivered meanwhile.
+/// How long an origin's abort is withheld from a client that has not ended, while its end may be on its
+/// way. An origin answers a final message (PostgreSQL's Terminate) by a reset, which overtakes the client's
+/// end if the client's machine or ours is busy. Data received before is delivered meanwhile.
 const CLIENT_END_WAIT: Duration = Duration::from_millis(50);
 
 /// One of the two sides.

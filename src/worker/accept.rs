@@ -188,7 +188,8 @@ impl<'a> AcceptBackoff<'a> {
             | Errno::TIMEDOUT => return,
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
                 if self.may_log() {
-                    warn!(address = self.address, %error, "accepting is paused: out of file descriptors or memory");
+                    warn!(address = self.address, %error, "accepting is paused: out of file descriptors or \
+                        memory");
                 }
             }
             error => {

@@ -30,24 +30,48 @@ families! {
     START "reseal_process_start_time_seconds" Gauge [] "When the process began, in seconds of unix time.";
     CONNECTIONS "reseal_connections_total" Counter ["endpoint"] "Connections accepted.";
     LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
-    HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"] "TLS handshakes with clients that were finished.";
-    HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"] "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or wait for one (`waiting`).";
-    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault", "after"] "Connections ended, by their outcome.";
-    BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"] "Application bytes carried by connections that have ended.";
-    ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"] "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or unresolved, or ejected while others are not.";
-    ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"] "Connections to the present addresses of an origin, those that are being made included.";
-    CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"] "When a certificate for clients expires, in seconds of unix time.";
-    CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"] "When the first certificate of a chain for clients expires, in seconds of unix time.";
-    RENEWALS "reseal_certificate_renewal_due_seconds" Gauge ["endpoint", "certificate"] "When the renewal of a certificate for clients or another one of its chain is due: 14 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
-    STAPLES "reseal_ocsp_next_update_seconds" Gauge ["endpoint", "certificate"] "When a stapled OCSP response has to be replaced by a newer one, in seconds of unix time.";
-    CLIENT_CERTIFICATES "reseal_client_certificate_expiry_seconds" Gauge ["upstream", "certificate"] "When a certificate for origins expires, in seconds of unix time.";
-    CLIENT_CHAINS "reseal_client_certificate_chain_expiry_seconds" Gauge ["upstream", "certificate"] "When the first certificate of a chain for origins expires, in seconds of unix time.";
-    CLIENT_RENEWALS "reseal_client_certificate_renewal_due_seconds" Gauge ["upstream", "certificate"] "When the renewal of a certificate for origins or another one of its chain is due: 14 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
-    AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"] "When a CA of a file expires, in seconds of unix time.";
-    AUTHORITY_RENEWALS "reseal_ca_renewal_due_seconds" Gauge ["file", "ca"] "When the renewal of a CA of a file is due: 30 days before its end, or a third of its lifetime if that is less, in seconds of unix time.";
-    LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"] "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
-    RELOADS "reseal_reloads_total" Counter ["result"] "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old content stays.";
-    LOG_DROPPED "reseal_log_dropped_total" Counter ["log"] "Lines of a log that were lost because its output was too slow or failed.";
+    HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"]
+        "TLS handshakes with clients that were finished.";
+    HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"]
+        "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or \
+         wait for one (`waiting`).";
+    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault", "after"]
+        "Connections ended, by their outcome.";
+    BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"]
+        "Application bytes carried by connections that have ended.";
+    ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"]
+        "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or \
+         unresolved, or ejected while others are not.";
+    ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"]
+        "Connections to the present addresses of an origin, those that are being made included.";
+    CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"]
+        "When a certificate for clients expires, in seconds of unix time.";
+    CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"]
+        "When the first certificate of a chain for clients expires, in seconds of unix time.";
+    RENEWALS "reseal_certificate_renewal_due_seconds" Gauge ["endpoint", "certificate"]
+        "When the renewal of a certificate for clients or another one of its chain is due: 14 days before \
+         its end, or a third of its lifetime if that is less, in seconds of unix time.";
+    STAPLES "reseal_ocsp_next_update_seconds" Gauge ["endpoint", "certificate"]
+        "When a stapled OCSP response has to be replaced by a newer one, in seconds of unix time.";
+    CLIENT_CERTIFICATES "reseal_client_certificate_expiry_seconds" Gauge ["upstream", "certificate"]
+        "When a certificate for origins expires, in seconds of unix time.";
+    CLIENT_CHAINS "reseal_client_certificate_chain_expiry_seconds" Gauge ["upstream", "certificate"]
+        "When the first certificate of a chain for origins expires, in seconds of unix time.";
+    CLIENT_RENEWALS "reseal_client_certificate_renewal_due_seconds" Gauge ["upstream", "certificate"]
+        "When the renewal of a certificate for origins or another one of its chain is due: 14 days before \
+         its end, or a third of its lifetime if that is less, in seconds of unix time.";
+    AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"]
+        "When a CA of a file expires, in seconds of unix time.";
+    AUTHORITY_RENEWALS "reseal_ca_renewal_due_seconds" Gauge ["file", "ca"]
+        "When the renewal of a CA of a file is due: 30 days before its end, or a third of its lifetime if \
+         that is less, in seconds of unix time.";
+    LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"]
+        "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
+    RELOADS "reseal_reloads_total" Counter ["result"]
+        "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old \
+         content stays.";
+    LOG_DROPPED "reseal_log_dropped_total" Counter ["log"]
+        "Lines of a log that were lost because its output was too slow or failed.";
 }
 
 pub(super) fn render(metrics: &Metrics) -> String {

@@ -235,7 +235,8 @@ mod tests {
             "reseal_connections_total{endpoint=\"edge\"} 2",
             "reseal_connections_live{endpoint=\"edge\"} 0",
             "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"ok\",fault=\"\",after=\"relay\"} 1",
-            "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",reason=\"idle_timeout\",fault=\"policy\",after=\"relay\"} 1",
+            "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",reason=\"idle_timeout\",\
+             fault=\"policy\",after=\"relay\"} 1",
             "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"up\"} 3",
             "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"down\"} 4",
         ] {

@@ -47,8 +47,8 @@ pub(super) struct Direction {
     /// Wire bytes for the sink; those from `sent` on are not written yet. Empty while nothing is in flight.
     pending: Vec<u8>,
     sent: usize,
-    /// The error of a write to the source's socket. The kernel reports a reset only
-    /// once, to the first call after it: the source's bytes are still read, but its end then counts as an abort.
+    /// The error of a write to the source's socket. The kernel reports a reset only once, to the first call
+    /// after it: the source's bytes are still read, but its end then counts as an abort.
     source_error: Option<io::Error>,
     /// How many bytes a read asks for.
     read_max: usize,

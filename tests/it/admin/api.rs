@@ -207,7 +207,8 @@ fn a_weak_token_is_refused() {
     let config = |admin: &str| {
         ConfigCheck::new(&format!(
             "admin: {admin}\n\
-             endpoints:\n  - {{ name: e, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}\n\
+             endpoints:\n  - {{ name: e, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, \
+             mode: forward, upstream: o }}] }}\n\
              upstreams: {{ o: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
         ))
     };

@@ -17,7 +17,8 @@ pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
             true => (
                 format!("127.0.0.1:{port} ssl http2"),
                 format!(
-                    "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {root}/origin.pem; ssl_certificate_key {root}/origin.key;"
+                    "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {root}/origin.pem; ssl_certificate_key \
+                     {root}/origin.key;"
                 ),
             ),
             false => (format!("127.0.0.1:{port}"), String::new()),
@@ -32,7 +33,8 @@ pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
              events {{ }}\n\
              http {{\n\
                access_log off;\n\
-               client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
+               client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path \
+               {root}/fastcgi;\n\
                uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
                server {{\n\
                  listen {listen}; server_name _; root {root}; {tls}\n\

@@ -219,9 +219,13 @@ fn openssl_gets_the_alert_of_each_rejection() {
     let proxy = Proxy::builder()
         .terminate("a.test", &origin)
         .on_route(
-            "client_auth: { mode: required, ca: client-ca.pem, crl: clients.crl, allow: { common_name: alice } }",
+            "client_auth: { mode: required, ca: client-ca.pem, crl: clients.crl, \
+             allow: { common_name: alice } }",
         )
-        .file("clients.crl", crate::harness::List::of(&[4711]).pem(clients))
+        .file(
+            "clients.crl",
+            crate::harness::List::of(&[4711]).pem(clients),
+        )
         .start();
     let alice = || Leaf::client("alice");
     let address = proxy.listen_addr("edge").to_string();

@@ -209,7 +209,8 @@ fn block(auth: Auth) -> String {
         Auth::Required => "required",
     };
     format!(
-        "client_auth: {{ mode: {mode}, ca: client-ca.pem, crl: clients.crl, allow: {{ common_name: alice }} }}"
+        "client_auth: {{ mode: {mode}, ca: client-ca.pem, crl: clients.crl, allow: {{ common_name: alice }} \
+         }}"
     )
 }
 

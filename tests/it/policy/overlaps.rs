@@ -5,7 +5,8 @@ use crate::harness::ConfigCheck;
 /// Two routes, each with these extra keys, on two certificates if `apart`.
 fn two(first: &str, second: &str, apart: bool, upstreams: &str) -> ConfigCheck {
     let certificates = if apart {
-        "{ cert: good.pem, key: good.key, names: a.test }, { name: other, cert: good.pem, key: good.key, names: x.wild.test }"
+        "{ cert: good.pem, key: good.key, names: a.test }, { name: other, cert: good.pem, key: good.key, \
+         names: x.wild.test }"
     } else {
         "{ cert: good.pem, key: good.key }"
     };
@@ -88,7 +89,8 @@ fn a_vault_whose_certificate_login_would_see_our_certificate_is_a_warning() {
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
              \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
-             \x20   routes: [{{ name: vault, mode: {mode}, upstream: vault, match: {{ sni: a.test }}{auth} }}]\n\
+             \x20   routes: [{{ name: vault, mode: {mode}, upstream: vault, match: {{ sni: a.test }}{auth} \
+             }}]\n\
              upstreams:\n\
              \x20 vault:\n\
              \x20   origins: [\"127.0.0.1:9\"]\n\
@@ -111,7 +113,8 @@ fn an_outbound_endpoint_on_loopback_is_no_warning() {
              \x20 - name: edge\n\
              \x20   listen: 127.0.0.1:4430\n\
              \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
-             \x20   routes: [{{ name: in, mode: reencrypt, upstream: o, match: {{ sni: a.test }}, {REQUIRED} }}]\n\
+             \x20   routes: [{{ name: in, mode: reencrypt, upstream: o, match: {{ sni: a.test }}, \
+             {REQUIRED} }}]\n\
              \x20 - name: out\n\
              \x20   listen: \"{listen}\"\n\
              \x20   protocol: tcp\n\

@@ -357,7 +357,8 @@ fn a_version_1_crl_is_rejected_with_a_fix() {
         .with_file("index.txt", "", 0o644)
         .with_file(
             "ca.cnf",
-            "[ca]\ndefault_ca = this\n[this]\ndatabase = index.txt\ndefault_md = sha256\ndefault_crl_days = 3\n",
+            "[ca]\ndefault_ca = this\n[this]\ndatabase = index.txt\ndefault_md = sha256\n\
+             default_crl_days = 3\n",
             0o644,
         );
     let mut openssl = command("openssl");

@@ -452,7 +452,8 @@ fn tlvs_of_a_peer_are_not_passed_on() {
         .forward(&origin)
         .on_endpoint(FROM_HERE)
         .on_upstream(
-            "send_proxy_protocol: { version: v2, tlvs: [alpn, authority, ssl, unique_id, crc32c, client_cert] }",
+            "send_proxy_protocol: { version: v2, tlvs: [alpn, authority, ssl, unique_id, crc32c, \
+             client_cert] }",
         )
         .start();
     let ssl = [&[7, 0, 0, 0, 0][..], &tlv(0x22, b"admin")].concat();

@@ -12,7 +12,8 @@ use crate::harness::{
     Proxy, Stream, echo, pki, proxy_header,
 };
 
-const ALL: &str = "send_proxy_protocol: { version: v2, tlvs: [alpn, authority, ssl, unique_id, crc32c, client_cert] }";
+const ALL: &str = "send_proxy_protocol: { version: v2, tlvs: [alpn, authority, ssl, unique_id, crc32c, \
+                   client_cert] }";
 
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;

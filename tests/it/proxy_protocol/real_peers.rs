@@ -9,7 +9,8 @@ use crate::harness::{Client, Directory, Origin, Proxy, Service, command, echo, p
 fn haproxy(directory: &Directory, sections: &str) -> Service {
     Service::start(|port| {
         let text = format!(
-            "global\n  maxconn 100\ndefaults\n  timeout connect 10s\n  timeout client 20s\n  timeout server 20s\n{}\n",
+            "global\n  maxconn 100\ndefaults\n  timeout connect 10s\n  timeout client 20s\n  timeout server \
+             20s\n{}\n",
             sections.replace("{port}", &port.to_string())
         );
         let file = directory.write("haproxy.cfg", text);
@@ -55,12 +56,14 @@ fn haproxy_in_front_names_the_client() {
         "send-proxy",
         "send-proxy-v2",
         "send-proxy-v2 proxy-v2-options unique-id,crc32c,authority",
-        "send-proxy-v2-ssl-cn proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,unique-id,crc32c,authority",
+        "send-proxy-v2-ssl-cn proxy-v2-options \
+         ssl,cert-cn,ssl-cipher,cert-sig,cert-key,unique-id,crc32c,authority",
     ] {
         let front = haproxy(
             &directory,
             &format!(
-                "frontend in\n  mode tcp\n  bind 127.0.0.1:{{port}}\n  unique-id-format %{{+X}}o%ci-%cp\n  default_backend out\n\
+                "frontend in\n  mode tcp\n  bind 127.0.0.1:{{port}}\n  unique-id-format %{{+X}}o%ci-%cp\n  \
+                 default_backend out\n\
                  backend out\n  mode tcp\n  server one {} {options}",
                 proxy.listen_addr("edge")
             ),
@@ -114,13 +117,17 @@ fn health_checks_of_haproxy_in_front_are_local() {
     }
 }
 
-const REPLY: &str = r#"lf-string "%[src]:%[src_port] %[dst]:%[dst_port] %[fc_rcvd_proxy] %[fc_pp_authority] %[fc_pp_unique_id]""#;
+const REPLY: &str = concat!(
+    r#"lf-string "%[src]:%[src_port] %[dst]:%[dst_port] "#,
+    r#"%[fc_rcvd_proxy] %[fc_pp_authority] %[fc_pp_unique_id]""#,
+);
 
 fn answering(directory: &Directory, bind: &str) -> Service {
     haproxy(
         directory,
         &format!(
-            "frontend in\n  mode http\n  bind 127.0.0.1:{{port}} accept-proxy {bind}\n  http-request return status 200 content-type text/plain {REPLY}"
+            "frontend in\n  mode http\n  bind 127.0.0.1:{{port}} accept-proxy {bind}\n  http-request return \
+             status 200 content-type text/plain {REPLY}"
         ),
     )
 }
@@ -172,11 +179,13 @@ fn nginx_behind_reads_our_headers() {
              events {{ }}\n\
              http {{\n\
                access_log off;\n\
-               client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;\n\
+               client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path \
+               {root}/fastcgi;\n\
                uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
                server {{\n\
                  listen 127.0.0.1:{port} proxy_protocol;\n\
-                 location / {{ return 200 \"$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port\\n\"; }}\n\
+                 location / {{ return 200 \"$proxy_protocol_addr:$proxy_protocol_port \
+                 $proxy_protocol_server_addr:$proxy_protocol_server_port\\n\"; }}\n\
                }}\n\
              }}\n"
         );

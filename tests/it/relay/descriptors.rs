@@ -165,7 +165,8 @@ fn a_descriptor_limit_without_room_for_a_connection_is_a_start_error() {
     let checked = ConfigCheck::new(
         "process: { workers: 4 }\n\
          endpoints:\n\
-         \x20 - { name: e, listen: 127.0.0.1:0, protocol: tcp, routes: [{ name: r, mode: forward, upstream: u }] }\n\
+         \x20 - { name: e, listen: 127.0.0.1:0, protocol: tcp, routes: [{ name: r, mode: forward, \
+         upstream: u }] }\n\
          upstreams: { u: { origins: [\"127.0.0.1:9\"] } }\n",
     );
     let finished = finish_under(&["prlimit", "--nofile=32:32"], &checked.path());

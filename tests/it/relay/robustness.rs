@@ -628,7 +628,8 @@ fn a_name_under_which_systemd_passes_no_socket_cannot_be_listened_on() {
     let directory = Directory::new();
     let config = directory.write(
         "config.yaml",
-        "endpoints: [{ name: e, listen: \"systemd:absent\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: u }] }]\n\
+        "endpoints: [{ name: e, listen: \"systemd:absent\", protocol: tcp, routes: [{ name: r, \
+         mode: forward, upstream: u }] }]\n\
          upstreams: { u: { origins: [\"127.0.0.1:9\"] } }\n",
     );
     let config = config.display().to_string();

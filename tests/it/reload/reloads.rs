@@ -103,7 +103,8 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     // Queued by the kernel before the reload, accepted after it.
     let mut queued: Vec<_> = (0..8).map(|_| TcpStream::connect(stays).unwrap()).collect();
     let more = format!(
-        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, \
+         mode: forward, upstream: {} }}]\n",
         upstream_of(proxy.text())
     );
     let text = proxy
@@ -137,7 +138,8 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
     let narrow = format!("127.0.0.1:{}", port.number());
     let proxy = Proxy::builder()
         .yaml(&format!(
-            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
+            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, \
+             mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
         ))
         .start();
     let client = proxy.dial("forward");
@@ -161,7 +163,8 @@ fn promise_4_clients_that_connect_while_an_address_narrows_are_served() {
     let narrow = format!("127.0.0.1:{}", port.number());
     let proxy = Proxy::builder()
         .yaml(&format!(
-            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
+            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, \
+             mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
         ))
         .start();
     let narrowed = proxy.text().to_owned();
@@ -203,7 +206,8 @@ fn an_idle_process_uses_no_cpu_before_and_after_a_reload() {
     };
     assert!(used_in_a_second() < second / 20);
     let more = format!(
-        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        "  - name: more\n    listen: 127.0.0.1:0\n    protocol: tcp\n    routes: [{{ name: more, \
+         mode: forward, upstream: {} }}]\n",
         upstream_of(proxy.text())
     );
     let text = proxy
@@ -225,7 +229,8 @@ fn an_address_in_use_refuses_the_whole_reload() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::builder().forward(&old).start();
     let more = format!(
-        "  - name: more\n    listen: {}\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, upstream: {} }}]\n",
+        "  - name: more\n    listen: {}\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, \
+         upstream: {} }}]\n",
         taken.local_addr().unwrap(),
         upstream_of(proxy.text())
     );
@@ -275,14 +280,16 @@ fn a_retargeted_route_keeps_its_connections_while_their_upstream_exists() {
         format!(
             "process: {{ drain: {{ idle_after: 10ms }} }}\n\
              endpoints:\n\
-             \x20 - {{ name: forward, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: {route} }}] }}\n\
+             \x20 - {{ name: forward, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{{ name: r, \
+             mode: forward, upstream: {route} }}] }}\n\
              {more}\
              upstreams:\n\
              \x20 blue: {{ origins: [\"{blue}\"] }}\n\
              \x20 green: {{ origins: [\"{green}\"] }}\n"
         )
     };
-    let gone = "  - { name: gone, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{ name: r, mode: forward, upstream: blue }] }\n";
+    let gone = "  - { name: gone, listen: \"127.0.0.1:0\", protocol: tcp, routes: [{ name: r, \
+                mode: forward, upstream: blue }] }\n";
     let proxy = Proxy::builder().yaml(&text("blue", gone)).start();
     let (client, drained) = (proxy.dial("forward"), proxy.dial("gone"));
     for client in [&client, &drained] {

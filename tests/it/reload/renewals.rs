@@ -45,7 +45,8 @@ fn two_lists(recheck: &str) -> (Proxy, Origin) {
         .file("b.crl", list(1, &[]));
     let route = |name: &str| {
         format!(
-            "{{ name: {name}, match: {{ sni: {name}.test }}, mode: terminate, upstream: up, client_auth: {{ mode: required, ca: client-ca.pem, crl: {name}.crl, recheck: {recheck} }} }}"
+            "{{ name: {name}, match: {{ sni: {name}.test }}, mode: terminate, upstream: up, \
+             client_auth: {{ mode: required, ca: client-ca.pem, crl: {name}.crl, recheck: {recheck} }} }}"
         )
     };
     let (a, b) = (route("a"), route("b"));

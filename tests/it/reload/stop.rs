@@ -208,7 +208,8 @@ fn usr1_reopens_both_logs() {
         "log: {{ format: json, output: \"{log}\" }}\n\
          access_log: {{ output: \"{access_log}\" }}\n\
          endpoints:\n\
-         \x20 - {{ name: plain, listen: \"unix:{}\", protocol: tcp, routes: [{{ name: r, mode: forward, upstream: u }}] }}\n\
+         \x20 - {{ name: plain, listen: \"unix:{}\", protocol: tcp, routes: [{{ name: r, mode: forward, \
+         upstream: u }}] }}\n\
          upstreams: {{ u: {{ origins: [\"{origin}\"] }} }}\n",
         draft.path("edge.sock"),
     );

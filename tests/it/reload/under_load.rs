@@ -130,7 +130,8 @@ fn promise_4_reloads_under_load_lose_nothing() {
     let after = proxy.usage();
     let (exchanges, connections) = (streams.end(), newcomers.end());
     println!(
-        "{reloads} reloads in {:.1} s, {exchanges} exchanges on {live} connections, {connections} new connections",
+        "{reloads} reloads in {:.1} s, {exchanges} exchanges on {live} connections, {connections} new \
+         connections",
         began.elapsed().as_secs_f64()
     );
     assert!(turns > live, "there was too little load");

@@ -169,7 +169,8 @@ fn our_certificate_is_presented_to_an_origin_that_requests_one() {
         .file("own.pem", &own.cert)
         .file("own.key", &own.key)
         .origin_tls(
-            "{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: own.pem, key: own.key } }",
+            "{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: own.pem, \
+             key: own.key } }",
         )
         .start();
     let client = proxy.client("a.test").connect();

@@ -21,11 +21,13 @@ fn to_clients(identity: &Identity) -> ConfigCheck {
 /// An upstream that gets this certificate from us.
 fn to_origins(identity: &Identity) -> ConfigCheck {
     ConfigCheck::new(
-        "endpoints: [{ name: out, listen: 127.0.0.1:4430, protocol: tcp, routes: [{ name: o, mode: originate, upstream: up }] }]\n\
+        "endpoints: [{ name: out, listen: 127.0.0.1:4430, protocol: tcp, routes: [{ name: o, \
+         mode: originate, upstream: up }] }]\n\
          upstreams:\n\
          \x20 up:\n\
          \x20   origins: [\"127.0.0.1:9\"]\n\
-         \x20   tls: { ca: origin-ca.pem, server_name: a.test, client_certificate: { cert: own.pem, key: own.key } }\n",
+         \x20   tls: { ca: origin-ca.pem, server_name: a.test, client_certificate: { cert: own.pem, \
+         key: own.key } }\n",
     )
     .with_identity("own", identity)
 }
@@ -118,7 +120,8 @@ fn a_pair_is_checked_for_each_of_its_uses() {
          upstreams:\n\
          \x20 up:\n\
          \x20   origins: [\"127.0.0.1:9\"]\n\
-         \x20   tls: { ca: origin-ca.pem, server_name: a.test, client_certificate: { cert: ./own.pem, key: own.key } }\n",
+         \x20   tls: { ca: origin-ca.pem, server_name: a.test, client_certificate: { cert: ./own.pem, \
+         key: own.key } }\n",
     )
     .with_identity("own", &pki().edge(&["a.test"]));
     checked.must_warn("./own.pem", &["not clientAuth"]);
@@ -201,7 +204,8 @@ fn cas_of_a_bundle_are_reported_by_name() {
              \x20     certificates: [{ cert: good.pem, key: good.key }]\n\
              \x20     client_auth: { mode: required, ca: many.pem }\n\
              \x20   routes: [{ name: a, mode: reencrypt, upstream: up, match: { sni: a.test } }]\n\
-             upstreams: { up: { origins: [\"127.0.0.1:9\"], tls: { ca: ./origin.pem, server_name: a.test } } }\n",
+             upstreams: { up: { origins: [\"127.0.0.1:9\"], tls: { ca: ./origin.pem, server_name: a.test } \
+             } }\n",
         )
         .with_file("many.pem", pki().clients.pem() + bundle, 0o644)
         .with_file("origin.pem", pki().origins.pem(), 0o644)
@@ -233,7 +237,10 @@ fn proxy_with_everything(origin: &Origin) -> Proxy {
     Proxy::builder()
         .reencrypt("a.test", origin)
         .on_tls("client_auth: { mode: optional, ca: client-ca.pem, crl: clients.crl }")
-        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: own.pem, key: own.key } }")
+        .origin_tls(
+            "{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: own.pem, \
+                     key: own.key } }",
+        )
         .file("own.pem", &own.cert)
         .file("own.key", &own.key)
         .file("clients.crl", List::of(&[]).pem(&pki().clients))

@@ -187,7 +187,8 @@ fn no_session_crosses_from_any_policy_to_any_other() {
         }
     }
     println!(
-        "{} policies, {pairs} ordered pairs by tickets, ids and versions: {across} resumed across, {own} on their own",
+        "{} policies, {pairs} ordered pairs by tickets, ids and versions: {across} resumed across, \
+         {own} on their own",
         places.len()
     );
     assert_eq!((own, across), (3 * places.len(), 0));

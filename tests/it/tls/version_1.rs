@@ -121,7 +121,10 @@ fn it_is_presented_to_origins_unchanged() {
     });
     let proxy = Proxy::builder()
         .originate(&origin)
-        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: v1.pem, key: v1.key } }")
+        .origin_tls(
+            "{ ca: origin-ca.pem, server_name: origin.test, client_certificate: { cert: v1.pem, \
+                     key: v1.key } }",
+        )
         .file("v1.pem", &identity.cert)
         .file("v1.key", &identity.key)
         .start();

@@ -13,7 +13,8 @@ fn requesting(more: &str) -> ConfigCheck {
          \x20 - name: edge\n\
          \x20   listen: 127.0.0.1:4430\n\
          \x20   tls: {{ certificates: [{{ cert: good.pem, key: good.key }}] }}\n\
-         \x20   routes: [{{ name: a, mode: terminate, upstream: up, match: {{ sni: a.test }}, client_auth: {{ mode: required, ca: many.pem{more} }} }}]\n\
+         \x20   routes: [{{ name: a, mode: terminate, upstream: up, match: {{ sni: a.test }}, \
+         client_auth: {{ mode: required, ca: many.pem{more} }} }}]\n\
          upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}\n"
     ))
 }

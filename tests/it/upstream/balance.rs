@@ -307,7 +307,8 @@ fn ports_that_run_out_mark_no_origin_down() {
         .at(&directory.join("origin.sock"))
         .echo();
     let front = directory.join("front.sock");
-    let ports = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range && exec \"$0\" \"$@\"";
+    let ports = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range && exec \
+                 \"$0\" \"$@\"";
     // All of TCP is within the proxy's own network namespace: its second endpoint is the origin of the
     // first.
     let proxy = Proxy::builder()

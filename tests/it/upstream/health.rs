@@ -582,7 +582,8 @@ fn checks_begin_with_a_proxy_header_if_configured() {
         let _proxy = Proxy::builder()
             .forward(&origin)
             .on_upstream(&format!(
-                "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, send_proxy_protocol: {version} }}"
+                "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, \
+                 send_proxy_protocol: {version} }}"
             ))
             .start();
         let request = requests.recv_timeout(crate::harness::TIMEOUT).unwrap();
