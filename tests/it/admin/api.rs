@@ -65,7 +65,7 @@ fn the_socket_is_in_the_runtime_directory_by_default() {
 }
 
 #[test]
-fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let origin = Origin::echo();
     let draft = Proxy::builder().forward(&origin).admin();
     drop(UnixListener::bind(draft.path("admin.sock")).unwrap());

@@ -201,7 +201,7 @@ fn an_origin_that_requires_a_certificate_and_gets_none_has_its_own_reason() {
 fn verification_can_be_turned_off_and_is_warned_about() {
     let stranger = pki()
         .stranger
-        .issue(&Leaf::server(&["whoever.test"]).expired());
+        .issue(&Leaf::server(&["other-name.test"]).expired());
     let origin = Origin::tls(&stranger).echo();
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)

@@ -141,7 +141,7 @@ fn an_origin_that_drops_syns_is_followed_by_the_next() {
         .origins(&format!("[\"{hole}\", \"{alive}\"]"))
         .on_upstream("connect: { timeout: 300ms }")
         .start();
-    proxy.dial("forward").must_echo(b"patience pays");
+    proxy.dial("forward").must_echo(b"after the wait");
 }
 
 #[test]
