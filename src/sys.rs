@@ -225,7 +225,7 @@ pub(crate) fn deliver(signals: &[libc::c_int], delivery: Delivery) -> io::Result
 }
 
 /// The number of a user, from the system's databases (NSS); `None` if there is no such user. A directory
-/// service may be asked over the network. musl's C library reads /etc/passwd, and asks nscd if that is
+/// service may be queried over the network. musl's C library reads /etc/passwd, and queries nscd if that is
 /// running.
 pub(crate) fn user_id(name: &CStr) -> io::Result<Option<u32>> {
     look_up(|buffer| {

@@ -86,9 +86,9 @@ impl Work {
             }
             Self::Idle(count) => {
                 let before = machine::memory(proxy.pid());
-                let held: Vec<_> = (0..*count).map(|_| clients.established()).collect();
+                let established: Vec<_> = (0..*count).map(|_| clients.established()).collect();
                 let after = machine::memory(proxy.pid());
-                drop(held);
+                drop(established);
                 (after - before) / *count as f64
             }
         }

@@ -21,7 +21,7 @@ pub(crate) const UP: u8 = b'U';
 
 pub(crate) struct Origins {
     pub(crate) plain: SocketAddr,
-    pub(crate) sealed: SocketAddr,
+    pub(crate) tls: SocketAddr,
 }
 
 pub(crate) fn start(certs: &Path) -> Origins {
@@ -41,7 +41,7 @@ pub(crate) fn start(certs: &Path) -> Origins {
     .unwrap();
     Origins {
         plain: listen(None),
-        sealed: listen(Some(Arc::new(config))),
+        tls: listen(Some(Arc::new(config))),
     }
 }
 

@@ -29,7 +29,7 @@ impl Mode {
     const fn origin(self, origins: &Origins) -> SocketAddr {
         match self {
             Self::Terminate => origins.plain,
-            Self::Passthrough | Self::Reencrypt => origins.sealed,
+            Self::Passthrough | Self::Reencrypt => origins.tls,
         }
     }
 }

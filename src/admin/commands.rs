@@ -65,9 +65,9 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, 
         "/metrics" => Some(Route::Metrics),
         _ => None,
     };
-    if let Some(ask) = open {
+    if let Some(route) = open {
         return if reads {
-            Ok(ask)
+            Ok(route)
         } else {
             Err(wrong_method("GET"))
         };

@@ -456,7 +456,7 @@ mod tests {
 
     use super::*;
 
-    /// P07: a header that cannot be written fails the attempt, and no byte goes on without it.
+    /// P07: a header that cannot be written fails the attempt, and no byte is sent without it.
     #[tokio::test]
     async fn a_header_that_cannot_be_written_fails_the_attempt() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Fault injection for the tests: makes a relay panic, to show what that does to its connection and to the
+//! Fault injection for the tests: makes a relay panic, to test the effect on its connection and on the
 //! others. Release builds have no fault injection.
 
 use std::sync::LazyLock;

@@ -535,7 +535,7 @@ fn a_certificate_that_names_no_distribution_point_is_looked_up_on_all_lists() {
     must_reject(&proxy, &alice(), "client_cert_crl_expired", UNKNOWN_CA);
 }
 
-/// A list without an authority key identifier, which OpenSSL leaves out unless it is told otherwise.
+/// A CRL without an authority key identifier, which OpenSSL omits by default.
 fn list_without_key(directory: &std::path::Path, ca: &str, serial: Option<u64>) {
     let config = "[ca]\ndefault_ca = this\n[this]\ndatabase = index\ncrlnumber = number\n\
                   default_md = sha256\ndefault_crl_days = 3\n";
