@@ -203,7 +203,7 @@ fn without_tests(code: &str) -> String {
     kept
 }
 
-/// Every path in the code, groups taken apart. `$crate` in a macro is none: whoever uses the macro names it.
+/// Every path in the code, groups taken apart. `$crate` in a macro does not count: the user of the macro names it.
 fn paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let code = code.replace("pub(in crate", "");
