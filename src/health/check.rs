@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Check, HealthPolicy, io, request};
+use super::policy::{Check, HealthPolicy};
+use super::{io, request};
 use crate::outcome::{Failure, Fault, Reason};
 use crate::tls::connector::{
     HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,

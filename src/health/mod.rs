@@ -5,12 +5,12 @@
 
 mod check;
 mod io;
+mod policy;
 mod request;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::policy::{Check, HealthPolicy};
 pub use self::request::{Expect, Request, Role};
 use crate::sync::Mutex;
-use crate::tls::connector::{Offer, TlsConnector};
-use crate::transport::TcpOptions;
-use crate::upstream::{AdminState, Pool, Threshold};
+use crate::tls::connector::Offer;
+use crate::upstream::{AdminState, Pool};
 
 /// The longest delay of the first check. Origins count as up until then, so it is short; it is random, so
 /// that not all origins are checked at once.
@@ -32,50 +32,6 @@ const FIRST_MAX: Duration = Duration::from_millis(500);
 /// How much earlier than due a check may run, in 1/256 of the interval: the checks of origins that were
 /// resolved at the same moment drift apart.
 const JITTER: u32 = 26;
-
-/// How the origins of an upstream are checked.
-#[derive(Debug, PartialEq, Eq)]
-pub struct HealthPolicy {
-    /// The kind of check.
-    pub check: Check,
-    /// The connector of the checks; absent without TLS. Clients' connections use another: they never resume
-    /// a session of a check, nor a check one of theirs.
-    pub tls: Option<TlsConnector>,
-    /// Sent first: a PROXY header, or nothing.
-    pub opening: &'static [u8],
-    /// The port, if it is not the origin's.
-    pub port: Option<u16>,
-    /// Time from the start of one check to the start of the next.
-    pub interval: Duration,
-    /// The longest time of a check, from connect to status.
-    pub timeout: Duration,
-    /// How many equal results in a row change the state.
-    pub threshold: Threshold,
-    /// Whether connections to an origin are closed when it goes down.
-    pub close: bool,
-    /// Options of the sockets.
-    pub tcp: TcpOptions,
-    /// Local addresses; empty leaves the choice to the kernel.
-    pub sources: Vec<IpAddr>,
-}
-
-/// A kind of check.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Check {
-    /// A connection, and a TLS handshake if checks use TLS.
-    Connect,
-    /// An HTTP request.
-    Http(Request),
-}
-
-impl HealthPolicy {
-    /// Whether a check by `other` finds the same, a renewed certificate aside.
-    fn is_same_check(&self, other: &Self) -> bool {
-        self.check == other.check
-            && self.tls.is_some() == other.tls.is_some()
-            && (self.opening, self.port) == (other.opening, other.port)
-    }
-}
 
 /// The checkers of all upstreams.
 #[derive(Debug)]
