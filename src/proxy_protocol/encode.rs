@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::crc32c;
+use super::header::{Flow, V2_SIGNATURE};
 use super::tlv::kind;
-use super::{Flow, V2_SIGNATURE, crc32c};
 
 const VERSION_2_PROXY: u8 = 0x21;
 const STREAM_IPV4: u8 = 0x11;

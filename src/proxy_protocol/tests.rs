@@ -1,6 +1,6 @@
 //! Valid and invalid headers, whole and split.
 
-use super::tlv::kind;
+use super::tlv::{Tlvs, kind};
 use super::*;
 
 const SIGNATURE: &[u8] = V2_SIGNATURE;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::encode::{AddressPair, Parties};
-use super::{Defect, Flow, Header, OWN_V1, Parsed, Tlvs, V1_SIGNATURE};
+use super::header::{Defect, Flow, Header, OWN_V1, Parsed, V1_SIGNATURE};
+use super::tlv::Tlvs;
 
 /// The longest line in bytes, with CRLF.
 const LINE_MAX: usize = 107;

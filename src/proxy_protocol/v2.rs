@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::crc32c;
+use super::header::{Defect, Flow, Header, Parsed, V2_LENGTH_MAX, V2_SIGNATURE};
 use super::tlv::{Tlvs, kind};
-use super::{Defect, Flow, Header, Parsed, V2_LENGTH_MAX, V2_SIGNATURE, crc32c};
 
 /// Signature, command, family, and the length of the rest.
 const FIXED: usize = 16;
