@@ -3,8 +3,8 @@
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::Refusal;
 use super::labels::Use;
+use super::refusal::Refusal;
 
 /// The content of a file in DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,19 @@ use rustls::pki_types::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::foreign::{self, element};
+use super::blocks::{Block, blocks};
+use super::foreign::{self, element, is_der};
 use super::labels::{Role, Use, accept};
-use super::{Block, DAMAGED, Item, Refusal, blocks, is_der};
+use super::refusal::{DAMAGED, Refusal};
+
+/// The content of a block, and the line on which the block begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item<T> {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The content.
+    pub value: T,
+}
 
 /// A certificate and its issuers, in the order of the file; at least one. Private keys and parameters in
 /// the file are ignored; [`key`] reads them.

@@ -1,12 +1,14 @@
 //! What the PEM reader accepts, and what it refuses with which message.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
     KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Engine, Refusal, STANDARD, authorities, chain, key, lists, refuse_pem};
+use super::{Refusal, authorities, chain, key, lists, refuse_pem};
 
 /// A certificate, its key, and a list that it has signed, in PEM and DER.
 struct Samples {
