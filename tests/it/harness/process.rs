@@ -117,6 +117,7 @@ pub fn wait(child: &mut Child, time: Duration) -> Option<Option<i32>> {
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     pub descriptors: usize,
+    /// The threads, without those that the control plane starts to read files: they end after a second.
     pub threads: usize,
     /// Resident memory in bytes.
     pub memory: usize,
@@ -133,11 +134,17 @@ impl Usage {
         };
         Self {
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
-            threads: field("Threads:"),
+            threads: threads(pid),
             memory: field("VmRSS:") * 1024,
             cpu: cpu(pid),
         }
     }
+}
+
+fn threads(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.trim_end() != "control").count()
 }
 
 fn cpu(pid: u32) -> Duration {
