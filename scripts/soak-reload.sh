@@ -11,5 +11,5 @@ export RESEAL_HANGUPS=10000
 export RESEAL_TEST_SECONDS=900
 
 cargo test --release --locked --test it -- --nocapture --test-threads 1 \
-    reloads_under_load never_served_however_it_is_written swap_of_symbolic_links storm_of_hangups \
+    reloads_under_load never_served_however_it_is_written swap_of_symbolic_links many_hangups \
     while_draining_changes_nothing

@@ -425,3 +425,20 @@ fn commands_print_their_output() {
     reseal(&["man"]).must_exit_with(0).must_print(".TH");
     assert_ne!(reseal(&["no-such-command"]).code, Some(0));
 }
+
+#[test]
+fn the_filters_of_the_soak_scripts_match_tests() {
+    let files = rust_files(&root().join("tests")).into_iter();
+    let files: Vec<_> = files.map(|f| fs::read_to_string(f).unwrap()).collect();
+    for script in ["soak.sh", "soak-reload.sh"] {
+        let text = fs::read_to_string(root().join("scripts").join(script)).unwrap();
+        let (_, filters) = text.split_once("--test-threads 1").unwrap();
+        let filters: Vec<_> = filters.split_whitespace().filter(|f| *f != "\\").collect();
+        assert!(!filters.is_empty(), "{script}");
+        for filter in filters {
+            let is_name = |line: &str| line.contains("fn ") && line.contains(filter);
+            let matches = files.iter().any(|file| file.lines().any(is_name));
+            assert!(matches, "{script}: no test matches {filter}");
+        }
+    }
+}
