@@ -9,7 +9,7 @@ use rustls::{
 
 use webpki::KeyUsage;
 
-use super::verify::origin::NotPinned;
+use super::verify::errors::NotPinned;
 use crate::outcome::Reason;
 
 /// A fatal alert as a plaintext record (RFC 8446 sections 5.1 and 6). Before the ServerHello nothing is

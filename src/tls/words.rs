@@ -10,8 +10,7 @@ use x509_parser::asn1_rs::{FromDer, Oid};
 use x509_parser::objects::{oid_registry, oid2sn};
 use x509_parser::time::ASN1Time;
 
-use super::verify::chain::TooLong;
-use super::verify::origin::NotPinned;
+use super::verify::errors::{NotPinned, TooLong};
 
 /// An error of rustls.
 pub fn tls(error: &Error) -> String {

@@ -12,7 +12,6 @@
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -23,12 +22,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::authorities::Authorities;
 use super::cache::PathCache;
 use super::crl::Revocation;
+use super::errors::{INTERMEDIATES_MAX, TooLong};
 use crate::tls::SIGNATURES;
 use crate::tls::classify;
 use crate::tls::der::{self, Outline};
-
-/// How many intermediates may be between a certificate and a CA: webpki's limit.
-const INTERMEDIATES_MAX: usize = 6;
 
 /// How many intermediates of one name are considered: a CA's certificate and its renewal, or one from
 /// each of two CAs that cross-signed it.
@@ -42,21 +39,6 @@ const PATHS_MAX: usize = 2;
 const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
 /// The tag of keyIdentifier in AuthorityKeyIdentifier.
 const KEY_ID: u8 = 0x80;
-
-/// The error for a certificate whose every path to a CA exceeds [`INTERMEDIATES_MAX`].
-#[derive(Debug)]
-pub(in crate::tls) struct TooLong;
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "more than {INTERMEDIATES_MAX} intermediates stand between the certificate and a trusted CA"
-        )
-    }
-}
-
-impl std::error::Error for TooLong {}
 
 /// Verifies chains by one policy, and caches the verified ones.
 #[derive(Debug)]

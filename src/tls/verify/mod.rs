@@ -7,6 +7,7 @@ mod cache;
 pub(in crate::tls) mod chain;
 pub mod client;
 pub mod crl;
+pub(in crate::tls) mod errors;
 pub(in crate::tls) mod limits;
 pub(in crate::tls) mod names;
 pub mod origin;

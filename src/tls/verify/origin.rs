@@ -1,6 +1,5 @@
 //! Verification of origin certificates.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,6 +12,7 @@ use super::allow::{Rules, spki_sha256};
 use super::authorities::Authorities;
 use super::chain::ChainVerifier;
 use super::crl::Revocation;
+use super::errors::NotPinned;
 use crate::tls::{SIGNATURES, classify};
 
 /// Which origin certificates an upstream accepts. What is absent is not checked.
@@ -37,25 +37,6 @@ pub enum Authority {
     Roots(Arc<Authorities>),
     /// No CA: the only check is that the origin holds the key of the certificate that it sends.
     DangerNone,
-}
-
-/// The error for an origin certificate whose key is not pinned.
-#[derive(Debug)]
-pub(in crate::tls) struct NotPinned;
-
-impl fmt::Display for NotPinned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the key of the certificate is none of those pinned")
-    }
-}
-
-impl std::error::Error for NotPinned {}
-
-impl NotPinned {
-    /// Whether `error` wraps this error.
-    pub(in crate::tls) fn is(error: &CertificateError) -> bool {
-        matches!(error, CertificateError::Other(OtherError(other)) if other.is::<Self>())
-    }
 }
 
 /// Verifies origin certificates by a [`Trust`].

@@ -8,7 +8,7 @@ use webpki::{BorrowedCertRevocationList, Error, RawPublicKeyEntity};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::Issuer;
+use super::issuer::Issuer;
 use crate::tls::der::{self, Elements};
 use crate::tls::validity;
 use crate::tls::verify::names::ComparableName;
@@ -66,6 +66,10 @@ pub(super) enum Coverage {
 const KEY_ID: u8 = 0x80;
 const AUTHORITY_KEY_ID: &str = "2.5.29.35";
 const DISTRIBUTION_POINTS: &str = "2.5.29.31";
+
+/// How many seconds before its `nextUpdate` a list is reported as ending soon, if it is in force for at
+/// least three times as long.
+const ENDS_SOON: i64 = 24 * 3600;
 
 impl RevocationList {
     /// Parses a list in DER. The error is a sentence about the list.
@@ -142,7 +146,7 @@ impl RevocationList {
     /// the time that it is in force if that is less.
     pub fn renewal_due(&self) -> Option<i64> {
         let next = self.next_update?;
-        Some(validity::due(self.this_update, next, super::ENDS_SOON))
+        Some(validity::due(self.this_update, next, ENDS_SOON))
     }
 
     /// Whether it is in force at `now`, in seconds of unix time.

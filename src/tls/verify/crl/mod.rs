@@ -4,26 +4,23 @@
 //! a list before its `thisUpdate`. So this module checks each path that webpki has verified. Lists are
 //! limited to what webpki reads: no delta and no indirect lists.
 
+mod issuer;
 mod list;
 mod lists;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::UnixTime;
 use webpki::{Cert, EndEntityCert, Error, UnsupportedSignatureAlgorithmContext};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use issuer::Issuer;
 pub use list::RevocationList;
 use list::{Coverage, integer};
 pub use lists::RevocationLists;
 
 use super::names::ComparableName;
 use crate::tls::der::{self, Outline};
-
-/// How many seconds before its `nextUpdate` a list is reported as ending soon, if it is in force for at
-/// least three times as long.
-const ENDS_SOON: i64 = 24 * 3600;
 
 /// Which certificates of a chain are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,21 +51,6 @@ pub struct Revocation {
     pub unknown: OnUnknown,
     /// If the list's `nextUpdate` has passed.
     pub expired: OnUnknown,
-}
-
-/// The issuer of a certificate that is checked.
-struct Issuer<'a> {
-    key: SubjectPublicKeyInfoDer<'a>,
-    /// `None` for a trust anchor, of which only name, key and key identifier are known.
-    certificate: Option<CertificateDer<'a>>,
-    /// Its subject key identifier.
-    key_id: Option<&'a [u8]>,
-}
-
-impl Issuer<'_> {
-    fn may_sign_lists(&self) -> bool {
-        self.certificate.as_ref().is_none_or(may_sign_lists)
-    }
 }
 
 impl Revocation {
@@ -226,15 +208,6 @@ impl Revocation {
         }
         Ok(())
     }
-}
-
-/// Whether a CA's key usage, if it has one, includes CRL signing.
-fn may_sign_lists(authority: &CertificateDer<'_>) -> bool {
-    let Ok((_, parsed)) = X509Certificate::from_der(authority) else {
-        return false;
-    };
-    let usage = parsed.key_usage();
-    usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
 }
 
 fn seconds(now: UnixTime) -> i64 {
