@@ -19,7 +19,7 @@
 //! them and handles reloads, drains, signals, the [`admin`] API and the state of origins ([`upstream`],
 //! [`health`]). [`server`] starts both.
 //!
-//! A reload first prepares a new snapshot, which is the part that can fail, and then swaps one pointer.
+//! A reload first prepares a new snapshot and binds new sockets, which can fail, and then swaps one pointer.
 //! Connections keep the route that they were accepted with. Commands through their handle
 //! (`relay::ConnHandle`) drain those whose endpoint, route or origin left the configuration, and close those
 //! whose client certificate today's policy does not admit.
@@ -39,8 +39,8 @@
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
 //! - What must happen at the end of a connection is in a `Drop` or in `connection::run`.
-//! - Only `worker` spawns tasks for connections, only `server` starts threads, and `admin` spawns tasks for
-//!   its own connections; tasks of `upstream` and `health` outlive connections.
+//! - Only `worker` spawns tasks for connections, and `admin` for its own; tasks of `upstream` and `health`
+//!   outlive connections. `server` starts the threads of both planes, `observe` one for each log.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules are private: `cargo doc --document-private-items` shows them. In the order in which to read

@@ -1,5 +1,5 @@
-//! The origins of a configuration at work: the origin_events of them, what connections it costs, and what an
-//! operator says about them.
+//! The origins of a configuration at work: what happens to them, which connections have to end by it, and what
+//! an operator says about them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::upstream::{
     Address, AdminState, Change, EvictionReason, OriginEvent, OriginStatus, Upstreams, Verdict,
 };
 
-/// Where the origin_events of origins come from.
+/// Receives what happens to origins.
 pub(crate) type OriginEvents = mpsc::UnboundedReceiver<OriginEvent>;
 
 /// What an operator's weight may be.

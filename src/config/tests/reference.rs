@@ -1,5 +1,5 @@
 //! The tables of docs/configuration.md: written from the table of keys, between `<!-- keys: MAP … -->` and
-//! `<!-- end of keys -->`. `RESEAL_BLESS=1 cargo test --lib reference` writes them anew.
+//! `<!-- end of keys -->`. `RESEAL_BLESS=1 cargo test --lib config::tests::reference` writes them anew.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -191,7 +191,7 @@ fn the_configuration_page_has_every_key_as_it_is_declared() {
         assert_eq!(
             before, after,
             "docs/configuration.md differs from the table of keys: run RESEAL_BLESS=1 cargo test --lib \
-             reference"
+             config::tests::reference"
         );
     }
     assert_eq!(before.len(), after.len());
