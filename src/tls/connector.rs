@@ -1,15 +1,17 @@
 //! The client side of a handshake with an origin: an upstream's policy, and the handshake itself.
 
-use std::collections::HashMap;
+mod generation;
+
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, Error, NamedGroup};
 
+use self::generation::{Generation, OriginState};
 use super::early_data::EarlyData;
 use super::handshake::{HandshakeError, WaitForPeer, begin, finish};
 use super::handshake_notes::HandshakeNotes;
@@ -22,9 +24,6 @@ use super::{Versions, classify, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::sync::Mutex;
 use crate::transport::{TlsConn, TlsState, Transport};
-
-/// How many origins of an upstream keep sessions to resume: those that were used last.
-const ORIGINS_MAX: usize = 256;
 
 /// How many sessions are kept per origin. With `sni: client` there are as many for each of 32 names.
 const SESSIONS: usize = 8;
@@ -100,66 +99,6 @@ pub enum Offer {
     Session,
     /// No session: the handshake is a full one.
     Nothing,
-}
-
-/// The sessions of one period of `max_age`. A new generation without sessions replaces it after that
-/// time, and a connection keeps the generation that it began with. So every resumed session goes back
-/// to a full handshake that is no older than `max_age`.
-#[derive(Debug)]
-struct Generation {
-    since: Instant,
-    /// The configuration without sessions.
-    config: Arc<ClientConfig>,
-    /// By the number of the origin's state.
-    origins: HashMap<u64, OriginState>,
-    /// The number of handshakes, as a clock of [`OriginState::last_use`].
-    uses: u64,
-}
-
-/// The sessions of one origin, and the configuration that stores and offers them.
-#[derive(Clone, Debug)]
-struct OriginState {
-    config: Arc<ClientConfig>,
-    sessions: Arc<OriginSessions>,
-    last_use: u64,
-}
-
-impl Generation {
-    fn new(config: Arc<ClientConfig>) -> Self {
-        Self {
-            since: Instant::now(),
-            config,
-            origins: HashMap::new(),
-            uses: 0,
-        }
-    }
-
-    /// The sessions with an origin. A session is offered only to the origin that issued it: another
-    /// origin could seldom resume it, and a failure would say nothing about that origin.
-    fn origin(&mut self, id: u64, room: usize) -> OriginState {
-        if !self.origins.contains_key(&id) && self.origins.len() >= ORIGINS_MAX {
-            // Which origins have been removed is not known here; they are no longer used.
-            let oldest = self.origins.iter().min_by_key(|(_, state)| state.last_use);
-            if let Some(oldest) = oldest.map(|(id, _)| *id) {
-                self.origins.remove(&oldest);
-            }
-        }
-        self.uses += 1;
-        let uses = self.uses;
-        let begin = || {
-            let sessions = Arc::new(OriginSessions::new(room));
-            let mut config = ClientConfig::clone(&self.config);
-            config.resumption = Resumption::store(Arc::clone(&sessions) as _);
-            OriginState {
-                config: Arc::new(config),
-                sessions,
-                last_use: uses,
-            }
-        };
-        let state = self.origins.entry(id).or_insert_with(begin);
-        state.last_use = uses;
-        state.clone()
-    }
 }
 
 /// The inputs of one handshake with an origin.
