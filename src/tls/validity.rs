@@ -73,7 +73,8 @@ impl Validity {
         due(self.not_before, self.not_after, ENDS_SOON)
     }
 
-    /// When the renewal of a CA is due for whoever watches the metrics: as for others, but 30 days.
+    /// When the renewal of a CA is due, in seconds of unix time: 30 days before its end, or
+    /// a third of its lifetime if that is less. The metrics export it.
     pub const fn authority_renewal_due(&self) -> i64 {
         due(self.not_before, self.not_after, AUTHORITY_ENDS_SOON)
     }
