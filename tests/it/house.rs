@@ -327,6 +327,30 @@ fn modules_import_only_what_they_may() {
 }
 
 #[test]
+fn the_architecture_page_lists_every_module_below_those_that_it_uses() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, modules) = page.split_once("\n## Modules\n").unwrap();
+    let rows = modules.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+    let place = |module: &str| rows.iter().position(|row| *row == module);
+    for (own, used) in ALLOWED {
+        // What is exported for tests is no part of the program.
+        if own == "internals" {
+            continue;
+        }
+        let below = place(own).unwrap_or_else(|| panic!("`{own}` has no row"));
+        for used in used {
+            let used = used.split("::").next().unwrap_or_default();
+            let above = place(used).unwrap_or_else(|| panic!("`{used}` has no row"));
+            assert!(
+                above < below,
+                "the row of `{used}` is not above that of `{own}`"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_import_parser_finds_every_form() {
     let tls = imports(&root().join("src/tls/hello.rs"));
     assert!(
