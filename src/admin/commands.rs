@@ -5,8 +5,8 @@ use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
+use super::request::{OriginAction, Request};
 use super::response::ErrorResponse;
-use super::{OriginAction, Request};
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::Handle;
 use super::auth::Auth;
 use super::permits::{self, ConnPermits};
+use super::request::Handle;
 use super::serve::{AdminService, Probes};
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};

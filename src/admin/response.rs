@@ -8,7 +8,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{RefusalKind, RequestResult};
+use super::request::{RefusalKind, RequestResult};
 
 pub(super) type HttpResponse = Response<Full<Bytes>>;
 

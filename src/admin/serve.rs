@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::auth::Auth;
 use super::commands::{self, RequestKind, Route};
 use super::permits::ConnPermit;
+use super::request::{Handle, Refusal, RefusalKind};
 use super::response::{self, ErrorResponse, HttpResponse};
-use super::{Handle, Refusal, RefusalKind};
 use crate::observe::metrics::Metrics;
 use crate::phase::{Phase, PhaseRx};
 

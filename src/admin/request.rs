@@ -1,0 +1,137 @@
+//! Requests to the control loop, their results, and the channel that carries both.
+
+use std::fmt;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tracing::level_filters::LevelFilter;
+
+/// How many requests may wait for the control loop.
+const QUEUE: usize = 32;
+
+/// A request to the control loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The status of the process.
+    Status,
+    /// The live connections.
+    Connections,
+    /// The certificates in use, with their expiry dates.
+    Certificates,
+    /// The effective configuration.
+    Config,
+    /// The origins and their state.
+    Origins,
+    /// The log level, or a new one.
+    LogLevel(Option<LevelFilter>),
+    /// Reloads the configuration, or only reports what that would change.
+    Reload {
+        /// Report only.
+        plan: bool,
+    },
+    /// Drains an endpoint, or without a name the process.
+    Drain {
+        /// The endpoint's name.
+        endpoint: Option<String>,
+    },
+    /// Closes the connection with this id.
+    Kill(u64),
+    /// Changes how an origin is used.
+    Origin {
+        /// The upstream's name.
+        upstream: String,
+        /// The origin's name.
+        origin: String,
+        /// The change.
+        action: OriginAction,
+    },
+}
+
+/// A change to how an origin is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginAction {
+    /// No new connections; existing ones may finish.
+    Drain,
+    /// No new connections; existing ones are closed.
+    Disable,
+    /// Back to the configured use.
+    Enable,
+    /// A new weight.
+    Weight(u32),
+}
+
+impl fmt::Display for OriginAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drain => f.write_str("drain"),
+            Self::Disable => f.write_str("disable"),
+            Self::Enable => f.write_str("enable"),
+            Self::Weight(weight) => write!(f, "weight {weight}"),
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its class.
+    pub kind: RefusalKind,
+    /// One sentence.
+    pub message: String,
+}
+
+/// The classes of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request is malformed.
+    Invalid,
+    /// It names something that does not exist.
+    NotFound,
+    /// The state of the process or the configuration does not allow it.
+    Conflict,
+    /// The process cannot do it at the moment.
+    Unavailable,
+}
+
+impl Refusal {
+    /// A refusal of this kind.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+/// The result of a request: a JSON object, or why it failed.
+pub type RequestResult = Result<Value, Refusal>;
+
+/// A request with the channel for its result.
+#[derive(Debug)]
+pub struct PendingRequest {
+    /// The request.
+    pub request: Request,
+    /// Takes the result; it is closed if the client has disconnected.
+    pub reply: oneshot::Sender<RequestResult>,
+}
+
+/// Sends requests to the control loop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<PendingRequest>);
+
+/// The two ends of the channel between the admin socket and the control loop.
+pub fn channel() -> (Handle, mpsc::Receiver<PendingRequest>) {
+    let (calls, receiver) = mpsc::channel(QUEUE);
+    (Handle(calls), receiver)
+}
+
+impl Handle {
+    /// Sends a request, and waits for its result without a limit of time.
+    pub async fn request(&self, request: Request) -> RequestResult {
+        let ending = || Refusal::new(RefusalKind::Unavailable, "the process is ending");
+        let (reply, result) = oneshot::channel();
+        let sent = self.0.send(PendingRequest { request, reply }).await;
+        sent.map_err(|_| ending())?;
+        result.await.map_err(|_| ending())?
+    }
+}
