@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::counts::HANDSHAKES;
+use super::inventory::Inventory;
 use super::page::{MetricFamily, MetricKind, Page};
-use super::{Inventory, Metrics, ReloadResult};
+use super::process::{Metrics, ReloadResult};
 
 macro_rules! families {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
@@ -74,7 +75,14 @@ families! {
         "Lines of a log that were lost because its output was too slow or failed.";
 }
 
-pub(super) fn render(metrics: &Metrics) -> String {
+impl Metrics {
+    /// Renders all metrics in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(metrics: &Metrics) -> String {
     let mut page = Page::default();
     page.family(&BUILD).add(&[env!("CARGO_PKG_VERSION")], 1);
     let start = metrics.start.duration_since(UNIX_EPOCH).unwrap_or_default();

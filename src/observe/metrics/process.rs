@@ -1,0 +1,110 @@
+//! The counters of the process: those of its workers, and those that the control loop sets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use super::counts::{EndpointTotals, Shard};
+use super::inventory::{Inventory, OriginGauge};
+use crate::observe::sink::Sink;
+
+/// The result of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// The new configuration is active.
+    Done,
+    /// The new configuration is active, except for files that could not be used; their old content stays.
+    Partial,
+    /// The new configuration was refused, and the old one stays.
+    Refused,
+}
+
+impl ReloadResult {
+    pub(super) const ALL: [Self; 3] = [Self::Done, Self::Partial, Self::Refused];
+
+    /// The word used in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The counters of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) start: SystemTime,
+    shards: Vec<Arc<Shard>>,
+    pub(super) reloads: [AtomicU64; ReloadResult::ALL.len()],
+    /// The inventory of the current generation; its counters are in the shards.
+    pub(super) inventory: ArcSwap<Inventory>,
+    pub(super) origins: ArcSwap<Vec<OriginGauge>>,
+    pub(super) logs: Vec<(&'static str, Sink)>,
+    pub(super) handshakes: Handshakes,
+}
+
+/// The handshakes with clients, by state.
+pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
+
+impl Metrics {
+    /// Counters for this many workers. `logs` are the logs whose lost lines are counted, each with its
+    /// label value; `handshakes` are counted by the gate.
+    pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>, handshakes: Handshakes) -> Self {
+        Self {
+            start: SystemTime::now(),
+            shards: (0..workers).map(|_| Arc::default()).collect(),
+            reloads: Default::default(),
+            inventory: ArcSwap::default(),
+            origins: ArcSwap::default(),
+            logs,
+            handshakes,
+        }
+    }
+
+    /// When the process began.
+    pub const fn start(&self) -> SystemTime {
+        self.start
+    }
+
+    /// The shard of a worker.
+    pub fn shard(&self, worker: usize) -> Arc<Shard> {
+        self.shards.get(worker).cloned().unwrap_or_default()
+    }
+
+    /// Creates the counters of a new generation; call it before the generation serves connections. Counters
+    /// that left the configuration stay, because a counter that vanishes breaks sums.
+    pub fn register(&self, inventory: &Inventory) {
+        for shard in &self.shards {
+            shard.register(&inventory.endpoints);
+        }
+        self.inventory.store(Arc::new(inventory.clone()));
+    }
+
+    /// Sets the state of the origins.
+    pub fn set_origins(&self, origins: Vec<OriginGauge>) {
+        self.origins.store(Arc::new(origins));
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, result: ReloadResult) {
+        if let Some(count) = self.reloads.get(result as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters of each endpoint, over all workers.
+    pub(super) fn totals(&self) -> BTreeMap<Arc<str>, EndpointTotals> {
+        let mut totals: BTreeMap<Arc<str>, EndpointTotals> = BTreeMap::new();
+        for shard in &self.shards {
+            for (name, counts) in shard.all().iter() {
+                totals.entry(Arc::clone(name)).or_default().add(counts);
+            }
+        }
+        totals
+    }
+}

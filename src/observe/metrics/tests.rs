@@ -1,0 +1,96 @@
+//! What a scrape shows of the counters.
+
+use super::*;
+use crate::outcome::{Fault, Outcome, Reason, Stage};
+
+fn inventory(endpoint: &str, routes: &[&str]) -> Inventory {
+    Inventory {
+        endpoints: vec![(
+            endpoint.into(),
+            routes.iter().map(|r| (*r).into()).collect(),
+        )],
+        ..Inventory::default()
+    }
+}
+
+fn outcome(stage: Stage, reason: Reason, fault: Option<Fault>) -> Outcome {
+    Outcome {
+        stage,
+        reason,
+        fault,
+        detail: None,
+    }
+}
+
+fn ok() -> Outcome {
+    outcome(Stage::Relay, Reason::Ok, None)
+}
+
+#[test]
+fn a_connection_that_began_before_a_reload_is_counted_after_it() {
+    let metrics = Metrics::new(2, Vec::new(), Vec::new());
+    metrics.register(&inventory("edge", &["a"]));
+    let before = metrics.shard(0).endpoint("edge");
+    before.begin();
+    metrics.register(&inventory("edge", &["b"]));
+    let after = metrics.shard(1).endpoint("edge");
+    after.begin();
+    before.end(Some("a"), &ok(), 3, 4);
+    let idle = outcome(Stage::Relay, Reason::IdleTimeout, Some(Fault::Policy));
+    after.end(Some("b"), &idle, 0, 0);
+    let text = metrics.render();
+    for line in [
+        "reseal_connections_total{endpoint=\"edge\"} 2",
+        "reseal_connections_live{endpoint=\"edge\"} 0",
+        "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"ok\",fault=\"\",after=\"relay\"} 1",
+        "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",reason=\"idle_timeout\",\
+         fault=\"policy\",after=\"relay\"} 1",
+        "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"up\"} 3",
+        "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"down\"} 4",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+}
+
+/// The same reason in the set-up, with a loss and without one: three series.
+#[test]
+fn one_reason_is_counted_apart_by_how_far_it_came_and_whether_it_was_a_fault() {
+    let metrics = Metrics::new(1, Vec::new(), Vec::new());
+    metrics.register(&inventory("edge", &["a"]));
+    let edge = metrics.shard(0).endpoint("edge");
+    let reset = |stage, fault| {
+        edge.begin();
+        edge.end(Some("a"), &outcome(stage, Reason::ClientReset, fault), 0, 0);
+    };
+    reset(Stage::Connect, Some(Fault::Client));
+    reset(Stage::Relay, Some(Fault::Client));
+    reset(Stage::Relay, None);
+    reset(Stage::Relay, None);
+    let text = metrics.render();
+    for (labels, count) in [
+        ("fault=\"client\",after=\"setup\"", 1),
+        ("fault=\"client\",after=\"relay\"", 1),
+        ("fault=\"\",after=\"relay\"", 2),
+    ] {
+        let series = "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"client_reset\",";
+        let line = format!("{series}{labels}}} {count}");
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+}
+
+#[test]
+fn a_name_that_the_configuration_does_not_have_makes_no_series() {
+    let metrics = Metrics::new(1, Vec::new(), Vec::new());
+    metrics.register(&inventory("edge", &["a"]));
+    let stray = metrics.shard(0).endpoint("from the wire");
+    stray.begin();
+    stray.end(Some("also"), &ok(), 1, 1);
+    let edge = metrics.shard(0).endpoint("edge");
+    edge.begin();
+    edge.end(Some("unheard of"), &ok(), 1, 1);
+    let text = metrics.render();
+    assert!(
+        !text.contains("wire") && !text.contains("unheard"),
+        "{text}"
+    );
+}
