@@ -86,6 +86,16 @@ impl FileStamps {
         changed
     }
 
+    /// Whether this file, or entry of a directory, still has its stamp. The entries of a directory are not
+    /// compared by its own path.
+    pub fn is_current(&self, file: &Path) -> bool {
+        let known = match self.0.get(file.as_os_str()) {
+            Some(known) => Some(known.own),
+            None => self.covering(file),
+        };
+        known == Some(stamp(file))
+    }
+
     /// Whether the stamp of a directory covers this file.
     pub fn is_covered(&self, file: &Path) -> bool {
         self.covering(file).is_some()
@@ -165,6 +175,11 @@ mod tests {
         let mut changes = after.changed_since(&before);
         changes.sort();
         assert_eq!(changes, [dir.clone(), path("a/tls.crt")]);
+        for changed in [path("a/tls.crt"), dir.clone()] {
+            assert!(after.is_current(&changed), "{}", changed.display());
+        }
+        assert!(before.is_current(&dir) && before.is_current(&path("one.crt")));
+        assert!(!before.is_current(&path("a/tls.crt")) && !before.is_current(&path("missing")));
         assert_eq!(after.changed_since(&FileStamps::default()).len(), 6);
         // Unknown files agree on nothing.
         assert!(!after.agree_on(&before, &path("b/deep/tls.crt")));

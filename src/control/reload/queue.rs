@@ -314,8 +314,8 @@ impl ActiveConfig {
                 Source::File(path) => Some(path.clone()),
                 Source::Text { .. } => None,
             },
-            file_stamp: self.loaded.stamp.clone(),
-            material_stamps: self.loaded.materials.stamps().clone(),
+            file_stamp: Arc::new(self.loaded.stamp.clone()),
+            material_stamps: Arc::new(self.loaded.materials.stamps().clone()),
         }
     }
 }

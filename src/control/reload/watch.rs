@@ -26,6 +26,10 @@ use crate::sys;
 /// How often files are polled that inotify does not report.
 const POLL: Duration = Duration::from_secs(30);
 
+/// The share of the debounce time that a burst of events may take before the files are compared: a comparison
+/// costs a stat of each file.
+const BURST_SHARE: u32 = 4;
+
 /// Chains of symbolic links are followed no further.
 const LINKS_MAX: usize = 8;
 
@@ -35,18 +39,21 @@ pub(crate) struct WatchSet {
     pub(crate) policy: WatchPolicy,
     /// The configuration file, if it is one.
     pub(crate) file: Option<PathBuf>,
-    pub(crate) file_stamp: FileStamps,
+    pub(crate) file_stamp: Arc<FileStamps>,
     /// The stamps of the files that it names.
-    pub(crate) material_stamps: FileStamps,
+    pub(crate) material_stamps: Arc<FileStamps>,
 }
 
 /// The stamps of the materials, and of the configuration file.
-type Stamps = (FileStamps, FileStamps);
+type Stamps = (Arc<FileStamps>, Arc<FileStamps>);
 
 impl WatchSet {
     /// The stamps of the files as they were read.
     fn read(&self) -> Stamps {
-        (self.material_stamps.clone(), self.file_stamp.clone())
+        (
+            Arc::clone(&self.material_stamps),
+            Arc::clone(&self.file_stamp),
+        )
     }
 
     /// The current stamps: of the materials, and of the configuration file if that is watched.
@@ -55,8 +62,12 @@ impl WatchSet {
             Watched::All => self.file.as_deref(),
             Watched::Nothing | Watched::Materials => None,
         };
-        let file = file.map_or_else(|| self.file_stamp.clone(), |file| FileStamps::of([file]));
-        (FileStamps::of(self.material_stamps.paths()), file)
+        let materials = FileStamps::of(self.material_stamps.paths());
+        let file = match file {
+            Some(file) => Arc::new(FileStamps::of([file])),
+            None => Arc::clone(&self.file_stamp),
+        };
+        (Arc::new(materials), file)
     }
 }
 
@@ -85,7 +96,7 @@ pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mps
 struct Watcher {
     events: Option<Events>,
     /// The stamps of the files whose directories the events are of.
-    known: FileStamps,
+    known: Arc<FileStamps>,
     /// Whether something may have changed since the files were last compared.
     is_pending: bool,
 }
@@ -101,6 +112,9 @@ impl Watcher {
             {
                 events.next().await;
                 self.is_pending = true;
+                // The events of a file that is written under another name and renamed are one change.
+                sleep(set.policy.debounce / BURST_SHARE).await;
+                events.take();
             }
             let mut now = blocking(set, WatchSet::now).await;
             if now == seen {
@@ -109,6 +123,13 @@ impl Watcher {
             }
             loop {
                 sleep(set.policy.debounce).await;
+                if !self.events.as_mut().is_none_or(Events::take) {
+                    // No other file has changed, and there may be thousands.
+                    let (before, latest) = (seen.clone(), now.clone());
+                    if blocking(set, move |_| is_current(&before, &latest)).await {
+                        break;
+                    }
+                }
                 let later = blocking(set, WatchSet::now).await;
                 if later == now {
                     break;
@@ -145,8 +166,17 @@ impl Watcher {
             Events::new()
         });
         events.add(&directories);
-        self.known = set.material_stamps.clone();
+        self.known = Arc::clone(&set.material_stamps);
     }
+}
+
+/// Whether the files that have changed from `before` to `now` have changed no further.
+fn is_current(before: &Stamps, now: &Stamps) -> bool {
+    let is_current = |before: &FileStamps, now: &FileStamps| {
+        let changed = now.changed_since(before);
+        changed.iter().all(|file| now.is_current(file))
+    };
+    is_current(&before.0, &now.0) && is_current(&before.1, &now.1)
 }
 
 /// What `find` finds of the files, on a thread that may block.
@@ -198,12 +228,33 @@ impl Events {
         let Some(inotify) = &self.0 else {
             return sleep(POLL).await;
         };
-        if let Ok(Ok(mut ready)) = timeout(POLL, inotify.readable()).await {
-            let mut buffer = [0; 4096];
-            while matches!(rustix::io::read(inotify.as_fd(), &mut buffer), Ok(len) if len > 0) {}
-            ready.clear_ready();
-        }
+        let event = async {
+            while let Ok(mut ready) = inotify.readable().await {
+                if drain(inotify) {
+                    return;
+                }
+                ready.clear_ready();
+            }
+            std::future::pending().await
+        };
+        let _ = timeout(POLL, event).await;
     }
+
+    /// Takes the events that have come. Returns whether something may have changed, which is always so without
+    /// inotify.
+    fn take(&mut self) -> bool {
+        self.0.as_ref().is_none_or(drain)
+    }
+}
+
+/// Reads all events, and returns whether there were any.
+fn drain(inotify: &AsyncFd<OwnedFd>) -> bool {
+    let mut buffer = [0; 4096];
+    let mut has_events = false;
+    while matches!(rustix::io::read(inotify.as_fd(), &mut buffer), Ok(len) if len > 0) {
+        has_events = true;
+    }
+    has_events
 }
 
 /// The directories whose entries determine what the files are.
