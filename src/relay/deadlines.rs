@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Command;
-use super::Limits;
+use super::handle::Command;
+use super::limits::Limits;
 use crate::outcome::Reason;
 
 /// The relay's timer is always set; this is how far ahead when there is no limit.
@@ -121,7 +121,7 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::super::OnTruncation;
+    use super::super::limits::OnTruncation;
     use super::*;
 
     /// What happens at a second of the fake clock.

@@ -5,7 +5,7 @@
 //! delivered; it knows no protocol, so it cannot tell a whole message from half of one. In doubt it reports
 //! a possible loss.
 
-use super::Side;
+use super::side::Side;
 
 /// The longest final message that needs no answer, in bytes: MQTT's DISCONNECT, PostgreSQL's Terminate, h2's
 /// GOAWAY and WINDOW_UPDATE, or close_notify in passthrough, are below 100 bytes each, while an upload that

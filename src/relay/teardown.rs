@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Relay, RelayEnd, Side};
+use super::end::RelayEnd;
+use super::side::Side;
+use super::state::Relay;
 use crate::phase::{self, PhaseRx};
 use crate::transport::Transport;
 

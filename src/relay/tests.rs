@@ -116,7 +116,7 @@ async fn an_origins_reset_while_its_client_stays_open_may_lose_an_answer() {
     let mut scene = Scene::answered().await;
     scene.origin_resets_after_a_final_message().await;
     assert!(scene.poll().await.is_none());
-    advance(super::CLIENT_END_WAIT * 2).await;
+    advance(super::state::CLIENT_END_WAIT * 2).await;
     let end = scene.end().await;
     assert!(
         matches!(end, RelayEnd::Reset(Side::Origin, _, Loss::Possible)),

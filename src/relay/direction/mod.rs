@@ -5,7 +5,8 @@ mod splice;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::{OnTruncation, fault};
+use super::fault;
+use super::limits::OnTruncation;
 use crate::transport::{
     Budget, OutBuf, Pipe, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport, with_scratch,
 };

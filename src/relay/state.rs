@@ -1,0 +1,213 @@
+//! The state of a relay, its turns, and the decision how it ended.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::deadlines::{Deadlines, RelayLimit};
+use super::direction::{Abort, Direction};
+use super::end::RelayEnd;
+use super::handle::ConnHandle;
+use super::limits::Limits;
+use super::loss::{Exchange, Peer};
+use super::side::Side;
+use crate::outcome::Reason;
+use crate::transport::Transport;
+
+/// How long an origin's abort is withheld from a client that has not ended, while its end may be on its
+/// way. An origin answers a final message (PostgreSQL's Terminate) by a reset, which overtakes the client's
+/// end if the client's machine or ours is busy. Data received before is delivered meanwhile.
+pub(super) const CLIENT_END_WAIT: Duration = Duration::from_millis(50);
+
+/// Two transports and the two directions between them.
+pub struct Relay {
+    pub(super) client: Transport,
+    pub(super) origin: Transport,
+    pub(super) up: Direction,
+    pub(super) down: Direction,
+    pub(super) deadlines: Deadlines,
+    pub(super) limits: Limits,
+    /// How many bytes the peers had not acknowledged when a limit on progress was last reached.
+    undelivered: Option<usize>,
+    /// Bytes the client had sent when the origin last sent something.
+    up_at_last_down: u64,
+    /// Bytes the origin had sent when the client ended its direction.
+    down_at_end: Option<u64>,
+    /// Set after the origin's abort, while the client's end may be on its way.
+    client_end_wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relay {
+    /// A relay between two transports. Bytes that came with their handshakes are sent first.
+    pub fn new(mut client: Transport, mut origin: Transport, limits: Limits) -> Self {
+        let up = Direction::new(&mut client, &mut origin, limits.client_truncation);
+        let down = Direction::new(&mut origin, &mut client, limits.origin_truncation);
+        Self {
+            client,
+            origin,
+            up,
+            down,
+            deadlines: Deadlines::new(limits, Instant::now()),
+            limits,
+            undelivered: None,
+            up_at_last_down: 0,
+            down_at_end: None,
+            client_end_wait: None,
+        }
+    }
+
+    /// Moves what can be moved now. Ready at the end of the relay.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        handle: &ConnHandle,
+    ) -> Poll<RelayEnd> {
+        let before = self.up.progress() + self.down.progress();
+        self.up
+            .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
+        let down = self.down.moved();
+        if self.up.ended_well() {
+            self.down_at_end.get_or_insert(down);
+        }
+        // Nothing can be encrypted for a client whose TLS has failed, and the end is known already.
+        if !self.up.has_failed() {
+            self.down
+                .poll(cx, &mut self.origin, &mut self.client, &mut self.up);
+        }
+        if self.down.moved() != down {
+            self.up_at_last_down = self.up.moved();
+        }
+        if self.down.has_aborted() && !self.up.has_aborted() {
+            // Read what the client has sent by now, which decides whether data was lost.
+            self.up
+                .poll(cx, &mut self.client, &mut self.origin, &mut self.down);
+        }
+        if self.up.is_dirty() {
+            cx.waker().wake_by_ref();
+        }
+        if self.up.progress() + self.down.progress() != before {
+            self.deadlines.progress(Instant::now());
+            self.undelivered = None;
+            handle.progress(self.up.moved(), self.down.moved());
+        }
+        if !self.waits_for_client_end(cx)
+            && let Some(end) = self.end()
+        {
+            return Poll::Ready(end);
+        }
+        if (self.up.has_ended() || self.down.has_ended())
+            && self.deadlines.first_end(Instant::now())
+        {
+            timer
+                .as_mut()
+                .reset(self.deadlines.deadline(Instant::now()));
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            match self.deadlines.expired(Instant::now()) {
+                Some(limit) if limit.is_about_progress() && self.is_draining() => {
+                    self.deadlines.progress(Instant::now());
+                }
+                Some(limit) => {
+                    return Poll::Ready(self.end().unwrap_or_else(|| self.expiry(limit)));
+                }
+                None => {}
+            }
+            timer
+                .as_mut()
+                .reset(self.deadlines.deadline(Instant::now()));
+        }
+        Poll::Pending
+    }
+
+    /// Whether a peer still acknowledges bytes from the kernel's send queue, which a reset would discard: a
+    /// slow reader takes its last megabytes without any action of ours. The first time, a queue that is not
+    /// empty counts as draining; by the next limit it has to be shorter.
+    fn is_draining(&mut self) -> bool {
+        let left = self.client.socket.undelivered() + self.origin.socket.undelivered();
+        match self.undelivered.replace(left) {
+            None => left > 0,
+            Some(before) => left < before,
+        }
+    }
+
+    /// Whether to delay the decision on the origin's abort, because the client's end may be on its way.
+    fn waits_for_client_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.down.has_reset_or_truncated()
+            || self.down.has_pending()
+            || self.up.has_aborted()
+            || !self.exchange(Side::Origin).depends_on_client_end()
+        {
+            return false;
+        }
+        self.client_end_wait
+            .get_or_insert_with(|| Box::pin(sleep(CLIENT_END_WAIT)))
+            .as_mut()
+            .poll(cx)
+            .is_pending()
+    }
+
+    /// The end of the relay, once one direction was aborted or both are done.
+    fn end(&mut self) -> Option<RelayEnd> {
+        if let Some(abort) = self.up.take_abort() {
+            return Some(self.aborted(Side::Client, abort));
+        }
+        if let Some(abort) = self.down.take_abort() {
+            return Some(self.aborted(Side::Origin, abort));
+        }
+        (self.up.is_done() && self.down.is_done()).then_some(RelayEnd::Clean)
+    }
+
+    fn aborted(&self, side: Side, abort: Abort) -> RelayEnd {
+        match abort {
+            Abort::Reset(error) => RelayEnd::Reset(side, error, self.exchange(side).loss_by(side)),
+            Abort::Truncated => RelayEnd::Truncated(side, self.exchange(side).loss_by(side)),
+            Abort::Failed(error) => RelayEnd::Failed(side, error),
+        }
+    }
+
+    /// The state of both sides at the moment at which `gone` aborted.
+    fn exchange(&self, gone: Side) -> Exchange {
+        let peer =
+            |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
+                Peer {
+                    // The end of the remaining side may be in the kernel, not read yet.
+                    ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
+                    buffered: to.buffered(),
+                    late: to.late() + other.socket.readable_bytes() + other.undecrypted(),
+                    unacknowledged: transport.socket.unacknowledged(),
+                }
+            };
+        let (client, origin) = (&self.client, &self.origin);
+        let (up, down) = (self.up.moved(), self.down.moved());
+        Exchange {
+            client: peer(Side::Client, client, &self.up, &self.down, origin),
+            origin: peer(Side::Origin, origin, &self.down, &self.up, client),
+            up,
+            down,
+            up_since_down: up - self.up_at_last_down + client.undecrypted() as u64,
+            down_since_end: down - self.down_at_end.unwrap_or(down) + origin.undecrypted() as u64,
+        }
+    }
+
+    /// Whether bytes for a peer remain, in our buffers or in the kernel's.
+    fn is_undelivered(&self) -> bool {
+        let pending = self.up.has_pending() || self.down.has_pending();
+        pending || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
+    }
+
+    fn expiry(&self, limit: RelayLimit) -> RelayEnd {
+        match limit {
+            RelayLimit::Idle => RelayEnd::Idle,
+            RelayLimit::Lifetime => RelayEnd::Lifetime,
+            RelayLimit::Drain => RelayEnd::Commanded(Reason::Drain),
+            RelayLimit::Commanded(reason) => RelayEnd::Commanded(reason),
+            RelayLimit::HalfClose if self.is_undelivered() => RelayEnd::Undelivered,
+            RelayLimit::HalfClose if self.up.has_ended() => RelayEnd::EndedAlone(Side::Client),
+            RelayLimit::HalfClose => RelayEnd::EndedAlone(Side::Origin),
+        }
+    }
+}
