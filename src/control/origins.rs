@@ -135,7 +135,7 @@ impl Control {
         DrainSchedule::removed(&snapshot.process.drain).drain(&draining);
     }
 
-    /// Shows how the origins stand to whoever counts.
+    /// Sets the gauges of the origins in the metrics.
     pub(crate) fn count_origins(&self) {
         let snapshot = self.live.load();
         let mut gauges = BTreeMap::new();

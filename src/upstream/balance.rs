@@ -1,6 +1,6 @@
 //! Who gets the next connection: pure choices over a slice of candidates.
 //!
-//! Knows nothing of health, limits or queues: whoever cannot take a connection is no candidate.
+//! Knows nothing of health, limits or queues: an origin that cannot take a connection is not a candidate.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 pub enum Balance {
     /// In turn, each as often as its weight says, never in bursts.
     RoundRobin,
-    /// To whoever has the fewest live connections for its weight.
+    /// To the origin with the fewest live connections for its weight.
     LeastConnections,
     /// Of two drawn at random, to the one with fewer live connections for its weight.
     RandomTwo,
@@ -190,8 +190,8 @@ mod tests {
         weights.iter().enumerate().map(candidate).collect()
     }
 
-    /// How often each of them is chosen in so many picks by different clients; with `live`, whoever is
-    /// chosen keeps the connection.
+    /// How often each candidate is chosen in `picks` picks by different clients. With `live`, the chosen one
+    /// keeps the connection.
     fn shares(balance: Balance, mut all: Vec<Candidate>, picks: u64, live: bool) -> Vec<u64> {
         let mut counts = vec![0; all.len()];
         let mut credits = vec![0; all.len()];
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_moves_only_its_own_clients() {
+    fn an_origin_that_leaves_moves_only_its_own_clients() {
         let clients: Vec<u64> = (0..20_000_u64).map(|n| hash(&n.to_le_bytes())).collect();
         for weights in [&[1; 4][..], &[1; 10], &[3, 1, 2, 2]] {
             let all = candidates(weights);

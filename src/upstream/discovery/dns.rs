@@ -80,7 +80,7 @@ fn make() -> Result<TokioResolver, NetError> {
     });
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // How long an answer is used is decided by whoever asks.
+    // The caller decides how long an answer is used.
     options.cache_size = 0;
     builder.build()
 }
@@ -142,7 +142,7 @@ async fn of_service(resolver: &TokioResolver, service: &str) -> Result<Answer, A
     }
 }
 
-/// Why there is no answer, in words for whoever does not know the resolver's.
+/// Why there is no answer, without the terms of the resolver library.
 fn why(error: &NetError) -> Arc<str> {
     if error.is_nx_domain() {
         return "there is no such name".into();
