@@ -12,7 +12,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Exit, eprint_line, print};
+use super::exit::Exit;
+use super::output::{eprint_line, print};
 use crate::hostname::HostPattern;
 use crate::tls::info::hex;
 

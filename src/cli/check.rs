@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, ctl, eprint_line, print, run, start, table};
+use super::exit::Exit;
+use super::output::{eprint_line, print, table};
+use super::{ctl, run, start};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};

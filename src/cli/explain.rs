@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::exit::Exit;
 use super::explanation::Explanation;
-use super::{Exit, eprint_line, print, run, start};
+use super::output::{eprint_line, print};
+use super::{run, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{Spec, load};
 use crate::connection::decision;

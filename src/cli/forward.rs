@@ -4,7 +4,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, eprint_line, start};
+use super::exit::Exit;
+use super::output::eprint_line;
+use super::start;
 use crate::config::load::Source;
 use crate::server::StopMode;
 

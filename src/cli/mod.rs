@@ -1,43 +1,25 @@
-//! The command line: one file per command, and the exit codes.
+//! The command line: one file per command. `exit.rs` has the exit codes, `output.rs` what is printed.
 
 mod certs;
 mod check;
 mod ctl;
 mod demo;
+mod exit;
 mod explain;
 mod explanation;
 mod forward;
+mod output;
 mod run;
 mod start;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use self::exit::Exit;
+use self::output::print;
 use crate::control::signals;
-
-/// Exit codes. The numbers are part of the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    /// Success; a server has drained.
-    Good = 0,
-    /// `check` found problems, or connections were aborted at the drain deadline.
-    Bad = 1,
-    /// The configuration is invalid or cannot be read.
-    Refused = 2,
-    /// An address cannot be bound.
-    CannotBind = 3,
-    /// The machine or Reseal itself failed.
-    Internal = 70,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// A TLS-terminating and re-encrypting TCP proxy.
 #[derive(Debug, Parser)]
@@ -132,38 +114,4 @@ pub fn main() -> ExitCode {
         }
     };
     exit.into()
-}
-
-/// Writes to standard output. A closed reader is no error.
-fn print(text: &str) -> Exit {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Internal,
-        _ => Exit::Good,
-    }
-}
-
-/// Writes a line to standard error. A failure is ignored: there is no other place to report it.
-fn eprint_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", text.trim_end());
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exit, eprint_line, start};
+use super::exit::Exit;
+use super::output::eprint_line;
+use super::start;
 use crate::config::load::Source;
 use crate::server::StopMode;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing::{error, info, warn};
 
-use super::{Exit, eprint_line};
+use super::exit::Exit;
+use super::output::eprint_line;
 use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;

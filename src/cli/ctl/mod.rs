@@ -9,7 +9,8 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::client::{AdminAddress, Response};
-use super::{Exit, eprint_line, print};
+use super::exit::Exit;
+use super::output::{eprint_line, print};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli;
+use crate::cli::output;
 
 /// A column: its title, and the key of its cells.
 pub(super) type Column = (&'static str, &'static str);
@@ -94,7 +94,7 @@ pub(super) fn table<const N: usize>(response: &Value, key: &str, columns: &[Colu
     let cells = |row: &Value| columns.map(|(_, key)| cell(row.get(key)));
     let title = columns.map(|(title, _)| title.to_owned());
     let rows = rows.into_iter().flatten().map(cells);
-    cli::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
+    output::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
 /// What a reload has changed, or would change.

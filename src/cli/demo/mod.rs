@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use super::certs::Authority;
-use super::{Exit, eprint_line, print, start};
+use super::exit::Exit;
+use super::output::{eprint_line, print};
+use super::start;
 use crate::config::load::Source;
 use crate::server::{Server, StopMode};
 
