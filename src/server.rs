@@ -12,17 +12,21 @@ use tracing::{error, info, warn};
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::{Listeners, PendingListeners};
 use crate::control::origins::Origins;
+use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
-use crate::control::reload::queue::ReloadQueue;
+use crate::control::reload::watch::WatchSet;
+use crate::control::reload::{Reloader, watch};
+use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signals;
+use crate::control::status::StatusView;
 use crate::control::{Control, Inputs};
 use crate::worker::active::ActiveCount;
 
 use crate::admin::{self, Probes};
 use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
-use crate::connection::WorkerContext;
-use crate::control::reload::watch;
+use crate::connection::table::ConnTable;
+use crate::connection::{ConnInfo, WorkerContext};
 pub use crate::control::shutdown::{Ending, StopMode};
 use crate::control::{expiry_dates, rlimit};
 use crate::health::Checks;
@@ -161,16 +165,20 @@ impl Server {
         let (phase, phases) = watched::channel(Phase::Run);
         let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
         let upstreams = Arc::new(upstreams);
-        let origins = Origins::new(
-            Arc::clone(&upstreams),
-            Checks::new(control.handle().clone()),
-        );
+        let table = Arc::<ConnTable<ConnInfo>>::default();
+        let origins = Origins {
+            upstreams: Arc::clone(&upstreams),
+            checks: Checks::new(control.handle().clone()),
+            live: Arc::clone(&self.live),
+            table: Arc::clone(&table),
+            metrics: Arc::clone(&self.metrics),
+        };
         origins.apply(&self.live.load());
         let context = Arc::new(WorkerContext {
             access_log: self.access_log.clone(),
             counters: self.metrics.shard(0),
             phases: phases.clone(),
-            table: Arc::default(),
+            table,
             pending: self.pending.shard(0),
             live: Arc::clone(&self.live),
             upstreams: Arc::clone(&upstreams),
@@ -211,11 +219,9 @@ impl Server {
         on_listening: impl FnOnce(),
     ) -> Result<Ending, StartError> {
         let snapshot = Arc::clone(&self.live.load());
-        let watch_set = self.running.watch_set(&snapshot);
-        let (watch_set, follow) = watched::channel(watch_set);
+        let (watch_set, follow) = watched::channel(WatchSet::of(&self.running, &snapshot));
         let (changed, changes) = mpsc::channel(1);
         let (handle, requests) = admin::channel();
-        let reloads = ReloadQueue::after_start(&self.running.loaded);
         let probes = Probes {
             metrics: Arc::clone(&self.metrics),
             phases: parts.phases,
@@ -227,27 +233,36 @@ impl Server {
             parts.phase.send_replace(Phase::Abort);
             StartError::System(e.to_string())
         })?;
-        let mut control = Control {
-            metrics: self.metrics,
-            expiry: ExpiryWarnings::default(),
-            stopping: None,
-            _admin: admin,
-            running: self.running,
-            live: self.live,
-            listeners: Listeners::new(Arc::clone(&parts.context.listeners)),
-            workers: parts.workers,
-            context: parts.context,
-            active: parts.active,
-            phase: parts.phase,
-            log: self.log,
-            reloads,
+        let table = &parts.context.table;
+        let targets = ReloadTargets {
+            live: Arc::clone(&self.live),
+            table: Arc::clone(table),
+            metrics: Arc::clone(&self.metrics),
+            workers: Arc::clone(&parts.workers),
             watch_set,
-            origins: parts.origins,
         };
-        control.count_origins();
-        if let Err(errors) = self.bound.prepare(&control.workers).await {
+        let mut control = Control {
+            table: Arc::clone(table),
+            listeners: Listeners::new(Arc::clone(&parts.context.listeners)),
+            origins: parts.origins,
+            reloads: Reloader::new(self.running, targets),
+            shutdown: Shutdown::new(parts.phase, Arc::clone(table), Arc::clone(&parts.active)),
+            status: StatusView {
+                live: Arc::clone(&self.live),
+                table: Arc::clone(table),
+                active: parts.active,
+                metrics: self.metrics,
+            },
+            expiry: ExpiryWarnings::default(),
+            log: self.log,
+            access_log: self.access_log.sink().clone(),
+            live: self.live,
+            _admin: admin,
+        };
+        control.origins.count();
+        if let Err(errors) = self.bound.prepare(&parts.workers).await {
             drop(self.bound);
-            control.abort_all().await;
+            control.shutdown.abort(&mut control.listeners).await;
             return Err(StartError::Bind(errors));
         }
         control.listeners.commit(self.bound, &snapshot);

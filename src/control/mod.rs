@@ -1,5 +1,7 @@
 //! The control loop: signals, admin requests, reloads, origin events and periodic work.
 
+pub(crate) mod connections;
+pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod expiry_dates;
 pub(crate) mod listeners;
@@ -11,53 +13,49 @@ pub(crate) mod shutdown;
 pub(crate) mod signals;
 pub(crate) mod status;
 
+#[cfg(test)]
+mod fixtures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::info;
+use tracing::level_filters::LevelFilter;
 
-use self::recheck::DrainSchedule;
-use crate::admin::{PendingRequest, Refusal, RefusalKind, Request, RequestResult};
-use crate::connection::WorkerContext;
+use crate::admin::{PendingRequest, Request, RequestResult};
+use crate::connection::ConnInfo;
+use crate::connection::table::ConnTable;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
-use crate::control::reload::prepare::{ActiveConfig, Scope};
-use crate::control::reload::queue::{self, ReloadQueue};
-use crate::control::reload::watch::WatchSet;
-use crate::control::shutdown::{Ending, StopMode};
+use crate::control::reload::prepare::Scope;
+use crate::control::reload::{Reloader, report};
+use crate::control::shutdown::{Ending, Shutdown, StopMode};
 use crate::control::signals::{Signal, Signals};
+use crate::control::status::StatusView;
 use crate::listener::unix::SocketFile;
 use crate::observe::logging::LogHandle;
-use crate::observe::metrics::Metrics;
-use crate::phase::Phase;
-use crate::snapshot::{Live, Snapshot};
-use crate::worker::Workers;
-use crate::worker::active::ActiveCount;
+use crate::observe::sink::Sink;
+use crate::snapshot::Live;
 
 /// How often the control loop does its periodic work.
-pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The state of the control loop.
+/// The parts that the control loop joins. Each owns its state.
 pub(crate) struct Control {
-    pub(crate) running: ActiveConfig,
     pub(crate) live: Arc<Live>,
+    pub(crate) table: Arc<ConnTable<ConnInfo>>,
     pub(crate) listeners: Listeners,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) context: Arc<WorkerContext>,
-    pub(crate) active: Arc<ActiveCount>,
-    pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) log: LogHandle,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) reloads: ReloadQueue,
-    pub(crate) watch_set: watch::Sender<WatchSet>,
     pub(crate) origins: Origins,
+    pub(crate) reloads: Reloader,
+    pub(crate) status: StatusView,
+    pub(crate) shutdown: Shutdown,
     pub(crate) expiry: ExpiryWarnings,
-    /// When the remaining connections are aborted, once the process stops.
-    pub(crate) stopping: Option<Instant>,
+    pub(crate) log: LogHandle,
+    pub(crate) access_log: Sink,
     /// The file of the admin socket, removed on drop.
     pub(crate) _admin: Option<SocketFile>,
 }
@@ -72,7 +70,7 @@ pub(crate) struct Inputs {
 
 /// Whether the control loop continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+enum Next {
     Continue,
     Stop,
 }
@@ -87,23 +85,69 @@ impl Control {
                 biased;
                 signal = inputs.signals.next() => match signal {
                     Signal::Stop => break,
-                    Signal::Reload => self.reload(Scope::All, None),
+                    Signal::Reload => self.reloads.request(Scope::All, None),
                     Signal::Reopen => self.reopen(),
                 },
-                read = queue::files_read(&mut self.reloads.in_progress) => self.reloaded(read).await,
+                read = self.reloads.files_read() => {
+                    self.reloads.finish(read, &mut self.listeners, &self.origins).await;
+                }
                 Some(request) = inputs.requests.recv() => if self.handle(request) == Next::Stop {
                     break;
                 },
-                Some(scope) = inputs.changes.recv() => self.reload(scope, None),
-                Some(event) = inputs.origin_events.recv() => self.on_origin_event(&event, &mut inputs.origin_events),
+                Some(scope) = inputs.changes.recv() => self.reloads.request(scope, None),
+                Some(event) = inputs.origin_events.recv() => {
+                    self.origins.on_event(&event, &mut inputs.origin_events);
+                }
                 _ = ticks.tick() => self.tick(),
             }
         }
         self.stop(inputs, mode).await
     }
 
+    /// Lets the connections finish, as long as mode and policy allow.
+    async fn stop(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
+        if mode == StopMode::Immediate {
+            self.shutdown.abort(&mut self.listeners).await;
+            return Ending::Drained;
+        }
+        self.reloads.refuse_all();
+        let policy = self.live.load().process.drain;
+        let lame_duck_end = self.shutdown.lame_duck(&policy);
+        let stopped_early = self.serve_until(&mut inputs, lame_duck_end).await;
+        let deadline = self.shutdown.drain(&policy, &mut self.listeners);
+        let drained = self.shutdown.drained();
+        let drained = !stopped_early
+            && tokio::select! {
+                () = drained => true,
+                _ = self.serve_until(&mut inputs, deadline) => false,
+            };
+        self.shutdown.end(drained, &mut self.listeners).await
+    }
+
+    /// Serves without reloads until `end`. Returns `true` if a signal to stop comes earlier.
+    async fn serve_until(&mut self, inputs: &mut Inputs, end: Instant) -> bool {
+        let mut ticks = interval(TICK_INTERVAL);
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return false,
+                signal = inputs.signals.next() => match signal {
+                    Signal::Stop => return true,
+                    Signal::Reload => info!("not reloaded: the process stops"),
+                    Signal::Reopen => self.reopen(),
+                },
+                Some(request) = inputs.requests.recv() => {
+                    self.handle(request);
+                }
+                Some(event) = inputs.origin_events.recv() => {
+                    self.origins.on_event(&event, &mut inputs.origin_events);
+                }
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
     /// Handles a request: replies now, or leaves the reply to the task that does the work.
-    pub(crate) fn handle(&mut self, pending: PendingRequest) -> Next {
+    fn handle(&mut self, pending: PendingRequest) -> Next {
         let PendingRequest { request, reply } = pending;
         if reply.is_closed() {
             // The client has disconnected, or was sent "no answer in time".
@@ -111,22 +155,29 @@ impl Control {
         }
         let mut next = Next::Continue;
         let answer = match request {
-            Request::Status => Ok(self.status()),
+            Request::Status => Ok(self
+                .status
+                .json(&self.listeners, &self.reloads, &self.shutdown)),
             Request::Connections => {
-                self.connections(reply);
+                connections::list(&self.table, reply);
                 return next;
             }
-            Request::Certificates => Ok(self.certificates()),
-            Request::Config => Ok(self.configuration()),
+            Request::Certificates => Ok(expiry_dates::listed(
+                &self.live.load(),
+                self.reloads.materials(),
+            )),
+            Request::Config => Ok(self.reloads.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),
-            Request::Kill(id) => self.kill(id),
-            Request::Reload { .. } if self.stopping.is_some() => Err(queue::not_while_stopping()),
+            Request::Kill(id) => connections::kill(&self.table, id),
+            Request::Reload { .. } if self.shutdown.has_begun() => {
+                Err(report::not_while_stopping())
+            }
             Request::Reload { plan: false } => {
-                self.reload(Scope::All, Some(reply));
+                self.reloads.request(Scope::All, Some(reply));
                 return next;
             }
             Request::Reload { plan: true } => {
-                self.plan(reply);
+                self.reloads.plan(reply);
                 return next;
             }
             Request::Drain { endpoint: None } => {
@@ -136,68 +187,48 @@ impl Control {
             Request::Drain {
                 endpoint: Some(name),
             } => self.drain_endpoint(&name),
-            Request::Origins => Ok(self.list_origins()),
+            Request::Origins => Ok(self.origins.list()),
             Request::Origin {
                 upstream,
                 origin,
                 action,
-            } => self.order_origin(&upstream, &origin, action),
+            } => self.origins.change(&upstream, &origin, action),
         };
         // The client may have disconnected.
         let _ = reply.send(answer);
         next
     }
 
-    /// Closes an endpoint's listeners and drains its connections, until a reload opens it again.
     fn drain_endpoint(&mut self, name: &str) -> RequestResult {
         let snapshot = self.live.load();
-        if snapshot.endpoint(name).is_none() {
-            return Err(Refusal::new(
-                RefusalKind::NotFound,
-                format!("there is no endpoint `{name}`"),
-            ));
-        }
-        let closed = self.listeners.close_endpoint(name);
-        let count = self.drain_closed_endpoints(&snapshot);
-        info!(endpoint = name, connections = count, "draining an endpoint");
-        Ok(json!({ "draining": name, "closed": closed, "connections": count }))
+        drain::drain_endpoint(name, &snapshot, &mut self.listeners, &self.table)
     }
 
-    /// Drains the connections of endpoints that a request has closed. Returns how many were not
-    /// draining.
-    fn drain_closed_endpoints(&self, snapshot: &Snapshot) -> usize {
-        if self.listeners.closed.is_empty() {
-            return 0;
+    /// The log level, after it was set to `new`.
+    fn log_level(&self, new: Option<LevelFilter>) -> Value {
+        if let Some(level) = new {
+            self.log.set_level(level);
+            info!(%level, "the log's level was changed");
         }
-        let mut connections = Vec::new();
-        self.context.table.each(|connection| {
-            let endpoint = &connection.info.record.endpoint;
-            if self.listeners.closed.contains(endpoint) && connection.handle.command().is_none() {
-                connections.push(Arc::clone(connection));
-            }
-        });
-        DrainSchedule::removed(&snapshot.process.drain).drain(&connections);
-        connections.len()
+        json!({ "level": self.log.level().to_string() })
     }
 
     /// Periodic work: drains and closes connections that policy or expiry no longer admits, and logs
     /// expiry warnings.
-    pub(crate) fn tick(&mut self) {
+    fn tick(&mut self) {
         let snapshot = self.live.load();
-        let table = &self.context.table;
         // Connections that were not established yet when the policy changed or their endpoint was
         // drained.
-        recheck::recheck_all(table, &snapshot);
-        self.drain_closed_endpoints(&snapshot);
-        recheck::expire(table);
-        self.evict();
-        self.count_origins();
-        let materials = &self.running.loaded.materials;
-        self.expiry.proceed(&snapshot, materials);
+        recheck::recheck_all(&self.table, &snapshot);
+        drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
+        recheck::expire(&self.table);
+        self.origins.update();
+        self.expiry.proceed(&snapshot, self.reloads.materials());
     }
 
-    pub(crate) fn reopen(&self) {
-        self.context.access_log.sink().reopen();
+    /// Opens the log files again, after a log rotation.
+    fn reopen(&self) {
+        self.access_log.reopen();
         self.log.sink().reopen();
     }
 }

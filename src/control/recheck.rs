@@ -13,9 +13,10 @@ use tracing::{debug, info, warn};
 
 use crate::connection::ConnInfo;
 use crate::connection::table::{Conn, ConnTable};
+use crate::control::drain::{DrainSchedule, INTERVAL};
 use crate::outcome::Reason;
 use crate::relay::Command;
-use crate::snapshot::{DrainPolicy, Route, Snapshot};
+use crate::snapshot::{Route, Snapshot};
 use crate::tls::verify::client::{AtExpiry, ClientVerifier, Recheck};
 
 /// Staggered closing for certificate reasons takes no longer than this, for all connections together.
@@ -24,62 +25,7 @@ const RECHECK_SPREAD: Duration = Duration::from_secs(10);
 /// This many connections are closed at once.
 const BURST: usize = 16;
 
-/// Longest pause between two idle connections that a drain closes.
-const INTERVAL: Duration = Duration::from_millis(20);
-
 type Connection = Arc<Conn<ConnInfo>>;
-
-/// How the connections of a drain end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DrainSchedule {
-    /// The longest duration of the drain.
-    length: Duration,
-    /// A connection that was idle for this long ends first.
-    idle_after: Duration,
-    /// Whether connections are aborted when the drain is over.
-    aborts: bool,
-}
-
-impl DrainSchedule {
-    /// The drain of connections whose endpoint, route or origin was removed.
-    pub(crate) const fn removed(policy: &DrainPolicy) -> Self {
-        Self {
-            length: policy.removed,
-            idle_after: policy.idle_after,
-            aborts: true,
-        }
-    }
-
-    /// The drain of a stop. The shutdown aborts and counts what is left at its end.
-    pub(crate) const fn stop(policy: &DrainPolicy) -> Self {
-        Self {
-            length: policy.stop,
-            idle_after: policy.idle_after,
-            aborts: false,
-        }
-    }
-
-    /// Tells connections to end when they are idle. Those that are idle already end one after the other;
-    /// all of them end when the drain is over, if it aborts.
-    pub(crate) fn drain(self, connections: &[Connection]) {
-        let now = Instant::now();
-        let until = now.checked_add(self.length).filter(|_| self.aborts);
-        let is_idle = |c: &&Connection| c.handle.idle() >= self.idle_after;
-        let idle = connections.iter().filter(is_idle).count();
-        let pace = self.length.mul_f32(0.75) / u32::try_from(idle.max(1)).unwrap_or(u32::MAX);
-        let mut from = now;
-        for connection in connections {
-            connection.handle.send(Command::Drain {
-                idle_after: self.idle_after,
-                from: if is_idle(&connection) { from } else { now },
-                until,
-            });
-            if is_idle(&connection) {
-                from += pace.min(INTERVAL);
-            }
-        }
-    }
-}
 
 /// Rechecks the connections that are older than `snapshot`, each once: drains those whose endpoint,
 /// route or origin was removed, and closes or logs those that the current client auth policy does not

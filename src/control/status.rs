@@ -1,39 +1,47 @@
-//! The replies of the admin socket: status, connections, certificates, configuration.
+//! The status of the process, for `/status`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
-use tracing::info;
-use tracing::level_filters::LevelFilter;
 
-use crate::admin::{Refusal, RefusalKind, RequestResult};
-use crate::config;
 use crate::connection::ConnInfo;
-use crate::connection::table::Conn;
-use crate::control::Control;
-use crate::control::expiry_dates;
-use crate::control::reload::plan::Change;
-use crate::control::reload::queue::{ReplySender, Report};
-use crate::observe::escape;
+use crate::connection::table::ConnTable;
+use crate::control::connections;
+use crate::control::listeners::Listeners;
+use crate::control::reload::Reloader;
+use crate::control::shutdown::Shutdown;
 use crate::observe::format::timestamp;
-use crate::outcome::Reason;
-use crate::relay::Command;
+use crate::observe::metrics::Metrics;
+use crate::snapshot::Live;
+use crate::worker::active::ActiveCount;
 
-impl Control {
-    pub(crate) fn status(&self) -> Value {
+/// What the status is read from, beside the parts that change with requests.
+#[derive(Debug)]
+pub(crate) struct StatusView {
+    pub(crate) live: Arc<Live>,
+    pub(crate) table: Arc<ConnTable<ConnInfo>>,
+    pub(crate) active: Arc<ActiveCount>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl StatusView {
+    /// The status as JSON.
+    pub(crate) fn json(
+        &self,
+        listeners: &Listeners,
+        reloads: &Reloader,
+        shutdown: &Shutdown,
+    ) -> Value {
         let start = self.metrics.start();
         let uptime = start.elapsed().unwrap_or_default();
-        let listening: Vec<_> = self
-            .listeners
+        let listening: Vec<_> = listeners
             .addresses()
             .iter()
             .map(|(endpoint, address)| json!({ "endpoint": &**endpoint, "address": address }))
             .collect();
-        let path = self.running.source.path();
+        let path = reloads.source();
         let mut status = json!({
-            "phase": self.phase.borrow().word(),
+            "phase": shutdown.phase().word(),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "started": timestamp(start),
@@ -43,147 +51,69 @@ impl Control {
             "connections": self.active.count(),
             "listening": listening,
         });
-        if let Some(last) = &self.reloads.last {
+        if let Some(last) = reloads.last() {
             status["last_reload"] = last.clone();
         }
-        if !self.reloads.restart.is_empty() {
-            status["restart_needed"] = json!(self.reloads.restart);
+        if !reloads.restart_needed().is_empty() {
+            status["restart_needed"] = json!(reloads.restart_needed());
         }
-        if let Some(end) = self.stopping {
-            let left = end.saturating_duration_since(Instant::now());
+        if let Some(left) = shutdown.time_left() {
             status["drain_seconds_left"] = json!(left.as_secs());
         }
-        let leaving = self.leaving();
+        let leaving = connections::leaving(&self.table);
         if leaving > 0 {
             status["connections_leaving"] = json!(leaving);
         }
         status
     }
-
-    /// Connections that drain or are about to be closed.
-    fn leaving(&self) -> usize {
-        let mut leaving = 0;
-        self.context.table.each(|connection| {
-            leaving += usize::from(connection.handle.command().is_some());
-        });
-        leaving
-    }
-
-    /// Lists the connections, on a thread of its own: there may be very many.
-    pub(crate) fn connections(&self, reply: ReplySender) {
-        let table = Arc::clone(&self.context.table);
-        tokio::task::spawn_blocking(move || {
-            let connections = table.all();
-            let json: Vec<_> = connections.iter().map(|c| describe(c)).collect();
-            let _ = reply.send(Ok(json!({ "connections": json })));
-        });
-    }
-
-    /// Ends one connection.
-    pub(crate) fn kill(&self, id: u64) -> RequestResult {
-        let mut killed = false;
-        self.context.table.each(|connection| {
-            if connection.info.record.id == id {
-                killed = true;
-                connection.handle.send(Command::End {
-                    reason: Reason::Killed,
-                    at: Instant::now(),
-                });
-            }
-        });
-        if killed {
-            info!(
-                id = format_args!("{id:016x}"),
-                "a connection was ended on request"
-            );
-            return Ok(json!({ "killed": format!("{id:016x}") }));
-        }
-        Err(Refusal::new(
-            RefusalKind::NotFound,
-            format!("there is no established connection {id:016x}"),
-        ))
-    }
-
-    pub(crate) fn certificates(&self) -> Value {
-        expiry_dates::listed(&self.live.load(), &self.running.loaded.materials)
-    }
-
-    /// The configuration in force as YAML; secrets are in files and not in it.
-    pub(crate) fn configuration(&self) -> Value {
-        let spec = self.running.loaded.spec.as_ref();
-        let spec = spec.map(|spec| self.running.fixed.in_force(spec));
-        json!({ "yaml": spec.as_ref().map(config::print).unwrap_or_default() })
-    }
-
-    pub(crate) fn log_level(&self, new: Option<LevelFilter>) -> Value {
-        if let Some(level) = new {
-            self.log.set_level(level);
-            info!(%level, "the log's level was changed");
-        }
-        json!({ "level": self.log.level().to_string() })
-    }
 }
 
-/// What a reload has changed, or would change.
-pub(crate) fn report(report: &Report) -> Value {
-    let change = |change: &Change| {
-        let mut json = json!({
-            "what": change.what,
-            "name": change.name,
-            "change": change.kind.word(),
-            "connections": change.connections,
-        });
-        if change.connections > 0 {
-            json["fate"] = json!(change.fate());
-        }
-        json
-    };
-    let mut json = json!({
-        "generation": report.generation,
-        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
-        "warnings": report.warnings,
-        "restart_needed": report.restart,
-    });
-    if let Some(count) = report.disallowed {
-        json["closed_by_client_auth"] = json!(count);
-    }
-    json
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-/// One connection as JSON. Bytes from the wire are escaped.
-fn describe(connection: &Conn<ConnInfo>) -> Value {
-    let record = &connection.info.record;
-    let (up, down) = connection.handle.traffic();
-    let age = record.time.elapsed().unwrap_or(Duration::ZERO);
-    let mut json = json!({
-        "id": format!("{:016x}", record.id),
-        "endpoint": &*record.endpoint,
-        "client": record.client.to_string(),
-        "seconds": age.as_secs(),
-        "idle_seconds": connection.handle.idle().as_secs(),
-        "bytes_up": up,
-        "bytes_down": down,
-        "generation": connection.info.generation,
-    });
-    let mut add = |key: &str, value: Option<String>| {
-        if let Some(value) = value {
-            json[key] = json!(value);
+    use super::*;
+    use crate::control::fixtures::{self, Parts};
+    use crate::snapshot::DrainPolicy;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_status_has_the_drain_and_the_connections_that_leave_only_when_there_are_any() {
+        let Parts {
+            live,
+            table,
+            metrics,
+            mut listeners,
+            reloads,
+            mut shutdown,
+            ..
+        } = Parts::new();
+        let _connection = fixtures::connection(&table, 1);
+        let view = StatusView {
+            live,
+            table,
+            active: Arc::default(),
+            metrics,
+        };
+        let status = view.json(&listeners, &reloads, &shutdown);
+        assert_eq!(status["phase"], "serving");
+        for key in [
+            "drain_seconds_left",
+            "connections_leaving",
+            "last_reload",
+            "restart_needed",
+        ] {
+            assert!(status.get(key).is_none(), "{key}: {status}");
         }
-    };
-    add("sni", record.sni.as_deref().map(escape::text));
-    add("route", record.route.as_deref().map(str::to_owned));
-    add("mode", record.mode.map(str::to_owned));
-    add("upstream", record.upstream.as_deref().map(str::to_owned));
-    add("origin", record.origin.as_deref().map(str::to_owned));
-    let subject = record
-        .client_cert
-        .as_ref()
-        .map(|cert| escape::text(&cert.subject));
-    add("client_cert", subject);
-    let order = connection.handle.command().map(|order| match order {
-        Command::Drain { .. } => "drain".to_owned(),
-        Command::End { reason, .. } => reason.to_string(),
-    });
-    add("leaving", order);
-    json
+        let policy = DrainPolicy {
+            lame_duck: Duration::ZERO,
+            stop: Duration::from_secs(30),
+            removed: Duration::ZERO,
+            idle_after: Duration::ZERO,
+        };
+        shutdown.drain(&policy, &mut listeners);
+        let status = view.json(&listeners, &reloads, &shutdown);
+        assert_eq!(status["phase"], "draining");
+        assert_eq!(status["drain_seconds_left"], 30);
+        assert_eq!(status["connections_leaving"], 1);
+    }
 }

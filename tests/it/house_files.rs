@@ -4,10 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Circles that are known: the folder that holds all of their files, and how many files they have at most.
-/// The list only ever gets shorter.
-const KNOWN: [(&str, usize); 1] = [("control", 5)];
-
 /// Files by module, such as `tls::hello`, and the code of each.
 struct Source {
     modules: BTreeMap<Vec<String>, String>,
@@ -253,19 +249,6 @@ fn reached<'a>(file: &'a str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) ->
     reached
 }
 
-/// The folder that holds all of these files.
-fn folder(files: &BTreeSet<&str>) -> String {
-    let parts = |file: &str| -> Vec<String> {
-        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        folder.split('/').map(str::to_owned).collect()
-    };
-    let common = files.iter().map(|file| parts(file)).reduce(|a, b| {
-        let same = a.into_iter().zip(b).take_while(|(a, b)| a == b);
-        same.map(|(part, _)| part).collect()
-    });
-    common.unwrap_or_default().join("/")
-}
-
 #[test]
 fn no_file_imports_a_file_that_imports_it() {
     let source = Source::read();
@@ -282,24 +265,10 @@ fn no_file_imports_a_file_that_imports_it() {
             back.copied().collect()
         })
         .collect();
-    let mut found = BTreeMap::<String, usize>::new();
-    for circle in &circles {
-        *found.entry(folder(circle)).or_default() += circle.len();
-    }
-    let known: BTreeMap<_, _> = KNOWN.into_iter().collect();
-    for (folder, files) in &found {
-        let most = known.get(folder.as_str()).copied().unwrap_or_default();
-        assert!(
-            *files <= most,
-            "src/{folder} has {files} files in circles: {circles:#?}"
-        );
-    }
-    for folder in known.keys() {
-        assert!(
-            found.contains_key(*folder),
-            "src/{folder} has no circle: take it off the list"
-        );
-    }
+    assert!(
+        circles.is_empty(),
+        "these files import each other: {circles:#?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,204 @@
 //! Reload: watching files, queueing, preparing all that can fail, and committing.
 
+pub(crate) mod commit;
 pub(crate) mod plan;
 pub(crate) mod prepare;
 pub(crate) mod queue;
+pub(crate) mod report;
 pub(crate) mod watch;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tracing::{error, warn};
+
+use self::commit::{ReloadTargets, changes};
+use self::prepare::{ActiveConfig, Scope};
+use self::queue::{FilesRead, ReloadQueue, ReplySender};
+use self::report::{Report, refusal};
+use crate::config::compile::Materials;
+use crate::config::{self, Severity};
+use crate::control::listeners::Listeners;
+use crate::control::origins::Origins;
+use crate::control::recheck;
+use crate::observe::format::timestamp;
+use crate::observe::metrics::ReloadResult;
+
+/// The active configuration and the reloads that replace it, each all or nothing.
+pub(crate) struct Reloader {
+    running: ActiveConfig,
+    targets: ReloadTargets,
+    queue: ReloadQueue,
+    /// The result of the last reload, for `/status`.
+    last: Option<Value>,
+    /// Keys whose new value needs a restart.
+    restart: Vec<&'static str>,
+    /// Warnings about the active configuration that were logged already.
+    reported: HashSet<String>,
+}
+
+impl Reloader {
+    /// The reloads of a process that has logged the warnings of its start.
+    pub(crate) fn new(running: ActiveConfig, targets: ReloadTargets) -> Self {
+        Self {
+            reported: running.loaded.lines(Severity::Warning).collect(),
+            running,
+            targets,
+            queue: ReloadQueue::default(),
+            last: None,
+            restart: Vec::new(),
+        }
+    }
+
+    /// The path of the configuration.
+    pub(crate) fn source(&self) -> &Path {
+        self.running.source.path()
+    }
+
+    /// The contents of the files that the configuration names.
+    pub(crate) fn materials(&self) -> &Materials {
+        &self.running.loaded.materials
+    }
+
+    /// The result of the last reload, for `/status`.
+    pub(crate) const fn last(&self) -> Option<&Value> {
+        self.last.as_ref()
+    }
+
+    /// Keys whose new value needs a restart.
+    pub(crate) fn restart_needed(&self) -> &[&'static str] {
+        &self.restart
+    }
+
+    /// The configuration in force as YAML. Secrets are in files and not in it.
+    pub(crate) fn configuration(&self) -> Value {
+        let spec = self.running.loaded.spec.as_ref();
+        let spec = spec.map(|spec| self.running.fixed.in_force(spec));
+        json!({ "yaml": spec.as_ref().map(config::print).unwrap_or_default() })
+    }
+
+    /// Starts a reload, or queues it behind the one in progress.
+    pub(crate) fn request(&mut self, scope: Scope, waiting: Option<ReplySender>) {
+        self.queue.push(scope, waiting);
+        self.start_next();
+    }
+
+    /// Refuses all reloads: the process stops.
+    pub(crate) fn refuse_all(&mut self) {
+        self.queue.refuse_all();
+    }
+
+    fn start_next(&mut self) {
+        let (running, live) = (&self.running, &self.targets.live);
+        self.queue.start(|scope| {
+            let (running, snapshot) = (running.clone(), Arc::clone(&live.load()));
+            tokio::task::spawn_blocking(move || running.prepare(scope, &snapshot))
+        });
+    }
+
+    /// Waits until the files of the reload in progress were read; forever, if there is none. May be dropped
+    /// at any await.
+    pub(crate) async fn files_read(&mut self) -> FilesRead {
+        self.queue.files_read().await
+    }
+
+    /// Commits or refuses a reload whose files were read, and starts the next one.
+    pub(crate) async fn finish(
+        &mut self,
+        read: FilesRead,
+        listeners: &mut Listeners,
+        origins: &Origins,
+    ) {
+        let FilesRead {
+            scope,
+            materials,
+            prepared,
+            waiting,
+        } = read;
+        let result = match prepared {
+            Ok(prepared) => {
+                let (targets, running) = (&self.targets, &mut self.running);
+                targets
+                    .commit(running, prepared, scope, listeners, origins)
+                    .await
+            }
+            Err(refused) => Err(refused),
+        };
+        let time = timestamp(SystemTime::now());
+        let answer = match result {
+            Ok(report) => {
+                self.log(&report, scope);
+                let stale = self.materials().stale();
+                let result = if stale.is_empty() {
+                    ReloadResult::Done
+                } else {
+                    ReloadResult::Partial
+                };
+                self.targets.metrics.reloaded(result);
+                let mut last = json!({ "time": time, "result": result.word() });
+                if !stale.is_empty() {
+                    last["reasons"] = json!(stale);
+                }
+                self.last = Some(last);
+                self.restart.clone_from(&report.restart);
+                Ok(report.json())
+            }
+            Err(refused) => {
+                self.queue.after_refusal(scope, materials);
+                let reasons = &refused.reasons;
+                for reason in reasons {
+                    error!(
+                        reason,
+                        "the reload is refused, the running configuration stays"
+                    );
+                }
+                let result = ReloadResult::Refused;
+                self.targets.metrics.reloaded(result);
+                let last = json!({ "time": time, "result": result.word(), "reasons": reasons });
+                self.last = Some(last);
+                Err(refusal(&refused))
+            }
+        };
+        for reply in waiting {
+            let _ = reply.send(answer.clone());
+        }
+        self.start_next();
+    }
+
+    /// Reports what a reload would change, and changes nothing.
+    pub(crate) fn plan(&self, reply: ReplySender) {
+        let running = self.running.clone();
+        let old = Arc::clone(&self.targets.live.load());
+        let table = Arc::clone(&self.targets.table);
+        tokio::task::spawn_blocking(move || {
+            let report = running.prepare(Scope::All, &old).map(|prepared| Report {
+                generation: old.generation,
+                changes: changes(&running, &old, &prepared, &table),
+                disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
+                warnings: prepared.warnings,
+                restart: prepared.restart,
+            });
+            let answer = report.map(|report| report.json());
+            let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
+        });
+    }
+
+    /// Logs what a reload has changed. A renewal of files alone does not repeat the warnings about an
+    /// unchanged configuration.
+    fn log(&mut self, report: &Report, scope: Scope) {
+        let warnings = report.all_warnings();
+        for warning in &warnings {
+            if scope == Scope::All || !self.reported.contains(warning) {
+                warn!("{warning}");
+            }
+        }
+        self.reported = warnings.into_iter().collect();
+        report.log();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,58 +1,37 @@
-//! The reloads of the control loop: one in progress, at most one pending, each all or nothing.
+//! The queue of reloads: one in progress, at most one pending. All requests that arrive while a reload is in
+//! progress share the next one.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::SystemTime;
-
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
 
-use crate::admin::{Refusal, RefusalKind, RequestResult};
-use crate::config::Severity;
-use crate::config::load::{Loaded, Source};
-use crate::connection::ConnInfo;
-use crate::connection::table::ConnTable;
-use crate::control::Control;
-use crate::control::expiry_dates;
-use crate::control::listeners::PendingListeners;
-use crate::control::recheck;
-use crate::control::reload::plan::{self, Change};
-use crate::control::reload::prepare::{ActiveConfig, Prepared, Refused, Scope};
-use crate::control::reload::watch::WatchSet;
-use crate::control::status;
-use crate::listener::BindError;
-use crate::observe::format::timestamp;
-use crate::observe::metrics::ReloadResult;
-use crate::snapshot::Snapshot;
+use crate::admin::RequestResult;
+use crate::control::reload::prepare::{Prepared, Refused, Scope};
+use crate::control::reload::report;
 
 /// Receives the result of a request.
 pub(crate) type ReplySender = oneshot::Sender<RequestResult>;
 
+/// A task that reads and compiles the files of a reload.
+pub(crate) type Reading = JoinHandle<Result<Prepared, Refused>>;
+
 /// The requested reloads.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ReloadQueue {
-    pub(crate) in_progress: Option<InProgress>,
-    /// The result of the last reload, for `/status`.
-    pub(crate) last: Option<Value>,
-    /// Keys whose new value needs a restart.
-    pub(crate) restart: Vec<&'static str>,
-    /// Warnings about the active configuration that were logged already.
-    reported: HashSet<String>,
+    in_progress: Option<InProgress>,
     pending: Pending,
 }
 
 /// A reload whose files are being read.
-pub(crate) struct InProgress {
+#[derive(Debug)]
+struct InProgress {
     scope: Scope,
     materials: bool,
-    reading: JoinHandle<Result<Prepared, Refused>>,
+    reading: Reading,
     waiting: Vec<ReplySender>,
 }
 
-/// A reload that waits for the one in progress. All requests that arrive meanwhile share it.
-#[derive(Default)]
+/// A reload that waits for the one in progress.
+#[derive(Debug, Default)]
 struct Pending {
     scope: Option<Scope>,
     /// Changed files are read again even if the configuration file is refused.
@@ -62,285 +41,149 @@ struct Pending {
 
 /// A reload whose files were read.
 pub(crate) struct FilesRead {
-    scope: Scope,
-    materials: bool,
-    prepared: Result<Prepared, Refused>,
-    waiting: Vec<ReplySender>,
-}
-
-/// Waits until the files of the reload in progress were read.
-pub(crate) async fn files_read(in_progress: &mut Option<InProgress>) -> FilesRead {
-    let Some(reload) = in_progress else {
-        return std::future::pending().await;
-    };
-    let prepared = (&mut reload.reading).await.unwrap_or_else(|_| {
-        Err(Refused {
-            reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
-        })
-    });
-    let (scope, materials) = (reload.scope, reload.materials);
-    let waiting = std::mem::take(&mut reload.waiting);
-    *in_progress = None;
-    FilesRead {
-        scope,
-        materials,
-        prepared,
-        waiting,
-    }
-}
-
-/// What a reload has changed, or would change.
-#[derive(Clone, Debug)]
-pub(crate) struct Report {
-    pub(crate) generation: u64,
-    pub(crate) changes: Vec<Change>,
-    /// For a plan: the number of live connections that would be closed for their certificates.
-    pub(crate) disallowed: Option<usize>,
-    pub(crate) warnings: Vec<String>,
-    /// Keys whose new value needs a restart.
-    pub(crate) restart: Vec<&'static str>,
+    pub(crate) scope: Scope,
+    /// Whether changed files were to be read again in any case.
+    pub(crate) materials: bool,
+    pub(crate) prepared: Result<Prepared, Refused>,
+    pub(crate) waiting: Vec<ReplySender>,
 }
 
 impl ReloadQueue {
-    /// The queue of a process that has logged the warnings of its start.
-    pub(crate) fn after_start(loaded: &Loaded) -> Self {
-        Self {
-            reported: loaded.lines(Severity::Warning).collect(),
-            ..Self::default()
-        }
-    }
-}
-
-impl Control {
-    /// Starts a reload, or queues it behind the one in progress.
-    pub(crate) fn reload(&mut self, scope: Scope, waiting: Option<ReplySender>) {
-        let pending = &mut self.reloads.pending;
+    /// Adds a request to the pending reload. `waiting` gets the result.
+    pub(crate) fn push(&mut self, scope: Scope, waiting: Option<ReplySender>) {
+        let pending = &mut self.pending;
         pending.scope = pending.scope.max(Some(scope));
         pending.materials |= scope == Scope::Materials;
         pending.waiting.extend(waiting);
-        self.next_reload();
     }
 
-    /// Refuses all pending reloads: the process stops.
-    pub(crate) fn refuse_pending_reloads(&mut self) {
-        let in_progress = self.reloads.in_progress.take();
+    /// Starts the pending reload, if there is one and none is in progress. `read` starts to read its files.
+    pub(crate) fn start(&mut self, read: impl FnOnce(Scope) -> Reading) {
+        if self.in_progress.is_some() {
+            return;
+        }
+        if let Some(scope) = self.pending.scope.take() {
+            self.in_progress = Some(InProgress {
+                scope,
+                materials: std::mem::take(&mut self.pending.materials),
+                reading: read(scope),
+                waiting: std::mem::take(&mut self.pending.waiting),
+            });
+        }
+    }
+
+    /// Waits until the files of the reload in progress were read; forever, if there is none. May be dropped
+    /// at any await.
+    pub(crate) async fn files_read(&mut self) -> FilesRead {
+        let Some(reload) = &mut self.in_progress else {
+            return std::future::pending().await;
+        };
+        let prepared = (&mut reload.reading).await.unwrap_or_else(|_| {
+            Err(Refused {
+                reasons: vec!["a defect of Reseal ended the reload; please report it".to_owned()],
+            })
+        });
+        let read = FilesRead {
+            scope: reload.scope,
+            materials: reload.materials,
+            prepared,
+            waiting: std::mem::take(&mut reload.waiting),
+        };
+        self.in_progress = None;
+        read
+    }
+
+    /// Has changed files read again after a reload was refused: they do not depend on the refused text.
+    pub(crate) fn after_refusal(&mut self, scope: Scope, materials: bool) {
+        if scope == Scope::All && materials {
+            self.push(Scope::Materials, None);
+        }
+    }
+
+    /// Refuses all reloads: the process stops.
+    pub(crate) fn refuse_all(&mut self) {
+        let in_progress = self.in_progress.take();
         let waiting = in_progress
             .into_iter()
             .flat_map(|in_progress| in_progress.waiting);
-        for waiting in waiting.chain(self.reloads.pending.waiting.drain(..)) {
-            let _ = waiting.send(Err(not_while_stopping()));
+        for waiting in waiting.chain(self.pending.waiting.drain(..)) {
+            let _ = waiting.send(Err(report::not_while_stopping()));
         }
     }
+}
 
-    fn next_reload(&mut self) {
-        let ReloadQueue {
-            in_progress,
-            pending,
-            ..
-        } = &mut self.reloads;
-        if in_progress.is_some() {
-            return;
-        }
-        if let Some(scope) = pending.scope.take() {
-            let (running, snapshot) = (self.running.clone(), Arc::clone(&self.live.load()));
-            *in_progress = Some(InProgress {
-                scope,
-                materials: std::mem::take(&mut pending.materials),
-                reading: tokio::task::spawn_blocking(move || running.prepare(scope, &snapshot)),
-                waiting: std::mem::take(&mut pending.waiting),
-            });
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::sync::oneshot::Receiver;
 
-    /// Commits or refuses a reload whose files were read.
-    pub(crate) async fn reloaded(&mut self, read: FilesRead) {
-        let result = match read.prepared {
-            Ok(prepared) => self.commit(prepared, read.scope).await,
-            Err(refused) => Err(refused),
-        };
-        let time = timestamp(SystemTime::now());
-        let answer = match result {
-            Ok(report) => {
-                self.reloads.log_report(&report, read.scope);
-                let stale = self.running.loaded.materials.stale();
-                let result = if stale.is_empty() {
-                    ReloadResult::Done
-                } else {
-                    ReloadResult::Partial
-                };
-                self.metrics.reloaded(result);
-                let mut last = json!({ "time": time, "result": result.word() });
-                if !stale.is_empty() {
-                    last["reasons"] = json!(stale);
-                }
-                self.reloads.last = Some(last);
-                self.reloads.restart.clone_from(&report.restart);
-                Ok(status::report(&report))
-            }
-            Err(refused) => {
-                if read.scope == Scope::All && read.materials {
-                    // The changed files are still read again: they do not depend on the refused text.
-                    let pending = &mut self.reloads.pending;
-                    pending.scope = pending.scope.max(Some(Scope::Materials));
-                    pending.materials = true;
-                }
-                let reasons = &refused.reasons;
-                for reason in reasons {
-                    error!(
-                        reason,
-                        "the reload is refused, the running configuration stays"
-                    );
-                }
-                let result = ReloadResult::Refused;
-                self.metrics.reloaded(result);
-                let last = json!({ "time": time, "result": result.word(), "reasons": reasons });
-                self.reloads.last = Some(last);
-                Err(refusal(&refused))
-            }
-        };
-        for waiting in read.waiting {
-            let _ = waiting.send(answer.clone());
-        }
-        self.next_reload();
-    }
+    use super::*;
 
-    /// Opens new listeners and swaps the snapshot. A failure before the swap leaves everything
-    /// unchanged.
-    async fn commit(&mut self, mut prepared: Prepared, scope: Scope) -> Result<Report, Refused> {
-        let old = Arc::clone(&self.live.load());
-        let new = match scope {
-            Scope::All => self.open(&prepared.snapshot).await?,
-            // Closed endpoints stay closed, and a bind error must not refuse a renewed certificate.
-            Scope::Materials => PendingListeners::none(),
-        };
-        if self.listeners.needs_restart(&prepared.snapshot) {
-            prepared.restart.push("a socket of systemd");
-        }
-        let changes = self.running.changes(&old, &prepared, &self.context.table);
-        let materials = &prepared.loaded.materials;
-        let inventory = expiry_dates::inventory(&prepared.snapshot, materials);
-        self.metrics.register(&inventory);
-        self.origins.apply(&prepared.snapshot);
-        self.count_origins();
-        let snapshot = self.live.swap(prepared.snapshot);
-        let opened = new.addresses();
-        if scope == Scope::All {
-            for (endpoint, address) in self.listeners.commit(new, &snapshot) {
-                info!(%endpoint, address, "no longer listening");
-            }
-            for (endpoint, address) in opened {
-                info!(%endpoint, address, "listening");
-            }
-            self.listeners.closed.clear();
-        }
-        self.running.loaded = Arc::new(prepared.loaded);
-        let watch_set = self.running.watch_set(&snapshot);
-        self.watch_set.send_replace(watch_set);
-        // Chains and lists may take long to check: on a blocking thread.
-        let (table, today) = (Arc::clone(&self.context.table), Arc::clone(&snapshot));
-        tokio::task::spawn_blocking(move || recheck::recheck_all(&table, &today));
-        Ok(Report {
-            generation: snapshot.generation,
-            changes,
-            disallowed: None,
-            warnings: prepared.warnings,
-            restart: prepared.restart,
+    fn refused(scope: Scope) -> Reading {
+        tokio::spawn(async move {
+            Err(Refused {
+                reasons: vec![format!("{scope:?}")],
+            })
         })
     }
 
-    async fn open(&self, snapshot: &Snapshot) -> Result<PendingListeners, Refused> {
-        let refused = |errors: Vec<BindError>| Refused {
-            reasons: errors
-                .into_iter()
-                .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message))
-                .collect(),
-        };
-        let new = self.listeners.bind(snapshot, self.workers.count());
-        let new = new.map_err(refused)?;
-        new.prepare(&self.workers).await.map_err(refused)?;
-        Ok(new)
+    fn request(queue: &mut ReloadQueue, scope: Scope) -> Receiver<RequestResult> {
+        let (reply, result) = oneshot::channel();
+        queue.push(scope, Some(reply));
+        queue.start(refused);
+        result
     }
 
-    /// Reports what a reload would change, and changes nothing.
-    pub(crate) fn plan(&self, reply: ReplySender) {
-        let running = self.running.clone();
-        let old = Arc::clone(&self.live.load());
-        let table = Arc::clone(&self.context.table);
-        tokio::task::spawn_blocking(move || {
-            let report = running.prepare(Scope::All, &old).map(|prepared| Report {
-                generation: old.generation,
-                changes: running.changes(&old, &prepared, &table),
-                disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
-                warnings: prepared.warnings,
-                restart: prepared.restart,
-            });
-            let answer = report.map(|report| status::report(&report));
-            let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
-        });
-    }
-}
-
-/// The refusal of a reload while the process stops.
-pub(crate) fn not_while_stopping() -> Refusal {
-    Refusal::new(RefusalKind::Conflict, "not reloaded: the process stops")
-}
-
-fn refusal(refused: &Refused) -> Refusal {
-    Refusal::new(RefusalKind::Conflict, refused.to_string())
-}
-
-impl ActiveConfig {
-    /// What the prepared configuration changes, and how many live connections that affects.
-    fn changes(
-        &self,
-        old: &Snapshot,
-        prepared: &Prepared,
-        table: &ConnTable<ConnInfo>,
-    ) -> Vec<Change> {
-        match (&self.loaded.spec, &prepared.loaded.spec) {
-            (Some(old_spec), Some(new_spec)) => {
-                plan::changes((old_spec, old), (new_spec, &prepared.snapshot), table)
-            }
-            // A spec exists whenever a snapshot was compiled.
-            _ => Vec::new(),
+    #[tokio::test]
+    async fn requests_during_a_reload_share_the_next_one_and_all_are_answered() {
+        let mut queue = ReloadQueue::default();
+        let first = request(&mut queue, Scope::Materials);
+        let second = request(&mut queue, Scope::All);
+        let third = request(&mut queue, Scope::Materials);
+        let read = queue.files_read().await;
+        assert_eq!((read.scope, read.waiting.len()), (Scope::Materials, 1));
+        queue.start(refused);
+        let next = queue.files_read().await;
+        assert_eq!((next.scope, next.waiting.len()), (Scope::All, 2));
+        for waiting in read.waiting.into_iter().chain(next.waiting) {
+            waiting.send(Ok(json!({}))).unwrap();
         }
+        for result in [first, second, third] {
+            assert!(result.await.unwrap().is_ok());
+        }
+        queue.start(|_| panic!("no further reload is pending"));
     }
 
-    /// The files to watch.
-    pub(crate) fn watch_set(&self, snapshot: &Snapshot) -> WatchSet {
-        WatchSet {
-            policy: snapshot.process.watch,
-            file: match &self.source {
-                Source::File(path) => Some(path.clone()),
-                Source::Text { .. } => None,
-            },
-            file_stamp: Arc::new(self.loaded.stamp.clone()),
-            material_stamps: Arc::new(self.loaded.materials.stamps().clone()),
-        }
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_loses_no_reload() {
+        let mut queue = ReloadQueue::default();
+        let _result = request(&mut queue, Scope::All);
+        drop(queue.files_read());
+        assert_eq!(queue.files_read().await.waiting.len(), 1);
     }
-}
 
-impl ReloadQueue {
-    /// Logs what a reload has changed. A renewal of files alone does not repeat the warnings about an
-    /// unchanged configuration.
-    fn log_report(&mut self, report: &Report, scope: Scope) {
-        let restart = report.restart.iter();
-        let restart =
-            restart.map(|key| format!("restart needed: the running value of `{key}` stays"));
-        let warnings: Vec<_> = report.warnings.iter().cloned().chain(restart).collect();
-        for warning in &warnings {
-            if scope == Scope::All || !self.reported.contains(warning) {
-                warn!("{warning}");
-            }
+    #[tokio::test]
+    async fn changed_files_are_read_again_after_the_configuration_file_was_refused() {
+        let mut queue = ReloadQueue::default();
+        queue.push(Scope::Materials, None);
+        let _result = request(&mut queue, Scope::All);
+        let read = queue.files_read().await;
+        queue.after_refusal(read.scope, read.materials);
+        queue.start(refused);
+        let again = queue.files_read().await;
+        assert_eq!(again.scope, Scope::Materials);
+        queue.after_refusal(again.scope, again.materials);
+        queue.start(|_| panic!("a refused renewal is not repeated"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_answers_every_request_for_a_reload() {
+        let mut queue = ReloadQueue::default();
+        let in_progress = request(&mut queue, Scope::All);
+        let pending = request(&mut queue, Scope::All);
+        queue.refuse_all();
+        for result in [in_progress, pending] {
+            assert_eq!(result.await.unwrap(), Err(report::not_while_stopping()));
         }
-        self.reported = warnings.into_iter().collect();
-        for change in &report.changes {
-            info!("{change}");
-        }
-        info!(
-            generation = report.generation,
-            changes = report.changes.len(),
-            "reloaded"
-        );
     }
 }

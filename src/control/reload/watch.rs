@@ -19,8 +19,9 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::config::file_stamps::FileStamps;
-use crate::control::reload::prepare::Scope;
-use crate::snapshot::{WatchPolicy, Watched};
+use crate::config::load::Source;
+use crate::control::reload::prepare::{ActiveConfig, Scope};
+use crate::snapshot::{Snapshot, WatchPolicy, Watched};
 use crate::sys;
 
 /// How often files are polled that inotify does not report.
@@ -48,6 +49,19 @@ pub(crate) struct WatchSet {
 type Stamps = (Arc<FileStamps>, Arc<FileStamps>);
 
 impl WatchSet {
+    /// The files of a configuration.
+    pub(crate) fn of(running: &ActiveConfig, snapshot: &Snapshot) -> Self {
+        Self {
+            policy: snapshot.process.watch,
+            file: match &running.source {
+                Source::File(path) => Some(path.clone()),
+                Source::Text { .. } => None,
+            },
+            file_stamp: Arc::new(running.loaded.stamp.clone()),
+            material_stamps: Arc::new(running.loaded.materials.stamps().clone()),
+        }
+    }
+
     /// The stamps of the files as they were read.
     fn read(&self) -> Stamps {
         (
