@@ -17,7 +17,7 @@
 //! [`connection`] is the straight line of stages of one connection. There are two planes: [`worker`] accepts
 //! and serves, each worker a thread with its own runtime, accept sockets and buffers; [`control`] runs beside
 //! them and handles reloads, drains, signals, the [`admin`] API and the state of origins ([`upstream`],
-//! [`health`]). [`server`] starts both.
+//! [`health`]). [`server::run`] runs both.
 //!
 //! A reload first prepares a new snapshot and binds new sockets, which can fail, and then swaps one pointer.
 //! Connections keep the route that they were accepted with. Commands through their handle

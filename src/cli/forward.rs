@@ -54,10 +54,7 @@ pub(super) fn main(args: &Args) -> Exit {
         path: "(from the flags)".into(),
         dir: PathBuf::new(),
     };
-    match start::server(source) {
-        Ok(server) => start::serve(server, StopMode::Immediate, || ()),
-        Err(exit) => exit,
-    }
+    start::serve(source, StopMode::Immediate, |_| ())
 }
 
 fn configuration(args: &Args) -> Result<String, String> {

@@ -22,10 +22,7 @@ pub(super) fn main(args: &Args) -> Exit {
     let Some(path) = find(args.config.as_deref()) else {
         return Exit::Refused;
     };
-    match start::server(Source::File(path)) {
-        Ok(server) => start::serve(server, StopMode::Drain, || ()),
-        Err(exit) => exit,
-    }
+    start::serve(Source::File(path), StopMode::Drain, |_| ())
 }
 
 /// The configuration file: the given one, or the first that exists. `None` after printing what is

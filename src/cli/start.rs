@@ -12,16 +12,40 @@ use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
-use crate::server::{Ending, Server, StartConfig, StartError, StopMode};
+use crate::server::{self, Ending, Resources, Signals, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
 /// The environment variable that keeps the process dumpable: the kernel may write its core, and other
 /// processes of its user may inspect it (`gdb`, `lsof`, `ss -p`). Both show the private keys.
 const DUMPABLE: &str = "RESEAL_DUMPABLE";
 
-/// Loads a configuration and opens the log and the sockets. Prints the problems if it is invalid, and
-/// logs its warnings.
-pub(super) fn server(source: Source) -> Result<Server, Exit> {
+/// Loads a configuration and serves it until the end. Prints the problems if it is invalid, and logs its
+/// warnings. `on_listening` is called with the addresses of the endpoints once clients can connect.
+pub(super) fn serve(
+    source: Source,
+    mode: StopMode,
+    on_listening: impl FnOnce(&[(Arc<str>, String)]),
+) -> Exit {
+    let config = match load(source) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let log = config.log.clone();
+    let ending = Resources::open(&config.snapshot).and_then(|resources| {
+        server::run(config, resources, || Signals::listen(mode), on_listening)
+    });
+    match ending {
+        Ok(Ending::Drained) => Exit::Good,
+        Ok(Ending::Aborted) => Exit::Bad,
+        Err(error) => {
+            log.sink().flush();
+            refuse(error)
+        }
+    }
+}
+
+/// Loads a configuration and opens the process log.
+fn load(source: Source) -> Result<StartConfig, Exit> {
     // Before the first key is read.
     if std::env::var_os(DUMPABLE).is_none_or(|value| value.is_empty()) {
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
@@ -53,25 +77,13 @@ pub(super) fn server(source: Source) -> Result<Server, Exit> {
     for notice in loaded.lines(Severity::Notice) {
         info!("{notice}");
     }
-    let config = StartConfig {
+    Ok(StartConfig {
         source,
         loaded,
         snapshot,
         sessions,
-    };
-    Server::start(config, log.clone()).map_err(|error| {
-        log.sink().flush();
-        refuse(error)
+        log,
     })
-}
-
-/// Serves until the end. `on_listening` is called once clients can connect.
-pub(super) fn serve(server: Server, mode: StopMode, on_listening: impl FnOnce()) -> Exit {
-    match server.run(mode, on_listening) {
-        Ok(Ending::Drained) => Exit::Good,
-        Ok(Ending::Aborted) => Exit::Bad,
-        Err(error) => refuse(error),
-    }
 }
 
 fn refuse(error: StartError) -> Exit {

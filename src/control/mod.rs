@@ -77,7 +77,7 @@ enum Next {
 
 impl Control {
     /// Runs until a signal or a request stops the process, then drains the connections.
-    pub(crate) async fn run(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
+    pub(crate) async fn run(mut self, mut inputs: Inputs) -> Ending {
         let mut ticks = interval(TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -101,12 +101,12 @@ impl Control {
                 _ = ticks.tick() => self.tick(),
             }
         }
-        self.stop(inputs, mode).await
+        self.stop(inputs).await
     }
 
     /// Lets the connections finish, as long as mode and policy allow.
-    async fn stop(mut self, mut inputs: Inputs, mode: StopMode) -> Ending {
-        if mode == StopMode::Immediate {
+    async fn stop(mut self, mut inputs: Inputs) -> Ending {
+        if inputs.signals.mode == StopMode::Immediate {
             self.shutdown.abort(&mut self.listeners).await;
             return Ending::Drained;
         }

@@ -3,7 +3,9 @@
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::mpsc;
 
+use crate::control::shutdown::StopMode;
 use crate::sys::{self, Delivery};
 
 /// Signals that end a process by default and mean something else for a server. A renewal or a log
@@ -35,7 +37,48 @@ pub(crate) enum Signal {
     Reopen,
 }
 
-pub(crate) struct Signals {
+/// Receives signals.
+#[derive(Debug)]
+pub struct Signals {
+    pub(crate) mode: StopMode,
+    received: mpsc::Receiver<Signal>,
+}
+
+impl Signals {
+    /// Receives the signals of the process, which stop it as `mode` says. Installs the handlers, then
+    /// unblocks: signals that came during the start are delivered now.
+    ///
+    /// # Errors
+    ///
+    /// A handler cannot be installed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn listen(mode: StopMode) -> io::Result<Self> {
+        let mut handlers = Handlers::install()?;
+        let (signals, this) = Self::channel(mode);
+        tokio::spawn(async move { while signals.send(handlers.next().await).await.is_ok() {} });
+        unblock()?;
+        Ok(this)
+    }
+
+    /// Receives what is sent.
+    pub(crate) fn channel(mode: StopMode) -> (mpsc::Sender<Signal>, Self) {
+        let (sender, received) = mpsc::channel(1);
+        (sender, Self { mode, received })
+    }
+
+    /// The next signal; waits forever once there is no sender.
+    pub(crate) async fn next(&mut self) -> Signal {
+        match self.received.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Handlers {
     term: unix::Signal,
     int: unix::Signal,
     quit: unix::Signal,
@@ -43,21 +86,18 @@ pub(crate) struct Signals {
     usr1: unix::Signal,
 }
 
-impl Signals {
-    /// Installs the handlers, then unblocks: signals that came during the start are delivered now.
-    pub(crate) fn listen() -> io::Result<Self> {
-        let signals = Self {
+impl Handlers {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
             term: unix::signal(SignalKind::terminate())?,
             int: unix::signal(SignalKind::interrupt())?,
             quit: unix::signal(SignalKind::quit())?,
             hup: unix::signal(SignalKind::hangup())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
-        };
-        unblock()?;
-        Ok(signals)
+        })
     }
 
-    pub(crate) async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,

@@ -5,6 +5,7 @@ mod origin;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -13,7 +14,7 @@ use super::exit::Exit;
 use super::output::{eprint_line, print};
 use super::start;
 use crate::config::load::Source;
-use crate::server::{Server, StopMode};
+use crate::server::StopMode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -42,15 +43,13 @@ pub(super) fn main(args: &Args) -> Exit {
             return Exit::Internal;
         }
     };
-    match setup.open(args.port) {
-        Ok(server) => {
-            let instructions = setup.instructions(&server);
-            start::serve(server, StopMode::Immediate, || {
-                let _ = print(&instructions);
-            })
-        }
-        Err(exit) => exit,
-    }
+    let source = match setup.source(args.port) {
+        Ok(source) => source,
+        Err(exit) => return exit,
+    };
+    start::serve(source, StopMode::Immediate, |addresses| {
+        let _ = print(&setup.instructions(addresses));
+    })
 }
 
 /// The certificates, in a directory that is removed at the end, and the origins.
@@ -86,14 +85,15 @@ impl Setup {
         Ok(setup)
     }
 
-    fn open(&self, port: u16) -> Result<Server, Exit> {
+    /// Writes the configuration.
+    fn source(&self, port: u16) -> Result<Source, Exit> {
         let path = self.dir.path().join("config.yaml");
         let text = self.configuration(port);
         if let Err(error) = fs::write(&path, &text) {
             eprint_line(&format!("reseal: {}: {error}", path.display()));
             return Err(Exit::Internal);
         }
-        start::server(Source::File(path))
+        Ok(Source::File(path))
     }
 
     fn configuration(&self, port: u16) -> String {
@@ -143,11 +143,11 @@ upstreams:
     }
 
     /// The text with the commands to paste.
-    fn instructions(&self, server: &Server) -> String {
+    fn instructions(&self, addresses: &[(Arc<str>, String)]) -> String {
         let mut tour = String::from(
             "Reseal is running with every mode on loopback. Paste these into another terminal:\n\n",
         );
-        for (what, command) in self.commands(server) {
+        for (what, command) in self.commands(addresses) {
             tour.push_str(&format!("# {what}\n{command}\n"));
         }
         tour.push_str(&format!(
@@ -158,13 +158,11 @@ upstreams:
     }
 
     /// Commands with what they show.
-    fn commands(&self, server: &Server) -> [(&'static str, String); 9] {
+    fn commands(&self, addresses: &[(Arc<str>, String)]) -> [(&'static str, String); 9] {
         let at = |name: &str| {
-            server
-                .addresses()
-                .into_iter()
-                .find(|(endpoint, _)| **endpoint == *name)
-                .map_or_else(String::new, |(_, address)| address)
+            let mut addresses = addresses.iter();
+            let found = addresses.find(|(endpoint, _)| **endpoint == *name);
+            found.map_or_else(String::new, |(_, address)| address.clone())
         };
         let edge = at("edge");
         let port = edge.rsplit(':').next().unwrap_or_default().to_owned();

@@ -1,0 +1,169 @@
+//! Runs a server: [`run`] starts both planes, and returns when the last connection has ended.
+
+mod control_plane;
+mod resources;
+mod workers;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tracing::error;
+
+use self::control_plane::ControlPlane;
+pub use self::resources::{Resources, StartError};
+use self::workers::Shared;
+use crate::admission::{Admission, Gate, PendingConnections};
+use crate::config::load::{Loaded, Source};
+use crate::connection::WorkerContext;
+use crate::control::expiry_dates;
+use crate::control::origins::Origins;
+use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
+pub use crate::control::shutdown::{Ending, StopMode};
+pub use crate::control::signals::Signals;
+use crate::health::Checks;
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::Metrics;
+use crate::phase::Phase;
+use crate::snapshot::{Live, Snapshot};
+use crate::tls::sessions::Sessions;
+use crate::upstream::Upstreams;
+
+/// Blocking threads beside the control loop: they read the files of reloads and scan all connections.
+const HELPERS: usize = 16;
+
+/// A compiled configuration with its source.
+#[derive(Debug)]
+pub struct StartConfig {
+    /// Where it came from, for reloads.
+    pub source: Source,
+    /// What was loaded; the snapshot was moved out of it.
+    pub loaded: Loaded,
+    /// The compiled snapshot.
+    pub snapshot: Snapshot,
+    /// The TLS sessions that it was compiled with.
+    pub sessions: Arc<Sessions>,
+    /// The process log.
+    pub log: LogHandle,
+}
+
+/// Runs both planes: a thread for each worker, which serves connections, and the control loop on this one.
+/// Returns after a signal or a request has stopped the server and its connections have ended.
+///
+/// `resources` are those of the snapshot in `config`. `signals` is called on the control loop's runtime.
+/// `on_listening` is called with the addresses of the endpoints once clients can connect.
+pub fn run(
+    config: StartConfig,
+    resources: Resources,
+    signals: impl FnOnce() -> io::Result<Signals>,
+    on_listening: impl FnOnce(&[(Arc<str>, String)]),
+) -> Result<Ending, StartError> {
+    let (access_log, log) = (resources.access_log.clone(), config.log.clone());
+    let ending = run_planes(config, resources, signals, on_listening);
+    access_log.sink().flush();
+    log.sink().flush();
+    ending
+}
+
+fn run_planes(
+    config: StartConfig,
+    resources: Resources,
+    signals: impl FnOnce() -> io::Result<Signals>,
+    on_listening: impl FnOnce(&[(Arc<str>, String)]),
+) -> Result<Ending, StartError> {
+    let control = control_runtime()?;
+    let signals = control.block_on(async { signals() })?;
+    let running = ActiveConfig {
+        fixed: Arc::new(StartupSettings::of(&config.snapshot, &config.loaded)),
+        source: config.source,
+        loaded: Arc::new(config.loaded),
+        sessions: config.sessions,
+    };
+    let handshakes = Gate::new(config.snapshot.process.handshakes);
+    let metrics = metrics(&resources, &config.log, &handshakes);
+    let materials = &running.loaded.materials;
+    metrics.register(&expiry_dates::inventory(&config.snapshot, materials));
+    let live = Arc::new(Live::new(config.snapshot));
+    let (phase, phases) = watch::channel(Phase::Run);
+    let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
+    let pending = PendingConnections::new(resources.workers);
+    let context = Arc::new(WorkerContext {
+        access_log: resources.access_log,
+        counters: metrics.shard(0),
+        phases,
+        table: Arc::default(),
+        pending: pending.shard(0),
+        live: Arc::clone(&live),
+        upstreams: Arc::new(upstreams),
+        handshakes,
+        large_hellos: Gate::new(WorkerContext::LARGE_HELLOS),
+        listeners: Arc::default(),
+    });
+    let origins = Origins {
+        upstreams: Arc::clone(&context.upstreams),
+        checks: Checks::new(control.handle().clone()),
+        live: Arc::clone(&live),
+        table: Arc::clone(&context.table),
+        metrics: Arc::clone(&metrics),
+    };
+    origins.apply(&live.load());
+    let shared = Shared {
+        admission: Admission::new(resources.connections, pending.clone()),
+        pending,
+        metrics: Arc::clone(&metrics),
+        active: Arc::default(),
+    };
+    let (workers, threads) = workers::spawn(resources.workers, &context, &shared)?;
+    let plane = ControlPlane {
+        running,
+        context,
+        workers,
+        active: shared.active,
+        metrics,
+        phase,
+        origins,
+        log: config.log,
+    };
+    let sockets = (resources.bound, resources.admin);
+    let ending = control.block_on(async {
+        let (control, inputs) = plane.start(sockets, signals, origin_events).await?;
+        on_listening(&control.listeners.addresses());
+        Ok(control.run(inputs).await)
+    });
+    join(threads);
+    control.shutdown_background();
+    ending
+}
+
+fn control_runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .max_blocking_threads(HELPERS)
+        .thread_keep_alive(Duration::from_secs(1))
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            error!("a worker had panicked");
+        }
+    }
+}
+
+fn metrics(resources: &Resources, log: &LogHandle, handshakes: &Gate) -> Arc<Metrics> {
+    let logs = vec![
+        ("access", resources.access_log.sink().clone()),
+        ("process", log.sink().clone()),
+    ];
+    let load = handshakes.load();
+    let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
+    Arc::new(Metrics::new(resources.workers, logs, handshaking))
+}
+
+#[cfg(test)]
+mod tests;
