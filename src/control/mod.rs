@@ -31,6 +31,7 @@ use crate::connection::table::ConnTable;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
+use crate::control::recheck::LateRecheck;
 use crate::control::reload::prepare::Scope;
 use crate::control::reload::{Reloader, report};
 use crate::control::shutdown::{Ending, Shutdown, StopMode};
@@ -53,6 +54,7 @@ pub(crate) struct Control {
     pub(crate) reloads: Reloader,
     pub(crate) status: StatusView,
     pub(crate) shutdown: Shutdown,
+    pub(crate) late_recheck: LateRecheck,
     pub(crate) expiry: ExpiryWarnings,
     pub(crate) log: LogHandle,
     pub(crate) access_log: Sink,
@@ -219,7 +221,7 @@ impl Control {
         let snapshot = self.live.load();
         // Connections that were not established yet when the policy changed or their endpoint was
         // drained.
-        recheck::recheck_all(&self.table, &snapshot);
+        self.late_recheck.start(&self.table, &snapshot);
         drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
         recheck::expire(&self.table);
         self.origins.update();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -27,10 +28,38 @@ const BURST: usize = 16;
 
 type Connection = Arc<Conn<ConnInfo>>;
 
-/// Rechecks the connections that are older than `snapshot`, each once: drains those whose endpoint,
-/// route or origin was removed, and closes or logs those that the current client auth policy does not
-/// admit. A later run finds connections that are not established yet.
+/// Rechecks the connections that are older than `snapshot`, as [`recheck`] does. Verifies chains, so it must
+/// not run on the control loop.
 pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
+    recheck(take_older(table, snapshot), snapshot);
+}
+
+/// The recheck of connections that became established after that of a reload. It runs on a blocking thread,
+/// one at a time, and only if there is such a connection.
+#[derive(Debug, Default)]
+pub(crate) struct LateRecheck(Option<JoinHandle<()>>);
+
+impl LateRecheck {
+    /// Starts the recheck, unless an earlier one goes on: then a later call finds the same connections.
+    pub(crate) fn start(&mut self, table: &ConnTable<ConnInfo>, snapshot: &Arc<Snapshot>) {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|earlier| !earlier.is_finished())
+        {
+            return;
+        }
+        let older = take_older(table, snapshot);
+        if older.is_empty() {
+            return;
+        }
+        let snapshot = Arc::clone(snapshot);
+        self.0 = Some(spawn_blocking(move || recheck(older, &snapshot)));
+    }
+}
+
+/// The connections that are older than `snapshot` and were not yet compared with it. Each is returned once.
+fn take_older(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> Vec<Connection> {
     let mut older = Vec::new();
     table.each(|connection| {
         let checked = &connection.info.checked;
@@ -38,9 +67,12 @@ pub(crate) fn recheck_all(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) {
             older.push(Arc::clone(connection));
         }
     });
-    if older.is_empty() {
-        return;
-    }
+    older
+}
+
+/// Drains the connections whose endpoint, route or origin was removed, and closes or logs those that the
+/// current client auth policy does not admit.
+fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
     let is_kept = |c: &Connection| is_kept(&c.info, snapshot);
     let (kept, mut removed): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
     removed.retain(|connection| connection.handle.command().is_none());
@@ -181,4 +213,75 @@ fn log_inadmissible(connection: &Connection, reason: Reason) {
         %reason,
         "a live connection is no longer admitted by policy"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::config::load::Source;
+    use crate::control::fixtures::{self, CONFIGURATION, Parts};
+
+    /// Runs a test on a runtime with one blocking thread, and a configuration whose routes have other names
+    /// than those of the test's connections.
+    fn with_one_blocking_thread(test: impl AsyncFnOnce(Parts)) {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(async {
+            let source = Source::Text {
+                text: CONFIGURATION.replace("name: all", "name: other"),
+                path: "test.yaml".into(),
+                dir: "".into(),
+            };
+            test(Parts::of(source)).await;
+        });
+    }
+
+    /// Occupies the blocking thread until the sender is dropped.
+    fn occupy() -> mpsc::Sender<()> {
+        let (sender, receiver) = mpsc::channel();
+        spawn_blocking(move || receiver.recv());
+        sender
+    }
+
+    /// Waits for what the blocking thread has been given so far.
+    async fn all_done() {
+        spawn_blocking(|| ()).await.unwrap();
+    }
+
+    #[test]
+    fn a_slow_recheck_does_not_hold_up_the_control_loop() {
+        with_one_blocking_thread(async |Parts { live, table, .. }| {
+            let mut late = LateRecheck::default();
+            let slow = occupy();
+            let connection = fixtures::connection(&table, 1);
+            late.start(&table, &live.load());
+            assert_eq!(connection.conn().handle.command(), None);
+            drop(slow);
+            all_done().await;
+            assert!(connection.conn().handle.command().is_some());
+        });
+    }
+
+    #[test]
+    fn a_connection_that_comes_during_a_recheck_is_found_after_it() {
+        with_one_blocking_thread(async |Parts { live, table, .. }| {
+            let mut late = LateRecheck::default();
+            let early = fixtures::connection(&table, 1);
+            let slow = occupy();
+            late.start(&table, &live.load());
+            let during = fixtures::connection(&table, 2);
+            late.start(&table, &live.load());
+            drop(slow);
+            all_done().await;
+            assert!(early.conn().handle.command().is_some());
+            assert_eq!(during.conn().handle.command(), None);
+            late.start(&table, &live.load());
+            all_done().await;
+            assert!(during.conn().handle.command().is_some());
+        });
+    }
 }

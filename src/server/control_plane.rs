@@ -11,6 +11,7 @@ use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::{Listeners, PendingListeners};
 use crate::control::origins::{OriginEvents, Origins};
+use crate::control::recheck::LateRecheck;
 use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::ActiveConfig;
 use crate::control::reload::watch::WatchSet;
@@ -78,6 +79,7 @@ impl ControlPlane {
                 active: self.active,
                 metrics: self.metrics,
             },
+            late_recheck: LateRecheck::default(),
             expiry: ExpiryWarnings::default(),
             log: self.log,
             access_log: self.context.access_log.sink().clone(),
