@@ -46,8 +46,21 @@ pub enum Check {
 impl HealthPolicy {
     /// Whether a check by `other` finds the same, a renewed certificate aside.
     pub(super) fn is_same_check(&self, other: &Self) -> bool {
-        self.check == other.check
-            && self.tls.is_some() == other.tls.is_some()
-            && (self.opening, self.port) == (other.opening, other.port)
+        let Self {
+            check,
+            tls,
+            opening,
+            port,
+            // When, how long and from where a check connects, and what follows from its result.
+            interval: _,
+            timeout: _,
+            threshold: _,
+            close: _,
+            tcp: _,
+            sources: _,
+        } = self;
+        *check == other.check
+            && tls.is_some() == other.tls.is_some()
+            && (*opening, *port) == (other.opening, other.port)
     }
 }

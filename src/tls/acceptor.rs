@@ -45,11 +45,20 @@ pub struct AcceptorPolicy {
 impl AcceptorPolicy {
     /// The parts of the rustls configuration that are neither verifier nor certificate.
     fn settings(&self) -> Settings {
+        let Self {
+            versions,
+            cipher_suites,
+            groups,
+            alpn,
+            verifier: _,
+            certificate: _,
+            resumption: _,
+        } = self;
         Settings {
-            versions: self.versions,
-            cipher_suites: self.cipher_suites.clone(),
-            groups: self.groups.clone(),
-            alpn: self.alpn.clone(),
+            versions: *versions,
+            cipher_suites: cipher_suites.clone(),
+            groups: groups.clone(),
+            alpn: alpn.clone(),
         }
     }
 }

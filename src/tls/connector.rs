@@ -84,9 +84,13 @@ pub struct TlsConnector {
 /// Two connectors are equal if they do the same handshakes, but for the sessions that each has.
 impl PartialEq for TlsConnector {
     fn eq(&self, other: &Self) -> bool {
-        self.policy == other.policy
-            && self.offered == other.offered
-            && self.must_select == other.must_select
+        let Self {
+            policy,
+            generation: _,
+            offered,
+            must_select,
+        } = self;
+        *policy == other.policy && *offered == other.offered && *must_select == other.must_select
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// The text of all tests but this file.
+/// The code of all tests but this file, without comments.
 fn tests() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     text_of(&root.join("tests/it"))
@@ -18,10 +18,88 @@ fn text_of(directory: &Path) -> String {
         } else if path.extension().is_some_and(|extension| extension == "rs")
             && !path.ends_with("promises.rs")
         {
-            text += &fs::read_to_string(path).unwrap();
+            text += &without_comments(&fs::read_to_string(path).unwrap());
         }
     }
     text
+}
+
+/// The code without comments; texts stay as they are.
+fn without_comments(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (length, is_comment) = if rest.starts_with("//") {
+            (rest.find('\n').unwrap_or(rest.len()), true)
+        } else if rest.starts_with("/*") {
+            (block_comment(rest), true)
+        } else if rest.starts_with("'\"'") {
+            (3, false)
+        } else if rest.starts_with("r\"") || rest.starts_with("r#") {
+            (raw_text(rest), false)
+        } else if c == '"' {
+            (quoted_text(rest), false)
+        } else {
+            (c.len_utf8(), false)
+        };
+        let (taken, after) = rest.split_at(length);
+        if !is_comment {
+            code += taken;
+        }
+        rest = after;
+    }
+    code
+}
+
+/// The length of a block comment, with those within it.
+fn block_comment(text: &str) -> usize {
+    let mut depth = 0;
+    for (at, _) in text.char_indices() {
+        if text[at..].starts_with("/*") {
+            depth += 1;
+        } else if text[at..].starts_with("*/") {
+            depth -= 1;
+            if depth == 0 {
+                return at + 2;
+            }
+        }
+    }
+    text.len()
+}
+
+/// The length of a text in quotes, which may have escapes.
+fn quoted_text(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            '"' if !is_escaped => return at + 1,
+            c => is_escaped = c == '\\' && !is_escaped,
+        }
+    }
+    text.len()
+}
+
+/// The length of a raw text; 1 for a raw identifier.
+fn raw_text(text: &str) -> usize {
+    let hashes = text[1..].chars().take_while(|c| *c == '#').count();
+    let start = 1 + hashes + 1;
+    if !text[1 + hashes..].starts_with('"') {
+        return 1;
+    }
+    let end = format!("\"{}", "#".repeat(hashes));
+    let inner = &text[start..];
+    inner
+        .find(&end)
+        .map_or(text.len(), |at| start + at + end.len())
+}
+
+#[test]
+fn a_comment_is_no_test() {
+    let text =
+        "a // \"b\"\n/* \"c\" /* \"d\" */ \"e\" */ \"f // \\\" f\" r#\"g\"//g\"# '\"' h // i";
+    let code = without_comments(text);
+    assert_eq!(code, "a \n \"f // \\\" f\" r#\"g\"//g\"# '\"' h ");
+    assert_eq!(without_comments("r#type // x"), "r#type ");
 }
 
 #[test]

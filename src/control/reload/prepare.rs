@@ -129,11 +129,19 @@ impl StartupSettings {
 
     /// The keys whose new value needs a restart.
     fn differences(&self, new: &Snapshot) -> Vec<&'static str> {
-        let (old, process) = (&self.process, &new.process);
-        let limits = |p: &ProcessSettings| (p.connections, p.handshakes);
+        let ProcessSettings {
+            workers,
+            connections,
+            handshakes,
+            // A reload applies these.
+            drain: _,
+            watch: _,
+        } = &self.process;
+        let process = &new.process;
+        let limits = (process.connections, process.handshakes);
         let keys = [
-            (old.workers != process.workers, "process.workers"),
-            (limits(old) != limits(process), "process.limits"),
+            (*workers != process.workers, "process.workers"),
+            ((*connections, *handshakes) != limits, "process.limits"),
             (self.log != new.log, "log"),
             (self.access_log != new.access_log, "access_log"),
             (self.admin != new.admin, "admin"),

@@ -74,27 +74,29 @@ impl Rule {
     }
 
     fn keys(&self, names: &PeerNames<'_>) -> [(&'static str, bool); 8] {
+        // A key that is left out here would admit everybody.
+        let Self {
+            dns,
+            uri,
+            email,
+            ip,
+            common_name,
+            organizational_unit,
+            sha256,
+            spki_sha256,
+        } = self;
         [
-            ("dns", met(&self.dns, |pattern| names.has_dns(pattern))),
-            ("uri", met(&self.uri, |pattern| names.has_uri(pattern))),
-            (
-                "email",
-                met(&self.email, |email| names.emails.contains(email)),
-            ),
-            ("ip", met(&self.ip, |net| names.has_ip(net))),
-            (
-                "common_name",
-                met(&self.common_name, |name| names.is_named(name)),
-            ),
+            ("dns", met(dns, |pattern| names.has_dns(pattern))),
+            ("uri", met(uri, |pattern| names.has_uri(pattern))),
+            ("email", met(email, |email| names.emails.contains(email))),
+            ("ip", met(ip, |net| names.has_ip(net))),
+            ("common_name", met(common_name, |name| names.is_named(name))),
             (
                 "organizational_unit",
-                met(&self.organizational_unit, |unit| names.has_unit(unit)),
+                met(organizational_unit, |unit| names.has_unit(unit)),
             ),
-            ("sha256", met(&self.sha256, |hash| names.sha256 == *hash)),
-            (
-                "spki_sha256",
-                met(&self.spki_sha256, |hash| names.spki == *hash),
-            ),
+            ("sha256", met(sha256, |hash| names.sha256 == *hash)),
+            ("spki_sha256", met(spki_sha256, |hash| names.spki == *hash)),
         ]
     }
 }
@@ -112,23 +114,31 @@ pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The fingerprint of a policy is made of this text: a session must not outlive a key.
+        let Self {
+            dns,
+            uri,
+            email,
+            ip,
+            common_name,
+            organizational_unit,
+            sha256,
+            spki_sha256,
+        } = self;
         let mut keys = Vec::new();
         let mut key = |name: &str, values: Vec<String>| {
             if !values.is_empty() {
                 keys.push(format!("{name}: [{}]", values.join(", ")));
             }
         };
-        key("dns", self.dns.iter().map(HostPattern::to_string).collect());
-        key("uri", self.uri.iter().map(UriPattern::to_string).collect());
-        key("email", self.email.iter().map(Email::to_string).collect());
-        key("ip", self.ip.iter().map(IpNet::to_string).collect());
-        key("common_name", quoted(&self.common_name));
-        key("organizational_unit", quoted(&self.organizational_unit));
-        key("sha256", self.sha256.iter().map(|h| hex(h)).collect());
-        key(
-            "spki_sha256",
-            self.spki_sha256.iter().map(|h| hex(h)).collect(),
-        );
+        key("dns", dns.iter().map(HostPattern::to_string).collect());
+        key("uri", uri.iter().map(UriPattern::to_string).collect());
+        key("email", email.iter().map(Email::to_string).collect());
+        key("ip", ip.iter().map(IpNet::to_string).collect());
+        key("common_name", quoted(common_name));
+        key("organizational_unit", quoted(organizational_unit));
+        key("sha256", sha256.iter().map(|h| hex(h)).collect());
+        key("spki_sha256", spki_sha256.iter().map(|h| hex(h)).collect());
         write!(f, "{{ {} }}", keys.join(", "))
     }
 }

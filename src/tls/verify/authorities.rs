@@ -24,10 +24,16 @@ pub struct Authorities {
 
 impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
-        self.anchors.roots == other.anchors.roots
-            && self.selfsigned == other.selfsigned
-            && self.key_ids == other.key_ids
-            && self.validities == other.validities
+        let Self {
+            anchors,
+            selfsigned,
+            key_ids,
+            validities,
+        } = self;
+        anchors.roots == other.anchors.roots
+            && *selfsigned == other.selfsigned
+            && *key_ids == other.key_ids
+            && *validities == other.validities
     }
 }
 

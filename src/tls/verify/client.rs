@@ -85,11 +85,23 @@ impl ClientAuth {
         };
         let mut parts = vec![vec![mode]];
         if let Some(authority) = authority {
-            let roots = authority.roots.anchors().iter();
+            // A new field has to be decided about: what a session must not outlive is part of it.
+            let ClientAuthority {
+                roots,
+                rules,
+                // What a client is asked for does not change who is admitted.
+                send_ca_names: _,
+                // Lists change all the time; every resumption is checked against today's.
+                revocation: _,
+                // These are about live connections.
+                recheck: _,
+                at_expiry: _,
+            } = authority;
+            let roots = roots.anchors().iter();
             let mut roots: Vec<_> = roots.map(|root| format!("{root:?}").into_bytes()).collect();
             roots.sort();
             parts.extend(roots);
-            let rules = authority.rules.iter().flat_map(|rules| &rules.0);
+            let rules = rules.iter().flat_map(|rules| &rules.0);
             parts.extend(rules.map(|rule| rule.to_string().into_bytes()));
         }
         digest::parts(parts.iter().map(Vec::as_slice))
