@@ -1,14 +1,14 @@
 //! What is asked of the resolver, and what it answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::upstream) enum Query {
-    /// The addresses of a host.
-    Host(Arc<str>, u16),
+    /// The addresses of a host; the ports of the records are 0.
+    Host(Arc<str>),
     /// The hosts and ports of a service, and their addresses.
     Srv(Arc<str>),
 }
@@ -28,6 +28,33 @@ pub(in crate::upstream) struct Record {
 pub(in crate::upstream) struct Answer {
     pub(in crate::upstream) found: Vec<Record>,
     pub(in crate::upstream) ttl: Duration,
+    /// The families whose addresses it says nothing about.
+    pub(in crate::upstream) unanswered: Families,
+}
+
+/// Some of the two families of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::upstream) struct Families {
+    pub(in crate::upstream) v4: bool,
+    pub(in crate::upstream) v6: bool,
+}
+
+impl Families {
+    /// Whether the family of an address is among them.
+    pub(in crate::upstream) const fn have(self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
+        }
+    }
+
+    /// Those of both.
+    pub(in crate::upstream) const fn and(self, other: Self) -> Self {
+        Self {
+            v4: self.v4 || other.v4,
+            v6: self.v6 || other.v6,
+        }
+    }
 }
 
 /// What is known of a name.

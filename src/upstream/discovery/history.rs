@@ -1,6 +1,6 @@
 //! What a name stands for, from one answer to the next. Pure.
 
-use super::answer::Record;
+use super::answer::{Families, Record};
 
 /// No more addresses than these are known of one name: a server that shows another part of its
 /// thousands each time must not have us remember them all.
@@ -26,8 +26,11 @@ pub(super) struct AnswerHistory {
 impl AnswerHistory {
     /// Takes an answer in. What is new in it counts at once; what is missing is dropped when a second
     /// answer has the same addresses: some name servers answer with a part at a time. `true` when that
-    /// is to be found out soon; of a server whose answers always differ, it is not asked for ever.
-    pub(super) fn take(&mut self, mut answer: Vec<Record>) -> bool {
+    /// is to be found out soon; of a server whose answers always differ, it is not asked for ever. Of the
+    /// families that were not answered, what is known stays.
+    pub(super) fn take(&mut self, mut answer: Vec<Record>, unanswered: Families) -> bool {
+        let kept = self.known.iter().copied();
+        answer.extend(kept.filter(|known| unanswered.have(known.address.ip())));
         answer.sort_unstable_by_key(|found| (found.address, found.priority, found.weight));
         answer.dedup_by_key(|found| found.address);
         let addresses =
@@ -62,6 +65,12 @@ impl AnswerHistory {
 mod tests {
     use super::*;
 
+    impl AnswerHistory {
+        fn take_whole(&mut self, answer: Vec<Record>) -> bool {
+            self.take(answer, Families::default())
+        }
+    }
+
     fn answer(hosts: &[u8]) -> Vec<Record> {
         let found = |host: &u8| Record {
             address: ([10, 0, 0, *host], 80).into(),
@@ -74,17 +83,20 @@ mod tests {
     #[test]
     fn what_is_new_counts_at_once_and_what_is_missing_after_two_equal_answers() {
         let mut answers = AnswerHistory::default();
-        assert!(!answers.take(answer(&[1, 2])));
-        assert!(!answers.take(answer(&[3, 2, 1])), "in any order");
+        assert!(!answers.take_whole(answer(&[1, 2])));
+        assert!(!answers.take_whole(answer(&[3, 2, 1])), "in any order");
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
-        assert!(answers.take(answer(&[1, 4])), "asked again soon");
+        assert!(answers.take_whole(answer(&[1, 4])), "asked again soon");
         assert_eq!(answers.known(), answer(&[1, 2, 3, 4]));
-        assert!(!answers.take(answer(&[4])), "another answer, not the same");
+        assert!(
+            !answers.take_whole(answer(&[4])),
+            "another answer, not the same"
+        );
         assert_eq!(answers.known(), answer(&[1, 2, 3, 4]));
         let mut heavier = answer(&[4]);
         heavier[0].weight = 2;
-        assert!(!answers.take(heavier), "the same addresses");
-        assert!(!answers.take(answer(&[4])));
+        assert!(!answers.take_whole(heavier), "the same addresses");
+        assert!(!answers.take_whole(answer(&[4])));
         assert_eq!(answers.known(), answer(&[4]));
     }
 
@@ -94,7 +106,7 @@ mod tests {
         let parts = [[1, 2], [2, 3], [3, 1]];
         let mut soon = 0;
         for part in parts.iter().cycle().take(99) {
-            soon += usize::from(answers.take(answer(part)));
+            soon += usize::from(answers.take_whole(answer(part)));
         }
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
         assert!(soon <= 50, "every other answer at most, not {soon}");
@@ -103,17 +115,17 @@ mod tests {
     #[test]
     fn what_a_server_that_shows_a_part_at_a_time_shows_no_more_is_dropped() {
         let mut answers = AnswerHistory::default();
-        answers.take(answer(&[9]));
+        answers.take_whole(answer(&[9]));
         for n in 0..MISSES_MIN {
             assert!(answers.known().contains(&answer(&[9])[0]), "{n}");
-            answers.take(answer(if n % 2 == 0 { &[1, 2] } else { &[2, 3] }));
+            answers.take_whole(answer(if n % 2 == 0 { &[1, 2] } else { &[2, 3] }));
         }
         assert_eq!(answers.known(), answer(&[1, 2, 3]));
         // Of two hundred that are shown eight at a time, each its turn, none is lost.
         let mut answers = AnswerHistory::default();
         for turn in 0..1000_u32 {
             let hosts: Vec<_> = (0..8).map(|n| ((turn * 8 + n) % 200) as u8).collect();
-            answers.take(answer(&hosts));
+            answers.take_whole(answer(&hosts));
             assert!(turn < 25 || answers.known().len() == 200, "{turn}");
         }
     }
@@ -129,7 +141,7 @@ mod tests {
                     weight: 1,
                 })
                 .collect();
-            answers.take(part.clone());
+            answers.take_whole(part.clone());
             assert!(part.iter().all(|found| answers.known().contains(found)));
         }
         assert_eq!(answers.known().len(), KNOWN_MAX);
@@ -138,10 +150,32 @@ mod tests {
     #[test]
     fn other_weights_of_the_same_address_replace_the_old_ones() {
         let mut answers = AnswerHistory::default();
-        answers.take(answer(&[1]));
+        answers.take_whole(answer(&[1]));
         let mut heavier = answer(&[1]);
         heavier[0].weight = 9;
-        assert!(!answers.take(heavier.clone()));
+        assert!(!answers.take_whole(heavier.clone()));
         assert_eq!(answers.known(), heavier);
+    }
+
+    #[test]
+    fn addresses_of_a_family_that_was_not_answered_stay() {
+        let mut both = answer(&[1]);
+        both.push(Record {
+            address: ([0, 0, 0, 0, 0, 0, 0, 1], 80).into(),
+            ..both[0]
+        });
+        let mut answers = AnswerHistory::default();
+        answers.take_whole(both.clone());
+        let v6 = Families {
+            v6: true,
+            ..Families::default()
+        };
+        for _ in 0..99 {
+            answers.take(answer(&[2]), v6);
+        }
+        assert_eq!(answers.known(), [answer(&[2])[0], both[1]]);
+        answers.take_whole(answer(&[2]));
+        answers.take_whole(answer(&[2]));
+        assert_eq!(answers.known(), answer(&[2]));
     }
 }

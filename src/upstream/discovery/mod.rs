@@ -3,7 +3,11 @@
 
 mod answer;
 mod dns;
+mod failure;
 mod history;
+mod hosts;
+mod resolv_conf;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -12,7 +16,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::sync::Mutex;
 
@@ -28,9 +32,6 @@ const TTL_MAX: Duration = Duration::from_secs(300);
 /// How long after a failure the name is asked for again, at first and at last.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// How long one query may take, the resolver's own repetitions included.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A name in use. Its task ends with it.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Resolver {
     /// The source that an origin's definition stands for.
     pub(super) fn source(&self, definition: &Arc<OriginDefinition>) -> Source {
         let query = match &definition.address {
-            Address::Host(host, port) => Some(Query::Host(Arc::clone(host), *port)),
+            Address::Host(host, _) => Some(Query::Host(Arc::clone(host))),
             Address::Srv(service) => Some(Query::Srv(Arc::clone(service))),
             Address::Ip(_) | Address::Unix(_) => None,
         };
@@ -112,12 +113,10 @@ async fn resolve_loop(
     let mut answers = AnswerHistory::default();
     let mut retry = RETRY_MIN;
     loop {
-        let answer = timeout(QUERY_TIMEOUT, system.ask(&query)).await;
-        let answer = answer.unwrap_or_else(|_| Err("the resolver does not answer".into()));
-        let (error, pause) = match answer {
+        let (error, pause) = match system.ask(&query).await {
             Ok(answer) => {
                 retry = RETRY_MIN;
-                let soon = answers.take(answer.found);
+                let soon = answers.take(answer.found, answer.unanswered);
                 let ttl = answer.ttl.clamp(TTL_MIN, TTL_MAX);
                 // What is missing is asked for once more before it counts.
                 (None, if soon { ttl.min(RETRY_MIN) } else { ttl })
@@ -172,7 +171,17 @@ impl Source {
         if self.watch.is_none() {
             return vec![(self.definition.address.clone(), 0, 1)];
         }
-        let of = |r: &Record| (Address::Ip(r.address), r.priority, u32::from(r.weight));
+        let of = |record: &Record| {
+            let mut address = record.address;
+            if let Address::Host(_, port) = self.definition.address {
+                address.set_port(port);
+            }
+            (
+                Address::Ip(address),
+                record.priority,
+                u32::from(record.weight),
+            )
+        };
         resolved.found.iter().map(of).collect()
     }
 

@@ -18,6 +18,8 @@ use super::{Directory, yaml::ProxyBuilder};
 pub enum DnsAnswer {
     /// These addresses, with this TTL in seconds.
     Addresses(Vec<Ipv4Addr>, u32),
+    /// As `Addresses`, and no response to the question for IPv6 addresses.
+    AddressesOfOneFamily(Vec<Ipv4Addr>, u32),
     /// These SRV records: priority, weight, port and host.
     Services(Vec<(u16, u16, u16, &'static str)>, u32),
     /// NXDOMAIN.
@@ -72,6 +74,14 @@ impl NameServer {
         self.set_answer(name, DnsAnswer::Addresses(addresses.collect(), 1));
     }
 
+    /// The lines of resolv.conf that make a program use it.
+    pub fn resolv_conf(&self) -> String {
+        format!(
+            "nameserver {}\noptions timeout:1 attempts:1\n",
+            self.address
+        )
+    }
+
     pub fn queries(&self) -> usize {
         self.queries.load(Ordering::SeqCst)
     }
@@ -110,6 +120,13 @@ fn answer(
             }
             ResponseCode::NoError
         }
+        Some(DnsAnswer::AddressesOfOneFamily(addresses, ttl)) => {
+            if question.query_type() != RecordType::A {
+                return;
+            }
+            addresses.iter().for_each(|ip| add(*ttl, RData::A(A(*ip))));
+            ResponseCode::NoError
+        }
         Some(DnsAnswer::Services(services, ttl)) => {
             for (priority, weight, port, host) in services {
                 let host = Name::from_str(host).unwrap();
@@ -128,15 +145,22 @@ fn answer(
 impl ProxyBuilder {
     /// Makes the proxy use only this server, with its own /etc/resolv.conf.
     pub fn resolving_by(self, server: &NameServer, directory: &Directory) -> Self {
-        let conf = format!(
-            "nameserver {}\noptions timeout:1 attempts:1\n",
-            server.address
-        );
-        let conf = directory.write_with_mode("resolv.conf", conf, 0o644);
-        let mount = format!(
-            "mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"",
-            conf.display()
-        );
-        self.under(&["unshare", "-m", "sh", "-c", &mount])
+        self.resolving_by_files(&[("resolv.conf", &server.resolv_conf())], directory)
+    }
+
+    /// Gives the proxy its own versions of these files of /etc.
+    pub fn resolving_by_files(self, files: &[(&str, &str)], directory: &Directory) -> Self {
+        let mount = |(name, content): &(&str, &str)| {
+            let path = directory.write_with_mode(name, content, 0o644);
+            format!("mount --bind {} /etc/{name} && ", path.display())
+        };
+        let mounts: String = files.iter().map(mount).collect();
+        self.under(&[
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            &(mounts + "exec \"$0\" \"$@\""),
+        ])
     }
 }

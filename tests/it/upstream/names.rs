@@ -191,12 +191,114 @@ fn an_address_that_drops_syns_is_raced_by_another_of_its_name() {
 
 #[test]
 fn names_in_etc_hosts_need_no_server() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    server.set_answer("local_db.test", DnsAnswer::Nothing);
+    let origin = LetterOrigin::new('a');
+    let (silent, port) = (server.resolv_conf(), origin.address().port());
+    for resolv_conf in [&*silent, "nameserver 127.0.0.254\n", ""] {
+        let files = [
+            ("resolv.conf", resolv_conf),
+            ("hosts", "127.0.0.1 other local_db.test\n"),
+        ];
+        let proxy = Proxy::builder()
+            .forward(&format!("Local_DB.test:{port}"))
+            .resolving_by_files(&files, &directory)
+            .start();
+        assert_eq!(proxy.letters(2), "aa", "{resolv_conf}");
+    }
+    assert_eq!(server.queries(), 0);
+}
+
+#[test]
+fn localhost_needs_neither_a_server_nor_a_file() {
     let origin = LetterOrigin::new('a');
     let proxy = Proxy::builder()
         .forward(&format!("localhost:{}", origin.address().port()))
-        .resolving_by(&NameServer::new(), &Directory::new())
+        .resolving_by_files(&[("resolv.conf", ""), ("hosts", "")], &Directory::new())
         .start();
     assert_eq!(proxy.letters(2), "aa");
+}
+
+#[test]
+fn a_server_that_never_answers_for_ipv6_costs_a_name_nothing() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origins = LetterOrigin::at_one_port("ab");
+    let at = addresses(&origins);
+    let of_one_family = |origin: &SocketAddr| match origin.ip() {
+        std::net::IpAddr::V4(ip) => DnsAnswer::AddressesOfOneFamily(vec![ip], 1),
+        std::net::IpAddr::V6(_) => panic!("not in this test"),
+    };
+    server.set_answer("app.test", of_one_family(&at[0]));
+    let conf = server.resolv_conf() + "options timeout:30 attempts:5\n";
+    let proxy = Proxy::builder()
+        .forward(&format!("app.test:{}", at[0].port()))
+        .resolving_by_files(&[("resolv.conf", &conf)], &directory)
+        .start();
+    assert_eq!(proxy.letters(2), "aa");
+    // The addresses of the family that answers are followed.
+    server.set_answer("app.test", of_one_family(&at[1]));
+    proxy.log_line(|line| line.contains("has left DNS"));
+    assert_eq!(proxy.letters(2), "bb");
+}
+
+#[test]
+fn labels_of_origins_may_have_underscores() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origin = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], 0)), 'a');
+    server.addresses("stack_orders1", &[origin.address()]);
+    let proxy = Proxy::builder()
+        .forward(&format!("stack_orders1:{}", origin.address().port()))
+        .resolving_by(&server, &directory)
+        .start();
+    assert_eq!(proxy.letters(2), "aa");
+}
+
+#[test]
+fn a_broken_line_costs_that_line_alone_and_is_told() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origin = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], 0)), 'a');
+    server.addresses("app.sub.test", &[origin.address()]);
+    let conf = format!(
+        "nameserver 10.0.0.999\nfrobnicate\n{}search b..d sub.test\noptions wat timeout:0\n",
+        server.resolv_conf()
+    );
+    let files = [
+        ("resolv.conf", &*conf),
+        ("hosts", "127.0.0.300 app\n127.0.1.1 near\n"),
+    ];
+    let port = origin.address().port();
+    let proxy = Proxy::builder()
+        .forward(&format!("app:{port}"))
+        .endpoint("near", "tcp")
+        .route("forward", "", &format!("near:{port}"))
+        .resolving_by_files(&files, &directory)
+        .start();
+    assert_eq!(proxy.letters(2), "aa");
+    assert_eq!(proxy.dial("near").receive(1), b"a");
+    for (line, why) in [
+        (1, r#"\"10.0.0.999\" is no IP address"#),
+        (2, r#"\"frobnicate\" is not known"#),
+        (5, r#"\"b..d\" is no domain"#),
+        (6, r#"option \"wat\" is not known"#),
+        (1, r#"\"127.0.0.300\" is no IP address"#),
+    ] {
+        let number = format!("\"line\":{line},");
+        proxy.log_line(|text| text.contains(why) && text.contains(&number));
+    }
+}
+
+#[test]
+fn a_reload_that_changes_the_port_keeps_the_addresses_while_the_resolver_fails() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let [a, b] = ["a", "b"].map(|letter| LetterOrigin::at_one_port(letter).remove(0));
+    server.addresses("app.test", &[a.address()]);
+    let [old, new] = [&a, &b].map(|origin| format!("app.test:{}", origin.address().port()));
+    let proxy = hosted(&server, &directory, a.address().port()).start();
+    assert_eq!(proxy.letter(), 'a');
+    server.set_answer("app.test", DnsAnswer::Failure);
+    proxy.log_line(|line| line.contains("cannot be resolved"));
+    proxy.reload(&proxy.text().replace(&old, &new));
+    assert_eq!(proxy.letters(2), "bb");
 }
 
 #[test]
