@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::policy::{Check, HealthPolicy};
@@ -31,6 +32,13 @@ pub(super) async fn run(
     report: impl Fn(Verdict),
 ) {
     let deadline = Instant::now() + policy.timeout;
+    if policy.sends_nothing() {
+        return match probe(policy, origin, deadline).await {
+            Ok(()) => report(Verdict::Pass),
+            Err(CheckError::Origin(why)) => report(Verdict::Fail(why)),
+            Err(CheckError::Local) => {}
+        };
+    }
     let mut transport = match open(policy, origin, deadline, offer).await {
         Ok(transport) => transport,
         Err(CheckError::Origin(why)) => return report(Verdict::Fail(why)),
@@ -71,27 +79,48 @@ async fn open(
     }
 }
 
+/// Finds out whether the origin accepts connections, without one that it would see.
+async fn probe(
+    policy: &HealthPolicy,
+    origin: &OriginStatus,
+    deadline: Instant,
+) -> Result<(), CheckError> {
+    let address = address_of(policy, origin);
+    let probing = upstream::probe(&address, &policy.tcp, &policy.sources);
+    connected(timeout_at(deadline, probing).await)
+}
+
+/// Where an origin is checked.
+fn address_of(policy: &HealthPolicy, origin: &OriginStatus) -> Address {
+    match (&origin.address, policy.port) {
+        (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
+        (address, _) => address.clone(),
+    }
+}
+
+fn connected<T>(result: Result<std::io::Result<T>, Elapsed>) -> Result<T, CheckError> {
+    match result {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(error)) => {
+            let reason = upstream::reason_for(&error);
+            Err(match reason.fault() {
+                Some(Fault::Proxy) => CheckError::Local,
+                _ => CheckError::Origin(format!("{reason}: {error}").into()),
+            })
+        }
+        Err(_) => Err(error(Reason::OriginConnectTimeout)),
+    }
+}
+
 async fn connect(
     policy: &HealthPolicy,
     origin: &OriginStatus,
     deadline: Instant,
 ) -> Result<Transport, CheckError> {
-    let address = match (&origin.address, policy.port) {
-        (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
-        (address, _) => address.clone(),
-    };
+    let address = address_of(policy, origin);
     let connecting = upstream::connect(&address, &policy.tcp, &policy.sources);
-    let mut transport = match timeout_at(deadline, connecting).await {
-        Ok(Ok(socket)) => Transport::plain(socket),
-        Ok(Err(error)) => {
-            let reason = upstream::reason_for(&error);
-            return Err(match reason.fault() {
-                Some(Fault::Proxy) => CheckError::Local,
-                _ => CheckError::Origin(format!("{reason}: {error}").into()),
-            });
-        }
-        Err(_) => return Err(error(Reason::OriginConnectTimeout)),
-    };
+    let socket = connected(timeout_at(deadline, connecting).await)?;
+    let mut transport = Transport::plain(socket);
     // The empty send buffer of a new socket takes the PROXY header at once.
     if !policy.opening.is_empty()
         && let Err(error) = transport.socket.write_all(policy.opening).await

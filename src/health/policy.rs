@@ -44,6 +44,11 @@ pub enum Check {
 }
 
 impl HealthPolicy {
+    /// Whether a check is a connection and nothing over it.
+    pub(super) fn sends_nothing(&self) -> bool {
+        self.check == Check::Connect && self.tls.is_none() && self.opening.is_empty()
+    }
+
     /// Whether a check by `other` finds the same, a renewed certificate aside.
     pub(super) fn is_same_check(&self, other: &Self) -> bool {
         let Self {

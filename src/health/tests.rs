@@ -71,12 +71,12 @@ impl Checked {
     }
 }
 
-/// A check by connect, once an hour.
+/// A check once an hour that sends a byte: a connection without one is not accepted.
 fn hourly() -> HealthPolicy {
     HealthPolicy {
         check: Check::Connect,
         tls: None,
-        opening: &[],
+        opening: b"\n",
         port: None,
         interval: HOUR,
         timeout: Duration::from_secs(1),

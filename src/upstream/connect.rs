@@ -25,8 +25,38 @@ pub async fn connect(
     options: &TcpOptions,
     sources: &[IpAddr],
 ) -> io::Result<Socket> {
+    connect_as(address, options, sources, LastAck::AtOnce).await
+}
+
+/// Finds out whether a resolved address accepts connections. Over TCP the handshake is reset in place of its
+/// last ACK, so that the origin's accept(2) does not return: servers that speak first count connections
+/// that end before a login, and some lock their host out for them.
+pub async fn probe(address: &Address, options: &TcpOptions, sources: &[IpAddr]) -> io::Result<()> {
+    let socket = connect_as(address, options, sources, LastAck::Delayed).await?;
     match address {
-        Address::Ip(address) => connect_from(*address, options, sources)
+        // Dropped, the socket is reset.
+        Address::Ip(_) => drop(socket),
+        Address::Unix(_) | Address::Host(..) | Address::Srv(_) => socket.close(),
+    }
+    Ok(())
+}
+
+/// When the ACK that completes a handshake is sent.
+#[derive(Clone, Copy)]
+enum LastAck {
+    AtOnce,
+    /// By the kernel's timer for delayed ACKs (200 ms), or with the first bytes.
+    Delayed,
+}
+
+async fn connect_as(
+    address: &Address,
+    options: &TcpOptions,
+    sources: &[IpAddr],
+    ack: LastAck,
+) -> io::Result<Socket> {
+    match address {
+        Address::Ip(address) => connect_from(*address, options, sources, ack)
             .await
             .map(Socket::from),
         Address::Unix(path) => loop {
@@ -45,17 +75,18 @@ async fn connect_from(
     address: SocketAddr,
     options: &TcpOptions,
     sources: &[IpAddr],
+    ack: LastAck,
 ) -> io::Result<TcpStream> {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let fits = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
     let count = sources.iter().filter(fits).count();
     if count == 0 {
-        return connect_tcp(address, options, None).await;
+        return connect_tcp(address, options, None, ack).await;
     }
     let first = TURN.fetch_add(1, Ordering::Relaxed) % count;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for source in sources.iter().filter(fits).cycle().skip(first).take(count) {
-        match connect_tcp(address, options, Some(*source)).await {
+        match connect_tcp(address, options, Some(*source), ack).await {
             Err(error) if reason_for(&error) == Reason::LocalPortsExhausted => last = error,
             connected => return connected,
         }
@@ -67,6 +98,7 @@ async fn connect_tcp(
     address: SocketAddr,
     options: &TcpOptions,
     source: Option<IpAddr>,
+    ack: LastAck,
 ) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -75,6 +107,9 @@ async fn connect_tcp(
     };
     options.apply(&SockRef::from(&socket))?;
     options.size_buffers(&SockRef::from(&socket))?;
+    if let LastAck::Delayed = ack {
+        SockRef::from(&socket).set_tcp_quickack(false)?;
+    }
     if let Some(source) = source {
         // The port is chosen at the connect, so that it need only be free towards this origin.
         sys::bind_without_port(&socket)?;

@@ -19,7 +19,7 @@ mod tests;
 use std::time::Duration;
 
 pub use self::balance::Balance;
-pub use self::connect::{connect, reason_for};
+pub use self::connect::{connect, probe, reason_for};
 pub use self::definition::{Address, ConnectPolicy, OnGone, OriginDefinition, UpstreamDefinition};
 pub use self::eviction::EvictionReason;
 pub use self::origin::{AdminState, Threshold, Verdict};

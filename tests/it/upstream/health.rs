@@ -404,7 +404,8 @@ fn checks_are_spread_over_the_interval() {
     let proxy = Proxy::builder()
         .forward(&origins[0])
         .origins(&format!("[{}]", list.join(", ")))
-        .on_upstream("health: { check: tcp, interval: 500ms }")
+        // A check that sends nothing is not accepted, and so not counted.
+        .on_upstream("health: { check: tcp, send_proxy_protocol: v1, interval: 500ms }")
         .start();
     let start = Instant::now();
     eventually("each was checked four times", || {
@@ -419,6 +420,28 @@ fn checks_are_spread_over_the_interval() {
         );
     }
     assert!(!proxy.log().join("\n").contains("down"));
+}
+
+/// Databases count connections that end before a login, and lock their host out after some.
+#[test]
+fn an_origin_never_accepts_a_tcp_check() {
+    let good = LetterOrigin::new('a');
+    let (dead, _port) = dead_address();
+    let proxy = Proxy::builder()
+        .forward(&good)
+        .origins(&pair(&good, &dead))
+        .on_upstream("health: { check: tcp, interval: 50ms, fall: 5 }")
+        .admin()
+        .start();
+    proxy.log_line(|line| line.contains("an origin is down") && line.contains(&dead.to_string()));
+    eventually("the other one passes", || {
+        let list = proxy.ctl_json(&["origins"]);
+        let mut list = list["origins"].as_array().unwrap().iter();
+        list.any(|origin| origin["address"] == good.to_string() && origin["check"] == "ok")
+    });
+    assert_eq!(good.accepts(), 0);
+    assert_eq!(proxy.letters(2), "aa");
+    assert_eq!(good.accepts(), 2);
 }
 
 #[test]
