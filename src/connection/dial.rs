@@ -2,12 +2,11 @@
 //! handshake. Attempts continue until one succeeds or a failure is final.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxy_header::HeaderFacts;
 use super::record::Recorder;
@@ -22,10 +21,6 @@ use crate::upstream::{
     self, Address, OriginDefinition, OwnListeners, Pick, PickError, PickRequest, Pool, Slot,
     Upstreams, Waiting,
 };
-
-/// How long the first address of a name may take before a second one is tried in parallel (RFC 8305,
-/// "Connection Attempt Delay").
-const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The parameters of a dial. Until it is connected, a connection uses the current upstream of its route:
 /// pool, TLS policy and PROXY header together.
@@ -180,7 +175,7 @@ impl Dial<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.upstream.definition.connect.timeout);
-        let connected = self.happy_eyeballs(pool, request, picked, deadline).await;
+        let connected = self.connect_to_one(pool, request, picked, deadline).await;
         record.origin(&picked.origin, Some(&picked.address));
         let mut transport = connected?;
         let header = header.as_deref();
@@ -228,7 +223,7 @@ impl Dial<'_> {
         let connected = async {
             record.enter(Stage::Connect);
             let mut transport = self
-                .connect(&picked.origin, &picked.address, deadline)
+                .connect(&picked.origin, picked.address.clone(), deadline)
                 .await?;
             greet(&mut transport, header, picked, deadline, record).await?;
             record.enter(Stage::OriginTls);
@@ -251,41 +246,6 @@ impl Dial<'_> {
         })
     }
 
-    /// Connects to `picked` and, if that is slow and its name has another address, to that address in
-    /// parallel. The first connection wins (RFC 8305), and `picked` is set to its address.
-    async fn happy_eyeballs(
-        &self,
-        pool: &Arc<Pool>,
-        request: &mut PickRequest,
-        picked: &mut Pick,
-        deadline: Instant,
-    ) -> Result<Transport, OriginRefusal> {
-        let (origin, address) = (Arc::clone(&picked.origin), picked.address.clone());
-        let mut first = pin!(self.connect(&origin, &address, deadline));
-        if let Ok(connected) = timeout(CONNECTION_ATTEMPT_DELAY, &mut first).await {
-            return connected;
-        }
-        let Some(mut other) = pool.alternate_address(request, picked) else {
-            return first.await;
-        };
-        let address = other.address.clone();
-        let mut second = pin!(self.connect(&origin, &address, deadline));
-        let (connected, is_first) = tokio::select! {
-            connected = &mut first => (connected, true),
-            connected = &mut second => (connected, false),
-        };
-        if !is_first {
-            std::mem::swap(picked, &mut other);
-        }
-        let Err(refusal) = connected else {
-            return connected;
-        };
-        self.note_failure(picked, &refusal, Stage::Connect);
-        request.tried(picked.slot.origin_id());
-        std::mem::swap(picked, &mut other);
-        if is_first { second.await } else { first.await }
-    }
-
     /// The server name sent to the origin, if it is the client's.
     fn client_server_name(&self) -> Option<&ServerName<'static>> {
         let tls = self.upstream.tls.as_deref().filter(|_| self.is_tls);
@@ -297,7 +257,7 @@ impl Dial<'_> {
     /// is not counted, so that no client can get origins ejected. After the client's name was sent, an
     /// alert may be the origin's response to that name; so may an end, a reset or a timeout, if the origin
     /// has never served that name.
-    fn note_failure(&self, picked: &Pick, refusal: &OriginRefusal, stage: Stage) {
+    pub(super) fn note_failure(&self, picked: &Pick, refusal: &OriginRefusal, stage: Stage) {
         let reason = refusal.failure.reason;
         let sent = self
             .client_server_name()
@@ -313,13 +273,13 @@ impl Dial<'_> {
         sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         origin: &OriginDefinition,
-        address: &Address,
+        address: Address,
         deadline: Instant,
     ) -> Result<Transport, OriginRefusal> {
-        if self.listeners.lead_back(&origin.address, address) {
+        if self.listeners.lead_back(&origin.address, &address) {
             let failure = Failure::new(Reason::OriginLoop);
             return Err(retry(
                 failure.detail(format!("this process listens at {address}")),
@@ -327,7 +287,7 @@ impl Dial<'_> {
         }
         let connect = &self.upstream.definition.connect;
         let connecting =
-            upstream::connect(address, &self.upstream.definition.tcp, &connect.sources);
+            upstream::connect(&address, &self.upstream.definition.tcp, &connect.sources);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(socket)) => Ok(Transport::plain(socket)),
             Ok(Err(error)) => {

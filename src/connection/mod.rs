@@ -6,6 +6,7 @@
 
 pub mod decision;
 mod dial;
+mod happy_eyeballs;
 mod identity;
 mod permits;
 mod proxy_header;

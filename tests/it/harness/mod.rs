@@ -35,7 +35,9 @@ pub use identity::{Authority, Identity, Leaf, pki};
 pub use letter_origin::LetterOrigin;
 pub use lines::Lines;
 pub use lists::List;
-pub use origin::{HelloReaction, Origin, OriginBuilder, Report, blackhole, dead_address, echo};
+pub use origin::{
+    HelloReaction, Origin, OriginBuilder, Report, blackhole, blackhole_at, dead_address, echo,
+};
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
 pub use programs::{Service, command, command_as, give_to, is_root, output};
 pub use proxy::{Proxy, Record};

@@ -357,10 +357,13 @@ pub fn dead_address() -> (SocketAddr, Port) {
 /// An address with a full accept queue, so that the kernel drops SYNs. It lasts as long as the returned
 /// sockets.
 pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
+    blackhole_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// The same at an address of the caller's choice.
+pub fn blackhole_at(address: SocketAddr) -> (SocketAddr, Vec<OwnedFd>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
+    socket.bind(&address.into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let mut sockets = vec![OwnedFd::from(socket)];

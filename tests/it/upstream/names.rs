@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Port, Proxy, blackhole, eventually,
+    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Port, Proxy, blackhole,
+    blackhole_at, eventually,
 };
 
 fn addresses(origins: &[LetterOrigin]) -> Vec<SocketAddr> {
@@ -187,6 +188,29 @@ fn an_address_that_drops_syns_is_raced_by_another_of_its_name() {
     client.receive_to_end();
     let origin = format!("app.test:{} ({})", hole.port(), good.address());
     proxy.outcome_of(&client).must_have("origin", &origin);
+}
+
+/// RFC 8305: each dead address costs 250 ms, however many there are.
+#[test]
+fn the_addresses_of_a_name_are_tried_one_after_another_until_one_connects() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let (first, held) = blackhole();
+    let holes = [2, 3, 4].map(|n| blackhole_at(SocketAddr::from(([127, 0, n, 1], first.port()))));
+    let good = LetterOrigin::at(SocketAddr::from(([127, 0, 9, 1], first.port())), 'a');
+    let mut all: Vec<_> = holes.iter().map(|(hole, _)| *hole).collect();
+    all.extend([first, good.address()]);
+    server.addresses("app.test", &all);
+    // One attempt: the next address of the name is no next attempt, and no timeout is waited for.
+    let proxy = hosted(&server, &directory, first.port())
+        .on_upstream("connect: { timeout: 8s, attempts: 1 }")
+        .start();
+    for _ in 0..all.len() {
+        assert_eq!(proxy.letter(), 'a');
+    }
+    for record in (0..all.len()).map(|_| proxy.outcome()) {
+        record.must_be("ok");
+    }
+    drop((holes, held));
 }
 
 #[test]
