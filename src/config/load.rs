@@ -1,10 +1,13 @@
 //! Loads a configuration from a file or a text: reads, compiles, collects problems.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
 
 use super::compile::{LoadOptions, Materials, compile, lint, permissions};
 use super::file_stamps::FileStamps;
@@ -117,7 +120,7 @@ impl Loaded {
 pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     let stamp = FileStamps::of([path]);
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = open(path)?;
     let meta = file.metadata()?;
     file.take(READ_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
@@ -126,6 +129,21 @@ pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
         stamp,
         ..understand(text, path, dir, options, Some(&meta))
     })
+}
+
+/// Opens a file, or a pipe that a program writes to, such as `/dev/stdin`. One that nobody writes to is empty:
+/// waiting for a writer would hold up a start or a reload.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(flags.bits().cast_signed());
+    let file = options.open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Says where a file stops being UTF-8. A single byte above 0x7f in an otherwise good text is most often

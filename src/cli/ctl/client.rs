@@ -18,8 +18,11 @@ use tokio::time::timeout;
 
 use crate::snapshot::admin::socket_in;
 
-/// The longest time of a request; longer than the server's own limit.
-const TIMEOUT: Duration = Duration::from_secs(90);
+/// The longest time of a request that reads a configuration's files; longer than the server's own limit.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The longest time of any other one: a health check of a container waits for it.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The longest body of a response, in bytes.
 const RESPONSE_MAX: usize = 256 * 1024 * 1024;
@@ -71,35 +74,52 @@ impl AdminAddress {
         )
     }
 
-    /// Sends a request, a POST if it has a body, and reads the whole response.
+    /// Connects, sends a request, a POST if it has a body, and reads the whole response, within `limit`.
     pub(super) fn send(
         &self,
         path: &str,
         body: Option<&Value>,
         token: Option<&str>,
+        limit: Duration,
     ) -> Result<Response, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("cannot start a runtime: {error}"))?;
-        runtime.block_on(async {
-            match self {
-                Self::Unix(socket) => {
-                    let stream = UnixStream::connect(socket).await;
-                    let stream = stream.map_err(|error| self.unreachable(&error))?;
-                    self.exchange(stream, request("localhost", path, body, token))
-                        .await
-                }
-                Self::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await;
-                    let stream = stream.map_err(|error| self.unreachable(&error))?;
-                    // The server accepts only IP addresses in `Host`, so a host name is not sent.
-                    let host = stream.peer_addr().map_err(|e| self.failed(&e))?.to_string();
-                    self.exchange(stream, request(&host, path, body, token))
-                        .await
-                }
-            }
+        let exchange = self.connect_and_exchange(path, body, token);
+        let response = runtime.block_on(async { timeout(limit, exchange).await });
+        // Looking up a name has no limit of its own, and its thread would be waited for.
+        runtime.shutdown_background();
+        response.unwrap_or_else(|_| {
+            let seconds = limit.as_secs();
+            Err(format!(
+                "{self}: no response in {seconds} s: the process is stopped or busy, or this is no Reseal"
+            ))
         })
+    }
+
+    async fn connect_and_exchange(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&str>,
+    ) -> Result<Response, String> {
+        match self {
+            Self::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                let stream = stream.map_err(|error| self.unreachable(&error))?;
+                self.exchange(stream, request("localhost", path, body, token))
+                    .await
+            }
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await;
+                let stream = stream.map_err(|error| self.unreachable(&error))?;
+                // The server accepts only IP addresses in `Host`, so a host name is not sent.
+                let host = stream.peer_addr().map_err(|e| self.failed(&e))?.to_string();
+                self.exchange(stream, request(&host, path, body, token))
+                    .await
+            }
+        }
     }
 
     async fn exchange(
@@ -108,7 +128,7 @@ impl AdminAddress {
         request: Result<Request<Full<Bytes>>, hyper::http::Error>,
     ) -> Result<Response, String> {
         let request = request.map_err(|e| self.failed(&e))?;
-        let exchange = async {
+        let response = async {
             let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             let response = sender.send_request(request).await?;
@@ -117,10 +137,7 @@ impl AdminAddress {
             let body = body.await?.to_bytes().to_vec();
             Ok::<_, Box<dyn Error + Send + Sync>>(Response { status, body })
         };
-        match timeout(TIMEOUT, exchange).await {
-            Ok(response) => response.map_err(|e| self.failed(&*e)),
-            Err(_) => Err(format!("{self}: no response in {} s", TIMEOUT.as_secs())),
-        }
+        response.await.map_err(|e| self.failed(&*e))
     }
 
     fn unreachable(&self, error: &io::Error) -> String {
@@ -200,7 +217,8 @@ mod tests {
             stream.write_all(bytes).unwrap();
             request
         });
-        let response = AdminAddress::Tcp(address.to_string()).send("/x", None, Some("t0ken"));
+        let response =
+            AdminAddress::Tcp(address.to_string()).send("/x", None, Some("t0ken"), TIMEOUT);
         let request = String::from_utf8(server.join().unwrap()).unwrap();
         assert!(request.starts_with("GET /x HTTP/1.1\r\n"), "{request}");
         assert!(
@@ -222,6 +240,24 @@ mod tests {
         for len in 0..whole.len() {
             assert!(response_of(&whole[..len]).is_err(), "{len}");
         }
+    }
+
+    #[test]
+    fn a_service_that_says_nothing_or_never_ends_is_given_up() {
+        const LIMIT: Duration = Duration::from_millis(100);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = AdminAddress::Tcp(listener.local_addr().unwrap().to_string());
+        let mute = address.send("/x", None, None, LIMIT).unwrap_err();
+        assert!(mute.contains("no response in"), "{mute}");
+        let server = std::thread::spawn(move || {
+            let _mute = listener.accept();
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+            while stream.write_all(b" ").is_ok() {}
+        });
+        let endless = address.send("/x", None, None, LIMIT).unwrap_err();
+        assert!(endless.contains("no response in"), "{endless}");
+        server.join().unwrap();
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::client::{AdminAddress, Response};
+use self::client::{AdminAddress, LONG_TIMEOUT, Response, TIMEOUT};
 use super::exit::Exit;
 use super::output::{eprint_line, print};
+use crate::tls::material::file::Contents;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -215,7 +216,11 @@ fn query(args: &Args) -> Result<Value, String> {
     };
     let token = args.token_file.as_deref().map(token).transpose()?;
     let (path, body) = args.command.request();
-    let Response { status, body } = address.send(path, body.as_ref(), token.as_deref())?;
+    let limit = match args.command {
+        CtlCommand::Reload { .. } => LONG_TIMEOUT,
+        _ => TIMEOUT,
+    };
+    let Response { status, body } = address.send(path, body.as_ref(), token.as_deref(), limit)?;
     let response: Value = serde_json::from_slice(&body)
         .map_err(|_| format!("{address} did not respond as Reseal does (status {status})"))?;
     if status != 200 {
@@ -230,8 +235,9 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn token(path: &Path) -> Result<String, String> {
-    match std::fs::read_to_string(path) {
+    let file = Contents::read(path).map_err(|error| error.message)?;
+    match std::str::from_utf8(&file.bytes) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(error) => Err(format!("{}: cannot be read: {error}", path.display())),
+        Err(_) => Err(file.error("it is not UTF-8 text").message),
     }
 }

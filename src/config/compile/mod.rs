@@ -32,6 +32,7 @@ mod rules;
 mod secrets;
 mod security_lints;
 mod serving;
+mod unix_sockets;
 mod upstreams;
 mod wire;
 
@@ -68,6 +69,7 @@ pub fn compile(
     let mut compiler = Compiler::new(spec, dir, options, problems);
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     compiler.socket_directories();
+    compiler.unix_sockets();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

@@ -1,7 +1,9 @@
 //! Unusable configuration files: messages, positions and exit codes.
 
 use std::net::TcpListener;
+use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{ConfigCheck, Directory, Origin, Proxy, reseal, reseal_in};
@@ -418,4 +420,37 @@ fn the_listener_for_metrics_has_an_address_of_its_own() {
         "admin: { metrics: \"127.0.0.1:9480\" }\nendpoints:\n  - name: edge\n    listen: \"*:9480\"",
     )
     .must_report("\"*:9480\"", &["`admin.metrics`"]);
+}
+
+#[test]
+fn paths_that_no_unix_socket_can_have_are_told() {
+    let abstract_name = with("127.0.0.1:0", "{ unix: \"@edge\", permissions: \"0660\" }");
+    abstract_name.must_report("\"@edge\"", &["abstract unix sockets", "unix:./@edge"]);
+    let origin = with("127.0.0.1:9", "unix:@vault");
+    origin.must_report("\"unix:@vault\"", &["abstract unix sockets"]);
+    let long = format!("unix:/run/{}", "x".repeat(103));
+    with("127.0.0.1:0", &long).must_report("unix:/run", &["108 bytes", "at most 107"]);
+}
+
+#[test]
+fn an_origin_at_a_file_that_is_no_socket_is_told() {
+    let checked = with("127.0.0.1:9", "unix:good.pem");
+    checked.must_warn("\"unix:good.pem\"", &["good.pem is not a socket"]);
+    with("127.0.0.1:9", "unix:later.sock").must_be_good();
+}
+
+/// A path that nobody writes to must not hold up a start.
+#[test]
+fn a_configuration_that_is_a_pipe_or_a_directory_is_refused_at_once() {
+    let directory = Directory::new();
+    let pipe = directory.join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for command in ["check", "run"] {
+        let with = |path: &Path| reseal(&[command, "--config", &path.display().to_string()]);
+        let finished = with(&pipe);
+        assert_ne!(finished.code, Some(0), "{}", finished.text());
+        let finished = with(directory.path());
+        finished.must_exit_with(2);
+        finished.must_print("it is a directory");
+    }
 }
