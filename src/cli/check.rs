@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Print the effective configuration, with all defaults
     #[arg(long)]
     print: bool,
-    /// Do not read certificates, keys and CA bundles
+    /// Leave this machine out: certificates, keys and other files, directories, users and addresses
     #[arg(long)]
     no_files: bool,
     /// Treat warnings as errors

@@ -61,7 +61,7 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
     let log = logging::start(&snapshot.log).map_err(|error| {
         let output = &snapshot.log.output;
         eprint_line(&format!("reseal: log: {output} cannot be opened: {error}"));
-        Exit::Internal
+        Exit::Refused
     })?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -105,7 +105,7 @@ fn refuse(error: StartError) -> Exit {
             eprint_line(&format!(
                 "reseal: access_log: {output} cannot be opened: {error}"
             ));
-            Exit::Internal
+            Exit::Refused
         }
         StartError::System(error) => {
             eprint_line(&format!("reseal: cannot start: {error}"));

@@ -198,13 +198,19 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
 pub fn cannot_listen(address: &str, error: &io::Error) -> String {
     let help = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::ADDRINUSE) => {
-            "another process listens there; stop it, or choose another address"
+            "another process listens there; stop it, or choose another address".to_owned()
         }
         Some(Errno::ACCESS) if !address.starts_with("unix:") => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+            let port = address.rsplit(':').next().unwrap_or_default();
+            format!(
+                "ports below 1024 need a right that this process does not have: the capability \
+                 CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit, or setcap on the program), or \
+                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or a socket that systemd opens \
+                 (`listen: systemd:NAME`)"
+            )
         }
-        Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address",
-        _ => return format!("cannot listen on {address}: {error}"),
+        Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
     };
     format!("cannot listen on {address}: {help}")
 }

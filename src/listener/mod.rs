@@ -3,6 +3,7 @@
 //! This module binds sockets for the workers. It knows addresses and sockets, not connections.
 
 mod bind;
+pub mod preflight;
 mod socket_file;
 pub mod unix;
 

@@ -91,12 +91,12 @@ fn remove_stale(path: &Path, location: &Location) -> io::Result<()> {
     }
 }
 
-fn user(name: &str, known: Option<&Account>) -> io::Result<Account> {
+pub(super) fn user(name: &str, known: Option<&Account>) -> io::Result<Account> {
     account(name, known, |name| sys::user_id(&CString::new(name)?))
         .map_err(|error| not_found(error, "user", name))
 }
 
-fn group(name: &str, known: Option<&Account>) -> io::Result<Account> {
+pub(super) fn group(name: &str, known: Option<&Account>) -> io::Result<Account> {
     account(name, known, |name| sys::group_id(&CString::new(name)?))
         .map_err(|error| not_found(error, "group", name))
 }

@@ -122,6 +122,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
             "health",
             "transport",
             "hostname",
+            "listener::preflight",
             "observe",
             "proxy_protocol",
             "relay",

@@ -1,8 +1,9 @@
 //! Balancing and health checks: from keys to policies.
 
+use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
-use crate::config::spec::{Check, CheckHeader, HttpCheck, OnDown};
+use crate::config::spec::{Check, CheckHeader, HeaderVersion, HttpCheck, OnDown};
 use crate::health::{self, Expect, HealthPolicy, Request};
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
@@ -72,6 +73,7 @@ pub(super) fn health(
     negotiated: &[Vec<u8>],
     definition: &UpstreamDefinition,
 ) -> Option<HealthPolicy> {
+    let opening = opening(spec)?;
     let spec = spec.health.as_ref()?;
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
@@ -84,11 +86,7 @@ pub(super) fn health(
     Some(HealthPolicy {
         tls: tls.map(|side| side.for_checks(negotiated, speaks)),
         check,
-        opening: match spec.send_proxy_protocol.value {
-            CheckHeader::Off => &[],
-            CheckHeader::V1 => proxy_protocol::OWN_V1,
-            CheckHeader::V2 => proxy_protocol::OWN_V2,
-        },
+        opening,
         port: spec
             .port
             .as_ref()
@@ -102,6 +100,31 @@ pub(super) fn health(
         close: spec.on_down.value == OnDown::Close,
         tcp: definition.tcp,
         sources: definition.connect.sources.clone(),
+    })
+}
+
+/// The PROXY header of checks. At a port of its own a check meets another service, which need not expect the
+/// header of the origins.
+fn opening(upstream: &spec::Upstream) -> Option<&'static [u8]> {
+    let spec = upstream.health.as_ref()?;
+    let is_origins_port = spec.port.as_ref().is_none_or(|port| {
+        let mut origins = upstream.origins.iter();
+        origins.all(|origin| match origin.address.value {
+            OriginAddress::Ip(address) => u32::from(address.port()) == port.0,
+            OriginAddress::Host { port: own, .. } => u32::from(own) == port.0,
+            OriginAddress::Srv(_) | OriginAddress::Unix(_) => false,
+        })
+    });
+    let version = match spec.send_proxy_protocol.value {
+        CheckHeader::AsUpstream if is_origins_port => upstream.send_proxy_protocol.version.value,
+        CheckHeader::AsUpstream | CheckHeader::Off => HeaderVersion::Off,
+        CheckHeader::V1 => HeaderVersion::V1,
+        CheckHeader::V2 => HeaderVersion::V2,
+    };
+    Some(match version {
+        HeaderVersion::Off => &[],
+        HeaderVersion::V1 => proxy_protocol::OWN_V1,
+        HeaderVersion::V2 => proxy_protocol::OWN_V2,
     })
 }
 

@@ -32,6 +32,7 @@ mod rules;
 mod secrets;
 mod security_lints;
 mod serving;
+mod startable;
 mod unix_sockets;
 mod upstreams;
 mod wire;
@@ -70,6 +71,7 @@ pub fn compile(
     compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
     compiler.socket_directories();
     compiler.unix_sockets();
+    compiler.startable();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

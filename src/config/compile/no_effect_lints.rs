@@ -96,7 +96,7 @@ fn checks(health: &Located<Health>, problems: &mut Problems) {
     let given = [
         port,
         Some(on_down).filter(|_| health.on_down.value != OnDown::Keep),
-        Some(header).filter(|_| health.send_proxy_protocol.value != CheckHeader::Off),
+        Some(header).filter(|_| health.send_proxy_protocol.value != CheckHeader::AsUpstream),
     ];
     for (at, key) in given.into_iter().flatten() {
         problems

@@ -159,13 +159,13 @@ fn others(directory: &Metadata, purpose: Purpose) -> Option<String> {
 }
 
 /// Whether this process is in a group, which may be a supplementary one (`fsGroup` of Kubernetes).
-fn is_own_group(gid: u32) -> bool {
+pub(super) fn is_own_group(gid: u32) -> bool {
     let is_it = |own: rustix::process::Gid| own.as_raw() == gid;
     let supplementary = rustix::process::getgroups().unwrap_or_default();
     is_it(rustix::process::getegid()) || supplementary.into_iter().any(is_it)
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

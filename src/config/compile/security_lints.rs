@@ -97,7 +97,7 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
             let is_vault = check.is_some_and(|check| matches!(check.value, Check::Preset(_)));
             if requests_certificate && is_vault && route.mode.value == Mode::Reencrypt {
                 problems
-                    .warning(
+                    .notice(
                         route.at,
                         "on this route, Vault's certificate login sees Reseal's certificate instead of the \
                          client's",

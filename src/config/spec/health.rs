@@ -40,16 +40,18 @@ spec! {
             because "a failed check does not say that established connections are broken",
         /// Ejection of origins that fail connections; absent, none is ejected.
         optional passive: Passive,
-        /// The PROXY header that checks begin with, for origins that require one. Not taken from the
-        /// upstream's `send_proxy_protocol`.
-        default send_proxy_protocol: CheckHeader = "off"
-            because "a server that does not expect the header takes it for data",
+        /// The PROXY header that checks begin with.
+        default send_proxy_protocol: CheckHeader = "as-upstream"
+            because "an origin that expects a header fails checks without one, and the other way round",
     }
 }
 
 keyword! {
     /// The PROXY header of a check, which marks it as local to Reseal.
     pub enum CheckHeader("choice") {
+        /// The version of the upstream's `send_proxy_protocol`. None at another `port` than the origins',
+        /// where another service listens.
+        AsUpstream = "as-upstream",
         /// None.
         Off = "off",
         /// Version 1, UNKNOWN.

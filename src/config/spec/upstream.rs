@@ -24,8 +24,8 @@ spec! {
         default tcp: UpstreamTcp = "{}",
         /// TLS with them.
         default tls: UpstreamTls = "{}",
-        /// The PROXY header that is sent to them first, before TLS. Set `health.send_proxy_protocol`, too: an
-        /// origin that expects a header fails checks without one.
+        /// The PROXY header that is sent to them first, before TLS. Health checks send one of the same version
+        /// by default.
         default send_proxy_protocol: SendProxyProtocol = "off"
             because "a server that does not expect the header takes it for data",
         /// How host names of origins are resolved.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{ConfigCheck, Directory, Origin, Proxy, reseal, reseal_in};
+use crate::harness::{ConfigCheck, Directory, Origin, Proxy, finish, is_root, reseal, reseal_in};
 
 const GOOD: &str = "\
 endpoints:
@@ -402,15 +402,123 @@ fn a_missing_private_key_is_not_reported_as_exposed() {
 }
 
 #[test]
-fn an_unwritable_log_is_named() {
+fn a_log_that_cannot_be_opened_is_found_by_check() {
     for key in ["log", "access_log"] {
-        let line = format!("{key}: {{ output: /nowhere/x.log }}\nendpoints:");
-        with("endpoints:", &line)
-            .run()
-            .must_exit_with(70)
-            .must_print(key)
-            .must_print("/nowhere/x.log");
+        for (path, words) in [
+            ("/nowhere/x.log", "the directory /nowhere does not exist"),
+            ("good.pem/x.log", "Not a directory"),
+            (".", "is a directory"),
+        ] {
+            let line = format!("{key}: {{ output: {path} }}\nendpoints:");
+            with("endpoints:", &line).must_report(path, &[words]);
+        }
     }
+}
+
+#[test]
+fn a_check_reports_sockets_that_cannot_be_made() {
+    for (listen, about, words) in [
+        ("unix:gone/x.sock", "\"unix:gone", "gone does not exist"),
+        ("unix:good.pem", "\"unix:good", "is not a socket"),
+    ] {
+        let checked = with("127.0.0.1:0", &format!("\"{listen}\"")).check(&[]);
+        checked
+            .must_exit_with(1)
+            .must_print(about)
+            .must_print(words);
+    }
+    for (key, name) in [
+        ("owner", "user `nobody-of-that-name`"),
+        ("group", "group `nobody-of-that-name`"),
+    ] {
+        let listen = format!("{{ unix: x.sock, {key}: nobody-of-that-name }}");
+        let checked = with("127.0.0.1:0", &listen).check(&[]);
+        checked
+            .must_exit_with(1)
+            .must_print(&format!("there is no {name}"));
+    }
+}
+
+/// systemd makes it with the service: a check comes before, and is good.
+#[test]
+fn a_check_notes_a_runtime_directory_that_is_not_there_yet() {
+    let listen = "\"unix:/run/reseal-of-no-test/x.sock\"";
+    let checked = with("127.0.0.1:0", listen).check(&["--strict"]);
+    checked
+        .must_exit_with(0)
+        .must_print("notice: ")
+        .must_print("RuntimeDirectory=");
+}
+
+#[test]
+fn a_check_notes_an_address_that_the_machine_does_not_have() {
+    let checked = with("127.0.0.1:0", "192.0.2.77:4430").check(&["--strict"]);
+    checked
+        .must_exit_with(0)
+        .must_print("notice: ")
+        .must_print("this machine does not have that address");
+}
+
+/// What an ordinary user may not do, as one who checks and runs.
+#[test]
+fn a_check_by_a_user_without_rights_names_them() {
+    if !is_root() {
+        return;
+    }
+    let line = "access_log: { output: private/a.log }\nendpoints:";
+    let text = with("endpoints:", line).with_file("private/other", "", 0o600);
+    let directory = text.path().parent().unwrap().to_owned();
+    let binary = directory.join("reseal");
+    std::fs::copy(env!("CARGO_BIN_EXE_reseal"), &binary).unwrap();
+    let checked = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&binary)
+            .args(arguments)
+            .current_dir(&directory);
+        finish(command, b"")
+    };
+    for name in ["", "good.pem", "good.key", "config.yaml"] {
+        std::os::unix::fs::chown(directory.join(name), Some(65534), None).unwrap();
+    }
+    for command in [["check", "--strict"], ["run", "--config=config.yaml"]] {
+        let code = if command[0] == "check" { 1 } else { 2 };
+        let refused = checked(&command);
+        refused
+            .must_exit_with(code)
+            .must_print("private/a.log")
+            .must_print("may not create files in");
+    }
+    let low = text_of_port(&directory);
+    let ways = [
+        "CAP_NET_BIND_SERVICE",
+        "ip_unprivileged_port_start=1",
+        "systemd:NAME",
+    ];
+    for (command, code) in [
+        (["check", "--strict"], 0),
+        (["run", "--config=config.yaml"], 3),
+    ] {
+        if low {
+            let refused = checked(&command);
+            refused.must_exit_with(code);
+            for way in ways {
+                refused.must_print(way);
+            }
+        }
+    }
+}
+
+/// Puts port 1 into the configuration; whether this machine keeps it from ordinary users.
+fn text_of_port(directory: &std::path::Path) -> bool {
+    let text = std::fs::read_to_string(directory.join("config.yaml")).unwrap();
+    let text = text
+        .replace("127.0.0.1:0", "127.0.0.1:1")
+        .replace("private/a.log", "a.log");
+    std::fs::write(directory.join("config.yaml"), text).unwrap();
+    let least = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    least.is_ok_and(|least| least.trim() != "0")
 }
 
 #[test]

@@ -583,10 +583,24 @@ fn the_only_origin_is_never_ejected() {
 }
 
 #[test]
-fn checks_begin_with_a_proxy_header_if_configured() {
-    for (version, header) in [
-        ("v1", &b"PROXY UNKNOWN\r\n"[..]),
-        ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+fn checks_begin_with_the_proxy_header_that_connections_begin_with() {
+    const V1: &[u8] = b"PROXY UNKNOWN\r\n";
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (upstream, health, header) in [
+        ("off", "interval: 200ms, send_proxy_protocol: v1", V1),
+        ("off", "interval: 200ms, send_proxy_protocol: v2", V2),
+        ("v1", "interval: 200ms", V1),
+        ("v2", "interval: 200ms", V2),
+        ("{ version: v2, tlvs: [unique_id] }", "interval: 200ms", V2),
+        (
+            "v2",
+            "interval: 200ms, send_proxy_protocol: as-upstream",
+            V2,
+        ),
+        ("v2", "interval: 200ms, send_proxy_protocol: v1", V1),
+        ("v2", "interval: 200ms, send_proxy_protocol: off", b""),
+        ("off", "interval: 200ms", b""),
+        ("v2", "interval: 200ms, port: PORT", V2),
     ] {
         let (sender, requests) = std::sync::mpsc::channel();
         let origin = Origin::plain().serve(move |stream| {
@@ -602,11 +616,12 @@ fn checks_begin_with_a_proxy_header_if_configured() {
             let _ = stream.receive_to_end();
             stream.end();
         });
+        let health = health.replace("PORT", &port_of(&origin));
         let _proxy = Proxy::builder()
             .forward(&origin)
+            .on_upstream(&format!("send_proxy_protocol: {upstream}"))
             .on_upstream(&format!(
-                "health: {{ check: {{ http: {{ path: /health }} }}, interval: 200ms, \
-                 send_proxy_protocol: {version} }}"
+                "health: {{ check: {{ http: {{ path: /health }} }}, {health} }}"
             ))
             .start();
         let request = requests.recv_timeout(crate::harness::TIMEOUT).unwrap();
@@ -616,4 +631,9 @@ fn checks_begin_with_a_proxy_header_if_configured() {
             "{request:?}"
         );
     }
+}
+
+fn port_of(origin: &Origin) -> String {
+    let address = origin.listen_addr().to_string();
+    address.rsplit(':').next().unwrap().to_owned()
 }
