@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::oneshot;
 
+use super::limit_use::LimitUse;
 use crate::sync::Mutex;
 
 /// What counts as one source: an IPv4 address, an IPv6 /64 network (one host has that many addresses), or all
@@ -52,6 +53,7 @@ pub struct Gate {
 struct GateShared {
     state: Mutex<GateState>,
     load: GateLoad,
+    limit: LimitUse,
 }
 
 #[derive(Debug)]
@@ -80,8 +82,8 @@ pub struct GatePermit {
 }
 
 impl Gate {
-    /// A gate with `permits` permits, at least one.
-    pub fn new(permits: usize) -> Self {
+    /// A gate with `permits` permits, at least one, and a name of that limit for the log.
+    pub fn new(name: &'static str, permits: usize) -> Self {
         let state = GateState {
             free: permits,
             clock: 0,
@@ -92,8 +94,14 @@ impl Gate {
             shared: Arc::new(GateShared {
                 state: Mutex::new(state),
                 load: GateLoad::default(),
+                limit: LimitUse::new(name, permits),
             }),
         }
+    }
+
+    /// Its limit, and how often a client had to wait.
+    pub fn limit(&self) -> &LimitUse {
+        &self.shared.limit
     }
 
     /// Its load.
@@ -107,6 +115,7 @@ impl Gate {
             Ok(permit) => return permit,
             Err(wait) => wait,
         };
+        self.shared.limit.count();
         match (&mut wait.receiver).await {
             Ok(permit) => permit,
             // A waiter stays in the queue until it is sent a permit, so its sender is never dropped.
@@ -263,7 +272,7 @@ mod tests {
 
     #[test]
     fn one_source_takes_half_and_the_next_ones_half_of_the_rest() {
-        let gate = Gate::new(1024);
+        let gate = Gate::new("handshakes", 1024);
         let permits = [A, B, C].map(|source| all_at_once(&gate, source));
         assert_eq!(permits.each_ref().map(Vec::len), [512, 256, 128]);
         drop(permits);
@@ -273,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_gate_with_one_permit_lets_one_in() {
-        let gate = Gate::new(1);
+        let gate = Gate::new("handshakes", 1);
         let permits = at_once(&gate, A);
         assert!(permits.is_some() && at_once(&gate, B).is_none());
         drop(permits);
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn waiting_sources_are_served_round_robin() {
-        let gate = Gate::new(1);
+        let gate = Gate::new("handshakes", 1);
         let permits = at_once(&gate, C);
         let mut first = pin!(gate.enter(A));
         let mut second = pin!(gate.enter(A));
@@ -291,6 +300,7 @@ mod tests {
             assert!(poll(wait.as_mut()).is_pending());
         }
         assert_eq!(gate.load().waiting.load(Ordering::Relaxed), 3);
+        assert_eq!(gate.limit().reached(), 3);
         drop(permits);
         let permit = poll(first.as_mut());
         assert!(permit.is_ready() && poll(other.as_mut()).is_pending());
@@ -305,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_waiting_source_does_not_block_others_from_free_permits() {
-        let gate = Gate::new(4);
+        let gate = Gate::new("handshakes", 4);
         let _permits = all_at_once(&gate, A);
         let mut more = pin!(gate.enter(A));
         assert!(poll(more.as_mut()).is_pending());
@@ -314,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_wait_leaves_nothing_behind_and_loses_no_permit() {
-        let gate = Gate::new(1);
+        let gate = Gate::new("handshakes", 1);
         let permits = at_once(&gate, A);
         {
             let mut waits = pin!(gate.enter(B));

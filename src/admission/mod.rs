@@ -2,6 +2,7 @@
 //! gate, which sources share fairly. All permits are released on drop.
 
 mod gate;
+mod limit_use;
 mod pending;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 pub use self::gate::{ClientSource, Gate, GatePermit};
+pub use self::limit_use::LimitUse;
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.
@@ -21,6 +23,7 @@ const DROP_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Admission {
     room: Arc<Semaphore>,
     pending: PendingConnections,
+    limit: LimitUse,
 }
 
 /// The permit of one connection.
@@ -36,7 +39,20 @@ impl Admission {
         Self {
             room: Arc::new(Semaphore::new(connections)),
             pending,
+            limit: LimitUse::new("process.limits.connections", connections),
         }
+    }
+
+    /// The limit, and how often it was reached.
+    pub const fn limit(&self) -> &LimitUse {
+        &self.limit
+    }
+
+    /// Permits in use.
+    pub fn in_use(&self) -> usize {
+        self.limit
+            .max()
+            .saturating_sub(self.room.available_permits())
     }
 
     /// A permit, if one is free.
@@ -49,6 +65,7 @@ impl Admission {
     /// kernel's accept queue. It drops one connection per interval, so that new clients have time to send
     /// their hello.
     pub async fn admit(&self) -> Permit {
+        self.limit.count();
         let room = acquire(&self.room);
         tokio::pin!(room);
         loop {

@@ -4,6 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod expiry_dates;
+mod limits;
 pub(crate) mod listeners;
 pub(crate) mod origins;
 pub(crate) mod recheck;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::connections;
+use crate::control::limits;
 use crate::control::listeners::Listeners;
 use crate::control::reload::Reloader;
 use crate::control::shutdown::Shutdown;
@@ -50,6 +51,7 @@ impl StatusView {
             "generation": self.live.load().generation,
             "connections": self.active.count(),
             "listening": listening,
+            "limits": limits::describe(&self.metrics),
         });
         if let Some(last) = reloads.last() {
             status["last_reload"] = last.clone();

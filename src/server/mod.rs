@@ -6,6 +6,7 @@ mod workers;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub use crate::control::shutdown::{Ending, StopMode};
 pub use crate::control::signals::Signals;
 use crate::health::Checks;
 use crate::observe::logging::LogHandle;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{LimitGauge, LimitSample, Metrics};
 use crate::phase::Phase;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls::sessions::Sessions;
@@ -82,14 +83,24 @@ fn run_planes(
         loaded: Arc::new(config.loaded),
         sessions: config.sessions,
     };
-    let handshakes = Gate::new(config.snapshot.process.handshakes);
-    let metrics = metrics(&resources, &config.log, &handshakes);
+    let handshakes = Gate::new(
+        "process.limits.handshakes",
+        config.snapshot.process.handshakes,
+    );
+    let large_hellos = Gate::new("large ClientHellos", WorkerContext::LARGE_HELLOS);
+    let pending = PendingConnections::new(resources.workers);
+    let admission = Admission::new(resources.connections, pending.clone());
+    let metrics = metrics(&resources, &config.log, &handshakes).with_limits(vec![
+        connections_gauge(&admission),
+        gate_gauge("handshakes", &handshakes),
+        gate_gauge("large_hellos", &large_hellos),
+    ]);
+    let metrics = Arc::new(metrics);
     let materials = &running.loaded.materials;
     metrics.register(&expiry_dates::inventory(&config.snapshot, materials));
     let live = Arc::new(Live::new(config.snapshot));
     let (phase, phases) = watch::channel(Phase::Run);
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
-    let pending = PendingConnections::new(resources.workers);
     let context = Arc::new(WorkerContext {
         access_log: resources.access_log,
         counters: metrics.shard(0),
@@ -99,7 +110,7 @@ fn run_planes(
         live: Arc::clone(&live),
         upstreams: Arc::new(upstreams),
         handshakes,
-        large_hellos: Gate::new(WorkerContext::LARGE_HELLOS),
+        large_hellos,
         listeners: Arc::default(),
     });
     let origins = Origins {
@@ -111,7 +122,7 @@ fn run_planes(
     };
     origins.apply(&live.load());
     let shared = Shared {
-        admission: Admission::new(resources.connections, pending.clone()),
+        admission,
         pending,
         metrics: Arc::clone(&metrics),
         active: Arc::default(),
@@ -155,14 +166,38 @@ fn join(threads: Vec<JoinHandle<()>>) {
     }
 }
 
-fn metrics(resources: &Resources, log: &LogHandle, handshakes: &Gate) -> Arc<Metrics> {
+fn connections_gauge(admission: &Admission) -> LimitGauge {
+    let admission = admission.clone();
+    LimitGauge {
+        limit: "connections",
+        read: Box::new(move || LimitSample {
+            max: admission.limit().max(),
+            used: admission.in_use(),
+            reached: admission.limit().reached(),
+        }),
+    }
+}
+
+fn gate_gauge(limit: &'static str, gate: &Gate) -> LimitGauge {
+    let gate = gate.clone();
+    LimitGauge {
+        limit,
+        read: Box::new(move || LimitSample {
+            max: gate.limit().max(),
+            used: gate.load().in_use.load(Ordering::Relaxed),
+            reached: gate.limit().reached(),
+        }),
+    }
+}
+
+fn metrics(resources: &Resources, log: &LogHandle, handshakes: &Gate) -> Metrics {
     let logs = vec![
         ("access", resources.access_log.sink().clone()),
         ("process", log.sink().clone()),
     ];
     let load = handshakes.load();
     let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
-    Arc::new(Metrics::new(resources.workers, logs, handshaking))
+    Metrics::new(resources.workers, logs, handshaking)
 }
 
 #[cfg(test)]

@@ -128,10 +128,25 @@ pub(super) fn facts(response: &Value) -> String {
             }
         };
         for item in list.into_iter().flatten() {
-            out.push_str(&format!("  {}\n", line(item)));
+            let text = limit(item).unwrap_or_else(|| line(item));
+            out.push_str(&format!("  {text}\n"));
         }
     }
     out
+}
+
+/// A limit, and how much of it is in use; `None` for anything else.
+fn limit(value: &Value) -> Option<String> {
+    let limit = value.get("limit")?;
+    let of = match value.get("max")? {
+        Value::Null => ", no limit".to_owned(),
+        max => format!(" of {max}"),
+    };
+    let mut text = format!("{}: {}{of}", cell(Some(limit)), value.get("used")?);
+    if let Some(times @ 1..) = value.get("reached").and_then(Value::as_u64) {
+        text.push_str(&format!(", reached {times} times"));
+    }
+    Some(text)
 }
 
 /// The fields in order of interest.

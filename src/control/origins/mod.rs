@@ -18,7 +18,7 @@ use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::drain::DrainSchedule;
 use crate::health::Checks;
-use crate::observe::metrics::{Metrics, OriginGauge};
+use crate::observe::metrics::{Metrics, OriginGauge, QueueGauge};
 use crate::outcome::Reason;
 use crate::relay::Command;
 use crate::snapshot::{Live, Snapshot};
@@ -113,6 +113,7 @@ impl Origins {
                     origin: Arc::clone(&origin.name),
                     usable: 0,
                     connections: 0,
+                    max: None,
                 };
                 gauges.insert((&*upstream.name, &*origin.name), gauge);
             }
@@ -132,8 +133,19 @@ impl Origins {
             };
             gauge.usable += usize::from(usable);
             gauge.connections += status.connections;
+            let limit = status.definition.max_connections;
+            gauge.max = limit.map(|limit| gauge.max.unwrap_or(0).saturating_add(limit));
         }
-        self.metrics.set_origins(gauges.into_values().collect());
+        let queues = snapshot.upstreams.iter().filter_map(|upstream| {
+            let pool = self.upstreams.pool(&upstream.definition.name)?;
+            Some(QueueGauge {
+                upstream: Arc::clone(&upstream.definition.name),
+                waiting: pool.waiting(),
+                max: upstream.definition.connect.queue,
+            })
+        });
+        self.metrics
+            .set_origins(gauges.into_values().collect(), queues.collect());
     }
 
     /// The origins and their states, for `/origins`.

@@ -45,6 +45,14 @@ families! {
          unresolved, or ejected while others are not.";
     ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"]
         "Connections to the present addresses of an origin, those that are being made included.";
+    ORIGIN_CONNECTIONS_MAX "reseal_origin_connections_max" Gauge ["upstream", "origin"]
+        "The most connections at all present addresses of an origin, if it has a limit (`connections`).";
+    QUEUED "reseal_queue_waiting" Gauge ["upstream"]
+        "Connections that wait because all origins of an upstream are at their limits.";
+    LIMITS "reseal_limit" Gauge ["limit"] "The value of a limit of the process.";
+    LIMITS_USED "reseal_limit_used" Gauge ["limit"] "How much of a limit of the process is in use.";
+    LIMITS_REACHED "reseal_limit_reached_total" Counter ["limit"]
+        "How often a client had to wait because of a limit of the process.";
     CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"]
         "When a certificate for clients expires, in seconds of unix time.";
     CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"]
@@ -98,6 +106,13 @@ fn render(metrics: &Metrics) -> String {
     for origin in origins.iter() {
         connected.add(&[&origin.upstream, &origin.origin], origin.connections);
     }
+    let mut max = page.family(&ORIGIN_CONNECTIONS_MAX);
+    for origin in origins.iter() {
+        if let Some(limit) = origin.max {
+            max.add(&[&origin.upstream, &origin.origin], limit);
+        }
+    }
+    limits(&mut page, metrics);
     ends(&mut page, &metrics.inventory.load());
     let mut reloads = page.family(&RELOADS);
     for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
@@ -108,6 +123,27 @@ fn render(metrics: &Metrics) -> String {
         dropped.add(&[log], sink.dropped());
     }
     page.finish()
+}
+
+/// The queues and the limits of the process.
+fn limits(page: &mut Page, metrics: &Metrics) {
+    let mut queued = page.family(&QUEUED);
+    for queue in metrics.queues().iter() {
+        queued.add(&[&queue.upstream], queue.waiting);
+    }
+    let samples: Vec<_> = metrics.limits().collect();
+    let mut values = page.family(&LIMITS);
+    for (limit, sample) in &samples {
+        values.add(&[limit], sample.max);
+    }
+    let mut used = page.family(&LIMITS_USED);
+    for (limit, sample) in &samples {
+        used.add(&[limit], sample.used);
+    }
+    let mut reached = page.family(&LIMITS_REACHED);
+    for (limit, sample) in &samples {
+        reached.add(&[limit], sample.reached);
+    }
 }
 
 /// The expiry times of the current generation's certificates, CAs and CRLs.

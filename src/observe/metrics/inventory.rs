@@ -69,4 +69,17 @@ pub struct OriginGauge {
     pub usable: usize,
     /// The number of its connections, with those that are being made.
     pub connections: usize,
+    /// The most connections at all of its present addresses; `None` without a limit.
+    pub max: Option<usize>,
+}
+
+/// The queue for the origins of an upstream.
+#[derive(Clone, Debug)]
+pub struct QueueGauge {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The number of connections that wait.
+    pub waiting: usize,
+    /// The most that may wait; `None` without a limit.
+    pub max: Option<usize>,
 }

@@ -7,11 +7,15 @@
 mod counts;
 mod families;
 mod inventory;
+mod limits;
 mod page;
 mod process;
 #[cfg(test)]
 mod tests;
 
 pub use self::counts::{EndpointCounts, Shard};
-pub use self::inventory::{AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge};
+pub use self::inventory::{
+    AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge, QueueGauge,
+};
+pub use self::limits::{LimitGauge, LimitSample};
 pub use self::process::{Metrics, ReloadResult};

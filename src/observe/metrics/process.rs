@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use super::counts::{EndpointTotals, Shard};
-use super::inventory::{Inventory, OriginGauge};
+use super::inventory::{Inventory, OriginGauge, QueueGauge};
+use super::limits::{LimitGauge, LimitSample};
 use crate::observe::sink::Sink;
 
 /// The result of a reload.
@@ -46,6 +47,8 @@ pub struct Metrics {
     pub(super) origins: ArcSwap<Vec<OriginGauge>>,
     pub(super) logs: Vec<(&'static str, Sink)>,
     pub(super) handshakes: Handshakes,
+    pub(super) queues: ArcSwap<Vec<QueueGauge>>,
+    limits: Vec<LimitGauge>,
 }
 
 /// The handshakes with clients, by state.
@@ -63,7 +66,33 @@ impl Metrics {
             origins: ArcSwap::default(),
             logs,
             handshakes,
+            queues: ArcSwap::default(),
+            limits: Vec::new(),
         }
+    }
+
+    /// Adds limits of the process.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Vec<LimitGauge>) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The limits of the process at this moment, by their words.
+    pub fn limits(&self) -> impl Iterator<Item = (&'static str, LimitSample)> {
+        self.limits
+            .iter()
+            .map(|gauge| (gauge.limit, (gauge.read)()))
+    }
+
+    /// The origins at the last count.
+    pub fn origins(&self) -> Arc<Vec<OriginGauge>> {
+        self.origins.load_full()
+    }
+
+    /// The queues of the upstreams at the last count.
+    pub fn queues(&self) -> Arc<Vec<QueueGauge>> {
+        self.queues.load_full()
     }
 
     /// When the process began.
@@ -85,9 +114,10 @@ impl Metrics {
         self.inventory.store(Arc::new(inventory.clone()));
     }
 
-    /// Sets the state of the origins.
-    pub fn set_origins(&self, origins: Vec<OriginGauge>) {
+    /// Sets the state of the origins and of the queues for them.
+    pub fn set_origins(&self, origins: Vec<OriginGauge>, queues: Vec<QueueGauge>) {
         self.origins.store(Arc::new(origins));
+        self.queues.store(Arc::new(queues));
     }
 
     /// Counts a reload.

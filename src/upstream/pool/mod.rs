@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::sync::Mutex;
 
@@ -222,12 +223,21 @@ impl Pool {
         }
     }
 
+    /// How many connections wait in the queue.
+    pub fn waiting(&self) -> usize {
+        self.change(|state, _| state.waiting())
+    }
+
     /// Waits in the queue for a slot, no longer than the upstream's `queue_timeout`.
     pub async fn queue(self: &Arc<Self>, request: PickRequest) -> Result<Pick, PickError> {
-        let (ticket, limit) = self.change(|state, now| {
+        let (ticket, limit, is_to_warn) = self.change(|state, now| {
             let ticket = state.join(request, now);
-            (ticket, state.queue_timeout())
+            (ticket, state.queue_timeout(), state.is_to_warn(now))
         });
+        if is_to_warn {
+            let upstream = self.name();
+            warn!(%upstream, "connections wait: all usable origins are at their limit of connections");
+        }
         let waiter = QueuedWaiter {
             pool: Arc::clone(self),
             ticket: ticket?,

@@ -17,6 +17,9 @@ use crate::upstream::definition::{Address, OriginDefinition, UpstreamDefinition}
 use crate::upstream::discovery::Source;
 use crate::upstream::origin::{Origin, Threshold, Verdict};
 
+/// The shortest interval between two warnings that all origins are at their limits.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct PoolState {
     pub(super) definition: Arc<UpstreamDefinition>,
@@ -30,6 +33,8 @@ pub(super) struct PoolState {
     waiters: Waiters<Taken>,
     /// Whether there were origins before: those that come now join others.
     is_at_work: bool,
+    /// When the log was last told that connections have to wait.
+    warned_full: Option<Instant>,
     events: mpsc::UnboundedSender<OriginEvent>,
     /// To be woken once the lock is released.
     wakers: Vec<Waker>,
@@ -53,6 +58,7 @@ impl PoolState {
             chooser: Chooser::new(random),
             waiters: Waiters::default(),
             is_at_work: false,
+            warned_full: None,
             events,
             wakers: Vec::new(),
         }
@@ -76,6 +82,21 @@ impl PoolState {
             return None;
         }
         self.choose(request, now).ok()
+    }
+
+    /// How many wait in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Whether the log is to be told now that connections have to wait.
+    pub(super) fn is_to_warn(&mut self, now: Instant) -> bool {
+        let last = self.warned_full;
+        let is_due = last.is_none_or(|at| now.saturating_duration_since(at) >= WARN_INTERVAL);
+        if is_due {
+            self.warned_full = Some(now);
+        }
+        is_due
     }
 
     /// Joins the queue, unless it is as long as it may be.

@@ -121,6 +121,41 @@ fn at_the_connection_limit_the_oldest_silent_connection_is_dropped() {
 }
 
 #[test]
+fn a_limit_that_makes_clients_wait_is_told() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1, limits: { connections: 2 } }")
+        .forward(&origin)
+        .admin()
+        .start();
+    let live: Vec<_> = (0..2).map(|_| proxy.dial("forward")).collect();
+    live.iter().for_each(|stream| stream.must_echo(b"served"));
+    let value = |name: &str| proxy.metrics().count(name, &[("limit", "connections")]);
+    let of = |names: [&str; 3]| names.map(value);
+    let names = [
+        "reseal_limit",
+        "reseal_limit_used",
+        "reseal_limit_reached_total",
+    ];
+    assert_eq!(of(names), [2.0, 2.0, 0.0]);
+    let status = proxy.ctl(&["status"]);
+    status.must_print("connections: 2 of 2\n");
+    status.must_print("handshakes: 0 of 1024\n");
+    let waiting = proxy.dial("forward");
+    let line = proxy.log_line(|line| line.contains("a limit is reached: clients wait"));
+    assert!(
+        line.contains("\"limit\":\"process.limits.connections\",\"max\":2"),
+        "{line}"
+    );
+    assert_eq!(of(names), [2.0, 2.0, 1.0]);
+    proxy
+        .ctl(&["status"])
+        .must_print("connections: 2 of 2, reached 1 times\n");
+    drop(live);
+    waiting.must_echo(b"served at last");
+}
+
+#[test]
 fn connections_with_half_a_proxy_header_or_hello_are_dropped_too() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()

@@ -102,6 +102,18 @@ fn a_client_waits_for_a_free_slot() {
     eventually("both clients are connected", || {
         proxy.ctl_json(&["status"])["connections"] == 2
     });
+    proxy.log_line(|line| {
+        line.contains("connections wait: all usable origins are at their limit")
+            && line.contains("\"upstream\":\"upstream-0\"")
+    });
+    eventually("the status has the queue", || {
+        let status = proxy.ctl(&["status"]).text();
+        status.contains(&format!("connections of upstream-0 {a}: 1 of 1\n"))
+            && status.contains("queue of upstream-0: 1, no limit\n")
+    });
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.count("reseal_queue_waiting", &[]), 1.0);
+    assert_eq!(metrics.count("reseal_origin_connections_max", &[]), 1.0);
     first.must_echo(b"c");
     first.end();
     assert_eq!(second.receive(2), b"ab");

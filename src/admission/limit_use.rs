@@ -1,0 +1,79 @@
+//! How often a limit of the process made clients wait, for the log and the metrics: full is never silent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::sync::Mutex;
+
+/// The shortest interval between two warnings about one limit.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A limit, and how often it was reached. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LimitUse(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    name: &'static str,
+    max: usize,
+    reached: AtomicU64,
+    warned: Mutex<Option<Instant>>,
+}
+
+impl LimitUse {
+    /// A limit with a name for the log.
+    pub fn new(name: &'static str, max: usize) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            max,
+            reached: AtomicU64::new(0),
+            warned: Mutex::default(),
+        }))
+    }
+
+    /// Its value.
+    pub fn max(&self) -> usize {
+        self.0.max
+    }
+
+    /// How often a client had to wait.
+    pub fn reached(&self) -> u64 {
+        self.0.reached.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client that has to wait, and warns once a minute.
+    pub(super) fn count(&self) {
+        let Shared { name, max, .. } = *self.0;
+        let times = self.0.reached.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is_to_warn(Instant::now()) {
+            warn!(limit = name, max, times, "a limit is reached: clients wait");
+        }
+    }
+
+    fn is_to_warn(&self, now: Instant) -> bool {
+        let mut warned = self.0.warned.lock();
+        let is_due = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_INTERVAL);
+        if is_due {
+            *warned = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_stays_reached_is_warned_about_once_a_minute() {
+        let limit = LimitUse::new("process.limits.connections", 1);
+        let start = Instant::now();
+        let warned: Vec<_> = (0..=120_u64)
+            .filter(|second| limit.is_to_warn(start + Duration::from_secs(*second)))
+            .collect();
+        assert_eq!(warned, [0, 60, 120]);
+    }
+}
