@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::output::{eprint_line, print, table};
-use super::{ctl, run, start};
+use super::{ctl, routes, run, start};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
-use crate::config::{self, Spec, load};
+use crate::config::{self, load};
 use crate::hostname::HostPattern;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
@@ -66,14 +66,14 @@ pub(super) fn main(args: &Args) -> Exit {
         (Some(spec), None) => print(&format!(
             "{}: good (files not read)\n{}",
             path.display(),
-            routes(spec)
+            routes::table(spec)
         )),
         (Some(spec), Some(snapshot)) => {
             let certificates = certificates(snapshot, &loaded.materials);
             print(&format!(
                 "{}: good\n{}{certificates}",
                 path.display(),
-                routes(spec)
+                routes::table(spec)
             ))
         }
         // A spec without errors always exists.
@@ -102,43 +102,6 @@ fn against_running(path: &Path, loaded: &Loaded) -> Exit {
             Exit::Bad
         }
     }
-}
-
-fn routes(spec: &Spec) -> String {
-    let mut rows =
-        vec![["ENDPOINT", "LISTEN", "ROUTE", "MATCH", "MODE", "UPSTREAM"].map(str::to_owned)];
-    for endpoint in spec.endpoints.iter() {
-        let listen: Vec<_> = endpoint
-            .listen
-            .iter()
-            .map(|l| l.value.to_string())
-            .collect();
-        for route in endpoint.routes.iter() {
-            let default = endpoint
-                .default_route
-                .as_ref()
-                .is_some_and(|default| default.route.as_str() == route.name.as_str());
-            let mut names: Vec<String> = match &route.matches.sni {
-                Some(sni) => sni.iter().map(|name| name.value.to_string()).collect(),
-                None => Vec::new(),
-            };
-            if default {
-                names.push("(default)".to_owned());
-            }
-            if names.is_empty() {
-                names.push("*".to_owned());
-            }
-            rows.push([
-                endpoint.name.as_str().to_owned(),
-                listen.join(" "),
-                route.name.as_str().to_owned(),
-                names.join(" "),
-                route.mode.value.to_string(),
-                route.upstream.as_str().to_owned(),
-            ]);
-        }
-    }
-    table(&rows)
 }
 
 /// The certificates in use and the trusted CAs and CRLs, one table for each kind.

@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// Captured ClientHello (TLS records), instead of --sni and --alpn
     #[arg(long, value_name = "FILE")]
     hello: Option<PathBuf>,
+    /// List every route of the endpoint, not only those that came near
+    #[arg(long)]
+    all: bool,
 }
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -163,7 +166,13 @@ fn decide(
     }
     let chosen = decision::route(endpoint, &query);
     let winner = chosen.as_ref().ok().copied();
-    said.routes(spec, endpoint, &query, winner.map(|route| &**route));
+    said.routes(
+        spec,
+        endpoint,
+        &query,
+        winner.map(|route| &**route),
+        args.all,
+    );
     let route = match chosen {
         Ok(route) => route,
         Err(failure) => return Ok(Some(failure.reason)),

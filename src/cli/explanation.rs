@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::config::{self, Spec};
-use crate::hostname::HostName;
+use crate::config::{self, Spec, spec};
+use crate::hostname::{HostName, HostPattern};
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::route::{Match, Query};
@@ -28,28 +28,58 @@ impl Explanation {
         let _ = writeln!(self.0, "{name:<14}{value}");
     }
 
-    /// Every route in file order, and why it wins or loses.
+    /// The routes in file order, and why each wins or loses: those that match the server name, or all.
     pub(super) fn routes(
         &mut self,
         spec: &Spec,
         endpoint: &Endpoint,
         query: &Query<'_>,
         winner: Option<&Route>,
+        all: bool,
     ) {
         let candidates = endpoint.routes.candidates(query.name);
-        let listed = spec
-            .endpoints
+        let mut listed = spec.endpoints.iter();
+        let Some(listed) = listed.find(|e| *e.name.as_str() == *endpoint.name) else {
+            return;
+        };
+        let patterns = listed
+            .routes
             .iter()
-            .find(|e| *e.name.as_str() == *endpoint.name);
-        for route in listed.iter().flat_map(|endpoint| endpoint.routes.iter()) {
+            .flat_map(|route| matching(route, query.name));
+        let owner = patterns.max_by_key(|pattern| matches!(pattern, HostPattern::Exact(_)));
+        let mut others = 0;
+        for route in listed.routes.iter() {
             let name = route.name.as_str();
             let found = candidates.iter().find(|(_, route)| *route.name == *name);
-            let why = match found {
+            let is_default = listed.default_route.as_ref();
+            let is_default = is_default.is_some_and(|default| default.route.as_str() == name);
+            let why = match (found, owner) {
                 _ if winner.is_some_and(|winner| *winner.name == *name) => "wins".to_owned(),
-                Some((when, _)) => loses(when, query),
-                None => "is not for this server name".to_owned(),
+                (Some((when, _)), _) => loses(when, query),
+                (None, Some(owner)) if matching(route, query.name).next().is_some() => {
+                    format!("matches, but `{owner}` is more specific and owns the name")
+                }
+                (None, Some(owner)) if is_default => {
+                    format!("is the default route, but `{owner}` owns the name")
+                }
+                _ if all => "is not for this server name".to_owned(),
+                _ => {
+                    others += 1;
+                    continue;
+                }
             };
             self.line("route", &format!("{name}: {why}"));
+        }
+        match others {
+            0 => {}
+            1 => self.line(
+                "other routes",
+                "1, not for this server name; --all lists it",
+            ),
+            _ => self.line(
+                "other routes",
+                &format!("{others}, not for this server name; --all lists them"),
+            ),
         }
     }
 
@@ -201,6 +231,16 @@ impl Explanation {
             ),
         );
     }
+}
+
+/// The patterns of a route that match the name.
+fn matching<'a>(
+    route: &'a spec::Route,
+    name: Option<&HostName>,
+) -> impl Iterator<Item = &'a HostPattern> {
+    let patterns = route.matches.sni.iter().flat_map(|sni| sni.iter());
+    let patterns = patterns.map(|pattern| &pattern.value);
+    patterns.filter(move |pattern| name.is_some_and(|name| pattern.matches(name)))
 }
 
 /// Why a route that is tried for the name does not match.

@@ -9,6 +9,7 @@ mod explain;
 mod explanation;
 mod forward;
 mod output;
+mod routes;
 mod run;
 mod start;
 

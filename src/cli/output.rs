@@ -19,17 +19,22 @@ pub(super) fn eprint_line(text: &str) {
 }
 
 /// Columns as wide as their widest cell.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
+pub(super) fn table(rows: &[impl AsRef<[String]>]) -> String {
+    let mut widths = Vec::new();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+        for (column, cell) in row.as_ref().iter().enumerate() {
+            if column == widths.len() {
+                widths.push(0);
+            }
+            if let Some(width) = widths.get_mut(column) {
+                *width = cell.chars().count().max(*width);
+            }
         }
     }
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
+        for (width, cell) in widths.iter().zip(row.as_ref()) {
             line.push_str(&format!("{cell:<width$}  "));
         }
         out.push_str(line.trim_end());

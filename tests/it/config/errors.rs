@@ -302,6 +302,68 @@ fn run_without_a_file_explains_how_to_get_one() {
     }
 }
 
+/// What is compared in a review: two routes of one mode differ in who comes in.
+#[test]
+fn the_summary_shows_source_alpn_and_client_auth() {
+    let text = GOOD.replace(
+        "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: a }\n",
+        "      - { name: a, match: { sni: a.test, source: 10.0.0.0/8, alpn: h2 }, mode: terminate, upstream: a,
+          alpn: [h2, http/1.1], client_auth: { mode: required, ca: client-ca.pem, allow: { dns: x.test } } }
+      - { name: b, match: { sni: b.wild.test }, mode: passthrough, upstream: b }\n",
+    );
+    let text = text + "  b: { origins: [\"127.0.0.1:9\"] }\n";
+    let checked = ConfigCheck::new(&text).check(&[]);
+    let rows: Vec<Vec<_>> = checked
+        .stdout
+        .lines()
+        .skip(1)
+        .take(3)
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect();
+    let titles = [
+        "ENDPOINT",
+        "LISTEN",
+        "ROUTE",
+        "MATCH",
+        "SOURCE",
+        "ALPN",
+        "CLIENT AUTH",
+        "MODE",
+        "UPSTREAM",
+    ];
+    let a = [
+        "edge",
+        "127.0.0.1:0",
+        "a",
+        "a.test",
+        "10.0.0.0/8",
+        "if h2: h2,http/1.1",
+        "required, 1 rule",
+        "terminate",
+        "a",
+    ];
+    let b = [
+        "edge",
+        "127.0.0.1:0",
+        "b",
+        "b.wild.test",
+        "-",
+        "-",
+        "-",
+        "passthrough",
+        "b",
+    ];
+    assert_eq!(rows, [&titles[..], &a[..], &b[..]], "{}", checked.text());
+    // Columns without a value are left out.
+    let plain = ConfigCheck::new(GOOD).check(&[]);
+    assert!(!plain.stdout.contains("SOURCE"), "{}", plain.stdout);
+}
+
 #[test]
 fn run_uses_the_file_in_the_working_directory() {
     let directory = Directory::new();

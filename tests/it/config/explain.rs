@@ -110,7 +110,10 @@ fn explain_prints_the_deciding_rule_and_why_other_routes_lost() {
     .must_exit_with(0)
     .must_print("admitted by rule 2: { dns: [alice.clients.test] }")
     .must_print("a.test: wins")
-    .must_print("through.test: is not for this server name");
+    .must_print("other routes  2, not for this server name; --all lists them");
+    explain(&proxy, &["--sni", "a.test", "--all"])
+        .must_print("a.test: wins")
+        .must_print("through.test: is not for this server name");
     explain(&proxy, &["--sni", "through.test"])
         .must_exit_with(0)
         .must_print("passthrough");
@@ -224,4 +227,23 @@ fn explain_prints_the_alpn_offered_to_the_origin() {
         "{}",
         without.text()
     );
+}
+
+#[test]
+fn explain_names_the_pattern_that_owns_the_name() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.wild.test", &origin)
+        .matching("source: [10.0.0.0/8]")
+        .terminate("*.wild.test", &origin)
+        .passthrough("through.test", &origin)
+        .on_endpoint("default_route: { route: through.test }")
+        .start();
+    let arguments = ["--sni", "a.wild.test", "--source", "192.0.2.1"];
+    explain(&proxy, &arguments)
+        .must_exit_with(1)
+        .must_print("a.wild.test: the client's address is not in its match.source")
+        .must_print("any.wild.test: matches, but `a.wild.test` is more specific and owns the name")
+        .must_print("through.test: is the default route, but `a.wild.test` owns the name")
+        .must_print("no_route");
 }
