@@ -1,0 +1,185 @@
+//! The stages of the client: PROXY header, hello, route, handshake.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::establish::{AdmittedClient, Establish};
+use super::permits::{self, Handshaking};
+use super::{decision, proxy_header};
+use crate::admission::{ClientSource, PendingGuard};
+use crate::hostname::HostName;
+use crate::outcome::{Failure, Reason, Stage};
+use crate::route::Query;
+use crate::snapshot::{Protocol, Route};
+use crate::tls::handshake_notes::HandshakeNotes;
+use crate::tls::hello::{self, Hello};
+use crate::tls::info::{CertificateFacts, TlsFacts};
+use crate::transport::Transport;
+
+impl Establish<'_> {
+    /// Runs the stages of the client, up to the end of its handshake.
+    pub(super) async fn client(
+        &mut self,
+        client: &mut Transport,
+        pending: &PendingGuard,
+    ) -> Result<AdmittedClient, Failure> {
+        let bytes = self.proxy_header(client).await?;
+        let mut hello = self.hello(client, bytes).await?;
+        pending.hello_done();
+        let name = self.name(&hello)?;
+        let route = self.route(&hello, name.as_ref())?;
+        let notes = self.client_tls(client, &mut hello, &route).await?;
+        Ok(AdmittedClient {
+            route,
+            name,
+            offered: hello.alpn,
+            notes,
+        })
+    }
+
+    /// Reads the PROXY header of a peer that has to send one; its addresses replace the client's from here
+    /// on. Returns the bytes read behind the header.
+    async fn proxy_header(&mut self, client: &mut Transport) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let Some(accept) = &self.endpoint.accept_proxy_protocol else {
+            return Ok(bytes);
+        };
+        if !accept.requires(self.source) {
+            return Ok(bytes);
+        }
+        self.record.enter(Stage::ProxyHeader);
+        let limit = accept.timeout.min(self.endpoint.hello_timeout);
+        let reading = proxy_header::read(&mut client.socket, &mut bytes);
+        if let Some(flow) = before(self.at, limit, Reason::ProxyHeaderTimeout, reading).await? {
+            self.source = Some(flow.source);
+            self.dialled = Some(flow.destination);
+            self.record.proxied(flow.source, flow.destination);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the ClientHello, which begins with `bytes`.
+    async fn hello(
+        &mut self,
+        client: &mut Transport,
+        mut bytes: Vec<u8>,
+    ) -> Result<Hello, Failure> {
+        if self.endpoint.protocol == Protocol::Tcp {
+            return Ok(Hello {
+                bytes,
+                ..Hello::default()
+            });
+        }
+        self.record.enter(Stage::Hello);
+        let limit = self.endpoint.hello_timeout;
+        let failure = match self.hello_bytes(client, &mut bytes).await {
+            Err(failure) if failure.reason == Reason::NotTls => failure,
+            read => return read,
+        };
+        let is_header = proxy_header::is_header(&mut client.socket, &mut bytes);
+        match timeout_at(self.at + limit, is_header).await {
+            Ok(true) => Err(Failure {
+                reason: Reason::ProxyHeaderUnexpected,
+                ..failure
+            }),
+            _ => Err(failure),
+        }
+    }
+
+    /// Reads the ClientHello. A large one needs a permit beyond the size of a small one, which bounds the
+    /// memory that incomplete hellos can hold.
+    async fn hello_bytes(
+        &self,
+        client: &mut Transport,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Hello, Failure> {
+        let (at, limit) = (self.at, self.endpoint.hello_timeout);
+        let mut parser = hello::Parser::default();
+        let socket = &mut client.socket;
+        let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_SMALL);
+        if let Some(hello) = before(at, limit, Reason::HelloTimeout, reading).await? {
+            return Ok(hello);
+        }
+        let gate = &self.context.large_hellos;
+        let _permit = permits::enter(gate, self.source.into(), at + limit).await?;
+        let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_MAX);
+        let hello = before(at, limit, Reason::HelloTimeout, reading).await?;
+        hello.ok_or_else(|| Reason::HelloTooLarge.into())
+    }
+
+    fn name(&mut self, hello: &Hello) -> Result<Option<HostName>, Failure> {
+        if let Some(sent) = &hello.server_name {
+            self.record.sni(sent);
+        }
+        let name = decision::name(hello.server_name.as_deref())?;
+        if let Some(name) = &name {
+            self.record.sni(name.as_str());
+        }
+        Ok(name)
+    }
+
+    fn route(&mut self, hello: &Hello, name: Option<&HostName>) -> Result<Arc<Route>, Failure> {
+        self.record.enter(Stage::Route);
+        let query = Query {
+            name,
+            alpn: &hello.alpn,
+            source: self.source.map(|address| address.ip()),
+        };
+        let route = decision::route(self.endpoint, &query)?;
+        self.record.route(route);
+        Ok(Arc::clone(route))
+    }
+
+    /// Runs the client's handshake, if its TLS ends here; otherwise keeps the bytes of its hello for the
+    /// origin. Returns the notes taken in the handshake.
+    async fn client_tls(
+        &mut self,
+        client: &mut Transport,
+        hello: &mut Hello,
+        route: &Route,
+    ) -> Result<HandshakeNotes, Failure> {
+        let mut notes = HandshakeNotes::default();
+        let Some(acceptor) = route.mode.acceptor() else {
+            client.prefetched = std::mem::take(&mut hello.bytes);
+            return Ok(notes);
+        };
+        self.record.enter(Stage::ClientTls);
+        let (gate, source) = (&self.context.handshakes, ClientSource::from(self.source));
+        let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
+        let mut peer = Handshaking::new(gate, source, permit);
+        let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);
+        let mut done = before(
+            self.at,
+            route.client_timeout,
+            Reason::ClientTlsTimeout,
+            handshake,
+        )
+        .await;
+        if peer.is_queued {
+            done = Err(Reason::LimitHandshakes.into());
+        }
+        self.record
+            .client_cert(notes.peer.as_ref().map(CertificateFacts::of));
+        if let Some(tls) = &client.tls {
+            self.record.client_tls(TlsFacts::of(tls.facts()));
+        }
+        hello.bytes = Vec::new();
+        done.map(|()| notes)
+    }
+}
+
+/// Runs a stage under its absolute deadline; `late` is the reason if it is missed.
+async fn before<T>(
+    start: Instant,
+    limit: Duration,
+    late: Reason,
+    stage: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match timeout_at(start + limit, stage).await {
+        Ok(result) => result,
+        Err(_) => Err(late.into()),
+    }
+}

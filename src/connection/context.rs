@@ -1,0 +1,57 @@
+//! What a connection uses of its worker and of the process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::permits;
+use super::record::{ConnInfo, Recorder};
+use super::table::ConnTable;
+use crate::admission::{Gate, PendingShard};
+use crate::observe::access_log::{AccessLog, Client};
+use crate::observe::metrics::Shard;
+use crate::phase::PhaseRx;
+use crate::snapshot::{Endpoint, Live};
+use crate::upstream::{OwnListeners, Upstreams};
+
+/// State that all connections of a worker share.
+#[derive(Clone, Debug)]
+pub struct WorkerContext {
+    /// Receives the records.
+    pub access_log: AccessLog,
+    /// This worker's counters.
+    pub counters: Arc<Shard>,
+    /// The phases of the process.
+    pub phases: PhaseRx,
+    /// The table of established connections.
+    pub table: Arc<ConnTable<ConnInfo>>,
+    /// The list of connections that are still pending.
+    pub pending: PendingShard,
+    /// The current snapshot.
+    pub live: Arc<Live>,
+    /// The pools of origins.
+    pub upstreams: Arc<Upstreams>,
+    /// The permits for handshakes with clients.
+    pub handshakes: Gate,
+    /// The permits for large ClientHellos.
+    pub large_hellos: Gate,
+    /// The addresses this process listens on: a name that resolves to one of them is a loop.
+    pub listeners: Arc<OwnListeners>,
+}
+
+impl WorkerContext {
+    /// How many large ClientHellos may be read at once.
+    pub const LARGE_HELLOS: usize = permits::LARGE_HELLOS;
+
+    pub(super) fn recorder(
+        &self,
+        client: Client,
+        local: Option<SocketAddr>,
+        endpoint: &Endpoint,
+        at: Instant,
+    ) -> Recorder<'_> {
+        let counts = self.counters.endpoint(&endpoint.name);
+        Recorder::new(&self.access_log, counts, client, local, endpoint, at)
+    }
+}

@@ -1,0 +1,188 @@
+//! The stages of a connection before the relay, in order, and its handover to the relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::time::Instant;
+
+use super::context::WorkerContext;
+use super::dial;
+use super::ending::{describe, is_harmless};
+use super::identity::Identity;
+use super::proxy_header::HeaderFacts;
+use super::record::{ConnInfo, Recorder};
+use super::table::{Conn, ConnTable};
+use crate::admission::Permit;
+use crate::hostname::HostName;
+use crate::outcome::{CloseWith, Failure, Reason, Stage};
+use crate::relay::{Limits, OnTruncation, Relay, RelayEnd};
+use crate::snapshot::{Endpoint, Mode, Route, Upstream};
+use crate::tls::handshake_notes::HandshakeNotes;
+use crate::transport::Transport;
+use crate::upstream::Slot;
+
+/// A client that passed its own stages, and the facts known of it.
+pub(super) struct AdmittedClient {
+    pub(super) route: Arc<Route>,
+    pub(super) name: Option<HostName>,
+    /// The ALPN protocols that it offers.
+    pub(super) offered: Vec<Vec<u8>>,
+    pub(super) notes: HandshakeNotes,
+}
+
+/// A client and an origin, to be relayed.
+pub(super) struct Established {
+    pub(super) route: Arc<Route>,
+    pub(super) origin: Transport,
+    /// Kept for as long as the connection lasts.
+    pub(super) slot: Slot,
+    /// What the client sees of an origin that ends without close_notify.
+    pub(super) on_truncation: OnTruncation,
+}
+
+pub(super) struct Establish<'a> {
+    pub(super) _permit: Permit,
+    pub(super) context: &'a WorkerContext,
+    pub(super) record: Recorder<'a>,
+    pub(super) endpoint: &'a Endpoint,
+    /// The client's address as rules, limits and logs use it: the one of the PROXY header, if any.
+    pub(super) source: Option<SocketAddr>,
+    /// The address that the client dialled, if a PROXY header says so.
+    pub(super) dialled: Option<SocketAddr>,
+    /// The generation of the snapshot that the endpoint is of.
+    pub(super) generation: u64,
+    pub(super) at: Instant,
+}
+
+impl Establish<'_> {
+    /// Runs the stages before the relay in order. Every wait has an absolute deadline.
+    pub(super) async fn establish(
+        &mut self,
+        client: &mut Transport,
+    ) -> Result<Established, Failure> {
+        let pending = self.context.pending.enter(self.at);
+        let admitted = tokio::select! {
+            biased;
+            () = pending.evicted() => {
+                Err(Failure::new(Reason::ProbeDropped).close_with(CloseWith::Abort))
+            }
+            admitted = self.client(client, &pending) => admitted,
+        };
+        drop(pending);
+        let AdmittedClient {
+            route,
+            name,
+            offered,
+            notes,
+        } = admitted?;
+        let (transport, slot, upstream) = self
+            .origin(&route, name.as_ref(), client, &offered, &notes)
+            .await?;
+        Ok(Established {
+            on_truncation: upstream.on_truncation,
+            route,
+            origin: transport,
+            slot,
+        })
+    }
+
+    /// A connection to an origin, over TLS where the mode says so, with its slot and its upstream.
+    async fn origin(
+        &mut self,
+        route: &Route,
+        name: Option<&HostName>,
+        client: &Transport,
+        offered: &[Vec<u8>],
+        notes: &HandshakeNotes,
+    ) -> Result<(Transport, Slot, Arc<Upstream>), Failure> {
+        let id = self.record.id();
+        let dial = dial::Dial {
+            upstream: Arc::clone(&route.upstream),
+            generation: self.generation,
+            live: &self.context.live,
+            upstreams: &self.context.upstreams,
+            listeners: &self.context.listeners,
+            is_tls: matches!(route.mode, Mode::Reencrypt(_) | Mode::Originate),
+            facts: HeaderFacts {
+                client,
+                source: self.source,
+                dialled: self.dialled,
+                name,
+                offered,
+                notes,
+                id: &id,
+            },
+            client_sni: name
+                .filter(|_| route.named)
+                .and_then(|name| ServerName::try_from(name.as_str().to_owned()).ok()),
+            client_alpn: client
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.facts().alpn_protocol().map(<[u8]>::to_vec)),
+            deadline: Instant::now() + route.origin_timeout,
+        };
+        // The client's handshake is done, so it gets a reset: rustls cannot send an alert of our choice here,
+        // and close_notify would claim that the stream is complete.
+        let dialled = tokio::select! {
+            biased;
+            dialled = dial::dial(dial, &mut self.record) => dialled,
+            // The client reset: stop waiting for a slot or a connect.
+            () = client.socket.was_reset() => Err(Reason::ClientReset.into()),
+        };
+        dialled.map_err(|failure| failure.close_with(CloseWith::Reset))
+    }
+
+    /// Enters the connection in the table of established ones and opens its record.
+    pub(super) fn opened(
+        &mut self,
+        client: &Transport,
+        route: &Route,
+        table: &Arc<ConnTable<ConnInfo>>,
+        generation: u64,
+    ) -> Option<Arc<Conn<ConnInfo>>> {
+        self.record.enter(Stage::Relay);
+        let chain = client
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.facts().peer_certificates());
+        let identity = route
+            .mode
+            .acceptor()
+            .zip(chain)
+            .and_then(|(acceptor, chain)| Identity::of(chain, acceptor));
+        let verifier = route
+            .mode
+            .acceptor()
+            .map(|acceptor| acceptor.verifier().id());
+        let verifier = verifier.unwrap_or_default();
+        self.record.opened(table, identity, generation, verifier)
+    }
+
+    pub(super) fn relay(
+        &self,
+        client: Transport,
+        origin: Transport,
+        route: &Route,
+        on_truncation: OnTruncation,
+    ) -> Box<Relay> {
+        let limits = Limits {
+            idle: route.idle,
+            half_close: route.half_close,
+            lifetime: route.lifetime.and_then(|limit| self.at.checked_add(limit)),
+            client_truncation: route.on_truncation,
+            origin_truncation: on_truncation,
+        };
+        Box::new(Relay::new(client, origin, limits))
+    }
+
+    pub(super) fn end_relay(&mut self, end: &RelayEnd, down: u64) {
+        let (reason, detail) = describe(end);
+        if down == 0 && reason == Reason::OriginRejectedCertificate {
+            // In TLS 1.3 our handshake is done before the origin has verified our certificate.
+            self.record.was_in(Stage::OriginTls);
+        }
+        let fault = reason.fault().filter(|_| !is_harmless(end));
+        self.record.end_by(fault, reason, detail);
+    }
+}
