@@ -10,7 +10,6 @@ pub mod decision;
 mod dial;
 mod ending;
 mod establish;
-mod happy_eyeballs;
 mod identity;
 mod permits;
 mod proxy_header;

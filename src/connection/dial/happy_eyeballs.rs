@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::Dial;
+use super::Dial;
 use crate::outcome::Stage;
 use crate::tls::connector::OriginRefusal;
 use crate::transport::Transport;
