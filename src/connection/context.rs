@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::info::ConnInfo;
 use super::permits;
-use super::record::{ConnInfo, Recorder};
+use super::record::Recorder;
 use super::table::ConnTable;
 use crate::admission::{Gate, PendingShard};
 use crate::observe::access_log::{AccessLog, Client};

@@ -11,6 +11,7 @@ mod dial;
 mod ending;
 mod establish;
 mod identity;
+mod info;
 mod permits;
 mod proxy_header;
 mod record;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 
 pub use self::context::WorkerContext;
 use self::establish::{Establish, Established};
-pub use self::record::ConnInfo;
+pub use self::info::ConnInfo;
 use crate::admission::Permit;
 use crate::observe::access_log::Client;
 use crate::outcome::{CloseWith, Failure, Reason};

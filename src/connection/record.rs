@@ -1,74 +1,25 @@
 //! Collects the record of one connection and guarantees that it is written and counted once.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use rustls::pki_types::UnixTime;
 use tokio::time::Instant;
 
 use super::identity::Identity;
+use super::info::ConnInfo;
 use super::table::{Conn, ConnGuard, ConnTable};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
-use crate::tls::classify;
 use crate::tls::info::{CertificateFacts, TlsFacts};
-use crate::tls::verify::client::ClientVerifier;
 use crate::transport::Socket;
 use crate::upstream::{Address, OriginDefinition};
-
-/// The information kept on an established connection.
-#[derive(Debug)]
-pub struct ConnInfo {
-    /// Its record, without the fields that are known only at the end.
-    pub record: AccessRecord,
-    /// The client's verified identity.
-    pub identity: Option<Box<Identity>>,
-    /// The generation of the snapshot that was current at accept.
-    pub generation: u64,
-    /// The last generation that it was compared with.
-    pub checked: AtomicU64,
-    /// The policy on client certificates that last decided on it, see
-    /// [`ClientVerifier::id`](crate::tls::verify::client::ClientVerifier::id).
-    pub verifier: AtomicU64,
-}
-
-impl ConnInfo {
-    /// Whether `verifier` decides on this client at `now` as it last did.
-    pub fn is_decided_by(&self, verifier: &ClientVerifier, now: UnixTime) -> bool {
-        let is_expired = |identity: &Identity| identity.has_expired_path(now);
-        verifier.decides_as(self.verifier.load(Ordering::Relaxed), now)
-            && !self.identity.as_deref().is_some_and(is_expired)
-    }
-
-    /// Whether a route would admit this client at `now`; the reason, if not.
-    pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
-        let Some(acceptor) = route.mode.acceptor() else {
-            return Ok(());
-        };
-        let chain = self.identity.as_ref().map(|identity| identity.chain());
-        match acceptor.verifier().admit(chain, now) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(classify::client(&error)),
-        }
-    }
-
-    /// The same for a client whose chain has expired by `now`: whether the route would have admitted it at
-    /// the last moment before the expiry.
-    pub fn admitted_but_for_expiry(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
-        let ends = self.identity.iter().flat_map(|identity| identity.ends(now));
-        for end in ends {
-            match self.admitted_by(route, end) {
-                Err(Reason::ClientCertExpired) => {}
-                result => return result,
-            }
-        }
-        Err(Reason::ClientCertExpired)
-    }
-}
 
 /// Collects the facts of a connection and the time spent in each stage. It writes exactly one record: in
 /// [`Recorder::end`], or else on drop.
@@ -315,89 +266,4 @@ fn next_id() -> u64 {
     });
     static COUNT: AtomicU32 = AtomicU32::new(0);
     u64::from(*PROCESS) << 32 | u64::from(COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-    use crate::observe::access_log::AccessLogSettings;
-    use crate::observe::format::Format;
-    use crate::observe::sink::Output;
-    use crate::route::RouteTable;
-    use crate::snapshot::Protocol;
-    use crate::transport::TcpOptions;
-
-    fn endpoint() -> Endpoint {
-        Endpoint {
-            name: "edge".into(),
-            listen: Vec::new(),
-            protocol: Protocol::Tcp,
-            backlog: 1,
-            tcp: TcpOptions {
-                nodelay: true,
-                keepalive: None,
-                user_timeout: None,
-                send_buffer: None,
-                receive_buffer: None,
-            },
-            fast_open: false,
-            certificates: Vec::new(),
-            accept_proxy_protocol: None,
-            hello_timeout: Duration::from_secs(1),
-            routes: RouteTable::default(),
-        }
-    }
-
-    async fn pair() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (socket, _) = listener.accept().await.unwrap();
-        (Socket::from(socket), client)
-    }
-
-    /// Promise 6: a panic resets only its own connection and is recorded like any other end.
-    #[tokio::test]
-    async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("access.log");
-        let settings = AccessLogSettings {
-            format: Format::Json,
-            output: Output::File(file.clone()),
-            open: false,
-            close: true,
-        };
-        let log = AccessLog::start(&settings).unwrap();
-        let (socket, mut client) = pair().await;
-        let task = tokio::spawn({
-            let log = log.clone();
-            async move {
-                let mut recorder = Recorder::new(
-                    &log,
-                    Arc::default(),
-                    Client::Unix(None),
-                    None,
-                    &endpoint(),
-                    Instant::now(),
-                );
-                let _socket = socket;
-                recorder.enter(Stage::Relay);
-                panic!("a defect");
-            }
-        });
-        assert!(task.await.unwrap_err().is_panic());
-        let end = client.read(&mut [0; 1]).await;
-        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-        log.sink().flush();
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(
-            text.contains(r#""stage":"relay","fault":"proxy","reason":"internal_panic""#),
-            "{text}"
-        );
-    }
 }

@@ -1,0 +1,62 @@
+//! What is kept on an established connection, and whether a policy still admits it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustls::pki_types::UnixTime;
+
+use super::identity::Identity;
+use crate::observe::access_log::AccessRecord;
+use crate::outcome::Reason;
+use crate::snapshot::Route;
+use crate::tls::classify;
+use crate::tls::verify::client::ClientVerifier;
+
+/// The information kept on an established connection.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// Its record, without the fields that are known only at the end.
+    pub record: AccessRecord,
+    /// The client's verified identity.
+    pub identity: Option<Box<Identity>>,
+    /// The generation of the snapshot that was current at accept.
+    pub generation: u64,
+    /// The last generation that it was compared with.
+    pub checked: AtomicU64,
+    /// The policy on client certificates that last decided on it, see
+    /// [`ClientVerifier::id`](crate::tls::verify::client::ClientVerifier::id).
+    pub verifier: AtomicU64,
+}
+
+impl ConnInfo {
+    /// Whether `verifier` decides on this client at `now` as it last did.
+    pub fn is_decided_by(&self, verifier: &ClientVerifier, now: UnixTime) -> bool {
+        let is_expired = |identity: &Identity| identity.has_expired_path(now);
+        verifier.decides_as(self.verifier.load(Ordering::Relaxed), now)
+            && !self.identity.as_deref().is_some_and(is_expired)
+    }
+
+    /// Whether a route would admit this client at `now`; the reason, if not.
+    pub fn admitted_by(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
+        let Some(acceptor) = route.mode.acceptor() else {
+            return Ok(());
+        };
+        let chain = self.identity.as_ref().map(|identity| identity.chain());
+        match acceptor.verifier().admit(chain, now) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(classify::client(&error)),
+        }
+    }
+
+    /// The same for a client whose chain has expired by `now`: whether the route would have admitted it at
+    /// the last moment before the expiry.
+    pub fn admitted_but_for_expiry(&self, route: &Route, now: UnixTime) -> Result<(), Reason> {
+        let ends = self.identity.iter().flat_map(|identity| identity.ends(now));
+        for end in ends {
+            match self.admitted_by(route, end) {
+                Err(Reason::ClientCertExpired) => {}
+                result => return result,
+            }
+        }
+        Err(Reason::ClientCertExpired)
+    }
+}
