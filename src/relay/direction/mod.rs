@@ -1,22 +1,18 @@
-//! One direction of a relay: read, decrypt, encrypt, write. This is the hot loop.
+//! One direction of a relay: its state and its turns. This is the hot loop.
 
+mod read;
 mod splice;
+mod write;
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::fault;
 use super::limits::OnTruncation;
-use crate::transport::{
-    Budget, OutBuf, Pipe, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport, with_scratch,
-};
+use crate::transport::{Budget, OutBuf, Pipe, READ_CHUNK, Transport, with_scratch};
 
 /// How many reads a direction may do per turn before the worker serves its other connections.
 const ROUNDS: usize = 2;
-
-/// How many bytes one read asks for when the source sends many small records: bytes that a turn does not
-/// decrypt are copied twice.
-const READ_SMALL: usize = READ_CHUNK / 8;
 
 /// How a source aborted.
 #[derive(Debug)]
@@ -266,218 +262,5 @@ impl Direction {
             DirectionState::Done | DirectionState::Abort(_) | DirectionState::SinkGone => {}
         }
         Poll::Ready(())
-    }
-
-    /// Sends the pending bytes.
-    fn deliver(&mut self, cx: &mut Context<'_>, to: &mut Transport) -> Poll<io::Result<()>> {
-        while self.sent < self.pending.len() {
-            let n = ready!(to.socket.poll_write(cx, &self.pending[self.sent..]))?;
-            self.sent += n;
-            self.written += n as u64;
-        }
-        // A direction holds memory only while bytes are in flight.
-        self.pending = Vec::new();
-        self.sent = 0;
-        while let Some(pipe) = &mut self.pipe {
-            if pipe.buffered() == 0 {
-                self.pipe = None;
-                break;
-            }
-            self.written += ready!(to.socket.poll_splice_out(cx, pipe))? as u64;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Reads once, unless the last turn left bytes to decrypt, and passes the bytes on. An error is the
-    /// sink's.
-    fn fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Transport,
-        to: &mut Transport,
-        back: &mut Self,
-        scratch: &mut Scratch,
-        budget: &mut Budget,
-    ) -> Poll<io::Result<()>> {
-        let Scratch { input, output } = scratch;
-        let start = match &from.tls {
-            Some(tls) => tls.restore(input),
-            None => Some(0),
-        };
-        let Some(start) = start else {
-            self.state =
-                DirectionState::Abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
-            return Poll::Ready(Ok(()));
-        };
-        let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
-        let len = if backlog {
-            0
-        } else {
-            let room = &mut input[start..start + self.read_max];
-            match ready!(from.socket.poll_read(cx, room)) {
-                Ok(0) => {
-                    self.source_ended(from);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(len) => len,
-                Err(error) => {
-                    self.state = DirectionState::Abort(Abort::Reset(error));
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        };
-        if !backlog {
-            self.count_read(len);
-        }
-        let filled = &mut input[..start + len];
-        match &mut from.tls {
-            Some(tls) => {
-                self.decrypt(tls, filled, to, back, output, budget);
-                self.adapt(len, tls.has_backlog());
-                self.send(cx, to, output.filled())
-            }
-            None => {
-                self.moved += len as u64;
-                match &mut to.tls {
-                    None => self.send(cx, to, filled),
-                    Some(tls) => {
-                        if let Err(error) = tls.encrypt(filled, output) {
-                            self.state = DirectionState::Abort(Abort::Failed(error));
-                        }
-                        self.send(cx, to, output.filled())
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads less from a source whose records are so small that a turn does not decrypt a whole read, and
-    /// more again once it does.
-    const fn adapt(&mut self, read: usize, backlog: bool) {
-        if backlog {
-            self.read_max = READ_SMALL;
-        } else if read == self.read_max && read < READ_CHUNK {
-            self.read_max = read * 2;
-        }
-    }
-
-    /// Decrypts the bytes read. Plaintext goes to `output`, encrypted again if the sink has TLS.
-    fn decrypt(
-        &mut self,
-        tls: &mut TlsState,
-        filled: &mut [u8],
-        to: &mut Transport,
-        back: &mut Self,
-        output: &mut OutBuf,
-        budget: &mut Budget,
-    ) {
-        let mut replies = OutBuf::default();
-        let mut encrypted = Ok(());
-        let pass_on = |plain: &[u8]| {
-            self.moved += plain.len() as u64;
-            match &mut to.tls {
-                None => output.push(plain),
-                Some(tls) if encrypted.is_ok() => encrypted = tls.encrypt(plain, output),
-                Some(_) => {}
-            }
-        };
-        let decrypted = tls.decrypt(filled, pass_on, &mut replies, budget);
-        back.reply(replies.filled());
-        match (encrypted, decrypted.end) {
-            (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => {
-                self.state = DirectionState::Abort(Abort::Failed(error))
-            }
-            (_, Some(TlsEnd::Closed)) => self.end_well(),
-            (_, None) => {}
-        }
-    }
-
-    /// Sends `bytes` and keeps those that the sink does not take at once.
-    fn send(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut Transport,
-        mut bytes: &[u8],
-    ) -> Poll<io::Result<()>> {
-        fault::inject(self.moved);
-        while !bytes.is_empty() {
-            match to.socket.poll_write(cx, bytes) {
-                Poll::Ready(Ok(n)) => {
-                    self.written += n as u64;
-                    bytes = &bytes[n..];
-                }
-                Poll::Ready(Err(error)) => {
-                    self.dropped = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {
-                    self.pending = bytes.to_vec();
-                    break;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Handles the end of the source's socket.
-    fn source_ended(&mut self, from: &Transport) {
-        let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
-        match self.source_error.take() {
-            Some(error) => self.state = DirectionState::Abort(Abort::Reset(error)),
-            None if !closed && self.on_truncation == OnTruncation::Reset => {
-                self.state = DirectionState::Abort(Abort::Truncated);
-            }
-            None => self.end_well(),
-        }
-    }
-
-    /// Handles a clean end of the source.
-    fn end_well(&mut self) {
-        self.ended_well = true;
-        self.state = DirectionState::Ending {
-            close_queued: false,
-        };
-    }
-
-    /// Queues close_notify if the sink has TLS.
-    fn queue_close(&mut self, to: &mut Transport) {
-        self.state = DirectionState::Ending { close_queued: true };
-        if let Some(tls) = &mut to.tls {
-            let mut out = OutBuf::default();
-            match tls.close(&mut out) {
-                Ok(()) => self.pending = out.filled().to_vec(),
-                Err(error) => self.state = DirectionState::Abort(Abort::Failed(error)),
-            }
-        }
-    }
-
-    /// Queues a TLS reply to our sink (an alert, a key update) behind the pending bytes.
-    fn reply(&mut self, bytes: &[u8]) {
-        if bytes.is_empty()
-            || matches!(
-                self.state,
-                DirectionState::Ending { close_queued: true }
-                    | DirectionState::Done
-                    | DirectionState::SinkGone
-            )
-        {
-            return;
-        }
-        self.pending.extend_from_slice(bytes);
-        self.dirty = true;
-    }
-
-    fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
-        let lost = u32::try_from(self.buffered()).unwrap_or(u32::MAX);
-        match back.state {
-            DirectionState::Abort(_) => (self.dropped, self.late) = (0, lost),
-            _ => self.dropped = lost,
-        }
-        self.state = DirectionState::SinkGone;
-        self.pending = Vec::new();
-        self.sent = 0;
-        self.pipe = None;
-        back.source_error = Some(error);
-        back.dirty = true;
     }
 }
