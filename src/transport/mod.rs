@@ -9,6 +9,7 @@ mod pipe;
 mod scratch;
 mod socket;
 mod tls_state;
+mod tls_turn;
 
 pub use budget::Budget;
 pub use options::{KEEPALIVE_MAX, TcpOptions};
