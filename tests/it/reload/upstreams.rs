@@ -17,7 +17,13 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let origins = ['a', 'b', 'c'].map(LetterOrigin::new);
-        let checked = Origin::echo();
+        // An origin does not see a check of TCP alone.
+        let checked = Origin::plain().serve(|stream| {
+            if stream.read().is_ok() {
+                let _ = stream.try_send(b"HTTP/1.1 204 Good\r\nContent-Length: 0\r\n\r\n");
+            }
+            stream.end();
+        });
         let draft = Proxy::builder();
         let identity = pki().edge(&["a.test"]);
         fs::write(
@@ -43,7 +49,7 @@ upstreams:
   turns: {{ origins: [\"{a}\", \"{b}\", \"{c}\"] }}
   checked:
     origins: [\"{checked}\"]
-    health: {{ check: tcp, interval: 1h }}
+    health: {{ check: {{ http: {{ path: / }} }}, interval: 1h }}
 "
             ))
             .start();
