@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The stamps of files, and of directories with their entries, two levels deep. Equal stamps mean that no
 /// file was changed in between, as far as the kernel records it.
 ///
 /// The keys are the bytes of the paths: hashing the components of a path takes many times as long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileStamps(HashMap<OsString, FileStamp>);
+pub struct FileStamps(HashMap<OsString, Arc<FileStamp>>);
 
 /// The stamp of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +55,19 @@ impl FileStamps {
             }));
             entries.insert(path.into(), stamp);
         }
-        self.0.insert(file.into(), FileStamp { own, entries });
+        let stamp = FileStamp { own, entries };
+        self.0.insert(file.into(), Arc::new(stamp));
     }
 
-    /// Stamps a file that neither has a stamp nor is covered by that of a directory.
-    pub fn at_first(&mut self, file: &Path) {
-        if !self.0.contains_key(file.as_os_str()) && !self.is_covered(file) {
-            self.at(file);
+    /// Stamps a file that neither has a stamp nor is covered by that of a directory. A stamp in `taken` is used
+    /// in place of a new one: a change since then will show as a different stamp, as one during the read does.
+    pub fn at_first(&mut self, file: &Path, taken: Option<&Self>) {
+        if self.0.contains_key(file.as_os_str()) || self.is_covered(file) {
+            return;
+        }
+        match taken.and_then(|taken| taken.0.get(file.as_os_str())) {
+            Some(stamp) => drop(self.0.insert(file.into(), Arc::clone(stamp))),
+            None => self.at(file),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
 use crate::control::recheck::LateRecheck;
 use crate::control::reload::prepare::Scope;
+use crate::control::reload::watch::FileChange;
 use crate::control::reload::{Reloader, report};
 use crate::control::shutdown::{Ending, Shutdown, StopMode};
 use crate::control::signals::{Signal, Signals};
@@ -67,7 +68,7 @@ pub(crate) struct Control {
 pub(crate) struct Inputs {
     pub(crate) signals: Signals,
     pub(crate) requests: mpsc::Receiver<PendingRequest>,
-    pub(crate) changes: mpsc::Receiver<Scope>,
+    pub(crate) changes: mpsc::Receiver<FileChange>,
     pub(crate) origin_events: OriginEvents,
 }
 
@@ -97,7 +98,7 @@ impl Control {
                 Some(request) = inputs.requests.recv() => if self.handle(request) == Next::Stop {
                     break;
                 },
-                Some(scope) = inputs.changes.recv() => self.reloads.request(scope, None),
+                Some(change) = inputs.changes.recv() => self.reloads.files_changed(change),
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
                 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::materials::Materials;
 use super::reuse::{Parts, Reread, Running};
+use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
 use crate::config::spec::{self, Spec};
@@ -67,6 +68,8 @@ pub(super) struct Compiler<'a> {
     pub(super) running: Option<Running<'a>>,
     /// On a renewal, the previous contents of files, for those that cannot be used any more.
     pub(super) previous: Option<&'a Materials>,
+    /// On a renewal, stamps that were taken for it.
+    pub(super) stamps: Option<&'a FileStamps>,
     pub(super) has_changed_authorities: bool,
     pub(super) parts: Parts<'a>,
     /// The verifiers of the blocks of the spec that were compiled already.
@@ -84,10 +87,8 @@ impl<'a> Compiler<'a> {
         problems: &'a mut Problems,
     ) -> Self {
         let renewal = |running: &Running<'_>| running.reread == Reread::Changed;
-        let previous = options
-            .running
-            .filter(renewal)
-            .map(|running| running.materials);
+        let renewed = options.running.filter(renewal);
+        let previous = renewed.map(|running| running.materials);
         Self {
             spec,
             dir,
@@ -99,6 +100,7 @@ impl<'a> Compiler<'a> {
             has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
             running: options.running,
             previous,
+            stamps: renewed.and_then(|running| running.stamps),
             parts: options
                 .running
                 .map(|running| Parts::of(running.snapshot))

@@ -147,7 +147,7 @@ impl<'a> Compiler<'a> {
     /// The pairs in a directory, by name. An incomplete pair is reported and skipped; on a renewal, one
     /// that was complete before keeps its previous content.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
-        self.materials.stamps.at_first(&dir);
+        self.materials.stamps.at_first(&dir, self.stamps);
         let previous = self.previous;
         let unchanged = self.unchanged_pairs();
         let is_known =

@@ -81,7 +81,7 @@ impl<'a> Compiler<'a> {
             return known.found.clone();
         }
         for path in key.paths() {
-            self.materials.stamps.at_first(path);
+            self.materials.stamps.at_first(path, self.stamps);
         }
         let content = match self.unchanged_content(of, &key) {
             Some(content) => {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::materials::Materials;
+use crate::config::file_stamps::FileStamps;
 use crate::snapshot::{Snapshot, Upstream};
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::verify::authorities::Authorities;
@@ -21,6 +22,8 @@ pub struct Running<'a> {
     pub materials: &'a Materials,
     /// Which files are read again.
     pub reread: Reread,
+    /// Stamps of the files that were taken for this renewal.
+    pub stamps: Option<&'a FileStamps>,
 }
 
 /// Which files a reload reads.

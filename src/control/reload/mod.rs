@@ -19,6 +19,7 @@ use self::commit::{ReloadTargets, changes};
 use self::prepare::{ActiveConfig, Scope};
 use self::queue::{FilesRead, ReloadQueue, ReplySender};
 use self::report::{Report, refusal};
+use self::watch::FileChange;
 use crate::config::compile::Materials;
 use crate::config::{self, Severity};
 use crate::control::listeners::Listeners;
@@ -86,6 +87,12 @@ impl Reloader {
         self.start_next();
     }
 
+    /// Starts a reload because files have changed, or queues it.
+    pub(crate) fn files_changed(&mut self, change: FileChange) {
+        self.queue.push_change(change.scope, change.stamps);
+        self.start_next();
+    }
+
     /// Refuses all reloads: the process stops.
     pub(crate) fn refuse_all(&mut self) {
         self.queue.refuse_all();
@@ -93,9 +100,11 @@ impl Reloader {
 
     fn start_next(&mut self) {
         let (running, live) = (&self.running, &self.targets.live);
-        self.queue.start(|scope| {
+        self.queue.start(|scope, stamps| {
             let (running, snapshot) = (running.clone(), Arc::clone(&live.load()));
-            tokio::task::spawn_blocking(move || running.prepare(scope, &snapshot))
+            tokio::task::spawn_blocking(move || {
+                running.prepare(scope, stamps.as_deref(), &snapshot)
+            })
         });
     }
 
@@ -174,13 +183,15 @@ impl Reloader {
         let old = Arc::clone(&self.targets.live.load());
         let table = Arc::clone(&self.targets.table);
         tokio::task::spawn_blocking(move || {
-            let report = running.prepare(Scope::All, &old).map(|prepared| Report {
-                generation: old.generation,
-                changes: changes(&running, &old, &prepared, &table),
-                disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
-                warnings: prepared.warnings,
-                restart: prepared.restart,
-            });
+            let report = running
+                .prepare(Scope::All, None, &old)
+                .map(|prepared| Report {
+                    generation: old.generation,
+                    changes: changes(&running, &old, &prepared, &table),
+                    disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
+                    warnings: prepared.warnings,
+                    restart: prepared.restart,
+                });
             let answer = report.map(|report| report.json());
             let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
         });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose, Reread, Running};
+use crate::config::file_stamps::FileStamps;
 use crate::config::load::{Loaded, Source};
 use crate::config::spec::Spec;
 use crate::control::rlimit;
@@ -57,9 +58,15 @@ impl fmt::Display for Refused {
 }
 
 impl ActiveConfig {
-    /// Reads and compiles what has changed since `snapshot`, which is running. Blocks on files: must not
-    /// run on a worker or in the control loop.
-    pub(crate) fn prepare(&self, scope: Scope, snapshot: &Snapshot) -> Result<Prepared, Refused> {
+    /// Reads and compiles what has changed since `snapshot`, which is running. `stamps` of the files, if they
+    /// were taken for this renewal, are not taken again. Blocks on files: must not run on a worker or in the
+    /// control loop.
+    pub(crate) fn prepare(
+        &self,
+        scope: Scope,
+        stamps: Option<&FileStamps>,
+        snapshot: &Snapshot,
+    ) -> Result<Prepared, Refused> {
         let options = LoadOptions {
             files: Files::Read,
             purpose: Purpose::Serve,
@@ -70,6 +77,7 @@ impl ActiveConfig {
                     Scope::Materials => Reread::Changed,
                     Scope::All => Reread::All,
                 },
+                stamps,
             }),
             sessions: &self.sessions,
         };

@@ -1,10 +1,13 @@
 //! The queue of reloads: one in progress, at most one pending. All requests that arrive while a reload is in
 //! progress share the next one.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::admin::RequestResult;
+use crate::config::file_stamps::FileStamps;
 use crate::control::reload::prepare::{Prepared, Refused, Scope};
 use crate::control::reload::report;
 
@@ -36,6 +39,8 @@ struct Pending {
     scope: Option<Scope>,
     /// Changed files are read again even if the configuration file is refused.
     materials: bool,
+    /// The latest stamps that the watch has sent. They are older than the read that is to come.
+    stamps: Option<Arc<FileStamps>>,
     waiting: Vec<ReplySender>,
 }
 
@@ -57,8 +62,14 @@ impl ReloadQueue {
         pending.waiting.extend(waiting);
     }
 
+    /// Adds a request because files have changed; `stamps` are those of the materials.
+    pub(crate) fn push_change(&mut self, scope: Scope, stamps: Arc<FileStamps>) {
+        self.push(scope, None);
+        self.pending.stamps = Some(stamps);
+    }
+
     /// Starts the pending reload, if there is one and none is in progress. `read` starts to read its files.
-    pub(crate) fn start(&mut self, read: impl FnOnce(Scope) -> Reading) {
+    pub(crate) fn start(&mut self, read: impl FnOnce(Scope, Option<Arc<FileStamps>>) -> Reading) {
         if self.in_progress.is_some() {
             return;
         }
@@ -66,7 +77,7 @@ impl ReloadQueue {
             self.in_progress = Some(InProgress {
                 scope,
                 materials: std::mem::take(&mut self.pending.materials),
-                reading: read(scope),
+                reading: read(scope, self.pending.stamps.take()),
                 waiting: std::mem::take(&mut self.pending.waiting),
             });
         }
@@ -119,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(scope: Scope) -> Reading {
+    fn refused(scope: Scope, _: Option<Arc<FileStamps>>) -> Reading {
         tokio::spawn(async move {
             Err(Refused {
                 reasons: vec![format!("{scope:?}")],
@@ -151,7 +162,7 @@ mod tests {
         for result in [first, second, third] {
             assert!(result.await.unwrap().is_ok());
         }
-        queue.start(|_| panic!("no further reload is pending"));
+        queue.start(|_, _| panic!("no further reload is pending"));
     }
 
     #[tokio::test]
@@ -173,7 +184,7 @@ mod tests {
         let again = queue.files_read().await;
         assert_eq!(again.scope, Scope::Materials);
         queue.after_refusal(again.scope, again.materials);
-        queue.start(|_| panic!("a refused renewal is not repeated"));
+        queue.start(|_, _| panic!("a refused renewal is not repeated"));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::fs;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::config::file_stamps::FileStamps;
 use crate::config::load::Source;
 use crate::control::fixtures::{CONFIGURATION, Parts};
 
@@ -16,9 +17,12 @@ struct Process {
 
 impl Process {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), CONFIGURATION)
+    }
+
+    fn start_in(directory: tempfile::TempDir, configuration: &str) -> Self {
         let path = directory.path().join("config.yaml");
-        fs::write(&path, CONFIGURATION).unwrap();
+        fs::write(&path, configuration).unwrap();
         Self {
             parts: Parts::of(Source::File(path)),
             directory,
@@ -37,6 +41,28 @@ impl Process {
         let read = reloads.files_read().await;
         reloads.finish(read, listeners, origins).await;
         result.await.unwrap()
+    }
+
+    /// A renewal that the watch asks for, with the stamps that it has taken.
+    async fn renew(&mut self, stamps: FileStamps) {
+        let Parts {
+            reloads,
+            listeners,
+            origins,
+            ..
+        } = &mut self.parts;
+        reloads.files_changed(FileChange {
+            scope: Scope::Materials,
+            stamps: Arc::new(stamps),
+        });
+        let read = reloads.files_read().await;
+        reloads.finish(read, listeners, origins).await;
+    }
+
+    fn certificate(&self) -> Vec<u8> {
+        let snapshot = self.parts.live.load();
+        let certificates = &snapshot.endpoints[0].certificates;
+        certificates[0].pair.key.cert[0].to_vec()
     }
 
     fn generation(&self) -> u64 {
@@ -67,4 +93,47 @@ async fn a_refused_reload_changes_nothing_and_is_remembered_with_its_reasons() {
     let last = process.parts.reloads.last().unwrap();
     assert_eq!(last["result"], "refused");
     assert!(last["reasons"][0].as_str().unwrap().contains("backward"));
+}
+
+#[tokio::test]
+async fn a_pair_that_changes_after_the_watch_has_looked_is_found_when_it_looks_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let pair = directory.path().join("pair.pem");
+    let issue = || {
+        let new = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let text = new.cert.pem() + &new.signing_key.serialize_pem();
+        fs::write(&pair, text).unwrap();
+        new.cert.der().to_vec()
+    };
+    let first = issue();
+    let mut process = Process::start_in(
+        directory,
+        "
+process: { key_permissions: warn }
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: { certificates: [{ cert: pair.pem }] }
+    routes: [{ name: all, match: { sni: a.test }, mode: terminate, upstream: up }]
+upstreams: { up: { origins: [\"127.0.0.1:9\"] } }
+",
+    );
+    let mut watched = process.parts.reloads.targets.watch_set.subscribe();
+    assert_eq!(process.certificate(), first);
+
+    // The stamps are those of the first pair, and the file has the second one when it is read.
+    let stamps = FileStamps::of([pair.as_path()]);
+    let second = issue();
+    process.renew(stamps).await;
+    let known = Arc::clone(&watched.borrow_and_update().material_stamps);
+    assert!(!known.is_current(&pair), "the watch sees no difference");
+
+    process.renew(FileStamps::of([pair.as_path()])).await;
+    assert_eq!(process.certificate(), second);
+    assert!(
+        watched
+            .borrow_and_update()
+            .material_stamps
+            .is_current(&pair)
+    );
 }

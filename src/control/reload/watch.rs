@@ -45,6 +45,15 @@ pub(crate) struct WatchSet {
     pub(crate) material_stamps: Arc<FileStamps>,
 }
 
+/// A change of files, as the watch reports it.
+#[derive(Clone, Debug)]
+pub(crate) struct FileChange {
+    /// What has to be read.
+    pub(crate) scope: Scope,
+    /// The stamps of the materials, taken when the change was seen.
+    pub(crate) stamps: Arc<FileStamps>,
+}
+
 /// The stamps of the materials, and of the configuration file.
 type Stamps = (Arc<FileStamps>, Arc<FileStamps>);
 
@@ -86,7 +95,10 @@ impl WatchSet {
 }
 
 /// Watches until the receiver of changes is dropped.
-pub(crate) async fn watch(mut watch_set: watch::Receiver<WatchSet>, changes: mpsc::Sender<Scope>) {
+pub(crate) async fn watch(
+    mut watch_set: watch::Receiver<WatchSet>,
+    changes: mpsc::Sender<FileChange>,
+) {
     let mut watcher = Watcher::default();
     loop {
         let now = Arc::new(watch_set.borrow_and_update().clone());
@@ -117,7 +129,7 @@ struct Watcher {
 
 impl Watcher {
     /// Reports changes of these files. May be dropped at any await.
-    async fn follow(&mut self, set: &Arc<WatchSet>, changes: &mpsc::Sender<Scope>) {
+    async fn follow(&mut self, set: &Arc<WatchSet>, changes: &mpsc::Sender<FileChange>) {
         self.watch_directories(set).await;
         let mut seen = set.read();
         loop {
@@ -156,7 +168,8 @@ impl Watcher {
             ];
             seen = now;
             for (has_changed, scope) in changed {
-                if has_changed && changes.send(scope).await.is_err() {
+                let stamps = Arc::clone(&seen.0);
+                if has_changed && changes.send(FileChange { scope, stamps }).await.is_err() {
                     return;
                 }
             }

@@ -1,8 +1,9 @@
 //! Reads directories of certificates with their keys: complete pairs, incomplete pairs, and certificates
 //! that are not for an endpoint.
 
-use std::ffi::OsStr;
-use std::fs;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -38,15 +39,13 @@ const A_PAIR_IS: &str =
 ///
 /// If it cannot be read, or holds no part of a pair.
 pub fn read(dir: &Path, is_known: impl Fn(&Path) -> bool) -> Result<Directory, MaterialError> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))? {
-        paths.push(entry.map_err(|e| cannot_read(dir, &e))?.path());
-    }
-    paths.retain(|path| !text(path.file_name()).starts_with('.'));
-    paths.sort();
+    let listing = Listing::of(dir)?;
+    let mut names: Vec<_> = listing.entries.keys().collect();
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort();
     let mut found = Directory::default();
-    for path in &paths {
-        found.add(path, &is_known);
+    for name in names {
+        found.add(&dir.join(name), &listing, &is_known);
     }
     if found.pairs.is_empty() && found.halves.is_empty() {
         return Err(match found.others.pop() {
@@ -57,11 +56,68 @@ pub fn read(dir: &Path, is_known: impl Fn(&Path) -> bool) -> Result<Directory, M
     Ok(found)
 }
 
+/// The entries of a directory. Their types come with their names, which saves several calls of stat for each of
+/// what may be thousands of files.
+struct Listing<'a> {
+    dir: &'a Path,
+    /// By name; `None` if only stat tells the type.
+    entries: HashMap<OsString, Option<FileType>>,
+    /// Whether files in the directory can be opened. If not, stat has the error.
+    is_searchable: bool,
+}
+
+impl<'a> Listing<'a> {
+    fn of(dir: &'a Path) -> Result<Self, MaterialError> {
+        let mut entries = HashMap::new();
+        for entry in fs::read_dir(dir).map_err(|e| cannot_read(dir, &e))? {
+            let entry = entry.map_err(|e| cannot_read(dir, &e))?;
+            entries.insert(entry.file_name(), entry.file_type().ok());
+        }
+        Ok(Self {
+            dir,
+            entries,
+            is_searchable: fs::metadata(dir.join(".")).is_ok(),
+        })
+    }
+
+    /// Whether `path` is a directory, or a link to one.
+    fn is_directory(&self, path: &Path) -> io::Result<bool> {
+        if self.is_file(path) {
+            return Ok(false);
+        }
+        fs::metadata(path).map(|meta| meta.is_dir())
+    }
+
+    /// Whether a file exists; an error if it is not accessible, or a dangling link.
+    fn exists(&self, path: &Path) -> Result<bool, MaterialError> {
+        let is_here = self.is_searchable && path.parent() == Some(self.dir);
+        if self.is_file(path) {
+            Ok(true)
+        } else if is_here
+            && path
+                .file_name()
+                .is_some_and(|name| !self.entries.contains_key(name))
+        {
+            Ok(false)
+        } else {
+            exists(path)
+        }
+    }
+
+    /// Whether the listing shows a file that can be looked up, and no link.
+    fn is_file(&self, path: &Path) -> bool {
+        let name = path.file_name().filter(|_| path.parent() == Some(self.dir));
+        let entry = name.and_then(|name| self.entries.get(name));
+        self.is_searchable && matches!(entry, Some(Some(kind)) if kind.is_file())
+    }
+}
+
 impl Directory {
-    fn add(&mut self, path: &Path, is_known: impl Fn(&Path) -> bool) {
+    fn add(&mut self, path: &Path, listing: &Listing<'_>, is_known: impl Fn(&Path) -> bool) {
         let extension = path.extension().and_then(OsStr::to_str);
-        let (name, cert, key) = match (fs::metadata(path), extension) {
-            (Ok(meta), _) if meta.is_dir() => (
+        let exists = |path: &Path| listing.exists(path);
+        let (name, cert, key) = match (listing.is_directory(path), extension) {
+            (Ok(true), _) => (
                 path.file_name(),
                 path.join("fullchain.pem"),
                 path.join("privkey.pem"),
