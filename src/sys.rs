@@ -23,7 +23,7 @@ pub(crate) fn undelivered(socket: BorrowedFd<'_>) -> usize {
 }
 
 /// How many bytes written to a TCP socket its peer has not acknowledged, even if it has reset the connection
-/// and never will.
+/// and never will; for a unix socket, the memory that its peer's unread bytes take (unix(7), `SIOCOUTQ`).
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
     // SAFETY: SIOCOUTQ writes one C int through the pointer it is given, which is what `Getter`
     // provides, and touches nothing else.
@@ -37,6 +37,11 @@ pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> usize {
 pub(crate) fn peer_has_ended(socket: BorrowedFd<'_>) -> bool {
     const OPEN: [u8; 3] = [TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2];
     !OPEN.contains(&tcp_state(socket))
+}
+
+/// Whether a TCP connection is over in both directions: reset, or timed out.
+pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    tcp_state(socket) == TCP_CLOSE
 }
 
 const TCP_ESTABLISHED: u8 = 1;

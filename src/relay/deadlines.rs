@@ -28,6 +28,21 @@ impl RelayLimit {
     }
 }
 
+/// Into how many parts the time to a limit on progress is divided, to look at what the kernel still delivers.
+const PARTS: u32 = 8;
+
+/// How long a source that is not read may have been reset or ended unnoticed, if `half_close` is no limit.
+const SOURCE_CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// What a look at the sockets has found, which the kernel reports by no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The bytes that the peers had not acknowledged; `None` before the first look since the last progress.
+    pub(super) undelivered: Option<usize>,
+    /// Whether a source is not read because its sink takes nothing.
+    pub(super) is_stalled: bool,
+}
+
 pub(super) struct Deadlines {
     limits: Limits,
     /// Boxed, because few connections ever get a command and every live one pays for the field.
@@ -61,6 +76,12 @@ impl Deadlines {
         true
     }
 
+    /// A source has ended that is not read. Unlike [`Deadlines::first_end`], this is no progress: the end is
+    /// older than the look that found it.
+    pub(super) const fn unread_end(&mut self) {
+        self.ended = true;
+    }
+
     /// Sets the command in force. The deadline may have changed.
     pub(super) fn set_command(&mut self, command: Option<Command>) {
         self.command = command.map(Box::new);
@@ -83,12 +104,29 @@ impl Deadlines {
         })
     }
 
-    /// When to check the limits again: the earliest of them.
-    pub(super) fn deadline(&self, now: Instant) -> Instant {
-        self.limits()
-            .map(|(at, _)| at)
-            .min()
-            .unwrap_or_else(|| now + NEVER)
+    /// When to check the limits again: at the earliest of them, or before that to look at the sockets.
+    pub(super) fn next_check(&self, now: Instant, look: Look) -> Instant {
+        let mut next = now + NEVER;
+        if let Some((at, limit)) = self.limits().min_by_key(|(at, _)| *at) {
+            let part = at.saturating_duration_since(self.last_progress) / PARTS;
+            next = match look.undelivered {
+                _ if !limit.is_about_progress() => at,
+                // Two looks tell whether the peers still take bytes; the second is the one at the limit.
+                None => at - part,
+                Some(0) => at,
+                Some(_) => at.min(now + part),
+            };
+        }
+        if look.is_stalled {
+            next = next.min(now + self.source_check());
+        }
+        next
+    }
+
+    /// How often a source that is not read is looked at.
+    pub(super) fn source_check(&self) -> Duration {
+        let half_close = self.limits.half_close;
+        half_close.map_or(SOURCE_CHECK_MAX, |limit| (limit / 2).min(SOURCE_CHECK_MAX))
     }
 
     /// The earliest limit that has been reached, if any.
@@ -187,10 +225,47 @@ mod tests {
                 }
             }
             let deadline = self.at(second);
-            assert_eq!(deadlines.deadline(self.at(0)), deadline);
+            assert_eq!(deadlines.next_check(self.at(0), DELIVERED), deadline);
             assert_eq!(deadlines.expired(deadline - Duration::from_nanos(1)), None);
             assert_eq!(deadlines.expired(deadline), Some(limit));
         }
+    }
+
+    /// The kernel has delivered everything.
+    const DELIVERED: Look = Look {
+        undelivered: Some(0),
+        is_stalled: false,
+    };
+
+    #[test]
+    fn the_sockets_are_looked_at_before_a_limit_on_progress_and_in_the_middle_of_half_close() {
+        let clock = Clock(Instant::now());
+        let deadlines = Deadlines::new(clock.limits(16, 6, 0), clock.at(0));
+        let check = |second, undelivered, is_stalled| {
+            let look = Look {
+                undelivered,
+                is_stalled,
+            };
+            deadlines.next_check(clock.at(second), look)
+        };
+        assert_eq!(
+            check(0, None, false),
+            clock.at(14),
+            "a part before the limit"
+        );
+        assert_eq!(check(14, Some(0), false), clock.at(16));
+        assert_eq!(check(10, Some(5), false), clock.at(12), "part by part");
+        assert_eq!(check(15, Some(5), false), clock.at(16));
+        assert_eq!(check(2, None, true), clock.at(5));
+        let mut ended = deadlines;
+        ended.unread_end();
+        assert_eq!(ended.expired(clock.at(6)), Some(RelayLimit::HalfClose));
+        let deadlines = Deadlines::new(clock.limits(0, 0, 9), clock.at(0));
+        let look = Look {
+            undelivered: None,
+            is_stalled: false,
+        };
+        assert_eq!(deadlines.next_check(clock.at(0), look), clock.at(9));
     }
 
     const DRAINED: RelayLimit = RelayLimit::Commanded(Reason::Drain);
@@ -234,7 +309,7 @@ mod tests {
         assert!(!deadlines.first_end(clock.at(2)));
         let year = clock.at(365 * 24 * 3600);
         assert_eq!(deadlines.expired(year), None);
-        assert_eq!(deadlines.deadline(year), year + NEVER);
+        assert_eq!(deadlines.next_check(year, DELIVERED), year + NEVER);
     }
 
     #[test]
@@ -246,7 +321,7 @@ mod tests {
         assert_eq!(deadlines.expired(at), Some(DRAINED));
         deadlines.set_command(None);
         assert_eq!(deadlines.expired(at), None);
-        assert_eq!(deadlines.deadline(at), clock.at(10));
+        assert_eq!(deadlines.next_check(at, DELIVERED), clock.at(10));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!   or TLS without close_notify) as a reset, and only after it has sent everything it read;
 //! - one direction may end while the other continues, as long as there is progress within `half_close`;
 //!   bytes that leave the kernel's send queue count as progress;
-//! - it buffers at most one read for a peer that does not read.
+//! - it buffers at most one read for a peer that does not read, and still notices within `half_close` that the
+//!   other one has ended or reset its connection.
 //!
 //! The relay knows no configuration and writes no log; it returns how it ended.
 
@@ -42,14 +43,14 @@ impl Relay {
         // Bytes that came with the handshakes count, too.
         handle.progress(self.up.moved(), self.down.moved());
         self.deadlines.set_command(handle.command());
-        let mut timer = std::pin::pin!(sleep_until(self.deadlines.deadline(Instant::now())));
+        let mut timer = std::pin::pin!(sleep_until(self.next_check(Instant::now())));
         let end = loop {
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx, timer.as_mut(), handle)) => break end,
                 () = handle.changed() => {
                     self.deadlines.set_command(handle.command());
-                    timer.as_mut().reset(self.deadlines.deadline(Instant::now()));
+                    timer.as_mut().reset(self.next_check(Instant::now()));
                 }
             }
         };

@@ -1,13 +1,14 @@
 //! The state of a relay, its turns, and the decision how it ended.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::deadlines::{Deadlines, RelayLimit};
+use super::deadlines::{Deadlines, Look, RelayLimit};
 use super::direction::{Abort, Direction};
 use super::end::RelayEnd;
 use super::handle::ConnHandle;
@@ -30,7 +31,7 @@ pub struct Relay {
     pub(super) down: Direction,
     pub(super) deadlines: Deadlines,
     pub(super) limits: Limits,
-    /// How many bytes the peers had not acknowledged when a limit on progress was last reached.
+    /// How many bytes the peers had not acknowledged at the last look since the last progress.
     undelivered: Option<usize>,
     /// Bytes the client had sent when the origin last sent something.
     up_at_last_down: u64,
@@ -102,36 +103,61 @@ impl Relay {
         if (self.up.has_ended() || self.down.has_ended())
             && self.deadlines.first_end(Instant::now())
         {
-            timer
-                .as_mut()
-                .reset(self.deadlines.deadline(Instant::now()));
+            timer.as_mut().reset(self.next_check(Instant::now()));
+        }
+        if self.is_stalled() {
+            let check = Instant::now() + self.deadlines.source_check();
+            if timer.deadline() > check {
+                timer.as_mut().reset(check);
+            }
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match self.deadlines.expired(Instant::now()) {
-                Some(limit) if limit.is_about_progress() && self.is_draining() => {
-                    self.deadlines.progress(Instant::now());
-                }
-                Some(limit) => {
-                    return Poll::Ready(self.end().unwrap_or_else(|| self.expiry(limit)));
-                }
-                None => {}
+            if let Some(limit) = self.look(Instant::now()) {
+                return Poll::Ready(self.end().unwrap_or_else(|| self.expiry(limit)));
             }
-            timer
-                .as_mut()
-                .reset(self.deadlines.deadline(Instant::now()));
+            timer.as_mut().reset(self.next_check(Instant::now()));
         }
         Poll::Pending
     }
 
-    /// Whether a peer still acknowledges bytes from the kernel's send queue, which a reset would discard: a
-    /// slow reader takes its last megabytes without any action of ours. The first time, a queue that is not
-    /// empty counts as draining; by the next limit it has to be shorter.
-    fn is_draining(&mut self) -> bool {
+    /// Whether a source is not read, because its sink takes nothing.
+    fn is_stalled(&self) -> bool {
+        self.up.has_pending() || self.down.has_pending()
+    }
+
+    /// When the timer has to fire next.
+    pub(super) fn next_check(&self, now: Instant) -> Instant {
+        let look = Look {
+            undelivered: self.undelivered,
+            is_stalled: self.is_stalled(),
+        };
+        self.deadlines.next_check(now, look)
+    }
+
+    /// Looks at what the kernel tells by no event, then at the limits; returns the one that is reached.
+    ///
+    /// A slow reader takes its last megabytes from the kernel's send queue without any action of ours, and a
+    /// reset would discard them: a queue that is shorter than at the last look is progress. The end of a
+    /// source that is not read is behind bytes that nobody takes.
+    fn look(&mut self, now: Instant) -> Option<RelayLimit> {
         let left = self.client.socket.undelivered() + self.origin.socket.undelivered();
-        match self.undelivered.replace(left) {
-            None => left > 0,
-            Some(before) => left < before,
+        let before = self.undelivered.replace(left);
+        if before.is_some_and(|before| left < before) {
+            self.deadlines.progress(now);
         }
+        let has_ended = |to: &Direction, from: &Transport| {
+            to.has_pending() && !to.has_ended() && from.socket.peer_has_ended()
+        };
+        if has_ended(&self.up, &self.client) || has_ended(&self.down, &self.origin) {
+            self.deadlines.unread_end();
+        }
+        let limit = self.deadlines.expired(now)?;
+        // The look before this one came too late to compare with.
+        if limit.is_about_progress() && before.is_none() && left > 0 {
+            self.deadlines.progress(now);
+            return None;
+        }
+        Some(limit)
     }
 
     /// Whether to delay the decision on the origin's abort, because the client's end may be on its way.
@@ -199,7 +225,26 @@ impl Relay {
         pending || self.client.socket.undelivered() + self.origin.socket.undelivered() > 0
     }
 
+    /// The side that has reset its connection behind bytes that its peer does not take, and its error.
+    fn unread_reset(&self) -> Option<(Side, io::Error)> {
+        let up = self
+            .up
+            .has_pending()
+            .then_some((Side::Client, &self.client));
+        let down = self
+            .down
+            .has_pending()
+            .then_some((Side::Origin, &self.origin));
+        let gone = |(side, from): (Side, &Transport)| Some((side, from.socket.gone()?));
+        up.and_then(gone).or_else(|| down.and_then(gone))
+    }
+
     fn expiry(&self, limit: RelayLimit) -> RelayEnd {
+        if let RelayLimit::HalfClose | RelayLimit::Idle = limit
+            && let Some((side, error)) = self.unread_reset()
+        {
+            return RelayEnd::Reset(side, error, self.exchange(side).loss_by(side));
+        }
         match limit {
             RelayLimit::Idle => RelayEnd::Idle,
             RelayLimit::Lifetime => RelayEnd::Lifetime,

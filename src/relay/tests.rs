@@ -33,11 +33,16 @@ struct Scene {
 impl Scene {
     /// After a request and its answer.
     async fn answered() -> Self {
+        Self::answered_within(None, None).await
+    }
+
+    /// The same with these limits.
+    async fn answered_within(idle: Option<Duration>, half_close: Option<Duration>) -> Self {
         let (to_client, client) = connected().await;
         let (to_origin, origin) = connected().await;
         let limits = Limits {
-            idle: None,
-            half_close: None,
+            idle,
+            half_close,
             lifetime: None,
             client_truncation: OnTruncation::Reset,
             origin_truncation: OnTruncation::Reset,
@@ -89,6 +94,31 @@ impl Scene {
         }
     }
 
+    /// The client sends until the origin, which does not read, takes no more; and then until our kernel takes
+    /// no more, so that not even its end gets through.
+    async fn upload_that_nobody_reads(&mut self) {
+        self.upload_while(|_| true).await;
+    }
+
+    async fn upload_while(&mut self, sends: impl Fn(&Relay) -> bool) {
+        let mut quiet = 0;
+        while quiet < 100 {
+            let moved = self.relay.up.moved();
+            let sent = sends(&self.relay) && self.client.try_write(&[0; 1 << 16]).is_ok();
+            assert!(self.poll().await.is_none());
+            let is_quiet = !sent && self.relay.up.moved() == moved;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+        }
+        assert!(self.relay.up.has_pending());
+    }
+
+    /// Runs to the end, on a clock that jumps to the next timer. Returns how it ended, and when.
+    async fn run(self) -> (RelayEnd, Duration, TcpStream) {
+        let start = Instant::now();
+        let (end, _) = Box::new(self.relay).run(&self.handle).await;
+        (end, start.elapsed(), self.origin.unwrap())
+    }
+
     async fn end(&mut self) -> RelayEnd {
         loop {
             if let Some(end) = self.poll().await {
@@ -122,4 +152,66 @@ async fn an_origins_reset_while_its_client_stays_open_may_lose_an_answer() {
         matches!(end, RelayEnd::Reset(Side::Origin, _, Loss::Possible)),
         "{end:?}"
     );
+}
+
+const IDLE: Duration = Duration::from_secs(8);
+const HALF_CLOSE: Duration = Duration::from_secs(1);
+
+/// What a timer of milliseconds, and the time that the sockets take on the jumping clock, may add.
+const SLACK: Duration = Duration::from_millis(200);
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_reset_is_seen_within_half_close_while_its_origin_does_not_read() {
+    let mut scene = Scene::answered_within(Some(IDLE), Some(HALF_CLOSE)).await;
+    scene.upload_that_nobody_reads().await;
+    scene.client.set_zero_linger().unwrap();
+    let (_, another) = connected().await;
+    drop(std::mem::replace(&mut scene.client, another));
+    let (end, after, _origin) = scene.run().await;
+    assert!(
+        matches!(end, RelayEnd::Reset(Side::Client, _, Loss::Possible)),
+        "{end:?}"
+    );
+    assert!(after <= HALF_CLOSE + SLACK, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_end_counts_while_its_origin_does_not_read() {
+    let mut scene = Scene::answered_within(Some(IDLE), Some(HALF_CLOSE)).await;
+    scene.upload_while(|relay| !relay.up.has_pending()).await;
+    scene.client.shutdown().await.unwrap();
+    let (end, after, _origin) = scene.run().await;
+    assert!(matches!(end, RelayEnd::Undelivered), "{end:?}");
+    assert!(after <= HALF_CLOSE + SLACK, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_is_reached_once_while_a_peer_does_not_read() {
+    let mut scene = Scene::answered_within(Some(IDLE), Some(HALF_CLOSE)).await;
+    scene.upload_that_nobody_reads().await;
+    let (end, after, _origin) = scene.run().await;
+    assert!(matches!(end, RelayEnd::Idle), "{end:?}");
+    assert!(after >= IDLE - SLACK && after <= IDLE + SLACK, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_bytes_from_the_kernel_is_not_idle() {
+    let mut scene = Scene::answered_within(Some(IDLE), None).await;
+    scene.upload_that_nobody_reads().await;
+    let (relay, handle) = (Box::new(scene.relay), scene.handle);
+    let mut origin = scene.origin.take().unwrap();
+    let client = scene.client;
+    let slow = async move {
+        // Each pause is shorter than `idle`, all of them together are longer.
+        let mut buffer = vec![0; 1 << 21];
+        for _ in 0..3 {
+            tokio::time::sleep(IDLE * 3 / 4).await;
+            origin.read_exact(&mut buffer).await.unwrap();
+        }
+        client.set_zero_linger().unwrap();
+        drop(client);
+        origin
+    };
+    let ((end, _), _origin) = tokio::join!(relay.run(&handle), slow);
+    assert!(matches!(end, RelayEnd::Reset(..)), "{end:?}");
 }

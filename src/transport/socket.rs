@@ -268,12 +268,12 @@ impl Socket {
         Ok(())
     }
 
-    /// How many written bytes the peer has not acknowledged and still may; 0 for a unix socket, where that is
-    /// unknown.
+    /// How many written bytes the peer has not acknowledged and still may. For a unix socket: how much memory
+    /// those take that its peer has not read.
     pub fn undelivered(&self) -> usize {
         match &self.stream {
             OsStream::Tcp(stream) => sys::undelivered(stream.as_fd()),
-            OsStream::Unix(_) => 0,
+            OsStream::Unix(stream) => sys::unacknowledged(stream.as_fd()),
         }
     }
 
@@ -290,6 +290,18 @@ impl Socket {
     pub fn readable_bytes(&self) -> usize {
         let readable = rustix::io::ioctl_fionread(self).unwrap_or(0);
         usize::try_from(readable).unwrap_or(usize::MAX)
+    }
+
+    /// The error of a connection that the peer or the network has ended for both directions; `None` while it
+    /// lasts, and for a unix socket, where that is unknown. Bytes may still be in the receive queue.
+    pub fn gone(&self) -> Option<io::Error> {
+        let OsStream::Tcp(stream) = &self.stream else {
+            return None;
+        };
+        sys::is_closed(stream.as_fd()).then(|| {
+            let error = stream.take_error().ok().flatten();
+            error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+        })
     }
 
     /// Whether the peer's end has arrived; bytes that it sent before may still be in the receive queue.
