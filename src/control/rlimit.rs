@@ -48,7 +48,7 @@ pub(crate) fn connections(
     if room == 0 {
         return Err(format!(
             "the descriptor limit of {descriptors} leaves no room for connections: {workers} workers and \
-             {sockets} listening sockets need {reserve}; raise the limit (ulimit -n, LimitNOFILE) or lower `process.workers`"
+             the sockets of endpoints and admin ({sockets} descriptors) need {reserve}; raise the limit (ulimit -n, LimitNOFILE) or lower `process.workers`"
         ));
     }
     let room = room.min(tokio::sync::Semaphore::MAX_PERMITS);

@@ -56,17 +56,29 @@ fn successors<'a>(
         .filter_map(|route| spec.upstreams.get(route.upstream.as_str()))
         .flat_map(|upstream| upstream.origins.iter())
         .flat_map(move |origin| {
-            spec.endpoints
-                .iter()
-                .enumerate()
-                .filter(move |(_, endpoint)| {
-                    endpoint
-                        .listen
-                        .iter()
-                        .any(|listen| is_same(&listen.value, &origin.address.value))
-                })
-                .map(move |(index, _)| (origin.address.at, index))
+            let leads_to = |index: usize, how: fn(&Listen, &OriginAddress) -> bool| {
+                let endpoint = spec.endpoints.get(index);
+                let mut listens = endpoint.into_iter().flat_map(|e| e.listen.iter());
+                listens.any(|listen| how(&listen.value, &origin.address.value))
+            };
+            let all = 0..spec.endpoints.len();
+            // The kernel prefers a socket at the very address to one at every address.
+            let is_exact = all.clone().any(|index| leads_to(index, is_exactly));
+            let how = if is_exact { is_exactly } else { is_same };
+            all.filter(move |index| leads_to(*index, how))
+                .map(move |index| (origin.address.at, index))
         })
+}
+
+/// Whether an endpoint listens at the very address of an origin.
+fn is_exactly(listen: &Listen, origin: &OriginAddress) -> bool {
+    match (listen, origin) {
+        (Listen::Ip(address), OriginAddress::Ip(origin)) => {
+            !address.ip().is_unspecified() && is_same(listen, &OriginAddress::Ip(*origin))
+        }
+        (Listen::Unix(_), _) => is_same(listen, origin),
+        _ => false,
+    }
 }
 
 fn is_same(listen: &Listen, origin: &OriginAddress) -> bool {

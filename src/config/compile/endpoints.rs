@@ -37,7 +37,8 @@ impl Compiler<'_> {
         endpoints.into_iter().collect()
     }
 
-    /// Reports listening addresses that are given twice. Port 0 is a different port each time.
+    /// Reports listening addresses that are given twice. Port 0 is a different port each time. An address
+    /// beside every address of the machine is no problem: the kernel prefers the more specific socket.
     fn places<'s>(
         &mut self,
         spec: &'s spec::Endpoint,
@@ -59,7 +60,7 @@ impl Compiler<'_> {
                 self.problems
                     .error(listen.at, "`admin.metrics` already listens there");
             }
-            let taken = places.iter().find(|(other, _)| overlap(other, listen));
+            let taken = places.iter().find(|(other, _)| is_same(other, listen));
             if let Some((other, endpoint)) = taken {
                 let message = format!(
                     "the endpoint {} already listens on `{other}`",
@@ -193,7 +194,19 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether two listening addresses exclude each other.
+/// Whether two listening addresses of endpoints are the same one. `*` is both `0.0.0.0` and `[::]`.
+fn is_same(a: &address::Listen, b: &address::Listen) -> bool {
+    use address::Listen as L;
+    match (a, b) {
+        (L::Ip(a), L::Ip(b)) => canonical(*a) == canonical(*b) && a.port() != 0,
+        (L::Any(_), L::Ip(ip)) | (L::Ip(ip), L::Any(_)) => {
+            ip.ip().to_canonical().is_unspecified() && overlap(a, b)
+        }
+        _ => overlap(a, b),
+    }
+}
+
+/// Whether a connection could be meant for either of two listening addresses.
 fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
     use address::Listen as L;
     let any = |ip: &SocketAddr| ip.ip().is_unspecified();

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Origin, Proxy, Stream, TIMEOUT, eventually, pki};
+use crate::harness::{End, LetterOrigin, Origin, Port, Proxy, Stream, TIMEOUT, eventually, pki};
 
 #[track_caller]
 fn must_be_reloaded(lines: &[String]) {
@@ -432,4 +432,49 @@ fn a_hangup_while_draining_changes_nothing() {
     proxy.log_line(|line| line.contains("not reloaded: the process stops"));
     client.end();
     assert_eq!(proxy.exit_code(), 0);
+}
+
+/// The kernel gives a client to the socket at the very address before one at every address.
+#[test]
+fn an_address_beside_every_address_of_its_port_has_its_own_clients() {
+    let [one, all] = ["1", "*"].map(|letter| LetterOrigin::new(letter.chars().next().unwrap()));
+    let port = Port::reserve().number();
+    let letter = |host: u8| {
+        let mut stream = TcpStream::connect((Ipv4Addr::new(127, 0, 0, host), port)).unwrap();
+        let mut letter = [0];
+        stream.read_exact(&mut letter).unwrap();
+        char::from(letter[0])
+    };
+    let endpoint = |name: &str, listen: &str, origin: &LetterOrigin| {
+        format!(
+            "  - {{ name: {name}, listen: \"{listen}:{port}\", protocol: tcp, routes: [{{ name: {name}, \
+             mode: forward, upstream: {name} }}] }}\n\
+             upstreams:\n  {name}: {{ origins: [\"{origin}\"] }}\n"
+        )
+    };
+    let text = |endpoints: &[String]| {
+        let parts = endpoints
+            .iter()
+            .map(|text| text.split_once("upstreams:\n").unwrap());
+        let (endpoints, upstreams): (Vec<_>, Vec<_>) = parts.unzip();
+        format!(
+            "log: {{ format: json }}\nendpoints:\n{}upstreams:\n{}",
+            endpoints.concat(),
+            upstreams.concat()
+        )
+    };
+    let (one, all) = (
+        endpoint("one", "127.0.0.1", &one),
+        (endpoint("all", "*", &all)),
+    );
+    for order in [[one.clone(), all.clone()], [all.clone(), one.clone()]] {
+        let proxy = Proxy::builder().yaml(&text(&order)).start();
+        assert_eq!((letter(1), letter(2)), ('1', '*'));
+        proxy.reload(&text(std::slice::from_ref(&all)));
+        eventually("it serves all", || letter(1) == '*');
+        proxy.reload(&text(&order));
+        eventually("each serves its own", || {
+            (letter(1), letter(2)) == ('1', '*')
+        });
+    }
 }
