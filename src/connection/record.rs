@@ -3,19 +3,22 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use tracing::{debug, trace};
 
 use super::identity::Identity;
 use super::info::ConnInfo;
 use super::table::{Conn, ConnGuard, ConnTable};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
+use crate::observe::escape;
 use crate::observe::metrics::EndpointCounts;
-use crate::outcome::{Fault, Outcome, Reason, Stage};
+use crate::outcome::{Failure, Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::transport::Socket;
@@ -28,6 +31,8 @@ pub(super) struct Recorder<'a> {
     counts: Arc<EndpointCounts>,
     /// `None` once the record has been written.
     record: Option<Record>,
+    /// The identifier in the lines of `log.level: debug`.
+    id: u64,
     start: Instant,
     stage: Stage,
     entered: Instant,
@@ -71,9 +76,16 @@ impl<'a> Recorder<'a> {
             total: Duration::ZERO,
         };
         counts.begin();
+        debug!(
+            id = %Id(record.id),
+            endpoint = &*record.endpoint,
+            client = %record.client,
+            "accepted"
+        );
         Self {
             log,
             counts,
+            id: record.id,
             record: Some(Record::Open(Box::new(record))),
             start: at,
             stage: Stage::Admit,
@@ -95,6 +107,16 @@ impl<'a> Recorder<'a> {
         let spent = now - self.entered;
         let left = std::mem::replace(&mut self.stage, stage);
         self.entered = now;
+        if matches!(stage, Stage::Resolve | Stage::Queue) {
+            debug!(id = %Id(self.id), stage = stage.word(), "waiting for an origin");
+        }
+        trace!(
+            id = %Id(self.id),
+            from = left.word(),
+            to = stage.word(),
+            ms = spent.as_secs_f64() * 1000.0,
+            "next stage"
+        );
         if let Some(record) = self.draft() {
             record.stages.spend(left, spent);
         }
@@ -117,6 +139,7 @@ impl<'a> Recorder<'a> {
 
     /// Sets the addresses of a PROXY header; the peer that sent the header is recorded beside the client.
     pub(super) fn proxied(&mut self, source: SocketAddr, destination: SocketAddr) {
+        debug!(id = %Id(self.id), client = %source, local = %destination, "PROXY header read");
         if let Some(record) = self.draft() {
             let client = Client::Ip(source);
             let peer = std::mem::replace(&mut record.client, client);
@@ -126,12 +149,21 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn sni(&mut self, name: &str) {
+        trace!(id = %Id(self.id), sni = escape::text(name), "server name");
         if let Some(record) = self.draft() {
             record.sni = Some(name.into());
         }
     }
 
     pub(super) fn route(&mut self, route: &Route) {
+        debug!(
+            id = %Id(self.id),
+            sni = self.draft().and_then(|record| record.sni.as_deref()).map(escape::text),
+            route = &*route.name,
+            mode = route.mode.word(),
+            upstream = &*route.upstream.definition.name,
+            "routed"
+        );
         if let Some(record) = self.draft() {
             record.route = Some(Arc::clone(&route.name));
             record.mode = Some(route.mode.word());
@@ -142,12 +174,17 @@ impl<'a> Recorder<'a> {
     /// The client's handshake is done.
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
         self.counts.handshake(&facts);
+        handshake_done(self.id, &facts, "TLS with the client established");
         if let Some(record) = self.draft() {
             record.tls = Some(Box::new(facts));
         }
     }
 
     pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
+        if let Some(facts) = &facts {
+            let subject = &facts.subject;
+            debug!(id = %Id(self.id), subject = escape::text(subject), "client certificate received");
+        }
         if let Some(record) = self.draft() {
             record.client_cert = facts.map(Box::new);
         }
@@ -164,7 +201,36 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// An attempt to reach the origin begins.
+    pub(super) fn attempt(&self, origin: &OriginDefinition, address: &Address) {
+        debug!(id = %Id(self.id), origin = &*origin.name, %address, "connecting to the origin");
+    }
+
+    /// An attempt has failed; another one follows if the failure allows it and time and attempts are left.
+    pub(super) fn attempt_failed(&self, address: &Address, failure: &Failure, may_retry: bool) {
+        debug!(
+            id = %Id(self.id),
+            %address,
+            stage = self.stage.word(),
+            reason = failure.reason.code(),
+            detail = failure.detail.as_deref(),
+            may_retry,
+            "attempt failed"
+        );
+    }
+
+    /// A handshake failed that offered a session, and a full one follows.
+    pub(super) fn resumption_failed(&self, failure: &Failure) {
+        debug!(
+            id = %Id(self.id),
+            reason = failure.reason.code(),
+            detail = failure.detail.as_deref(),
+            "the origin did not resume its session: connecting again for a full handshake"
+        );
+    }
+
     pub(super) fn origin_local(&mut self, socket: &Socket) {
+        debug!(id = %Id(self.id), local = socket.local().map(tracing::field::display), "connected to the origin");
         let local = self.log.is_open().then(|| socket.local()).flatten();
         if let Some(record) = self.draft() {
             record.origin_local = local.map(Into::into);
@@ -172,6 +238,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
+        handshake_done(self.id, &facts, "TLS with the origin established");
         if let Some(record) = self.draft() {
             record.origin_tls = Some(Box::new(facts));
         }
@@ -189,6 +256,7 @@ impl<'a> Recorder<'a> {
             return None;
         };
         record.total = self.start.elapsed();
+        debug!(id = %Id(self.id), ms = record.total.as_secs_f64() * 1000.0, "relaying");
         self.log.opened(&record);
         let guard = table.enter(ConnInfo {
             record: *record,
@@ -228,8 +296,38 @@ impl<'a> Recorder<'a> {
             record.bytes_up,
             record.bytes_down,
         );
+        debug!(
+            id = %Id(self.id),
+            stage = outcome.stage.word(),
+            reason = outcome.reason.code(),
+            detail = outcome.detail.as_deref(),
+            bytes_up = record.bytes_up,
+            bytes_down = record.bytes_down,
+            "ended"
+        );
         self.log.closed(&record, &outcome);
     }
+}
+
+/// An identifier as the access log has it.
+struct Id(u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+fn handshake_done(id: u64, facts: &TlsFacts, message: &'static str) {
+    debug!(
+        id = %Id(id),
+        version = facts.version,
+        cipher = facts.cipher,
+        group = facts.group,
+        alpn = facts.alpn.as_deref().map(escape::bytes),
+        resumed = facts.resumed,
+        "{message}"
+    );
 }
 
 /// The record of a connection that has left the table, with its byte counts.

@@ -18,12 +18,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 pub use self::policy::{Check, HealthPolicy};
 pub use self::request::{Expect, Request, Role};
 use crate::sync::Mutex;
 use crate::tls::connector::Offer;
-use crate::upstream::{AdminState, Pool};
+use crate::upstream::{AdminState, OriginStatus, Pool, Verdict};
 
 /// The longest delay of the first check. Origins count as up until then, so it is short; it is random, so
 /// that not all origins are checked at once.
@@ -152,6 +153,7 @@ impl Checker {
             last = Instant::now();
             if origin.admin != AdminState::Disabled {
                 check::run(&policy, &origin, offer, |verdict| {
+                    self.log(&origin, &verdict, last);
                     // If the policy is gone, the upstream is not checked any more and the result is late.
                     if self.policy.has_changed().is_ok() {
                         self.pool.checked(id, verdict, policy.threshold);
@@ -167,6 +169,23 @@ impl Checker {
             due = last + self.pause(id, &policy);
         }
         id
+    }
+
+    /// The result of a check, for `log.level: debug`.
+    fn log(&self, origin: &OriginStatus, verdict: &Verdict, since: Instant) {
+        let (result, why) = match verdict {
+            Verdict::Pass | Verdict::ForceUp => ("passed", None),
+            Verdict::Fail(why) | Verdict::ForceDown(why) => ("failed", Some(&**why)),
+        };
+        debug!(
+            upstream = &**self.pool.name(),
+            origin = &*origin.definition.name,
+            address = %origin.address,
+            result,
+            why,
+            ms = since.elapsed().as_secs_f64() * 1000.0,
+            "health check"
+        );
     }
 
     /// The time to the next check. While the last results contradict the state of the origin it is shorter,

@@ -113,7 +113,12 @@ struct LogSubscriber {
 
 impl Subscriber for LogSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level.get()
+        let level = self.level.get();
+        // What libraries say below `info` is about themselves, and much.
+        let is_own = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
+        let is_shown =
+            is_own || level == LevelFilter::TRACE || *metadata.level() <= tracing::Level::INFO;
+        is_shown && *metadata.level() <= level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -147,14 +152,15 @@ impl Subscriber for LogSubscriber {
 
 enum Fact {
     Text(String),
-    Number(u64),
+    /// A number or boolean, which needs no quotes.
+    Bare(String),
 }
 
 impl Fact {
     fn put(&self, key: &str, line: &mut LogLine) {
         match self {
             Self::Text(text) => line.string(key, text),
-            Self::Number(number) => line.number(key, number),
+            Self::Bare(value) => line.number(key, value),
         }
     }
 }
@@ -166,6 +172,11 @@ struct EventFields {
 }
 
 impl EventFields {
+    fn bare(&mut self, field: &Field, value: impl fmt::Display) {
+        self.others
+            .push((field.name(), Fact::Bare(value.to_string())));
+    }
+
     fn text(&self, time: &str, level: &str) -> String {
         let mut line = LogLine::new(Format::Text);
         for (key, value) in &self.others {
@@ -198,7 +209,22 @@ impl Visit for EventFields {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.others.push((field.name(), Fact::Number(value)));
+        self.bare(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.bare(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no infinity.
+        if value.is_finite() {
+            self.bare(field, value);
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.bare(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

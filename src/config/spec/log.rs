@@ -17,8 +17,9 @@ use crate::observe::format::Format;
 spec! {
     /// The process log.
     pub struct Log {
-        /// The least severe level that is written. `debug` and `trace` show the messages of the libraries,
-        /// such as the resolver; Reseal's own begin at `info`.
+        /// The least severe level that is written. `debug` shows the steps of each connection, with the `id`
+        /// that the access log has, failed attempts, health checks, resolved names and changed files; `trace`
+        /// also each stage with its time, and the messages of the libraries.
         default level: LevelFilter = "info"
             because "starts, reloads and origins that go up and down are there; single connections are not",
         /// The format of a line. `auto` is `text` at a terminal, else `json`.

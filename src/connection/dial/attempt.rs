@@ -28,6 +28,7 @@ impl Dial<'_> {
         // Compose the header before connecting, so that an error costs the origin no connection.
         let (tls, header) = (self.tls()?, self.header()?);
         record.origin(&picked.origin, Some(&picked.address));
+        record.attempt(&picked.origin, &picked.address);
         if picked.again {
             self.pause(upstream::RETRY_PAUSE).await;
         }
@@ -53,6 +54,7 @@ impl Dial<'_> {
                 offered: false,
             }) => return Err(refusal),
             Err(FailedHandshake { refusal: first, .. }) => {
+                record.resumption_failed(&first.failure);
                 drop(transport);
                 transport = self
                     .handshake_in_full(tls, header, picked, record, &first.failure)

@@ -16,7 +16,7 @@ use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tracing::{Level, debug, enabled, warn};
 
 use crate::config::file_stamps::FileStamps;
 use crate::config::load::Source;
@@ -166,6 +166,7 @@ impl Watcher {
                 (now.0 != seen.0, Scope::Materials),
                 (now.1 != seen.1, Scope::All),
             ];
+            log(&seen, &now);
             seen = now;
             for (has_changed, scope) in changed {
                 let stamps = Arc::clone(&seen.0);
@@ -194,6 +195,20 @@ impl Watcher {
         });
         events.add(&directories);
         self.known = Arc::clone(&set.material_stamps);
+    }
+}
+
+/// The files that have changed, for `log.level: debug`.
+fn log(before: &Stamps, now: &Stamps) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    let files = [(&before.0, &now.0), (&before.1, &now.1)];
+    for file in files
+        .iter()
+        .flat_map(|(before, now)| now.changed_since(before))
+    {
+        debug!(file = %file.display(), "a file has changed and is read again");
     }
 }
 

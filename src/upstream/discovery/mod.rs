@@ -17,10 +17,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tracing::debug;
 
 use crate::sync::Mutex;
 
-use self::answer::{Query, Record, Resolved};
+use self::answer::{Answer, Query, Record, Resolved};
 use self::dns::Dns;
 use self::history::AnswerHistory;
 use super::definition::{Address, OriginDefinition};
@@ -113,7 +114,9 @@ async fn resolve_loop(
     let mut answers = AnswerHistory::default();
     let mut retry = RETRY_MIN;
     loop {
-        let (error, pause) = match system.ask(&query).await {
+        let answer = system.ask(&query).await;
+        log(&query, &answer);
+        let (error, pause) = match answer {
             Ok(answer) => {
                 retry = RETRY_MIN;
                 let soon = answers.take(answer.found, answer.unanswered);
@@ -129,6 +132,20 @@ async fn resolve_loop(
         };
         publish(&sender, answers.known(), error);
         sleep(pause).await;
+    }
+}
+
+/// An answer, for `log.level: debug`.
+fn log(query: &Query, answer: &Result<Answer, Arc<str>>) {
+    let (Query::Host(name) | Query::Srv(name)) = query;
+    match answer {
+        Ok(answer) => debug!(
+            name = &**name,
+            addresses = answer.found.len(),
+            ttl_seconds = answer.ttl.as_secs(),
+            "name resolved"
+        ),
+        Err(why) => debug!(name = &**name, why = &**why, "name not resolved"),
     }
 }
 

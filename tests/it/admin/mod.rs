@@ -4,5 +4,6 @@ mod alerts;
 mod api;
 mod ctl;
 mod log;
+mod log_level;
 mod metrics;
 mod own_files;
