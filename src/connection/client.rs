@@ -83,6 +83,10 @@ impl Establish<'_> {
         match timeout_at(self.at + limit, is_header).await {
             Ok(true) => Err(Failure {
                 reason: Reason::ProxyHeaderUnexpected,
+                detail: Some(proxy_header::unexpected(
+                    self.source,
+                    self.dialled.is_some(),
+                )),
                 ..failure
             }),
             _ => Err(failure),

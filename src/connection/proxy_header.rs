@@ -11,6 +11,7 @@ use crate::outcome::{Failure, Reason};
 use crate::proxy_protocol::{
     self, Decoded, Defect, Facts, Flow, Opening, Parties, SendHeader, Ssl, TlvSet, VerifiedClient,
 };
+use crate::tls::foreign;
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::info::{self, TlsFacts};
 use crate::tls::openssl_names;
@@ -33,11 +34,10 @@ pub(super) async fn read(
                 return Ok(flow);
             }
             Decoded::Invalid(defect) => {
-                let reason = match defect {
-                    Defect::Foreign => Reason::ProxyHeaderMissing,
-                    _ => Reason::ProxyHeaderInvalid,
-                };
-                return Err(Failure::new(reason).detail(defect.to_string()));
+                return Err(match defect {
+                    Defect::Foreign => missing(bytes),
+                    _ => Failure::new(Reason::ProxyHeaderInvalid).detail(defect.to_string()),
+                });
             }
             Decoded::NeedMore => {}
         }
@@ -50,6 +50,32 @@ pub(super) async fn read(
             }
         }
     }
+}
+
+/// What came in place of a header.
+fn missing(bytes: &[u8]) -> Failure {
+    /// The type of a handshake record and the major version of all TLS (RFC 8446, section 5.1).
+    const TLS: &[u8] = &[22, 3];
+    let came = if bytes.starts_with(TLS) {
+        "TLS: the peer sends no PROXY header; take it out of `accept_proxy_protocol.from`, or have it send one"
+            .to_owned()
+    } else {
+        foreign::describe(bytes)
+    };
+    Failure::new(Reason::ProxyHeaderMissing).detail(format!("in its place came {came}"))
+}
+
+/// The detail of [`Reason::ProxyHeaderUnexpected`]; `is_second` if one was read before.
+pub(super) fn unexpected(peer: Option<SocketAddr>, is_second: bool) -> String {
+    if is_second {
+        return "a second PROXY header: the peer passes on the one that it received, beside its own".to_owned();
+    }
+    let from = peer.map(|peer| peer.ip().to_canonical().to_string());
+    format!(
+        "a PROXY header from a peer that `accept_proxy_protocol.from` of the endpoint does not list: add {} if \
+         it is a load balancer of yours, or have it send none",
+        from.as_deref().unwrap_or("its address")
+    )
 }
 
 /// Whether a client that does not speak TLS has begun with a PROXY header. Reads more while `bytes` are too

@@ -69,7 +69,8 @@ fn describe(connection: &Conn<ConnInfo>) -> Value {
         "endpoint": &*record.endpoint,
         "client": record.client.to_string(),
         "seconds": age.as_secs(),
-        "idle_seconds": connection.handle.idle().as_secs(),
+        // Idle time is kept in whole seconds of another clock.
+        "idle_seconds": connection.handle.idle().min(age).as_secs(),
         "bytes_up": up,
         "bytes_down": down,
         "generation": connection.info.generation,

@@ -270,9 +270,12 @@ impl AccessRecord {
 
     /// The few fields of the text format.
     fn summary(&self, line: &mut LogLine, outcome: Option<&Outcome>) {
+        line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
         maybe_escaped(line, "sni", self.sni.as_deref());
+        let subject = self.client_cert.as_ref().map(|cert| cert.subject.as_str());
+        maybe_escaped(line, "client_cert", subject);
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
         line.maybe("origin", self.origin().as_deref());
@@ -296,6 +299,7 @@ fn certificate(line: &mut LogLine, cert: &CertificateFacts) {
         .map(|san| escape::text(san))
         .collect();
     line.string("subject", &escape::text(&cert.subject));
+    line.string("issuer", &escape::text(&cert.issuer));
     line.list("sans", &sans);
     line.string("serial", &escape::text(&cert.serial));
     line.string("sha256", &cert.sha256);

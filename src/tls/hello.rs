@@ -12,6 +12,7 @@ use rustls::server::{Accepted, Acceptor};
 use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
 
 use super::classify::alert_record;
+use super::foreign;
 use super::suites::Suite;
 use super::words;
 use crate::outcome::{CloseWith, Failure, Reason};
@@ -107,7 +108,7 @@ impl Parser {
                 Ok(Some(accepted)) => return Ok(Some(describe(&accepted))),
                 Ok(None) if before == rest.len() => break,
                 Ok(None) => {}
-                Err((error, _)) => return Err(classify(&error)),
+                Err((error, _)) => return Err(classify(&error, bytes)),
             }
         }
         if bytes.len() >= HELLO_MAX {
@@ -140,7 +141,7 @@ fn prefers_chacha(suites: &[CipherSuite]) -> bool {
 
 /// Maps a parse error to a refusal. rustls' own alert is not used: for several of these errors it has
 /// none, and clients of old versions should get `protocol_version`.
-fn classify(error: &Error) -> Failure {
+fn classify(error: &Error, bytes: &[u8]) -> Failure {
     use {AlertDescription as A, InvalidMessage as M, PeerIncompatible as P};
     let (reason, alert) = match error {
         Error::InvalidMessage(M::InvalidContentType | M::UnknownProtocolVersion)
@@ -158,7 +159,10 @@ fn classify(error: &Error) -> Failure {
         Error::PeerMisbehaved(_) => (Reason::HelloMalformed, A::IllegalParameter),
         _ => (Reason::HelloMalformed, A::DecodeError),
     };
-    refusal(reason, alert).detail(words::tls(error))
+    refusal(reason, alert).detail(match reason {
+        Reason::NotTls => foreign::describe(bytes),
+        _ => words::tls(error),
+    })
 }
 
 fn refusal(reason: Reason, alert: AlertDescription) -> Failure {

@@ -64,6 +64,8 @@ const NAME_MAX: usize = 2048;
 pub struct CertificateFacts {
     /// The subject, in the order of the certificate; its first 2 KiB.
     pub subject: String,
+    /// The name of the CA that issued it, likewise.
+    pub issuer: String,
     /// The first [`SANS_MAX`] subject alternative names, each with its type.
     pub sans: Vec<String>,
     /// The serial number in hexadecimal.
@@ -89,6 +91,7 @@ impl CertificateFacts {
         };
         Self {
             subject: subject(outline.subject),
+            issuer: subject(outline.issuer),
             sans: alternative_names(&outline),
             serial: hex(outline.serial.get(..SERIAL_MAX).unwrap_or(outline.serial)),
             sha256,

@@ -11,6 +11,7 @@ pub mod connector;
 mod der;
 mod digest;
 mod early_data;
+pub mod foreign;
 pub mod handshake;
 pub mod handshake_notes;
 pub mod hello;

@@ -9,7 +9,7 @@ use super::context::EndpointContext;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, Check, Mode};
+use crate::config::spec::{self, Acknowledged, Check, Mode};
 use crate::snapshot::Protocol;
 
 /// A route to an origin, with the client auth on it.
@@ -49,7 +49,9 @@ pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
             continue;
         };
         let other = |route: &&RouteToOrigin<'_>| {
-            route.terms != strict.terms && !apart(route.route, strict.route)
+            route.terms != strict.terms
+                && !apart(route.route, strict.route)
+                && !route.route.acknowledges(Acknowledged::SharedOrigin)
         };
         for lax in by_origin.iter().filter(other) {
             let pair = (strict.route.at, lax.route.at);
@@ -66,7 +68,8 @@ pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
                         quoted(strict.route.name.as_str())
                     ),
                 )
-                .help("use the same `client_auth` on both, or separate origins");
+                .help("use the same `client_auth` on both, or separate origins; if this is intended, write \
+                    `acknowledge: shared_origin` on this route");
         }
     }
 }
@@ -178,6 +181,7 @@ impl Compiler<'_> {
             for (other, certificate) in shared.into_values() {
                 if warnings < WARNINGS_MAX
                     && !apart(route, other)
+                    && !route.acknowledges(Acknowledged::Coalescing)
                     && let Some(certificate) = context.certificates.all.get(certificate)
                 {
                     warnings += 1;
@@ -196,6 +200,7 @@ impl Compiler<'_> {
         );
         self.problems
             .warning(at, message)
-            .help("give each a certificate of its own, or leave h2 out of `alpn`");
+            .help("give each a certificate of its own, or leave h2 out of `alpn`; if the origin compares names, \
+                write `acknowledge: coalescing` on this route");
     }
 }

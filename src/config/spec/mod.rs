@@ -28,7 +28,7 @@ pub use http_check::HttpCheck;
 pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
 pub use process::{KeyPermissions, Process};
-pub use route::{DefaultRoute, Match, Mode, Route};
+pub use route::{Acknowledged, DefaultRoute, Match, Mode, Route};
 pub use tls_words::{CipherSuite, Group, TlsVersion};
 pub use upstream::{Connect, HeaderVersion, Origin, SendProxyProtocol, Tlv, Upstream};
 pub use upstream_tls::{ClientCertificate, Trust, UpstreamAlpn, UpstreamTls, Verify};

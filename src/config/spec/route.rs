@@ -36,6 +36,8 @@ spec! {
         required upstream: Name,
         /// Time limits that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
+        /// Warnings about this route that describe what is intended, and are not reported.
+        optional acknowledge: OneOrMany<Acknowledged>,
         later sources, limits;
     }
 }
@@ -51,6 +53,18 @@ spec! {
         optional alpn: OneOrMany<Protocol>,
         /// Addresses of clients; from the PROXY header where one has to be sent.
         optional source: OneOrMany<Cidr>,
+    }
+}
+
+keyword! {
+    /// A warning that says what may be intended.
+    pub enum Acknowledged("warning") {
+        /// Another route guards the same origin with different `client_auth`: the origin, or what it serves
+        /// here, is for clients of both.
+        SharedOrigin = "shared_origin",
+        /// Browsers may send requests for this route's names on an h2 connection of a route that has the same
+        /// certificate: the origin compares names itself, or no client is a browser.
+        Coalescing = "coalescing",
     }
 }
 
@@ -78,6 +92,12 @@ impl Mode {
 }
 
 impl Route {
+    /// Whether a warning about it is acknowledged.
+    pub fn acknowledges(&self, warning: Acknowledged) -> bool {
+        let mut listed = self.acknowledge.iter().flat_map(|listed| listed.iter());
+        listed.any(|listed| listed.value == warning)
+    }
+
     /// Whether a client of this route may negotiate this ALPN protocol, on an endpoint with these.
     pub fn may_negotiate(&self, endpoint: &OneOrMany<Protocol>, protocol: &str) -> bool {
         let alpn = self.alpn.as_ref().map_or(endpoint, |alpn| &alpn.value);

@@ -16,7 +16,9 @@ use crate::outcome::{Failure, Fault, Reason, Stage};
 use crate::snapshot::{Live, Upstream};
 use crate::tls::connector::{OriginRefusal, TlsConnector};
 use crate::transport::Transport;
-use crate::upstream::{OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams, Waiting};
+use crate::upstream::{
+    OriginStatus, OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams, Waiting,
+};
 
 /// The parameters of a dial. Until it is connected, a connection uses the current upstream of its route:
 /// pool, TLS policy and PROXY header together.
@@ -117,7 +119,7 @@ impl Dial<'_> {
                 Some(Waiting::Slot) => PickError::QueueTimeout,
                 Some(Waiting::Resolver) | None => PickError::Unresolved,
             }));
-            let pick = pick.map_err(explain)?;
+            let pick = pick.map_err(|error| explain(error, &pool))?;
             if self.is_current(&pick) {
                 return Ok((pool, pick));
             }
@@ -182,10 +184,34 @@ impl Dial<'_> {
     }
 }
 
+/// How many origins a detail names.
+const NAMED_MAX: usize = 4;
+
+/// Why each origin was not taken.
+fn not_taken(origins: &[OriginStatus]) -> String {
+    let named = origins.iter().take(NAMED_MAX).map(|origin| {
+        // It may have changed since.
+        let why = origin.unusable();
+        let why = why.unwrap_or_else(|| "usable again".to_owned());
+        format!("{}: {why}", origin.definition.name)
+    });
+    let mut named: Vec<_> = named.collect();
+    if let Some(more @ 1..) = origins.len().checked_sub(NAMED_MAX) {
+        named.push(format!("and {more} more"));
+    }
+    if named.is_empty() {
+        return "the upstream has no origin".to_owned();
+    }
+    named.join("; ")
+}
+
 /// The stage and failure of a connection that got no origin.
-fn explain(error: PickError) -> (Stage, Failure) {
+fn explain(error: PickError, pool: &Pool) -> (Stage, Failure) {
     match error {
-        PickError::NoOrigin => (Stage::Connect, Reason::NoOrigin.into()),
+        PickError::NoOrigin => {
+            let failure = Failure::new(Reason::NoOrigin);
+            (Stage::Connect, failure.detail(not_taken(&pool.status())))
+        }
         PickError::Full | PickError::QueueTimeout => (Stage::Queue, Reason::QueueTimeout.into()),
         PickError::QueueFull => (Stage::Queue, Reason::QueueFull.into()),
         PickError::Unresolved => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::upstream::definition::{Address, OriginDefinition};
 use crate::upstream::discovery::Source;
-use crate::upstream::origin::{AdminState, LastCheck, Origin};
+use crate::upstream::origin::{AdminState, LastCheck, Origin, Verdict};
 
 /// How one origin is at one address.
 #[derive(Clone, Debug)]
@@ -53,6 +53,23 @@ impl OriginStatus {
             connections: origin.connections,
             last_check: origin.last_check.clone(),
         }
+    }
+
+    /// Why connections do not use it, for people; `None` if they may.
+    pub fn unusable(&self) -> Option<String> {
+        if let Some(why) = &self.unresolved {
+            return Some(format!("not resolved: {why}"));
+        }
+        match self.admin {
+            AdminState::Disabled => return Some("disabled by an operator".to_owned()),
+            AdminState::Draining => return Some("drained by an operator".to_owned()),
+            AdminState::Enabled => {}
+        }
+        let why = match self.last_check.as_ref().map(|check| &check.verdict) {
+            Some(Verdict::Fail(why) | Verdict::ForceDown(why)) => why,
+            _ => "its checks fail",
+        };
+        (!self.is_up).then(|| format!("down: {why}"))
     }
 
     /// Of a name of this upstream; `None` if it has an address, so that its origins have a status.

@@ -58,6 +58,26 @@ fn json_records_have_all_fields() {
         assert!(record["ms"][stage].is_number(), "{stage} in {record:?}");
     }
     assert_eq!(record.text("id").len(), 16);
+    let text = Proxy::builder()
+        .top("access_log: { format: text }")
+        .terminate("a.test", &origin)
+        .on_route("client_auth: { mode: required, ca: client-ca.pem }")
+        .start();
+    let client = text
+        .client("a.test")
+        .certificate(&crate::harness::pki().client("alice"));
+    let stream = client.connect();
+    stream.must_echo(b"x");
+    stream.end();
+    let line = line_with(&text, "reason=ok");
+    assert!(
+        line.contains(" id=") && line.contains(" client=127.0.0.1:"),
+        "{line}"
+    );
+    assert!(
+        line.contains(" client_cert=") && line.contains("alice"),
+        "{line}"
+    );
     one_exchange(&proxy);
     assert_ne!(proxy.outcome().text("id"), record.text("id"));
 }

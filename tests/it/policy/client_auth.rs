@@ -65,6 +65,7 @@ fn required_admits_a_certificate_of_the_ca_and_records_its_subject() {
         let record = must_admit(&proxy, &client.certificate(&alice));
         let cert = &record["client_cert"];
         assert_eq!(cert["subject"], "CN=alice");
+        assert_eq!(cert["issuer"], "CN=Client CA");
         assert!(
             cert["sans"].to_string().contains("alice.clients.test"),
             "{cert}"

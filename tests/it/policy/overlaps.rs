@@ -54,6 +54,8 @@ fn an_origin_with_client_auth_on_only_one_route_is_a_warning() {
     let upstreams = format!("{APART}  p: {{ origins: [\"127.0.0.1:9\"] }}\n");
     two(&strict, passthrough, false, &upstreams).must_warn("{ name: two", &["protects"]);
     two(&strict, &lax, false, APART).must_be_good();
+    let intended = route("x.wild.test", "y", "acknowledge: shared_origin");
+    two(&strict, &intended, false, SAME).must_be_good();
     let alike = route("x.wild.test", "y", REQUIRED);
     two(&strict, &alike, false, SAME).must_be_good();
 }
@@ -77,6 +79,8 @@ fn h2_names_of_one_certificate_with_different_client_auth_are_a_warning() {
         "{ name: two",
         &["browsers that speak h2", "`one`", "`good`"],
     );
+    let intended = format!("{h2}, acknowledge: [coalescing]");
+    two(&one(h2), &two_(&intended), false, APART).must_be_good();
     two(&one(h2), &two_(h2), true, APART).must_be_good();
     two(&one(h2), &two_(""), false, APART).must_be_good();
 }

@@ -391,6 +391,8 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
             record
                 .must_be("proxy_header_unexpected")
                 .must_have("stage", "hello");
+            let detail = record.text("detail");
+            assert!(detail.contains("add 127.0.0.3 if"), "{detail}");
             assert!(
                 record.text("client").starts_with("127.0.0.3:"),
                 "{record:?}"
@@ -401,7 +403,12 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
     let twice = dial_from("127.0.0.2", &proxy);
     twice.write_raw(&[V1, &v2()].concat()).unwrap();
     twice.receive_to_end();
-    proxy.outcome().must_be("proxy_header_unexpected");
+    let record = proxy.outcome();
+    record.must_be("proxy_header_unexpected");
+    assert!(
+        record.text("detail").contains("a second PROXY header"),
+        "{record:?}"
+    );
     assert_eq!(origin.accepts(), reached);
 }
 

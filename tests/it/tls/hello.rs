@@ -324,3 +324,19 @@ fn missing_common_parameters_have_their_own_reasons() {
             .must_have("stage", "client_tls");
     }
 }
+
+#[test]
+fn a_client_without_tls_is_told_apart_by_its_protocol() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().terminate("a.test", &origin).start();
+    for (opening, words) in [
+        (&b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"[..], "https://"),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", "sslnegotiation=direct"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"hello\n", "the first bytes are 68 65 6c 6c 6f 0a"),
+    ] {
+        let record = must_get_alert(&proxy, opening, UNEXPECTED_MESSAGE);
+        record.must_be("not_tls");
+        assert!(record.text("detail").contains(words), "{record:?}");
+    }
+}

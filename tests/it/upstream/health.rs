@@ -292,7 +292,11 @@ fn with_all_down_clients_are_refused_at_once_and_served_once_one_is_up() {
         .outcome_of(&client)
         .must_be("no_origin")
         .must_have("stage", "connect")
-        .must_have("fault", "origin");
+        .must_have("fault", "origin")
+        .must_have(
+            "detail",
+            &format!("{address}: down: origin_refused: Connection refused (os error 111)"),
+        );
     let _back = LetterOrigin::at(address, 'b');
     let start = Instant::now();
     eventually("it is back", || proxy.try_letter().is_some());
