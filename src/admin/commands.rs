@@ -33,6 +33,7 @@ pub(super) enum RequestKind {
     SetLogLevel,
     Reload,
     Drain,
+    Stop,
     Kill,
     Origin,
 }
@@ -48,9 +49,10 @@ const READING: [(&str, RequestKind); 6] = [
 ];
 
 /// The paths of requests that change something.
-const CHANGING: [(&str, RequestKind); 5] = [
+const CHANGING: [(&str, RequestKind); 6] = [
     ("/reload", RequestKind::Reload),
     ("/drain", RequestKind::Drain),
+    ("/stop", RequestKind::Stop),
     ("/kill", RequestKind::Kill),
     ("/log-level", RequestKind::SetLogLevel),
     ("/origin", RequestKind::Origin),
@@ -114,6 +116,7 @@ impl RequestKind {
             Self::Drain => Request::Drain {
                 endpoint: body.maybe_text("endpoint")?,
             },
+            Self::Stop => Request::Drain { endpoint: None },
             Self::Kill => Request::Kill(id(&body.text("id")?)?),
             Self::Origin => Request::Origin {
                 upstream: body.text("upstream")?,

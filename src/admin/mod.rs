@@ -15,4 +15,4 @@ pub use self::listeners::AdminListeners;
 pub use self::request::{
     OriginAction, PendingRequest, Refusal, RefusalKind, Request, RequestResult, channel,
 };
-pub use self::serve::Probes;
+pub use self::serve::{DrainedEndpoints, Probes};

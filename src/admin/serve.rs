@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::auth::Auth;
@@ -40,9 +41,20 @@ const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const BODY_MAX: usize = 64 * 1024;
 
+/// The endpoints that an operator has drained, until a reload opens them again.
+#[derive(Clone, Debug, Default)]
+pub struct DrainedEndpoints {
+    /// Their names.
+    pub names: Vec<Arc<str>>,
+    /// Whether no endpoint listens any more.
+    pub is_all: bool,
+}
+
 /// What every listener can report.
 #[derive(Clone, Debug)]
 pub struct Probes {
+    /// The endpoints that were drained on request.
+    pub drained: watch::Receiver<DrainedEndpoints>,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The phase of the process.
@@ -128,11 +140,21 @@ impl AdminService {
 
     fn ready(&self) -> HttpResponse {
         let phase = *self.probes.phases.borrow();
+        let drained = self.probes.drained.borrow();
         let status = match phase {
-            Phase::Run => StatusCode::OK,
-            Phase::LameDuck | Phase::Drain | Phase::Abort => StatusCode::SERVICE_UNAVAILABLE,
+            Phase::Run if !drained.is_all => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        response::text(status, phase.word())
+        if phase != Phase::Run || drained.names.is_empty() {
+            return response::text(status, phase.word());
+        }
+        let names = drained.names.join(", ");
+        let rest = if drained.is_all {
+            "listening on nothing"
+        } else {
+            phase.word()
+        };
+        response::text(status, &format!("{rest}; drained endpoints: {names}"))
     }
 
     async fn request(

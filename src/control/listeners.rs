@@ -172,6 +172,13 @@ impl Listeners {
         closed.into_iter().map(|(_, address)| address).collect()
     }
 
+    /// The endpoints that a drain request has closed, sorted.
+    pub(crate) fn drained(&self) -> Vec<Arc<str>> {
+        let mut drained: Vec<_> = self.closed.iter().cloned().collect();
+        drained.sort();
+        drained
+    }
+
     /// Closes all listeners at once, so that a successor of this process can have their addresses, and removes
     /// the files of unix sockets.
     pub(crate) fn close(&mut self) {

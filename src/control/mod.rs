@@ -21,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-use crate::admin::{PendingRequest, Request, RequestResult};
+use crate::admin::{DrainedEndpoints, PendingRequest, Request, RequestResult};
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::expiry::ExpiryWarnings;
@@ -60,6 +60,8 @@ pub(crate) struct Control {
     pub(crate) expiry: ExpiryWarnings,
     pub(crate) log: LogHandle,
     pub(crate) access_log: Sink,
+    /// The endpoints that were drained on request, for `/readyz`.
+    pub(crate) drained: watch::Sender<DrainedEndpoints>,
     /// The file of the admin socket, removed on drop.
     pub(crate) _admin: Option<SocketFile>,
 }
@@ -94,6 +96,7 @@ impl Control {
                 },
                 read = self.reloads.files_read() => {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
+                    self.publish_drained();
                 }
                 Some(request) = inputs.requests.recv() => if self.handle(request) == Next::Stop {
                     break;
@@ -181,12 +184,12 @@ impl Control {
                 return next;
             }
             Request::Reload { plan: true } => {
-                self.reloads.plan(reply);
+                self.reloads.plan(&self.listeners, reply);
                 return next;
             }
             Request::Drain { endpoint: None } => {
                 next = Next::Stop;
-                Ok(json!({ "draining": "the process" }))
+                Ok(json!({ "draining": "the process", "then": "it exits" }))
             }
             Request::Drain {
                 endpoint: Some(name),
@@ -205,7 +208,18 @@ impl Control {
 
     fn drain_endpoint(&mut self, name: &str) -> RequestResult {
         let snapshot = self.live.load();
-        drain::drain_endpoint(name, &snapshot, &mut self.listeners, &self.table)
+        let answer = drain::drain_endpoint(name, &snapshot, &mut self.listeners, &self.table);
+        self.publish_drained();
+        answer
+    }
+
+    /// Shows `/readyz` which endpoints are drained.
+    fn publish_drained(&self) {
+        let is_listening = !self.listeners.addresses().is_empty();
+        self.drained.send_replace(DrainedEndpoints {
+            names: self.listeners.drained(),
+            is_all: !is_listening,
+        });
     }
 
     /// The log level, after it was set to `new`.

@@ -59,6 +59,11 @@ impl StatusView {
         if !reloads.restart_needed().is_empty() {
             status["restart_needed"] = json!(reloads.restart_needed());
         }
+        let drained = listeners.drained();
+        if !drained.is_empty() {
+            status["drained_endpoints"] =
+                json!(drained.iter().map(|name| &**name).collect::<Vec<_>>());
+        }
         if let Some(left) = shutdown.time_left() {
             status["drain_seconds_left"] = json!(left.as_secs());
         }
@@ -100,6 +105,7 @@ mod tests {
         assert_eq!(status["phase"], "serving");
         for key in [
             "drain_seconds_left",
+            "drained_endpoints",
             "connections_leaving",
             "last_reload",
             "restart_needed",

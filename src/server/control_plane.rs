@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch as watched};
 use tracing::info;
 
 use super::resources::StartError;
-use crate::admin::{self, AdminListeners, Probes};
+use crate::admin::{self, AdminListeners, DrainedEndpoints, Probes};
 use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::{Listeners, PendingListeners};
@@ -51,7 +51,9 @@ impl ControlPlane {
         let (watch_set, follow) = watched::channel(WatchSet::of(&self.running, &snapshot));
         let (changed, changes) = mpsc::channel(1);
         let (handle, requests) = admin::channel();
+        let (drained, drained_endpoints) = watched::channel(DrainedEndpoints::default());
         let probes = Probes {
+            drained: drained_endpoints,
             metrics: Arc::clone(&self.metrics),
             phases: self.phase.subscribe(),
         };
@@ -83,6 +85,7 @@ impl ControlPlane {
             expiry: ExpiryWarnings::default(),
             log: self.log,
             access_log: self.context.access_log.sink().clone(),
+            drained,
             _admin: admin_socket,
         };
         control.origins.count();

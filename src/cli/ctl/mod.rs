@@ -5,7 +5,7 @@ mod show;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::client::{AdminAddress, LONG_TIMEOUT, Response, TIMEOUT};
@@ -39,12 +39,18 @@ enum CtlCommand {
         #[arg(long)]
         plan: bool,
     },
-    /// Stop accepting, let existing connections finish, then exit
+    /// Close an endpoint and let its connections finish, until a reload opens it again
+    #[command(group(ArgGroup::new("which").required(true).args(["endpoint", "all"])))]
     Drain {
-        /// Drain this endpoint alone; the process keeps running
+        /// Drain this endpoint; the process keeps running
         #[arg(long, value_name = "NAME")]
         endpoint: Option<String>,
+        /// Drain all endpoints, then exit, as `stop` does
+        #[arg(long)]
+        all: bool,
     },
+    /// Stop accepting, let existing connections finish, then exit
+    Stop,
     /// List the live connections
     Connections,
     /// Close a connection
@@ -114,7 +120,8 @@ impl CtlCommand {
                 ("/log-level", Some(json!({ "level": level })))
             }
             Self::Reload { plan } => ("/reload", Some(json!({ "plan": plan }))),
-            Self::Drain { endpoint } => ("/drain", Some(json!({ "endpoint": endpoint }))),
+            Self::Drain { endpoint, .. } => ("/drain", Some(json!({ "endpoint": endpoint }))),
+            Self::Stop => ("/stop", Some(json!({}))),
             Self::Kill { id } => ("/kill", Some(json!({ "id": id }))),
             Self::Origin {
                 upstream,
@@ -147,7 +154,9 @@ impl CtlCommand {
                 response,
                 "configuration unchanged; certificates and other files re-read",
             ),
-            Self::Status | Self::Drain { .. } | Self::Kill { .. } => show::facts(response),
+            Self::Status | Self::Drain { .. } | Self::Stop | Self::Kill { .. } => {
+                show::facts(response)
+            }
         }
     }
 }

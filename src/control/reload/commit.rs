@@ -55,7 +55,7 @@ impl ReloadTargets {
         if listeners.needs_restart(&prepared.snapshot) {
             prepared.restart.push("a socket of systemd");
         }
-        let changes = changes(running, &old, &prepared, table);
+        let mut changes = changes(running, &old, &prepared, table);
         let materials = &prepared.loaded.materials;
         metrics.register(&expiry_dates::inventory(&prepared.snapshot, materials));
         origins.apply(&prepared.snapshot);
@@ -66,10 +66,12 @@ impl ReloadTargets {
             for (endpoint, address) in listeners.commit(new, &snapshot) {
                 info!(%endpoint, address, "no longer listening");
             }
-            for (endpoint, address) in opened {
+            for (endpoint, address) in &opened {
                 info!(%endpoint, address, "listening");
             }
-            listeners.closed.clear();
+            let closed = std::mem::take(&mut listeners.closed);
+            let is_open = |name: &&Arc<str>| opened.iter().any(|(endpoint, _)| endpoint == *name);
+            changes.extend(plan::reopened(closed.iter().filter(is_open), table));
         }
         running.loaded = Arc::new(prepared.loaded);
         watch_set.send_replace(WatchSet::of(running, &snapshot));

@@ -178,20 +178,24 @@ impl Reloader {
     }
 
     /// Reports what a reload would change, and changes nothing.
-    pub(crate) fn plan(&self, reply: ReplySender) {
+    pub(crate) fn plan(&self, listeners: &Listeners, reply: ReplySender) {
+        let closed = listeners.closed.clone();
         let running = self.running.clone();
         let old = Arc::clone(&self.targets.live.load());
         let table = Arc::clone(&self.targets.table);
         tokio::task::spawn_blocking(move || {
-            let report = running
-                .prepare(Scope::All, None, &old)
-                .map(|prepared| Report {
+            let report = running.prepare(Scope::All, None, &old).map(|prepared| {
+                let mut changes = changes(&running, &old, &prepared, &table);
+                let stays = |name: &&Arc<str>| prepared.snapshot.endpoint(name).is_some();
+                changes.extend(plan::reopened(closed.iter().filter(stays), &table));
+                Report {
                     generation: old.generation,
-                    changes: changes(&running, &old, &prepared, &table),
+                    changes,
                     disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
                     warnings: prepared.warnings,
                     restart: prepared.restart,
-                });
+                }
+            });
             let answer = report.map(|report| report.json());
             let _ = reply.send(answer.map_err(|refused| refusal(&refused)));
         });

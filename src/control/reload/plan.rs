@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::Spec;
 use crate::connection::ConnInfo;
@@ -26,6 +27,8 @@ pub(crate) enum Kind {
     Added,
     Removed,
     Changed,
+    /// An endpoint that was drained on request listens again.
+    Reopened,
 }
 
 impl Kind {
@@ -34,6 +37,7 @@ impl Kind {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Changed => "changed",
+            Self::Reopened => "reopened",
         }
     }
 }
@@ -43,7 +47,7 @@ impl Change {
     pub(crate) fn fate(&self) -> &'static str {
         match (self.kind, self.what) {
             (Kind::Added, _) => "",
-            (Kind::Removed, _) => "drain",
+            (Kind::Removed | Kind::Reopened, _) => "drain",
             (Kind::Changed, "endpoint" | "route") => "stay where client auth admits them",
             (Kind::Changed, _) => "stay",
         }
@@ -62,6 +66,24 @@ impl fmt::Display for Change {
 
 /// The items of one kind by name, each with the text that it is compared by.
 type Items = BTreeMap<String, String>;
+
+/// The endpoints that listen again after they were drained on request.
+pub(crate) fn reopened<'a>(
+    endpoints: impl Iterator<Item = &'a Arc<str>>,
+    table: &ConnTable<ConnInfo>,
+) -> Vec<Change> {
+    let reopened = |endpoint: &Arc<str>| {
+        let mut connections = 0;
+        table.each(|c| connections += usize::from(c.info.record.endpoint == *endpoint));
+        Change {
+            kind: Kind::Reopened,
+            what: "endpoint",
+            name: endpoint.to_string(),
+            connections,
+        }
+    };
+    endpoints.map(reopened).collect()
+}
 
 /// The differences between two configurations, with the number of live connections of each.
 pub(crate) fn changes(

@@ -168,12 +168,77 @@ fn an_endpoint_drains_until_a_reload_opens_it_again() {
 }
 
 #[test]
-fn ctl_drain_stops_the_process_as_term_does() {
+fn an_endpoint_drained_by_hand_is_shown_until_a_reload_opens_it_again() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .forward(&origin)
+        .admin()
+        .start();
+    let ready = || proxy.admin("/readyz", &[]);
+    ready().must_be(200);
+    let drain = |name: &str| {
+        proxy.ctl(&["drain", "--endpoint", name]).must_exit_with(0);
+    };
+    drain("forward");
+    assert_eq!(
+        proxy.ctl_json(&["status"])["drained_endpoints"],
+        serde_json::json!(["forward"])
+    );
+    proxy
+        .ctl(&["status"])
+        .must_print("drained endpoints")
+        .must_print("forward");
+    assert!(
+        ready()
+            .must_be(200)
+            .body
+            .contains("drained endpoints: forward")
+    );
+    drain("edge");
+    assert!(ready().must_be(503).body.contains("listening on nothing"));
+    let reopened = |result: &serde_json::Value| {
+        let changes = result["changes"].as_array().unwrap();
+        let is_reopened = |change: &&serde_json::Value| change["change"] == "reopened";
+        let names = changes
+            .iter()
+            .filter(is_reopened)
+            .map(|change| change["name"].clone());
+        let mut names: Vec<_> = names
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        reopened(&proxy.ctl_json(&["reload", "--plan"])),
+        ["edge", "forward"]
+    );
+    assert_eq!(reopened(&proxy.ctl_json(&["reload"])), ["edge", "forward"]);
+    assert!(
+        proxy
+            .ctl_json(&["status"])
+            .get("drained_endpoints")
+            .is_none()
+    );
+    let body = ready().must_be(200).body.clone();
+    assert!(!body.contains("drained"), "{body}");
+}
+
+#[test]
+fn ctl_stop_stops_the_process_as_term_does() {
     let origin = Origin::echo();
     let mut proxy = proxy(&origin);
     let client = proxy.dial("forward");
     client.must_echo(b"x");
-    proxy.ctl(&["drain"]).must_exit_with(0);
+    // Whoever forgets the name does not stop the process.
+    proxy
+        .ctl(&["drain"])
+        .must_exit_with(2)
+        .must_print("--endpoint")
+        .must_print("--all");
+    assert_eq!(proxy.ctl_json(&["status"])["phase"], "serving");
+    proxy.ctl(&["stop"]).must_exit_with(0).must_print("exits");
     eventually("it says that it drains", || {
         let status = proxy.ctl_json(&["status"]);
         status["phase"] == "draining" && status["drain_seconds_left"].is_u64()
