@@ -191,7 +191,16 @@ fn explain(listen: &Listen, error: &io::Error) -> String {
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
         Listen::Systemd(name) => format!("systemd:{name}"),
     };
-    cannot_listen(&address, error)
+    endpoint_cannot_listen(&address, error)
+}
+
+/// The same for an endpoint, which also takes sockets from systemd.
+pub(super) fn endpoint_cannot_listen(address: &str, error: &io::Error) -> String {
+    let mut message = cannot_listen(address, error);
+    if Errno::from_io_error(error) == Some(Errno::ACCESS) && !address.starts_with("unix:") {
+        message.push_str(", or a socket that systemd opens (`listen: systemd:NAME`)");
+    }
+    message
 }
 
 /// The error message for an address that cannot be listened on, with a fix where there is one.
@@ -205,8 +214,7 @@ pub fn cannot_listen(address: &str, error: &io::Error) -> String {
             format!(
                 "ports below 1024 need a right that this process does not have: the capability \
                  CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit, or setcap on the program), or \
-                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or a socket that systemd opens \
-                 (`listen: systemd:NAME`)"
+                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`"
             )
         }
         Some(Errno::ADDRNOTAVAIL) => "this machine does not have that address".to_owned(),

@@ -6,15 +6,21 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
-use super::{cannot_listen, unix};
+use super::bind::{cannot_listen, endpoint_cannot_listen};
+use super::unix;
 
-/// Why this process could not listen on an address now: it has no right to the port, or the machine does not
+/// Why this process could not listen on an address of an endpoint now: it has no right to the port, or the machine does not
 /// have the address. A port in use is no reason: the process that runs this configuration may hold it.
-pub fn address(address: SocketAddr) -> Option<String> {
+pub fn endpoint(address: SocketAddr) -> Option<String> {
+    refused(address).map(|error| endpoint_cannot_listen(&address.to_string(), &error))
+}
+
+/// The same for an address of the admin socket or of the metrics.
+pub fn admin(address: SocketAddr) -> Option<String> {
     refused(address).map(|error| cannot_listen(&address.to_string(), &error))
 }
 
-/// The same for a port on every address of both families.
+/// [`endpoint`] for a port on every address of both families.
 pub fn everywhere(port: u16) -> Option<String> {
     let error = refused((Ipv6Addr::UNSPECIFIED, port).into())?;
     let error = match Errno::from_io_error(&error) {
@@ -22,7 +28,7 @@ pub fn everywhere(port: u16) -> Option<String> {
         Some(Errno::ADDRNOTAVAIL) => refused((Ipv4Addr::UNSPECIFIED, port).into())?,
         _ => error,
     };
-    Some(cannot_listen(&format!("*:{port}"), &error))
+    Some(endpoint_cannot_listen(&format!("*:{port}"), &error))
 }
 
 /// Binds without listening and with SO_REUSEADDR, which another socket can bind beside.

@@ -217,9 +217,9 @@ impl Visit for EventFields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity.
+        // JSON has no infinity. Times have three decimals, as in the access log.
         if value.is_finite() {
-            self.bare(field, value);
+            self.bare(field, (value * 1000.0).round() / 1000.0);
         }
     }
 

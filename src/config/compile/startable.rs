@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -39,7 +38,7 @@ impl Compiler<'_> {
         }
         for listen in spec.endpoints.iter().flat_map(|e| e.listen.iter()) {
             match &listen.value {
-                Listen::Ip(address) => self.address(listen.at, *address),
+                Listen::Ip(address) => self.must_bind(listen.at, preflight::endpoint(*address)),
                 Listen::Any(port) => self.must_bind(listen.at, preflight::everywhere(*port)),
                 Listen::Unix(unix) => {
                     self.socket(listen.at, &self.resolve(&unix.unix));
@@ -55,11 +54,11 @@ impl Compiler<'_> {
                     self.socket(listen.at, &self.resolve(path));
                     self.accounts(admin.owner.as_ref(), admin.group.as_ref());
                 }
-                AdminAddress::Ip(address) => self.address(listen.at, *address),
+                AdminAddress::Ip(address) => self.must_bind(listen.at, preflight::admin(*address)),
             }
         }
         if let Some(metrics) = &admin.metrics {
-            self.address(metrics.at, metrics.value.0);
+            self.must_bind(metrics.at, preflight::admin(metrics.value.0));
         }
     }
 
@@ -180,10 +179,6 @@ impl Compiler<'_> {
             }
             Ok(_) => {}
         }
-    }
-
-    fn address(&mut self, at: Span, address: SocketAddr) {
-        self.must_bind(at, preflight::address(address));
     }
 
     /// Notes what the start would fail with. The configuration is sound: the rights come with the unit or the

@@ -572,6 +572,41 @@ fn a_check_by_a_user_without_rights_names_them() {
     }
 }
 
+/// Sockets of systemd are for endpoints alone, so they are no way out for the metrics.
+#[test]
+fn a_low_port_of_the_metrics_names_two_ways_out() {
+    if !is_root() {
+        return;
+    }
+    let text = with(
+        "endpoints:",
+        "admin: { metrics: \"127.0.0.1:1\" }\nendpoints:",
+    );
+    let directory = text.path().parent().unwrap().to_owned();
+    for name in ["", "good.pem", "good.key", "config.yaml"] {
+        std::os::unix::fs::chown(directory.join(name), Some(65534), None).unwrap();
+    }
+    let binary = directory.join("reseal");
+    std::fs::copy(env!("CARGO_BIN_EXE_reseal"), &binary).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&binary)
+        .args(["check", "--strict"])
+        .current_dir(&directory);
+    let checked = finish(command, b"");
+    checked.must_exit_with(0);
+    let least = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if least.is_ok_and(|least| least.trim() != "0") {
+        checked.must_print("ip_unprivileged_port_start=1");
+        assert!(
+            !checked.text().contains("systemd:NAME"),
+            "{}",
+            checked.text()
+        );
+    }
+}
+
 /// Puts port 1 into the configuration; whether this machine keeps it from ordinary users.
 fn text_of_port(directory: &std::path::Path) -> bool {
     let text = std::fs::read_to_string(directory.join("config.yaml")).unwrap();
