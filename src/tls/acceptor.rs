@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::{
-    CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ServerConfig, SupportedCipherSuite,
+    AlertDescription, CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ServerConfig,
+    SupportedCipherSuite,
 };
 
 use super::certificates::CertificateChoice;
@@ -368,12 +369,16 @@ fn general(what: &str) -> HandshakeError {
 fn refusal(error: HandshakeError) -> Failure {
     match error {
         HandshakeError::Tls { error, alert } => {
-            let close_with = if alert.is_empty() {
-                CloseWith::Close
-            } else {
+            let reason = classify::client(&error);
+            let close_with = if !alert.is_empty() {
                 CloseWith::Alert(alert)
+            } else if reason == Reason::NoCommonSignature {
+                // Nothing is encrypted at that step of TLS 1.2.
+                CloseWith::Alert(classify::alert_record(AlertDescription::HandshakeFailure))
+            } else {
+                CloseWith::Close
             };
-            Failure::new(classify::client(&error))
+            Failure::new(reason)
                 .detail(words::tls(&error))
                 .close_with(close_with)
         }

@@ -20,6 +20,10 @@ pub fn alert_record(alert: Alert) -> Vec<u8> {
     vec![ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
+/// What rustls 0.23.46 says, without an alert, of a client of TLS 1.2 whose signature schemes have the kind of
+/// our key but not its curve. Tested against that version.
+const NO_SCHEME_FOR_CURVE: &str = "incompatible signing key";
+
 /// Converts an error of webpki to rustls' type, by which rustls chooses the alert.
 pub(super) fn from_webpki(error: webpki::Error) -> Error {
     use CertificateError as C;
@@ -96,6 +100,7 @@ pub fn client(error: &Error) -> Reason {
             P::NoKxGroupsInCommon | P::KeyShareExtensionRequired | P::NamedGroupsExtensionRequired,
         ) => Reason::NoCommonGroup,
         Error::PeerIncompatible(P::NoSignatureSchemesInCommon) => Reason::NoCommonSignature,
+        Error::General(what) if what == NO_SCHEME_FOR_CURVE => Reason::NoCommonSignature,
         Error::PeerIncompatible(
             P::Tls12NotOffered
             | P::Tls12NotOfferedOrEnabled

@@ -9,9 +9,12 @@
 //! passthrough.
 
 use rustls::server::{Accepted, Acceptor};
-use rustls::{AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CipherSuite, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+};
 
 use super::classify::alert_record;
+use super::early_data::HANDSHAKE;
 use super::foreign;
 use super::suites::Suite;
 use super::words;
@@ -108,6 +111,7 @@ impl Parser {
                 Ok(Some(accepted)) => return Ok(Some(describe(&accepted))),
                 Ok(None) if before == rest.len() => break,
                 Ok(None) => {}
+                Err((error, _)) if is_another_message(bytes, &error) => return Err(unexpected()),
                 Err((error, _)) => return Err(classify(&error, bytes)),
             }
         }
@@ -119,6 +123,34 @@ impl Parser {
         }
         Ok(None)
     }
+}
+
+/// Whether the parser failed at a whole handshake message that is no ClientHello. Errors in the header of a
+/// record come before its content, and must not depend on whether that has come, too.
+fn is_another_message(bytes: &[u8], error: &Error) -> bool {
+    use InvalidMessage as M;
+    const CLIENT_HELLO: u8 = 1;
+    let in_header = matches!(
+        error,
+        Error::InvalidMessage(
+            M::InvalidContentType
+                | M::UnknownProtocolVersion
+                | M::MessageTooLarge
+                | M::InvalidEmptyPayload
+                | M::HandshakePayloadTooLarge
+        )
+    );
+    let kind = match bytes {
+        [HANDSHAKE, _, _, high, low, kind, ..] if (*high, *low) != (0, 0) => Some(*kind),
+        _ => None,
+    };
+    !in_header && kind.is_some_and(|kind| kind != CLIENT_HELLO)
+}
+
+/// The refusal of another message than a ClientHello (RFC 8446 section 4).
+fn unexpected() -> Failure {
+    refusal(Reason::HelloMalformed, AlertDescription::UnexpectedMessage)
+        .detail("the first message is no ClientHello")
 }
 
 fn describe(accepted: &Accepted) -> Hello {
@@ -144,8 +176,16 @@ fn prefers_chacha(suites: &[CipherSuite]) -> bool {
 fn classify(error: &Error, bytes: &[u8]) -> Failure {
     use {AlertDescription as A, InvalidMessage as M, PeerIncompatible as P};
     let (reason, alert) = match error {
-        Error::InvalidMessage(M::InvalidContentType | M::UnknownProtocolVersion)
-        | Error::InappropriateMessage { .. } => (Reason::NotTls, A::UnexpectedMessage),
+        Error::InvalidMessage(M::InvalidContentType | M::UnknownProtocolVersion) => {
+            (Reason::NotTls, A::UnexpectedMessage)
+        }
+        // Another record before, or inside, the ClientHello (RFC 8446 sections 4 and 5.1).
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::AlertReceived(_)
+        | Error::PeerMisbehaved(PeerMisbehaved::MessageInterleavedWithHandshakeMessage) => {
+            (Reason::HelloMalformed, A::UnexpectedMessage)
+        }
         Error::InvalidMessage(M::HandshakePayloadTooLarge) => {
             (Reason::HelloTooLarge, A::IllegalParameter)
         }

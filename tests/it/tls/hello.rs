@@ -46,19 +46,63 @@ fn must_get_alert(proxy: &Proxy, bytes: &[u8], alert: u8) -> Record {
 #[test]
 fn bytes_that_are_not_tls_get_an_alert() {
     let (proxy, origin) = proxy();
-    let openings: [&[u8]; 7] = [
+    let openings: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n",
         b"\x00",
         b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10",
         b"\xff\xff\xff\xff\xff\xff",
-        // A record of application data, and an alert.
-        b"\x17\x03\x03\x00\x01x",
-        b"\x15\x03\x03\x00\x02\x02\x28",
     ];
     for opening in openings {
         must_get_alert(&proxy, opening, UNEXPECTED_MESSAGE).must_be("not_tls");
     }
+    assert_eq!(origin.accepts(), 0);
+}
+
+/// RFC 8446 sections 4 and 5.1.
+#[test]
+fn another_message_before_or_inside_the_hello_gets_unexpected_message() {
+    let (proxy, origin) = proxy();
+    let hello = ForgedHello::new(b"a.test").message();
+    let (first, second) = hello.split_at(40);
+    let inside = |between: &[u8]| [&record(first), between, &record(second)].concat();
+    let (data, alert) = (b"\x17\x03\x03\x00\x01x", b"\x15\x03\x03\x00\x02\x02\x28");
+    let openings = [
+        data.to_vec(),
+        alert.to_vec(),
+        b"\x14\x03\x03\x00\x01\x01".to_vec(),
+        // A ServerHello, a Finished and a type that does not exist.
+        record(b"\x02\x00\x00\x02\x03\x03"),
+        record(b"\x14\x00\x00\x01\x00"),
+        record(b"\x63\x00\x00\x00"),
+        inside(data),
+        inside(alert),
+    ];
+    for opening in openings {
+        must_get_alert(&proxy, &opening, UNEXPECTED_MESSAGE).must_be("hello_malformed");
+    }
+    assert_eq!(origin.accepts(), 0);
+}
+
+#[test]
+fn a_tls_12_client_without_a_scheme_for_our_curve_gets_handshake_failure() {
+    const HANDSHAKE_FAILURE: u8 = 40;
+    const ECDSA_P384: [u8; 4] = [0, 2, 5, 3];
+    let (proxy, origin) = proxy();
+    let hello = ForgedHello::new(b"a.test")
+        .without(extension::VERSIONS)
+        .without(extension::KEY_SHARES)
+        .without(extension::SIGNATURES)
+        .with(extension::SIGNATURES, ECDSA_P384.to_vec());
+    let client = proxy.dial("edge");
+    client.write_raw(&hello.bytes()).unwrap();
+    let (data, end) = client.receive_to_end();
+    assert_eq!(data, [21, 3, 3, 0, 2, 2, HANDSHAKE_FAILURE]);
+    assert_eq!(end, End::Clean);
+    let record = proxy.outcome_of(&client);
+    record
+        .must_be("no_common_signature")
+        .must_have("fault", "client");
     assert_eq!(origin.accepts(), 0);
 }
 
