@@ -23,8 +23,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::info;
 use tracing::level_filters::LevelFilter;
+use tracing::{info, warn};
 
 use crate::admin::{DrainedEndpoints, PendingRequest, Request, RequestResult};
 use crate::connection::ConnInfo;
@@ -93,6 +93,7 @@ impl Control {
                     Signal::Stop => break,
                     Signal::Reload => self.reloads.request(Scope::All, None),
                     Signal::Reopen => self.reopen(),
+                    Signal::Takeover => refuse_takeover(),
                 },
                 read = self.reloads.files_read() => {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
@@ -141,6 +142,7 @@ impl Control {
                     Signal::Stop => return true,
                     Signal::Reload => info!("not reloaded: the process stops"),
                     Signal::Reopen => self.reopen(),
+                    Signal::Takeover => refuse_takeover(),
                 },
                 Some(request) = inputs.requests.recv() => {
                     self.handle(request);
@@ -249,4 +251,10 @@ impl Control {
         self.access_log.reopen();
         self.log.sink().reopen();
     }
+}
+
+fn refuse_takeover() {
+    warn!(
+        "USR2 is ignored: a new process cannot take over the sockets; HUP reloads the configuration"
+    );
 }

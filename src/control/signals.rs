@@ -10,12 +10,13 @@ use crate::sys::{self, Delivery};
 
 /// Signals that end a process by default and mean something else for a server. A renewal or a log
 /// rotation may send one at any time, also before a handler is installed.
-const BLOCKED: [i32; 2] = [
+const BLOCKED: [i32; 3] = [
     SignalKind::hangup().as_raw_value(),
     SignalKind::user_defined1().as_raw_value(),
+    SignalKind::user_defined2().as_raw_value(),
 ];
 
-/// Blocks HUP and USR1 until [`Signals::listen`] installs handlers or [`unblock`] is called. Must be
+/// Blocks HUP, USR1 and USR2 until [`Signals::listen`] installs handlers or [`unblock`] is called. Must be
 /// called before any thread is started.
 pub(crate) fn block() -> io::Result<()> {
     sys::deliver(&BLOCKED, Delivery::Blocked)
@@ -35,6 +36,8 @@ pub(crate) enum Signal {
     Reload,
     /// USR1.
     Reopen,
+    /// USR2, by which other proxies hand over to a new process.
+    Takeover,
 }
 
 /// Receives signals.
@@ -84,6 +87,7 @@ struct Handlers {
     quit: unix::Signal,
     hup: unix::Signal,
     usr1: unix::Signal,
+    usr2: unix::Signal,
 }
 
 impl Handlers {
@@ -94,6 +98,7 @@ impl Handlers {
             quit: unix::signal(SignalKind::quit())?,
             hup: unix::signal(SignalKind::hangup())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
+            usr2: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -104,6 +109,7 @@ impl Handlers {
             _ = self.quit.recv() => Signal::Stop,
             _ = self.hup.recv() => Signal::Reload,
             _ = self.usr1.recv() => Signal::Reopen,
+            _ = self.usr2.recv() => Signal::Takeover,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::escape;
 use super::format::{Format, LogLine, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
-use crate::outcome::{Outcome, Stage};
+use crate::outcome::{Outcome, Reason, Stage};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
 /// The configuration of the access log.
@@ -21,6 +23,8 @@ pub struct AccessLogSettings {
     pub open: bool,
     /// Whether to write a record when a connection ends.
     pub close: bool,
+    /// Of the connections that ended before a byte, one in so many has a record of its end; `None`: none has.
+    pub probes: Option<NonZeroU32>,
 }
 
 /// The facts of a connection. An absent fact is an absent key. Every live connection has one of these, so
@@ -149,6 +153,9 @@ pub struct AccessLog {
     format: Format,
     opens: bool,
     closes: bool,
+    probes: Option<NonZeroU32>,
+    /// Connections that ended before a byte.
+    probes_seen: Arc<AtomicU32>,
     sink: Sink,
 }
 
@@ -159,6 +166,8 @@ impl AccessLog {
             format: settings.format,
             opens: settings.open,
             closes: settings.close,
+            probes: settings.probes,
+            probes_seen: Arc::default(),
             sink: Sink::open(&settings.output)?,
         })
     }
@@ -182,9 +191,15 @@ impl AccessLog {
 
     /// Writes that a connection has ended, if configured.
     pub fn closed(&self, record: &AccessRecord, outcome: &Outcome) {
-        if self.closes {
+        if self.closes && (outcome.reason != Reason::ProbeEof || self.samples_probe()) {
             self.write("close", record, Some(outcome));
         }
+    }
+
+    /// Whether the present connection without a byte has a record: the first one has.
+    fn samples_probe(&self) -> bool {
+        let seen = || self.probes_seen.fetch_add(1, Ordering::Relaxed);
+        self.probes.is_some_and(|one_in| seen() % one_in == 0)
     }
 
     fn write(&self, event: &str, record: &AccessRecord, outcome: Option<&Outcome>) {

@@ -12,13 +12,17 @@ use crate::sys;
 /// (`MAX_TCP_KEEPIDLE`).
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 
+/// How many probes a peer may leave unanswered before its connection is reset. The kernel's own defaults, nine
+/// at intervals of 75 seconds, find a vanished peer later than the usual limit on idle connections.
+const KEEPALIVE_PROBES: u32 = 4;
+
 /// The configured options of a TCP socket. Unix sockets have none of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     /// Send small segments at once (`TCP_NODELAY`).
     pub nodelay: bool,
-    /// Probe a silent peer after this long (`SO_KEEPALIVE` and `TCP_KEEPIDLE`), from one
-    /// second to [`KEEPALIVE_MAX`]; the kernel's own interval and count follow.
+    /// Probe a silent peer after this long (`SO_KEEPALIVE` and `TCP_KEEPIDLE`), from one second to
+    /// [`KEEPALIVE_MAX`]; then [`KEEPALIVE_PROBES`] times within the same time again.
     pub keepalive: Option<Duration>,
     /// Give up on unacknowledged data after this long (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
@@ -36,7 +40,11 @@ impl TcpOptions {
             socket.set_tcp_nodelay(true)?;
         }
         if let Some(idle) = self.keepalive {
-            let keepalive = TcpKeepalive::new().with_time(idle);
+            let interval = (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+            let keepalive = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(interval)
+                .with_retries(KEEPALIVE_PROBES);
             socket.set_tcp_keepalive(&keepalive)?;
         }
         if self.user_timeout.is_some() {
@@ -107,6 +115,10 @@ mod tests {
         };
         on.apply(&SockRef::from(&socket)).unwrap();
         assert_eq!(read(), (true, true, on.user_timeout));
+        let seconds = Duration::from_secs;
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(7));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), seconds(1));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
         off.reapply(&SockRef::from(&socket)).unwrap();
         assert_eq!(read(), (false, false, None));
         on.reapply(&SockRef::from(&socket)).unwrap();

@@ -43,6 +43,7 @@ pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSetting
         output: output(&spec.output, dir),
         open: has(AccessEvent::Open),
         close: has(AccessEvent::Close),
+        probes: spec.sample_probes.value.0,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The keys of `log` and `access_log`.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
 use crate::config::reader::fields::spec;
@@ -76,7 +77,52 @@ spec! {
         /// When a record is written. With both, the field `event` tells them apart.
         default events: OneOrMany<AccessEvent> = "[close]"
             because "the record at the end says everything",
-        later every, sample_probes;
+        /// Of the connections that close before they sent a byte (`probe_eof`): all, one in so many, or none
+        /// has a record. The metrics count all of them.
+        default sample_probes: ProbeSample = "1/1"
+            because "a client that connects and says nothing may be somebody's fault",
+        later every;
+    }
+}
+
+/// How many connections without a byte have a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeSample(pub Option<NonZeroU32>);
+
+impl ProbeSample {
+    const WHAT: &str = "`1/1`, `1/100` or `off`";
+    const MAX: u32 = 1_000_000;
+}
+
+impl Leaf for ProbeSample {
+    fn what() -> Cow<'static, str> {
+        Self::WHAT.into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if words::is_off(text) {
+            return Ok(Self(None));
+        }
+        let one_in = text
+            .strip_prefix("1/")
+            .and_then(|number| number.parse().ok());
+        match one_in.filter(|one_in: &NonZeroU32| one_in.get() <= Self::MAX) {
+            Some(one_in) => Ok(Self(Some(one_in))),
+            None => Err(Invalid::new("{} is no share").help("write `1/1`, `1/100` or `off`")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "type": "string", "pattern": "^1/[1-9][0-9]{0,6}$" }, { "enum": ["off", false] }] })
+    }
+
+    fn form() -> Form {
+        Form::of("`1/N`").or(Form::of("`off`"))
+    }
+
+    fn render(&self) -> String {
+        self.0
+            .map_or_else(|| "off".to_owned(), |one_in| format!("1/{one_in}"))
     }
 }
 

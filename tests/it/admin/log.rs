@@ -1,6 +1,6 @@
 //! The access log: formats, the open record, and hostile bytes from the wire.
 
-use crate::harness::{End, ForgedHello, Origin, Proxy, extension};
+use crate::harness::{End, ForgedHello, Origin, Proxy, eventually, extension};
 
 #[track_caller]
 fn one_exchange(proxy: &Proxy) {
@@ -210,4 +210,30 @@ fn promise_9_every_connection_ends_in_exactly_one_record() {
         "{:?}",
         proxy.records_left()
     );
+}
+
+/// A load balancer's checks connect and close.
+#[test]
+fn records_of_connections_without_a_byte_can_be_left_out() {
+    for (sample, records) in [("1/1", 6), ("1/3", 2), ("off", 0)] {
+        let origin = Origin::echo();
+        let proxy = Proxy::builder()
+            .top(&format!("access_log: {{ sample_probes: {sample} }}"))
+            .terminate("a.test", &origin)
+            .admin()
+            .start();
+        for _ in 0..6 {
+            let probe = proxy.dial("edge");
+            probe.end();
+            probe.receive_to_end();
+        }
+        eventually("all are counted", || {
+            let probes = [("reason", "probe_eof")];
+            proxy.metrics().sum("reseal_outcomes_total", &probes) == Some(6.0)
+        });
+        proxy.client("a.test").connect().must_echo(b"x");
+        let left = proxy.records_left();
+        let probes = left.iter().filter(|record| record.contains("probe_eof"));
+        assert_eq!(probes.count(), records, "{sample}: {left:?}");
+    }
 }
