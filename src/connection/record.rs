@@ -149,7 +149,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub(super) fn sni(&mut self, name: &str) {
-        trace!(id = %Id(self.id), sni = escape::text(name), "server name");
+        trace!(id = %Id(self.id), sni = name, "server name");
         if let Some(record) = self.draft() {
             record.sni = Some(name.into());
         }
@@ -158,7 +158,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn route(&mut self, route: &Route) {
         debug!(
             id = %Id(self.id),
-            sni = self.draft().and_then(|record| record.sni.as_deref()).map(escape::text),
+            sni = self.draft().and_then(|record| record.sni.as_deref()),
             route = &*route.name,
             mode = route.mode.word(),
             upstream = &*route.upstream.definition.name,
@@ -182,8 +182,9 @@ impl<'a> Recorder<'a> {
 
     pub(super) fn client_cert(&mut self, facts: Option<CertificateFacts>) {
         if let Some(facts) = &facts {
-            let subject = &facts.subject;
-            debug!(id = %Id(self.id), subject = escape::text(subject), "client certificate received");
+            // The log escapes it.
+            let subject = facts.subject.as_str();
+            debug!(id = %Id(self.id), subject, "client certificate received");
         }
         if let Some(record) = self.draft() {
             record.client_cert = facts.map(Box::new);
