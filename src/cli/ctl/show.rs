@@ -144,7 +144,12 @@ fn limit(value: &Value) -> Option<String> {
     };
     let mut text = format!("{}: {}{of}", cell(Some(limit)), value.get("used")?);
     if let Some(times @ 1..) = value.get("reached").and_then(Value::as_u64) {
-        text.push_str(&format!(", reached {times} times"));
+        let times = if times == 1 {
+            "once".to_owned()
+        } else {
+            format!("{times} times")
+        };
+        text.push_str(&format!(", reached {times}"));
     }
     Some(text)
 }

@@ -150,7 +150,7 @@ fn a_limit_that_makes_clients_wait_is_told() {
     assert_eq!(of(names), [2.0, 2.0, 1.0]);
     proxy
         .ctl(&["status"])
-        .must_print("connections: 2 of 2, reached 1 times\n");
+        .must_print("connections: 2 of 2, reached once\n");
     drop(live);
     waiting.must_echo(b"served at last");
 }
