@@ -15,6 +15,7 @@ mod start;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -79,11 +80,29 @@ impl Command {
     }
 }
 
+/// Adds a tip to the error about a configuration file that is given without its flag.
+fn with_the_way_to_name_a_file(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(file)) = error.get(ContextKind::InvalidArg)
+        && [".yaml", ".yml"].iter().any(|end| file.ends_with(end))
+    {
+        let tip = format!("to name the configuration, use '--config {file}'");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
     // First, before anything that takes time. Blocking a valid signal cannot fail.
     let _ = signals::block();
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => with_the_way_to_name_a_file(error).exit(),
+    };
     if !command.serves() {
         let _ = signals::unblock();
     }

@@ -19,6 +19,7 @@ pub use reader::problem::{Problems, Severity};
 pub use spec::Spec;
 
 use reader::compose::parse;
+use reader::problem::quoted_list;
 use reader::read::{Read, Reader};
 use reader::reference::Reference;
 use reader::yaml::{Kind, Node};
@@ -39,6 +40,9 @@ pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, 
         return (None, problems);
     }
     let mut reader = Reader::new(env, problems);
+    if let Some(names) = names_under(&root, "upstreams") {
+        reader.choose_from("upstream", names);
+    }
     let spec = Spec::read(&without_extensions(root), &mut reader);
     if let Some(endpoints) = spec.as_ref().map(|spec| &spec.endpoints)
         && endpoints.is_empty()
@@ -59,6 +63,9 @@ pub fn print_part<T: Read>(part: &T) -> String {
     print::print(&part.render().expanded())
 }
 
+/// The most names that a message lists.
+const NAMES_MAX: usize = 20;
+
 /// The identifier of the schema. A URN, as it names the schema and is not where it can be fetched.
 const SCHEMA_ID: &str = concat!("urn:reseal:schema:config:", env!("CARGO_PKG_VERSION"));
 
@@ -77,6 +84,19 @@ fn reference() -> Reference {
 /// The manual page of the configuration file, in roff.
 pub fn man_page() -> String {
     man_page::page(&reference())
+}
+
+/// The names under a key at the top, quoted.
+fn names_under(root: &Node, key: &str) -> Option<String> {
+    let Kind::Map(entries) = &root.kind else {
+        return None;
+    };
+    let (_, node) = entries.iter().find(|(known, _)| known.text == key)?;
+    let Kind::Map(named) = &node.kind else {
+        return None;
+    };
+    let names = named.iter().map(|(name, _)| name.text.as_str());
+    (!named.is_empty()).then(|| quoted_list(names.take(NAMES_MAX)))
 }
 
 fn empty(problems: &mut Problems) {

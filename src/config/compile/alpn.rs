@@ -73,11 +73,10 @@ pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
         for item in list {
             let given = item.value.0.as_str();
             if let Some(meant) = meant(given) {
-                let message = format!(
-                    "{} is no registered protocol of ALPN (did you mean `{meant}`?)",
-                    quoted(given)
-                );
-                problems.warning(item.at, message);
+                let message = format!("{} is no registered protocol of ALPN", quoted(given));
+                problems
+                    .warning(item.at, message)
+                    .help(format!("did you mean `{meant}`?"));
             }
         }
     };

@@ -1,6 +1,6 @@
 //! The certificates of an endpoint.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compiler::Compiler;
@@ -35,25 +35,26 @@ impl Compiler<'_> {
         let specs = &endpoint.tls.certificates;
         let mut complete = true;
         let mut all = Vec::new();
-        let mut names = HashSet::new();
+        let mut names = HashMap::new();
         let served = self.running_served(endpoint.name.as_str());
         let running = served.iter().flat_map(|served| &served.all);
         let running: HashMap<_, _> = running.map(|c| (c.name.as_str(), c)).collect();
         let sources = self.sources(specs, &mut complete);
         let count = sources.len();
         for source in sources {
-            let taken = names.contains(&source.name);
+            let taken = names.contains_key(&source.name);
             let by_default = is_default(endpoint, &source.name, count);
             if source.found
                 && self.is_new_and_useless(source.places.cert, &source.files, taken, !by_default)
             {
                 continue;
             }
-            if !names.insert(source.name.clone()) {
+            if let Some(first) = names.insert(source.name.clone(), source.places.cert) {
                 let message = format!("two certificates are named {}", quoted(&source.name));
                 self.problems
                     .error(source.places.cert, message)
-                    .help("give one of them a `name`");
+                    .help("give one of them a `name`")
+                    .also(first, "the first one");
             }
             match self.certificate(endpoint, source, by_default) {
                 Ok(Some(certificate)) => {

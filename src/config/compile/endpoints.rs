@@ -27,9 +27,11 @@ impl Compiler<'_> {
         let mut places = Vec::new();
         let mut endpoints = Vec::new();
         for endpoint in spec.endpoints.iter() {
-            if names.insert(endpoint.name.as_str(), ()).is_some() {
+            if let Some(first) = names.insert(endpoint.name.as_str(), endpoint.name.at) {
                 let message = format!("two endpoints are named {}", quoted(endpoint.name.as_str()));
-                self.problems.error(endpoint.name.at, message);
+                self.problems
+                    .error(endpoint.name.at, message)
+                    .also(first, "the first one");
             }
             self.places(endpoint, &mut places);
             endpoints.push(self.endpoint(endpoint, upstreams).map(Arc::new));
@@ -42,7 +44,7 @@ impl Compiler<'_> {
     fn places<'s>(
         &mut self,
         spec: &'s spec::Endpoint,
-        places: &mut Vec<(&'s address::Listen, &'s str)>,
+        places: &mut Vec<(&'s Located<address::Listen>, &'s str)>,
     ) {
         if spec.listen.is_empty() {
             self.problems.error(
@@ -63,12 +65,15 @@ impl Compiler<'_> {
             let taken = places.iter().find(|(other, _)| is_same(other, listen));
             if let Some((other, endpoint)) = taken {
                 let message = format!(
-                    "the endpoint {} already listens on `{other}`",
-                    quoted(endpoint)
+                    "the endpoint {} already listens on `{}`",
+                    quoted(endpoint),
+                    other.value
                 );
-                self.problems.error(listen.at, message);
+                self.problems
+                    .error(listen.at, message)
+                    .also(other.at, "the first one");
             }
-            places.push((&listen.value, spec.name.as_str()));
+            places.push((listen, spec.name.as_str()));
         }
     }
 
@@ -77,10 +82,16 @@ impl Compiler<'_> {
         spec: &Located<spec::Endpoint>,
         upstreams: &Upstreams,
     ) -> Option<Endpoint> {
+        if self.is_tls_in_all_but_protocol(spec) {
+            return None;
+        }
         let certificates = self.certificates(spec);
         if spec.routes.is_empty() {
             self.problems
-                .error(spec.routes.at, "an endpoint needs at least one route");
+                .error(spec.routes.at, "an endpoint needs at least one route")
+                .help(
+                    "add one: `- { name: NAME, match: { sni: NAME }, mode: MODE, upstream: NAME }`",
+                );
         }
         self.endpoint_tls(spec);
         let context = EndpointContext {
@@ -103,6 +114,20 @@ impl Compiler<'_> {
             certificates,
             routes?,
         ))
+    }
+
+    /// Reports `protocol: tcp` where everything else of the endpoint is for TLS: that it is is one mistake.
+    fn is_tls_in_all_but_protocol(&mut self, spec: &spec::Endpoint) -> bool {
+        let is_meant = spec.is_tls_in_all_but_protocol();
+        if is_meant {
+            self.problems
+                .error(
+                    spec.protocol.at,
+                    "`protocol: tcp`, but every route of this endpoint is for TLS",
+                )
+                .help("leave `protocol: tcp` out");
+        }
+        is_meant
     }
 
     /// Reports keys of `tls` that cannot have an effect on this endpoint.

@@ -100,6 +100,7 @@ impl Compiler<'_> {
             }
             return Some(Vec::new());
         }
+        let plain = matches!(spec.mode.value, Mode::Forward | Mode::Originate);
         let Some(sni) = &matches.sni else {
             let is_default = context
                 .endpoint
@@ -108,6 +109,13 @@ impl Compiler<'_> {
                 .is_some_and(|default| default.route.as_str() == spec.name.as_str());
             if is_default {
                 return Some(Vec::new());
+            }
+            // The name may be under the key that was rejected.
+            if plain
+                || self.problems.is_incomplete(spec.at)
+                || self.problems.is_incomplete(matches.at)
+            {
+                return None;
             }
             self.problems
                 .error(

@@ -15,6 +15,10 @@ use crate::upstream::{Balance, OnGone};
 /// Runs all lints of this module.
 pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter() {
+        // Reported as one mistake.
+        if endpoint.is_tls_in_all_but_protocol() {
+            continue;
+        }
         endpoint_tls(endpoint, problems);
     }
     for (_, upstream) in &spec.upstreams.0 {

@@ -33,9 +33,12 @@ impl Compiler<'_> {
                 .name
                 .as_ref()
                 .map_or_else(|| address.to_string(), |name| name.as_str().to_owned());
-            if names.insert(name.clone(), ()).is_some() {
+            if let Some(first) = names.insert(name.clone(), origin.at) {
                 let message = format!("two origins are named {}", quoted(&name));
-                self.problems.error(origin.at, message);
+                self.problems
+                    .error(origin.at, message)
+                    .help("leave one out; a larger share is a `weight`")
+                    .also(first, "the first one");
             }
             let server_name = if tls_origins {
                 let found = self.server_name(spec, origin);

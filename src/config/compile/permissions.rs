@@ -31,6 +31,7 @@ pub(in crate::config) fn configuration(
             severity: severity(policy),
             at: None,
             message: error.message,
+            also: None,
             help: error.help,
         });
     }

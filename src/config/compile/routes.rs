@@ -7,7 +7,7 @@ use super::client_auth_terms::ClientAuthTerms;
 use super::compiler::{Compiler, Files};
 use super::context::EndpointContext;
 use super::serving::{self, RouteKind};
-use crate::config::reader::problem::{Span, quoted, quoted_list};
+use crate::config::reader::problem::{Span, TOP, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
 use crate::config::spec::{self, Mode};
 use crate::hostname::HostPattern;
@@ -17,6 +17,7 @@ use crate::tls::certificates::CertificateChoice;
 
 /// A route that was compiled under a pattern, for comparison with later ones.
 struct Seen<'a> {
+    at: Span,
     spec: &'a spec::Route,
     when: Match,
 }
@@ -34,12 +35,14 @@ impl Compiler<'_> {
         let mut names = HashMap::new();
         let mut complete = true;
         for spec in context.endpoint.routes.iter() {
-            if names.insert(spec.name.as_str(), ()).is_some() {
+            if let Some(first) = names.insert(spec.name.as_str(), spec.name.at) {
                 let message = format!(
                     "two routes of this endpoint are named {}",
                     quoted(spec.name.as_str())
                 );
-                self.problems.error(spec.name.at, message);
+                self.problems
+                    .error(spec.name.at, message)
+                    .also(first, "the first one");
             }
             complete &= self.route(context, spec, &mut table, &mut seen).is_some();
         }
@@ -108,6 +111,10 @@ impl Compiler<'_> {
         spec: &spec::Route,
     ) -> Option<Arc<Upstream>> {
         let name = spec.upstream.as_str();
+        // The upstream may be what was rejected.
+        if self.problems.is_incomplete(self.spec.upstreams.at) || self.problems.is_incomplete(TOP) {
+            return context.upstreams.get(name)?.clone();
+        }
         if let Some(upstream) = context.upstreams.get(name) {
             return upstream.clone();
         }
@@ -133,7 +140,8 @@ impl Compiler<'_> {
             if other.when == *when {
                 self.problems
                     .error(at, format!("the route {name} above has the same match"))
-                    .help("join them, or tell them apart by `alpn` or `source`");
+                    .help("join them, or tell them apart by `alpn` or `source`")
+                    .also(other.at, "the one above");
                 break;
             }
             if other.when.includes(when) {
@@ -144,7 +152,8 @@ impl Compiler<'_> {
                             "this route can never match: {name} above matches everything that it does"
                         ),
                     )
-                    .help("put the narrower match first");
+                    .help("put the narrower match first")
+                    .also(other.at, "the one above");
                 break;
             }
             if can_choose(&other.when, when) && differ(context.endpoint, other.spec, spec) {
@@ -156,10 +165,12 @@ impl Compiler<'_> {
                         choose between them by ALPN"
                         ),
                     )
-                    .help("use the same `client_auth`, or tell them apart by `source` alone");
+                    .help("use the same `client_auth`, or tell them apart by `source` alone")
+                    .also(other.at, "the one above");
             }
         }
         above.push(Seen {
+            at,
             spec,
             when: when.clone(),
         });
@@ -176,8 +187,12 @@ impl Compiler<'_> {
         let Some(pattern) = pattern.filter(|_| spec.mode.value.terminates_tls()) else {
             return;
         };
+        let endpoint = context.endpoint;
+        let is_given = endpoint.tls.given_in(endpoint);
         if !context.certificates.complete
             || self.files == Files::Skip
+            || self.problems.is_incomplete(endpoint.at)
+            || is_given && self.problems.is_incomplete(endpoint.tls.at)
             || context.certificates.by_name.cover(pattern)
         {
             return;

@@ -39,7 +39,7 @@ impl Compiler<'_> {
         };
         if rule.is_empty() {
             // A misspelt key is reported already; the help to drop the rule would mislead.
-            if self.problems.has_unknown_key_from(spec.at) {
+            if self.problems.is_incomplete(spec.at) {
                 return None;
             }
             self.problems

@@ -49,7 +49,14 @@ impl Compiler<'_> {
         let mut upstreams = HashMap::new();
         for (name, upstream) in &spec.upstreams.0 {
             let uses = uses.get(name.as_str()).copied().unwrap_or_default();
-            if uses.is_empty() {
+            // Where a route names an upstream that is not there, this one may be meant.
+            let is_misnamed = || {
+                spec.endpoints
+                    .iter()
+                    .flat_map(|endpoint| endpoint.routes.iter())
+                    .any(|route| spec.upstreams.get(route.upstream.as_str()).is_none())
+            };
+            if uses.is_empty() && !is_misnamed() {
                 self.problems.warning(
                     name.at,
                     format!("no route uses the upstream {}", quoted(name.as_str())),

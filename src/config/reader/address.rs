@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::address_advice as advice;
 use super::definitions::Definitions;
 use super::fields::spec;
 use super::invalid::Invalid;
@@ -49,6 +50,13 @@ impl Listen {
     const HELP: &str = "`IP:PORT`, `[IPV6]:PORT`, `*:PORT`, `unix:PATH` or `systemd:NAME`";
 
     fn parse(text: &str, node: &Node) -> Result<Self, Invalid> {
+        Self::parse_exactly(text, node).map_err(|invalid| {
+            let is_good = |meant: &str| Self::parse_exactly(meant, node).is_ok();
+            invalid.or_fix(advice::listen(text, is_good))
+        })
+    }
+
+    fn parse_exactly(text: &str, node: &Node) -> Result<Self, Invalid> {
         check_text(text)?;
         if let Some(path) = text.strip_prefix("unix:") {
             let unix = Located {
@@ -95,7 +103,13 @@ impl Listen {
 
 impl Read for Listen {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
-        match node.kind {
+        match &node.kind {
+            Kind::Map(entries) if !entries.iter().any(|(key, _)| key.text == "unix") => {
+                cx.unexpected(node, Self::WHAT).help(
+                    "write address and port as one text, `IP:PORT`; a map is for a unix socket: `{ unix: PATH }`",
+                );
+                None
+            }
             Kind::Map(_) => UnixListen::read(node, cx).map(Self::Unix),
             _ => cx.parse(node, Self::WHAT, |text| Self::parse(text, node)),
         }
@@ -159,6 +173,28 @@ impl Leaf for OriginAddress {
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {
+        Self::parse_exactly(text).map_err(|invalid| {
+            let is_good = |meant: &str| Self::parse_exactly(meant).is_ok();
+            invalid.or_fix(advice::origin(text, is_good))
+        })
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, \
+            `srv:NAME` or `unix:PATH`" })
+    }
+
+    fn form() -> Form {
+        Form::of("address")
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl OriginAddress {
+    fn parse_exactly(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
         if let Some(path) = text.strip_prefix("unix:") {
             return unix_path(path).map(Self::Unix);
@@ -180,9 +216,8 @@ impl Leaf for OriginAddress {
             return Err(missing_port(text));
         };
         if host.ends_with(['/', ':']) || host.contains("://") {
-            return Err(
-                Invalid::new("{} is not an address").help("write `HOST:PORT`, without a scheme")
-            );
+            return Err(Invalid::new("{} is a URL, not an address")
+                .help("write `HOST:PORT`, without a scheme"));
         }
         if !is_host(host) && host.parse::<IpAddr>().is_err() && !is_bracketed(host) {
             return Err(
@@ -197,19 +232,6 @@ impl Leaf for OriginAddress {
                 port,
             }),
         }
-    }
-
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": ":", "description": "`IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, \
-            `srv:NAME` or `unix:PATH`" })
-    }
-
-    fn form() -> Form {
-        Form::of("address")
-    }
-
-    fn render(&self) -> String {
-        self.to_string()
     }
 }
 
@@ -306,6 +328,9 @@ fn parse_port(text: &str) -> Result<u16, Invalid> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits => Ok(port),
+        _ if digits => {
+            Err(Invalid::new("{} has a port above 65535").help("ports go from 1 to 65535"))
+        }
         _ => {
             Err(Invalid::new("{} does not end with a port").help("a port is a number up to 65535"))
         }
@@ -319,6 +344,7 @@ fn port_zero() -> Invalid {
 fn missing_port(text: &str) -> Invalid {
     let fix = match text.parse::<Ipv6Addr>() {
         Ok(_) => format!("add one: `[{text}]:443`"),
+        Err(_) if text.contains(['/', ' ', '\t']) => return Invalid::new("{} is not an address"),
         Err(_) => format!("add one: `{text}:443`"),
     };
     Invalid::new("{} has no port")

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::address::{ip_without_port, unix_path};
+use super::address_advice as advice;
 use super::invalid::Invalid;
 use super::read::Leaf;
 use super::values::{Path, check_text};
@@ -28,6 +29,11 @@ impl Leaf for AdminAddress {
         check_text(text)?;
         match text.strip_prefix("unix:") {
             Some(path) => unix_path(path).map(Self::Unix),
+            None if text.starts_with(['/', '.']) || text.ends_with(".sock") => {
+                Err(Invalid::new("{} is not an address to listen on")
+                    .help("`unix:PATH`, `IP:PORT` or `[IPV6]:PORT`")
+                    .fix(format!("write `unix:{text}`")))
+            }
             None => ip_and_port(text, "`unix:PATH`, `IP:PORT` or `[IPV6]:PORT`").map(Self::Ip),
         }
     }
@@ -79,5 +85,24 @@ fn ip_and_port(text: &str, help: &'static str) -> Result<SocketAddr, Invalid> {
             )));
     }
     let invalid = ip_without_port(text);
-    Err(invalid.unwrap_or_else(|| Invalid::new("{} is not an address to listen on").help(help)))
+    let invalid =
+        invalid.unwrap_or_else(|| Invalid::new("{} is not an address to listen on").help(help));
+    let is_good = |meant: &str| meant.parse::<SocketAddr>().is_ok();
+    // A port alone is of no one address; for a listener of Reseal's own, loopback is meant.
+    let port = text.trim_start_matches(':');
+    let meant = format!("127.0.0.1:{port}");
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    Err(if is_port && is_good(&meant) {
+        invalid.fix(format!("write `{meant}`"))
+    } else if let Some(port) = text.strip_prefix("localhost:") {
+        invalid.fix(format!(
+            "names are not looked up here: write `127.0.0.1:{port}`"
+        ))
+    } else {
+        let advice = advice::listen(text, is_good);
+        match advice {
+            Some(advice) => invalid.fix(advice),
+            None => invalid,
+        }
+    })
 }

@@ -1,7 +1,8 @@
 //! Builds the tree of a file: YAML syntax with anchors, aliases and `<<`, and the limits that keep them
 //! harmless. Knows no key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle};
 
@@ -72,7 +73,9 @@ enum Items {
 #[derive(Default)]
 struct OpenMap {
     entries: Vec<(Key, Node)>,
-    names: HashSet<String>,
+    names: HashMap<String, Span>,
+    /// Whether a key was rejected.
+    incomplete: bool,
     merged: Vec<Node>,
     pending: Option<Pending>,
 }
@@ -99,10 +102,9 @@ impl Composer<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(Problem::error(
-                        at,
-                        "a second YAML document in the same file",
-                    ));
+                    let mut problem = Problem::error(at, "a second YAML document in the same file");
+                    problem.help("leave `---` out: the configuration is one document");
+                    return Err(problem);
                 }
                 Ok(())
             }
@@ -180,6 +182,9 @@ impl Composer<'_> {
                 if let (false, Some((first, _))) = (flow, map.entries.first()) {
                     at = first.at;
                 }
+                if map.incomplete {
+                    self.problems.mark_incomplete(at);
+                }
                 Kind::Map(map.with_merged(self.problems))
             }
         };
@@ -238,15 +243,28 @@ impl OpenMap {
     fn key(&mut self, node: Node, problems: &mut Problems) -> Pending {
         match node.kind {
             Kind::Scalar { text, plain: true } if text == "<<" => Pending::Merge,
-            Kind::Scalar { text, .. } if self.names.insert(text.clone()) => {
-                Pending::Entry(Key { at: node.at, text })
-            }
-            Kind::Scalar { text, .. } => {
-                problems.error(node.at, format!("{} is given twice", quoted(&text)));
-                Pending::Drop
-            }
+            Kind::Scalar { text, .. } => match self.names.entry(text.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(node.at);
+                    Pending::Entry(Key { at: node.at, text })
+                }
+                Entry::Occupied(first) => {
+                    problems
+                        .error(node.at, format!("{} is given twice", quoted(&text)))
+                        .also(*first.get(), "the first one");
+                    self.incomplete = true;
+                    Pending::Drop
+                }
+            },
             _ => {
-                problems.error(node.at, format!("expected a key, found {}", node.name()));
+                let problem =
+                    problems.error(node.at, format!("expected a key, found {}", node.name()));
+                if matches!(node.kind, Kind::List(_)) {
+                    problem.help(
+                        "a bare `[` begins a list: an IPv6 address with its port is put in quotes",
+                    );
+                }
+                self.incomplete = true;
                 Pending::Drop
             }
         }
@@ -274,7 +292,8 @@ impl OpenMap {
             return;
         };
         for (key, value) in entries {
-            if self.names.insert(key.text.clone()) {
+            if let Entry::Vacant(free) = self.names.entry(key.text.clone()) {
+                free.insert(key.at);
                 self.entries.push((key, value));
             }
         }

@@ -1,80 +1,192 @@
 //! The keys of a map: the `spec!` macro, which derives the reader, the schema and the printed form from
 //! one declaration, and the errors about missing, unknown and unsupported keys.
 
-use super::problem::{Span, UNKNOWN_KEY, quoted, quoted_list};
+use super::problem::{Span, TOP, quoted, quoted_list};
 use super::read::{Located, Read, Reader, nearest};
+use super::reference::Reference;
 use super::rendered::Rendered;
-use super::yaml::{Kind, Node};
+use super::words::{Instead, instead};
+use super::yaml::{Key, Kind, Node};
+
+/// For each key of a map, the keys of a map within its value.
+type InnerKeys = &'static [(&'static str, fn() -> &'static [&'static str])];
+
+/// The keys that a map may have, and what to say about others.
+pub struct KeyTable {
+    /// The keys.
+    pub known: &'static [&'static str],
+    /// Keys that are planned, and what to do until then.
+    pub later: &'static [(&'static str, Option<&'static str>)],
+    /// Keys of other programs.
+    pub instead: Instead,
+    /// A map with these keys, as an example.
+    pub example: Option<&'static str>,
+    /// For each key, the keys of the map that its value may be.
+    pub below: InnerKeys,
+    /// For each key, the keys of the maps that its value may hold by name.
+    pub entries: InnerKeys,
+}
+
+/// The key whose entries have the keys of this map.
+fn entry_of(value: &Node, table: &KeyTable) -> Option<&'static str> {
+    let Kind::Map(entries) = &value.kind else {
+        return None;
+    };
+    let fits = |keys: &[&str]| {
+        entries
+            .iter()
+            .all(|(key, _)| keys.contains(&key.text.as_str()))
+    };
+    let found = table
+        .entries
+        .iter()
+        .find(|(_, keys)| !entries.is_empty() && fits(keys()));
+    found.map(|(key, _)| *key)
+}
 
 /// A map of the file whose keys are being read.
 pub struct Fields<'n> {
     at: Span,
-    entries: &'n [(super::yaml::Key, Node)],
-    /// Known keys that a mistyped key probably meant; reporting them as missing would repeat the
-    /// problem.
-    mistyped: Vec<String>,
+    entries: &'n [(Key, Node)],
+    /// Known keys that were reported already, or that a rejected key probably meant: that they are missing
+    /// or have no value is no second problem.
+    reported: Vec<&'static str>,
+    /// Whether a key could not be read at all, which may be the one that is missing.
+    is_broken: bool,
 }
 
 impl<'n> Fields<'n> {
     /// Opens a map, and reports unknown keys.
-    pub fn open(
-        node: &'n Node,
-        cx: &mut Reader<'_>,
-        known: &[&str],
-        later: &[&str],
-    ) -> Option<Self> {
+    pub fn open(node: &'n Node, cx: &mut Reader<'_>, table: &KeyTable) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else {
-            let keys = quoted_list(known.iter().copied());
-            cx.unexpected(node, "a map")
-                .help(format!("its keys are {keys}"));
+            let keys = quoted_list(table.known.iter().copied());
+            let scalar = match &node.kind {
+                Kind::Scalar { text, .. } => instead(&format!("={text}"), table.instead),
+                _ => None,
+            };
+            let help = match scalar.or(table.example) {
+                Some(example) => format!("write it as a map, such as `{example}`"),
+                None => format!("its keys are {keys}"),
+            };
+            cx.unexpected(node, "a map").help(help);
             return None;
         };
-        let mut mistyped = Vec::new();
-        for (key, _) in entries {
-            let name = key.text.as_str();
-            if later.contains(&name) {
-                cx.error(key.at, format!("`{name}` is not supported yet"));
-            } else if !known.contains(&name) {
-                let help = match nearest(name, known.iter().copied()) {
-                    Some(near) => {
-                        mistyped.push(near.to_owned());
-                        format!("did you mean `{near}`?")
-                    }
-                    None => format!("known keys: {}", quoted_list(known.iter().copied())),
-                };
-                cx.error(key.at, format!("{UNKNOWN_KEY} {}", quoted(name)))
-                    .help(help);
-            }
-        }
-        Some(Self {
+        let mut fields = Self {
             at: node.at,
             entries,
-            mistyped,
-        })
+            reported: Vec::new(),
+            is_broken: cx.is_incomplete(node.at),
+        };
+        for (key, value) in entries {
+            let name = key.text.as_str();
+            if let Some((_, meanwhile)) = table.later.iter().find(|(later, _)| *later == name) {
+                let problem = cx.error(key.at, format!("`{name}` is not supported yet"));
+                if let Some(meanwhile) = meanwhile {
+                    problem.help(*meanwhile);
+                }
+            } else if !table.known.contains(&name) {
+                fields.unknown(key, value, cx, table);
+            }
+        }
+        cx.enter(table.known);
+        Some(fields)
+    }
+
+    /// Reports a key that the map does not have.
+    fn unknown(&mut self, key: &Key, value: &Node, cx: &mut Reader<'_>, table: &KeyTable) {
+        cx.mark_incomplete(self.at);
+        if cx.is_at_top() {
+            cx.mark_incomplete(TOP);
+        }
+        let name = key.text.as_str();
+        let below = table.below.iter().find(|(_, keys)| keys().contains(&name));
+        if let Some((outer, _)) = below
+            && let Some((empty, _)) = self.entry(outer).filter(|(_, node)| node.is_null())
+        {
+            if !self.reported.contains(outer) {
+                self.reported.push(outer);
+                cx.error(
+                    empty.at,
+                    format!("`{outer}` holds nothing: its keys are not indented below it"),
+                )
+                .help(format!(
+                    "indent `{name}` and its neighbours further than `{outer}`"
+                ));
+            }
+            return;
+        }
+        if let Some((known, rest)) = name.split_once(':')
+            && let Some(known) = table.known.iter().find(|key| **key == known)
+            && value.is_null()
+        {
+            self.reported.push(known);
+            cx.error(key.at, format!("there is no space after `{known}:`"))
+                .help(format!("write `{known}: {rest}`"));
+            return;
+        }
+        let meant = instead(name, table.instead);
+        let same = |known: &&&str| known.replace('_', "") == plain(name);
+        let near = || nearest(name, table.known.iter().copied());
+        let word = match meant {
+            Some(meant) => table.known.iter().find(|known| **known == meant).copied(),
+            None => table.known.iter().find(same).copied(),
+        };
+        let help = if let Some(word) = word {
+            self.reported.push(word);
+            format!("did you mean `{word}`?")
+        } else if let Some(advice) = meant {
+            let first = advice.split(['`', ':']).nth(1).unwrap_or_default();
+            self.reported
+                .extend(table.known.iter().find(|known| **known == first));
+            advice.to_owned()
+        } else if let Some((outer, _)) = below {
+            if self.entry(outer).is_none() {
+                self.reported.push(outer);
+            }
+            format!("it belongs under `{outer}`")
+        } else if let Some(list) = entry_of(value, table) {
+            format!("it looks like an entry of `{list}`: indent it below that key")
+        } else if cx.is_key_around(name) {
+            "it is a key of a map around this one: indent it less".to_owned()
+        } else if let Some(near) = near() {
+            self.reported
+                .extend(table.known.iter().find(|known| **known == near));
+            format!("did you mean `{near}`?")
+        } else {
+            format!("known keys: {}", quoted_list(table.known.iter().copied()))
+        };
+        cx.error(key.at, format!("unknown key {}", quoted(name)))
+            .help(help);
+    }
+
+    fn entry(&self, key: &str) -> Option<&'n (Key, Node)> {
+        self.entries.iter().find(|(known, _)| known.text == key)
     }
 
     fn find(&self, key: &str) -> Option<&'n Node> {
-        self.entries
-            .iter()
-            .find(|(known, _)| known.text == key)
-            .map(|(_, node)| node)
+        self.entry(key).map(|(_, node)| node)
+    }
+
+    fn is_reported(&self, key: &str) -> bool {
+        self.reported.contains(&key)
     }
 
     /// A mandatory key.
     pub fn required<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Located<T>> {
         let Some(node) = self.find(key) else {
-            if !self.mistyped.iter().any(|known| known == key) {
-                cx.error(self.at, format!("missing key `{key}`"));
+            if !self.is_reported(key) && !self.is_broken {
+                let help = missing::<T>(key, cx);
+                cx.error(self.at, format!("missing key `{key}`")).help(help);
             }
             return None;
         };
-        cx.located(node)
+        self.value(key, node, cx)
     }
 
     /// An optional key. The outer `None` means that its value was rejected.
     pub fn optional<T: Read>(&self, key: &str, cx: &mut Reader<'_>) -> Option<Option<Located<T>>> {
         match self.find(key) {
-            Some(node) => cx.located(node).map(Some),
+            Some(node) => self.value(key, node, cx).map(Some),
             None => Some(None),
         }
     }
@@ -87,10 +199,42 @@ impl<'n> Fields<'n> {
         text: &str,
     ) -> Option<Located<T>> {
         match self.find(key) {
-            Some(node) => cx.located(node),
+            Some(node) => self.value(key, node, cx),
             None => cx.default(text, self.at),
         }
     }
+
+    fn value<T: Read>(&self, key: &str, node: &Node, cx: &mut Reader<'_>) -> Option<Located<T>> {
+        if node.is_null() && self.is_reported(key) {
+            return None;
+        }
+        cx.located(node)
+    }
+}
+
+/// A key without punctuation and case, which other programs put between its words.
+fn plain(key: &str) -> String {
+    key.replace(['_', '-', ' ', '.'], "").to_ascii_lowercase()
+}
+
+/// The advice for a missing key.
+fn missing<T: Read>(key: &str, cx: &Reader<'_>) -> String {
+    let form = T::form(&mut Reference::default());
+    if let Some(example) = T::example() {
+        return format!("add `{key}: {example}`");
+    }
+    let value = match form.alternatives.first().map(String::as_str) {
+        _ if !form.words.is_empty() => "…".to_owned(),
+        Some(one) if one.chars().all(|char| char.is_ascii_alphabetic()) => one.to_uppercase(),
+        _ => "…".to_owned(),
+    };
+    let words = form.words.iter().map(|(word, _)| *word);
+    let choices = match cx.choices(key) {
+        Some(names) => format!("; there is {names}"),
+        None if form.words.is_empty() => String::new(),
+        None => format!(" with one of {}", quoted_list(words)),
+    };
+    format!("add `{key}: {value}`{choices}")
 }
 
 /// A field of a struct that `spec!` declares.
@@ -141,7 +285,10 @@ impl<T: FieldMap> Located<T> {
 /// - `default key: T = "text" because "reason",` stands for the text when absent, read by the same reader;
 ///   the field is a `Located<T>`. The reason is for the reference; a map of defaults needs none;
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
-/// - `later key, key;` at the end: known, but rejected as not supported yet.
+/// - `later key, key => "until then";` at the end: known, but rejected as not supported yet;
+/// - `example "{ .. }";`, then: a map for messages;
+/// - `instead "other" => "key",.. ;`, then: keys of other programs, each with the key to write here, or with
+///   advice in a sentence whose first code span is that key.
 ///
 /// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value
 /// stand for a map with that key alone.
@@ -153,6 +300,8 @@ macro_rules! spec {
     (@presence $presence:ident required) => { $presence::Required };
     (@presence $presence:ident optional) => { $presence::Optional };
     (@presence $presence:ident default $default:literal) => { $presence::Default($default) };
+    (@advice) => { None };
+    (@advice $advice:literal) => { Some($advice) };
     (@short $node:ident) => { None::<$crate::config::reader::yaml::Node> };
     (@short $node:ident $short:ident) => {
         matches!($node.kind, $crate::config::reader::yaml::Kind::Scalar { .. })
@@ -166,7 +315,9 @@ macro_rules! spec {
                 $mode:ident $field:ident $(as $key:literal)? : $type:ty
                     $(= $default:literal $(because $reason:literal)?)?,
             )*
-            $(later $($later:ident),+;)?
+            $(later $($later:ident $(=> $meanwhile:literal)?),+;)?
+            $(example $example:literal;)?
+            $(instead $($other:literal => $meant:literal),+;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -183,14 +334,36 @@ macro_rules! spec {
                 node: &$crate::config::reader::yaml::Node,
                 cx: &mut $crate::config::reader::read::Reader<'_>,
             ) -> Option<Self> {
-                const KNOWN: &[&str] = &[$(spec!(@key $field $($key)?)),*];
-                const LATER: &[&str] = &[$($(stringify!($later)),+)?];
+                const TABLE: $crate::config::reader::fields::KeyTable =
+                    $crate::config::reader::fields::KeyTable {
+                        known: &[$(spec!(@key $field $($key)?)),*],
+                        later: &[$($((stringify!($later), spec!(@advice $($meanwhile)?))),+)?],
+                        instead: &[$($(($other, $meant)),+)?],
+                        example: spec!(@advice $($example)?),
+                        below: &[$((
+                            spec!(@key $field $($key)?),
+                            <$type as $crate::config::reader::read::Read>::keys,
+                        )),*],
+                        entries: &[$((
+                            spec!(@key $field $($key)?),
+                            <$type as $crate::config::reader::read::Read>::entry_keys,
+                        )),*],
+                    };
                 let long = spec!(@short node $($short)?);
                 let fields = $crate::config::reader::fields::Fields::open(
-                    long.as_ref().unwrap_or(node), cx, KNOWN, LATER,
+                    long.as_ref().unwrap_or(node), cx, &TABLE,
                 )?;
                 $(let $field = fields.$mode(spec!(@key $field $($key)?), cx $(, $default)?);)*
+                cx.leave();
                 Some(Self { $($field: $field?),* })
+            }
+
+            fn keys() -> &'static [&'static str] {
+                &[$(spec!(@key $field $($key)?)),*]
+            }
+
+            fn example() -> Option<&'static str> {
+                spec!(@advice $($example)?)
             }
 
             fn schema(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::definitions::Definitions;
 use super::invalid::Invalid;
+use super::loose_quantities::is_unlimited;
 use super::problem::quoted;
 use super::quantities::Quantity;
 use super::read::{Leaf, Located, Read, Reader};
@@ -19,8 +20,8 @@ use super::yaml::{Kind, Node};
 impl<T: Read> Read for Vec<Located<T>> {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         let Kind::List(items) = &node.kind else {
-            cx.unexpected(node, "a list")
-                .help("put `- ` before each of its items");
+            let help = list_instead(node, T::keys());
+            cx.unexpected(node, "a list").help(help);
             return None;
         };
         cx.all(items)
@@ -36,6 +37,45 @@ impl<T: Read> Read for Vec<Located<T>> {
 
     fn render(&self) -> Rendered {
         Rendered::List(self.iter().map(|item| item.render_as_written()).collect())
+    }
+}
+
+/// How to write a list in place of a node; `keys` are those of its items.
+fn list_instead(node: &Node, keys: &[&str]) -> String {
+    let Kind::Map(entries) = &node.kind else {
+        return match &node.kind {
+            Kind::Scalar { text, .. } => format!("put it in brackets: `[{text}]`"),
+            _ => "put `- ` before each of its items".to_owned(),
+        };
+    };
+    let Some((first, value)) = entries.first() else {
+        return "put `- ` before each of its items".to_owned();
+    };
+    let name = first.text.as_str();
+    if keys.contains(&"name") && !keys.contains(&name) && matches!(value.kind, Kind::Map(_)) {
+        return format!("in place of `{name}:`, write `- name: {name}`, and its keys below `name`");
+    }
+    format!("put `- ` before `{name}`, and the keys that follow below it")
+}
+
+/// How to write a map of names in place of a node; `keys` are those of its entries.
+fn names_instead(node: &Node, keys: &[&str]) -> String {
+    let named = |item: &Node| match &item.kind {
+        Kind::Map(entries) => entries.iter().find(|(key, _)| key.text == "name").cloned(),
+        _ => None,
+    };
+    let item = match &node.kind {
+        Kind::List(items) => items.iter().find_map(named),
+        _ => None,
+    };
+    let first = keys.first().copied().unwrap_or("…");
+    match item.map(|(_, node)| node.kind) {
+        Some(Kind::Scalar { text, .. }) => {
+            format!(
+                "in place of `- name: {text}`, write `{text}:`, and its keys below, indented further"
+            )
+        }
+        _ => format!("write `NAME:`, and below it, indented further, its keys, such as `{first}`"),
     }
 }
 
@@ -70,6 +110,14 @@ impl<T: Read> Read for OneOrMany<T> {
 
     fn render(&self) -> Rendered {
         self.0.render()
+    }
+
+    fn keys() -> &'static [&'static str] {
+        T::keys()
+    }
+
+    fn example() -> Option<&'static str> {
+        T::example()
     }
 }
 
@@ -108,6 +156,9 @@ impl<T: Quantity> Leaf for Limit<T> {
             text => match T::parse(text) {
                 Ok(zero) if zero.is_zero() => Err(refuse_zero()),
                 Err(_) if text == "0" => Err(refuse_zero()),
+                Err(invalid) if is_unlimited(text) => {
+                    Err(invalid.fix("write `none` for no limit".to_owned()))
+                }
                 limit => limit.map(Self::At),
             },
         }
@@ -189,6 +240,8 @@ impl<T: Read> Read for OffOr<T> {
         match &node.kind {
             Kind::Scalar { .. } => cx.parse(node, "", |text| match text {
                 text if is_off(text) => Ok(Self::Off),
+                "on" | "yes" | "true" => Err(Invalid::new("expected `off` or a map, found {}")
+                    .help("leave it out: it is on by default")),
                 _ => Err(Invalid::new("expected `off` or a map, found {}")),
             }),
             _ => T::read(node, cx).map(Self::On),
@@ -209,6 +262,10 @@ impl<T: Read> Read for OffOr<T> {
             Self::On(value) => value.render(),
         }
     }
+
+    fn keys() -> &'static [&'static str] {
+        T::keys()
+    }
 }
 
 /// A map with names chosen by the user, in file order.
@@ -228,7 +285,9 @@ impl<T> Names<T> {
 impl<T: Read> Read for Names<T> {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else {
-            cx.unexpected(node, "a map with a name for each entry");
+            let help = names_instead(node, T::keys());
+            cx.unexpected(node, "a map with a name for each entry")
+                .help(help);
             return None;
         };
         let mut read = Vec::new();
@@ -269,5 +328,9 @@ impl<T: Read> Read for Names<T> {
                 .map(|(name, value)| (Leaf::render(&name.value), value.render_as_written()))
                 .collect(),
         )
+    }
+
+    fn entry_keys() -> &'static [&'static str] {
+        T::keys()
     }
 }

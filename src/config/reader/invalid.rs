@@ -36,6 +36,12 @@ impl Invalid {
         self
     }
 
+    /// A hint that is made from the text, if there is none yet.
+    pub fn or_fix(mut self, fix: Option<String>) -> Self {
+        self.fix = self.fix.or(fix);
+        self
+    }
+
     /// Adds a word to what the hint says to write.
     pub(super) fn or_word(mut self, word: &str) -> Self {
         let help = self.help.take();

@@ -5,13 +5,18 @@
 //! into declared types, and [`problem`] collects errors.
 
 pub mod address;
+mod address_advice;
 pub mod admin_address;
+mod brackets;
 pub mod compose;
 pub mod definitions;
 mod expand;
 pub mod fields;
 pub mod generic;
+mod indentation;
 pub mod invalid;
+mod loose_quantities;
+mod mistake;
 pub mod print;
 mod printable;
 pub mod problem;

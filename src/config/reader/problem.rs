@@ -1,6 +1,7 @@
 //! Problems of a configuration and their spans: [`Span`], [`Problem`] and the collector [`Problems`].
 //! Knows nothing of what a configuration means.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::printable::visible;
@@ -19,6 +20,13 @@ pub struct Span {
     /// How many characters on that line.
     pub len: usize,
 }
+
+/// Stands for the outermost map of a file.
+pub const TOP: Span = Span {
+    line: 0,
+    column: 0,
+    len: 0,
+};
 
 /// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +61,8 @@ pub struct Problem {
     pub message: String,
     /// The hint; each line is printed as one.
     pub help: Option<String>,
+    /// A second span that the problem is about, and what is there.
+    pub also: Option<Box<(Span, &'static str)>>,
 }
 
 impl Problem {
@@ -63,7 +73,14 @@ impl Problem {
             at: at.into(),
             message: message.into(),
             help: None,
+            also: None,
         }
+    }
+
+    /// Sets the second span, and what is there.
+    pub fn also(&mut self, at: Span, what: &'static str) -> &mut Self {
+        self.also = Some(Box::new((at, what)));
+        self
     }
 
     /// Sets the hint.
@@ -84,6 +101,9 @@ impl Problem {
             self.severity.as_str(),
             visible(&self.message)
         );
+        if let Some((at, what)) = self.also.as_deref() {
+            let _ = write!(line, ", {what} at {}:{}", at.line, at.column);
+        }
         if let Some(help) = &self.help {
             let help: Vec<_> = help.lines().map(visible).collect();
             let _ = write!(line, " ({})", help.join("; "));
@@ -109,9 +129,6 @@ pub fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// The start of the message about an unknown key.
-pub(super) const UNKNOWN_KEY: &str = "unknown key";
-
 /// A text of the file that holds variables, and its value.
 #[derive(Clone, Debug)]
 pub struct Expansion {
@@ -133,6 +150,8 @@ pub struct Problems {
     errors: usize,
     /// The values that messages may hold and must not show.
     pub(super) expansions: Vec<Expansion>,
+    /// The spans of the maps of which a key was rejected.
+    incomplete: HashSet<Span>,
 }
 
 impl Problems {
@@ -222,15 +241,14 @@ impl Problems {
         self.left_out > 0 || !self.problems.iter().all(is_notice)
     }
 
-    /// Whether there is an unknown key at this span or after it.
-    pub fn has_unknown_key_from(&self, at: Span) -> bool {
-        let unknown = |problem: &&Problem| problem.message.starts_with(UNKNOWN_KEY);
-        let mut places = self
-            .problems
-            .iter()
-            .filter(unknown)
-            .filter_map(|problem| problem.at);
-        places.any(|other| other >= at)
+    /// Notes that a key of the map at this span was rejected.
+    pub(super) fn mark_incomplete(&mut self, map: Span) {
+        self.incomplete.insert(map);
+    }
+
+    /// Whether a key of the map at this span was rejected: what the map then lacks is no second problem.
+    pub fn is_incomplete(&self, map: Span) -> bool {
+        self.incomplete.contains(&map)
     }
 
     /// Whether there is no problem.

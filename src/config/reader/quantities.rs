@@ -8,6 +8,7 @@ use std::time::Duration as StdDuration;
 use serde_json::{Value, json};
 
 use super::invalid::Invalid;
+use super::loose_quantities as loose;
 use super::read::Leaf;
 use super::reference::Form;
 
@@ -43,6 +44,20 @@ impl Duration {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     /// Far below the range of clock arithmetic.
     const MOST_MS: u64 = 10 * 365 * 24 * 3_600_000;
+
+    /// Advice about a duration in the notation of another program.
+    fn meant(text: &str) -> Option<String> {
+        let milliseconds = loose::milliseconds(text)?;
+        let whole = (milliseconds.fract() == 0.0 && milliseconds >= 1.0)
+            .then(|| StdDuration::try_from_secs_f64(milliseconds / 1000.0).ok())
+            .flatten()
+            .filter(|time| time.as_millis() <= u128::from(Self::MOST_MS));
+        Some(match whole {
+            Some(time) => format!("write `{}`", Self(time).render()),
+            None if milliseconds > 0.0 && milliseconds < 1.0 => "the least is `1ms`".to_owned(),
+            None => return None,
+        })
+    }
 }
 
 impl Deref for Duration {
@@ -61,9 +76,9 @@ impl Leaf for Duration {
     fn parse(text: &str) -> Result<Self, Invalid> {
         let (digits, unit) = split_unit(text);
         if digits.is_empty() {
-            return Err(
-                Invalid::new("{} is not a duration").help("such as `250ms`, `5s`, `2m`, `1h`")
-            );
+            return Err(Invalid::new("{} is not a duration")
+                .help("such as `250ms`, `5s`, `2m`, `1h`")
+                .fix(Self::meant(text)));
         }
         if unit.is_empty() {
             return Err(Invalid::new("the duration {} has no unit")
@@ -72,7 +87,8 @@ impl Leaf for Duration {
         }
         let Some((_, factor)) = Self::UNITS.iter().find(|(name, _)| *name == unit) else {
             return Err(Invalid::new("{} is not a whole number with one unit")
-                .help("units are `ms`, `s`, `m` and `h`, such as `90m`"));
+                .help("units are `ms`, `s`, `m` and `h`, such as `90m`")
+                .fix(Self::meant(text)));
         };
         let milliseconds = number(digits).and_then(|number| number.checked_mul(*factor));
         match milliseconds {
@@ -158,9 +174,12 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Count<LEAST, MOST> {
 
     fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(
-                Invalid::new("{} is not a whole number").help(format!("write {}", Self::what()))
-            );
+            let meant = loose::count(text).filter(|count| {
+                u32::try_from(*count).is_ok_and(|count| (LEAST..=MOST).contains(&count))
+            });
+            return Err(Invalid::new("{} is not a whole number")
+                .help(format!("write {}", Self::what()))
+                .fix(meant.map(|count| format!("write `{count}`"))));
         }
         match number(text).and_then(|number| u32::try_from(number).ok()) {
             Some(count) if (LEAST..=MOST).contains(&count) => Ok(Self(count)),
@@ -212,8 +231,11 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
                 .fix(format!("add a unit: `{digits}B`")));
         }
         let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
+            let meant = loose::bytes(text).and_then(|bytes| u32::try_from(bytes).ok());
+            let meant = meant.filter(|bytes| (LEAST..=MOST).contains(bytes));
             return Err(Invalid::new("{} is not a whole number with one unit")
-                .help("units are `B`, `KiB`, `MiB` and `GiB`, such as `64KiB`"));
+                .help("units are `B`, `KiB`, `MiB` and `GiB`, such as `64KiB`")
+                .fix(meant.map(|bytes| format!("write `{}`", Self(bytes).render()))));
         };
         let bytes = number(digits).and_then(|number| number.checked_mul(*factor));
         match bytes.and_then(|bytes| u32::try_from(bytes).ok()) {

@@ -10,7 +10,7 @@ use super::compose::parse;
 use super::definitions::Definitions;
 use super::expand::{expand, has_variable, variables};
 use super::invalid::Invalid;
-use super::problem::{Expansion, Problem, Problems, Span};
+use super::problem::{Expansion, Problem, Problems, Span, quoted};
 use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::yaml::{Kind, Node};
@@ -80,6 +80,21 @@ pub trait Read: Sized {
 
     /// The printed form, which reads back as the same value.
     fn render(&self) -> Rendered;
+
+    /// The keys of the map that the value is, or may be.
+    fn keys() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The keys of the maps that the value holds by name.
+    fn entry_keys() -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A map of this type, as an example.
+    fn example() -> Option<&'static str> {
+        None
+    }
 }
 
 /// A value that is a single text in the file.
@@ -124,12 +139,62 @@ impl<T: Leaf> Read for T {
 pub struct Reader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     problems: Problems,
+    /// The keys of the maps that are being read, outer maps first.
+    maps: Vec<&'static [&'static str]>,
+    /// What the file has to choose from under a key, for the message that the key is missing.
+    choices: Vec<(&'static str, String)>,
 }
 
 impl<'e> Reader<'e> {
     /// A reader that expands variables from `env` and adds to `problems`.
     pub fn new(env: &'e dyn Fn(&str) -> Option<String>, problems: Problems) -> Self {
-        Self { env, problems }
+        Self {
+            env,
+            problems,
+            maps: Vec::new(),
+            choices: Vec::new(),
+        }
+    }
+
+    /// Says what the file has to choose from under a key: names, quoted.
+    pub fn choose_from(&mut self, key: &'static str, names: String) {
+        self.choices.push((key, names));
+    }
+
+    /// What the file has to choose from under a key.
+    pub(super) fn choices(&self, key: &str) -> Option<&str> {
+        let found = self.choices.iter().find(|(known, _)| *known == key);
+        found.map(|(_, names)| names.as_str())
+    }
+
+    /// Enters a map with these keys.
+    pub(super) fn enter(&mut self, keys: &'static [&'static str]) {
+        self.maps.push(keys);
+    }
+
+    /// Leaves the map that was entered last.
+    pub fn leave(&mut self) {
+        self.maps.pop();
+    }
+
+    /// Whether the current map is the outermost one.
+    pub(super) fn is_at_top(&self) -> bool {
+        self.maps.is_empty()
+    }
+
+    /// Whether a map around the current one has this key.
+    pub(super) fn is_key_around(&self, key: &str) -> bool {
+        self.maps.iter().any(|keys| keys.contains(&key))
+    }
+
+    /// Whether a key of the map at this span was rejected.
+    pub(super) fn is_incomplete(&self, map: Span) -> bool {
+        self.problems.is_incomplete(map)
+    }
+
+    /// Notes that a key of the map at this span was rejected.
+    pub fn mark_incomplete(&mut self, map: Span) {
+        self.problems.mark_incomplete(map);
     }
 
     /// All problems.
@@ -144,10 +209,11 @@ impl<'e> Reader<'e> {
 
     /// Reports that a node has the wrong shape.
     pub fn unexpected(&mut self, node: &Node, expected: &str) -> &mut Problem {
-        self.error(
-            node.at,
-            format!("expected {expected}, found {}", node.name()),
-        )
+        let found = match &node.kind {
+            Kind::Scalar { text, .. } => quoted(text),
+            _ => node.name().to_owned(),
+        };
+        self.error(node.at, format!("expected {expected}, found {found}"))
     }
 
     /// Parses a single value after expanding its variables.
@@ -158,7 +224,11 @@ impl<'e> Reader<'e> {
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let Kind::Scalar { text, .. } = &node.kind else {
-            self.unexpected(node, what);
+            let help = match node.is_null() {
+                true => "write a value behind the key, or leave the key out",
+                false => "write a single value",
+            };
+            self.unexpected(node, what).help(help);
             return None;
         };
         let expanded = expand(text, self.env);
@@ -223,6 +293,19 @@ pub fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Opti
     const LONGEST: usize = 64;
     if text.len() > LONGEST {
         return None;
+    }
+    let words: Vec<_> = words.into_iter().collect();
+    let parts = || {
+        text.split(['-', '_', ' ', '.'])
+            .map(str::to_ascii_lowercase)
+    };
+    let mut whole = words
+        .iter()
+        .filter(|word| parts().any(|part| part == **word));
+    if let (Some(word), None) = (whole.next(), whole.next())
+        && word.len() >= 4
+    {
+        return Some(word);
     }
     // A version is not a misspelling of another.
     let is_word = |word: &&str| word.starts_with(|char: char| char.is_ascii_alphabetic());

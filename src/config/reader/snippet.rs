@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::printable::{printable, visible};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Span};
 
 /// A longer hint goes below the line instead of beside the caret.
 const HELP_BESIDE_MAX: usize = 60;
@@ -44,38 +44,54 @@ fn render(problem: &Problem, path: &str, lines: &[&str]) -> String {
         let _ = footer(&mut out, 1, problem.help.as_deref());
         return out;
     };
-    let gutter = at.line.to_string().len();
+    let also = problem.also.as_deref();
+    let last = also.map_or(at.line, |(also, _)| also.line.max(at.line));
+    let gutter = last.to_string().len();
     let _ = writeln!(out, "{:gutter$}--> {path}:{}:{}", "", at.line, at.column);
-    let Some(line) = at.line.checked_sub(1).and_then(|index| lines.get(index)) else {
-        let _ = footer(&mut out, gutter, problem.help.as_deref());
-        return out;
-    };
-    let drawn = Drawn::new(line, at.column.saturating_sub(1), at.len);
-    let beside = problem.help.as_deref().filter(|help| {
-        !help.contains('\n')
-            && help.chars().count() <= HELP_BESIDE_MAX
-            && drawn.indent <= BEFORE_CARET_MAX + HELP_BESIDE_MAX
-    });
-    let _ = writeln!(out, "{:gutter$} |", "");
-    let _ = writeln!(out, "{} | {}", at.line, drawn.text);
-    let _ = write!(
-        out,
-        "{:gutter$} | {:2$}{3}",
-        "",
-        "",
-        drawn.indent,
-        "^".repeat(drawn.carets)
-    );
-    match beside {
-        Some(help) => {
-            let _ = writeln!(out, " {}", visible(help));
-        }
-        None => {
-            out.push('\n');
-            let _ = footer(&mut out, gutter, problem.help.as_deref());
-        }
+    let help = problem.help.as_deref();
+    let beside = draw(&mut out, gutter, lines, at, '^', help);
+    if let Some(&(also, what)) = also {
+        let _ = writeln!(
+            out,
+            "{:gutter$}::: {path}:{}:{}",
+            "", also.line, also.column
+        );
+        draw(&mut out, gutter, lines, also, '-', Some(what));
+    }
+    if !beside {
+        let _ = footer(&mut out, gutter, help);
     }
     out
+}
+
+/// Draws the line of a span with a mark below it, and a note beside the mark. Returns whether there was room
+/// for the note.
+fn draw(
+    out: &mut String,
+    gutter: usize,
+    lines: &[&str],
+    at: Span,
+    mark: char,
+    note: Option<&str>,
+) -> bool {
+    let Some(line) = at.line.checked_sub(1).and_then(|index| lines.get(index)) else {
+        return false;
+    };
+    let drawn = Drawn::new(line, at.column.saturating_sub(1), at.len);
+    let beside = note.filter(|note| {
+        !note.contains('\n')
+            && note.chars().count() <= HELP_BESIDE_MAX
+            && drawn.indent <= BEFORE_CARET_MAX + HELP_BESIDE_MAX
+    });
+    let marks = mark.to_string().repeat(drawn.carets);
+    let _ = writeln!(out, "{:gutter$} |", "");
+    let _ = writeln!(out, "{:>gutter$} | {}", at.line, drawn.text);
+    let _ = write!(out, "{:gutter$} | {:2$}{marks}", "", "", drawn.indent);
+    if let Some(note) = beside {
+        let _ = write!(out, " {}", visible(note));
+    }
+    out.push('\n');
+    beside.is_some()
 }
 
 fn footer(out: &mut String, gutter: usize, help: Option<&str>) -> std::fmt::Result {

@@ -21,7 +21,17 @@ impl Leaf for bool {
         match text {
             "true" | "on" | "yes" => Ok(true),
             "false" | "off" | "no" => Ok(false),
-            _ => Err(Invalid::new("{} is neither `true` nor `false`")),
+            _ => {
+                let fix = match text.to_ascii_lowercase().as_str() {
+                    "1" | "y" | "t" | "true" | "on" | "yes" | "enable" | "enabled" => Some("true"),
+                    "0" | "n" | "f" | "false" | "off" | "no" | "disable" | "disabled" | "none" => {
+                        Some("false")
+                    }
+                    _ => None,
+                };
+                Err(Invalid::new("{} is neither `true` nor `false`")
+                    .fix(fix.map(|word| format!("write `{word}`"))))
+            }
         }
     }
 
@@ -234,7 +244,7 @@ impl Leaf for Output {
             "none" => Ok(Self::None),
             // A misspelt word must not silently become a file.
             text if !text.contains(['/', '.']) && nearest(text, WORDS).is_some() => {
-                Err(unknown_word("output", text, &WORDS))
+                Err(unknown_word("output", text, &WORDS, &[]))
             }
             text => Path::parse(text).map(Self::File),
         }

@@ -7,12 +7,14 @@ use super::problem::quoted_list;
 use super::read::nearest;
 
 /// Declares an enum of keywords: each variant is one word of the file. `impl Type("what") { .. }` reads the
-/// words into an enum of another module, where that has the same variants.
+/// words into an enum of another module, where that has the same variants. `instead` lists words of other
+/// programs, each with the word or the advice to give for it.
 macro_rules! keyword {
     (
         $(#[doc = $about:literal])+
         pub enum $name:ident($what:literal) {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+            $(instead $($other:literal => $meant:literal),+;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -37,16 +39,21 @@ macro_rules! keyword {
         }
 
         keyword! {
-            impl $name($what) { $($(#[doc = $doc])+ $variant = $word,)+ }
+            impl $name($what) {
+                $($(#[doc = $doc])+ $variant = $word,)+
+                $(instead $($other => $meant),+;)?
+            }
         }
     };
     (
         impl $name:ident($what:literal) {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+            $(instead $($other:literal => $meant:literal),+;)?
         }
     ) => {
         impl $crate::config::reader::words::Keyword for $name {
             const WORDS: &'static [&'static str] = &[$($word),+];
+            const INSTEAD: $crate::config::reader::words::Instead = &[$($(($other, $meant)),+)?];
         }
 
         impl $crate::config::reader::read::Leaf for $name {
@@ -59,7 +66,7 @@ macro_rules! keyword {
                 use $crate::config::reader::words::{Keyword, canonical, unknown_word};
                 match canonical(text, Self::WORDS) {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(unknown_word($what, text, Self::WORDS)),
+                    _ => Err(unknown_word($what, text, Self::WORDS, Self::INSTEAD)),
                 }
             }
 
@@ -89,6 +96,19 @@ pub(in crate::config) use keyword;
 pub trait Keyword {
     /// All words, as written in the file.
     const WORDS: &'static [&'static str];
+    /// Words of other programs.
+    const INSTEAD: Instead;
+}
+
+/// Words of other programs, in lower case with `_`, each with the word to write here, or with advice in a
+/// sentence.
+pub type Instead = &'static [(&'static str, &'static str)];
+
+/// What to write or do in place of a word of another program.
+pub(super) fn instead(text: &str, words: Instead) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase().replace(['-', ' '], "_");
+    let found = words.iter().find(|(other, _)| *other == text);
+    found.map(|(_, meant)| *meant)
 }
 
 /// The words for `off`, including those that YAML tools write for it.
@@ -114,11 +134,16 @@ pub fn one_of(words: &[&str]) -> String {
 }
 
 /// The error about an unknown word.
-pub fn unknown_word(what: &str, text: &str, words: &[&'static str]) -> Invalid {
-    let near = nearest(text, words.iter().copied());
+pub fn unknown_word(what: &str, text: &str, words: &[&'static str], others: Instead) -> Invalid {
+    let did_you_mean = |word: &str| format!("did you mean `{word}`?");
+    let fix = match instead(text, others) {
+        Some(word) if words.contains(&word) => Some(did_you_mean(word)),
+        Some(advice) => Some(advice.to_owned()),
+        None => nearest(text, words.iter().copied()).map(did_you_mean),
+    };
     Invalid::new(format!("unknown {what} {{}}"))
         .help(format!("write {}", one_of(words)))
-        .fix(near.map(|near| format!("did you mean `{near}`?")))
+        .fix(fix)
 }
 
 /// The JSON Schema of a choice of words.

@@ -62,6 +62,11 @@ impl Node {
         }
     }
 
+    /// Whether nothing is given.
+    pub fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Null)
+    }
+
     /// A map with this node under one key, at the same span.
     pub fn with_key(self, key: &str) -> Self {
         let at = self.at;

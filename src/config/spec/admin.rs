@@ -22,6 +22,15 @@ spec! {
         optional token_file: Path,
         /// The address of a listener for `/metrics`, `/healthz` and `/readyz` alone, without a token.
         optional metrics: IpPort,
-        later tls;
+        later tls => "until then, listen on `unix:PATH`, or on loopback behind a route of this file";
+        example "{ listen: unix:/run/reseal/admin.sock }";
+        instead
+            "address" => "listen",
+            "socket" => "listen",
+            "stats" => "metrics",
+            "prometheus" => "metrics",
+            "mode" => "permissions",
+            "user" => "owner",
+            "token" => "token_file";
     }
 }

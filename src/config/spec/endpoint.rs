@@ -1,7 +1,7 @@
 //! The keys of an endpoint that are not about TLS.
 
 use super::endpoint_tls::EndpointTls;
-use super::route::{DefaultRoute, Route};
+use super::route::{DefaultRoute, Mode, Route};
 use super::tcp::EndpointTcp;
 use super::timeouts::Timeouts;
 use crate::config::reader::address::{Cidr, Listen};
@@ -37,7 +37,54 @@ spec! {
         optional default_route: DefaultRoute,
         /// The routes; their order matters within one server name.
         required routes: Vec<Located<Route>>,
-        later sources, limits;
+        later sources => "until then, use a firewall, such as nftables; `match.source` of a route chooses by address", limits => "until then, `process.limits` bounds the whole process, and a firewall each source";
+        example "{ name: NAME, listen: ADDRESS, routes: [..] }";
+        instead
+            "bind" => "listen",
+            "address" => "listen",
+            "addresses" => "listen",
+            "addr" => "listen",
+            "accept" => "listen",
+            "entrypoint" => "listen",
+            "port" => "`listen` holds the port, as `IP:PORT`",
+            "certificate" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "cert" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "ssl_certificate" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "crt" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "ssl" => "tls",
+            "mode" => "`protocol` is `tls` or `tcp`; a `mode` is a key of each route",
+            "default" => "default_route",
+            "default_backend" => "`default_route: NAME` is the route for an unknown server name; a route names the upstream",
+            "fallback" => "default_route",
+            "rules" => "routes",
+            "routers" => "routes",
+            "filter_chains" => "routes",
+            "upstream" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
+            "backend" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
+            "accept_proxy" => "accept_proxy_protocol",
+            "proxy_protocol" => "accept_proxy_protocol",
+            "accept_proxy_header" => "accept_proxy_protocol",
+            "timeout" => "timeouts",
+            "timeout_client" => "`timeouts: { idle: TIME }` is the limit on silence",
+            "idle_timeout" => "`timeouts: { idle: TIME }` is the limit on silence",
+            "maxconn" => "`process: { limits: { connections: N } }` bounds connections",
+            "verify" => "`tls: { client_auth: { mode: required, ca: FILE } }` is how clients are verified",
+            "server_name" => "`routes` match server names: `match: { sni: NAME }`",
+            "sni" => "`routes` match server names: `match: { sni: NAME }`",
+            "somaxconn" => "backlog";
+    }
+}
+
+impl Endpoint {
+    /// Whether it has `protocol: tcp`, and everything else of it is for TLS.
+    pub fn is_tls_in_all_but_protocol(&self) -> bool {
+        let is_tls = |route: &Route| !matches!(route.mode.value, Mode::Forward | Mode::Originate);
+        self.protocol.value == Protocol::Tcp
+            && !self.routes.is_empty()
+            && self.routes.iter().all(|route| is_tls(route))
+            && (!self.tls.certificates.is_empty()
+                || self.default_route.is_some()
+                || self.routes.iter().any(|route| route.matches.sni.is_some()))
     }
 }
 
@@ -47,6 +94,20 @@ keyword! {
         Tls = "tls",
         /// Any protocol over TCP.
         Tcp = "tcp",
+        instead
+            "ssl" => "tls",
+            "https" => "tls",
+            "tls_tcp" => "tls",
+            "mtls" => "tls",
+            "http" => "write `tls` if clients speak TLS, else `tcp`; HTTP itself is passed on unread",
+            "raw" => "tcp",
+            "plain" => "tcp",
+            "none" => "tcp",
+            "h2" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
+            "grpc" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
+            "udp" => "there is no UDP: `tls` or `tcp`",
+            "quic" => "there is no UDP: `tls` or `tcp`",
+            "http3" => "there is no UDP: `tls` or `tcp`";
     }
 }
 
@@ -58,5 +119,13 @@ spec! {
         /// From accept to the complete header; never beyond `timeouts.hello`.
         default timeout: Timeout = "3s"
             because "a load balancer sends it with its first packet; this allows one retransmission",
+        example "{ from: [10.0.0.0/8] }";
+        instead
+            "trusted" => "from",
+            "trustedips" => "from",
+            "trusted_ips" => "from",
+            "source" => "from",
+            "sources" => "from",
+            "set_real_ip_from" => "from";
     }
 }

@@ -45,6 +45,48 @@ spec! {
             because "routes that pass TLS through need none",
         /// Whether clients need a certificate; a route may replace the whole block.
         default client_auth: ClientAuth = "{ mode: off }",
+        example "{ certificates: [{ cert: FILE, key: FILE }] }";
+        instead
+            "cert" => "`certificates: [{ cert: FILE, key: FILE }]` holds it",
+            "key" => "`certificates: [{ cert: FILE, key: FILE }]` holds it",
+            "crt" => "certificates",
+            "certs" => "certificates",
+            "ssl_certificate" => "certificates",
+            "tls_certificates" => "certificates",
+            "cert_file" => "`certificates: [{ cert: FILE, key: FILE }]` holds it",
+            "key_file" => "`certificates: [{ cert: FILE, key: FILE }]` holds it",
+            "ca" => "`client_auth: { mode: required, ca: FILE }` is how clients are verified",
+            "verify" => "`client_auth: { mode: required, ca: FILE }` is how clients are verified",
+            "verify_client" => "client_auth",
+            "ssl_verify_client" => "client_auth",
+            "mtls" => "client_auth",
+            "ciphers" => "cipher_suites",
+            "ssl_ciphers" => "cipher_suites",
+            "ciphersuites" => "cipher_suites",
+            "cipher_list" => "cipher_suites",
+            "curves" => "groups",
+            "ecdh_curves" => "groups",
+            "ecdhe" => "groups",
+            "curve_preferences" => "groups",
+            "ssl_ecdh_curve" => "groups",
+            "min_tls_version" => "min_version",
+            "tls_minimum_protocol_version" => "min_version",
+            "ssl_min_ver" => "min_version",
+            "sslversionmin" => "min_version",
+            "minimum_version" => "min_version",
+            "ssl_max_ver" => "max_version",
+            "tls_maximum_protocol_version" => "max_version",
+            "max_tls_version" => "max_version",
+            "versions" => "`min_version` and `max_version` are the bounds",
+            "protocols" => "`min_version` and `max_version` are the bounds",
+            "ssl_protocols" => "`min_version` and `max_version` are the bounds",
+            "sslversion" => "`min_version` and `max_version` are the bounds",
+            "alpn_protocols" => "alpn",
+            "protocol" => "alpn",
+            "session_cache" => "resumption",
+            "session_tickets" => "resumption",
+            "tickets" => "resumption",
+            "enabled" => "TLS is on unless the endpoint has `protocol: tcp`";
     }
 }
 
@@ -91,6 +133,33 @@ spec! {
         optional names: OneOrMany<HostPattern>,
         /// An OCSP response in DER, stapled until its next update.
         optional ocsp: Path,
+        example "{ cert: FILE, key: FILE }";
+        instead
+            "certificate" => "cert",
+            "certificate_chain" => "cert",
+            "cert_file" => "cert",
+            "certfile" => "cert",
+            "crt" => "cert",
+            "chain" => "cert",
+            "fullchain" => "cert",
+            "pem" => "cert",
+            "ssl_certificate" => "cert",
+            "file" => "cert",
+            "path" => "cert",
+            "private_key" => "key",
+            "key_file" => "key",
+            "keyfile" => "key",
+            "privkey" => "key",
+            "ssl_certificate_key" => "key",
+            "sni" => "names",
+            "hosts" => "names",
+            "server_names" => "names",
+            "domains" => "names",
+            "server_name" => "names",
+            "ocsp_staple" => "ocsp",
+            "directory" => "`dir: DIRECTORY`, in place of `cert`, takes every pair in a directory",
+            "password" => "encrypted keys are not read: decrypt it with `openssl pkey`",
+            "passphrase" => "encrypted keys are not read: decrypt it with `openssl pkey`";
     }
 }
 
@@ -118,8 +187,18 @@ impl Read for Certificate {
             }
             (false, true) => CertificateDirectory::read(node, cx).map(Self::Directory),
             (true, false) => CertificatePair::read(node, cx).map(|pair| Self::Pair(Box::new(pair))),
+            (false, false)
+                if entries
+                    .iter()
+                    .all(|(key, _)| Self::keys().contains(&key.text.as_str())) =>
+            {
+                cx.error(node.at, "missing key `cert` or `dir`")
+                    .help("add `cert: FILE`, or `dir: DIRECTORY` for every pair in a directory");
+                None
+            }
+            // A key that stands for `cert` is reported as unknown.
             (false, false) => {
-                cx.error(node.at, "missing key `cert` or `dir`");
+                CertificatePair::read(node, cx);
                 None
             }
         }
@@ -141,5 +220,9 @@ impl Read for Certificate {
             Self::Pair(pair) => pair.render(),
             Self::Directory(directory) => directory.render(),
         }
+    }
+
+    fn keys() -> &'static [&'static str] {
+        CertificatePair::keys()
     }
 }

@@ -12,7 +12,7 @@ use crate::config::reader::read::{Leaf, Read, Reader};
 use crate::config::reader::reference::{Form, Reference};
 use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Count, Timeout};
-use crate::config::reader::words::keyword;
+use crate::config::reader::words::{Keyword, keyword};
 use crate::config::reader::yaml::{Kind, Node};
 use crate::health::Role;
 
@@ -43,6 +43,31 @@ spec! {
         /// The PROXY header that checks begin with.
         default send_proxy_protocol: CheckHeader = "as-upstream"
             because "an origin that expects a header fails checks without one, and the other way round",
+        example "{ check: tcp }";
+        instead
+            "type" => "check",
+            "kind" => "check",
+            "http" => "`check: { http: { path: /health } }` is how it is asked",
+            "preset" => "`check: { preset: vault-active }` is how it is chosen",
+            "path" => "`check: { http: { path: /health } }` is how it is asked",
+            "httpchk" => "`check: { http: { path: /health } }` is how it is asked",
+            "url" => "`check: { http: { path: /health } }` is how it is asked",
+            "tcp" => "`check: tcp` is a connection",
+            "tls" => "`check: tls` is a TLS handshake",
+            "inter" => "interval",
+            "every" => "interval",
+            "period" => "interval",
+            "healthy_threshold" => "rise",
+            "healthythreshold" => "rise",
+            "passes" => "rise",
+            "unhealthy_threshold" => "fall",
+            "unhealthythreshold" => "fall",
+            "fails" => "fall",
+            "retries" => "fall",
+            "max_fails" => "`passive: { failures: N }` ejects origins that fail connections",
+            "fail_timeout" => "`passive: { eject: TIME }` ejects origins that fail connections",
+            "send_proxy" => "send_proxy_protocol",
+            "enabled" => "checks are on where `health` is";
     }
 }
 
@@ -58,6 +83,14 @@ keyword! {
         V1 = "v1",
         /// Version 2, LOCAL.
         V2 = "v2",
+        instead
+            "1" => "v1",
+            "2" => "v2",
+            "true" => "v2",
+            "on" => "v2",
+            "yes" => "v2",
+            "send_proxy" => "v1",
+            "send_proxy_v2" => "v2";
     }
 }
 
@@ -119,6 +152,18 @@ spec! {
     }
 }
 
+/// The check that a text in another form means.
+fn check_meant(text: &str) -> Option<String> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "connect" | "l4" | "tcp-check" | "layer4" => "write `tcp`".to_owned(),
+        "ssl" | "ssl-hello-chk" | "layer6" => "write `tls`".to_owned(),
+        "http" | "https" | "httpchk" => "write `{ http: { path: /health } }`".to_owned(),
+        preset if Role::WORDS.contains(&preset) => format!("write `{{ preset: {preset} }}`"),
+        _ if text.starts_with('/') => format!("write `{{ http: {{ path: {text} }} }}`"),
+        _ => return None,
+    })
+}
+
 impl Read for Check {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         const HELP: &str =
@@ -127,7 +172,9 @@ impl Read for Check {
             return cx.parse(node, "a check", |text| match text {
                 "tcp" => Ok(Self::Tcp),
                 "tls" => Ok(Self::Tls),
-                _ => Err(Invalid::new("unknown check {}").help(format!("write {HELP}"))),
+                _ => Err(Invalid::new("unknown check {}")
+                    .help(format!("write {HELP}"))
+                    .fix(check_meant(text))),
             });
         };
         let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
@@ -182,7 +229,12 @@ impl Leaf for Percent {
         let number = text.strip_suffix('%').map(Count::<0, 100>::parse);
         match number {
             Some(Ok(number)) => Ok(Self(number.0)),
-            _ => Err(Invalid::new("{} is not a percentage").help("from `0%` to `100%`")),
+            _ => {
+                let plain = Count::<0, 100>::parse(text).ok();
+                Err(Invalid::new("{} is not a percentage")
+                    .help("from `0%` to `100%`")
+                    .fix(plain.map(|number| format!("write `{}%`", number.0))))
+            }
         }
     }
 

@@ -24,6 +24,18 @@ spec! {
         /// The statuses that pass, such as `[200, 429, 470-479]`.
         default expect: OneOrMany<Statuses> = "[200-299]"
             because "they are the statuses of success (RFC 9110)",
+        example "{ path: /health }";
+        instead
+            "url" => "path",
+            "uri" => "path",
+            "status" => "expect",
+            "statuses" => "expect",
+            "expected_statuses" => "expect",
+            "codes" => "expect",
+            "expect_status" => "expect",
+            "hostname" => "host",
+            "body" => "the body is not read: `expect` holds statuses",
+            "headers" => "the only header is `host`";
     }
 }
 

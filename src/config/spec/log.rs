@@ -29,6 +29,23 @@ spec! {
         /// `stderr`, `stdout`, `none` or a file, which is appended to and reopened on USR1.
         default output: Output = "stderr"
             because "the access log is on standard output",
+        example "{ level: info }";
+        instead
+            "=debug" => "{ level: debug }",
+            "=trace" => "{ level: trace }",
+            "=warn" => "{ level: warn }",
+            "=error" => "{ level: error }",
+            "=off" => "{ output: none }",
+            "=none" => "{ output: none }",
+            "file" => "output",
+            "path" => "output",
+            "target" => "output",
+            "destination" => "output",
+            "severity" => "level",
+            "loglevel" => "level",
+            "verbosity" => "level",
+            "debug" => "`level: debug` shows details",
+            "syslog" => "`output` is a stream or a file; systemd and collectors take the streams";
     }
 }
 
@@ -41,6 +58,23 @@ const LEVELS: [(&str, &str); 5] = [
     ("trace", "Everything."),
 ];
 
+/// Levels of syslog and of other programs.
+const INSTEAD_OF_LEVELS: words::Instead = &[
+    ("warning", "warn"),
+    ("notice", "info"),
+    ("information", "info"),
+    ("err", "error"),
+    ("crit", "error"),
+    ("critical", "error"),
+    ("fatal", "error"),
+    ("alert", "error"),
+    ("emerg", "error"),
+    ("verbose", "debug"),
+    ("all", "trace"),
+    ("off", "`output: none` turns the log off"),
+    ("none", "`output: none` turns the log off"),
+];
+
 impl Leaf for LevelFilter {
     fn what() -> Cow<'static, str> {
         words::one_of(&LEVELS.map(|(word, _)| word)).into()
@@ -49,7 +83,7 @@ impl Leaf for LevelFilter {
     fn parse(text: &str) -> Result<Self, Invalid> {
         let words = LEVELS.map(|(word, _)| word);
         let level = words.contains(&text).then(|| text.parse().ok()).flatten();
-        level.ok_or_else(|| words::unknown_word("level", text, &words))
+        level.ok_or_else(|| words::unknown_word("level", text, &words, INSTEAD_OF_LEVELS))
     }
 
     fn schema() -> Value {
@@ -81,7 +115,19 @@ spec! {
         /// has a record. The metrics count all of them.
         default sample_probes: ProbeSample = "1/1"
             because "a client that connects and says nothing may be somebody's fault",
-        later every;
+        later every => "until then, filter the lines by their `reason`";
+        example "{ output: /var/log/reseal/access.log }";
+        instead
+            "=off" => "{ output: none }",
+            "=none" => "{ output: none }",
+            "=false" => "{ output: none }",
+            "=stdout" => "{ output: stdout }",
+            "=stderr" => "{ output: stderr }",
+            "file" => "output",
+            "path" => "output",
+            "target" => "output",
+            "log_format" => "format",
+            "fields" => "every record has all fields; `format` is that of the line";
     }
 }
 

@@ -38,6 +38,11 @@ impl Leaf for HostPattern {
 /// Why a text is no host name, with a hint about the usual causes.
 fn malformed(text: &str) -> Invalid {
     let invalid = Invalid::new("{} is not a host name");
+    if let Some(advice) = advice(text) {
+        return invalid
+            .fix(advice)
+            .help("a server name has no scheme, port or path");
+    }
     if text == "*" {
         invalid.help("for the names that no route has, set `default_route` of the endpoint")
     } else if text.contains('*') {
@@ -47,6 +52,43 @@ fn malformed(text: &str) -> Invalid {
     } else {
         invalid
     }
+}
+
+/// Advice about a server name in the notation of another program.
+fn advice(text: &str) -> Option<String> {
+    let fits = |name: &str| HostPattern::parse(name).is_ok();
+    let inner = ["HostSNI(", "HostSNIRegexp(", "Host("]
+        .iter()
+        .find_map(|call| text.strip_prefix(call));
+    if let Some(inner) = inner {
+        let name = inner.trim_end_matches(')').trim_matches(['`', '"', '\'']);
+        return fits(name).then(|| format!("write `{name}`"));
+    }
+    let host = text.split_once("://").map_or(text, |(_, host)| host);
+    let host = host.split(['/', ':']).next().unwrap_or(host);
+    if host != text && fits(host) {
+        return Some(format!(
+            "write `{host}`: a server name has no scheme, port or path"
+        ));
+    }
+    let names: Vec<_> = text
+        .split([' ', ',', ';', '|'])
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.len() > 1 && names.iter().all(|name| fits(name)) {
+        return Some(format!("write a list: `[{}]`", names.join(", ")));
+    }
+    let suffix = text.trim_start_matches('.');
+    if suffix != text && fits(suffix) {
+        return Some(format!(
+            "write `\"*.{suffix}\"` for exactly one label before it"
+        ));
+    }
+    let is_regex = text.contains(['^', '$', '\\', '(', '[', '+', '?', '|', '{', '~'])
+        || (text.contains(".*") && !text.starts_with('*'));
+    is_regex.then(|| {
+        "regular expressions are not supported: list the names, or write `*.` for exactly one label".to_owned()
+    })
 }
 
 /// A DNS name among the SANs of a certificate: exact, or a wildcard.
@@ -135,8 +177,9 @@ impl Leaf for ServerName<'static> {
 
     fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
-        server_name(text)
-            .ok_or_else(|| Invalid::new("{} is no host name that a certificate could have"))
+        server_name(text).ok_or_else(|| {
+            Invalid::new("{} is no host name that a certificate could have").fix(advice(text))
+        })
     }
 
     fn schema() -> Value {

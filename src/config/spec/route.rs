@@ -38,7 +38,38 @@ spec! {
         default timeouts: RouteTimeouts = "{}",
         /// Warnings about this route that describe what is intended, and are not reported.
         optional acknowledge: OneOrMany<Acknowledged>,
-        later sources, limits;
+        later sources => "until then, use a firewall, such as nftables; `match.source` chooses among routes", limits => "until then, `process.limits` bounds the whole process";
+        example "{ name: NAME, match: { sni: NAME }, mode: passthrough, upstream: NAME }";
+        instead
+            "backend" => "upstream",
+            "service" => "upstream",
+            "use_backend" => "upstream",
+            "proxy_pass" => "upstream",
+            "target" => "upstream",
+            "cluster" => "upstream",
+            "origin" => "upstream",
+            "origins" => "`upstream: NAME` leads to origins, which are listed under `upstreams`",
+            "to" => "upstream",
+            "forward_to" => "upstream",
+            "rule" => "match",
+            "when" => "match",
+            "filter_chain_match" => "match",
+            "type" => "mode",
+            "tls_mode" => "mode",
+            "action" => "mode",
+            "server_name" => "`match: { sni: NAME }` is how a route matches a server name",
+            "host" => "`match: { sni: NAME }` is how a route matches a server name",
+            "hosts" => "`match: { sni: NAME }` is how a route matches a server name",
+            "sni" => "`match: { sni: NAME }` is how a route matches a server name",
+            "source" => "`match: { source: NETWORK }` is how a route matches clients' addresses",
+            "tls" => "`mode` says how TLS is handled; TLS with clients is set up under the endpoint's `tls`, TLS with origins under the upstream's",
+            "certificates" => "certificates are listed under the endpoint's `tls`, and chosen by server name",
+            "cert" => "certificates are listed under the endpoint's `tls`, and chosen by server name",
+            "mtls" => "client_auth",
+            "verify_client" => "client_auth",
+            "verify" => "client_auth",
+            "client_ca" => "`client_auth: { mode: required, ca: FILE }` is how clients are verified",
+            "allow" => "`client_auth: { allow: .. }` holds the rules on certificates, `match: { source: .. }` addresses";
     }
 }
 
@@ -53,6 +84,35 @@ spec! {
         optional alpn: OneOrMany<Protocol>,
         /// Addresses of clients; from the PROXY header where one has to be sent.
         optional source: OneOrMany<Cidr>,
+        example "{ sni: NAME }";
+        instead
+            "server_name" => "sni",
+            "server_names" => "sni",
+            "servername" => "sni",
+            "host" => "sni",
+            "hosts" => "sni",
+            "hostsni" => "sni",
+            "host_name" => "sni",
+            "domain" => "sni",
+            "domains" => "sni",
+            "name" => "sni",
+            "req_ssl_sni" => "sni",
+            "snis" => "sni",
+            "src" => "source",
+            "clientip" => "source",
+            "client_ip" => "source",
+            "source_ip" => "source",
+            "source_prefix_ranges" => "source",
+            "ip" => "source",
+            "cidr" => "source",
+            "remote_ip" => "source",
+            "application_protocols" => "alpn",
+            "protocol" => "alpn",
+            "protocols" => "alpn",
+            "req_ssl_alpn" => "alpn",
+            "path" => "HTTP is not read: a route matches `sni`, `alpn` and `source`",
+            "method" => "HTTP is not read: a route matches `sni`, `alpn` and `source`",
+            "headers" => "HTTP is not read: a route matches `sni`, `alpn` and `source`";
     }
 }
 
@@ -81,6 +141,27 @@ keyword! {
         Forward = "forward",
         /// Plain from the client, TLS to the origin, on an endpoint with `protocol: tcp`.
         Originate = "originate",
+        instead
+            "tls_passthrough" => "passthrough",
+            "sni" => "passthrough",
+            "ssl_preread" => "passthrough",
+            "pass" => "passthrough",
+            "tunnel" => "passthrough",
+            "edge" => "terminate",
+            "termination" => "terminate",
+            "tls_termination" => "terminate",
+            "offload" => "terminate",
+            "ssl" => "terminate",
+            "re_encrypt" => "reencrypt",
+            "reencryption" => "reencrypt",
+            "bridge" => "reencrypt",
+            "bridging" => "reencrypt",
+            "tcp" => "write `passthrough` for TLS that goes through untouched, or `forward` on an endpoint with `protocol: tcp`",
+            "proxy" => "write `terminate` or `reencrypt`: does the origin speak TLS?",
+            "http" => "write `terminate` or `reencrypt`; HTTP itself is passed on unread",
+            "https" => "write `terminate` or `reencrypt`; HTTP itself is passed on unread",
+            "plain" => "forward",
+            "client" => "originate";
     }
 }
 

@@ -19,12 +19,46 @@ keyword! {
         V1_2 = "1.2",
         /// RFC 8446.
         V1_3 = "1.3",
+        instead
+            "tls1.2" => "1.2",
+            "tls_1.2" => "1.2",
+            "tls1_2" => "1.2",
+            "tlsv1.2" => "1.2",
+            "tlsv1_2" => "1.2",
+            "tls12" => "1.2",
+            "tls_v1_2" => "1.2",
+            "tls_1_2" => "1.2",
+            "12" => "1.2",
+            "tls1.3" => "1.3",
+            "tls_1.3" => "1.3",
+            "tls1_3" => "1.3",
+            "tlsv1.3" => "1.3",
+            "tlsv1_3" => "1.3",
+            "tls13" => "1.3",
+            "tls_v1_3" => "1.3",
+            "tls_1_3" => "1.3",
+            "13" => "1.3",
+            "1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tls1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tlsv1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tls1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tlsv1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tls1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tlsv1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tlsv1_1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "tlsv1_0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "ssl3" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "sslv3" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "sslv2" => "TLS 1.1 and older are never spoken; the least is `1.2`",
+            "3.0" => "TLS 1.1 and older are never spoken; the least is `1.2`";
     }
 }
 
 /// Declares the name of an entry of a table.
 macro_rules! entry {
-    ($(#[doc = $about:literal])+ $name:ident, $what:literal, $entry:ty, $table:ident, $word:ident) => {
+    ($(#[doc = $about:literal])+ $name:ident, $what:literal, $entry:ty, $table:ident, $word:ident, $meant:path) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug)]
         pub struct $name(pub &'static $entry);
@@ -56,9 +90,13 @@ macro_rules! entry {
 
             fn parse(text: &str) -> Result<Self, Invalid> {
                 let found = $table.iter().find(|entry| entry.$word == text);
-                found
-                    .map(Self)
-                    .ok_or_else(|| words::unknown_word($what, text, &Self::words()))
+                found.map(Self).ok_or_else(|| {
+                    let invalid = words::unknown_word($what, text, &Self::words(), &[]);
+                    match $meant(text) {
+                        Some(advice) => invalid.fix(advice),
+                        None => invalid,
+                    }
+                })
             }
 
             fn schema() -> Value {
@@ -81,10 +119,75 @@ macro_rules! entry {
 
 entry! {
     /// A cipher suite, by its IANA name.
-    CipherSuite, "cipher suite", Suite, SUITES, iana
+    CipherSuite, "cipher suite", Suite, SUITES, iana, suite_meant
 }
 
 entry! {
     /// A key exchange group.
-    Group, "key exchange group", TlsGroup, GROUPS, word
+    Group, "key exchange group", TlsGroup, GROUPS, word, group_meant
+}
+
+/// Advice about a cipher suite in the words of OpenSSL or of another program.
+fn suite_meant(text: &str) -> Option<String> {
+    let upper = text.to_ascii_uppercase();
+    let plain = |name: &str| {
+        name.replace("TLS13_", "TLS_")
+            .replace(['-', '_'], "")
+            .to_ascii_uppercase()
+    };
+    let given = plain(&upper);
+    let known = SUITES.iter().find(|suite| {
+        [suite.iana, suite.openssl]
+            .iter()
+            .any(|name| plain(name) == given)
+    });
+    if let Some(suite) = known {
+        return Some(format!("did you mean `{}`?", suite.iana));
+    }
+    if text.contains([':', '!', '+', '@', ','])
+        || ["HIGH", "MEDIUM", "DEFAULT", "ALL", "MODERN"].contains(&&*upper)
+    {
+        return Some("write a list of suites, not a cipher string of OpenSSL; without the key, all that are supported are used".to_owned());
+    }
+    let parts: Vec<_> = upper.split(['-', '_']).collect();
+    let has = |part: &str| parts.contains(&part);
+    let is_weak = [
+        "CBC", "RC4", "DES", "3DES", "CBC3", "NULL", "EXPORT", "ANON", "MD5",
+    ]
+    .iter()
+    .any(|part| has(part));
+    let is_suite = upper.contains("AES")
+        || upper.contains("CHACHA20")
+        || upper.contains("CAMELLIA")
+        || is_weak;
+    let is_aead = upper.contains("GCM") || upper.contains("CHACHA20");
+    if is_suite && (is_weak || !is_aead) {
+        return Some("only suites with an AEAD (GCM, ChaCha20-Poly1305) are supported".to_owned());
+    }
+    let is_tls12 = is_suite && !has("ECDHE");
+    is_tls12.then(|| "only suites with ECDHE, and those of TLS 1.3, are supported".to_owned())
+}
+
+/// Advice about a key exchange group in the words of OpenSSL or of another program.
+fn group_meant(text: &str) -> Option<String> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.'], "");
+    let given = plain(text);
+    let same = GROUPS
+        .iter()
+        .map(|group| group.word)
+        .find(|word| plain(word) == given);
+    let word = same.or_else(|| {
+        Some(match given.as_str() {
+            "p256" | "prime256v1" | "secp256r1" | "nistp256" | "curvep256" => "secp256r1",
+            "p384" | "secp384r1" | "nistp384" | "curvep384" => "secp384r1",
+            "curve25519" => "x25519",
+            "kyber" | "mlkem768" | "x25519kyber768" | "x25519kyber768draft00" => "X25519MLKEM768",
+            _ => return None,
+        })
+    });
+    let word = GROUPS
+        .iter()
+        .map(|group| group.word)
+        .find(|known| Some(plain(known)) == word.map(plain))?;
+    Some(format!("did you mean `{word}`?"))
 }

@@ -38,6 +38,51 @@ spec! {
             because "most servers are at full speed at once",
         /// How the health of origins is checked; absent, it is not.
         optional health: Health,
+        example "{ origins: [ADDRESS] }";
+        instead
+            "servers" => "origins",
+            "server" => "origins",
+            "endpoints" => "origins",
+            "targets" => "origins",
+            "addresses" => "origins",
+            "address" => "origins",
+            "hosts" => "origins",
+            "load_assignment" => "origins",
+            "lb_endpoints" => "origins",
+            "backends" => "origins",
+            "lb_policy" => "balance",
+            "load_balancing" => "balance",
+            "loadbalancing" => "balance",
+            "algorithm" => "balance",
+            "policy" => "balance",
+            "strategy" => "balance",
+            "method" => "balance",
+            "loadbalancer" => "balance",
+            "check" => "`health: { check: tcp }` turns checks on",
+            "health_check" => "health",
+            "healthcheck" => "health",
+            "health_checks" => "health",
+            "healthchecks" => "health",
+            "option" => "health",
+            "proxy_protocol" => "send_proxy_protocol",
+            "send_proxy" => "send_proxy_protocol",
+            "send_proxy_v2" => "send_proxy_protocol",
+            "ssl" => "tls",
+            "transport_socket" => "tls",
+            "server_name" => "`tls: { server_name: NAME }` is the name that is verified",
+            "sni" => "`tls: { server_name: NAME }` is the name that is verified and sent",
+            "ca" => "`tls: { ca: FILE }` holds the CAs",
+            "verify" => "`tls: { verify: full }` is the default",
+            "timeout" => "`connect: { timeout: TIME }` bounds an attempt",
+            "connect_timeout" => "`connect: { timeout: TIME }` bounds an attempt",
+            "timeout_connect" => "`connect: { timeout: TIME }` bounds an attempt",
+            "retries" => "`connect: { attempts: N }` counts the first attempt, too",
+            "max_conns" => "`origins: [{ address: ADDRESS, connections: N }]` bounds each origin",
+            "maxconn" => "`origins: [{ address: ADDRESS, connections: N }]` bounds each origin",
+            "slowstart" => "slow_start",
+            "resolver" => "`resolve` says what happens when names change; resolv.conf names the servers",
+            "name" => "the name is the key above: `NAME:`",
+            "outlier_detection" => "`health: { passive: {} }` ejects origins that fail";
     }
 }
 
@@ -61,6 +106,16 @@ keyword! {
         V1 = "v1",
         /// Version 2: addresses, and what `tlvs` names.
         V2 = "v2",
+        instead
+            "1" => "v1",
+            "v1.0" => "v1",
+            "2" => "v2",
+            "v2.0" => "v2",
+            "true" => "v2",
+            "on" => "v2",
+            "yes" => "v2",
+            "send_proxy" => "v1",
+            "send_proxy_v2" => "v2";
     }
 }
 
@@ -102,6 +157,27 @@ spec! {
         /// The most connections to it, at each of its addresses.
         default connections: Limit<Count<1, 10_000_000>> = "none"
             because "only the origin's owner knows how many it can take",
+        example "{ address: ADDRESS }";
+        instead
+            "host" => "address",
+            "hostname" => "address",
+            "url" => "address",
+            "addr" => "address",
+            "ip" => "address",
+            "server" => "address",
+            "target" => "address",
+            "port" => "`address` holds the port, as `HOST:PORT`",
+            "maxconn" => "connections",
+            "max_conns" => "connections",
+            "max_connections" => "connections",
+            "limit" => "connections",
+            "sni" => "server_name",
+            "servername" => "server_name",
+            "verifyhost" => "server_name",
+            "tls_server_name" => "server_name",
+            "id" => "name",
+            "priority" => "backup",
+            "failover" => "backup";
     }
 }
 
@@ -147,6 +223,30 @@ keyword! {
         SourceHash = "source_hash",
         /// The first usable origin of the list.
         First = "first",
+        instead
+            "leastconn" => "least_connections",
+            "least_conn" => "least_connections",
+            "least_request" => "least_connections",
+            "leastbandwidth" => "least_connections",
+            "roundrobin" => "round_robin",
+            "rr" => "round_robin",
+            "wrr" => "round_robin",
+            "weighted_round_robin" => "round_robin",
+            "static_rr" => "round_robin",
+            "random" => "random_two",
+            "p2c" => "random_two",
+            "random_choose_two" => "random_two",
+            "source" => "source_hash",
+            "ip_hash" => "source_hash",
+            "hash" => "source_hash",
+            "ring_hash" => "source_hash",
+            "maglev" => "source_hash",
+            "sticky" => "source_hash",
+            "uri_hash" => "source_hash",
+            "failover" => "first",
+            "priority" => "first",
+            "active_backup" => "first",
+            "prio" => "first";
     }
 }
 

@@ -23,11 +23,11 @@ fn a_long_help_goes_below_the_line() {
     let text = format!("{SMALL}\nlog: text\n\n\nmachines: {{}}\n");
     let (_, problems) = read(&text, &no_variables);
     let expected = "\
-error: expected a map, found a single value
+error: expected a map, found `text`
  --> config.yaml:9:6
   |
 9 | log: text
-  |      ^^^^ its keys are `level`, `format`, `output`
+  |      ^^^^ write it as a map, such as `{ level: info }`
 
 error: unknown key `machines`
   --> config.yaml:12:1

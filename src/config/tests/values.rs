@@ -53,7 +53,10 @@ fn words_that_yaml_tools_turn_into_booleans_are_understood() {
         );
     }
     assert!(error_of::<Mode>("on").starts_with("unknown mode `on` (write one of"));
-    assert!(error_of::<TlsVersion>("1.1").ends_with("(write one of `1.2`, `1.3`)"));
+    assert!(
+        error_of::<TlsVersion>("1.1")
+            .ends_with("(TLS 1.1 and older are never spoken; the least is `1.2`)")
+    );
 }
 
 #[test]
@@ -87,11 +90,11 @@ fn durations_have_a_unit_and_an_end() {
     assert!(error_of::<Duration>("-5s").contains("is not a duration"));
     assert_eq!(
         error_of::<Duration>("[5s]"),
-        "expected a duration such as `5s`, found a list"
+        "expected a duration such as `5s`, found a list (write a single value)"
     );
     assert_eq!(
         error_of::<Duration>("~"),
-        "expected a duration such as `5s`, found nothing"
+        "expected a duration such as `5s`, found nothing (write a value behind the key, or leave the key out)"
     );
     assert!(error_of::<Limit<Duration>>("0").contains("write `none`"));
     assert_eq!(printed::<Limit<Duration>>("none"), "none");
@@ -181,7 +184,7 @@ fn listening_addresses_are_read_in_every_form() {
         ),
         (
             "'*:99999'",
-            "`*:99999` does not end with a port (a port is a number up to 65535)",
+            "`*:99999` has a port above 65535 (ports go from 1 to 65535)",
         ),
         (
             "1.2.3.4:x",
@@ -190,7 +193,7 @@ fn listening_addresses_are_read_in_every_form() {
         ("'unix:'", "`unix:` has no path"),
         (
             "[]",
-            "expected an address such as `0.0.0.0:443`, found a list",
+            "expected an address such as `0.0.0.0:443`, found a list (write a single value)",
         ),
     ] {
         assert_eq!(error_of::<Listen>(text), message);
@@ -235,7 +238,7 @@ fn origin_addresses_have_a_host_and_a_port() {
         ),
         (
             "'https://a:1'",
-            "`https://a:1` is not an address (write `HOST:PORT`, without a scheme)",
+            "`https://a:1` is a URL, not an address (write `a:1`)",
         ),
         (
             "'a:b'",
@@ -247,7 +250,7 @@ fn origin_addresses_have_a_host_and_a_port() {
         ),
         (
             "'[::1]:99999'",
-            "`[::1]:99999` does not end with a port (a port is a number up to 65535)",
+            "`[::1]:99999` has a port above 65535 (ports go from 1 to 65535)",
         ),
     ] {
         assert_eq!(error_of::<OriginAddress>(text), message);
@@ -285,7 +288,10 @@ fn values_with_forms_of_their_own_say_which() {
     assert!(error_of::<UpstreamAlpn>("h2").contains("put protocols in a list"));
     assert!(error_of::<UpstreamAlpn>("[]").contains("write `none`"));
     assert!(error_of::<UpstreamAlpn>("{}").starts_with("expected `forward`, `none` or a list"));
-    assert_eq!(error_of::<Trust>("{}"), "expected a path, found a map");
+    assert_eq!(
+        error_of::<Trust>("{}"),
+        "expected a path, found a map (write a single value)"
+    );
     let text = SMALL.replace("'] }", "'], tls: { ca: [webpki] } }");
     assert!(only(&text).ends_with("`webpki` and `system` are not allowed in a list"));
 }

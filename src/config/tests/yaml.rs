@@ -11,11 +11,11 @@ fn a_file_that_is_not_a_single_map_is_refused() {
         assert_eq!(only(text), empty);
     }
     assert!(only("- a\n- b\n").starts_with("f:1:1: error: expected a map, found a list"));
-    assert!(only("words").starts_with("f:1:1: error: expected a map, found a single value"));
+    assert!(only("words").starts_with("f:1:1: error: expected a map, found `words`"));
     let two = format!("{SMALL}---\n{SMALL}");
     assert_eq!(
         only(&two),
-        "f:8:1: error: a second YAML document in the same file"
+        "f:8:1: error: a second YAML document in the same file (leave `---` out: the configuration is one document)"
     );
     assert_eq!(
         lines("endpoints: []\nupstreams: {}\n"),
@@ -27,7 +27,7 @@ fn a_file_that_is_not_a_single_map_is_refused() {
 fn a_yaml_syntax_error_is_reported_with_its_position() {
     for (text, place) in [
         ("a: b: c\n", "f:1:5: error: this is not valid YAML"),
-        ("a:\n\tb: 1\n", "f:2:2: error: this is not valid YAML"),
+        ("a:\n\tb: 1\n", "f:2:1: error: this is not valid YAML"),
         ("a: [1, 2\n", "f:1:4: error: this is not valid YAML"),
         ("a: *b\n", "f:1:4: error: this is not valid YAML"),
         ("a: !!str b\n", "f:1:"),
@@ -53,14 +53,14 @@ fn a_duplicate_key_is_refused_at_its_second_position() {
     assert_eq!(
         lines(&text),
         [
-            "f:8:21: error: `level` is given twice",
-            "f:9:1: error: `log` is given twice"
+            "f:8:21: error: `level` is given twice, the first one at 8:8",
+            "f:9:1: error: `log` is given twice, the first one at 8:1"
         ]
     );
     assert_eq!(
         lines(&format!("{SMALL}x-a: {{ [a]: b, ~: c }}\n")),
         [
-            "f:8:8: error: expected a key, found a list",
+            "f:8:8: error: expected a key, found a list (a bare `[` begins a list: an IPv6 address with its port is put in quotes)",
             "f:8:16: error: expected a key, found nothing"
         ]
     );

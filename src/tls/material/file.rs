@@ -104,7 +104,7 @@ impl Contents {
             .map_err(cannot)?;
         let meta = file.metadata().map_err(cannot)?;
         if !meta.is_file() {
-            return Err(MaterialError::new(path, "not a regular file"));
+            return Err(not_a_file(path, meta.is_dir()));
         }
         let mut bytes = Vec::new();
         file.take(FILE_MAX + 1)
@@ -145,6 +145,36 @@ impl Contents {
         })
     }
 }
+
+/// The error for what is not a regular file.
+fn not_a_file(path: &Path, is_directory: bool) -> MaterialError {
+    if !is_directory {
+        return MaterialError::new(path, "not a regular file");
+    }
+    let found = MaterialError::new(path, "a directory, not a file");
+    let mut names: Vec<_> = std::fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(path.join(entry.ok()?.file_name()).display().to_string()))
+        .filter(|name| {
+            [".pem", ".crt", ".cer", ".crl", ".key"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
+        .collect();
+    names.sort_unstable();
+    names.truncate(FILES_NAMED_MAX);
+    match names.is_empty() {
+        true => found.help("name the files in it"),
+        false => found.help(format!(
+            "name the files in it, as in `[{}]`",
+            names.join(", ")
+        )),
+    }
+}
+
+/// How many files of a directory are named.
+const FILES_NAMED_MAX: usize = 4;
 
 /// The error for a file or directory that cannot be read.
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {

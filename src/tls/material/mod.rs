@@ -27,7 +27,20 @@ pub(super) fn refused(path: &Path, refusal: Refusal) -> MaterialError {
         Some(line) => MaterialError::at_line(path, line, refusal.reason),
         None => MaterialError::new(path, refusal.reason),
     };
-    error.help(refusal.help)
+    error.help(with_path(&refusal.help, path))
+}
+
+/// The help with the path in place of the `FILE` of its commands. In `key: FILE` it stands for another one.
+fn with_path(help: &str, path: &Path) -> String {
+    let path = path.display().to_string();
+    let mut parts = help.split("FILE");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_other = out.ends_with(": ");
+        out.push_str(if is_other { "FILE" } else { &path });
+        out.push_str(part);
+    }
+    out
 }
 
 /// The chain of certificates in a PEM file, in order; at least one. The file may hold the private key,
@@ -72,7 +85,7 @@ pub fn roots(
                     doubts.push(MaterialError::new(path, what).help(way_out));
                 }
                 if is_no_ca(&parsed) {
-                    let what = format!("certificate {n} is no CA: it has signed nobody{subject}");
+                    let what = format!("certificate {n} is not a CA certificate{subject}");
                     doubts.push(MaterialError::new(path, what).help(
                         "name the CA that signed it; to trust this one alone, add a rule: allow: { sha256: … }",
                     ));

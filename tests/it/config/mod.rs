@@ -5,5 +5,6 @@ mod commands;
 mod errors;
 mod explain;
 mod meaning;
+mod mistakes;
 mod review;
 mod upstreams;

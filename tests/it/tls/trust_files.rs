@@ -100,9 +100,12 @@ fn suggested_command(checked: &ConfigCheck, file: &str, new: &str) -> String {
     let at = at.unwrap_or_else(|| panic!("{file}: no command in {text}"));
     let command = text[at..].lines().next().unwrap();
     let command = command.split(", and ").next().unwrap();
-    for name in ["FILE.pem", "FILE.plain", "FILE.key"] {
-        if command.contains(name) {
-            return command.replace(name, new).replace("FILE", file);
+    let shown = checked.path().with_file_name("bad.file");
+    let shown = shown.display().to_string();
+    for ending in [".pem", ".plain", ".key"] {
+        let name = format!("{shown}{ending}");
+        if command.contains(&name) {
+            return command.replace(&name, new).replace(&shown, file);
         }
     }
     panic!("{file}: the command makes no file: {command}")

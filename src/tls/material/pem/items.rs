@@ -42,6 +42,7 @@ pub fn authorities(bytes: &[u8]) -> Result<Vec<Item<CertificateDer<'static>>>, R
 
 fn certificates(bytes: &[u8], of: Use) -> Result<Vec<Item<CertificateDer<'static>>>, Refusal> {
     let blocks = checked(bytes, of)?;
+    let has_key = blocks.iter().any(|block| Role::of(block.label).is_key());
     let certificates = blocks
         .into_iter()
         .filter(|block| Role::of(block.label).is_certificate());
@@ -51,6 +52,11 @@ fn certificates(bytes: &[u8], of: Use) -> Result<Vec<Item<CertificateDer<'static
             value: block.der.into(),
         })
         .collect();
+    if found.is_empty() && has_key {
+        let reason = format!("holds no {}", of.wanted());
+        let help = "it holds a private key: are `cert` and `key` swapped?";
+        return Err(Refusal::new(None, reason, help));
+    }
     if found.is_empty() {
         return Err(nothing(of));
     }
@@ -87,11 +93,20 @@ pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'stat
 /// As for [`chain`], and if there are several keys: there is no rule which one to use.
 pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
     let blocks = checked(bytes, Use::Key)?;
+    let has_certificate = blocks
+        .iter()
+        .any(|block| Role::of(block.label).is_certificate());
     let mut keys = blocks
         .into_iter()
         .filter(|block| Role::of(block.label).is_key());
     let Some(block) = keys.next() else {
-        return Err(nothing(Use::Key));
+        let help = match has_certificate {
+            true => {
+                "it holds a certificate: is it the file of `cert`? `key: FILE` names that of the private key"
+            }
+            false => Use::Key.must_hold(),
+        };
+        return Err(Refusal::new(None, "holds no private key", help));
     };
     if let Some(second) = keys.next() {
         let reason = format!(
