@@ -49,10 +49,12 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o755).create(dir);
     made.map_err(|e| about(dir, &e))?;
+    // All names are known to be good before the first file is written.
+    let names = names
+        .iter()
+        .map(|name| in_certificates(name))
+        .collect::<io::Result<Vec<_>>>()?;
     for (n, name) in names.iter().enumerate() {
-        if HostPattern::parse(name).is_err() && name.parse::<IpAddr>().is_err() {
-            return refuse(name, "is neither a host name nor an address");
-        }
         if OWN.contains(&name.as_str()) {
             return refuse(name, "is reserved: this command writes files of that name");
         }
@@ -67,11 +69,15 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
             free(&dir.join(format!("{}.{extension}", file_name(name))))?;
         }
     }
+    let has_client = dir.join("client.pem").exists();
+    if !has_client {
+        free(&dir.join("client.key"))?;
+    }
     let authority = Authority::open_or_create(dir)?;
-    for name in names {
+    for name in &names {
         authority.server(dir, name)?;
     }
-    if !dir.join("client.pem").exists() {
+    if !has_client {
         authority.client(dir, "client")?;
     }
     let files: Vec<_> = names
@@ -89,6 +95,17 @@ fn write_all(dir: &Path, names: &[String]) -> io::Result<String> {
         dir.display(),
         files.join("\n")
     ))
+}
+
+/// A name as certificates hold it: an address, or a host name in ASCII (RFC 5890), lower case.
+fn in_certificates(name: &str) -> io::Result<String> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    match HostPattern::parse(name) {
+        Ok(pattern) => Ok(pattern.to_string()),
+        Err(_) => refuse(name, "is neither a host name nor an address"),
+    }
 }
 
 /// A development CA.

@@ -24,6 +24,12 @@ pub(super) struct Args {
     /// Key of the certificate [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Client certificate to show to a tls:// origin that asks for one
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// Key of the client certificate [default: in the same file]
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
     /// CA of a tls:// origin [default: the public CAs]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -67,11 +73,17 @@ fn configuration(args: &Args) -> Result<String, String> {
         (args.cert.is_some(), "--cert"),
         (args.client_ca.is_some(), "--client-ca"),
     ] {
+        if given && !terminates && flag == "--cert" && is_tls {
+            return Err(format!(
+                "--cert needs --listen tls://{listen}; a client certificate for the origin is --client-cert FILE"
+            ));
+        }
         if given && !terminates {
             return Err(format!("{flag} needs --listen tls://{listen}"));
         }
     }
     for (given, flag) in [
+        (args.client_cert.is_some(), "--client-cert"),
         (args.ca.is_some(), "--ca"),
         (args.server_name.is_some(), "--server-name"),
     ] {
@@ -108,6 +120,15 @@ fn configuration(args: &Args) -> Result<String, String> {
     let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quote(to));
     if is_tls {
         yaml.push_str("    tls:\n      alpn: forward\n");
+        if let Some(cert) = &args.client_cert {
+            let key = args.client_key.as_ref().unwrap_or(cert);
+            let _ = writeln!(
+                yaml,
+                "      client_certificate: {{ cert: {}, key: {} }}",
+                quote_path(cert),
+                quote_path(key)
+            );
+        }
         if let Some(ca) = &args.ca {
             let _ = writeln!(yaml, "      ca: {}", quote_path(ca));
         }

@@ -169,6 +169,35 @@ fn forward_terminates_and_originates_tls_by_its_flags() {
 }
 
 #[test]
+fn forward_shows_a_client_certificate_to_an_origin_that_requires_one() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let client = pki().client("forward");
+    directory.write("client.pem", format!("{}{}", client.cert, client.key));
+    for (name, text) in pki().files() {
+        directory.write(name, text);
+    }
+    let origin = Origin::with_tls().requiring_certificate().echo();
+    let to = format!("tls://{}", origin.listen_addr());
+    let serving = Serving::start(&[
+        "forward",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &to,
+        "--ca",
+        &path("origin-ca.pem"),
+        "--server-name",
+        "origin.test",
+        "--client-cert",
+        &path("client.pem"),
+    ]);
+    let stream = Stream::dial(&serving.listen_addr()).unwrap();
+    stream.must_echo(b"the origin has seen a certificate");
+    serving.must_end_at_once();
+}
+
+#[test]
 fn forward_names_missing_flags() {
     let to = ["--to", "127.0.0.1:1"];
     for (flags, what) in [
@@ -176,6 +205,10 @@ fn forward_names_missing_flags() {
         (
             vec!["--listen", "127.0.0.1:0", "--client-ca", "x"],
             "needs --listen tls://",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--client-cert", "x"],
+            "--client-cert needs --to tls://",
         ),
         (
             vec!["--listen", "127.0.0.1:0", "--ca", "x"],

@@ -538,6 +538,25 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn certs_takes_addresses_wildcards_and_unicode_names_and_writes_nothing_when_one_is_bad() {
+    let directory = Directory::new();
+    let good = ["10.0.0.1", "*.x.test", "ünï.test"];
+    let with_a_bad_one: Vec<_> = good.into_iter().chain(["a b"]).collect();
+    certs(directory.path(), &with_a_bad_one).must_exit_with(1);
+    assert_eq!(files(directory.path()), Vec::<String>::new());
+    certs(directory.path(), &good).must_exit_with(0);
+    let made = files(directory.path());
+    for file in [
+        "10.0.0.1.pem",
+        "_wildcard.x.test.pem",
+        "xn--n-nga1b.test.pem",
+        "client.pem",
+    ] {
+        assert!(made.iter().any(|name| name == file), "{file} in {made:?}");
+    }
+}
+
+#[test]
 fn certs_refuses_names_that_are_not_hosts() {
     let directory = Directory::new();
     for name in [
