@@ -39,7 +39,7 @@ pub(crate) fn peer_has_ended(socket: BorrowedFd<'_>) -> bool {
     !OPEN.contains(&tcp_state(socket))
 }
 
-/// Whether a TCP connection is over in both directions: reset, or timed out.
+/// Whether a TCP connection is over in both directions: ended by both sides, reset, or timed out.
 pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {
     tcp_state(socket) == TCP_CLOSE
 }

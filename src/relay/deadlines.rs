@@ -111,8 +111,8 @@ impl Deadlines {
             let part = at.saturating_duration_since(self.last_progress) / PARTS;
             next = match look.undelivered {
                 _ if !limit.is_about_progress() => at,
-                // Two looks tell whether the peers still take bytes; the second is the one at the limit.
-                None => at - part,
+                // Only two looks tell whether the peers still take bytes, so the first one comes early.
+                None => self.last_progress + part,
                 Some(0) => at,
                 Some(_) => at.min(now + part),
             };
@@ -238,7 +238,7 @@ mod tests {
     };
 
     #[test]
-    fn the_sockets_are_looked_at_before_a_limit_on_progress_and_in_the_middle_of_half_close() {
+    fn the_sockets_are_looked_at_soon_after_the_last_progress_and_in_the_middle_of_half_close() {
         let clock = Clock(Instant::now());
         let deadlines = Deadlines::new(clock.limits(16, 6, 0), clock.at(0));
         let check = |second, undelivered, is_stalled| {
@@ -248,15 +248,11 @@ mod tests {
             };
             deadlines.next_check(clock.at(second), look)
         };
-        assert_eq!(
-            check(0, None, false),
-            clock.at(14),
-            "a part before the limit"
-        );
-        assert_eq!(check(14, Some(0), false), clock.at(16));
+        assert_eq!(check(0, None, false), clock.at(2), "the first look");
+        assert_eq!(check(2, Some(0), false), clock.at(16));
         assert_eq!(check(10, Some(5), false), clock.at(12), "part by part");
         assert_eq!(check(15, Some(5), false), clock.at(16));
-        assert_eq!(check(2, None, true), clock.at(5));
+        assert_eq!(check(2, Some(0), true), clock.at(5));
         let mut ended = deadlines;
         ended.unread_end();
         assert_eq!(ended.expired(clock.at(6)), Some(RelayLimit::HalfClose));

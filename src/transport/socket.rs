@@ -292,16 +292,13 @@ impl Socket {
         usize::try_from(readable).unwrap_or(usize::MAX)
     }
 
-    /// The error of a connection that the peer or the network has ended for both directions; `None` while it
-    /// lasts, and for a unix socket, where that is unknown. Bytes may still be in the receive queue.
+    /// The error of a connection that was reset or timed out; `None` while it lasts, after a clean end of both
+    /// directions, and for a unix socket, where that is unknown. Bytes may still be in the receive queue.
     pub fn gone(&self) -> Option<io::Error> {
-        let OsStream::Tcp(stream) = &self.stream else {
-            return None;
-        };
-        sys::is_closed(stream.as_fd()).then(|| {
-            let error = stream.take_error().ok().flatten();
-            error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
-        })
+        match &self.stream {
+            OsStream::Tcp(stream) if sys::is_closed(stream.as_fd()) => stream.take_error().ok()?,
+            OsStream::Tcp(_) | OsStream::Unix(_) => None,
+        }
     }
 
     /// Whether the peer's end has arrived; bytes that it sent before may still be in the receive queue.
