@@ -59,8 +59,9 @@ impl FileStamps {
         self.0.insert(file.into(), Arc::new(stamp));
     }
 
-    /// Stamps a file that neither has a stamp nor is covered by that of a directory. A stamp in `taken` is used
-    /// in place of a new one: a change since then will show as a different stamp, as one during the read does.
+    /// Stamps a file that neither has a stamp nor is covered by that of a directory. A stamp in `taken` is
+    /// used in place of a new one: a change since then will show as a different stamp, as one during the
+    /// read does.
     pub fn at_first(&mut self, file: &Path, taken: Option<&Self>) {
         if self.0.contains_key(file.as_os_str()) || self.is_covered(file) {
             return;

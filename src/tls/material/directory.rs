@@ -56,8 +56,8 @@ pub fn read(dir: &Path, is_known: impl Fn(&Path) -> bool) -> Result<Directory, M
     Ok(found)
 }
 
-/// The entries of a directory. Their types come with their names, which saves several calls of stat for each of
-/// what may be thousands of files.
+/// The entries of a directory. Their types come with their names, which saves several calls of stat for each
+/// file of what may be thousands.
 struct Listing<'a> {
     dir: &'a Path,
     /// By name; `None` if only stat tells the type.
