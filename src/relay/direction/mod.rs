@@ -11,7 +11,9 @@ use super::fault;
 use super::limits::OnTruncation;
 use crate::transport::{Budget, OutBuf, Pipe, READ_CHUNK, Transport, with_scratch};
 
-/// How many reads a direction may do per turn before the worker serves its other connections.
+/// How many reads a direction may do per turn before the worker serves its other connections. A second one
+/// follows only a small read: it mostly finds that there is no more. After a large one it would be cut by the
+/// budget, and the bytes that a turn leaves are copied twice.
 const ROUNDS: usize = 2;
 
 /// How a source aborted.
@@ -220,7 +222,7 @@ impl Direction {
             if self.is_done() || matches!(self.state, DirectionState::Abort(_)) {
                 return;
             }
-            if budget.is_spent() {
+            if (self.bulk_reads > 0 && self.pipe.is_none()) || budget.is_spent() {
                 break;
             }
         }
