@@ -174,7 +174,12 @@ impl Worker {
         };
         let _ = origin.set_nodelay(true);
         let tls = self.config.clone().map(ServerConnection::new);
-        let tls = tls.map(|tls| Box::new(tls.expect("a TLS connection")));
+        let tls = tls.map(|tls| {
+            let mut tls = Box::new(tls.expect("a TLS connection"));
+            // One piece may be larger than the default limit of 64 KiB, and a piece is written whole.
+            tls.set_buffer_limit(None);
+            tls
+        });
         let (client_key, origin_key) = (key(&client), key(&origin));
         self.enter(client, tls, origin_key);
         self.enter(origin, None, client_key);
