@@ -44,7 +44,7 @@ pub(super) struct Look {
 }
 
 pub(super) struct Deadlines {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Boxed, because few connections ever get a command and every live one pays for the field.
     command: Option<Box<Command>>,
     ended: bool,

@@ -30,7 +30,6 @@ pub struct Relay {
     pub(super) up: Direction,
     pub(super) down: Direction,
     pub(super) deadlines: Deadlines,
-    pub(super) limits: Limits,
     /// How many bytes the peers had not acknowledged at the last look since the last progress.
     undelivered: Option<usize>,
     /// Bytes the client had sent when the origin last sent something.
@@ -52,7 +51,6 @@ impl Relay {
             up,
             down,
             deadlines: Deadlines::new(limits, Instant::now()),
-            limits,
             undelivered: None,
             up_at_last_down: 0,
             down_at_end: None,

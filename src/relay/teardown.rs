@@ -28,10 +28,12 @@ impl Teardown {
     /// Closes the sockets at once after a clean end; nothing remains to be sent then.
     pub(super) fn new(relay: Box<Relay>, end: &RelayEnd) -> Option<Self> {
         let left = relay
+            .deadlines
             .limits
             .lifetime
             .map(|at| at.saturating_duration_since(Instant::now()));
         let longest = relay
+            .deadlines
             .limits
             .half_close
             .unwrap_or(FLUSH_TIME_MAX)

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use super::fault;
 use super::limits::OnTruncation;
-use crate::transport::{Budget, OutBuf, Pipe, READ_CHUNK, Transport, with_scratch};
+use crate::transport::{Budget, OutBuf, Pipe, Transport, with_scratch};
 
 /// How many reads a direction may do per turn before the worker serves its other connections. A second one
 /// follows only a small read: it mostly finds that there is no more. After a large one it would be cut by the
@@ -34,8 +34,8 @@ enum DirectionState {
     Ending { close_queued: bool },
     /// The end has been passed on.
     Done,
-    /// The source has aborted, which ends the relay.
-    Abort(Abort),
+    /// The source has aborted, which ends the relay. Boxed, because every direction pays for the variant.
+    Abort(Box<Abort>),
     /// The sink is gone, so the source is no longer read.
     SinkGone,
 }
@@ -49,8 +49,8 @@ pub(super) struct Direction {
     /// The error of a write to the source's socket. The kernel reports a reset only once, to the first call
     /// after it: the source's bytes are still read, but its end then counts as an abort.
     source_error: Option<io::Error>,
-    /// How many bytes a read asks for.
-    read_max: usize,
+    /// A read asks for [`READ_CHUNK`](crate::transport::READ_CHUNK) bytes, halved this many times.
+    halvings: u8,
     /// Consecutive large reads.
     bulk_reads: u8,
     /// The source has ended cleanly, whether or not that was passed on.
@@ -87,7 +87,7 @@ impl Direction {
             pending: Vec::new(),
             sent: 0,
             source_error: None,
-            read_max: READ_CHUNK,
+            halvings: 0,
             bulk_reads: 0,
             ended_well: closed,
             dropped: 0,
@@ -104,7 +104,7 @@ impl Direction {
                 let mut out = OutBuf::default();
                 match tls.encrypt(&prefetched, &mut out) {
                     Ok(()) => direction.pending = out.filled().to_vec(),
-                    Err(error) => direction.state = DirectionState::Abort(Abort::Failed(error)),
+                    Err(error) => direction.abort(Abort::Failed(error)),
                 }
             }
         }
@@ -147,8 +147,8 @@ impl Direction {
     }
 
     /// Whether the source's TLS has failed, which ends the relay.
-    pub(super) const fn has_failed(&self) -> bool {
-        matches!(self.state, DirectionState::Abort(Abort::Failed(_)))
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(&self.state, DirectionState::Abort(abort) if matches!(**abort, Abort::Failed(_)))
     }
 
     /// Whether the source has aborted.
@@ -157,11 +157,9 @@ impl Direction {
     }
 
     /// Whether the source has reset its connection or ended its TLS stream without close_notify.
-    pub(super) const fn has_reset_or_truncated(&self) -> bool {
-        matches!(
-            self.state,
-            DirectionState::Abort(Abort::Reset(_) | Abort::Truncated)
-        )
+    pub(super) fn has_reset_or_truncated(&self) -> bool {
+        matches!(&self.state, DirectionState::Abort(abort)
+            if matches!(**abort, Abort::Reset(_) | Abort::Truncated))
     }
 
     /// Whether the end has been passed on, or the sink is gone.
@@ -191,7 +189,7 @@ impl Direction {
     /// How the source aborted, if it did.
     pub(super) fn take_abort(&mut self) -> Option<Abort> {
         match std::mem::replace(&mut self.state, DirectionState::SinkGone) {
-            DirectionState::Abort(abort) => Some(abort),
+            DirectionState::Abort(abort) => Some(*abort),
             // The source had ended its direction and then refused our bytes: the connection is gone.
             DirectionState::Ending { .. } | DirectionState::Done | DirectionState::SinkGone
                 if self.source_error.is_some() =>
@@ -203,6 +201,10 @@ impl Direction {
                 None
             }
         }
+    }
+
+    fn abort(&mut self, abort: Abort) {
+        self.state = DirectionState::Abort(Box::new(abort));
     }
 
     /// Runs one turn. `back` is the other direction, whose sink is our source.

@@ -7,9 +7,9 @@ use super::{Abort, Direction, DirectionState};
 use crate::relay::limits::OnTruncation;
 use crate::transport::{Budget, OutBuf, READ_CHUNK, Scratch, TlsEnd, TlsState, Transport};
 
-/// How many bytes one read asks for when the source sends many small records: bytes that a turn does not
-/// decrypt are copied twice.
-const READ_SMALL: usize = READ_CHUNK / 8;
+/// How often the size of a read is halved when the source sends many small records: bytes that a turn does
+/// not decrypt are copied twice.
+const HALVINGS: u8 = 3;
 
 impl Direction {
     /// Reads once, unless the last turn left bytes to decrypt, and passes the bytes on. An error is the
@@ -29,15 +29,14 @@ impl Direction {
             None => Some(0),
         };
         let Some(start) = start else {
-            self.state =
-                DirectionState::Abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
+            self.abort(Abort::Failed(rustls::Error::PeerSentOversizedRecord));
             return Poll::Ready(Ok(()));
         };
         let backlog = from.tls.as_ref().is_some_and(|tls| tls.has_backlog());
         let len = if backlog {
             0
         } else {
-            let room = &mut input[start..start + self.read_max];
+            let room = &mut input[start..start + self.read_max()];
             match ready!(from.socket.poll_read(cx, room)) {
                 Ok(0) => {
                     self.source_ended(from);
@@ -45,7 +44,7 @@ impl Direction {
                 }
                 Ok(len) => len,
                 Err(error) => {
-                    self.state = DirectionState::Abort(Abort::Reset(error));
+                    self.abort(Abort::Reset(error));
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -66,7 +65,7 @@ impl Direction {
                     None => self.send(cx, to, filled),
                     Some(tls) => {
                         if let Err(error) = tls.encrypt(filled, output) {
-                            self.state = DirectionState::Abort(Abort::Failed(error));
+                            self.abort(Abort::Failed(error));
                         }
                         self.send(cx, to, output.filled())
                     }
@@ -75,13 +74,18 @@ impl Direction {
         }
     }
 
+    /// How many bytes a read asks for.
+    const fn read_max(&self) -> usize {
+        READ_CHUNK >> self.halvings
+    }
+
     /// Reads less from a source whose records are so small that a turn does not decrypt a whole read, and
     /// more again once it does.
     const fn adapt(&mut self, read: usize, backlog: bool) {
         if backlog {
-            self.read_max = READ_SMALL;
-        } else if read == self.read_max && read < READ_CHUNK {
-            self.read_max = read * 2;
+            self.halvings = HALVINGS;
+        } else if read == self.read_max() {
+            self.halvings = self.halvings.saturating_sub(1);
         }
     }
 
@@ -108,9 +112,7 @@ impl Direction {
         let decrypted = tls.decrypt(filled, pass_on, &mut replies, budget);
         back.reply(replies.filled());
         match (encrypted, decrypted.end) {
-            (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => {
-                self.state = DirectionState::Abort(Abort::Failed(error))
-            }
+            (Err(error), _) | (_, Some(TlsEnd::Failed(error))) => self.abort(Abort::Failed(error)),
             (_, Some(TlsEnd::Closed)) => self.end_well(),
             (_, None) => {}
         }
@@ -120,9 +122,9 @@ impl Direction {
     pub(super) fn source_ended(&mut self, from: &Transport) {
         let closed = from.tls.as_ref().is_none_or(|tls| tls.is_closed());
         match self.source_error.take() {
-            Some(error) => self.state = DirectionState::Abort(Abort::Reset(error)),
+            Some(error) => self.abort(Abort::Reset(error)),
             None if !closed && self.on_truncation == OnTruncation::Reset => {
-                self.state = DirectionState::Abort(Abort::Truncated);
+                self.abort(Abort::Truncated);
             }
             None => self.end_well(),
         }

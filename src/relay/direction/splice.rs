@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Abort, Direction, DirectionState, fault};
+use super::{Abort, Direction, fault};
 use crate::transport::{Pipe, Transport};
 
 /// A direction between plain sockets splices after this many consecutive reads of at least [`BULK`] bytes.
@@ -54,7 +54,7 @@ impl Direction {
                     self.bulk_reads = 0;
                 }
             }
-            Poll::Ready(Err(error)) => self.state = DirectionState::Abort(Abort::Reset(error)),
+            Poll::Ready(Err(error)) => self.abort(Abort::Reset(error)),
         }
         Poll::Ready(())
     }

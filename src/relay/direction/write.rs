@@ -65,7 +65,7 @@ impl Direction {
             let mut out = OutBuf::default();
             match tls.close(&mut out) {
                 Ok(()) => self.pending = out.filled().to_vec(),
-                Err(error) => self.state = DirectionState::Abort(Abort::Failed(error)),
+                Err(error) => self.abort(Abort::Failed(error)),
             }
         }
     }
