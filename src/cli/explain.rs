@@ -123,6 +123,18 @@ fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
     }
 }
 
+/// A ClientHello makes no sense for an endpoint that reads none.
+fn refuse_hello_of_tcp(args: &Args, endpoint: &Endpoint) -> Result<(), String> {
+    let has_hello = args.sni.is_some() || args.hello.is_some() || !args.alpn.is_empty();
+    if endpoint.protocol == Protocol::Tcp && has_hello {
+        return Err(format!(
+            "`{}` has `protocol: tcp`: it reads no ClientHello",
+            endpoint.name
+        ));
+    }
+    Ok(())
+}
+
 fn decide(
     args: &Args,
     spec: &Spec,
@@ -131,13 +143,7 @@ fn decide(
     said: &mut Explanation,
 ) -> Result<Option<Reason>, String> {
     said.line("endpoint", &endpoint.name);
-    let said_hello = args.sni.is_some() || args.hello.is_some() || !args.alpn.is_empty();
-    if endpoint.protocol == Protocol::Tcp && said_hello {
-        return Err(format!(
-            "`{}` has `protocol: tcp`: it reads no ClientHello",
-            endpoint.name
-        ));
-    }
+    refuse_hello_of_tcp(args, endpoint)?;
     let name = match decision::name(hello.server_name.as_deref()) {
         Ok(name) => name,
         Err(failure) => return Ok(Some(failure.reason)),

@@ -63,7 +63,8 @@ pub(super) fn main(args: &Args) -> Exit {
     start::serve(source, StopMode::Immediate, |_| ())
 }
 
-fn configuration(args: &Args) -> Result<String, String> {
+/// The flags about TLS must fit the schemes of both addresses.
+fn refuse_flags_without_tls(args: &Args) -> Result<(), String> {
     let (listen, terminates) = scheme(&args.listen);
     let (to, is_tls) = scheme(&args.to);
     if terminates && args.cert.is_none() {
@@ -75,7 +76,8 @@ fn configuration(args: &Args) -> Result<String, String> {
     ] {
         if given && !terminates && flag == "--cert" && is_tls {
             return Err(format!(
-                "--cert needs --listen tls://{listen}; a client certificate for the origin is --client-cert FILE"
+                "--cert needs --listen tls://{listen}; a client certificate for the origin is \
+                 --client-cert FILE"
             ));
         }
         if given && !terminates {
@@ -91,6 +93,13 @@ fn configuration(args: &Args) -> Result<String, String> {
             return Err(format!("{flag} needs --to tls://{to}"));
         }
     }
+    Ok(())
+}
+
+fn configuration(args: &Args) -> Result<String, String> {
+    let (listen, terminates) = scheme(&args.listen);
+    let (to, is_tls) = scheme(&args.to);
+    refuse_flags_without_tls(args)?;
     let mode = match (terminates, is_tls) {
         (true, true) => "reencrypt",
         (true, false) => "terminate",

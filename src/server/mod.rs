@@ -90,12 +90,8 @@ fn run_planes(
     let large_hellos = Gate::new("large ClientHellos", WorkerContext::LARGE_HELLOS);
     let pending = PendingConnections::new(resources.workers);
     let admission = Admission::new(resources.connections, pending.clone());
-    let metrics = metrics(&resources, &config.log, &handshakes).with_limits(vec![
-        connections_gauge(&admission),
-        gate_gauge("handshakes", &handshakes),
-        gate_gauge("large_hellos", &large_hellos),
-    ]);
-    let metrics = Arc::new(metrics);
+    let gates = [&handshakes, &large_hellos];
+    let metrics = Arc::new(metrics(&resources, &config.log, gates, &admission));
     let materials = &running.loaded.materials;
     metrics.register(&expiry_dates::inventory(&config.snapshot, materials));
     let live = Arc::new(Live::new(config.snapshot));
@@ -113,13 +109,7 @@ fn run_planes(
         large_hellos,
         listeners: Arc::default(),
     });
-    let origins = Origins {
-        upstreams: Arc::clone(&context.upstreams),
-        checks: Checks::new(control.handle().clone()),
-        live: Arc::clone(&live),
-        table: Arc::clone(&context.table),
-        metrics: Arc::clone(&metrics),
-    };
+    let origins = origins(&control, &context, &metrics);
     origins.apply(&live.load());
     let shared = Shared {
         admission,
@@ -190,14 +180,33 @@ fn gate_gauge(limit: &'static str, gate: &Gate) -> LimitGauge {
     }
 }
 
-fn metrics(resources: &Resources, log: &LogHandle, handshakes: &Gate) -> Metrics {
+fn origins(control: &Runtime, context: &WorkerContext, metrics: &Arc<Metrics>) -> Origins {
+    Origins {
+        upstreams: Arc::clone(&context.upstreams),
+        checks: Checks::new(control.handle().clone()),
+        live: Arc::clone(&context.live),
+        table: Arc::clone(&context.table),
+        metrics: Arc::clone(metrics),
+    }
+}
+
+fn metrics(
+    resources: &Resources,
+    log: &LogHandle,
+    [handshakes, large_hellos]: [&Gate; 2],
+    admission: &Admission,
+) -> Metrics {
     let logs = vec![
         ("access", resources.access_log.sink().clone()),
         ("process", log.sink().clone()),
     ];
     let load = handshakes.load();
     let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
-    Metrics::new(resources.workers, logs, handshaking)
+    Metrics::new(resources.workers, logs, handshaking).with_limits(vec![
+        connections_gauge(admission),
+        gate_gauge("handshakes", handshakes),
+        gate_gauge("large_hellos", large_hellos),
+    ])
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What is asked of the resolver, and what it answers.
+//! Queries for the resolver, and its answers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is asked for.
+/// The kind of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::upstream) enum Query {
     /// The addresses of a host; the ports of the records are 0.
@@ -13,26 +13,26 @@ pub(in crate::upstream) enum Query {
     Srv(Arc<str>),
 }
 
-/// One address that a name stands for.
+/// One address of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) struct Record {
     pub(in crate::upstream) address: SocketAddr,
-    /// Lower ones are used first (RFC 2782); 0 for a host.
+    /// Records of a lower priority are used first (RFC 2782); 0 for a host.
     pub(in crate::upstream) priority: u16,
     /// At least 1.
     pub(in crate::upstream) weight: u16,
 }
 
-/// An answer, and how long it holds.
+/// An answer and its lifetime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upstream) struct Answer {
     pub(in crate::upstream) found: Vec<Record>,
     pub(in crate::upstream) ttl: Duration,
-    /// The families whose addresses it says nothing about.
+    /// The address families whose query failed.
     pub(in crate::upstream) unanswered: Families,
 }
 
-/// Some of the two families of addresses.
+/// A set of address families.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::upstream) struct Families {
     pub(in crate::upstream) v4: bool,
@@ -40,7 +40,7 @@ pub(in crate::upstream) struct Families {
 }
 
 impl Families {
-    /// Whether the family of an address is among them.
+    /// Whether it contains the family of this address.
     pub(in crate::upstream) const fn have(self, ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(_) => self.v4,
@@ -48,7 +48,7 @@ impl Families {
         }
     }
 
-    /// Those of both.
+    /// The union of two sets.
     pub(in crate::upstream) const fn and(self, other: Self) -> Self {
         Self {
             v4: self.v4 || other.v4,
@@ -57,11 +57,11 @@ impl Families {
     }
 }
 
-/// What is known of a name.
+/// The result for a name.
 #[derive(Clone, Debug, Default)]
 pub(in crate::upstream) struct Resolved {
-    /// The last good answer, with what has only just left it.
+    /// The addresses of the last good answer, and those that left it only recently.
     pub(in crate::upstream) found: Arc<[Record]>,
-    /// Why the last query had no good answer.
+    /// The reason why the last query failed, if it did.
     pub(in crate::upstream) error: Option<Arc<str>>,
 }

@@ -1,33 +1,34 @@
-//! What a name stands for, from one answer to the next. Pure.
+//! The addresses known for a name, merged from successive answers. Pure: no I/O and no clock.
 
 use super::answer::{Families, Record};
 
-/// No more addresses than these are known of one name: a server that shows another part of its
-/// thousands each time must not have us remember them all.
+/// The most addresses kept for one name. A server that returns a different part of thousands of addresses
+/// each time must not make us remember all of them.
 const KNOWN_MAX: usize = 256;
 
-/// An address that so many answers in a row are without is dropped, whatever they say, but not before
-/// they had room for all that is known so many times over: a server that shows 8 of 200 at random leaves
-/// one of them out 400 times in a row once in 12 million.
+/// An address is dropped after it was missing from this many answers in a row, whatever they contain.
 const MISSES_MIN: usize = 32;
+
+/// But not before the answers had room for all known addresses this many times: a server that returns 8 of 200
+/// at random leaves out one of them 400 times in a row once in 12 million.
 const ROUNDS_MIN: usize = 16;
 
 /// The answers to one query so far.
 #[derive(Debug, Default)]
 pub(super) struct AnswerHistory {
-    /// What is known, in the order of the addresses.
+    /// The known addresses, sorted.
     known: Vec<Record>,
-    /// How many answers in a row each of them was missing from.
+    /// For each of them, the number of successive answers that it was missing from.
     misses: Vec<usize>,
     last: Vec<Record>,
     asked_again: bool,
 }
 
 impl AnswerHistory {
-    /// Takes an answer in. What is new in it counts at once; what is missing is dropped when a second
-    /// answer has the same addresses: some name servers answer with a part at a time. `true` when that
-    /// is to be found out soon; of a server whose answers always differ, it is not asked for ever. Of the
-    /// families that were not answered, what is known stays.
+    /// Merges an answer. New addresses are added at once. Missing ones are removed once a second answer has
+    /// the same addresses, because some name servers return only a part at a time. Returns whether to ask
+    /// again soon to find out; this is never `true` twice in a row, so that a server whose answers always
+    /// differ is not asked without end. Known addresses of `unanswered` families stay.
     pub(super) fn take(&mut self, mut answer: Vec<Record>, unanswered: Families) -> bool {
         let kept = self.known.iter().copied();
         answer.extend(kept.filter(|known| unanswered.have(known.address.ip())));
@@ -48,14 +49,14 @@ impl AnswerHistory {
             next.extend(missing.take(room));
         }
         self.asked_again = next.len() > answer.len() && !self.asked_again;
-        // In one order, so that an answer that is only shuffled is no news.
+        // Sorted, so that the same addresses in another order are not a change.
         next.sort_unstable_by_key(|(found, _)| found.address);
         (self.known, self.misses) = next.into_iter().unzip();
         self.last = answer;
         self.asked_again
     }
 
-    /// The last good answer, with what has only just left it.
+    /// The known addresses: the last answer, and those that left it only recently.
     pub(super) fn known(&self) -> &[Record] {
         &self.known
     }

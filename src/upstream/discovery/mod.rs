@@ -1,5 +1,5 @@
-//! Names that stand for origins: each is resolved by one task on the control runtime, for as long as
-//! somebody uses it. A connection looks at what is known and waits for nobody.
+//! Service discovery by DNS: one task on the control runtime resolves each name, for as long as a pool uses
+//! it. A connection reads the last result and does not wait for a query.
 
 mod answer;
 mod dns;
@@ -26,15 +26,15 @@ use self::dns::Dns;
 use self::history::AnswerHistory;
 use super::definition::{Address, OriginDefinition};
 
-/// An answer is used for at least, and at most, this long, whatever its TTL is.
+/// The bounds of the time for which an answer is used, whatever its TTL is.
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(300);
 
-/// How long after a failure the name is asked for again, at first and at last.
+/// The pause before the next query after a failure: the first one, and the bound of its doubling.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// A name in use. Its task ends with it.
+/// A name in use. Dropping it ends its task.
 #[derive(Debug)]
 pub(super) struct Watch {
     known: watch::Receiver<Option<Arc<Resolved>>>,
@@ -42,12 +42,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// What is known; nothing before the first answer, or the first failure.
+    /// The last result; `None` before the first answer or failure.
     pub(super) fn known(&self) -> Option<Arc<Resolved>> {
         self.known.borrow().clone()
     }
 
-    /// Tells when more is known.
+    /// Notifies of each new result.
     pub(super) fn changes(&self) -> watch::Receiver<Option<Arc<Resolved>>> {
         self.known.clone()
     }
