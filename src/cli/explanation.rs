@@ -114,7 +114,7 @@ impl Explanation {
             Ok(None) => "none".to_owned(),
             Err(reason) => reason.to_string(),
         };
-        self.line("protocol", &protocol);
+        self.line("ALPN", &protocol);
         if let Ok(Some(negotiated)) = &alpn {
             self.origin_protocol(upstream, negotiated);
         }

@@ -4,4 +4,5 @@ mod ends;
 mod etcd;
 mod programs;
 mod services;
+mod tour;
 mod web;
