@@ -131,12 +131,8 @@ fn configuration(args: &Args) -> Result<String, String> {
         yaml.push_str("    tls:\n      alpn: forward\n");
         if let Some(cert) = &args.client_cert {
             let key = args.client_key.as_ref().unwrap_or(cert);
-            let _ = writeln!(
-                yaml,
-                "      client_certificate: {{ cert: {}, key: {} }}",
-                quote_path(cert),
-                quote_path(key)
-            );
+            let pair = cert_and_key(cert, key);
+            let _ = writeln!(yaml, "      client_certificate: {pair}");
         }
         if let Some(ca) = &args.ca {
             let _ = writeln!(yaml, "      ca: {}", quote_path(ca));
@@ -148,15 +144,15 @@ fn configuration(args: &Args) -> Result<String, String> {
     Ok(yaml)
 }
 
+fn cert_and_key(cert: &Path, key: &Path) -> String {
+    format!("{{ cert: {}, key: {} }}", quote_path(cert), quote_path(key))
+}
+
 fn push_tls(yaml: &mut String, args: &Args) {
     if let Some(cert) = &args.cert {
         let key = args.key.as_ref().unwrap_or(cert);
-        let _ = writeln!(
-            yaml,
-            "      certificates: [{{ cert: {}, key: {} }}]",
-            quote_path(cert),
-            quote_path(key)
-        );
+        let pair = cert_and_key(cert, key);
+        let _ = writeln!(yaml, "      certificates: [{pair}]");
     }
     if let Some(ca) = &args.client_ca {
         let _ = writeln!(
