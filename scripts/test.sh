@@ -23,6 +23,7 @@ needed=(
     postgres:postgresql
     psql:postgresql-client
     python3:python3
+    promtool:prometheus
 )
 
 # Servers live in sbin, and PostgreSQL in a directory for each version.

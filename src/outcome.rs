@@ -80,7 +80,7 @@ pub enum After {
 }
 
 impl After {
-    /// The word used in logs, metrics and docs.
+    /// The word used in the access log and docs.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Setup => "setup",

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::outcome::{After, Fault, Outcome, Reason};
+use super::outcomes::{OutcomeCounts, OutcomeTotals};
+use crate::outcome::Outcome;
 use crate::tls::info::TlsFacts;
 
 pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
@@ -71,11 +72,7 @@ impl EndpointCounts {
     pub fn end(&self, route: Option<&str>, outcome: &Outcome, up: u64, down: u64) {
         let known = route.and_then(|route| self.routes.get(route));
         let counts = known.unwrap_or(&self.unrouted);
-        let kind = EndKind::of(outcome) as usize;
-        let count = counts.outcomes.get(kind);
-        if let Some(count) = count.and_then(|kind| kind.get(outcome.reason as usize)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        counts.outcomes.add(outcome);
         if up > 0 {
             counts.up.fetch_add(up, Ordering::Relaxed);
         }
@@ -101,60 +98,11 @@ struct ListenerCounts {
     handshakes: [AtomicU64; HANDSHAKES.len()],
 }
 
-/// What distinguishes outcomes of one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndKind {
-    /// The connection ended before its relay began.
-    Setup,
-    /// It ended in the relay, with the fault of its reason.
-    Relay,
-    /// It ended in the relay without a fault, although its reason has one.
-    Harmless,
-}
-
-impl EndKind {
-    const ALL: [Self; 3] = [Self::Setup, Self::Relay, Self::Harmless];
-
-    fn of(outcome: &Outcome) -> Self {
-        match outcome.after() {
-            After::Setup => Self::Setup,
-            After::Relay if outcome.fault == outcome.reason.fault() => Self::Relay,
-            After::Relay => Self::Harmless,
-        }
-    }
-
-    /// How far the connection had come.
-    pub(super) const fn after(self) -> After {
-        match self {
-            Self::Setup => After::Setup,
-            Self::Relay | Self::Harmless => After::Relay,
-        }
-    }
-
-    /// The fault, if any.
-    pub(super) const fn fault(self, reason: Reason) -> Option<Fault> {
-        match self {
-            Self::Setup | Self::Relay => reason.fault(),
-            Self::Harmless => None,
-        }
-    }
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RouteCounts {
-    outcomes: [[AtomicU64; Reason::ALL.len()]; EndKind::ALL.len()],
+    outcomes: OutcomeCounts,
     up: AtomicU64,
     down: AtomicU64,
-}
-
-impl Default for RouteCounts {
-    fn default() -> Self {
-        Self {
-            outcomes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
-        }
-    }
 }
 
 /// The sums over all workers for one endpoint.
@@ -182,40 +130,16 @@ impl EndpointTotals {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RouteTotals {
-    outcomes: [[u64; Reason::ALL.len()]; EndKind::ALL.len()],
+    pub(super) outcomes: OutcomeTotals,
     pub(super) up: u64,
     pub(super) down: u64,
 }
 
-impl Default for RouteTotals {
-    fn default() -> Self {
-        Self {
-            outcomes: [[0; Reason::ALL.len()]; EndKind::ALL.len()],
-            up: 0,
-            down: 0,
-        }
-    }
-}
-
 impl RouteTotals {
-    /// The outcomes with a count above zero. Each route could have more than a hundred; series that are
-    /// always zero would only cost storage.
-    pub(super) fn happened(&self) -> impl Iterator<Item = (EndKind, Reason, u64)> {
-        let kinds = EndKind::ALL.into_iter().zip(&self.outcomes);
-        let all = kinds.flat_map(|(kind, counts)| {
-            let counted = Reason::ALL.iter().zip(counts);
-            counted.map(move |(reason, count)| (kind, *reason, *count))
-        });
-        all.filter(|(_, _, count)| *count > 0)
-    }
-
     fn add(&mut self, counts: &RouteCounts) {
-        let totals = self.outcomes.iter_mut().flatten();
-        for (total, count) in totals.zip(counts.outcomes.iter().flatten()) {
-            *total += count.load(Ordering::Relaxed);
-        }
+        self.outcomes.add(&counts.outcomes);
         self.up += counts.up.load(Ordering::Relaxed);
         self.down += counts.down.load(Ordering::Relaxed);
     }

@@ -28,7 +28,7 @@ macro_rules! families {
 
 families! {
     BUILD "reseal_build_info" Gauge ["version"] "Always 1; the version is a label.";
-    START "reseal_process_start_time_seconds" Gauge [] "When the process began, in seconds of unix time.";
+    START "process_start_time_seconds" Gauge [] "When the process began, in seconds of unix time.";
     CONNECTIONS "reseal_connections_total" Counter ["endpoint"] "Connections accepted.";
     LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
     HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"]
@@ -36,7 +36,7 @@ families! {
     HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"]
         "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or \
          wait for one (`waiting`).";
-    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "reason", "fault", "after"]
+    OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "stage", "reason", "fault"]
         "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"]
         "Application bytes carried by connections that have ended.";
@@ -53,28 +53,28 @@ families! {
     LIMITS_USED "reseal_limit_used" Gauge ["limit"] "How much of a limit of the process is in use.";
     LIMITS_REACHED "reseal_limit_reached_total" Counter ["limit"]
         "How often a client had to wait because of a limit of the process.";
-    CERTIFICATES "reseal_certificate_expiry_seconds" Gauge ["endpoint", "certificate"]
+    CERTIFICATES "reseal_certificate_expiry_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When a certificate for clients expires, in seconds of unix time.";
-    CHAINS "reseal_certificate_chain_expiry_seconds" Gauge ["endpoint", "certificate"]
+    CHAINS "reseal_certificate_chain_expiry_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When the first certificate of a chain for clients expires, in seconds of unix time.";
-    RENEWALS "reseal_certificate_renewal_due_seconds" Gauge ["endpoint", "certificate"]
+    RENEWALS "reseal_certificate_renewal_due_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When the renewal of a certificate for clients or another one of its chain is due: 14 days before \
          its end, or a third of its lifetime if that is less, in seconds of unix time.";
-    STAPLES "reseal_ocsp_next_update_seconds" Gauge ["endpoint", "certificate"]
+    STAPLES "reseal_ocsp_next_update_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When a stapled OCSP response has to be replaced by a newer one, in seconds of unix time.";
-    CLIENT_CERTIFICATES "reseal_client_certificate_expiry_seconds" Gauge ["upstream", "certificate"]
+    CLIENT_CERTIFICATES "reseal_client_certificate_expiry_timestamp_seconds" Gauge ["upstream", "certificate"]
         "When a certificate for origins expires, in seconds of unix time.";
-    CLIENT_CHAINS "reseal_client_certificate_chain_expiry_seconds" Gauge ["upstream", "certificate"]
+    CLIENT_CHAINS "reseal_client_certificate_chain_expiry_timestamp_seconds" Gauge ["upstream", "certificate"]
         "When the first certificate of a chain for origins expires, in seconds of unix time.";
-    CLIENT_RENEWALS "reseal_client_certificate_renewal_due_seconds" Gauge ["upstream", "certificate"]
+    CLIENT_RENEWALS "reseal_client_certificate_renewal_due_timestamp_seconds" Gauge ["upstream", "certificate"]
         "When the renewal of a certificate for origins or another one of its chain is due: 14 days before \
          its end, or a third of its lifetime if that is less, in seconds of unix time.";
-    AUTHORITIES "reseal_ca_expiry_seconds" Gauge ["file", "ca"]
+    AUTHORITIES "reseal_ca_expiry_timestamp_seconds" Gauge ["file", "ca"]
         "When a CA of a file expires, in seconds of unix time.";
-    AUTHORITY_RENEWALS "reseal_ca_renewal_due_seconds" Gauge ["file", "ca"]
+    AUTHORITY_RENEWALS "reseal_ca_renewal_due_timestamp_seconds" Gauge ["file", "ca"]
         "When the renewal of a CA of a file is due: 30 days before its end, or a third of its lifetime if \
          that is less, in seconds of unix time.";
-    LISTS "reseal_crl_next_update_seconds" Gauge ["file", "issuer"]
+    LISTS "reseal_crl_next_update_timestamp_seconds" Gauge ["file", "issuer"]
         "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     RELOADS "reseal_reloads_total" Counter ["result"]
         "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old \
@@ -225,10 +225,10 @@ fn connections(page: &mut Page, metrics: &Metrics) {
     };
     let mut outcomes = page.family(&OUTCOMES);
     for (endpoint, route, total) in routes() {
-        for (kind, reason, count) in total.happened() {
+        for (kind, reason, count) in total.outcomes.happened() {
             let fault = kind.fault(reason).map_or("", |fault| fault.word());
-            let after = kind.after().word();
-            outcomes.add(&[endpoint, route, reason.code(), fault, after], count);
+            let stage = kind.stage().word();
+            outcomes.add(&[endpoint, route, stage, reason.code(), fault], count);
         }
     }
     let mut bytes = page.family(&BYTES);
@@ -245,7 +245,9 @@ mod tests {
     fn documented() -> Vec<String> {
         let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
         let docs = std::fs::read_to_string(docs).unwrap();
-        let rows = docs.lines().filter(|line| line.starts_with("| `reseal_"));
+        let is_row =
+            |line: &&str| line.starts_with("| `reseal_") || line.starts_with("| `process_");
+        let rows = docs.lines().filter(is_row);
         rows.map(str::to_owned).collect()
     }
 

@@ -8,6 +8,7 @@ mod counts;
 mod families;
 mod inventory;
 mod limits;
+mod outcomes;
 mod page;
 mod process;
 #[cfg(test)]

@@ -42,9 +42,9 @@ fn a_connection_that_began_before_a_reload_is_counted_after_it() {
     for line in [
         "reseal_connections_total{endpoint=\"edge\"} 2",
         "reseal_connections_live{endpoint=\"edge\"} 0",
-        "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"ok\",fault=\"\",after=\"relay\"} 1",
-        "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",reason=\"idle_timeout\",\
-         fault=\"policy\",after=\"relay\"} 1",
+        "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",stage=\"relay\",reason=\"ok\",fault=\"\"} 1",
+        "reseal_outcomes_total{endpoint=\"edge\",route=\"b\",stage=\"relay\",\
+         reason=\"idle_timeout\",fault=\"policy\"} 1",
         "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"up\"} 3",
         "reseal_bytes_total{endpoint=\"edge\",route=\"a\",direction=\"down\"} 4",
     ] {
@@ -52,9 +52,9 @@ fn a_connection_that_began_before_a_reload_is_counted_after_it() {
     }
 }
 
-/// The same reason in the set-up, with a loss and without one: three series.
+/// The same reason in two stages, and in the relay with a loss and without one: three series.
 #[test]
-fn one_reason_is_counted_apart_by_how_far_it_came_and_whether_it_was_a_fault() {
+fn one_reason_is_counted_apart_by_its_stage_and_whether_it_was_a_fault() {
     let metrics = Metrics::new(1, Vec::new(), Vec::new());
     metrics.register(&inventory("edge", &["a"]));
     let edge = metrics.shard(0).endpoint("edge");
@@ -67,13 +67,15 @@ fn one_reason_is_counted_apart_by_how_far_it_came_and_whether_it_was_a_fault() {
     reset(Stage::Relay, None);
     reset(Stage::Relay, None);
     let text = metrics.render();
-    for (labels, count) in [
-        ("fault=\"client\",after=\"setup\"", 1),
-        ("fault=\"client\",after=\"relay\"", 1),
-        ("fault=\"\",after=\"relay\"", 2),
+    for (stage, fault, count) in [
+        ("connect", "client", 1),
+        ("relay", "client", 1),
+        ("relay", "", 2),
     ] {
-        let series = "reseal_outcomes_total{endpoint=\"edge\",route=\"a\",reason=\"client_reset\",";
-        let line = format!("{series}{labels}}} {count}");
+        let line = format!(
+            "reseal_outcomes_total{{endpoint=\"edge\",route=\"a\",stage=\"{stage}\",\
+             reason=\"client_reset\",fault=\"{fault}\"}} {count}"
+        );
         assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
     }
 }

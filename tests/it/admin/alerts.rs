@@ -4,8 +4,31 @@ use std::collections::BTreeSet;
 
 use crate::harness::{
     End, Exposition, Leaf, List, Origin, Proxy, Stream, blackhole, dead_address, eventually,
-    firing, noise, pki,
+    firing, noise, output, pki,
 };
+
+/// Runs promtool in packaging/prometheus.
+#[track_caller]
+fn promtool(arguments: &[&str]) {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus/");
+    let path = |argument: &&str| match argument.ends_with(".yml") {
+        true => format!("{directory}{argument}"),
+        false => (*argument).to_owned(),
+    };
+    let arguments: Vec<_> = arguments.iter().map(path).collect();
+    output("promtool", &arguments, "").must_exit_with(0);
+}
+
+#[test]
+fn prometheus_accepts_the_rules_and_their_tests_pass() {
+    promtool(&["check", "rules", "--lint-fatal", "reseal.rules.yml"]);
+    promtool(&[
+        "test",
+        "rules",
+        "tests/alerts.yml",
+        "tests/good_traffic.yml",
+    ]);
+}
 
 /// Two scrapes, with the failure three times in between.
 #[track_caller]

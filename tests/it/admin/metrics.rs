@@ -41,14 +41,14 @@ fn a_connection_is_counted_by_its_outcome_and_its_bytes() {
         ("route", "a.test"),
         ("reason", "ok"),
         ("fault", ""),
-        ("after", "relay"),
+        ("stage", "relay"),
     ];
     let unknown = [
         EDGE,
         ("route", ""),
         ("reason", "unknown_sni"),
         ("fault", "client"),
-        ("after", "setup"),
+        ("stage", "route"),
     ];
     assert_eq!(outcomes(&ok), Some(1.0));
     assert_eq!(outcomes(&unknown), Some(1.0));
@@ -96,7 +96,7 @@ fn a_scrape_has_every_family_and_certificate_expiry_dates() {
     let metrics = proxy.metrics();
     for name in [
         "reseal_build_info",
-        "reseal_process_start_time_seconds",
+        "process_start_time_seconds",
         "reseal_connections_total",
         "reseal_connections_live",
         "reseal_handshakes_total",
@@ -104,16 +104,16 @@ fn a_scrape_has_every_family_and_certificate_expiry_dates() {
         "reseal_bytes_total",
         "reseal_origin_usable_addresses",
         "reseal_origin_connections",
-        "reseal_certificate_expiry_seconds",
+        "reseal_certificate_expiry_timestamp_seconds",
         "reseal_reloads_total",
         "reseal_log_dropped_total",
     ] {
         assert!(metrics.families.contains_key(name), "{name}");
     }
-    let start = metrics.count("reseal_process_start_time_seconds", &[]);
+    let start = metrics.count("process_start_time_seconds", &[]);
     for certificate in ["identity-0", "identity-1"] {
         let labels = [EDGE, ("certificate", certificate)];
-        let end = metrics.sum("reseal_certificate_expiry_seconds", &labels);
+        let end = metrics.sum("reseal_certificate_expiry_timestamp_seconds", &labels);
         assert!(end > Some(start), "{certificate}: {end:?}");
     }
     let version = [("version", env!("CARGO_PKG_VERSION"))];

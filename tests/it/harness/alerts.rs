@@ -1,4 +1,4 @@
-//! Evaluates the alerts of docs/metrics.md on scrapes; it implements only the PromQL that they use.
+//! Evaluates the alerts of packaging/prometheus on scrapes; it implements only the PromQL that they use.
 //!
 //! Scrapes are treated as if they covered the window of a rate. A series that only one of them
 //! has gives no rate, as in Prometheus.
@@ -9,38 +9,42 @@ use super::Exposition;
 
 type Labels = BTreeMap<String, String>;
 
-/// An alert of the documentation.
+/// An alert of the rules file.
 struct Alert {
     name: String,
     expression: String,
 }
 
-/// The alerts of the documentation that fire after these scrapes, the oldest first.
+/// The alerts that fire after these scrapes, the oldest first.
 #[track_caller]
 pub fn firing(scrapes: &[Exposition]) -> BTreeSet<String> {
     let alerts = documented();
-    assert!(alerts.len() > 5, "the alerts of docs/metrics.md");
+    assert!(alerts.len() > 5, "the alerts of packaging/prometheus");
     let fires = |alert: &Alert| !Query::of(&alert.expression, scrapes).vector().is_empty();
     let firing = alerts.into_iter().filter(fires);
     firing.map(|alert| alert.name).collect()
 }
 
-/// The Prometheus rules in docs/metrics.md.
+/// The rules file for Prometheus.
 fn documented() -> Vec<Alert> {
-    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    let docs = std::fs::read_to_string(docs).unwrap();
-    let (_, rules) = docs.split_once("```yaml\ngroups:\n").expect("rules");
-    let (rules, _) = rules.split_once("```").unwrap();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/prometheus/reseal.rules.yml"
+    );
+    let rules = std::fs::read_to_string(file).unwrap();
     let mut alerts: Vec<Alert> = Vec::new();
+    let mut is_expression = false;
     for line in rules.lines() {
         if let Some((_, name)) = line.split_once("- alert: ") {
             alerts.push(Alert {
                 name: name.to_owned(),
                 expression: String::new(),
             });
-        } else if let Some(more) = line.strip_prefix("          ") {
+        } else if let Some(more) = line.strip_prefix("          ").filter(|_| is_expression) {
             alerts.last_mut().unwrap().expression += &format!(" {more}");
+            continue;
         }
+        is_expression = line.trim() == "expr: >-";
     }
     alerts
 }

@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -25,6 +25,8 @@ const PACKAGES: [(&str, &str); 14] = [
     ("initdb", "postgresql"),
     ("psql", "postgresql-client"),
     ("python3", "python3"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
 ];
 
 /// The path of a program. A missing one fails the test, so that a test is never silently skipped.

@@ -253,5 +253,10 @@ fn a_list_that_several_routes_use_is_one_series() {
         .start();
     let metrics = proxy.metrics();
     let file = proxy.directory().join("clients.crl").display().to_string();
-    assert!(metrics.count("reseal_crl_next_update_seconds", &[("file", &file)]) > 0.0);
+    assert!(
+        metrics.count(
+            "reseal_crl_next_update_timestamp_seconds",
+            &[("file", &file)]
+        ) > 0.0
+    );
 }

@@ -255,23 +255,26 @@ fn everything_that_expires_has_a_metric_and_is_listed() {
     let metrics = proxy.metrics();
     let count = |name: &str| metrics.sum(name, &[]).unwrap_or_default();
     let (leaf, chain) = (
-        count("reseal_client_certificate_expiry_seconds"),
-        count("reseal_client_certificate_chain_expiry_seconds"),
+        count("reseal_client_certificate_expiry_timestamp_seconds"),
+        count("reseal_client_certificate_chain_expiry_timestamp_seconds"),
     );
     assert!(0.0 < chain && chain < leaf, "{chain} {leaf}");
     let labels = [("upstream", "upstream-0"), ("certificate", "own")];
-    let named = metrics.sum("reseal_client_certificate_expiry_seconds", &labels);
+    let named = metrics.sum(
+        "reseal_client_certificate_expiry_timestamp_seconds",
+        &labels,
+    );
     assert_eq!(named, Some(leaf));
     let edge = [("endpoint", "edge"), ("certificate", "identity-0")];
     assert_eq!(
-        metrics.sum("reseal_certificate_chain_expiry_seconds", &edge),
-        metrics.sum("reseal_certificate_expiry_seconds", &edge)
+        metrics.sum("reseal_certificate_chain_expiry_timestamp_seconds", &edge),
+        metrics.sum("reseal_certificate_expiry_timestamp_seconds", &edge)
     );
     for ca in ["CN=Client CA", "CN=Origin CA"] {
-        let end = metrics.sum("reseal_ca_expiry_seconds", &[("ca", ca)]);
+        let end = metrics.sum("reseal_ca_expiry_timestamp_seconds", &[("ca", ca)]);
         assert!(end.is_some(), "{ca}");
     }
-    assert!(count("reseal_crl_next_update_seconds") > 0.0);
+    assert!(count("reseal_crl_next_update_timestamp_seconds") > 0.0);
 
     let list = proxy.ctl_json(&["certificates"]);
     let own = &list["client_certificates"][0];
