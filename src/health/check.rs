@@ -156,12 +156,11 @@ async fn handshake(
     let mut handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
     let offered = handshake.take_offered();
     let is_offered = offered.is_some();
-    let done = timeout_at(deadline, handshake.drive(transport)).await;
+    let done = handshake.drive(transport, deadline).await;
     if let Some(offered) = offered {
         offered.settle(transport);
     }
-    done.unwrap_or_else(|_| Err(refuse(Reason::OriginTlsTimeout.into())))
-        .map_err(|refusal| (refusal, is_offered))
+    done.map_err(|refusal| (refusal, is_offered))
 }
 
 impl From<OriginRefusal> for CheckError {

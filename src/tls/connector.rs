@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, Error, NamedGroup};
+use rustls::{AlertDescription, ClientConfig, Error, NamedGroup};
+use tokio::time::{Instant, timeout_at};
 
 use self::generation::{Generation, OriginState};
 use super::early_data::EarlyData;
@@ -20,14 +21,18 @@ use super::pair::Pair;
 use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
 use super::wrapped_suites::SuiteHooks;
-use super::{Versions, classify, provider, words};
+use super::{Versions, classify, foreign, provider, words};
 use crate::outcome::{Failure, Reason};
 use crate::sync::Mutex;
-use crate::transport::{TlsConn, TlsState, Transport};
+use crate::transport::{FLIGHT_CHUNK, TlsConn, TlsState, Transport};
 
 /// How many sessions are kept per origin. With `sni: client` there are as many for each of 32 names.
 const SESSIONS: usize = 8;
 const SESSIONS_BY_NAME: usize = 256;
+
+/// The detail of a handshake that ended before the origin sent a byte.
+const NO_ANSWER: &str = "the origin sent nothing in answer to the ClientHello: it may be overloaded, or speak no \
+                         TLS on this port, or only after a start of its own protocol, as PostgreSQL before 17";
 
 /// The server name that is sent to an origin and that its certificate must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,14 +272,18 @@ impl Handshake {
         self.offered.take()
     }
 
-    /// Performs the handshake. On success the transport has its TLS state.
-    pub async fn drive(self, transport: &mut Transport) -> Result<(), OriginRefusal> {
-        if let Err(error) = handshake(transport, self.tls).await {
-            if let HandshakeError::Tls { alert, .. } = &error {
-                transport.socket.send_alert_and_fin(alert);
-            }
-            return Err(refusal(error));
-        }
+    /// Performs the handshake, until `deadline`. On success the transport has its TLS state.
+    pub async fn drive(
+        self,
+        transport: &mut Transport,
+        deadline: Instant,
+    ) -> Result<(), OriginRefusal> {
+        let mut is_answered = false;
+        let done = timeout_at(deadline, handshake(transport, self.tls, &mut is_answered)).await;
+        let Ok(done) = done else {
+            return Err(unfinished(Reason::OriginTlsTimeout, is_answered));
+        };
+        done?;
         let selected = transport
             .tls
             .as_ref()
@@ -291,22 +300,35 @@ impl Handshake {
     }
 }
 
+/// `is_answered` becomes true when the origin's first bytes arrive.
 async fn handshake(
     transport: &mut Transport,
     mut tls: Box<TlsState>,
-) -> Result<(), HandshakeError> {
+    is_answered: &mut bool,
+) -> Result<(), OriginRefusal> {
     let notes = &mut HandshakeNotes::default();
-    begin(
-        transport,
-        &mut tls,
-        &[],
-        &SuiteHooks::default(),
-        notes,
-        &|_| true,
-    )
-    .await?;
-    let no_early_data = EarlyData::announced(false);
-    finish(transport, tls, &[], no_early_data, notes, &mut WaitForPeer).await
+    let hooks = &SuiteHooks::default();
+    let begun = begin(transport, &mut tls, &[], hooks, notes, &|_| true).await;
+    begun.map_err(|error| refuse(transport, error))?;
+    let mut first = Vec::new();
+    let read = transport.socket.read_onto(&mut first, FLIGHT_CHUNK).await;
+    match read {
+        Ok(0) => return Err(unfinished(Reason::OriginClosed, false)),
+        Ok(_) => *is_answered = true,
+        Err(error) => return Err(refuse(transport, HandshakeError::Socket(error))),
+    }
+    if let Some(words) = foreign::describe_answer(&first) {
+        let alert = classify::alert_record(AlertDescription::UnexpectedMessage);
+        transport.socket.send_alert_and_fin(&alert);
+        return Err(OriginRefusal {
+            failure: Failure::new(Reason::OriginNotTls).detail(words),
+            may_retry: false,
+        });
+    }
+    let early_data = EarlyData::announced(false);
+    let peer = &mut WaitForPeer;
+    let finished = finish(transport, tls, &first, early_data, notes, peer).await;
+    finished.map_err(|error| refuse(transport, error))
 }
 
 /// Adds the failure of a handshake that offered a session to that of the full handshake after it, so
@@ -325,16 +347,19 @@ pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRe
     refusal
 }
 
-fn refusal(error: HandshakeError) -> OriginRefusal {
+/// Sends the alert of a failed handshake, and returns what the failure means.
+fn refuse(transport: &mut Transport, error: HandshakeError) -> OriginRefusal {
     match error {
-        HandshakeError::Tls { error, .. } => OriginRefusal {
-            failure: Failure::new(classify::origin(&error)).detail(words::tls(&error)),
-            may_retry: false,
-        },
-        HandshakeError::Ended | HandshakeError::Declined(_) => OriginRefusal {
-            failure: Failure::new(Reason::OriginClosed),
-            may_retry: true,
-        },
+        HandshakeError::Tls { error, alert } => {
+            transport.socket.send_alert_and_fin(&alert);
+            OriginRefusal {
+                failure: Failure::new(classify::origin(&error)).detail(words::tls(&error)),
+                may_retry: false,
+            }
+        }
+        HandshakeError::Ended | HandshakeError::Declined(_) => {
+            unfinished(Reason::OriginClosed, true)
+        }
         HandshakeError::Socket(error) => OriginRefusal {
             failure: Failure::new(match error.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::OriginReset,
@@ -344,5 +369,18 @@ fn refusal(error: HandshakeError) -> OriginRefusal {
             .detail(error.to_string()),
             may_retry: true,
         },
+    }
+}
+
+/// The refusal of an origin that did not finish the handshake. One that has sent nothing at all may not
+/// speak TLS: servers of another protocol wait for more, or close.
+fn unfinished(reason: Reason, is_answered: bool) -> OriginRefusal {
+    let failure = Failure::new(reason);
+    OriginRefusal {
+        failure: match is_answered {
+            true => failure,
+            false => failure.detail(NO_ANSWER),
+        },
+        may_retry: true,
     }
 }

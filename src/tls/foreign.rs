@@ -1,6 +1,9 @@
 //! Names what a client speaks that does not begin with TLS, and the way out.
 
-use std::fmt::Write;
+mod answer;
+
+pub use self::answer::describe_answer;
+use self::answer::unknown;
 
 /// Method names of HTTP/1.x with the space behind them, and the preface of HTTP/2.
 const HTTP: [&[u8]; 10] = [
@@ -16,9 +19,6 @@ const HTTP: [&[u8]; 10] = [
     b"PRI * HTTP/2",
 ];
 
-/// How many of the first bytes are shown when they are those of no known protocol.
-const SHOWN_MAX: usize = 8;
-
 /// The request codes of PostgreSQL that stand in place of a protocol version (its documentation, 54.7).
 const POSTGRES_SSL: u32 = 80_877_103;
 const POSTGRES_GSS: u32 = 80_877_104;
@@ -29,13 +29,7 @@ const POSTGRES_3: u32 = 3 << 16;
 pub fn describe(bytes: &[u8]) -> String {
     match protocol(bytes) {
         Some(words) => words.to_owned(),
-        None => {
-            let mut hex = String::new();
-            for byte in bytes.iter().take(SHOWN_MAX) {
-                let _ = write!(hex, " {byte:02x}");
-            }
-            format!("no protocol that is known here: the first bytes are{hex}")
-        }
+        None => unknown(bytes),
     }
 }
 

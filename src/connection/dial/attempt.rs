@@ -171,15 +171,14 @@ impl Dial<'_> {
         let offered = handshake.take_offered();
         let was_offered = offered.is_some();
         // If the client disconnects, the handshake is dropped here.
-        let done = timeout_at(deadline, handshake.drive(transport)).await;
+        let done = handshake.drive(transport, deadline).await;
         if let Some(offered) = offered {
             offered.settle(transport);
         }
-        done.unwrap_or_else(|_| Err(retry(Reason::OriginTlsTimeout.into())))
-            .map_err(|refusal| FailedHandshake {
-                refusal,
-                offered: was_offered,
-            })
+        done.map_err(|refusal| FailedHandshake {
+            refusal,
+            offered: was_offered,
+        })
     }
 }
 

@@ -267,13 +267,25 @@ fn an_origin_older_than_the_configured_version_is_refused() {
 }
 
 #[test]
-fn an_origin_without_tls_has_its_own_reason() {
-    let banners: [&'static [u8]; 3] = [
-        b"SSH-2.0-OpenSSH_9.2p1\r\n",
-        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
-        b"220 mail.test ESMTP ready\r\n",
+fn an_origin_without_tls_is_named_with_the_way_out() {
+    let banners: [(&'static [u8], &str, &str); 6] = [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "SSH", "`mode: forward`"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+            "HTTP without TLS",
+            "https",
+        ),
+        (b"220 mail.test ESMTP ready\r\n", "SMTP or FTP", "465"),
+        (
+            b"\x4a\0\0\0\x0a8.0.36\0",
+            "MySQL's greeting",
+            "`mode: forward`",
+        ),
+        // Shorter than the header of a record.
+        (b"N", "PostgreSQL", "`ssl = on`"),
+        (b"OK\n", "text without TLS (\"OK\")", "`mode: terminate`"),
     ];
-    for banner in banners {
+    for (banner, what, way_out) in banners {
         let origin = Origin::plain().serve(move |stream| {
             stream.send(banner);
             stream.receive_to_end();
@@ -288,13 +300,44 @@ fn an_origin_without_tls_has_its_own_reason() {
             (vec![], End::Reset),
             "a banner is never relayed"
         );
-        proxy
-            .outcome_of(&client)
+        let outcome = proxy.outcome_of(&client);
+        outcome
             .must_be("origin_not_tls")
             .must_have("stage", "origin_tls");
+        let detail = outcome.text("detail");
+        assert!(
+            detail.contains(what) && detail.contains(way_out),
+            "{detail}"
+        );
         let client = proxy.dial("originate");
         assert_eq!(client.receive_to_end(), (vec![], End::Reset));
         proxy.outcome_of(&client).must_be("origin_not_tls");
+    }
+}
+
+#[test]
+fn an_origin_that_answers_nothing_is_told_as_such() {
+    let silent = Origin::plain().serve(|stream| {
+        stream.receive_to_end();
+    });
+    let closing = Origin::plain().serve(|stream| {
+        stream.read().ok();
+    });
+    let proxy = Proxy::builder()
+        .reencrypt("silent.test", &silent)
+        .reencrypt("closing.test", &closing)
+        .on_upstream("connect: { timeout: 300ms, attempts: 1 }")
+        .start();
+    for (name, reason) in [
+        ("silent.test", "origin_tls_timeout"),
+        ("closing.test", "origin_closed"),
+    ] {
+        let client = proxy.client(name).connect();
+        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
+        let outcome = proxy.outcome_of(&client);
+        outcome.must_be(reason);
+        let detail = outcome.text("detail");
+        assert!(detail.contains("sent nothing"), "{detail}");
     }
 }
 
