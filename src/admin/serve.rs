@@ -99,6 +99,16 @@ impl AdminService {
         let _ = timeout(whole, permit.unless_displaced(connection)).await;
     }
 
+    /// The metrics page, rendered on a thread of its own: there may be very many connections and routes.
+    async fn metrics(&self) -> Result<HttpResponse, ErrorResponse> {
+        let metrics = Arc::clone(&self.probes.metrics);
+        let page = tokio::task::spawn_blocking(move || metrics.render()).await;
+        page.map(response::metrics).map_err(|_| {
+            let message = "the metrics could not be rendered";
+            ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })
+    }
+
     async fn respond(
         &self,
         request: HttpRequest<Incoming>,
@@ -129,7 +139,7 @@ impl AdminService {
         match route {
             Route::Health => Ok(response::text(StatusCode::OK, "alive")),
             Route::Ready => Ok(self.ready()),
-            Route::Metrics => Ok(response::metrics(self.probes.metrics.render())),
+            Route::Metrics => self.metrics().await,
             Route::Control(command) => {
                 let body = whole(body, deadline).await?;
                 permit.protect();

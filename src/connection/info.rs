@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustls::pki_types::UnixTime;
 
 use super::identity::Identity;
-use crate::observe::access_log::AccessRecord;
+use super::traffic::{CountedTraffic, traffic};
+use crate::observe::access_log::{AccessRecord, Traffic};
 use crate::outcome::Reason;
+use crate::relay::ConnHandle;
 use crate::snapshot::Route;
 use crate::tls::classify;
 use crate::tls::verify::client::ClientVerifier;
@@ -25,9 +27,16 @@ pub struct ConnInfo {
     /// The policy on client certificates that last decided on it, see
     /// [`ClientVerifier::id`](crate::tls::verify::client::ClientVerifier::id).
     pub verifier: AtomicU64,
+    /// The bytes that the metrics have counted so far.
+    pub counted: CountedTraffic,
 }
 
 impl ConnInfo {
+    /// The bytes moved since the last call. Each byte is returned once, whoever calls.
+    pub(super) fn uncounted(&self, handle: &ConnHandle) -> Traffic {
+        self.counted.advance(traffic(handle))
+    }
+
     /// Whether `verifier` decides on this client at `now` as it last did.
     pub fn is_decided_by(&self, verifier: &ClientVerifier, now: UnixTime) -> bool {
         let is_expired = |identity: &Identity| identity.has_expired_path(now);

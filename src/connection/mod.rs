@@ -12,10 +12,12 @@ mod ending;
 mod establish;
 mod identity;
 mod info;
+pub mod live_traffic;
 mod permits;
 mod proxy_header;
 mod record;
 pub mod table;
+pub mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

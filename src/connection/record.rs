@@ -15,7 +15,8 @@ use tracing::{debug, trace};
 use super::identity::Identity;
 use super::info::ConnInfo;
 use super::table::{Conn, ConnGuard, ConnTable};
-use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes};
+use super::traffic::{CountedTraffic, traffic};
+use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
 use crate::observe::metrics::EndpointCounts;
 use crate::outcome::{Failure, Fault, Outcome, Reason, Stage};
@@ -70,8 +71,6 @@ impl<'a> Recorder<'a> {
             origin_address: None,
             origin_local: None,
             origin_tls: None,
-            bytes_up: 0,
-            bytes_down: 0,
             stages: StageTimes::default(),
             total: Duration::ZERO,
         };
@@ -265,6 +264,7 @@ impl<'a> Recorder<'a> {
             generation,
             checked: AtomicU64::new(generation),
             verifier: AtomicU64::new(verifier),
+            counted: CountedTraffic::default(),
         });
         let conn = guard.conn();
         self.record = Some(Record::Tabled(guard));
@@ -278,9 +278,15 @@ impl<'a> Recorder<'a> {
 
     /// Records the end with this fault, or none.
     pub(super) fn end_by(&mut self, fault: Option<Fault>, reason: Reason, detail: Option<String>) {
-        let mut record = match self.record.take() {
-            Some(Record::Open(record)) => *record,
-            Some(Record::Tabled(guard)) => final_record(guard.leave()),
+        let (mut record, traffic) = match self.record.take() {
+            Some(Record::Open(record)) => (*record, Traffic::default()),
+            Some(Record::Tabled(guard)) => {
+                let conn = guard.leave();
+                let new = conn.info.uncounted(&conn.handle);
+                self.counts.moved(conn.info.record.route.as_deref(), new);
+                let traffic = traffic(&conn.handle);
+                (final_record(conn), traffic)
+            }
             None => return,
         };
         record.stages.spend(self.stage, self.entered.elapsed());
@@ -291,22 +297,17 @@ impl<'a> Recorder<'a> {
             fault,
             detail,
         };
-        self.counts.end(
-            record.route.as_deref(),
-            &outcome,
-            record.bytes_up,
-            record.bytes_down,
-        );
+        self.counts.end(record.route.as_deref(), &outcome);
         debug!(
             id = %Id(self.id),
             stage = outcome.stage.word(),
             reason = outcome.reason.code(),
             detail = outcome.detail.as_deref(),
-            bytes_up = record.bytes_up,
-            bytes_down = record.bytes_down,
+            bytes_up = traffic.up,
+            bytes_down = traffic.down,
             "ended"
         );
-        self.log.closed(&record, &outcome);
+        self.log.closed(&record, traffic, &outcome);
     }
 }
 
@@ -331,17 +332,13 @@ fn handshake_done(id: u64, facts: &TlsFacts, message: &'static str) {
     );
 }
 
-/// The record of a connection that has left the table, with its byte counts.
+/// The record of a connection that has left the table.
 fn final_record(conn: Arc<Conn<ConnInfo>>) -> AccessRecord {
-    let (up, down) = conn.handle.traffic();
-    let mut record = match Arc::try_unwrap(conn) {
+    match Arc::try_unwrap(conn) {
         Ok(conn) => conn.info.record,
         // A reader of the table still holds it.
         Err(conn) => conn.info.record.clone(),
-    };
-    record.bytes_up = up;
-    record.bytes_down = down;
-    record
+    }
 }
 
 impl Drop for Recorder<'_> {

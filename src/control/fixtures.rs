@@ -13,6 +13,7 @@ use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::connection::ConnInfo;
 use crate::connection::table::{ConnGuard, ConnTable};
+use crate::connection::traffic::CountedTraffic;
 use crate::control::listeners::Listeners;
 use crate::control::origins::Origins;
 use crate::control::reload::Reloader;
@@ -124,8 +125,6 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         origin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)).into()),
         origin_local: None,
         origin_tls: None,
-        bytes_up: 0,
-        bytes_down: 0,
         stages: StageTimes::default(),
         total: Duration::ZERO,
     };
@@ -135,5 +134,6 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         generation: 0,
         checked: AtomicU64::new(0),
         verifier: AtomicU64::new(0),
+        counted: CountedTraffic::default(),
     })
 }

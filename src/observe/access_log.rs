@@ -63,10 +63,6 @@ pub struct AccessRecord {
     pub origin_local: Option<CompactAddr>,
     /// The origin's TLS.
     pub origin_tls: Option<Box<TlsFacts>>,
-    /// Application bytes from the client to the origin.
-    pub bytes_up: u64,
-    /// Application bytes from the origin to the client.
-    pub bytes_down: u64,
     /// Time spent in each stage.
     pub stages: StageTimes,
     /// Time since accept.
@@ -99,6 +95,15 @@ impl fmt::Display for CompactAddr {
             Self::V6(address) => address.fmt(f),
         }
     }
+}
+
+/// Application bytes of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the client to the origin.
+    pub up: u64,
+    /// From the origin to the client.
+    pub down: u64,
 }
 
 /// The time that a connection has spent in each stage. Four bytes each, because every live connection has
@@ -185,14 +190,14 @@ impl AccessLog {
     /// Writes that a connection is established, if configured.
     pub fn opened(&self, record: &AccessRecord) {
         if self.opens {
-            self.write("open", record, None);
+            self.write("open", record, Traffic::default(), None);
         }
     }
 
     /// Writes that a connection has ended, if configured.
-    pub fn closed(&self, record: &AccessRecord, outcome: &Outcome) {
+    pub fn closed(&self, record: &AccessRecord, traffic: Traffic, outcome: &Outcome) {
         if self.closes && (outcome.reason != Reason::ProbeEof || self.samples_probe()) {
-            self.write("close", record, Some(outcome));
+            self.write("close", record, traffic, Some(outcome));
         }
     }
 
@@ -202,7 +207,13 @@ impl AccessLog {
         self.probes.is_some_and(|one_in| seen() % one_in == 0)
     }
 
-    fn write(&self, event: &str, record: &AccessRecord, outcome: Option<&Outcome>) {
+    fn write(
+        &self,
+        event: &str,
+        record: &AccessRecord,
+        traffic: Traffic,
+        outcome: Option<&Outcome>,
+    ) {
         if !self.sink.is_open() {
             return;
         }
@@ -212,8 +223,8 @@ impl AccessLog {
             line.string("event", event);
         }
         match self.format {
-            Format::Text => record.summary(&mut line, outcome),
-            Format::Json | Format::Logfmt => record.fields(&mut line, outcome),
+            Format::Text => record.summary(&mut line, traffic, outcome),
+            Format::Json | Format::Logfmt => record.fields(&mut line, traffic, outcome),
         }
         self.sink.line(line.finish());
     }
@@ -225,7 +236,7 @@ impl AccessRecord {
         format!("{:016x}", self.id)
     }
 
-    fn fields(&self, line: &mut LogLine, outcome: Option<&Outcome>) {
+    fn fields(&self, line: &mut LogLine, traffic: Traffic, outcome: Option<&Outcome>) {
         line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
@@ -256,8 +267,8 @@ impl AccessRecord {
             line.maybe("origin_tls_version", tls.version);
             line.number("origin_tls_resumed", tls.resumed);
         }
-        line.number("bytes_up", self.bytes_up);
-        line.number("bytes_down", self.bytes_down);
+        line.number("bytes_up", traffic.up);
+        line.number("bytes_down", traffic.down);
         line.group("ms", |line| {
             for (stage, time) in self.stages.iter() {
                 line.number(stage.word(), milliseconds(time));
@@ -284,7 +295,7 @@ impl AccessRecord {
     }
 
     /// The few fields of the text format.
-    fn summary(&self, line: &mut LogLine, outcome: Option<&Outcome>) {
+    fn summary(&self, line: &mut LogLine, traffic: Traffic, outcome: Option<&Outcome>) {
         line.string("id", &self.id());
         line.string("endpoint", &self.endpoint);
         line.string("client", &self.client.to_string());
@@ -295,8 +306,8 @@ impl AccessRecord {
         line.maybe("mode", self.mode);
         line.maybe("origin", self.origin().as_deref());
         line.maybe("tls", self.tls.as_ref().and_then(|tls| tls.version));
-        line.number("up", self.bytes_up);
-        line.number("down", self.bytes_down);
+        line.number("up", traffic.up);
+        line.number("down", traffic.down);
         line.number("ms", milliseconds(self.total));
         if let Some(outcome) = outcome {
             line.string("stage", outcome.stage.word());

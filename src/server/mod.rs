@@ -19,7 +19,8 @@ pub use self::resources::{Resources, StartError};
 use self::workers::Shared;
 use crate::admission::{Admission, Gate, PendingConnections};
 use crate::config::load::{Loaded, Source};
-use crate::connection::WorkerContext;
+use crate::connection::table::ConnTable;
+use crate::connection::{ConnInfo, WorkerContext, live_traffic};
 use crate::control::expiry_dates;
 use crate::control::origins::Origins;
 use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
@@ -91,7 +92,9 @@ fn run_planes(
     let pending = PendingConnections::new(resources.workers);
     let admission = Admission::new(resources.connections, pending.clone());
     let gates = [&handshakes, &large_hellos];
-    let metrics = Arc::new(metrics(&resources, &config.log, gates, &admission));
+    let table: Arc<ConnTable<ConnInfo>> = Arc::default();
+    let metrics = metrics(&resources, &config.log, gates, &admission, &table);
+    let metrics = Arc::new(metrics);
     let materials = &running.loaded.materials;
     metrics.register(&expiry_dates::inventory(&config.snapshot, materials));
     let live = Arc::new(Live::new(config.snapshot));
@@ -101,7 +104,7 @@ fn run_planes(
         access_log: resources.access_log,
         counters: metrics.shard(0),
         phases,
-        table: Arc::default(),
+        table,
         pending: pending.shard(0),
         live: Arc::clone(&live),
         upstreams: Arc::new(upstreams),
@@ -195,18 +198,22 @@ fn metrics(
     log: &LogHandle,
     [handshakes, large_hellos]: [&Gate; 2],
     admission: &Admission,
+    table: &Arc<ConnTable<ConnInfo>>,
 ) -> Metrics {
+    let table = Arc::clone(table);
     let logs = vec![
         ("access", resources.access_log.sink().clone()),
         ("process", log.sink().clone()),
     ];
     let load = handshakes.load();
     let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
-    Metrics::new(resources.workers, logs, handshaking).with_limits(vec![
-        connections_gauge(admission),
-        gate_gauge("handshakes", handshakes),
-        gate_gauge("large_hellos", large_hellos),
-    ])
+    Metrics::new(resources.workers, logs, handshaking)
+        .with_limits(vec![
+            connections_gauge(admission),
+            gate_gauge("handshakes", handshakes),
+            gate_gauge("large_hellos", large_hellos),
+        ])
+        .with_traffic(move |shard| live_traffic::count(&table, shard))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::super::access_log::Traffic;
 use super::outcomes::{OutcomeCounts, OutcomeTotals};
 use crate::outcome::Outcome;
 use crate::tls::info::TlsFacts;
@@ -68,18 +69,22 @@ impl EndpointCounts {
         }
     }
 
-    /// Counts the end of a connection, with its bytes from the client to the origin and back.
-    pub fn end(&self, route: Option<&str>, outcome: &Outcome, up: u64, down: u64) {
-        let known = route.and_then(|route| self.routes.get(route));
-        let counts = known.unwrap_or(&self.unrouted);
-        counts.outcomes.add(outcome);
-        if up > 0 {
-            counts.up.fetch_add(up, Ordering::Relaxed);
-        }
-        if down > 0 {
-            counts.down.fetch_add(down, Ordering::Relaxed);
-        }
+    /// Counts bytes that were moved.
+    pub fn moved(&self, route: Option<&str>, traffic: Traffic) {
+        let counts = self.route(route);
+        counts.up.fetch_add(traffic.up, Ordering::Relaxed);
+        counts.down.fetch_add(traffic.down, Ordering::Relaxed);
+    }
+
+    /// Counts the end of a connection.
+    pub fn end(&self, route: Option<&str>, outcome: &Outcome) {
+        self.route(route).outcomes.add(outcome);
         self.listener.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn route(&self, name: Option<&str>) -> &RouteCounts {
+        let known = name.and_then(|name| self.routes.get(name));
+        known.unwrap_or(&self.unrouted)
     }
 }
 

@@ -39,7 +39,7 @@ families! {
     OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "stage", "reason", "fault"]
         "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"]
-        "Application bytes carried by connections that have ended.";
+        "Application bytes carried, those of connections that go on included.";
     ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"]
         "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or \
          unresolved, or ejected while others are not.";

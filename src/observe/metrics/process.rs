@@ -1,6 +1,7 @@
 //! The counters of the process: those of its workers, and those that the control loop sets.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -49,6 +50,16 @@ pub struct Metrics {
     pub(super) handshakes: Handshakes,
     pub(super) queues: ArcSwap<Vec<QueueGauge>>,
     limits: Vec<LimitGauge>,
+    traffic: TrafficSource,
+}
+
+/// Adds what connections have moved by now to the counts of a shard.
+struct TrafficSource(Box<dyn Fn(&Shard) + Send + Sync>);
+
+impl fmt::Debug for TrafficSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrafficSource")
+    }
 }
 
 /// The handshakes with clients, by state.
@@ -68,7 +79,15 @@ impl Metrics {
             handshakes,
             queues: ArcSwap::default(),
             limits: Vec::new(),
+            traffic: TrafficSource(Box::new(|_| {})),
         }
+    }
+
+    /// Has `count` called at each scrape: it adds what connections have moved by then to the shard.
+    #[must_use]
+    pub fn with_traffic(mut self, count: impl Fn(&Shard) + Send + Sync + 'static) -> Self {
+        self.traffic = TrafficSource(Box::new(count));
+        self
     }
 
     /// Adds limits of the process.
@@ -129,6 +148,9 @@ impl Metrics {
 
     /// The counters of each endpoint, over all workers.
     pub(super) fn totals(&self) -> BTreeMap<Arc<str>, EndpointTotals> {
+        if let Some(shard) = self.shards.first() {
+            (self.traffic.0)(shard);
+        }
         let mut totals: BTreeMap<Arc<str>, EndpointTotals> = BTreeMap::new();
         for shard in &self.shards {
             for (name, counts) in shard.all().iter() {

@@ -1,6 +1,7 @@
 //! What a scrape shows of the counters.
 
 use super::*;
+use crate::observe::access_log::Traffic;
 use crate::outcome::{Fault, Outcome, Reason, Stage};
 
 fn inventory(endpoint: &str, routes: &[&str]) -> Inventory {
@@ -35,9 +36,10 @@ fn a_connection_that_began_before_a_reload_is_counted_after_it() {
     metrics.register(&inventory("edge", &["b"]));
     let after = metrics.shard(1).endpoint("edge");
     after.begin();
-    before.end(Some("a"), &ok(), 3, 4);
+    before.moved(Some("a"), Traffic { up: 3, down: 4 });
+    before.end(Some("a"), &ok());
     let idle = outcome(Stage::Relay, Reason::IdleTimeout, Some(Fault::Policy));
-    after.end(Some("b"), &idle, 0, 0);
+    after.end(Some("b"), &idle);
     let text = metrics.render();
     for line in [
         "reseal_connections_total{endpoint=\"edge\"} 2",
@@ -60,7 +62,7 @@ fn one_reason_is_counted_apart_by_its_stage_and_whether_it_was_a_fault() {
     let edge = metrics.shard(0).endpoint("edge");
     let reset = |stage, fault| {
         edge.begin();
-        edge.end(Some("a"), &outcome(stage, Reason::ClientReset, fault), 0, 0);
+        edge.end(Some("a"), &outcome(stage, Reason::ClientReset, fault));
     };
     reset(Stage::Connect, Some(Fault::Client));
     reset(Stage::Relay, Some(Fault::Client));
@@ -86,10 +88,10 @@ fn a_name_that_the_configuration_does_not_have_makes_no_series() {
     metrics.register(&inventory("edge", &["a"]));
     let stray = metrics.shard(0).endpoint("from the wire");
     stray.begin();
-    stray.end(Some("also"), &ok(), 1, 1);
+    stray.end(Some("also"), &ok());
     let edge = metrics.shard(0).endpoint("edge");
     edge.begin();
-    edge.end(Some("unheard of"), &ok(), 1, 1);
+    edge.end(Some("unheard of"), &ok());
     let text = metrics.render();
     assert!(
         !text.contains("wire") && !text.contains("unheard"),

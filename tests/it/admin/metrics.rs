@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Exposition, Origin, Proxy, eventually, pki, recorded_hello};
+use crate::harness::{Exposition, Origin, Proxy, eventually, noise, pki, recorded_hello};
 
 const EDGE: (&str, &str) = ("endpoint", "edge");
 
@@ -56,6 +56,40 @@ fn a_connection_is_counted_by_its_outcome_and_its_bytes() {
     for direction in ["up", "down"] {
         let labels = [EDGE, ("route", "a.test"), ("direction", direction)];
         assert_eq!(after.sum("reseal_bytes_total", &labels), Some(4.0));
+    }
+}
+
+/// A graph of a long transfer is a slope, not a step at its end.
+#[test]
+fn bytes_are_counted_while_they_move() {
+    const PIECE: usize = 1_000_000;
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .admin()
+        .start();
+    let client = proxy.client("a.test").connect();
+    let bytes = |direction| {
+        let labels = [EDGE, ("route", "a.test"), ("direction", direction)];
+        proxy.metrics().count("reseal_bytes_total", &labels)
+    };
+    let piece = noise(PIECE, 3);
+    for pieces in 1..=30_u32 {
+        client.must_echo(&piece);
+        let moved = f64::from(pieces) * piece.len() as f64;
+        eventually("what was moved is counted", || bytes("down") == moved);
+        assert_eq!(bytes("up"), moved);
+    }
+    client.end();
+    client.receive_to_end();
+    let record = proxy.outcome();
+    record.must_be("ok");
+    let after = at_rest(&proxy);
+    for (direction, key) in [("up", "bytes_up"), ("down", "bytes_down")] {
+        let labels = [EDGE, ("direction", direction)];
+        let counted = after.sum("reseal_bytes_total", &labels);
+        assert_eq!(counted, Some(30_000_000.0));
+        assert_eq!(record.number(key), 30_000_000);
     }
 }
 
