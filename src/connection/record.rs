@@ -18,7 +18,7 @@ use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
-use crate::observe::metrics::EndpointCounts;
+use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
 use crate::outcome::{Failure, Fault, Outcome, Reason, Stage};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
@@ -36,6 +36,8 @@ pub(super) struct Recorder<'a> {
     id: u64,
     start: Instant,
     stage: Stage,
+    /// Whether an attempt at an origin has failed.
+    has_failed: bool,
     entered: Instant,
 }
 
@@ -88,6 +90,7 @@ impl<'a> Recorder<'a> {
             record: Some(Record::Open(Box::new(record))),
             start: at,
             stage: Stage::Admit,
+            has_failed: false,
             entered: at,
         }
     }
@@ -98,6 +101,12 @@ impl<'a> Recorder<'a> {
             Some(Record::Open(record)) => Some(record),
             Some(Record::Tabled(_)) | None => None,
         }
+    }
+
+    /// The counters of the upstream.
+    fn upstream(&mut self) -> Option<Arc<UpstreamCounts>> {
+        let upstream = self.draft()?.upstream.clone()?;
+        Some(self.counts.upstream(&upstream))
     }
 
     /// Enters `stage`; the time since the last call belongs to the stage before.
@@ -172,7 +181,7 @@ impl<'a> Recorder<'a> {
 
     /// The client's handshake is done.
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
-        self.counts.handshake(&facts);
+        self.counts.handshake(&facts, self.entered.elapsed());
         handshake_done(self.id, &facts, "TLS with the client established");
         if let Some(record) = self.draft() {
             record.tls = Some(Box::new(facts));
@@ -202,12 +211,27 @@ impl<'a> Recorder<'a> {
     }
 
     /// An attempt to reach the origin begins.
-    pub(super) fn attempt(&self, origin: &OriginDefinition, address: &Address) {
+    pub(super) fn attempt(&mut self, origin: &OriginDefinition, address: &Address) {
+        if self.has_failed
+            && let Some(upstream) = self.upstream()
+        {
+            upstream.retry(&origin.name);
+        }
         debug!(id = %Id(self.id), origin = &*origin.name, %address, "connecting to the origin");
     }
 
     /// An attempt has failed; another one follows if the failure allows it and time and attempts are left.
-    pub(super) fn attempt_failed(&self, address: &Address, failure: &Failure, may_retry: bool) {
+    pub(super) fn attempt_failed(
+        &mut self,
+        origin: &OriginDefinition,
+        address: &Address,
+        failure: &Failure,
+        may_retry: bool,
+    ) {
+        self.has_failed = true;
+        if let Some(upstream) = self.upstream() {
+            upstream.failed(&origin.name, failure.reason);
+        }
         debug!(
             id = %Id(self.id),
             %address,
@@ -229,7 +253,11 @@ impl<'a> Recorder<'a> {
         );
     }
 
-    pub(super) fn origin_local(&mut self, socket: &Socket) {
+    /// The connect of an attempt has succeeded.
+    pub(super) fn connected(&mut self, socket: &Socket) {
+        if let Some(upstream) = self.upstream() {
+            upstream.connected(self.entered.elapsed());
+        }
         debug!(id = %Id(self.id), local = socket.local().map(tracing::field::display), "connected to the origin");
         let local = self.log.is_open().then(|| socket.local()).flatten();
         if let Some(record) = self.draft() {
@@ -237,7 +265,11 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The handshake of an attempt has succeeded.
     pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
+        if let Some(upstream) = self.upstream() {
+            upstream.handshake(&facts, self.entered.elapsed());
+        }
         handshake_done(self.id, &facts, "TLS with the origin established");
         if let Some(record) = self.draft() {
             record.origin_tls = Some(Box::new(facts));
@@ -256,6 +288,9 @@ impl<'a> Recorder<'a> {
             return None;
         };
         record.total = self.start.elapsed();
+        if let (Some(upstream), Some(origin)) = (&record.upstream, &record.origin) {
+            self.counts.upstream(upstream).established(origin);
+        }
         debug!(id = %Id(self.id), ms = record.total.as_secs_f64() * 1000.0, "relaying");
         self.log.opened(&record);
         let guard = table.enter(ConnInfo {
@@ -297,7 +332,8 @@ impl<'a> Recorder<'a> {
             fault,
             detail,
         };
-        self.counts.end(record.route.as_deref(), &outcome);
+        let route = record.route.as_deref();
+        self.counts.end(route, &outcome, record.total);
         debug!(
             id = %Id(self.id),
             stage = outcome.stage.word(),

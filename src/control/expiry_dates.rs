@@ -78,6 +78,15 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
                 next_update,
             })
             .collect(),
+        upstreams: snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let origins = upstream.definition.origins.iter();
+                let names = origins.map(|origin| Arc::clone(&origin.name));
+                (Arc::clone(&upstream.definition.name), names.collect())
+            })
+            .collect(),
         endpoints: snapshot
             .endpoints
             .iter()

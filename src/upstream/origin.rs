@@ -26,6 +26,13 @@ pub enum Verdict {
     ForceDown(Arc<str>),
 }
 
+impl Verdict {
+    /// Whether the origin may be used, as far as this check goes.
+    pub const fn is_pass(&self) -> bool {
+        matches!(self, Self::Pass | Self::ForceUp)
+    }
+}
+
 /// How many results in a row change the state of an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {

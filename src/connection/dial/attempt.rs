@@ -31,6 +31,8 @@ impl Dial<'_> {
         record.attempt(&picked.origin, &picked.address);
         if picked.again {
             self.pause(upstream::RETRY_PAUSE).await;
+            // The time of the connect itself counts from here.
+            record.enter(Stage::Connect);
         }
         let deadline = self
             .deadline
@@ -197,7 +199,7 @@ async fn greet(
     deadline: Instant,
     record: &mut Recorder<'_>,
 ) -> Result<(), OriginRefusal> {
-    record.origin_local(&transport.socket);
+    record.connected(&transport.socket);
     match header {
         Some(header) => send_proxy_header(transport, header, &picked.address, deadline).await,
         None => Ok(()),

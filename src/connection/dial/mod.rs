@@ -75,7 +75,8 @@ pub(super) async fn dial(
                 return Ok((transport, pick.slot, dial.upstream));
             }
             Err(refusal) => {
-                record.attempt_failed(&pick.address, &refusal.failure, refusal.may_retry);
+                let failure = &refusal.failure;
+                record.attempt_failed(&pick.origin, &pick.address, failure, refusal.may_retry);
                 dial.note_failure(&pick, &refusal, record.stage());
                 if !refusal.may_retry || Instant::now() >= dial.deadline {
                     return Err(refusal.failure);

@@ -5,6 +5,7 @@ mod evictions;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -105,7 +106,10 @@ impl Origins {
     pub(crate) fn count(&self) {
         let snapshot = self.live.load();
         let mut gauges = BTreeMap::new();
+        let now = SystemTime::now();
         for upstream in &snapshot.upstreams {
+            let pool = self.upstreams.pool(&upstream.definition.name);
+            let pool = pool.filter(|_| upstream.health.is_some());
             let upstream = &upstream.definition;
             for origin in &upstream.origins {
                 let gauge = OriginGauge {
@@ -114,6 +118,8 @@ impl Origins {
                     usable: 0,
                     connections: 0,
                     max: None,
+                    changed: now,
+                    checks: pool.as_ref().map(|pool| pool.checks(&origin.name)),
                 };
                 gauges.insert((&*upstream.name, &*origin.name), gauge);
             }
@@ -135,6 +141,14 @@ impl Origins {
             gauge.connections += status.connections;
             let limit = status.definition.max_connections;
             gauge.max = limit.map(|limit| gauge.max.unwrap_or(0).saturating_add(limit));
+        }
+        let last = self.metrics.origins();
+        for before in last.iter() {
+            if let Some(gauge) = gauges.get_mut(&(&*before.upstream, &*before.origin))
+                && gauge.usable == before.usable
+            {
+                gauge.changed = before.changed;
+            }
         }
         let queues = snapshot.upstreams.iter().filter_map(|upstream| {
             let pool = self.upstreams.pool(&upstream.definition.name)?;

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::super::access_log::Traffic;
+use super::handshakes::{HandshakeCounts, HandshakeTotals};
+use super::histogram::{CONNECTION, Histogram, HistogramTotals, STEP};
+use super::inventory::Inventory;
 use super::outcomes::{OutcomeCounts, OutcomeTotals};
-use crate::outcome::Outcome;
+use super::upstreams::{UpstreamCounts, Upstreams};
+use crate::outcome::{After, Outcome};
 use crate::tls::info::TlsFacts;
 
 pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
@@ -17,6 +22,7 @@ pub(super) type Endpoints = HashMap<Arc<str>, Arc<EndpointCounts>>;
 #[derive(Debug, Default)]
 pub struct Shard {
     endpoints: ArcSwap<Endpoints>,
+    upstreams: Arc<ArcSwap<Upstreams>>,
 }
 
 impl Shard {
@@ -25,21 +31,35 @@ impl Shard {
         self.endpoints.load().get(name).cloned().unwrap_or_default()
     }
 
-    pub(super) fn all(&self) -> Arc<Endpoints> {
+    pub(super) fn endpoints(&self) -> Arc<Endpoints> {
         self.endpoints.load_full()
     }
 
-    pub(super) fn register(&self, endpoints: &[(Arc<str>, Vec<Arc<str>>)]) {
-        let mut next = Endpoints::clone(&self.endpoints.load());
-        for (name, routes) in endpoints {
-            let known = next.get(name);
+    pub(super) fn upstreams(&self) -> Arc<Upstreams> {
+        self.upstreams.load_full()
+    }
+
+    /// Creates the counters of parts that are new.
+    pub(super) fn register(&self, inventory: &Inventory) {
+        let mut upstreams = Upstreams::clone(&self.upstreams.load());
+        for (name, origins) in &inventory.upstreams {
+            let known = upstreams.get(name);
+            let mut counts = known.map_or_else(UpstreamCounts::default, |c| (**c).clone());
+            counts.add_origins(origins);
+            upstreams.insert(Arc::clone(name), Arc::new(counts));
+        }
+        self.upstreams.store(Arc::new(upstreams));
+        let mut endpoints = Endpoints::clone(&self.endpoints.load());
+        for (name, routes) in &inventory.endpoints {
+            let known = endpoints.get(name);
             let mut counts = known.map_or_else(EndpointCounts::default, |c| (**c).clone());
             for route in routes {
                 counts.routes.entry(Arc::clone(route)).or_default();
             }
-            next.insert(Arc::clone(name), Arc::new(counts));
+            counts.upstreams = Arc::clone(&self.upstreams);
+            endpoints.insert(Arc::clone(name), Arc::new(counts));
         }
-        self.endpoints.store(Arc::new(next));
+        self.endpoints.store(Arc::new(endpoints));
     }
 }
 
@@ -50,23 +70,26 @@ pub struct EndpointCounts {
     /// Connections that reached no route.
     unrouted: Arc<RouteCounts>,
     routes: HashMap<Arc<str>, Arc<RouteCounts>>,
+    /// Those of the worker.
+    upstreams: Arc<ArcSwap<Upstreams>>,
 }
 
 impl EndpointCounts {
+    /// The counters of an upstream. For one outside the configuration they appear in no series.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamCounts> {
+        self.upstreams.load().get(name).cloned().unwrap_or_default()
+    }
+
     /// Counts an accepted connection.
     pub fn begin(&self) {
         self.listener.begun.fetch_add(1, Ordering::Relaxed);
         self.listener.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a finished handshake with a client.
-    pub fn handshake(&self, facts: &TlsFacts) {
-        let handshake = HANDSHAKES
-            .iter()
-            .position(|known| Some(known.0) == facts.version && known.1 == facts.resumed);
-        if let Some(count) = handshake.and_then(|index| self.listener.handshakes.get(index)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Counts a finished handshake with a client, and how long it took.
+    pub fn handshake(&self, facts: &TlsFacts, time: Duration) {
+        self.listener.handshakes.add(facts);
+        self.listener.handshake.observe(time);
     }
 
     /// Counts bytes that were moved.
@@ -76,9 +99,13 @@ impl EndpointCounts {
         counts.down.fetch_add(traffic.down, Ordering::Relaxed);
     }
 
-    /// Counts the end of a connection.
-    pub fn end(&self, route: Option<&str>, outcome: &Outcome) {
-        self.route(route).outcomes.add(outcome);
+    /// Counts the end of a connection, and how long it lasted if its relay had begun.
+    pub fn end(&self, route: Option<&str>, outcome: &Outcome, total: Duration) {
+        let counts = self.route(route);
+        counts.outcomes.add(outcome);
+        if outcome.after() == After::Relay {
+            counts.duration.observe(total);
+        }
         self.listener.live.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -88,26 +115,42 @@ impl EndpointCounts {
     }
 }
 
-/// The kinds of handshakes: version, and whether a session was resumed.
-pub(super) const HANDSHAKES: [(&str, bool); 4] = [
-    ("TLSv1.2", false),
-    ("TLSv1.2", true),
-    ("TLSv1.3", false),
-    ("TLSv1.3", true),
-];
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ListenerCounts {
     begun: AtomicU64,
     live: AtomicU64,
-    handshakes: [AtomicU64; HANDSHAKES.len()],
+    handshakes: HandshakeCounts,
+    handshake: Histogram,
 }
 
-#[derive(Debug, Default)]
+impl Default for ListenerCounts {
+    fn default() -> Self {
+        Self {
+            begun: AtomicU64::new(0),
+            live: AtomicU64::new(0),
+            handshakes: HandshakeCounts::default(),
+            handshake: Histogram::new(&STEP),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct RouteCounts {
     outcomes: OutcomeCounts,
+    duration: Histogram,
     up: AtomicU64,
     down: AtomicU64,
+}
+
+impl Default for RouteCounts {
+    fn default() -> Self {
+        Self {
+            outcomes: OutcomeCounts::default(),
+            duration: Histogram::new(&CONNECTION),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The sums over all workers for one endpoint.
@@ -115,7 +158,8 @@ struct RouteCounts {
 pub(super) struct EndpointTotals {
     pub(super) begun: u64,
     pub(super) live: u64,
-    pub(super) handshakes: [u64; HANDSHAKES.len()],
+    pub(super) handshakes: HandshakeTotals,
+    pub(super) handshake: HistogramTotals,
     pub(super) unrouted: RouteTotals,
     pub(super) routes: BTreeMap<Arc<str>, RouteTotals>,
 }
@@ -124,9 +168,8 @@ impl EndpointTotals {
     pub(super) fn add(&mut self, counts: &EndpointCounts) {
         self.begun += counts.listener.begun.load(Ordering::Relaxed);
         self.live += counts.listener.live.load(Ordering::Relaxed);
-        for (total, count) in self.handshakes.iter_mut().zip(&counts.listener.handshakes) {
-            *total += count.load(Ordering::Relaxed);
-        }
+        self.handshakes.add(&counts.listener.handshakes);
+        self.handshake.add(&counts.listener.handshake);
         self.unrouted.add(&counts.unrouted);
         for (name, route) in &counts.routes {
             let total = self.routes.entry(Arc::clone(name)).or_default();
@@ -138,6 +181,7 @@ impl EndpointTotals {
 #[derive(Debug, Default)]
 pub(super) struct RouteTotals {
     pub(super) outcomes: OutcomeTotals,
+    pub(super) duration: HistogramTotals,
     pub(super) up: u64,
     pub(super) down: u64,
 }
@@ -145,6 +189,7 @@ pub(super) struct RouteTotals {
 impl RouteTotals {
     fn add(&mut self, counts: &RouteCounts) {
         self.outcomes.add(&counts.outcomes);
+        self.duration.add(&counts.duration);
         self.up += counts.up.load(Ordering::Relaxed);
         self.down += counts.down.load(Ordering::Relaxed);
     }

@@ -1,18 +1,11 @@
-//! Every metric: its name, labels and help text, and the source of its samples. docs/metrics.md lists the
-//! same.
+//! Every metric: its name, labels and help text. docs/metrics.md lists the same.
 
-use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
-
-use super::counts::HANDSHAKES;
-use super::inventory::Inventory;
-use super::page::{MetricFamily, MetricKind, Page};
-use super::process::{Metrics, ReloadResult};
+use super::page::{MetricFamily, MetricKind};
 
 macro_rules! families {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal;)+) => {
         $(
-            static $id: MetricFamily = MetricFamily {
+            pub(super) static $id: MetricFamily = MetricFamily {
                 name: $name,
                 kind: MetricKind::$kind,
                 labels: &[$($label),*],
@@ -36,19 +29,42 @@ families! {
     HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"]
         "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or \
          wait for one (`waiting`).";
+    HANDSHAKE_TIMES "reseal_handshake_duration_seconds" Histogram ["endpoint"]
+        "How long finished TLS handshakes with clients took, from the whole ClientHello on, waiting for a \
+         permit included.";
     OUTCOMES "reseal_outcomes_total" Counter ["endpoint", "route", "stage", "reason", "fault"]
         "Connections ended, by their outcome.";
     BYTES "reseal_bytes_total" Counter ["endpoint", "route", "direction"]
         "Application bytes carried, those of connections that go on included.";
+    CONNECTION_TIMES "reseal_connection_duration_seconds" Histogram ["endpoint", "route"]
+        "How long connections lasted whose relay had begun, from accepting to the end.";
     ORIGINS_USABLE "reseal_origin_usable_addresses" Gauge ["upstream", "origin"]
         "Addresses of an origin that may get new connections: 0 when it is down, drained, disabled or \
          unresolved, or ejected while others are not.";
-    ORIGIN_CONNECTIONS "reseal_origin_connections" Gauge ["upstream", "origin"]
+    ORIGIN_CHANGED "reseal_origin_last_change_timestamp_seconds" Gauge ["upstream", "origin"]
+        "When the number of usable addresses of an origin last changed, in seconds of unix time.";
+    ORIGIN_CONNECTIONS "reseal_origin_connections_live" Gauge ["upstream", "origin"]
         "Connections to the present addresses of an origin, those that are being made included.";
     ORIGIN_CONNECTIONS_MAX "reseal_origin_connections_max" Gauge ["upstream", "origin"]
         "The most connections at all present addresses of an origin, if it has a limit (`connections`).";
+    ORIGIN_ESTABLISHED "reseal_origin_connections_total" Counter ["upstream", "origin"]
+        "Connections to an origin that were established: their relay began.";
+    ORIGIN_FAILURES "reseal_origin_failures_total" Counter ["upstream", "origin", "reason"]
+        "Attempts at an origin that failed, those that another attempt followed included.";
+    ORIGIN_RETRIES "reseal_origin_retries_total" Counter ["upstream", "origin"]
+        "Attempts at an origin that followed a failed attempt of the same connection, there or elsewhere.";
+    ORIGIN_CHECKS "reseal_origin_checks_total" Counter ["upstream", "origin", "result"]
+        "Health checks of an origin that were done.";
+    CONNECT_TIMES "reseal_origin_connect_duration_seconds" Histogram ["upstream"]
+        "How long connects to origins took that succeeded.";
+    ORIGIN_HANDSHAKES "reseal_origin_handshakes_total" Counter ["upstream", "version", "resumed"]
+        "TLS handshakes with origins that were finished.";
+    ORIGIN_HANDSHAKE_TIMES "reseal_origin_handshake_duration_seconds" Histogram ["upstream"]
+        "How long finished TLS handshakes with origins took.";
     QUEUED "reseal_queue_waiting" Gauge ["upstream"]
         "Connections that wait because all origins of an upstream are at their limits.";
+    QUEUE_MAX "reseal_queue_max" Gauge ["upstream"]
+        "The most connections that may wait for an upstream, if it has a limit (`connect.queue`).";
     LIMITS "reseal_limit" Gauge ["limit"] "The value of a limit of the process.";
     LIMITS_USED "reseal_limit_used" Gauge ["limit"] "How much of a limit of the process is in use.";
     LIMITS_REACHED "reseal_limit_reached_total" Counter ["limit"]
@@ -81,161 +97,6 @@ families! {
          content stays.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"]
         "Lines of a log that were lost because its output was too slow or failed.";
-}
-
-impl Metrics {
-    /// Renders all metrics in the text format of Prometheus.
-    pub fn render(&self) -> String {
-        render(self)
-    }
-}
-
-fn render(metrics: &Metrics) -> String {
-    let mut page = Page::default();
-    page.family(&BUILD).add(&[env!("CARGO_PKG_VERSION")], 1);
-    let start = metrics.start.duration_since(UNIX_EPOCH).unwrap_or_default();
-    page.family(&START)
-        .add(&[], format_args!("{:.3}", start.as_secs_f64()));
-    connections(&mut page, metrics);
-    let origins = metrics.origins.load();
-    let mut usable = page.family(&ORIGINS_USABLE);
-    for origin in origins.iter() {
-        usable.add(&[&origin.upstream, &origin.origin], origin.usable);
-    }
-    let mut connected = page.family(&ORIGIN_CONNECTIONS);
-    for origin in origins.iter() {
-        connected.add(&[&origin.upstream, &origin.origin], origin.connections);
-    }
-    let mut max = page.family(&ORIGIN_CONNECTIONS_MAX);
-    for origin in origins.iter() {
-        if let Some(limit) = origin.max {
-            max.add(&[&origin.upstream, &origin.origin], limit);
-        }
-    }
-    limits(&mut page, metrics);
-    ends(&mut page, &metrics.inventory.load());
-    let mut reloads = page.family(&RELOADS);
-    for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
-        reloads.add(&[result.word()], count.load(Ordering::Relaxed));
-    }
-    let mut dropped = page.family(&LOG_DROPPED);
-    for (log, sink) in &metrics.logs {
-        dropped.add(&[log], sink.dropped());
-    }
-    page.finish()
-}
-
-/// The queues and the limits of the process.
-fn limits(page: &mut Page, metrics: &Metrics) {
-    let mut queued = page.family(&QUEUED);
-    for queue in metrics.queues().iter() {
-        queued.add(&[&queue.upstream], queue.waiting);
-    }
-    let samples: Vec<_> = metrics.limits().collect();
-    let mut values = page.family(&LIMITS);
-    for (limit, sample) in &samples {
-        values.add(&[limit], sample.max);
-    }
-    let mut used = page.family(&LIMITS_USED);
-    for (limit, sample) in &samples {
-        used.add(&[limit], sample.used);
-    }
-    let mut reached = page.family(&LIMITS_REACHED);
-    for (limit, sample) in &samples {
-        reached.add(&[limit], sample.reached);
-    }
-}
-
-/// The expiry times of the current generation's certificates, CAs and CRLs.
-fn ends(page: &mut Page, inventory: &Inventory) {
-    let mut certificates = page.family(&CERTIFICATES);
-    for end in &inventory.certificates {
-        certificates.add(&[&end.owner, &end.certificate], end.not_after);
-    }
-    let mut chains = page.family(&CHAINS);
-    for end in &inventory.certificates {
-        chains.add(&[&end.owner, &end.certificate], end.chain_end);
-    }
-    let mut renewals = page.family(&RENEWALS);
-    for end in &inventory.certificates {
-        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
-    }
-    let mut staples = page.family(&STAPLES);
-    for end in &inventory.certificates {
-        if let Some(staple_end) = end.staple_end {
-            staples.add(&[&end.owner, &end.certificate], staple_end);
-        }
-    }
-    let mut certificates = page.family(&CLIENT_CERTIFICATES);
-    for end in &inventory.client_certificates {
-        certificates.add(&[&end.owner, &end.certificate], end.not_after);
-    }
-    let mut chains = page.family(&CLIENT_CHAINS);
-    for end in &inventory.client_certificates {
-        chains.add(&[&end.owner, &end.certificate], end.chain_end);
-    }
-    let mut renewals = page.family(&CLIENT_RENEWALS);
-    for end in &inventory.client_certificates {
-        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
-    }
-    let mut authorities = page.family(&AUTHORITIES);
-    for end in &inventory.authorities {
-        authorities.add(&[&end.file, &end.subject], end.not_after);
-    }
-    let mut renewals = page.family(&AUTHORITY_RENEWALS);
-    for end in &inventory.authorities {
-        renewals.add(&[&end.file, &end.subject], end.renewal_due);
-    }
-    let mut lists = page.family(&LISTS);
-    for list in &inventory.lists {
-        lists.add(&[&list.file, &list.issuer], list.next_update);
-    }
-}
-
-/// The counters of connections.
-fn connections(page: &mut Page, metrics: &Metrics) {
-    let totals = metrics.totals();
-    let mut begun = page.family(&CONNECTIONS);
-    for (endpoint, total) in &totals {
-        begun.add(&[endpoint], total.begun);
-    }
-    let mut live = page.family(&LIVE);
-    for (endpoint, total) in &totals {
-        live.add(&[endpoint], total.live);
-    }
-    let mut handshakes = page.family(&HANDSHAKES_DONE);
-    for (endpoint, total) in &totals {
-        for ((version, resumed), count) in HANDSHAKES.iter().zip(total.handshakes) {
-            if count > 0 {
-                let resumed = if *resumed { "true" } else { "false" };
-                handshakes.add(&[endpoint, version, resumed], count);
-            }
-        }
-    }
-    let mut active = page.family(&HANDSHAKES_NOW);
-    for (state, count) in &metrics.handshakes {
-        active.add(&[state], count.load(Ordering::Relaxed));
-    }
-    let routes = || {
-        totals.iter().flat_map(|(endpoint, total)| {
-            let named = total.routes.iter().map(|(name, route)| (&**name, route));
-            let all = [("", &total.unrouted)].into_iter().chain(named);
-            all.map(move |(name, route)| (&**endpoint, name, route))
-        })
-    };
-    let mut outcomes = page.family(&OUTCOMES);
-    for (endpoint, route, total) in routes() {
-        for (kind, reason, count) in total.outcomes.happened() {
-            let fault = kind.fault(reason).map_or("", |fault| fault.word());
-            let stage = kind.stage().word();
-            outcomes.add(&[endpoint, route, stage, reason.code(), fault], count);
-        }
-    }
-    let mut bytes = page.family(&BYTES);
-    for (endpoint, route, total) in routes().filter(|(_, route, _)| !route.is_empty()) {
-        bytes.add(&[endpoint, route, "up"], total.up);
-        bytes.add(&[endpoint, route, "down"], total.down);
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! What has series of its own: the parts of a configuration, and the origins.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The parts of a configuration that have their own series.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The endpoints and the names of their routes.
     pub endpoints: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// The upstreams and the names of their origins.
+    pub upstreams: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// The certificates that are presented to clients.
     pub certificates: Vec<CertificateEnd>,
     /// The certificates that are presented to origins.
@@ -71,6 +74,10 @@ pub struct OriginGauge {
     pub connections: usize,
     /// The most connections at all of its present addresses; `None` without a limit.
     pub max: Option<usize>,
+    /// When `usable` last changed.
+    pub changed: SystemTime,
+    /// The checks that it has passed and failed; `None` if it is not checked.
+    pub checks: Option<[u64; 2]>,
 }
 
 /// The queue for the origins of an upstream.

@@ -6,13 +6,17 @@
 
 mod counts;
 mod families;
+mod handshakes;
+mod histogram;
 mod inventory;
 mod limits;
 mod outcomes;
 mod page;
 mod process;
+mod render;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 pub use self::counts::{EndpointCounts, Shard};
 pub use self::inventory::{
@@ -20,3 +24,4 @@ pub use self::inventory::{
 };
 pub use self::limits::{LimitGauge, LimitSample};
 pub use self::process::{Metrics, ReloadResult};
+pub use self::upstreams::UpstreamCounts;

@@ -1,6 +1,8 @@
-//! The part of the text format of Prometheus (version 0.0.4) that counters and gauges need.
+//! The part of the text format of Prometheus (version 0.0.4) that counters, gauges and histograms need.
 
 use std::fmt::{Display, Write};
+
+use super::histogram::HistogramTotals;
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub(super) enum MetricKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many times fell below each bound.
+    Histogram,
 }
 
 impl MetricKind {
@@ -16,6 +20,7 @@ impl MetricKind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -59,10 +64,32 @@ pub(super) struct SampleWriter<'p> {
 impl SampleWriter<'_> {
     /// Writes a sample; `labels` are the label values in the family's order.
     pub(super) fn add(&mut self, labels: &[&str], value: impl Display) {
+        self.sample("", labels, None, value);
+    }
+
+    /// Writes the samples of a histogram, if something was observed.
+    pub(super) fn add_histogram(&mut self, labels: &[&str], totals: &HistogramTotals) {
+        if totals.count() == 0 {
+            return;
+        }
+        for (bound, count) in totals.cumulative() {
+            self.sample("_bucket", labels, Some(bound), count);
+        }
+        self.sample("_sum", labels, None, totals.seconds());
+        self.sample("_count", labels, None, totals.count());
+    }
+
+    fn sample(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: impl Display) {
         let out = &mut self.page.0;
-        out.push_str(self.family.name);
+        let _ = write!(out, "{}{suffix}", self.family.name);
         let mut separator = '{';
-        for (label, value) in self.family.labels.iter().zip(labels) {
+        let own = self
+            .family
+            .labels
+            .iter()
+            .copied()
+            .zip(labels.iter().copied());
+        for (label, value) in own.chain(bound.map(|bound| ("le", bound))) {
             let _ = write!(out, "{separator}{label}=\"");
             push_escaped(out, value);
             out.push('"');

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample};
+use super::upstreams::UpstreamTotals;
 use crate::observe::sink::Sink;
 
 /// The result of a reload.
@@ -128,7 +129,7 @@ impl Metrics {
     /// that left the configuration stay, because a counter that vanishes breaks sums.
     pub fn register(&self, inventory: &Inventory) {
         for shard in &self.shards {
-            shard.register(&inventory.endpoints);
+            shard.register(inventory);
         }
         self.inventory.store(Arc::new(inventory.clone()));
     }
@@ -153,7 +154,18 @@ impl Metrics {
         }
         let mut totals: BTreeMap<Arc<str>, EndpointTotals> = BTreeMap::new();
         for shard in &self.shards {
-            for (name, counts) in shard.all().iter() {
+            for (name, counts) in shard.endpoints().iter() {
+                totals.entry(Arc::clone(name)).or_default().add(counts);
+            }
+        }
+        totals
+    }
+
+    /// The counters of each upstream, over all workers.
+    pub(super) fn upstreams(&self) -> BTreeMap<Arc<str>, UpstreamTotals> {
+        let mut totals: BTreeMap<Arc<str>, UpstreamTotals> = BTreeMap::new();
+        for shard in &self.shards {
+            for (name, counts) in shard.upstreams().iter() {
                 totals.entry(Arc::clone(name)).or_default().add(counts);
             }
         }

@@ -1,5 +1,7 @@
 //! What a scrape shows of the counters.
 
+use std::time::Duration;
+
 use super::*;
 use crate::observe::access_log::Traffic;
 use crate::outcome::{Fault, Outcome, Reason, Stage};
@@ -37,9 +39,9 @@ fn a_connection_that_began_before_a_reload_is_counted_after_it() {
     let after = metrics.shard(1).endpoint("edge");
     after.begin();
     before.moved(Some("a"), Traffic { up: 3, down: 4 });
-    before.end(Some("a"), &ok());
+    before.end(Some("a"), &ok(), Duration::ZERO);
     let idle = outcome(Stage::Relay, Reason::IdleTimeout, Some(Fault::Policy));
-    after.end(Some("b"), &idle);
+    after.end(Some("b"), &idle, Duration::ZERO);
     let text = metrics.render();
     for line in [
         "reseal_connections_total{endpoint=\"edge\"} 2",
@@ -62,7 +64,11 @@ fn one_reason_is_counted_apart_by_its_stage_and_whether_it_was_a_fault() {
     let edge = metrics.shard(0).endpoint("edge");
     let reset = |stage, fault| {
         edge.begin();
-        edge.end(Some("a"), &outcome(stage, Reason::ClientReset, fault));
+        edge.end(
+            Some("a"),
+            &outcome(stage, Reason::ClientReset, fault),
+            Duration::ZERO,
+        );
     };
     reset(Stage::Connect, Some(Fault::Client));
     reset(Stage::Relay, Some(Fault::Client));
@@ -88,10 +94,10 @@ fn a_name_that_the_configuration_does_not_have_makes_no_series() {
     metrics.register(&inventory("edge", &["a"]));
     let stray = metrics.shard(0).endpoint("from the wire");
     stray.begin();
-    stray.end(Some("also"), &ok());
+    stray.end(Some("also"), &ok(), Duration::ZERO);
     let edge = metrics.shard(0).endpoint("edge");
     edge.begin();
-    edge.end(Some("unheard of"), &ok());
+    edge.end(Some("unheard of"), &ok(), Duration::ZERO);
     let text = metrics.render();
     assert!(
         !text.contains("wire") && !text.contains("unheard"),

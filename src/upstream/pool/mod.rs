@@ -277,6 +277,12 @@ impl Pool {
         self.change(|state, now| state.checked(origin, verdict, threshold, now));
     }
 
+    /// The checks that an origin has passed and failed since the pool exists.
+    pub fn checks(&self, origin: &str) -> [u64; 2] {
+        let state = self.state.lock();
+        state.checks.get(origin).copied().unwrap_or_default()
+    }
+
     /// Nothing checks the origins any more: all count as up.
     pub fn unchecked(&self) {
         self.change(|state, now| state.unchecked(now));

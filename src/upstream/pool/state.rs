@@ -1,6 +1,7 @@
 //! The state of a pool, behind its one lock. Every method is one critical section: it leaves no slot
 //! that a waiter in sight could use. Time is a parameter.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ pub(super) struct PoolState {
     pub(super) resolution: Resolution,
     chooser: Chooser,
     waiters: Waiters<Taken>,
+    /// The checks that each origin has passed and failed, by name; over all addresses, and for as long as the
+    /// pool lives.
+    pub(super) checks: HashMap<Arc<str>, [u64; 2]>,
     /// Whether there were origins before: those that come now join others.
     is_at_work: bool,
     /// When the log was last told that connections have to wait.
@@ -57,6 +61,7 @@ impl PoolState {
             },
             chooser: Chooser::new(random),
             waiters: Waiters::default(),
+            checks: HashMap::new(),
             is_at_work: false,
             warned_full: None,
             events,
@@ -195,6 +200,9 @@ impl PoolState {
         let Some(origin) = self.origins.iter_mut().find(|o| o.id == id) else {
             return;
         };
+        let name = Arc::clone(&origin.definition.name);
+        let [passed, failed] = self.checks.entry(name).or_default();
+        *(if verdict.is_pass() { passed } else { failed }) += 1;
         let change = match origin.checked(verdict, threshold, now) {
             Some(true) => Change::Up,
             Some(false) => Change::Down { why },

@@ -137,7 +137,7 @@ fn a_scrape_has_every_family_and_certificate_expiry_dates() {
         "reseal_outcomes_total",
         "reseal_bytes_total",
         "reseal_origin_usable_addresses",
-        "reseal_origin_connections",
+        "reseal_origin_connections_live",
         "reseal_certificate_expiry_timestamp_seconds",
         "reseal_reloads_total",
         "reseal_log_dropped_total",

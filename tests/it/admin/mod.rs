@@ -6,4 +6,5 @@ mod ctl;
 mod log;
 mod log_level;
 mod metrics;
+mod origin_metrics;
 mod own_files;

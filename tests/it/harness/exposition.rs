@@ -26,7 +26,8 @@ impl Exposition {
                 let kind = lines.next().unwrap_or_default();
                 let kind = kind.strip_prefix(&format!("# TYPE {name} "));
                 let kind = kind.unwrap_or_else(|| panic!("no TYPE after {line}"));
-                assert!(["counter", "gauge"].contains(&kind), "{line}: {kind}");
+                let kinds = ["counter", "gauge", "histogram"];
+                assert!(kinds.contains(&kind), "{line}: {kind}");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
                 let before = read.families.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(before, None, "{name} twice");
@@ -34,12 +35,54 @@ impl Exposition {
                 continue;
             }
             let (name, labels, value) = sample(line);
-            assert_eq!(family.as_deref(), Some(name), "out of its family: {line}");
+            let of_family = family
+                .as_deref()
+                .and_then(|family| name.strip_prefix(family));
+            let is_histogram = family
+                .as_ref()
+                .is_some_and(|f| read.families[f] == "histogram");
+            let suffixes: &[&str] = match is_histogram {
+                true => &["_bucket", "_sum", "_count"],
+                false => &[""],
+            };
+            let suffix = of_family.unwrap_or_else(|| panic!("out of its family: {line}"));
+            assert!(suffixes.contains(&suffix), "out of its family: {line}");
+            assert_eq!(suffix == "_bucket", labels.contains_key("le"), "{line}");
             let before = read.samples.insert((name.to_owned(), labels), value);
             assert_eq!(before, None, "a series twice: {line}");
         }
+        read.check_histograms();
         assert!(page.ends_with('\n') || page.lines().count() > 0, "{page}");
         read
+    }
+
+    /// Each histogram has rising buckets, and the last one has all observations.
+    #[track_caller]
+    fn check_histograms(&self) {
+        let histograms = self
+            .families
+            .iter()
+            .filter(|(_, kind)| *kind == "histogram");
+        for (name, _) in histograms {
+            let mut buckets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
+            for (labels, count) in self.samples_of(&format!("{name}_bucket")) {
+                let mut labels = labels.clone();
+                let bound = labels.remove("le").unwrap().parse().unwrap();
+                buckets.entry(labels).or_default().push((bound, count));
+            }
+            for (labels, mut buckets) in buckets {
+                buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+                assert!(
+                    buckets.is_sorted_by(|a, b| a.1 <= b.1),
+                    "{name}: {buckets:?}"
+                );
+                let (last, count) = *buckets.last().unwrap();
+                assert_eq!(last, f64::INFINITY, "{name}");
+                let key = (format!("{name}_count"), labels.clone());
+                assert_eq!(self.samples.get(&key), Some(&count), "{name}");
+                assert!(self.samples.contains_key(&(format!("{name}_sum"), labels)));
+            }
+        }
     }
 
     /// The sum of the samples of `name` that have these labels; `None` when there are none.

@@ -1,0 +1,252 @@
+//! The page of all metrics: where the samples of each family come from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::counts::EndpointTotals;
+use super::families::*;
+use super::inventory::Inventory;
+use super::page::Page;
+use super::process::{Metrics, ReloadResult};
+use super::upstreams::UpstreamTotals;
+
+impl Metrics {
+    /// Renders all metrics in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(metrics: &Metrics) -> String {
+    let mut page = Page::default();
+    page.family(&BUILD).add(&[env!("CARGO_PKG_VERSION")], 1);
+    page.family(&START).add(&[], unix(metrics.start));
+    connections(&mut page, metrics);
+    origins(&mut page, metrics);
+    limits(&mut page, metrics);
+    ends(&mut page, &metrics.inventory.load());
+    let mut reloads = page.family(&RELOADS);
+    for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
+        reloads.add(&[result.word()], count.load(Ordering::Relaxed));
+    }
+    let mut dropped = page.family(&LOG_DROPPED);
+    for (log, sink) in &metrics.logs {
+        dropped.add(&[log], sink.dropped());
+    }
+    page.finish()
+}
+
+/// The state and the counters of origins and upstreams.
+fn origins(page: &mut Page, metrics: &Metrics) {
+    let origins = metrics.origins.load();
+    let mut usable = page.family(&ORIGINS_USABLE);
+    for origin in origins.iter() {
+        usable.add(&[&origin.upstream, &origin.origin], origin.usable);
+    }
+    let mut changed = page.family(&ORIGIN_CHANGED);
+    for origin in origins.iter() {
+        changed.add(&[&origin.upstream, &origin.origin], unix(origin.changed));
+    }
+    let mut connected = page.family(&ORIGIN_CONNECTIONS);
+    for origin in origins.iter() {
+        connected.add(&[&origin.upstream, &origin.origin], origin.connections);
+    }
+    let mut max = page.family(&ORIGIN_CONNECTIONS_MAX);
+    for origin in origins.iter() {
+        if let Some(limit) = origin.max {
+            max.add(&[&origin.upstream, &origin.origin], limit);
+        }
+    }
+    let upstreams = metrics.upstreams();
+    attempts(page, &upstreams);
+    let mut checks = page.family(&ORIGIN_CHECKS);
+    for origin in origins.iter() {
+        for (result, count) in ["passed", "failed"]
+            .iter()
+            .zip(origin.checks.iter().flatten())
+        {
+            checks.add(&[&origin.upstream, &origin.origin, result], count);
+        }
+    }
+    steps(page, &upstreams);
+}
+
+/// What became of the attempts at origins.
+fn attempts(page: &mut Page, upstreams: &BTreeMap<Arc<str>, UpstreamTotals>) {
+    let origins = || {
+        upstreams.iter().flat_map(|(upstream, total)| {
+            let origins = total.origins.iter();
+            origins.map(move |(name, origin)| (&**upstream, &**name, origin))
+        })
+    };
+    let mut established = page.family(&ORIGIN_ESTABLISHED);
+    for (upstream, origin, total) in origins() {
+        established.add(&[upstream, origin], total.established);
+    }
+    let mut failures = page.family(&ORIGIN_FAILURES);
+    for (upstream, origin, total) in origins() {
+        for (reason, count) in total.failures() {
+            failures.add(&[upstream, origin, reason.code()], count);
+        }
+    }
+    let mut retries = page.family(&ORIGIN_RETRIES);
+    for (upstream, origin, total) in origins() {
+        retries.add(&[upstream, origin], total.retries);
+    }
+}
+
+/// The steps to origins, and their times.
+fn steps(page: &mut Page, upstreams: &BTreeMap<Arc<str>, UpstreamTotals>) {
+    let mut times = page.family(&CONNECT_TIMES);
+    for (upstream, total) in upstreams {
+        times.add_histogram(&[upstream], &total.connect);
+    }
+    let mut handshakes = page.family(&ORIGIN_HANDSHAKES);
+    for (upstream, total) in upstreams {
+        for (version, resumed, count) in total.handshakes.happened() {
+            handshakes.add(&[upstream, version, resumed], count);
+        }
+    }
+    let mut times = page.family(&ORIGIN_HANDSHAKE_TIMES);
+    for (upstream, total) in upstreams {
+        times.add_histogram(&[upstream], &total.handshake);
+    }
+}
+
+/// Seconds of unix time.
+fn unix(time: SystemTime) -> impl std::fmt::Display {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:.3}", since.as_secs_f64())
+}
+
+/// The queues and the limits of the process.
+fn limits(page: &mut Page, metrics: &Metrics) {
+    let queues = metrics.queues();
+    let mut queued = page.family(&QUEUED);
+    for queue in queues.iter() {
+        queued.add(&[&queue.upstream], queue.waiting);
+    }
+    let mut max = page.family(&QUEUE_MAX);
+    for queue in queues.iter() {
+        if let Some(limit) = queue.max {
+            max.add(&[&queue.upstream], limit);
+        }
+    }
+    let samples: Vec<_> = metrics.limits().collect();
+    let mut values = page.family(&LIMITS);
+    for (limit, sample) in &samples {
+        values.add(&[limit], sample.max);
+    }
+    let mut used = page.family(&LIMITS_USED);
+    for (limit, sample) in &samples {
+        used.add(&[limit], sample.used);
+    }
+    let mut reached = page.family(&LIMITS_REACHED);
+    for (limit, sample) in &samples {
+        reached.add(&[limit], sample.reached);
+    }
+}
+
+/// The expiry times of the current generation's certificates, CAs and CRLs.
+fn ends(page: &mut Page, inventory: &Inventory) {
+    let mut certificates = page.family(&CERTIFICATES);
+    for end in &inventory.certificates {
+        certificates.add(&[&end.owner, &end.certificate], end.not_after);
+    }
+    let mut chains = page.family(&CHAINS);
+    for end in &inventory.certificates {
+        chains.add(&[&end.owner, &end.certificate], end.chain_end);
+    }
+    let mut renewals = page.family(&RENEWALS);
+    for end in &inventory.certificates {
+        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
+    }
+    let mut staples = page.family(&STAPLES);
+    for end in &inventory.certificates {
+        if let Some(staple_end) = end.staple_end {
+            staples.add(&[&end.owner, &end.certificate], staple_end);
+        }
+    }
+    let mut certificates = page.family(&CLIENT_CERTIFICATES);
+    for end in &inventory.client_certificates {
+        certificates.add(&[&end.owner, &end.certificate], end.not_after);
+    }
+    let mut chains = page.family(&CLIENT_CHAINS);
+    for end in &inventory.client_certificates {
+        chains.add(&[&end.owner, &end.certificate], end.chain_end);
+    }
+    let mut renewals = page.family(&CLIENT_RENEWALS);
+    for end in &inventory.client_certificates {
+        renewals.add(&[&end.owner, &end.certificate], end.renewal_due);
+    }
+    let mut authorities = page.family(&AUTHORITIES);
+    for end in &inventory.authorities {
+        authorities.add(&[&end.file, &end.subject], end.not_after);
+    }
+    let mut renewals = page.family(&AUTHORITY_RENEWALS);
+    for end in &inventory.authorities {
+        renewals.add(&[&end.file, &end.subject], end.renewal_due);
+    }
+    let mut lists = page.family(&LISTS);
+    for list in &inventory.lists {
+        lists.add(&[&list.file, &list.issuer], list.next_update);
+    }
+}
+
+/// The counters of connections.
+fn connections(page: &mut Page, metrics: &Metrics) {
+    let totals = metrics.totals();
+    let mut begun = page.family(&CONNECTIONS);
+    for (endpoint, total) in &totals {
+        begun.add(&[endpoint], total.begun);
+    }
+    let mut live = page.family(&LIVE);
+    for (endpoint, total) in &totals {
+        live.add(&[endpoint], total.live);
+    }
+    let mut handshakes = page.family(&HANDSHAKES_DONE);
+    for (endpoint, total) in &totals {
+        for (version, resumed, count) in total.handshakes.happened() {
+            handshakes.add(&[endpoint, version, resumed], count);
+        }
+    }
+    let mut active = page.family(&HANDSHAKES_NOW);
+    for (state, count) in &metrics.handshakes {
+        active.add(&[state], count.load(Ordering::Relaxed));
+    }
+    let mut times = page.family(&HANDSHAKE_TIMES);
+    for (endpoint, total) in &totals {
+        times.add_histogram(&[endpoint], &total.handshake);
+    }
+    routes(page, &totals);
+}
+
+/// The counters of routes.
+fn routes(page: &mut Page, totals: &BTreeMap<Arc<str>, EndpointTotals>) {
+    let routes = || {
+        totals.iter().flat_map(|(endpoint, total)| {
+            let named = total.routes.iter().map(|(name, route)| (&**name, route));
+            let all = [("", &total.unrouted)].into_iter().chain(named);
+            all.map(move |(name, route)| (&**endpoint, name, route))
+        })
+    };
+    let mut outcomes = page.family(&OUTCOMES);
+    for (endpoint, route, total) in routes() {
+        for (kind, reason, count) in total.outcomes.happened() {
+            let fault = kind.fault(reason).map_or("", |fault| fault.word());
+            let stage = kind.stage().word();
+            outcomes.add(&[endpoint, route, stage, reason.code(), fault], count);
+        }
+    }
+    let mut bytes = page.family(&BYTES);
+    for (endpoint, route, total) in routes().filter(|(_, route, _)| !route.is_empty()) {
+        bytes.add(&[endpoint, route, "up"], total.up);
+        bytes.add(&[endpoint, route, "down"], total.down);
+    }
+    let mut times = page.family(&CONNECTION_TIMES);
+    for (endpoint, route, total) in routes() {
+        times.add_histogram(&[endpoint, route], &total.duration);
+    }
+}
