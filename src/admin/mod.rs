@@ -10,6 +10,8 @@ mod permits;
 mod request;
 mod response;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use self::listeners::AdminListeners;
 pub use self::request::{

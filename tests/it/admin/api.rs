@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{
-    ConfigCheck, Directory, Origin, Proxy, TIMEOUT, curl, eventually, finish_under, noise,
-};
+use crate::harness::{ConfigCheck, Directory, Origin, Proxy, TIMEOUT, curl, finish_under, noise};
 
 const TOKEN: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
 
@@ -233,8 +231,7 @@ fn incomplete_requests_do_not_block_other_clients() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
     let socket = proxy.admin_socket();
-    let start = Instant::now();
-    let slow: Vec<UnixStream> = (0..32)
+    let _slow: Vec<UnixStream> = (0..32)
         .map(|n| {
             let mut stream = UnixStream::connect(&socket).unwrap();
             let begun: &[u8] = match n % 3 {
@@ -246,15 +243,11 @@ fn incomplete_requests_do_not_block_other_clients() {
             stream
         })
         .collect();
+    // It displaces one of them, and does not wait for their deadline.
+    let start = Instant::now();
     proxy.admin("/status", &[]).must_be(200);
     let waited = start.elapsed();
-    assert!(waited < Duration::from_secs(9), "{waited:?}");
-    for mut stream in slow {
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        // Either an error about the timeout, or just the end.
-        let _ = stream.read_to_end(&mut Vec::new());
-        assert!(start.elapsed() < Duration::from_secs(9));
-    }
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
 }
 
 /// Clients that are connected and have sent only `begun`.
@@ -301,32 +294,6 @@ fn a_client_has_a_second_for_its_first_byte() {
     let mut answer = String::new();
     begun.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-#[test]
-fn a_slow_request_is_closed_at_its_deadline() {
-    let origin = Origin::echo();
-    let proxy = Proxy::builder().forward(&origin).admin().start();
-    let mut stream = TcpStream::connect(proxy.admin_listener("metrics")).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let start = Instant::now();
-    let mut trickle = b"GET /metrics HTTP/1.1\r\nX: "
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(b'y'));
-    eventually("the request is closed", || {
-        let _ = stream.write_all(&[trickle.next().unwrap()]);
-        match stream.read(&mut [0; 512]) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    });
-    let lasted = start.elapsed();
-    let deadline = Duration::from_secs(4)..Duration::from_secs(9);
-    assert!(deadline.contains(&lasted), "{lasted:?}");
 }
 
 #[test]

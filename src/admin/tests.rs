@@ -1,0 +1,88 @@
+//! The deadlines of a request, on a paused clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::auth::Auth;
+use super::permits::ConnPermits;
+use super::request::channel;
+use super::serve::{AdminService, DrainedEndpoints, Probes};
+use crate::observe::metrics::Metrics;
+use crate::phase::Phase;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A client of a listener that serves metrics and commands.
+fn client() -> DuplexStream {
+    let (client, stream) = duplex(1024);
+    tokio::spawn(async move {
+        let (_drained, drained) = watch::channel(DrainedEndpoints::default());
+        let (_phases, phases) = watch::channel(Phase::Run);
+        let (control, _requests) = channel();
+        let service = AdminService {
+            auth: Auth::Open,
+            probes: Probes {
+                drained,
+                metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
+                phases,
+            },
+            control: Some(control),
+        };
+        let permit = ConnPermits::default().take().await;
+        service.serve(stream, &permit).await;
+    });
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_trickles_in_is_closed_at_its_deadline() {
+    let start = Instant::now();
+    let (mut answer, mut request) = tokio::io::split(client());
+    let trickle = async {
+        let head = b"GET /metrics HTTP/1.1\r\nX: ".iter().copied();
+        for byte in head.chain(std::iter::repeat(b'y')) {
+            if request.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let closed = async {
+        answer.read_to_end(&mut Vec::new()).await.unwrap();
+        start.elapsed()
+    };
+    let (lasted, ()) = tokio::join!(closed, trickle);
+    assert!(lasted >= DEADLINE && lasted < DEADLINE * 2, "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_request_is_closed_at_its_deadline() {
+    for (begun, status) in [
+        ("GET /status HTTP/1.1\r\nHost: x\r\nX-", ""),
+        (
+            "POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+            "HTTP/1.1 408 ",
+        ),
+    ] {
+        let start = Instant::now();
+        let mut client = client();
+        client.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let lasted = start.elapsed();
+        assert!(lasted >= DEADLINE && lasted < DEADLINE * 2, "{lasted:?}");
+        assert!(answer.starts_with(status), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_closed_after_a_second() {
+    let start = Instant::now();
+    let permit = ConnPermits::default().take().await;
+    assert!(!permit.sends_first_byte(std::future::pending()).await);
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
