@@ -108,7 +108,8 @@ cargo clippy --all-targets --locked -- -D warnings
 
 step 'tests'
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked
+    # Most tests wait for half of their time.
+    NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$((2 * $(nproc)))} cargo nextest run --locked
 else
     cargo test --locked --all-targets
 fi
