@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{
-    End, Exposition, Leaf, List, Origin, Proxy, Stream, blackhole, dead_address, eventually,
-    firing, noise, output, pki,
+    End, Exposition, Leaf, List, Origin, Proxy, Stream, at_once, blackhole, dead_address,
+    eventually, firing, noise, output, pki,
 };
 
 /// Runs promtool in packaging/prometheus.
@@ -94,12 +94,12 @@ fn unreachable_origins_fire_their_alert() {
                 .on_upstream("connect: { timeout: 100ms, attempts: 1 }"),
         ),
     ];
-    for (what, draft) in proxies {
+    at_once(proxies, |(what, draft)| {
         let proxy = draft.admin().start();
         fires_alone(&proxy, "ResealOriginsFail", what, || {
             assert_eq!(request(&proxy).1, End::Reset, "{what}");
         });
-    }
+    });
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn readiness_ends_at_the_lame_duck_and_while_draining() {
     let mut proxy = Proxy::builder()
         .forward(&origin)
         .admin()
-        .top("process: { drain: { lame_duck: 2s, stop: 30s } }")
+        .top("process: { drain: { lame_duck: 1s, stop: 30s } }")
         .start();
     proxy.probe("/readyz").must_be(200);
     let client = proxy.dial("forward");

@@ -41,7 +41,7 @@ pub use origin::{
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
 pub use programs::{Service, command, command_as, give_to, is_root, output};
 pub use proxy::{Proxy, Record};
-pub use resources::{Directory, ListenAddr, Port};
+pub use resources::{Directory, ListenAddr, Port, queued};
 pub use resumption::{FrozenSessions, NamelessSessions};
 pub use stream::{End, Stream};
 pub use wire::{Fragmentation, WireClient, WireName};
@@ -59,9 +59,12 @@ pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     );
 }
 
-/// Polls until `holds` is true; returns `false` on a timeout.
+/// Polls until `holds` is true; returns `false` on a timeout. The pauses become longer, so that a long wait
+/// takes no processor from the tests beside it.
 pub fn becomes_true(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    const PAUSE_MAX: Duration = Duration::from_millis(25);
     let end = Instant::now() + time;
+    let mut pause = Duration::from_millis(1);
     loop {
         if holds() {
             return true;
@@ -69,8 +72,19 @@ pub fn becomes_true(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(3));
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(PAUSE_MAX);
     }
+}
+
+/// Runs `run` for all cases side by side: cases that wait for a time wait for it together.
+pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
+    let run = &run;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || run(case));
+        }
+    });
 }
 
 /// Pseudo-random bytes, the same in every run, so that a failure can be reproduced.

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, version};
 use socket2::{Domain, Socket, Type};
 
 use super::identity::{Identity, pki};
-use super::{End, ListenAddr, Port, Stream, TIMEOUT, eventually};
+use super::{End, ListenAddr, Port, Stream, eventually, queued};
 
 /// A listening origin. It stops listening on drop.
 pub struct Origin {
@@ -364,14 +363,12 @@ pub fn blackhole() -> (SocketAddr, Vec<OwnedFd>) {
 pub fn blackhole_at(address: SocketAddr) -> (SocketAddr, Vec<OwnedFd>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&address.into()).unwrap();
+    // A queue of this length has room for one connection.
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut sockets = vec![OwnedFd::from(socket)];
-    for _ in 0..64 {
-        match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-            Ok(stream) => sockets.push(stream.into()),
-            Err(_) => return (address, sockets),
-        }
-    }
-    panic!("the queue never filled in {TIMEOUT:?}");
+    let stream = TcpStream::connect(address).unwrap();
+    eventually("the accept queue is full", || {
+        queued(|local, _| local == address).1 > 0
+    });
+    (address, vec![socket.into(), stream.into()])
 }

@@ -113,3 +113,24 @@ impl Port {
         self.address
     }
 }
+
+/// The bytes in the send and receive queues of the chosen IPv4 sockets, by local and peer address. The receive
+/// queue of a listening socket has connections that were not accepted yet.
+pub fn queued(is_chosen: impl Fn(SocketAddr, SocketAddr) -> bool) -> (u64, u64) {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut sum = (0, 0);
+    for line in table.lines().skip(1) {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let address = |text: &str| {
+            let (ip, port) = text.split_once(':').unwrap();
+            let ip = u32::from_str_radix(ip, 16).unwrap().to_ne_bytes();
+            SocketAddr::from((ip, u16::from_str_radix(port, 16).unwrap()))
+        };
+        if is_chosen(address(fields[1]), address(fields[2])) {
+            let (to_send, to_read) = fields[4].split_once(':').unwrap();
+            sum = (sum.0 + hex(to_send), sum.1 + hex(to_read));
+        }
+    }
+    sum
+}

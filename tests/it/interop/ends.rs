@@ -5,16 +5,26 @@ use std::process::Command;
 use super::services::{mosquitto, postgres, redis, with_certificate};
 use super::web::{curl, nginx};
 use crate::harness::{
-    Directory, Exposition, Finished, Origin, Proxy, Service, command, eventually, finish, firing,
-    output,
+    Directory, Exposition, Finished, Origin, Proxy, Service, at_once, command, eventually, finish,
+    firing, output,
 };
 
-/// How often each program runs between two scrapes.
+/// How many connections each program makes between two scrapes.
 const TIMES: usize = 4;
 
-/// Runs a program that must succeed, and checks how each of its connections ended.
+/// Runs a program that makes one connection and must succeed, and checks how its connections ended.
 #[track_caller]
-fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished) {
+fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished + Sync) {
+    end_well(proxy, reasons, || {
+        at_once(0..TIMES, |_| {
+            run().must_exit_with(0);
+        });
+    });
+}
+
+/// Checks how the connections ended that `connect` made, [`TIMES`] at each call.
+#[track_caller]
+fn end_well(proxy: &Proxy, reasons: &[&str], connect: impl Fn()) {
     let scrape = || {
         let mut page = proxy.metrics();
         eventually("nothing is live", || {
@@ -25,9 +35,8 @@ fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished) {
     };
     let mut scrapes: Vec<Exposition> = vec![scrape()];
     for _ in 0..2 {
-        for _ in 0..TIMES {
-            run().must_exit_with(0);
-            let record = proxy.outcome();
+        connect();
+        for record in proxy.outcomes(TIMES) {
             let reason = record.reason();
             assert!(reasons.contains(&reason), "{reasons:?}: {record:?}");
             record.must_have("after", "relay").must_have("fault", "");
@@ -112,7 +121,8 @@ fn urllib_ends_without_a_fault() {
     const GET: &str = "import ssl, sys, urllib.request\n\
         context = ssl.create_default_context(cafile=sys.argv[2])\n\
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT\n\
-        print(len(urllib.request.urlopen(sys.argv[1], context=context).read()))\n";
+        for _ in range(int(sys.argv[3])):\n\
+        \x20   print(len(urllib.request.urlopen(sys.argv[1], context=context).read()))\n";
     let directory = with_certificate();
     let trust = directory.join("trust.pem").display().to_string();
     for (mode, with_tls) in MODES {
@@ -124,8 +134,10 @@ fn urllib_ends_without_a_fault() {
                 "passthrough" => &["client_reset", "ok"],
                 _ => &["client_reset", "client_truncated"],
             };
-            ends_well(&proxy, reasons, || {
-                output("python3", &["-c", GET, &url, &trust], "")
+            // Python takes long to start: one process makes all connections, each for one request.
+            end_well(&proxy, reasons, || {
+                let arguments = ["-c", GET, &url, &trust, &TIMES.to_string()];
+                output("python3", &arguments, "").must_exit_with(0);
             });
         }
     }

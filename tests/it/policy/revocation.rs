@@ -176,7 +176,7 @@ fn an_expired_crl_denies_all_clients_unless_configured_otherwise() {
 #[test]
 fn a_crl_that_expires_while_the_process_runs_denies_clients_it_admitted() {
     let origin = Origin::echo();
-    let list = List::of(&[]).next_in_seconds(3).pem(&pki().clients);
+    let list = List::of(&[]).next_in_seconds(2).pem(&pki().clients);
     let proxy = requiring(&origin, "ca: client-ca.pem, crl: a.crl")
         .file("a.crl", list)
         .start();
@@ -437,7 +437,7 @@ fn a_crl_that_becomes_valid_while_the_process_runs_is_used_from_then_on() {
         .file("today.crl", List::of(&[]).pem(&pki().clients))
         .file(
             "soon.crl",
-            List::of(&[REVOKED]).made_in_seconds(3).pem(&pki().clients),
+            List::of(&[REVOKED]).made_in_seconds(2).pem(&pki().clients),
         )
         .start();
     crate::harness::eventually("the list begins", || {

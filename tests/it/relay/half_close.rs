@@ -404,7 +404,7 @@ fn read_slowly(client: &Stream, len: usize) -> Vec<u8> {
     let mut data = Vec::new();
     while data.len() < len {
         data.extend(client.receive((64 << 10).min(len - data.len())));
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(30));
     }
     data
 }
@@ -422,9 +422,9 @@ fn promise_3_a_slow_reader_gets_all_bytes_in_the_kernel_after_the_other_side_end
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)
         .reencrypt("r.test", &tls_origin)
-        .on_endpoint("timeouts: { half_close: 1s }")
+        .on_endpoint("timeouts: { half_close: 500ms }")
         .forward(&plain)
-        .on_endpoint("timeouts: { half_close: 1s }")
+        .on_endpoint("timeouts: { half_close: 500ms }")
         .start();
     let clients = [
         proxy.client("t.test").small_window().connect(),
@@ -453,7 +453,7 @@ fn a_drain_does_not_treat_a_slow_reader_as_idle() {
     });
     let proxy = Proxy::builder()
         .forward(&origin)
-        .top("process: { drain: { idle_after: 1s } }")
+        .top("process: { drain: { idle_after: 500ms } }")
         .admin()
         .start();
     let client = proxy.dial("forward").with_small_window();

@@ -172,7 +172,7 @@ fn a_teardown_ends_with_the_lifetime_even_without_half_close() {
     let origin = NarrowOrigin::new();
     let proxy = Proxy::builder()
         .terminate("a.test", &origin.address)
-        .on_endpoint("timeouts: { lifetime: 5s, half_close: none }")
+        .on_endpoint("timeouts: { lifetime: 2s, half_close: none }")
         .top(ONE_WORKER)
         .start();
     let (client, stream) = connected(&proxy, &origin);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, End, Origin, Proxy, Stream, becomes_true, eventually, noise};
+use crate::harness::{Client, End, Origin, Proxy, Stream, becomes_true, eventually, noise, queued};
 
 /// Bytes that an origin sends to each client.
 const FLOOD: usize = 48 << 20;
@@ -191,25 +191,6 @@ fn a_reset_does_not_wait_for_a_reader_that_has_reset() {
     );
 }
 
-/// The bytes in the send and receive queues of the sockets of this port.
-fn queued(is_ours: impl Fn(u16, u16) -> bool) -> (u64, u64) {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let mut sum = (0, 0);
-    for line in table.lines().skip(1) {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        let port = |address: &str| {
-            let (_, port) = address.split_once(':').unwrap();
-            u16::from_str_radix(port, 16).unwrap()
-        };
-        if is_ours(port(fields[1]), port(fields[2])) {
-            let (to_send, to_read) = fields[4].split_once(':').unwrap();
-            sum = (sum.0 + hex(to_send), sum.1 + hex(to_read));
-        }
-    }
-    sum
-}
-
 #[test]
 fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
     // Twice the size (the kernel doubles it), and one segment.
@@ -224,8 +205,8 @@ fn sockets_of_a_configured_size_queue_little_for_a_slow_reader() {
     let client = proxy.dial("forward").with_small_window();
     client.receive(1);
     let (port, from) = (
-        proxy.listen_addr("forward").port(),
-        origin.listen_addr().port(),
+        proxy.listen_addr("forward").tcp(),
+        origin.listen_addr().tcp(),
     );
     let to_client = || queued(|local, _| local == port).0;
     let to_read = || queued(|_, peer| peer == from).1;

@@ -225,7 +225,7 @@ fn an_expired_certificate_hides_neither_a_revocation_nor_a_rule() {
 #[test]
 fn at_expiry_close_ends_the_connection() {
     let scene = scene(", at_expiry: close");
-    let soon = crate::harness::Leaf::client("soon").for_seconds(3);
+    let soon = crate::harness::Leaf::client("soon").for_seconds(2);
     let soon = pki().clients.issue(&soon);
     let short = Caller::of(&scene.proxy, &soon).connect();
     let (_, untouched) = live(&scene, &scene.alice);

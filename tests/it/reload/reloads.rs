@@ -247,7 +247,7 @@ fn removed_parts_drain_and_are_aborted_at_the_end() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .forward(&old)
-        .top("process: { drain: { removed: 2s, idle_after: 300ms } }")
+        .top("process: { drain: { removed: 1s, idle_after: 300ms } }")
         .start();
     let (idle, busy) = (proxy.dial("forward"), proxy.dial("forward"));
     idle.must_echo(b"x");
@@ -266,7 +266,7 @@ fn removed_parts_drain_and_are_aborted_at_the_end() {
     assert!(matches!(idle.receive_to_end().1, End::Reset));
     let ended = proxy.outcome_of(&idle);
     let lived = ended.must_be("drain")["ms"]["total"].as_f64().unwrap();
-    assert!(lived < 1900.0, "{ended:?}");
+    assert!(lived < 950.0, "{ended:?}");
     proxy.outcome_of(&busy).must_be("drain");
     proxy
         .dial("forward")
@@ -309,13 +309,13 @@ fn each_reload_has_its_own_drain_window() {
     let (old, new) = (Origin::echo(), Origin::echo());
     let proxy = Proxy::builder()
         .forward(&old)
-        .top("process: { drain: { removed: 3s, idle_after: 1h } }")
+        .top("process: { drain: { removed: 1500ms, idle_after: 1h } }")
         .start();
     let client = proxy.dial("forward");
     client.must_echo(b"x");
     // A later reload does not restart the drain time of this one.
     must_be_reloaded(&proxy.reload(&format!("{}# touched\n", proxy.text())));
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(700));
     let text = proxy.text().replace(&old.to_string(), &new.to_string());
     let removed = std::time::Instant::now();
     must_be_reloaded(&proxy.reload(&text));
@@ -323,7 +323,7 @@ fn each_reload_has_its_own_drain_window() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(
-        removed.elapsed() > Duration::from_millis(2800),
+        removed.elapsed() > Duration::from_millis(1400),
         "{:?}",
         removed.elapsed()
     );

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{End, ForgedHello, Origin, Proxy, Record, extension, record, recorded_hello};
+use crate::harness::{
+    End, ForgedHello, Origin, Proxy, Record, at_once, extension, record, recorded_hello,
+};
 
 /// The longest hello on the wire, in bytes.
 const HELLO_MAX: usize = 65_535;
@@ -205,7 +207,7 @@ fn half_a_hello_and_silence_reaches_the_deadline() {
         .on_endpoint("timeouts: { hello: 400ms }")
         .start();
     let hello = recorded_hello("a.test");
-    for part in [0, 1, 5, 700, hello.len() - 1] {
+    at_once([0, 1, 5, 700, hello.len() - 1], |part| {
         let client = proxy.dial("edge");
         let start = Instant::now();
         client.write_raw(&hello[..part]).unwrap();
@@ -218,7 +220,7 @@ fn half_a_hello_and_silence_reaches_the_deadline() {
             .must_be("hello_timeout")
             .must_have("stage", "hello")
             .must_have("fault", "client");
-    }
+    });
 }
 
 #[test]

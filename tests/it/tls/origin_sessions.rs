@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{HelloReaction, Origin, OriginBuilder, Proxy, Record, offers_session};
+use crate::harness::{
+    HelloReaction, Origin, OriginBuilder, Proxy, Record, at_once, offers_session,
+};
 
 const INTERNAL_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
 const HANDSHAKE_FAILURE: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
@@ -45,28 +47,29 @@ fn exchange(proxy: &Proxy) -> Record {
 
 #[test]
 fn an_origin_that_fails_offered_sessions_gets_a_full_handshake_at_once() {
-    for tls12 in [false, true] {
-        for answer in ANSWERS {
-            let draft = match tls12 {
-                true => Origin::with_tls().tls12().ticketing(),
-                false => Origin::with_tls(),
-            };
-            let (origin, refused) = refusing(draft, answer);
-            let proxy = Proxy::builder()
-                .reencrypt("a.test", &origin)
-                .on_upstream("connect: { attempts: 1, timeout: 500ms }")
-                .on_upstream("health: { passive: { failures: 1 } }")
-                .start();
-            for _ in 0..6 {
-                let record = exchange(&proxy);
-                record.must_be("ok");
-                assert_eq!(record["origin_tls_resumed"], false, "{answer:?}");
-            }
-            // An origin that resumes nothing is no longer offered sessions in the end.
-            assert_eq!(refused.load(Ordering::SeqCst), 3, "{answer:?}");
-            assert_eq!(origin.accepts(), 6 + 3, "{answer:?}");
+    let cases = ANSWERS
+        .into_iter()
+        .flat_map(|answer| [(answer, false), (answer, true)]);
+    at_once(cases, |(answer, is_tls12)| {
+        let draft = match is_tls12 {
+            true => Origin::with_tls().tls12().ticketing(),
+            false => Origin::with_tls(),
+        };
+        let (origin, refused) = refusing(draft, answer);
+        let proxy = Proxy::builder()
+            .reencrypt("a.test", &origin)
+            .on_upstream("connect: { attempts: 1, timeout: 500ms }")
+            .on_upstream("health: { passive: { failures: 1 } }")
+            .start();
+        for _ in 0..6 {
+            let record = exchange(&proxy);
+            record.must_be("ok");
+            assert_eq!(record["origin_tls_resumed"], false, "{answer:?}");
         }
-    }
+        // An origin that resumes nothing is no longer offered sessions in the end.
+        assert_eq!(refused.load(Ordering::SeqCst), 3, "{answer:?}");
+        assert_eq!(origin.accepts(), 6 + 3, "{answer:?}");
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustls::client::{Resumption, Tls12Resumption};
 
 use crate::harness::{
     Client, ConfigCheck, End, FrozenSessions, Identity, Leaf, List, NamelessSessions, Origin,
-    Proxy, ProxyBuilder, Record, Stream, eventually, output, pki,
+    Proxy, ProxyBuilder, Record, Stream, at_once, eventually, output, pki,
 };
 
 const CERTIFICATE_REVOKED: u8 = 44;
@@ -212,69 +212,69 @@ const KINDS: [(Tls12Resumption, bool); 3] = [
     (Tls12Resumption::Disabled, true),
 ];
 
+/// A client of one of the kinds of sessions.
+fn client_of_kind(proxy: &Proxy, is_tls13: bool) -> Client {
+    let client = proxy.client("a.test");
+    match is_tls13 {
+        true => client.tls13(),
+        false => client.tls12(),
+    }
+}
+
 #[test]
 fn a_session_ends_at_its_age_however_often_it_is_renewed() {
     let origin = Origin::echo();
     let identity = pki().edge(&["a.test"]);
     let age = Duration::from_secs(2);
-    for secrets in [&[][..], &[SECRET]] {
-        for policy in ["{ mode: off }", "{ mode: required, ca: client-ca.pem }"] {
-            let proxy = instance(&origin, &identity, secrets, policy)
-                .on_tls("resumption: { max_age: 2s }")
-                .start();
-            let alice = pki().client("alice");
-            let clients = KINDS.map(|(kind, tls13)| {
-                let client = proxy.client("a.test").certificate(&alice);
-                let client = if tls13 {
-                    client.tls13()
-                } else {
-                    client.tls12()
-                };
-                (renewing(&client, kind), client)
+    let cases = [&[][..], &[SECRET]].into_iter().flat_map(|secrets| {
+        ["{ mode: off }", "{ mode: required, ca: client-ca.pem }"].map(|policy| (secrets, policy))
+    });
+    at_once(cases, |(secrets, policy)| {
+        let proxy = instance(&origin, &identity, secrets, policy)
+            .on_tls("resumption: { max_age: 2s }")
+            .start();
+        let alice = pki().client("alice");
+        let begun = KINDS.map(|(kind, is_tls13)| {
+            let client = client_of_kind(&proxy, is_tls13).certificate(&alice);
+            let config = renewing(&client, kind);
+            let stream = client.connect_with(&config, "a.test").unwrap();
+            assert!(!exchange(&stream));
+            (config, client, Instant::now())
+        });
+        for (config, client, begun) in begun {
+            let mut times = 0;
+            eventually("the session ends", || {
+                let now = begun.elapsed();
+                let resumed = exchange(&client.connect_with(&config, "a.test").unwrap());
+                assert!(!resumed || now <= age, "resumed after {now:?}");
+                times += usize::from(resumed);
+                !resumed
             });
-            let begun = clients.map(|(config, client)| {
-                let stream = client.connect_with(&config, "a.test").unwrap();
-                assert!(!exchange(&stream));
-                (config, client, Instant::now())
-            });
-            for (config, client, begun) in begun {
-                let mut times = 0;
-                eventually("the session ends", || {
-                    let now = begun.elapsed();
-                    let resumed = exchange(&client.connect_with(&config, "a.test").unwrap());
-                    assert!(!resumed || now <= age, "resumed after {now:?}");
-                    times += usize::from(resumed);
-                    !resumed
-                });
-                assert!(
-                    times > 0 || begun.elapsed() > age / 2,
-                    "it was never resumed"
-                );
-            }
+            assert!(
+                times > 0 || begun.elapsed() > age / 2,
+                "it was never resumed"
+            );
         }
-    }
+    });
 }
 
 #[test]
 fn a_session_ends_with_the_certificate_that_it_was_made_with() {
     let origin = Origin::echo();
-    let proxy = Proxy::builder()
-        .terminate("a.test", &origin)
-        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
-        .start();
-    let brief = pki().clients.issue(&Leaf::client("brief").for_seconds(4));
-    for (kind, tls13) in KINDS {
-        let client = proxy.client("a.test").certificate(&brief);
-        let client = if tls13 {
-            client.tls13()
-        } else {
-            client.tls12()
-        };
+    at_once(KINDS, |(kind, is_tls13)| {
+        let proxy = Proxy::builder()
+            .terminate("a.test", &origin)
+            .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+            .start();
+        let brief = pki().clients.issue(&Leaf::client("brief").for_seconds(2));
+        let client = client_of_kind(&proxy, is_tls13).certificate(&brief);
         let config = renewing(&client, kind);
+        let mut times = 0;
         // A session resumed while the certificate is valid is refused in full once it has expired.
         eventually("the certificate expires", || {
             let end = match client.connect_with(&config, "a.test") {
                 Ok(stream) => {
+                    times += usize::from(stream.is_resumed());
                     let _ = stream.try_send(b"x");
                     stream.end();
                     stream.receive_to_end().1
@@ -291,7 +291,8 @@ fn a_session_ends_with_the_certificate_that_it_was_made_with() {
             };
             record.reason() != "ok"
         });
-    }
+        assert!(times > 0, "it was never resumed");
+    });
 }
 
 #[test]
@@ -301,13 +302,8 @@ fn resumption_off_resumes_nothing() {
         .terminate("a.test", &origin)
         .on_tls("resumption: off")
         .start();
-    for (kind, tls13) in KINDS {
-        let client = proxy.client("a.test");
-        let client = if tls13 {
-            client.tls13()
-        } else {
-            client.tls12()
-        };
+    for (kind, is_tls13) in KINDS {
+        let client = client_of_kind(&proxy, is_tls13);
         let config = renewing(&client, kind);
         for _ in 0..2 {
             assert!(!exchange(&client.connect_with(&config, "a.test").unwrap()));

@@ -6,8 +6,8 @@ use rcgen::SerialNumber;
 use time::OffsetDateTime;
 
 use crate::harness::{
-    Authority, ConfigCheck, Directory, Identity, Leaf, Origin, Proxy, command, eventually, finish,
-    output, pki,
+    Authority, ConfigCheck, Directory, Identity, Leaf, Origin, Proxy, at_once, command, eventually,
+    finish, output, pki,
 };
 
 const SERIAL: u64 = 0x4d;
@@ -149,7 +149,7 @@ fn a_response_is_stapled_until_its_next_update() {
             "{seen}"
         );
     }
-    let brief = ending_at(good, OffsetDateTime::now_utc() + time::Duration::seconds(4));
+    let brief = ending_at(good, OffsetDateTime::now_utc() + time::Duration::seconds(3));
     let proxy = start(&origin, &brief);
     assert!(seen(&proxy, "-tls1_3").contains("OCSP Response Status: successful"));
     eventually("it is no longer stapled", || {
@@ -162,7 +162,7 @@ fn an_unsuitable_response_is_reported_and_not_stapled() {
     let good = response(SERIAL, "V");
     let hour_ago = OffsetDateTime::now_utc() - time::Duration::hours(1);
     let soon = OffsetDateTime::now_utc() + time::Duration::minutes(30);
-    for (response, words) in [
+    let responses = [
         (response(SERIAL, "R"), "revoked"),
         (response(SERIAL + 1, "V"), "another certificate"),
         (
@@ -171,14 +171,15 @@ fn an_unsuitable_response_is_reported_and_not_stapled() {
         ),
         (ending_at(good.clone(), hour_ago), "expired on"),
         (beginning_at(good.clone(), soon), "not stapled before"),
-    ] {
+    ];
+    at_once(responses, |(response, words)| {
         let proxy = start(&Origin::echo(), &response);
         assert!(
             seen(&proxy, "-tls1_3").contains("no response sent"),
             "{words}"
         );
         checked(&response).must_warn("a.pem", &["a.ocsp", words]);
-    }
+    });
     checked(&good).must_be_good();
 }
 

@@ -42,8 +42,9 @@ impl Node {
             stream.send(format!(
                 "HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\n\r\n{{}}"
             ));
-            let (_, end) = stream.receive_to_end();
+            // As the request's `Connection: close` says.
             stream.end();
+            let (_, end) = stream.receive_to_end();
             seen.lock().unwrap().push(end);
         });
         Self {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Port, Proxy, blackhole,
+    Directory, DnsAnswer, End, LetterOrigin, NameServer, Origin, Port, Proxy, at_once, blackhole,
     blackhole_at, eventually,
 };
 
@@ -47,11 +47,12 @@ fn each_address_is_an_origin_and_follows_dns() {
 
 #[test]
 fn the_last_good_answer_is_kept_while_the_resolver_fails() {
-    for trouble in [
+    let troubles = [
         DnsAnswer::NoSuchName,
         DnsAnswer::Failure,
         DnsAnswer::Nothing,
-    ] {
+    ];
+    at_once(troubles, |trouble| {
         let (server, directory) = (NameServer::new(), Directory::new());
         let origins = LetterOrigin::at_one_port("a");
         server.addresses("app.test", &addresses(&origins));
@@ -66,7 +67,7 @@ fn the_last_good_answer_is_kept_while_the_resolver_fails() {
             start.elapsed() < Duration::from_secs(1),
             "a connection waited for the resolver"
         );
-    }
+    });
 }
 
 #[test]
@@ -204,9 +205,8 @@ fn the_addresses_of_a_name_are_tried_one_after_another_until_one_connects() {
     let proxy = hosted(&server, &directory, first.port())
         .on_upstream("connect: { timeout: 8s, attempts: 1 }")
         .start();
-    for _ in 0..all.len() {
-        assert_eq!(proxy.letter(), 'a');
-    }
+    // Each begins with another address.
+    at_once(0..all.len(), |_| assert_eq!(proxy.letter(), 'a'));
     for record in (0..all.len()).map(|_| proxy.outcome()) {
         record.must_be("ok");
     }
