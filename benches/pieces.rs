@@ -1,12 +1,14 @@
 //! The steps that every connection or every byte goes through, one at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box, counter::BytesCount};
+use ipnet::IpNet;
 use reseal::internals::{
-    Address, Balance, Budget, ConnectPolicy, HostName, HostPattern, Match, OnGone,
+    Address, Balance, Budget, ConnectPolicy, HostName, HostPattern, Match, Networks, OnGone,
     OriginDefinition, OutBuf, PickRequest, Query, RouteTable, TcpOptions, TlsConn, TlsState,
     UpstreamDefinition, Upstreams, escape,
 };
@@ -88,6 +90,28 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
     let pool = upstreams.pool("bench").unwrap();
     let request = PickRequest::new(Some([192, 0, 2, 1].into()));
     bencher.bench(|| pool.pick(black_box(&request)).unwrap());
+}
+
+/// Looks addresses up in a list of 100 000 networks of one family, half of them in it.
+#[divan::bench(args = ["v4", "v6"])]
+fn find_a_network(bencher: Bencher<'_, '_>, family: &str) {
+    const COUNT: u32 = 100_000;
+    // Spread over all addresses by a multiplication with an odd number.
+    let spread = |n: u32| n.wrapping_mul(2_654_435_761);
+    let address = |n: u32| -> IpAddr {
+        match family {
+            "v4" => IpAddr::V4(spread(n).into()),
+            _ => IpAddr::V6((u128::from(spread(n)) << 80).into()),
+        }
+    };
+    let prefix = if family == "v4" { 32 } else { 48 };
+    let networks = (0..COUNT).map(|n| IpNet::new(address(n), prefix).unwrap());
+    let networks = Networks::new("bench", networks);
+    let mut n = 0_u32;
+    bencher.bench_local(|| {
+        n = n.wrapping_add(77_773) % (2 * COUNT);
+        networks.find(black_box(address(n)))
+    });
 }
 
 #[divan::bench]

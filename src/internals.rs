@@ -1,5 +1,6 @@
 //! What benches, fuzz targets and integration tests use of the crate. Not an API: it changes with the code.
 
+pub use crate::admission::Networks;
 pub use crate::hostname::{HostName, HostNameError, HostPattern};
 pub use crate::observe::escape;
 pub use crate::outcome::{CloseWith, Reason};

@@ -167,6 +167,9 @@ reasons! {
     Drain "drain" POLICY, "The process was stopping, and the drain deadline (or `idle_after`) was reached.";
     Killed "killed" POLICY, "The operator ended it: by `ctl kill`, or by disabling its origin.";
     OriginDown "origin_down" ORIGIN, "A check found the origin down, and `on_down` is `close`.";
+    DeniedSource "denied_source" POLICY,
+        "The client's address is denied by `sources` of the endpoint or route; for a live connection, since a \
+         reload.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it sent any data.";
     ProbeDropped "probe_dropped" POLICY,
         "The connection limit was reached, and this connection was dropped for a new client: its own client \
@@ -252,6 +255,13 @@ reasons! {
         "No local port was left for the connection to the origin.";
     LocalDescriptors "local_descriptors" PROXY, "No file descriptor or memory was left for the connection.";
     InternalPanic "internal_panic" PROXY, "A bug in Reseal ended this connection; please report it.";
+}
+
+impl Reason {
+    /// Whether a rule on addresses or a limit refused the connection.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::DeniedSource)
+    }
 }
 
 impl fmt::Display for Reason {

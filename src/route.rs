@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::hostname::{HostName, HostPattern, HostTable};
 
@@ -15,8 +15,85 @@ use crate::hostname::{HostName, HostPattern, HostTable};
 pub struct Match {
     /// The client must offer one of these protocols; empty means any.
     pub alpn: Vec<Vec<u8>>,
-    /// The client's address must be in one of these; empty means any.
-    pub sources: Vec<IpNet>,
+    /// Where the client's address must be.
+    pub sources: SourceMatch,
+}
+
+/// A condition on the client's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceMatch {
+    /// The address must be in one of these; empty means any.
+    pub within: Vec<IpNet>,
+    /// It must be in none of these.
+    pub not: Vec<IpNet>,
+}
+
+impl SourceMatch {
+    /// Whether every address meets it.
+    pub fn is_any(&self) -> bool {
+        self.within.is_empty() && self.not.is_empty()
+    }
+
+    /// Whether an address meets it. A unix peer, which has none, is in no network.
+    pub fn holds(&self, address: Option<IpAddr>) -> bool {
+        let address = address.map(|ip| ip.to_canonical());
+        let is_in = |net: &IpNet| address.is_some_and(|ip| net.contains(&ip));
+        (self.within.is_empty() || self.within.iter().any(is_in)) && !self.not.iter().any(is_in)
+    }
+
+    /// Whether no address can meet it: each of its networks is excluded.
+    pub fn is_impossible(&self) -> bool {
+        let excluded = |net: &IpNet| self.not.iter().any(|not| not.contains(net));
+        self.networks().iter().all(excluded)
+    }
+
+    /// Whether every address that meets `other` meets this one, too. `false` if that is not certain.
+    fn includes(&self, other: &Self) -> bool {
+        let holds = |net: &IpNet| self.within.iter().any(|own| own.contains(net));
+        let within =
+            self.within.is_empty() || (!other.within.is_empty() && other.within.iter().all(holds));
+        // What this one excludes, the other must exclude, or not have at all.
+        let never_in_other = |not: &IpNet| {
+            other.not.iter().any(|others| others.contains(not))
+                || (!other.within.is_empty()
+                    && other.within.iter().all(|net| overlap(net, not).is_none()))
+        };
+        within && self.not.iter().all(never_in_other)
+    }
+
+    /// Whether an address can meet both. `true` if that is not certain.
+    pub fn meets(&self, other: &Self) -> bool {
+        // A unix peer meets both.
+        if self.within.is_empty() && other.within.is_empty() {
+            return true;
+        }
+        let excluded = |net: &IpNet| {
+            let mut excluded = self.not.iter().chain(&other.not);
+            excluded.any(|not| not.contains(net))
+        };
+        let others = other.networks();
+        self.networks().iter().any(|own| {
+            let mut shared = others.iter().filter_map(|net| overlap(own, net));
+            shared.any(|net| !excluded(&net))
+        })
+    }
+
+    /// The networks in which an address has to be.
+    fn networks(&self) -> Vec<IpNet> {
+        if self.within.is_empty() {
+            return vec![Ipv4Net::default().into(), Ipv6Net::default().into()];
+        }
+        self.within.clone()
+    }
+}
+
+/// The addresses that two networks share: those of the narrower one, or none.
+fn overlap(a: &IpNet, b: &IpNet) -> Option<IpNet> {
+    match (a.contains(b), b.contains(a)) {
+        (true, _) => Some(*b),
+        (_, true) => Some(*a),
+        _ => None,
+    }
 }
 
 /// The facts by which a connection is routed.
@@ -43,24 +120,14 @@ impl Match {
 
     /// Whether the client is in one of the networks.
     pub fn is_from(&self, query: &Query<'_>) -> bool {
-        self.sources.is_empty()
-            || query.source.is_some_and(|ip| {
-                let ip = ip.to_canonical();
-                self.sources.iter().any(|net| net.contains(&ip))
-            })
+        self.sources.holds(query.source)
     }
 
     /// Whether every query that meets `other` meets this one, too.
     pub fn includes(&self, other: &Self) -> bool {
         let alpn = self.alpn.is_empty()
             || (!other.alpn.is_empty() && other.alpn.iter().all(|p| self.alpn.contains(p)));
-        let sources = self.sources.is_empty()
-            || (!other.sources.is_empty()
-                && other
-                    .sources
-                    .iter()
-                    .all(|net| self.sources.iter().any(|own| own.contains(net))));
-        alpn && sources
+        alpn && self.sources.includes(&other.sources)
     }
 }
 
@@ -135,6 +202,14 @@ impl<T> RouteTable<T> {
 mod tests {
     use super::*;
 
+    fn sources(within: &[&str], not: &[&str]) -> SourceMatch {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        SourceMatch {
+            within: nets(within),
+            not: nets(not),
+        }
+    }
+
     fn table() -> RouteTable<&'static str> {
         let mut table = RouteTable::default();
         let h2 = Match {
@@ -142,7 +217,7 @@ mod tests {
             ..Match::default()
         };
         let lan = Match {
-            sources: vec!["10.0.0.0/8".parse().unwrap()],
+            sources: sources(&["10.0.0.0/8"], &[]),
             ..Match::default()
         };
         table.add(HostPattern::parse("a.test").unwrap(), h2, "a over h2");
@@ -222,12 +297,43 @@ mod tests {
     #[test]
     fn a_wider_match_includes_a_narrower_one() {
         let net = |n: &str| Match {
-            sources: vec![n.parse().unwrap()],
+            sources: sources(&[n], &[]),
             ..Match::default()
         };
         assert!(net("10.0.0.0/8").includes(&net("10.1.0.0/16")));
         assert!(!net("10.1.0.0/16").includes(&net("10.0.0.0/8")));
         assert!(Match::default().includes(&net("10.0.0.0/8")));
         assert!(!net("10.0.0.0/8").includes(&Match::default()));
+    }
+
+    #[test]
+    fn an_excluded_network_does_not_match_and_a_peer_without_address_is_in_none() {
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let lan = sources(&["10.0.0.0/8"], &["10.9.0.0/16"]);
+        assert!(lan.holds(ip("10.1.1.1")) && lan.holds(ip("::ffff:10.1.1.1")));
+        assert!(!lan.holds(ip("10.9.1.1")) && !lan.holds(ip("::ffff:10.9.1.1")));
+        assert!(!lan.holds(ip("192.0.2.1")) && !lan.holds(None));
+        let others = sources(&[], &["10.9.0.0/16"]);
+        assert!(others.holds(ip("192.0.2.1")) && others.holds(ip("2001:db8::1")));
+        assert!(!others.holds(ip("10.9.1.1")) && others.holds(None));
+    }
+
+    #[test]
+    fn what_excludes_less_includes_and_what_excludes_the_rest_does_not_meet() {
+        let all = SourceMatch::default();
+        let lan = sources(&["10.0.0.0/8"], &[]);
+        let holed = sources(&["10.0.0.0/8"], &["10.9.0.0/16"]);
+        let hole = sources(&["10.9.0.0/16"], &[]);
+        let outside = sources(&[], &["10.0.0.0/8"]);
+        assert!(all.meets(&all) && outside.meets(&sources(&[], &["0.0.0.0/1"])));
+        assert!(lan.includes(&holed) && !holed.includes(&lan));
+        assert!(all.includes(&outside) && !outside.includes(&all));
+        assert!(!holed.includes(&hole) && holed.includes(&sources(&["10.1.0.0/16"], &[])));
+        assert!(holed.includes(&sources(&["10.0.0.0/8"], &["10.8.0.0/15"])));
+        assert!(!holed.meets(&hole) && !outside.meets(&lan) && !outside.meets(&hole));
+        assert!(lan.meets(&hole) && all.meets(&outside) && outside.meets(&all));
+        assert!(sources(&["10.9.0.0/16"], &["10.0.0.0/8"]).is_impossible());
+        assert!(sources(&[], &["0.0.0.0/0", "::/0"]).is_impossible());
+        assert!(!holed.is_impossible() && !outside.is_impossible() && !all.is_impossible());
     }
 }

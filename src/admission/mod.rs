@@ -3,6 +3,7 @@
 
 mod gate;
 mod limit_use;
+mod networks;
 mod pending;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 
 pub use self::gate::{ClientSource, Gate, GatePermit};
 pub use self::limit_use::LimitUse;
+pub use self::networks::{Networks, SourceDenial, SourceRules};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.

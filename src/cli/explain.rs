@@ -15,7 +15,7 @@ use crate::connection::decision;
 use crate::hostname::HostName;
 use crate::outcome::Reason;
 use crate::route::Query;
-use crate::snapshot::{Endpoint, Listen, Protocol, Snapshot};
+use crate::snapshot::{Endpoint, Listen, Protocol, Snapshot, Sources};
 use crate::tls::hello::{self, Hello};
 use crate::tls::sessions::Sessions;
 
@@ -144,6 +144,9 @@ fn decide(
 ) -> Result<Option<Reason>, String> {
     said.line("endpoint", &endpoint.name);
     refuse_hello_of_tcp(args, endpoint)?;
+    if let Some(reason) = sources(args, endpoint, endpoint.sources.as_deref(), said)? {
+        return Ok(Some(reason));
+    }
     let name = match decision::name(hello.server_name.as_deref()) {
         Ok(name) => name,
         Err(failure) => return Ok(Some(failure.reason)),
@@ -183,6 +186,9 @@ fn decide(
         Ok(route) => route,
         Err(failure) => return Ok(Some(failure.reason)),
     };
+    if let Some(reason) = sources(args, endpoint, route.sources.as_deref(), said)? {
+        return Ok(Some(reason));
+    }
     said.line("mode", route.mode.word());
     let mut reason = None;
     match route.mode.acceptor() {
@@ -203,16 +209,50 @@ fn decide(
     Ok(reason)
 }
 
+/// Whether the rules of an endpoint or route on addresses admit the client; the reason, if not.
+fn sources(
+    args: &Args,
+    endpoint: &Endpoint,
+    sources: Option<&Sources>,
+    said: &mut Explanation,
+) -> Result<Option<Reason>, String> {
+    let Some(sources) = sources else {
+        return Ok(None);
+    };
+    let Some(source) = args.source else {
+        if is_unix(endpoint) {
+            return Ok(None);
+        }
+        return Err(
+            "whether `sources` admits the client depends on its address: add --source IP"
+                .to_owned(),
+        );
+    };
+    let (text, reason) = match sources.rules.check(source) {
+        Ok(()) => (format!("{source} is admitted"), None),
+        Err(denial) => (
+            format!("{source} is denied: {denial}"),
+            Some(Reason::DeniedSource),
+        ),
+    };
+    said.line("sources", &text);
+    Ok(reason)
+}
+
+/// Whether all clients of an endpoint come over unix sockets, and so have no address.
+fn is_unix(endpoint: &Endpoint) -> bool {
+    let is_unix = |listen: &Listen| matches!(listen, Listen::Unix { .. });
+    endpoint.listen.iter().all(is_unix)
+}
+
 /// The first route that the client's address could make win or lose.
 fn depends_on_source(endpoint: &Endpoint, query: &Query<'_>) -> Option<Arc<str>> {
-    // A client of a unix socket has no address.
-    let is_unix = |listen: &Listen| matches!(listen, Listen::Unix { .. });
-    if endpoint.listen.iter().all(is_unix) {
+    if is_unix(endpoint) {
         return None;
     }
     for (when, route) in endpoint.routes.candidates(query.name) {
         if when.is_offered(query) {
-            return (!when.sources.is_empty()).then(|| Arc::clone(&route.name));
+            return (!when.sources.is_any()).then(|| Arc::clone(&route.name));
         }
     }
     None

@@ -2,7 +2,8 @@
 
 use super::output;
 use crate::config::Spec;
-use crate::config::spec::{ClientAuthMode, Endpoint, Route};
+use crate::config::reader::networks::CidrOr;
+use crate::config::spec::{ClientAuthMode, Endpoint, Excluded, Route};
 
 /// What a cell without a value holds.
 const NONE: &str = "-";
@@ -51,7 +52,7 @@ fn row(endpoint: &Endpoint, route: &Route) -> [String; 9] {
                 .source
                 .iter()
                 .flat_map(|source| source.iter())
-                .map(|net| net.value.0.to_string()),
+                .map(|item| source(&item.value)),
             " ",
         ),
         alpn(endpoint, route),
@@ -117,5 +118,16 @@ fn list(items: impl Iterator<Item = String>, between: &str) -> String {
         NONE.to_owned()
     } else {
         items.join(between)
+    }
+}
+
+/// A network, or those that are excluded, each after `!`.
+fn source(item: &CidrOr<Excluded>) -> String {
+    match item {
+        CidrOr::Cidr(net) => net.0.to_string(),
+        CidrOr::Map(excluded) => {
+            let nets = excluded.not.iter().map(|net| format!("!{}", net.value.0));
+            list(nets, " ")
+        }
     }
 }

@@ -75,12 +75,13 @@ process:
   drain: { lame_duck: 250ms, stop: 2m, removed: 1h, idle_after: 90s }
   key_permissions: warn
 log: { level: debug, format: logfmt, output: "/var/log/re $$ seal.log" }
-access_log: { format: text, output: none, events: [open, close] }
+access_log: { format: text, output: none, events: [open, close], sample_refused: 1/100 }
 endpoints:
   - name: edge
     listen: ["*:443", "[::1]:0", 127.0.0.1:8443, unix:/run/a.sock, systemd:web,
              { unix: /run/b.sock, permissions: "0660", owner: 1000, group: web }]
     backlog: 128
+    sources: { allow: [10.0.0.0/8, { file: lists/allowed.txt }], deny: { file: lists/blocked.txt } }
     tcp: { <<: *tcp, fast_open: on, user_timeout: 30s }
     tls:
       min_version: "1.3"
@@ -93,8 +94,9 @@ endpoints:
     default_route: { route: vault, certificate: vault }
     routes:
       - name: vault
-        match: { sni: [vault.example.com], alpn: h2, source: [10.0.0.0/8, "::1"] }
+        match: { sni: [vault.example.com], alpn: h2, source: [10.0.0.0/8, "::1", { not: [10.9.0.0/16] }] }
         mode: reencrypt
+        sources: { deny: "2001:db8::/32", recheck: log }
         alpn: h2
         client_auth: { mode: false }
         upstream: vault

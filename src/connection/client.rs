@@ -27,10 +27,12 @@ impl Establish<'_> {
         pending: &PendingGuard,
     ) -> Result<AdmittedClient, Failure> {
         let bytes = self.proxy_header(client).await?;
+        self.admit()?;
         let mut hello = self.hello(client, bytes).await?;
         pending.hello_done();
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
+        self.admit_to(&route)?;
         let notes = self.client_tls(client, &mut hello, &route).await?;
         Ok(AdmittedClient {
             route,

@@ -1,17 +1,18 @@
 //! What is kept on an established connection, and whether a policy still admits it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustls::pki_types::UnixTime;
 
 use super::identity::Identity;
 use super::traffic::{CountedTraffic, traffic};
-use crate::observe::access_log::{AccessRecord, Traffic};
+use crate::admission::SourceDenial;
+use crate::observe::access_log::{AccessRecord, Client, Traffic};
 use crate::outcome::Reason;
 use crate::relay::ConnHandle;
-use crate::snapshot::Route;
+use crate::snapshot::{Endpoint, Route};
 use crate::tls::classify;
-use crate::tls::verify::client::ClientVerifier;
+use crate::tls::verify::client::{ClientVerifier, Recheck};
 
 /// The information kept on an established connection.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct ConnInfo {
     pub verifier: AtomicU64,
     /// The bytes that the metrics have counted so far.
     pub counted: CountedTraffic,
+    /// Whether it was logged that the rules on addresses now deny its client.
+    pub is_denial_logged: AtomicBool,
 }
 
 impl ConnInfo {
@@ -42,6 +45,21 @@ impl ConnInfo {
         let is_expired = |identity: &Identity| identity.has_expired_path(now);
         verifier.decides_as(self.verifier.load(Ordering::Relaxed), now)
             && !self.identity.as_deref().is_some_and(is_expired)
+    }
+
+    /// Why the rules of a route and its endpoint deny the address of this client; with what happens to a live
+    /// connection then. `None` if they do not deny it. A unix client has no address.
+    pub fn denied_by(&self, endpoint: &Endpoint, route: &Route) -> Option<(Recheck, SourceDenial)> {
+        let Client::Ip(address) = self.record.client else {
+            return None;
+        };
+        let all = [&endpoint.sources, &route.sources].into_iter().flatten();
+        let denied = all.filter_map(|sources| {
+            let denial = sources.rules.check(address.ip()).err()?;
+            Some((sources.recheck, denial))
+        });
+        // That of the endpoint and that of the route may differ: the stricter one decides.
+        denied.min_by_key(|(recheck, _)| *recheck as u8)
     }
 
     /// Whether a route would admit this client at `now`; the reason, if not.

@@ -4,6 +4,7 @@
 //! `Establish::establish` runs the stages in order. Stages return values and know nothing of each other; data
 //! that one needs from another passes through here.
 
+mod admit;
 mod client;
 mod context;
 pub mod decision;

@@ -5,7 +5,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -300,6 +300,7 @@ impl<'a> Recorder<'a> {
             checked: AtomicU64::new(generation),
             verifier: AtomicU64::new(verifier),
             counted: CountedTraffic::default(),
+            is_denial_logged: AtomicBool::new(false),
         });
         let conn = guard.conn();
         self.record = Some(Record::Tabled(guard));

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -135,5 +135,6 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         checked: AtomicU64::new(0),
         verifier: AtomicU64::new(0),
         counted: CountedTraffic::default(),
+        is_denial_logged: AtomicBool::new(false),
     })
 }

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::admission::SourceDenial;
 use crate::connection::ConnInfo;
 use crate::connection::table::{Conn, ConnTable};
 use crate::control::drain::{DrainSchedule, INTERVAL};
@@ -71,7 +72,7 @@ fn take_older(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> Vec<Connectio
 }
 
 /// Drains the connections whose endpoint, route or origin was removed, and closes or logs those that the
-/// current client auth policy does not admit.
+/// current rules on addresses or the current client auth policy do not admit.
 fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
     let is_kept = |c: &Connection| is_kept(&c.info, snapshot);
     let (kept, mut removed): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
@@ -80,7 +81,12 @@ fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
     let now = UnixTime::now();
     let mut closing = StaggeredClose::default();
     let mut rechecked = 0_usize;
+    let mut denied = 0_usize;
     for connection in kept {
+        if let Recheck::Close = recheck_source(&connection, snapshot) {
+            denied += 1;
+            continue;
+        }
         let Some((route, verifier)) = changed_policy(&connection.info, snapshot, now) else {
             continue;
         };
@@ -99,12 +105,46 @@ fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
             "client certificates were rechecked"
         );
     }
+    if denied > 0 {
+        info!(
+            connections = denied,
+            "closed: `sources` now denies their addresses"
+        );
+    }
     if closing.count > 0 {
         info!(
             connections = closing.count,
             "closed: their certificates are no longer admitted"
         );
     }
+}
+
+/// Closes or logs a connection whose client is denied by the current rules on addresses. Returns what was
+/// done. It is closed at once: its client cannot come back, so that there is no rush to avoid.
+fn recheck_source(connection: &Connection, snapshot: &Snapshot) -> Recheck {
+    let info = &connection.info;
+    let Some((recheck, denial)) = denial_of(info, snapshot) else {
+        info.is_denial_logged.store(false, Ordering::Relaxed);
+        return Recheck::Off;
+    };
+    match recheck {
+        Recheck::Close => connection.handle.send(Command::End {
+            reason: Reason::DeniedSource,
+            at: Instant::now(),
+        }),
+        Recheck::Log if !info.is_denial_logged.swap(true, Ordering::Relaxed) => {
+            debug!(id = format_args!("{:016x}", info.record.id), %denial, "denied");
+            log_inadmissible(connection, Reason::DeniedSource);
+        }
+        Recheck::Log | Recheck::Off => {}
+    }
+    recheck
+}
+
+fn denial_of(info: &ConnInfo, snapshot: &Snapshot) -> Option<(Recheck, SourceDenial)> {
+    let endpoint = snapshot.endpoint(&info.record.endpoint)?;
+    let route = endpoint.route(info.record.route.as_deref()?)?;
+    info.denied_by(endpoint, route)
 }
 
 /// The route of a connection and its verifier, if that may decide otherwise than the verifier that has
@@ -154,6 +194,16 @@ pub(crate) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> us
         matches!(verdict, Some(Verdict::Close(_)))
     };
     table.all().iter().filter(closed).count()
+}
+
+/// How many connections [`recheck_all`] would close because of their addresses.
+pub(crate) fn denied(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
+    let mut denied = 0;
+    table.each(|c| {
+        let denial = denial_of(&c.info, snapshot);
+        denied += usize::from(denial.is_some_and(|(recheck, _)| recheck == Recheck::Close));
+    });
+    denied
 }
 
 /// Closes or logs connections whose certificates have expired, as their policy says.

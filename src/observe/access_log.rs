@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::escape;
 use super::format::{Format, LogLine, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
-use crate::outcome::{Outcome, Reason, Stage};
+use crate::outcome::{After, Outcome, Reason, Stage};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
 /// The configuration of the access log.
@@ -25,6 +25,8 @@ pub struct AccessLogSettings {
     pub close: bool,
     /// Of the connections that ended before a byte, one in so many has a record of its end; `None`: none has.
     pub probes: Option<NonZeroU32>,
+    /// The same for connections that a rule on addresses or a limit refused.
+    pub refused: Option<NonZeroU32>,
 }
 
 /// The facts of a connection. An absent fact is an absent key. Every live connection has one of these, so
@@ -152,15 +154,36 @@ impl fmt::Display for Client {
     }
 }
 
+/// Takes one in so many, the first one included. Clones count together.
+#[derive(Clone, Debug)]
+struct Sampler {
+    one_in: Option<NonZeroU32>,
+    seen: Arc<AtomicU32>,
+}
+
+impl Sampler {
+    fn new(one_in: Option<NonZeroU32>) -> Self {
+        Self {
+            one_in,
+            seen: Arc::default(),
+        }
+    }
+
+    /// Whether the present one is taken.
+    fn takes(&self) -> bool {
+        let seen = || self.seen.fetch_add(1, Ordering::Relaxed);
+        self.one_in.is_some_and(|one_in| seen() % one_in == 0)
+    }
+}
+
 /// The access log of the process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     format: Format,
     opens: bool,
     closes: bool,
-    probes: Option<NonZeroU32>,
-    /// Connections that ended before a byte.
-    probes_seen: Arc<AtomicU32>,
+    probes: Sampler,
+    refused: Sampler,
     sink: Sink,
 }
 
@@ -171,8 +194,8 @@ impl AccessLog {
             format: settings.format,
             opens: settings.open,
             closes: settings.close,
-            probes: settings.probes,
-            probes_seen: Arc::default(),
+            probes: Sampler::new(settings.probes),
+            refused: Sampler::new(settings.refused),
             sink: Sink::open(&settings.output)?,
         })
     }
@@ -196,15 +219,16 @@ impl AccessLog {
 
     /// Writes that a connection has ended, if configured.
     pub fn closed(&self, record: &AccessRecord, traffic: Traffic, outcome: &Outcome) {
-        if self.closes && (outcome.reason != Reason::ProbeEof || self.samples_probe()) {
+        let is_sampled = || match outcome.reason {
+            Reason::ProbeEof => self.probes.takes(),
+            reason if reason.is_refusal() && outcome.after() == After::Setup => {
+                self.refused.takes()
+            }
+            _ => true,
+        };
+        if self.closes && is_sampled() {
             self.write("close", record, traffic, Some(outcome));
         }
-    }
-
-    /// Whether the present connection without a byte has a record: the first one has.
-    fn samples_probe(&self) -> bool {
-        let seen = || self.probes_seen.fetch_add(1, Ordering::Relaxed);
-        self.probes.is_some_and(|one_in| seen() % one_in == 0)
     }
 
     fn write(

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::admission::SourceRules;
 use crate::health::HealthPolicy;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -23,6 +24,7 @@ use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::certificates::Certificate;
 use crate::tls::connector::TlsConnector;
 use crate::tls::pair::Pair;
+use crate::tls::verify::client::Recheck;
 use crate::transport::TcpOptions;
 use crate::upstream::UpstreamDefinition;
 
@@ -175,6 +177,8 @@ pub struct Endpoint {
     pub certificates: Vec<Arc<Certificate>>,
     /// The peers that send a PROXY header, if any.
     pub accept_proxy_protocol: Option<Accept>,
+    /// Which addresses may connect; absent: all.
+    pub sources: Option<Arc<Sources>>,
     /// Time from accept to a whole ClientHello, PROXY header included.
     pub hello_timeout: Duration,
     /// The routes.
@@ -278,6 +282,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// How it carries connections.
     pub mode: Mode,
+    /// Which of the addresses that may connect may use it; absent: all.
+    pub sources: Option<Arc<Sources>>,
     /// The upstream they go to.
     pub upstream: Arc<Upstream>,
     /// Whether it matches a server name. A client can send any name to a default route, so that name is never
@@ -295,6 +301,15 @@ pub struct Route {
     pub lifetime: Option<Duration>,
     /// What the origin sees if the client ends without close_notify.
     pub on_truncation: OnTruncation,
+}
+
+/// The rules on the addresses of clients.
+#[derive(Debug)]
+pub struct Sources {
+    /// Who may connect.
+    pub rules: SourceRules,
+    /// What happens to live connections that a reload denies.
+    pub recheck: Recheck,
 }
 
 /// How a route carries its connections.

@@ -43,6 +43,9 @@ use rustls::{
 /// The alert for an unknown server name (RFC 6066 section 3), spelled as in the RFC.
 pub const UNRECOGNIZED_NAME: AlertDescription = AlertDescription::UnrecognisedName;
 
+/// The alert for a client that policy does not admit (RFC 8446 section 6.2).
+pub const ACCESS_DENIED: AlertDescription = AlertDescription::AccessDenied;
+
 /// The signature algorithms accepted in certificates, CRLs and handshakes.
 static SIGNATURES: LazyLock<WebPkiSupportedAlgorithms> =
     LazyLock::new(|| aws_lc_rs::default_provider().signature_verification_algorithms);

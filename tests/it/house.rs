@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     (
         "snapshot",
         &[
+            "admission",
             "health",
             "transport",
             "observe",
@@ -82,6 +83,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
         "control",
         &[
             "admin",
+            "admission",
             "config",
             "connection",
             "health",
@@ -119,6 +121,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     (
         "config",
         &[
+            "admission",
             "health",
             "transport",
             "hostname",
@@ -150,6 +153,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     (
         "internals",
         &[
+            "admission",
             "hostname",
             "observe",
             "outcome",

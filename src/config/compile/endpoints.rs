@@ -16,7 +16,7 @@ use crate::config::reader::values;
 use crate::config::spec::{self, ClientAuthMode, TlsVersion};
 use crate::proxy_protocol::Accept;
 use crate::route::RouteTable;
-use crate::snapshot::{Endpoint, Listen, Protocol, Route};
+use crate::snapshot::{Endpoint, Listen, Protocol, Route, Sources};
 use crate::tls::Versions;
 use crate::transport::{KEEPALIVE_MAX, TcpOptions};
 
@@ -106,10 +106,12 @@ impl Compiler<'_> {
         let listen = self.listen(&spec.listen);
         let keepalive = self.keepalive(&spec.tcp.keepalive);
         let accept = self.accept_proxy_protocol(spec);
+        let sources = self.source_rules(spec, spec.sources.as_ref());
         Some(assemble(
             spec,
             listen,
             accept,
+            sources?,
             keepalive,
             certificates,
             routes?,
@@ -271,6 +273,7 @@ fn assemble(
     spec: &spec::Endpoint,
     listen: Vec<Listen>,
     accept: Option<Accept>,
+    sources: Option<Arc<Sources>>,
     keepalive: Option<Duration>,
     certificates: EndpointCertificates,
     routes: RouteTable<Arc<Route>>,
@@ -289,6 +292,7 @@ fn assemble(
         },
         fast_open: spec.tcp.fast_open.value,
         accept_proxy_protocol: accept,
+        sources,
         hello_timeout: spec.timeouts.hello.0,
         certificates: certificates.all,
         routes,

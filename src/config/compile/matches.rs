@@ -9,7 +9,7 @@ use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, ClientAuthMode, Mode};
 use crate::hostname::HostPattern;
-use crate::route::Match;
+use crate::route::{Match, SourceMatch};
 use crate::snapshot::Protocol;
 
 impl Compiler<'_> {
@@ -60,18 +60,34 @@ impl Compiler<'_> {
                 .help("leave it out to match everything");
             complete = false;
         }
+        let lists = spec.source.iter().flat_map(|list| list.iter());
+        for excluded in lists.filter_map(|item| item.map()) {
+            if excluded.not.is_empty() {
+                self.problems
+                    .error(excluded.not.at, "an empty `not` excludes nothing")
+                    .help("leave it out");
+                complete = false;
+            }
+        }
         let when = Match {
             alpn: spec
                 .alpn
                 .as_ref()
                 .map(|list| protocols(list))
                 .unwrap_or_default(),
-            sources: spec
-                .source
-                .as_ref()
-                .map(|list| list.iter().map(|net| canonical(net.value.0)).collect())
-                .unwrap_or_default(),
+            sources: source_match(spec),
         };
+        if let Some(source) = spec.source.as_ref().filter(|_| complete)
+            && when.sources.is_impossible()
+        {
+            self.problems
+                .error(
+                    source.at,
+                    "this route can never match: its `not` excludes every address",
+                )
+                .help("name the networks that match beside it");
+            complete = false;
+        }
         complete.then_some(when)
     }
 
@@ -180,8 +196,20 @@ impl Compiler<'_> {
     }
 }
 
+/// The condition of a route on the client's address.
+pub(super) fn source_match(spec: &spec::Match) -> SourceMatch {
+    let list = || spec.source.iter().flat_map(|list| list.iter());
+    let within = list().filter_map(|item| item.cidr());
+    let not = list().filter_map(|item| item.map());
+    let not = not.flat_map(|excluded| excluded.not.iter());
+    SourceMatch {
+        within: within.map(|net| canonical(net.0)).collect(),
+        not: not.map(|net| canonical(net.value.0)).collect(),
+    }
+}
+
 /// A network of IPv4-mapped IPv6 addresses becomes the IPv4 network: clients are compared in that form.
-fn canonical(net: IpNet) -> IpNet {
+pub(super) fn canonical(net: IpNet) -> IpNet {
     if let IpNet::V6(v6) = net
         && let Some(v4) = v6.network().to_ipv4_mapped()
         && let Some(prefix) = v6.prefix_len().checked_sub(96)

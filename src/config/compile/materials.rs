@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
 use crate::snapshot::admin::Token;
@@ -50,6 +51,7 @@ pub struct Materials {
     pub(super) secrets: Cache<PathBuf, TicketSecret>,
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,
     pub(super) tokens: Cache<PathBuf, Token>,
+    pub(super) networks: Cache<NetworkFileKey, Arc<Networks>>,
     pub(super) system: Option<Option<Arc<Authorities>>>,
     /// The certificates of each endpoint.
     pub(super) served: HashMap<String, ServedCertificates>,
@@ -69,6 +71,20 @@ pub(super) struct ServedCertificates {
     pub(super) by_name: Arc<Certificates>,
 }
 
+/// What a list does to the addresses in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ListUse {
+    Allow,
+    Deny,
+}
+
+/// A file of networks and what it is for: an empty one denies nobody, but must not be all that is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NetworkFileKey {
+    pub(super) path: PathBuf,
+    pub(super) list: ListUse,
+}
+
 /// The key of a material: one path or several.
 pub(super) trait Key: Hash + Eq + Clone {
     fn paths(&self) -> impl Iterator<Item = &Path>;
@@ -83,6 +99,12 @@ impl Key for Vec<PathBuf> {
 impl Key for PathBuf {
     fn paths(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.as_path())
+    }
+}
+
+impl Key for NetworkFileKey {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path())
     }
 }
 

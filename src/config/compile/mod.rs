@@ -32,6 +32,7 @@ mod rules;
 mod secrets;
 mod security_lints;
 mod serving;
+mod sources;
 mod startable;
 mod unix_sockets;
 mod upstreams;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::OffOr;
+use crate::config::reader::networks::CidrOr;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, CheckHeader, Health, OnDown, UpstreamAlpn};
@@ -20,6 +21,13 @@ pub(super) fn settings(spec: &spec::Spec, problems: &mut Problems) {
             continue;
         }
         endpoint_tls(endpoint, problems);
+        sources(endpoint.sources.as_ref(), problems);
+        for route in endpoint.routes.iter() {
+            sources(route.sources.as_ref(), problems);
+            if let Some(source) = &route.matches.source {
+                networks(source, problems);
+            }
+        }
     }
     for (_, upstream) in &spec.upstreams.0 {
         if let Some(health) = &upstream.health {
@@ -61,6 +69,19 @@ fn endpoint_tls(endpoint: &spec::Endpoint, problems: &mut Problems) {
 fn repeated<T: ToString>(list: &[Located<T>], problems: &mut Problems) {
     let names = list.iter().map(|item| (item.at, item.value.to_string()));
     twice(names, problems);
+}
+
+/// Warns about networks that are given twice.
+fn sources(spec: Option<&Located<spec::Sources>>, problems: &mut Problems) {
+    for list in spec.iter().flat_map(|spec| [&spec.allow, &spec.deny]) {
+        list.iter().for_each(|list| networks(list, problems));
+    }
+}
+
+fn networks<M>(list: &[Located<CidrOr<M>>], problems: &mut Problems) {
+    let networks = list.iter();
+    let networks = networks.filter_map(|item| Some((item.at, item.cidr()?.0.to_string())));
+    twice(networks, problems);
 }
 
 fn twice(names: impl Iterator<Item = (Span, String)>, problems: &mut Problems) {

@@ -44,6 +44,7 @@ pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSetting
         open: has(AccessEvent::Open),
         close: has(AccessEvent::Close),
         probes: spec.sample_probes.value.0,
+        refused: spec.sample_refused.value.0,
     }
 }
 

@@ -84,6 +84,7 @@ impl Compiler<'_> {
         }
         let by_name = CertificateChoice::ByName(Arc::clone(&context.certificates.by_name));
         let mode = self.mode(context, spec, by_name);
+        let sources = self.source_rules(context.endpoint, spec.sources.as_ref());
         let (patterns, when, upstream) = (patterns?, when?, upstream?);
         if !fits {
             return None;
@@ -93,6 +94,7 @@ impl Compiler<'_> {
             spec,
             upstream,
             mode?,
+            sources?,
             RouteKind::ByName,
         ));
         if tcp {
@@ -253,7 +255,9 @@ impl Compiler<'_> {
         let when = self.route_match(&spec.matches)?;
         let upstream = context.upstreams.get(spec.upstream.as_str())?.clone()?;
         let mode = self.mode(context, spec, certificate)?;
-        let route = serving::route(context, spec, upstream, mode, RouteKind::ByDefault);
+        let sources = self.source_rules(context.endpoint, spec.sources.as_ref())?;
+        let kind = RouteKind::ByDefault;
+        let route = serving::route(context, spec, upstream, mode, sources, kind);
         table.add_default(when, Arc::new(route));
         Some(())
     }
@@ -268,10 +272,6 @@ fn differ(endpoint: &spec::Endpoint, a: &spec::Route, b: &spec::Route) -> bool {
 
 /// Whether a client could reach either of two routes through its ALPN offer.
 fn can_choose(a: &Match, b: &Match) -> bool {
-    let meet = a.sources.is_empty()
-        || b.sources.is_empty()
-        || a.sources
-            .iter()
-            .any(|a| b.sources.iter().any(|b| a.contains(b) || b.contains(a)));
+    let meet = a.sources.meets(&b.sources);
     meet && !(a.alpn.is_empty() && b.alpn.is_empty())
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::client_auth_terms::ClientAuthTerms;
 use super::compiler::Compiler;
 use super::context::EndpointContext;
+use super::matches::source_match;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
@@ -114,15 +115,7 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
 
 /// Whether no client can reach both routes: a client cannot choose its address.
 fn apart(one: &spec::Route, other: &spec::Route) -> bool {
-    let (Some(one), Some(other)) = (&one.matches.source, &other.matches.source) else {
-        return false;
-    };
-    one.iter().all(|a| {
-        other.iter().all(|b| {
-            let (a, b) = (a.value.0, b.value.0);
-            !a.contains(&b) && !b.contains(&a)
-        })
-    })
+    !source_match(&one.matches).meets(&source_match(&other.matches))
 }
 
 /// Routes of one endpoint with one upstream and one policy on clients.

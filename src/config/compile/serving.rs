@@ -10,7 +10,7 @@ use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, Mode};
-use crate::snapshot::{self, Route, Upstream};
+use crate::snapshot::{self, Route, Sources, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
 use crate::tls::sessions::Scope;
@@ -31,6 +31,7 @@ pub(super) fn route(
     spec: &spec::Route,
     upstream: Arc<Upstream>,
     mode: snapshot::Mode,
+    sources: Option<Arc<Sources>>,
     kind: RouteKind,
 ) -> Route {
     let (own, general) = (&spec.timeouts, &context.endpoint.timeouts);
@@ -41,6 +42,7 @@ pub(super) fn route(
     Route {
         name: spec.name.as_str().into(),
         mode,
+        sources,
         upstream,
         named: kind == RouteKind::ByName,
         client_timeout: own.client.as_ref().unwrap_or(&general.client).0,

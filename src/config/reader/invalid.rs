@@ -53,7 +53,12 @@ impl Invalid {
     }
 
     /// The problem at a span. `written` is the text of the file.
-    pub(super) fn into_problem(self, at: Span, written: &str, has_variable: bool) -> Problem {
+    pub(in crate::config) fn into_problem(
+        self,
+        at: Span,
+        written: &str,
+        has_variable: bool,
+    ) -> Problem {
         let message = self.message.replacen("{}", &quoted(written), 1);
         let fix = self.fix.filter(|_| !has_variable);
         let help = fix.or_else(|| self.help.map(Cow::into_owned));

@@ -17,6 +17,7 @@ mod indentation;
 pub mod invalid;
 mod loose_quantities;
 mod mistake;
+pub mod networks;
 pub mod print;
 mod printable;
 pub mod problem;

@@ -2,6 +2,7 @@
 
 use super::endpoint_tls::EndpointTls;
 use super::route::{DefaultRoute, Mode, Route};
+use super::sources::Sources;
 use super::tcp::EndpointTcp;
 use super::timeouts::Timeouts;
 use crate::config::reader::address::{Cidr, Listen};
@@ -27,6 +28,8 @@ spec! {
             because "it is the kernel's own limit (`net.core.somaxconn`) since Linux 5.4",
         /// Peers that must send a PROXY header first.
         optional accept_proxy_protocol: AcceptProxyProtocol,
+        /// Which addresses may connect. Others are reset before a byte of TLS.
+        optional sources: Sources,
         /// Time limits of each step.
         default timeouts: Timeouts = "{}",
         /// Options of the client's TCP connection.
@@ -37,7 +40,7 @@ spec! {
         optional default_route: DefaultRoute,
         /// The routes; their order matters within one server name.
         required routes: Vec<Located<Route>>,
-        later sources => "until then, use a firewall, such as nftables; `match.source` of a route chooses by address", limits => "until then, `process.limits` bounds the whole process, and a firewall each source";
+        later limits => "until then, `process.limits` bounds the whole process, and a firewall each source";
         example "{ name: NAME, listen: ADDRESS, routes: [..] }";
         instead
             "bind" => "listen",
@@ -71,6 +74,13 @@ spec! {
             "verify" => "`tls: { client_auth: { mode: required, ca: FILE } }` is how clients are verified",
             "server_name" => "`routes` match server names: `match: { sni: NAME }`",
             "sni" => "`routes` match server names: `match: { sni: NAME }`",
+            "allow" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "deny" => "`sources: { deny: [NETWORK] }` denies addresses",
+            "ipallowlist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "whitelist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "blacklist" => "`sources: { deny: [NETWORK] }` denies addresses",
+            "acl" => "sources",
+            "source" => "sources",
             "somaxconn" => "backlog";
     }
 }

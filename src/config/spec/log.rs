@@ -113,8 +113,11 @@ spec! {
             because "the record at the end says everything",
         /// Of the connections that close before they sent a byte (`probe_eof`): all, one in so many, or none
         /// has a record. The metrics count all of them.
-        default sample_probes: ProbeSample = "1/1"
+        default sample_probes: Sample = "1/1"
             because "a client that connects and says nothing may be somebody's fault",
+        /// The same for connections that rules on addresses and limits have refused (`denied_source`).
+        default sample_refused: Sample = "1/1"
+            because "who is refused asks why; under attack, `1/1000` shows who attacks",
         later every => "until then, filter the lines by their `reason`";
         example "{ output: /var/log/reseal/access.log }";
         instead
@@ -131,16 +134,16 @@ spec! {
     }
 }
 
-/// How many connections without a byte have a record.
+/// How many connections of a kind have a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeSample(pub Option<NonZeroU32>);
+pub struct Sample(pub Option<NonZeroU32>);
 
-impl ProbeSample {
+impl Sample {
     const WHAT: &str = "`1/1`, `1/100` or `off`";
     const MAX: u32 = 1_000_000;
 }
 
-impl Leaf for ProbeSample {
+impl Leaf for Sample {
     fn what() -> Cow<'static, str> {
         Self::WHAT.into()
     }

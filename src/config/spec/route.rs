@@ -1,10 +1,11 @@
 //! The keys of routes.
 
 use super::client_auth::ClientAuth;
+use super::sources::{Excluded, Sources};
 use super::timeouts::RouteTimeouts;
-use crate::config::reader::address::Cidr;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
+use crate::config::reader::networks::CidrOr;
 use crate::config::reader::values::{Name, Protocol};
 use crate::config::reader::words::keyword;
 use crate::hostname::HostPattern;
@@ -32,13 +33,16 @@ spec! {
         optional alpn: OneOrMany<Protocol>,
         /// Whether clients need a certificate, in place of the endpoint's whole block.
         optional client_auth: ClientAuth,
+        /// Which addresses may use it, beside the `sources` of the endpoint. Others get an alert, or a reset on
+        /// `protocol: tcp`.
+        optional sources: Sources,
         /// The name of the upstream it leads to.
         required upstream: Name,
         /// Time limits that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
         /// Warnings about this route that describe what is intended, and are not reported.
         optional acknowledge: OneOrMany<Acknowledged>,
-        later sources => "until then, use a firewall, such as nftables; `match.source` chooses among routes", limits => "until then, `process.limits` bounds the whole process";
+        later limits => "until then, `process.limits` bounds the whole process";
         example "{ name: NAME, match: { sni: NAME }, mode: passthrough, upstream: NAME }";
         instead
             "backend" => "upstream",
@@ -69,7 +73,13 @@ spec! {
             "verify_client" => "client_auth",
             "verify" => "client_auth",
             "client_ca" => "`client_auth: { mode: required, ca: FILE }` is how clients are verified",
-            "allow" => "`client_auth: { allow: .. }` holds the rules on certificates, `match: { source: .. }` addresses";
+            "allow" => "`client_auth: { allow: .. }` holds the rules on certificates, `sources: { allow: .. }` those on addresses",
+            "deny" => "`sources: { deny: [NETWORK] }` denies addresses",
+            "ipallowlist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "ip_allow_list" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "whitelist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "blacklist" => "`sources: { deny: [NETWORK] }` denies addresses",
+            "acl" => "sources";
     }
 }
 
@@ -82,8 +92,9 @@ spec! {
         optional sni: OneOrMany<HostPattern>,
         /// ALPN protocols, of which the client offers one.
         optional alpn: OneOrMany<Protocol>,
-        /// Addresses of clients; from the PROXY header where one has to be sent.
-        optional source: OneOrMany<Cidr>,
+        /// Addresses of clients; from the PROXY header where one has to be sent. `{ not: [..] }` excludes
+        /// networks, whatever else the list has; a list of these alone has all others.
+        optional source: OneOrMany<CidrOr<Excluded>>,
         example "{ sni: NAME }";
         instead
             "server_name" => "sni",

@@ -27,6 +27,7 @@ fn endpoint() -> Endpoint {
         fast_open: false,
         certificates: Vec::new(),
         accept_proxy_protocol: None,
+        sources: None,
         hello_timeout: Duration::from_secs(1),
         routes: RouteTable::default(),
     }
@@ -52,6 +53,7 @@ async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once()
         open: false,
         close: true,
         probes: None,
+        refused: None,
     };
     let log = AccessLog::start(&settings).unwrap();
     let (socket, mut client) = pair().await;

@@ -82,6 +82,7 @@ impl ReloadTargets {
             generation: snapshot.generation,
             changes,
             disallowed: None,
+            denied: None,
             warnings: prepared.warnings,
             restart: prepared.restart,
         })

@@ -192,6 +192,7 @@ impl Reloader {
                     generation: old.generation,
                     changes,
                     disallowed: Some(recheck::disallowed(&table, &prepared.snapshot)),
+                    denied: Some(recheck::denied(&table, &prepared.snapshot)),
                     warnings: prepared.warnings,
                     restart: prepared.restart,
                 }

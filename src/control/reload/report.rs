@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) changes: Vec<Change>,
     /// For a plan: the number of live connections that would be closed for their certificates.
     pub(crate) disallowed: Option<usize>,
+    /// For a plan: the number of live connections that would be closed for their addresses.
+    pub(crate) denied: Option<usize>,
     pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
     pub(crate) restart: Vec<&'static str>,
@@ -41,6 +43,9 @@ impl Report {
         });
         if let Some(count) = self.disallowed {
             json["closed_by_client_auth"] = json!(count);
+        }
+        if let Some(count) = self.denied {
+            json["closed_by_sources"] = json!(count);
         }
         json
     }

@@ -24,7 +24,7 @@ fn half_a_large_record() -> Vec<u8> {
 }
 
 /// Dials from another address of this machine.
-fn dial_from(source: &str, place: &ListenAddr) -> Stream {
+pub(super) fn dial_from(source: &str, place: &ListenAddr) -> Stream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source: SocketAddr = format!("{source}:0").parse().unwrap();
     socket.bind(&source.into()).unwrap();

@@ -8,3 +8,4 @@ mod client_auth;
 mod matrix;
 mod overlaps;
 mod revocation;
+mod sources;
