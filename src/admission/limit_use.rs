@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::sync::Mutex;
-
 /// The shortest interval between two warnings about one limit.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -20,7 +18,9 @@ struct Shared {
     name: &'static str,
     max: usize,
     reached: AtomicU64,
-    warned: Mutex<Option<Instant>>,
+    start: Instant,
+    /// When the next warning is due, in milliseconds since the start.
+    warn_at: AtomicU64,
 }
 
 impl LimitUse {
@@ -30,7 +30,8 @@ impl LimitUse {
             name,
             max,
             reached: AtomicU64::new(0),
-            warned: Mutex::default(),
+            start: Instant::now(),
+            warn_at: AtomicU64::new(0),
         }))
     }
 
@@ -53,13 +54,17 @@ impl LimitUse {
         }
     }
 
+    /// Whether a warning is due. Of several threads at a time, one warns.
     fn is_to_warn(&self, now: Instant) -> bool {
-        let mut warned = self.0.warned.lock();
-        let is_due = warned.is_none_or(|at| now.saturating_duration_since(at) >= WARN_INTERVAL);
-        if is_due {
-            *warned = Some(now);
-        }
-        is_due
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now.saturating_duration_since(self.0.start));
+        let due = self.0.warn_at.load(Ordering::Relaxed);
+        let next = now.saturating_add(millis(WARN_INTERVAL));
+        let warn_at = &self.0.warn_at;
+        due <= now
+            && warn_at
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }
 
