@@ -1,8 +1,10 @@
 //! Applies a new configuration to existing connections.
 //!
 //! A connection keeps the snapshot that it started with, but for two things: it is drained if its
-//! endpoint, route or origin was removed, and closed if the current policy no longer admits its client.
+//! endpoint, route or origin was removed, and closed if the current policy no longer admits its client, or
+//! if that cannot be determined.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,6 +76,13 @@ fn take_older(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> Vec<Connectio
 /// Drains the connections whose endpoint, route or origin was removed, and closes or logs those that the
 /// current rules on addresses or the current client auth policy do not admit.
 fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
+    recheck_by(verdict, older, snapshot);
+}
+
+/// The function that decides on a connection; tests have one of their own.
+type Judge = fn(&ConnInfo, &Route, &ClientVerifier, UnixTime) -> Verdict;
+
+fn recheck_by(judge: Judge, older: Vec<Connection>, snapshot: &Snapshot) {
     let is_kept = |c: &Connection| is_kept(&c.info, snapshot);
     let (kept, mut removed): (Vec<_>, Vec<_>) = older.into_iter().partition(is_kept);
     removed.retain(|connection| connection.handle.command().is_none());
@@ -91,7 +100,7 @@ fn recheck(older: Vec<Connection>, snapshot: &Snapshot) {
             continue;
         };
         rechecked += 1;
-        match verdict(&connection.info, route, verifier, now) {
+        match judged(|| judge(&connection.info, route, verifier, now)) {
             Verdict::Keep => {}
             Verdict::Log(reason) => log_inadmissible(&connection, reason),
             Verdict::Close(reason) => closing.close(&connection, reason),
@@ -185,12 +194,18 @@ fn verdict(info: &ConnInfo, route: &Route, policy: &ClientVerifier, now: UnixTim
     }
 }
 
+/// The verdict of `judge`. A panic closes the connection: whether it is still admitted is not known, and it
+/// must not keep the others from being judged. The panic hook logs it.
+fn judged(judge: impl FnOnce() -> Verdict) -> Verdict {
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Verdict::Close(Reason::InternalPanic))
+}
+
 /// How many connections [`recheck_all`] would close because of their certificates.
 pub(crate) fn disallowed(table: &ConnTable<ConnInfo>, snapshot: &Snapshot) -> usize {
     let now = UnixTime::now();
     let closed = |c: &&Connection| {
         let policy = changed_policy(&c.info, snapshot, now);
-        let verdict = policy.map(|(route, policy)| verdict(&c.info, route, policy, now));
+        let verdict = policy.map(|(route, policy)| judged(|| verdict(&c.info, route, policy, now)));
         matches!(verdict, Some(Verdict::Close(_)))
     };
     table.all().iter().filter(closed).count()
@@ -267,12 +282,16 @@ fn log_inadmissible(connection: &Connection, reason: Reason) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc;
+    use std::{fs, path::Path};
 
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio::runtime::Builder;
 
     use super::*;
     use crate::config::load::Source;
+    use crate::connection::table::ConnGuard;
     use crate::control::fixtures::{self, CONFIGURATION, Parts};
 
     /// Runs a test on a runtime with one blocking thread, and a configuration whose routes have other names
@@ -300,6 +319,59 @@ mod tests {
     /// Waits for what the blocking thread has been given so far.
     async fn all_done() {
         spawn_blocking(|| ()).await.unwrap();
+    }
+
+    /// Writes a certificate `a.pem` with its key `a.key`, its CA `ca.pem`, and a configuration that requires
+    /// certificates of this CA.
+    fn write_client_auth(directory: &Path) {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &ca).unwrap();
+        let text = CONFIGURATION
+            .replace("protocol: tcp", "protocol: tls")
+            .replace("forward,", "terminate, match: { sni: a.test },")
+            .replace(
+                "    routes:",
+                "    tls:\n      certificates: [{ cert: a.pem, key: a.key }]\n      \
+                 client_auth: { mode: required, ca: ca.pem }\n    routes:",
+            );
+        for (name, contents) in [
+            ("a.pem", leaf.pem()),
+            ("a.key", key.serialize_pem()),
+            ("ca.pem", ca.as_ref().pem()),
+            ("config.yaml", text),
+        ] {
+            let path = directory.join(name);
+            fs::write(&path, contents).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_verification_panics_is_closed_and_the_others_are_judged() {
+        let directory = tempfile::tempdir().unwrap();
+        write_client_auth(directory.path());
+        let Parts { live, table, .. } =
+            Parts::of(Source::File(directory.path().join("config.yaml")));
+        let [broken, refused, kept] = [1, 2, 3].map(|id| fixtures::connection(&table, id));
+        let judge: Judge = |info, _, _, _| match info.record.id {
+            1 => panic!("a defect of the verification"),
+            2 => Verdict::Close(Reason::ClientCertRevoked),
+            _ => Verdict::Keep,
+        };
+        let snapshot = live.load();
+        recheck_by(judge, take_older(&table, &snapshot), &snapshot);
+        let ends_with = |connection: &ConnGuard<ConnInfo>| match connection.conn().handle.command()
+        {
+            Some(Command::End { reason, .. }) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(ends_with(&broken), Some(Reason::InternalPanic));
+        assert_eq!(ends_with(&refused), Some(Reason::ClientCertRevoked));
+        assert_eq!(ends_with(&kept), None);
     }
 
     #[test]
