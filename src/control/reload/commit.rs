@@ -9,7 +9,7 @@ use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::listeners::{Listeners, PendingListeners};
 use crate::control::origins::Origins;
-use crate::control::reload::plan::{self, Change};
+use crate::control::reload::plan;
 use crate::control::reload::prepare::{ActiveConfig, Prepared, Refused, Scope};
 use crate::control::reload::report::Report;
 use crate::control::reload::watch::WatchSet;
@@ -46,7 +46,6 @@ impl ReloadTargets {
             workers,
             watch_set,
         } = self;
-        let old = Arc::clone(&live.load());
         let new = match scope {
             Scope::All => open(listeners, &prepared.snapshot, workers).await?,
             // Closed endpoints stay closed, and a bind error must not refuse a renewed certificate.
@@ -55,7 +54,6 @@ impl ReloadTargets {
         if listeners.needs_restart(&prepared.snapshot) {
             prepared.restart.push("a socket of systemd");
         }
-        let mut changes = changes(running, &old, &prepared, table);
         let materials = &prepared.loaded.materials;
         metrics.register(&expiry_dates::inventory(&prepared.snapshot, materials));
         origins.apply(&prepared.snapshot);
@@ -71,7 +69,9 @@ impl ReloadTargets {
             }
             let closed = std::mem::take(&mut listeners.closed);
             let is_open = |name: &&Arc<str>| opened.iter().any(|(endpoint, _)| endpoint == *name);
-            changes.extend(plan::reopened(closed.iter().filter(is_open), table));
+            prepared
+                .changes
+                .extend(plan::reopened(closed.iter().filter(is_open), table));
         }
         running.loaded = Arc::new(prepared.loaded);
         watch_set.send_replace(WatchSet::of(running, &snapshot));
@@ -80,7 +80,7 @@ impl ReloadTargets {
         tokio::task::spawn_blocking(move || recheck::recheck_all(&table, &today));
         Ok(Report {
             generation: snapshot.generation,
-            changes,
+            changes: prepared.changes,
             disallowed: None,
             denied: None,
             warnings: prepared.warnings,
@@ -104,20 +104,4 @@ async fn open(
     let new = new.map_err(refused)?;
     new.prepare(workers).await.map_err(refused)?;
     Ok(new)
-}
-
-/// What a prepared configuration changes, and how many live connections that affects.
-pub(crate) fn changes(
-    running: &ActiveConfig,
-    old: &Snapshot,
-    prepared: &Prepared,
-    table: &ConnTable<ConnInfo>,
-) -> Vec<Change> {
-    match (&running.loaded.spec, &prepared.loaded.spec) {
-        (Some(old_spec), Some(new_spec)) => {
-            plan::changes((old_spec, old), (new_spec, &prepared.snapshot), table)
-        }
-        // A spec exists whenever a snapshot was compiled.
-        _ => Vec::new(),
-    }
 }

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tracing::{error, warn};
 
-use self::commit::{ReloadTargets, changes};
+use self::commit::ReloadTargets;
 use self::prepare::{ActiveConfig, Scope};
 use self::queue::{FilesRead, ReloadQueue, ReplySender};
 use self::report::{Report, refusal};
@@ -99,11 +99,12 @@ impl Reloader {
     }
 
     fn start_next(&mut self) {
-        let (running, live) = (&self.running, &self.targets.live);
+        let (running, targets) = (&self.running, &self.targets);
         self.queue.start(|scope, stamps| {
-            let (running, snapshot) = (running.clone(), Arc::clone(&live.load()));
+            let (running, snapshot) = (running.clone(), Arc::clone(&targets.live.load()));
+            let table = Arc::clone(&targets.table);
             tokio::task::spawn_blocking(move || {
-                running.prepare(scope, stamps.as_deref(), &snapshot)
+                running.prepare(scope, stamps.as_deref(), &snapshot, &table)
             })
         });
     }
@@ -184,8 +185,9 @@ impl Reloader {
         let old = Arc::clone(&self.targets.live.load());
         let table = Arc::clone(&self.targets.table);
         tokio::task::spawn_blocking(move || {
-            let report = running.prepare(Scope::All, None, &old).map(|prepared| {
-                let mut changes = changes(&running, &old, &prepared, &table);
+            let prepared = running.prepare(Scope::All, None, &old, &table);
+            let report = prepared.map(|prepared| {
+                let mut changes = prepared.changes;
                 let stays = |name: &&Arc<str>| prepared.snapshot.endpoint(name).is_some();
                 changes.extend(plan::reopened(closed.iter().filter(stays), &table));
                 Report {

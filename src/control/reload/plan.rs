@@ -1,6 +1,6 @@
 //! The differences between two configurations, by the names in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -85,7 +85,8 @@ pub(crate) fn reopened<'a>(
     endpoints.map(reopened).collect()
 }
 
-/// The differences between two configurations, with the number of live connections of each.
+/// The differences between two configurations, with the number of live connections of each. Compares all
+/// items and reads the whole table of connections: must not run on the control loop.
 pub(crate) fn changes(
     (old_spec, old): (&Spec, &Snapshot),
     (new_spec, new): (&Spec, &Snapshot),
@@ -100,18 +101,30 @@ pub(crate) fn changes(
     }
     let (before, after) = (certificates(old), certificates(new));
     compare("certificate", &before, &after, &mut changes);
-    if changes.is_empty() {
-        return changes;
+    count(&mut changes, table);
+    changes
+}
+
+/// Counts the live connections of each change, with one pass over the table.
+fn count(changes: &mut [Change], table: &ConnTable<ConnInfo>) {
+    let mut counts: HashMap<(&str, String), &mut usize> = HashMap::new();
+    for change in changes {
+        let key = (change.what, change.name.clone());
+        // A connection does not know its certificate.
+        if change.what != "certificate" {
+            counts.insert(key, &mut change.connections);
+        }
+    }
+    if counts.is_empty() {
+        return;
     }
     table.each(|connection| {
-        let names = names(&connection.info);
-        for change in &mut changes {
-            let is_of =
-                |(what, name): &(&str, String)| *what == change.what && *name == change.name;
-            change.connections += usize::from(names.iter().any(is_of));
+        for name in names(&connection.info) {
+            if let Some(count) = counts.get_mut(&name) {
+                **count += 1;
+            }
         }
     });
-    changes
 }
 
 fn compare<T: PartialEq>(

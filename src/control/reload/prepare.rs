@@ -7,7 +7,11 @@ use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose, Reread, Running};
 use crate::config::file_stamps::FileStamps;
 use crate::config::load::{Loaded, Source};
-use crate::config::spec::Spec;
+use crate::config::reader::read::Located;
+use crate::config::spec::{Process, Spec};
+use crate::connection::ConnInfo;
+use crate::connection::table::ConnTable;
+use crate::control::reload::plan::{self, Change};
 use crate::control::rlimit;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -42,6 +46,8 @@ pub(crate) struct Prepared {
     pub(crate) warnings: Vec<String>,
     /// Keys whose new value needs a restart.
     pub(crate) restart: Vec<&'static str>,
+    /// What it changes, and how many live connections each change concerns.
+    pub(crate) changes: Vec<Change>,
 }
 
 /// Why a reload was refused.
@@ -59,13 +65,14 @@ impl fmt::Display for Refused {
 
 impl ActiveConfig {
     /// Reads and compiles what has changed since `snapshot`, which is running. `stamps` of the files, if they
-    /// were taken for this renewal, are not taken again. Blocks on files: must not run on a worker or in the
-    /// control loop.
+    /// were taken for this renewal, are not taken again. Counts the connections of `table` that a change
+    /// concerns. Blocks on files: must not run on a worker or in the control loop.
     pub(crate) fn prepare(
         &self,
         scope: Scope,
         stamps: Option<&FileStamps>,
         snapshot: &Snapshot,
+        table: &ConnTable<ConnInfo>,
     ) -> Result<Prepared, Refused> {
         let options = LoadOptions {
             files: Files::Read,
@@ -94,12 +101,20 @@ impl ActiveConfig {
         let reasons: Vec<_> = loaded.lines(Severity::Error).collect();
         let mut warnings: Vec<_> = loaded.lines(Severity::Warning).collect();
         match loaded.snapshot.take() {
-            Some(snapshot) => {
-                warnings.extend(rlimit::warnings(&snapshot));
+            Some(new) => {
+                warnings.extend(rlimit::warnings(&new));
+                let changes = match (&self.loaded.spec, &loaded.spec) {
+                    (Some(old_spec), Some(new_spec)) => {
+                        plan::changes((old_spec, snapshot), (new_spec, &new), table)
+                    }
+                    // A spec exists whenever a snapshot was compiled.
+                    _ => Vec::new(),
+                };
                 Ok(Prepared {
-                    restart: self.fixed.differences(&snapshot),
+                    restart: self.fixed.differences(&new),
+                    changes,
                     loaded,
-                    snapshot,
+                    snapshot: new,
                     warnings,
                 })
             }
@@ -160,14 +175,47 @@ impl StartupSettings {
 
     /// The configuration with the values that are in force.
     pub(crate) fn in_force(&self, spec: &Spec) -> Spec {
-        let mut spec = spec.clone();
-        if let Some(fixed) = &self.spec {
-            spec.process.value.workers = fixed.process.workers.clone();
-            spec.process.value.limits = fixed.process.limits.clone();
-            spec.log = fixed.log.clone();
-            spec.access_log = fixed.access_log.clone();
-            spec.admin = fixed.admin.clone();
+        let Some(fixed) = self.spec.as_deref().cloned() else {
+            return spec.clone();
+        };
+        // Without `..`: a new key must be put on one side or the other.
+        let Spec {
+            process,
+            log: _,
+            access_log: _,
+            admin: _,
+            endpoints,
+            upstreams,
+        } = spec.clone();
+        let Process {
+            workers: _,
+            limits: _,
+            drain,
+            key_permissions,
+            ticket_secret,
+            reload,
+        } = process.value;
+        let Process {
+            workers, limits, ..
+        } = fixed.process.value;
+        let running = Process {
+            workers,
+            limits,
+            drain,
+            key_permissions,
+            ticket_secret,
+            reload,
+        };
+        Spec {
+            process: Located {
+                value: running,
+                ..process
+            },
+            log: fixed.log,
+            access_log: fixed.access_log,
+            admin: fixed.admin,
+            endpoints,
+            upstreams,
         }
-        spec
     }
 }
