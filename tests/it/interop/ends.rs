@@ -1,12 +1,10 @@
 //! Real programs end valid connections in various ways: none is a fault, and no alert fires.
 
-use std::process::Command;
-
 use super::services::{mosquitto, postgres, redis, with_certificate};
 use super::web::{curl, nginx};
 use crate::harness::{
-    Directory, Exposition, Finished, Origin, Proxy, Service, at_once, command, eventually, finish,
-    firing, output,
+    Directory, Exposition, Finished, Origin, Proxy, Service, at_once, command, eventually, firing,
+    output,
 };
 
 /// How many connections each program makes between two scrapes.
@@ -14,7 +12,7 @@ const TIMES: usize = 4;
 
 /// Runs a program that makes one connection and must succeed, and checks how its connections ended.
 #[track_caller]
-fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished + Sync) {
+pub fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished + Sync) {
     end_well(proxy, reasons, || {
         at_once(0..TIMES, |_| {
             run().must_exit_with(0);
@@ -60,14 +58,14 @@ fn proxy(mode: &str, name: &str, origin: &Service) -> Proxy {
 }
 
 /// Each mode, and whether its origin needs TLS.
-const MODES: [(&str, bool); 3] = [
+pub const MODES: [(&str, bool); 3] = [
     ("terminate", false),
     ("reencrypt", true),
     ("passthrough", true),
 ];
 
 /// The reasons for a client that sends no close_notify. If Reseal terminates its TLS, that is a truncation.
-fn without_close_notify(mode: &str) -> &'static [&'static str] {
+pub fn without_close_notify(mode: &str) -> &'static [&'static str] {
     match mode {
         "passthrough" => &["ok"],
         _ => &["client_truncated", "client_reset"],
@@ -312,62 +310,4 @@ fn haproxys_checks_fire_no_alert() {
     }
     let fired = firing(&scrapes);
     assert!(fired.is_empty(), "{fired:?}");
-}
-
-/// Where `scripts/test.sh` installs a Python with grpcio, if possible.
-const GRPC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/grpc/bin/python");
-
-#[test]
-fn grpc_ends_without_a_fault() {
-    const SERVE: &str = "import grpc, sys\n\
-        from concurrent import futures\n\
-        class Echo(grpc.GenericRpcHandler):\n\
-        \x20   def service(self, details):\n\
-        \x20       return grpc.unary_unary_rpc_method_handler(lambda request, context: request * 1000)\n\
-        server = grpc.server(futures.ThreadPoolExecutor(2))\n\
-        server.add_generic_rpc_handlers((Echo(),))\n\
-        place = '127.0.0.1:' + sys.argv[1]\n\
-        pair = [open(name, 'rb').read() for name in sys.argv[2:]]\n\
-        if pair: server.add_secure_port(place, grpc.ssl_server_credentials([tuple(pair)]))\n\
-        else: server.add_insecure_port(place)\n\
-        server.start()\n\
-        server.wait_for_termination()\n";
-    const CALL: &str = "import grpc, sys\n\
-        trust = grpc.ssl_channel_credentials(open(sys.argv[2], 'rb').read())\n\
-        channel = grpc.secure_channel(sys.argv[1], trust, [('grpc.enable_http_proxy', 0)])\n\
-        call = channel.unary_unary('/test.Echo/Call')\n\
-        assert [len(call(b'x' * n, timeout=10)) for n in (1, 500)] == [1000, 500000]\n\
-        channel.close()\n";
-    if !std::path::Path::new(GRPC).is_file() {
-        println!("skipped: no Python with grpcio at {GRPC}; scripts/test.sh installs it");
-        return;
-    }
-    let directory = with_certificate();
-    let file = |name: &str| directory.join(name).display().to_string();
-    for (mode, with_tls) in MODES {
-        let origin = Service::start(|port| {
-            let mut command = Command::new(GRPC);
-            command.args(["-c", SERVE, &port.to_string()]);
-            if with_tls {
-                command.args([file("origin.key"), file("origin.pem")]);
-            }
-            command
-        });
-        let draft = match mode {
-            "terminate" => Proxy::builder().terminate("localhost", &origin),
-            "reencrypt" => Proxy::builder().reencrypt("localhost", &origin),
-            _ => Proxy::builder().passthrough("localhost", &origin),
-        };
-        let draft = match mode {
-            "passthrough" => draft,
-            _ => draft.on_tls("alpn: [h2]"),
-        };
-        let proxy = draft.admin().start();
-        let to = format!("localhost:{}", proxy.listen_addr("edge").port());
-        ends_well(&proxy, without_close_notify(mode), || {
-            let mut command = Command::new(GRPC);
-            command.args(["-c", CALL, &to, &file("trust.pem")]);
-            finish(command, b"")
-        });
-    }
 }

@@ -1,8 +1,10 @@
-//! Real programs from Debian, each with its own client.
+//! Real programs, from Debian and PyPI.
 
 mod ends;
 mod etcd;
+mod mariadb;
 mod programs;
+mod pypi;
 mod services;
 mod tour;
 mod web;

@@ -1,0 +1,96 @@
+//! MariaDB, which locks out a host whose connections end before a login.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use crate::harness::{
+    Directory, Finished, Proxy, Service, command, command_as, eventually, give_to, output,
+};
+
+/// Reseal's address: the server counts no errors of 127.0.0.1.
+const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A server that locks out a host after one error, with a user that has no password.
+fn mariadb(directory: &Directory) -> Service {
+    let data = directory.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let path = |name: &str| data.join(name).display().to_string();
+    let mut install = command("mariadb-install-db");
+    install.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
+    install.args(["--skip-test-db", "--skip-name-resolve"]);
+    install.arg(format!("--datadir={}", data.display()));
+    let made = install.output().unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stdout)
+    );
+    let init = directory.write_with_mode("init.sql", "CREATE USER app@'127.%';\n", 0o644);
+    give_to("mysql", &data);
+    Service::start(|port| {
+        let mut command: Command = command_as("mysql", "mariadbd");
+        command
+            .args([
+                "--no-defaults",
+                "--bind-address=127.0.0.1",
+                "--max-connect-errors=1",
+            ])
+            .args(["--skip-innodb", "--default-storage-engine=Aria"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--socket={}", path("socket")))
+            .arg(format!("--init-file={}", init.display()));
+        command
+    })
+}
+
+fn query(port: u16) -> Finished {
+    let port = port.to_string();
+    let to = [
+        "--no-defaults",
+        "--protocol=tcp",
+        "-h",
+        "127.0.0.1",
+        "-P",
+        &port,
+        "-u",
+        "app",
+    ];
+    output(
+        "mariadb",
+        &[&to[..], &["-N", "-e", "SELECT 41 + 1"]].concat(),
+        "",
+    )
+}
+
+#[test]
+fn checks_never_lock_a_proxy_out_of_mariadb() {
+    let directory = Directory::new();
+    let origin = mariadb(&directory);
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream(&format!("connect: {{ source_addresses: [{OWN}] }}"))
+        .on_upstream("health: { check: tcp, interval: 10ms }")
+        .admin()
+        .start();
+    proxy.ctl(&["log-level", "debug"]).must_exit_with(0);
+    let port = proxy.listen_addr("forward").port();
+    eventually("many checks were made", || {
+        let log = proxy.log();
+        let checks = log.iter().filter(|line| line.contains("\"health check\""));
+        checks.filter(|line| line.contains("\"passed\"")).count() >= 40
+    });
+    query(port).must_exit_with(0).must_print("42");
+    proxy.outcome().must_be("ok");
+    // The server would lock it out for a connection that it sees and that ends before a login.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((OWN, 0)).into()).unwrap();
+    socket.connect(&origin.listen_addr().tcp().into()).unwrap();
+    let mut stranger = std::net::TcpStream::from(socket);
+    stranger.write_all(b"no login").unwrap();
+    let _ = stranger.read_to_end(&mut Vec::new());
+    let refused = query(port);
+    assert_ne!(refused.code, Some(0));
+    refused.must_print("is blocked because of many connection errors");
+}
