@@ -170,13 +170,20 @@ reasons! {
     DeniedSource "denied_source" POLICY,
         "The client's address is denied by `sources` of the endpoint or route; for a live connection, since a \
          reload.";
+    LimitConnections "limit_connections" POLICY,
+        "As many connections as `limits.connections` of the endpoint or route allows were there.";
+    LimitSource "limit_source" POLICY,
+        "The client's source had as many connections as `limits.per_source` of the endpoint or route allows.";
+    LimitRate "limit_rate" POLICY,
+        "New connections came faster than `limits.new`, or those of the client's source faster than \
+         `limits.new_per_source`, of the endpoint or route.";
     ProbeEof "probe_eof" CLIENT, "The client closed before it sent any data.";
     ProbeDropped "probe_dropped" POLICY,
         "The connection limit was reached, and this connection was dropped for a new client: its own client \
          had not sent a whole ClientHello or PROXY header, or was slow in its handshake.";
     LimitHandshakes "limit_handshakes" POLICY,
-        "No handshake permit became free in time: `process.limits.handshakes` were under way, or the \
-         client's source had its share of them.";
+        "No handshake permit became free in time: as many as `limits.handshakes` of the process or endpoint were \
+         under way, or the client's source had its share of them.";
     ProxyHeaderTimeout "proxy_header_timeout" CLIENT,
         "A peer that must send a PROXY header did not send a whole one in time.";
     ProxyHeaderMissing "proxy_header_missing" CLIENT,
@@ -260,13 +267,71 @@ reasons! {
 impl Reason {
     /// Whether a rule on addresses or a limit refused the connection.
     pub const fn is_refusal(self) -> bool {
-        matches!(self, Self::DeniedSource)
+        matches!(
+            self,
+            Self::DeniedSource
+                | Self::LimitConnections
+                | Self::LimitSource
+                | Self::LimitRate
+                | Self::LimitHandshakes
+        )
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
+    }
+}
+
+/// Whose limit refused a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOwner {
+    /// That of the process.
+    Process,
+    /// That of the endpoint, for all of its clients.
+    Endpoint,
+    /// That of the route, for all of its clients.
+    Route,
+    /// That of the client's source, at the endpoint or route.
+    Source,
+}
+
+impl LimitOwner {
+    /// The word used in logs and docs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Endpoint => "endpoint",
+            Self::Route => "route",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// The limits that would have refused a connection, in a dry run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WouldRefuse(u8);
+
+impl WouldRefuse {
+    const REASONS: [Reason; 4] = [
+        Reason::LimitConnections,
+        Reason::LimitSource,
+        Reason::LimitRate,
+        Reason::LimitHandshakes,
+    ];
+
+    /// Adds a reason; one that is not of a limit is left out.
+    pub fn insert(&mut self, reason: Reason) {
+        if let Some(place) = Self::REASONS.iter().position(|known| *known == reason) {
+            self.0 |= 1 << place;
+        }
+    }
+
+    /// The reasons.
+    pub fn iter(self) -> impl Iterator<Item = Reason> {
+        let all = Self::REASONS.into_iter().enumerate();
+        all.filter_map(move |(place, reason)| (self.0 & (1 << place) != 0).then_some(reason))
     }
 }
 
@@ -293,6 +358,8 @@ pub struct Failure {
     pub detail: Option<String>,
     /// How the client's socket is closed.
     pub close_with: CloseWith,
+    /// Whose limit it was, if it was one.
+    pub limit: Option<LimitOwner>,
 }
 
 impl Failure {
@@ -302,7 +369,15 @@ impl Failure {
             reason,
             detail: None,
             close_with: CloseWith::Close,
+            limit: None,
         }
+    }
+
+    /// Sets whose limit it was.
+    #[must_use]
+    pub const fn limit(mut self, owner: LimitOwner) -> Self {
+        self.limit = Some(owner);
+        self
     }
 
     /// Adds free text for the operator.
@@ -337,6 +412,8 @@ pub struct Outcome {
     pub fault: Option<Fault>,
     /// Free text, if there is any.
     pub detail: Option<String>,
+    /// Whose limit it was, if it was one.
+    pub limit: Option<LimitOwner>,
 }
 
 impl Outcome {

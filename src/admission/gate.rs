@@ -1,6 +1,7 @@
 //! A fair limit shared by sources: a source may hold at most as many permits as are free, so never more than
 //! half; waiting sources are served round robin.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +59,8 @@ struct GateShared {
 
 #[derive(Debug)]
 struct GateState {
-    free: usize,
+    permits: usize,
+    in_use: usize,
     /// Orders waiters and turns.
     clock: u64,
     sources: HashMap<ClientSource, Share>,
@@ -83,9 +85,10 @@ pub struct GatePermit {
 
 impl Gate {
     /// A gate with `permits` permits, at least one, and a name of that limit for the log.
-    pub fn new(name: &'static str, permits: usize) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, permits: usize) -> Self {
         let state = GateState {
-            free: permits,
+            permits,
+            in_use: 0,
             clock: 0,
             sources: HashMap::new(),
             turns: BTreeSet::new(),
@@ -109,6 +112,19 @@ impl Gate {
         self.shared.load.clone()
     }
 
+    /// Changes the number of permits. Those in use stay, even if they are more.
+    pub fn resize(&self, permits: usize) {
+        self.shared.limit.set_max(permits);
+        let mut state = self.shared.state.lock();
+        state.permits = permits;
+        self.shared.serve(state);
+    }
+
+    /// A permit, if this source can have one now.
+    pub fn enter_now(&self, source: ClientSource) -> Option<GatePermit> {
+        self.try_enter(source).ok()
+    }
+
     /// Waits for a permit. Cancelled, it leaves the queue.
     pub async fn enter(&self, source: ClientSource) -> GatePermit {
         let mut wait = match self.try_enter(source) {
@@ -126,10 +142,11 @@ impl Gate {
     fn try_enter(&self, source: ClientSource) -> Result<GatePermit, Wait> {
         let mut state = self.shared.state.lock();
         let state = &mut *state;
+        let free = state.free();
         let share = state.sources.entry(source).or_default();
-        if share.waiting.is_empty() && share.in_use < state.free {
+        if share.waiting.is_empty() && share.in_use < free {
             share.in_use += 1;
-            state.free -= 1;
+            state.in_use += 1;
             self.shared.load.in_use.fetch_add(1, Ordering::Relaxed);
             return Ok(self.shared.permit(source));
         }
@@ -175,18 +192,23 @@ impl GateShared {
 }
 
 impl GateState {
+    const fn free(&self) -> usize {
+        self.permits.saturating_sub(self.in_use)
+    }
+
     /// Takes a permit for the next waiter: the first one of the first source in turn that holds fewer permits
     /// than are free.
     fn serve_next(&mut self) -> Option<(ClientSource, oneshot::Sender<GatePermit>)> {
+        let free = self.free();
         let may_enter = |(_, source): &&(u64, ClientSource)| {
             let share = self.sources.get(source);
-            share.is_some_and(|share| share.in_use < self.free)
+            share.is_some_and(|share| share.in_use < free)
         };
         let key = *self.turns.iter().find(may_enter)?;
         let share = self.sources.get_mut(&key.1)?;
         let (_, sender) = share.waiting.pop_first()?;
         share.in_use += 1;
-        self.free -= 1;
+        self.in_use += 1;
         self.turns.remove(&key);
         if !share.waiting.is_empty() {
             self.clock += 1;
@@ -207,7 +229,7 @@ impl GateState {
 impl Drop for GatePermit {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock();
-        state.free += 1;
+        state.in_use -= 1;
         if let Some(share) = state.sources.get_mut(&self.source) {
             share.in_use -= 1;
         }
@@ -338,13 +360,32 @@ mod tests {
         }
         let state = gate.shared.state.lock();
         assert_eq!(
-            (state.free, state.sources.len(), state.turns.len()),
+            (state.free(), state.sources.len(), state.turns.len()),
             (1, 0, 0)
         );
         drop(state);
         let load = gate.load();
         let counts = [&load.in_use, &load.waiting].map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts, [0, 0]);
+    }
+
+    #[test]
+    fn a_gate_with_more_permits_serves_who_waits_and_one_with_fewer_takes_none_away() {
+        let gate = Gate::new("handshakes", 1);
+        let held = at_once(&gate, A);
+        let mut waits = pin!(gate.enter(B));
+        assert!(poll(waits.as_mut()).is_pending());
+        gate.resize(3);
+        let more = poll(waits.as_mut());
+        assert!(more.is_ready());
+        gate.resize(1);
+        assert!(gate.enter_now(C).is_none());
+        drop(more);
+        assert!(gate.enter_now(C).is_none());
+        drop(held);
+        assert!(gate.enter_now(C).is_some());
+        let state = gate.shared.state.lock();
+        assert_eq!((state.in_use, state.sources.len()), (0, 0));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! How often a limit of the process made clients wait, for the log and the metrics: full is never silent.
+//! How often a limit made clients wait, for the log and the metrics: full is never silent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -15,8 +16,8 @@ pub struct LimitUse(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    name: &'static str,
-    max: usize,
+    name: Cow<'static, str>,
+    max: AtomicUsize,
     reached: AtomicU64,
     start: Instant,
     /// When the next warning is due, in milliseconds since the start.
@@ -25,10 +26,10 @@ struct Shared {
 
 impl LimitUse {
     /// A limit with a name for the log.
-    pub fn new(name: &'static str, max: usize) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, max: usize) -> Self {
         Self(Arc::new(Shared {
-            name,
-            max,
+            name: name.into(),
+            max: AtomicUsize::new(max),
             reached: AtomicU64::new(0),
             start: Instant::now(),
             warn_at: AtomicU64::new(0),
@@ -37,7 +38,12 @@ impl LimitUse {
 
     /// Its value.
     pub fn max(&self) -> usize {
-        self.0.max
+        self.0.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes its value.
+    pub(super) fn set_max(&self, max: usize) {
+        self.0.max.store(max, Ordering::Relaxed);
     }
 
     /// How often a client had to wait.
@@ -47,7 +53,7 @@ impl LimitUse {
 
     /// Counts a client that has to wait, and warns once a minute.
     pub(super) fn count(&self) {
-        let Shared { name, max, .. } = *self.0;
+        let (name, max) = (&*self.0.name, self.max());
         let times = self.0.reached.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_to_warn(Instant::now()) {
             warn!(limit = name, max, times, "a limit is reached: clients wait");

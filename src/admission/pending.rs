@@ -116,6 +116,11 @@ impl PendingList {
 }
 
 impl PendingShard {
+    /// The list of the same worker among others.
+    pub fn beside(&self, others: &PendingConnections) -> Self {
+        others.shard(self.index)
+    }
+
     /// Enters a silent connection that was accepted at this time.
     pub fn enter(&self, accepted: Instant) -> PendingGuard {
         let id = self.with(|shard| {

@@ -206,6 +206,7 @@ fn decide(
     }
     said.upstream(spec, route);
     said.timeouts(endpoint, route);
+    said.limits(endpoint, route);
     Ok(reason)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use crate::admission::LimitKind;
 use crate::config::{self, Spec, spec};
 use crate::hostname::{HostName, HostPattern};
 use crate::observe::format::unix_timestamp;
@@ -213,6 +214,21 @@ impl Explanation {
             for line in config::print_part(&upstream.tls.value).lines() {
                 let _ = writeln!(self.0, "  {line}");
             }
+        }
+    }
+
+    /// The limits of the endpoint and of the route.
+    pub(super) fn limits(&mut self, endpoint: &Endpoint, route: &Route) {
+        for (place, limits) in [("endpoint", &endpoint.limits), ("route", &route.limits)] {
+            let Some(limits) = limits else { continue };
+            let mut all: Vec<_> = LimitKind::ALL
+                .into_iter()
+                .filter_map(|kind| Some(format!("{} {}", kind.word(), limits.value(kind)?)))
+                .collect();
+            if limits.dry_run {
+                all.push("dry run".to_owned());
+            }
+            self.line("limits", &format!("{place}: {}", all.join(", ")));
         }
     }
 

@@ -40,6 +40,8 @@ endpoints:
     protocol: tls
     backlog: 4096
     timeouts: { hello: 5s, client: 10s, origin: 10s, idle: 10m, half_close: 60s, lifetime: none }
+    limits: { connections: none, per_source: none, new: none, new_per_source: none, handshakes: none,
+      handshakes_per_source: none, source_prefix: { ipv4: 32, ipv6: 64 }, when_full: wait, dry_run: false }
     tcp: { nodelay: true, keepalive: 60s, user_timeout: none,
       send_buffer: none, receive_buffer: none, fast_open: false }
     tls:
@@ -81,6 +83,8 @@ endpoints:
     listen: ["*:443", "[::1]:0", 127.0.0.1:8443, unix:/run/a.sock, systemd:web,
              { unix: /run/b.sock, permissions: "0660", owner: 1000, group: web }]
     backlog: 128
+    limits: { connections: 1000, per_source: 10, new: 2000/s, new_per_source: 50/m, handshakes: 9,
+      handshakes_per_source: 4, source_prefix: { ipv4: 24 }, when_full: refuse, dry_run: on }
     sources: { allow: [10.0.0.0/8, { file: lists/allowed.txt }], deny: { file: lists/blocked.txt } }
     tcp: { <<: *tcp, fast_open: on, user_timeout: 30s }
     tls:
@@ -97,6 +101,7 @@ endpoints:
         match: { sni: [vault.example.com], alpn: h2, source: [10.0.0.0/8, "::1", { not: [10.9.0.0/16] }] }
         mode: reencrypt
         sources: { deny: "2001:db8::/32", recheck: log }
+        limits: { connections: 100, new_per_source: 5/s }
         alpn: h2
         client_auth: { mode: false }
         upstream: vault

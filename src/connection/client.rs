@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::establish::{AdmittedClient, Establish};
+use super::establish::{AdmittedClient, Establish, Pending};
 use super::permits::{self, Handshaking};
 use super::{decision, proxy_header};
-use crate::admission::{ClientSource, PendingGuard};
 use crate::hostname::HostName;
 use crate::outcome::{Failure, Reason, Stage};
 use crate::route::Query;
@@ -24,7 +23,7 @@ impl Establish<'_> {
     pub(super) async fn client(
         &mut self,
         client: &mut Transport,
-        pending: &PendingGuard,
+        pending: &Pending,
     ) -> Result<AdmittedClient, Failure> {
         let bytes = self.proxy_header(client).await?;
         self.admit()?;
@@ -153,9 +152,9 @@ impl Establish<'_> {
             return Ok(notes);
         };
         self.record.enter(Stage::ClientTls);
-        let (gate, source) = (&self.context.handshakes, ClientSource::from(self.source));
-        let permit = permits::enter(gate, source, self.at + route.client_timeout).await?;
-        let mut peer = Handshaking::new(gate, source, permit);
+        let deadline = self.at + route.client_timeout;
+        let (permits, _source) = self.admit_handshake(deadline).await?;
+        let mut peer = Handshaking::new(permits);
         let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);
         let mut done = before(
             self.at,
@@ -164,8 +163,8 @@ impl Establish<'_> {
             handshake,
         )
         .await;
-        if peer.is_queued {
-            done = Err(Reason::LimitHandshakes.into());
+        if let Some(owner) = peer.waits_for {
+            done = Err(Failure::new(Reason::LimitHandshakes).limit(owner));
         }
         self.record
             .client_cert(notes.peer.as_ref().map(CertificateFacts::of));

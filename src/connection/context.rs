@@ -9,7 +9,7 @@ use super::info::ConnInfo;
 use super::permits;
 use super::record::Recorder;
 use super::table::ConnTable;
-use crate::admission::{Gate, PendingShard};
+use crate::admission::{Gate, LimitScopes, PendingShard};
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::metrics::Shard;
 use crate::phase::PhaseRx;
@@ -33,6 +33,8 @@ pub struct WorkerContext {
     pub live: Arc<Live>,
     /// The pools of origins.
     pub upstreams: Arc<Upstreams>,
+    /// What is counted for endpoints and routes that have limits.
+    pub limits: Arc<LimitScopes>,
     /// The permits for handshakes with clients.
     pub handshakes: Gate,
     /// The permits for large ClientHellos.

@@ -11,10 +11,11 @@ use super::dial;
 use super::ending::{describe, is_harmless};
 use super::identity::Identity;
 use super::info::ConnInfo;
+use super::permits::LimitPermits;
 use super::proxy_header::HeaderFacts;
 use super::record::Recorder;
 use super::table::{Conn, ConnTable};
-use crate::admission::Permit;
+use crate::admission::{LimitScope, PendingGuard, Permit};
 use crate::hostname::HostName;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::relay::{Limits, OnTruncation, Relay, RelayEnd};
@@ -32,6 +33,33 @@ pub(super) struct AdmittedClient {
     pub(super) notes: HandshakeNotes,
 }
 
+/// The entries of a pending connection.
+pub(super) struct Pending {
+    process: PendingGuard,
+    endpoint: Option<PendingGuard>,
+}
+
+impl Pending {
+    /// The ClientHello is complete.
+    pub(super) fn hello_done(&self) {
+        self.process.hello_done();
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.hello_done();
+        }
+    }
+
+    /// Waits until the connection is evicted from one of the lists.
+    pub(super) async fn evicted(&self) {
+        match &self.endpoint {
+            None => self.process.evicted().await,
+            Some(endpoint) => tokio::select! {
+                () = self.process.evicted() => {}
+                () = endpoint.evicted() => {}
+            },
+        }
+    }
+}
+
 /// A client and an origin, to be relayed.
 pub(super) struct Established {
     pub(super) route: Arc<Route>,
@@ -43,7 +71,11 @@ pub(super) struct Established {
 }
 
 pub(super) struct Establish<'a> {
-    pub(super) _permit: Permit,
+    pub(super) permit: Permit,
+    /// What is counted for the endpoint, if that has limits.
+    pub(super) scope: Option<Arc<LimitScope>>,
+    /// Kept for as long as the connection lasts.
+    pub(super) limit_permits: Option<Box<LimitPermits>>,
     pub(super) context: &'a WorkerContext,
     pub(super) record: Recorder<'a>,
     pub(super) endpoint: &'a Endpoint,
@@ -62,7 +94,8 @@ impl Establish<'_> {
         &mut self,
         client: &mut Transport,
     ) -> Result<Established, Failure> {
-        let pending = self.context.pending.enter(self.at);
+        self.admit_peer().await?;
+        let pending = self.pending();
         let admitted = tokio::select! {
             biased;
             () = pending.evicted() => {
@@ -86,6 +119,19 @@ impl Establish<'_> {
             origin: transport,
             slot,
         })
+    }
+
+    /// Enters the connection among those that may be dropped for others: of the process, and of an endpoint that
+    /// has a limit on connections.
+    pub(super) fn pending(&self) -> Pending {
+        let shard = &self.context.pending;
+        let limits = self.endpoint.limits.as_ref();
+        let is_limited = limits.is_some_and(|limits| limits.connections.is_some());
+        let scope = self.scope.as_ref().filter(|_| is_limited);
+        Pending {
+            process: shard.enter(self.at),
+            endpoint: scope.map(|scope| shard.beside(&scope.pending).enter(self.at)),
+        }
     }
 
     /// A connection to an origin, over TLS where the mode says so, with its slot and its upstream.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 pub use self::context::WorkerContext;
 use self::establish::{Establish, Established};
 pub use self::info::ConnInfo;
-use crate::admission::Permit;
+use crate::admission::{LimitScope, Permit};
 use crate::observe::access_log::Client;
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::phase;
@@ -46,8 +46,10 @@ pub struct Accepted {
     pub endpoint: Arc<Endpoint>,
     /// The generation of that snapshot.
     pub generation: u64,
-    /// Its permit among the connections of the process.
+    /// Its permit among the connections of the process, and perhaps of the endpoint.
     pub permit: Permit,
+    /// What is counted for the endpoint, if that has limits.
+    pub scope: Option<Arc<LimitScope>>,
     /// When it was accepted.
     pub at: Instant,
 }
@@ -61,6 +63,7 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         endpoint,
         generation,
         permit,
+        scope,
         at,
     } = accepted;
     let mut phases = context.phases.clone();
@@ -72,7 +75,9 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         .flatten();
     let mut client = Transport::plain(socket);
     let mut establishing = Establish {
-        _permit: permit,
+        permit,
+        scope,
+        limit_permits: None,
         context: &context,
         record: context.recorder(peer, local, &endpoint, at),
         endpoint: &endpoint,
@@ -111,9 +116,10 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
             }
         }
         Err(failure) => {
-            establishing.record.end(failure.reason, failure.detail);
+            let record = &mut establishing.record;
+            record.fail(failure.reason, failure.detail, failure.limit);
             // The client has been rejected; while it lingers it may be dropped for others like a silent one.
-            let pending = context.pending.enter(at);
+            let pending = establishing.pending();
             tokio::select! {
                 biased;
                 () = pending.evicted() => {}

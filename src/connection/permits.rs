@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{ClientSource, Gate, GatePermit};
-use crate::outcome::{Failure, Reason};
+use crate::admission::{ClientSource, Gate, GatePermit, ScopePermit, SourcePermit};
+use crate::outcome::{Failure, LimitOwner, Reason};
 use crate::tls::handshake::AwaitPeer;
 use crate::tls::hello::HELLO_SMALL;
 use crate::transport::Socket;
@@ -14,6 +14,15 @@ use crate::transport::Socket;
 /// How long a handshake keeps its permit while it waits for the client: longer than its round trips and a
 /// lost packet take, so that few clients have to queue twice, but too short to hoard permits by trickling.
 const HOLD_MAX: Duration = Duration::from_secs(1);
+
+/// What a connection holds of the limits of its endpoint and route. Few connections have any, so it is boxed.
+#[derive(Debug, Default)]
+pub(super) struct LimitPermits {
+    pub(super) endpoint: Option<ScopePermit>,
+    pub(super) route: Option<ScopePermit>,
+    /// Those of the source, at the endpoint and at the route.
+    pub(super) sources: [Option<SourcePermit>; 2],
+}
 
 /// How many large hellos may be read at once. Each takes up to 135 KiB, so this bounds their memory; few
 /// clients send one.
@@ -26,47 +35,83 @@ pub(super) async fn enter(
     deadline: Instant,
 ) -> Result<GatePermit, Failure> {
     let permit = timeout_at(deadline, gate.enter(source)).await;
-    permit.map_err(|_| Reason::LimitHandshakes.into())
+    permit.map_err(|_| Failure::new(Reason::LimitHandshakes).limit(LimitOwner::Process))
+}
+
+/// The permits of a handshake: one of its endpoint, where that has a limit, and one of the process.
+pub(super) struct HandshakePermits {
+    source: ClientSource,
+    endpoint: Option<(Gate, Option<GatePermit>)>,
+    process: (Gate, Option<GatePermit>),
+}
+
+impl HandshakePermits {
+    /// Waits for a permit of the process until `deadline`, beside that of the endpoint.
+    pub(super) async fn enter(
+        process: &Gate,
+        endpoint: Option<(Gate, GatePermit)>,
+        source: ClientSource,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let permit = enter(process, source, deadline).await?;
+        Ok(Self {
+            source,
+            endpoint: endpoint.map(|(gate, permit)| (gate, Some(permit))),
+            process: (process.clone(), Some(permit)),
+        })
+    }
+
+    fn release(&mut self) {
+        self.process.1 = None;
+        if let Some((_, permit)) = &mut self.endpoint {
+            *permit = None;
+        }
+    }
+
+    /// Waits for the permits that were released; `waits_for` is whose permit it waits for.
+    async fn renew(&mut self, waits_for: &mut Option<LimitOwner>) {
+        if let Some((gate, permit @ None)) = &mut self.endpoint {
+            *waits_for = Some(LimitOwner::Endpoint);
+            *permit = Some(gate.enter(self.source).await);
+        }
+        if let (gate, permit @ None) = &mut self.process {
+            *waits_for = Some(LimitOwner::Process);
+            *permit = Some(gate.enter(self.source).await);
+        }
+        *waits_for = None;
+    }
 }
 
 /// A client in its handshake, with its permit. Permits bound the work under way: a slow client returns its
 /// permit, keeps the state of its handshake, and waits for another permit when it continues.
-pub(super) struct Handshaking<'a> {
-    gate: &'a Gate,
-    source: ClientSource,
-    permit: Option<GatePermit>,
+pub(super) struct Handshaking {
+    permits: HandshakePermits,
     hold_until: Instant,
-    /// Whether the client has continued and waits for a permit.
-    pub(super) is_queued: bool,
+    /// Whose permit the client waits for, after it has continued.
+    pub(super) waits_for: Option<LimitOwner>,
 }
 
-impl<'a> Handshaking<'a> {
-    pub(super) fn new(gate: &'a Gate, source: ClientSource, permit: GatePermit) -> Self {
+impl Handshaking {
+    pub(super) fn new(permits: HandshakePermits) -> Self {
         Self {
-            gate,
-            source,
-            permit: Some(permit),
+            permits,
             hold_until: Instant::now() + HOLD_MAX,
-            is_queued: false,
+            waits_for: None,
         }
     }
 }
 
-impl AwaitPeer for Handshaking<'_> {
+impl AwaitPeer for Handshaking {
     async fn readable(&mut self, socket: &Socket, retained: usize) -> io::Result<()> {
         if let Ok(readable) = timeout_at(self.hold_until, socket.readable()).await {
             return readable;
         }
         // An incomplete message takes up to 64 KiB; the client keeps its permit then, to bound their number.
         if retained <= HELLO_SMALL {
-            self.permit = None;
+            self.permits.release();
         }
         socket.readable().await?;
-        if self.permit.is_none() {
-            self.is_queued = true;
-            self.permit = Some(self.gate.enter(self.source).await);
-            self.is_queued = false;
-        }
+        self.permits.renew(&mut self.waits_for).await;
         Ok(())
     }
 }

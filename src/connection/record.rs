@@ -19,7 +19,7 @@ use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
 use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
-use crate::outcome::{Failure, Fault, Outcome, Reason, Stage};
+use crate::outcome::{Failure, Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::transport::Socket;
@@ -73,6 +73,7 @@ impl<'a> Recorder<'a> {
             origin_address: None,
             origin_local: None,
             origin_tls: None,
+            would_refuse: WouldRefuse::default(),
             stages: StageTimes::default(),
             total: Duration::ZERO,
         };
@@ -312,8 +313,35 @@ impl<'a> Recorder<'a> {
         self.end_by(reason.fault(), reason, detail);
     }
 
+    /// Records that the connection has failed before its relay.
+    pub(super) fn fail(
+        &mut self,
+        reason: Reason,
+        detail: Option<String>,
+        limit: Option<LimitOwner>,
+    ) {
+        self.end_with(reason.fault(), reason, detail, limit);
+    }
+
+    /// Records that a limit would have refused the client, in a dry run.
+    pub(super) fn would_be(&mut self, reason: Reason) {
+        if let Some(record) = self.draft() {
+            record.would_refuse.insert(reason);
+        }
+    }
+
     /// Records the end with this fault, or none.
     pub(super) fn end_by(&mut self, fault: Option<Fault>, reason: Reason, detail: Option<String>) {
+        self.end_with(fault, reason, detail, None);
+    }
+
+    fn end_with(
+        &mut self,
+        fault: Option<Fault>,
+        reason: Reason,
+        detail: Option<String>,
+        limit: Option<LimitOwner>,
+    ) {
         let (mut record, traffic) = match self.record.take() {
             Some(Record::Open(record)) => (*record, Traffic::default()),
             Some(Record::Tabled(guard)) => {
@@ -332,6 +360,7 @@ impl<'a> Recorder<'a> {
             reason,
             fault,
             detail,
+            limit,
         };
         let route = record.route.as_deref();
         self.counts.end(route, &outcome, record.total);

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::admission::LimitScopes;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::connection::ConnInfo;
@@ -24,6 +25,7 @@ use crate::control::shutdown::Shutdown;
 use crate::health::Checks;
 use crate::observe::access_log::{AccessRecord, Client, StageTimes};
 use crate::observe::metrics::Metrics;
+use crate::outcome::WouldRefuse;
 use crate::phase::Phase;
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
@@ -92,6 +94,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             workers: Workers::new(&[]).0,
             watch_set,
+            limits: Arc::new(LimitScopes::new(1)),
         };
         let phase = watch::Sender::new(Phase::Run);
         Self {
@@ -125,6 +128,7 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         origin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)).into()),
         origin_local: None,
         origin_tls: None,
+        would_refuse: WouldRefuse::default(),
         stages: StageTimes::default(),
         total: Duration::ZERO,
     };

@@ -17,6 +17,23 @@ pub(super) fn describe(metrics: &Metrics) -> Value {
             })
         })
         .collect();
+    for sample in metrics.scopes().limits {
+        let place = match &sample.route {
+            None => format!("endpoint {}", sample.endpoint),
+            Some(route) => format!("route {}/{route}", sample.endpoint),
+        };
+        let mut limit =
+            json!({ "limit": format!("{} of {place}", sample.limit), "value": sample.value });
+        if let Some((max, used)) = sample.use_of {
+            limit["max"] = json!(max);
+            limit["used"] = json!(used);
+        }
+        limit["refused"] = json!(sample.refused);
+        if sample.would_refuse > 0 {
+            limit["would_refuse"] = json!(sample.would_refuse);
+        }
+        limits.push(limit);
+    }
     for origin in metrics.origins().iter() {
         if let Some(max) = origin.max {
             limits.push(json!({

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::escape;
 use super::format::{Format, LogLine, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
-use crate::outcome::{After, Outcome, Reason, Stage};
+use crate::outcome::{After, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
 /// The configuration of the access log.
@@ -65,6 +65,8 @@ pub struct AccessRecord {
     pub origin_local: Option<CompactAddr>,
     /// The origin's TLS.
     pub origin_tls: Option<Box<TlsFacts>>,
+    /// The limits that would have refused it, in a dry run.
+    pub would_refuse: WouldRefuse,
     /// Time spent in each stage.
     pub stages: StageTimes,
     /// Time since accept.
@@ -299,11 +301,17 @@ impl AccessRecord {
             }
             line.number("total", milliseconds(self.total));
         });
+        let would_refuse = self.would_refuse.iter();
+        let would_refuse: Vec<_> = would_refuse.map(|reason| reason.to_string()).collect();
+        if !would_refuse.is_empty() {
+            line.list("dry_run", &would_refuse);
+        }
         if let Some(outcome) = outcome {
             line.string("after", outcome.after().word());
             line.string("stage", outcome.stage.word());
             line.maybe("fault", outcome.fault.map(|f| f.word()));
             line.string("reason", outcome.reason.code());
+            line.maybe("limit", outcome.limit.map(LimitOwner::word));
             maybe_escaped(line, "detail", outcome.detail.as_deref());
         }
     }

@@ -67,6 +67,7 @@ impl ControlPlane {
             metrics: Arc::clone(&self.metrics),
             workers: Arc::clone(&self.workers),
             watch_set,
+            limits: Arc::clone(&self.context.limits),
         };
         let mut control = Control {
             live: Arc::clone(live),

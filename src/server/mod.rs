@@ -17,7 +17,9 @@ use tracing::error;
 use self::control_plane::ControlPlane;
 pub use self::resources::{Resources, StartError};
 use self::workers::Shared;
-use crate::admission::{Admission, Gate, PendingConnections};
+use crate::admission::{
+    Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits, PendingConnections,
+};
 use crate::config::load::{Loaded, Source};
 use crate::connection::table::ConnTable;
 use crate::connection::{ConnInfo, WorkerContext, live_traffic};
@@ -28,7 +30,7 @@ pub use crate::control::shutdown::{Ending, StopMode};
 pub use crate::control::signals::Signals;
 use crate::health::Checks;
 use crate::observe::logging::LogHandle;
-use crate::observe::metrics::{LimitGauge, LimitSample, Metrics};
+use crate::observe::metrics::{LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample};
 use crate::phase::Phase;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls::sessions::Sessions;
@@ -93,11 +95,14 @@ fn run_planes(
     let admission = Admission::new(resources.connections, pending.clone());
     let gates = [&handshakes, &large_hellos];
     let table: Arc<ConnTable<ConnInfo>> = Arc::default();
-    let metrics = metrics(&resources, &config.log, gates, &admission, &table);
+    let limits = Arc::new(LimitScopes::new(resources.workers));
+    let live = Arc::new(Live::new(config.snapshot));
+    limits.apply(live.load().limits());
+    let scopes = scope_report(&live, &limits);
+    let metrics = metrics(&resources, &config.log, gates, &admission, &table, scopes);
     let metrics = Arc::new(metrics);
     let materials = &running.loaded.materials;
-    metrics.register(&expiry_dates::inventory(&config.snapshot, materials));
-    let live = Arc::new(Live::new(config.snapshot));
+    metrics.register(&expiry_dates::inventory(&live.load(), materials));
     let (phase, phases) = watch::channel(Phase::Run);
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
     let context = Arc::new(WorkerContext {
@@ -108,6 +113,7 @@ fn run_planes(
         pending: pending.shard(0),
         live: Arc::clone(&live),
         upstreams: Arc::new(upstreams),
+        limits,
         handshakes,
         large_hellos,
         listeners: Arc::default(),
@@ -183,6 +189,55 @@ fn gate_gauge(limit: &'static str, gate: &Gate) -> LimitGauge {
     }
 }
 
+/// Reads the limits of endpoints and routes in the configuration of the moment.
+fn scope_report(
+    live: &Arc<Live>,
+    scopes: &Arc<LimitScopes>,
+) -> impl Fn() -> ScopeReport + Send + Sync + 'static {
+    let (live, scopes) = (Arc::clone(live), Arc::clone(scopes));
+    move || {
+        let snapshot = live.load();
+        let mut limits = Vec::new();
+        for endpoint in snapshot.limits() {
+            if let Some(own) = endpoint.own {
+                let scope = scopes.endpoint(endpoint.name);
+                limits.extend(samples(endpoint.name, None, own, scope.as_deref()));
+            }
+            for (route, own) in endpoint.routes {
+                let scope = scopes.route(endpoint.name, route);
+                limits.extend(samples(endpoint.name, Some(route), own, scope.as_deref()));
+            }
+        }
+        ScopeReport {
+            limits,
+            sources: scopes.sources(),
+        }
+    }
+}
+
+/// The limits of one endpoint or route.
+fn samples(
+    endpoint: &Arc<str>,
+    route: Option<&Arc<str>>,
+    limits: &Limits,
+    scope: Option<&LimitScope>,
+) -> Vec<ScopeSample> {
+    let sample = |kind: LimitKind| {
+        let (value, scope) = (limits.value(kind)?, scope?);
+        let [refused, would_refuse] = scope.refused(kind);
+        Some(ScopeSample {
+            endpoint: Arc::clone(endpoint),
+            route: route.cloned(),
+            limit: kind.word(),
+            value,
+            use_of: limits.most(kind).zip(scope.used(kind)),
+            refused,
+            would_refuse,
+        })
+    };
+    LimitKind::ALL.into_iter().filter_map(sample).collect()
+}
+
 fn origins(control: &Runtime, context: &WorkerContext, metrics: &Arc<Metrics>) -> Origins {
     Origins {
         upstreams: Arc::clone(&context.upstreams),
@@ -199,6 +254,7 @@ fn metrics(
     [handshakes, large_hellos]: [&Gate; 2],
     admission: &Admission,
     table: &Arc<ConnTable<ConnInfo>>,
+    scopes: impl Fn() -> ScopeReport + Send + Sync + 'static,
 ) -> Metrics {
     let table = Arc::clone(table);
     let logs = vec![
@@ -214,6 +270,7 @@ fn metrics(
             gate_gauge("large_hellos", large_hellos),
         ])
         .with_traffic(move |shard| live_traffic::count(&table, shard))
+        .with_scopes(scopes)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 
 pub mod admin;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::admission::SourceRules;
+use crate::admission::{EndpointLimits, Limits, SourceRules};
 use crate::health::HealthPolicy;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -91,6 +91,22 @@ impl Snapshot {
     pub fn has_origin(&self, upstream: &str, origin: &str) -> bool {
         let origins = self.origins.get(upstream);
         origins.is_some_and(|origins| origins.contains(origin))
+    }
+
+    /// The limits of its endpoints and routes.
+    pub fn limits(&self) -> impl Iterator<Item = EndpointLimits<'_>> {
+        self.endpoints.iter().map(|endpoint| EndpointLimits {
+            name: &endpoint.name,
+            own: endpoint.limits.as_deref(),
+            // A route is there once for each of its names.
+            routes: endpoint
+                .routes
+                .iter()
+                .filter_map(|route| Some((&route.name, route.limits.as_deref()?)))
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect(),
+        })
     }
 
     /// The upstream of this name that routes lead to.
@@ -179,6 +195,8 @@ pub struct Endpoint {
     pub accept_proxy_protocol: Option<Accept>,
     /// Which addresses may connect; absent: all.
     pub sources: Option<Arc<Sources>>,
+    /// Its limits, if it has any.
+    pub limits: Option<Box<Limits>>,
     /// Time from accept to a whole ClientHello, PROXY header included.
     pub hello_timeout: Duration,
     /// The routes.
@@ -284,6 +302,8 @@ pub struct Route {
     pub mode: Mode,
     /// Which of the addresses that may connect may use it; absent: all.
     pub sources: Option<Arc<Sources>>,
+    /// Its limits, if it has any.
+    pub limits: Option<Box<Limits>>,
     /// The upstream they go to.
     pub upstream: Arc<Upstream>,
     /// Whether it matches a server name. A client can send any name to a default route, so that name is never

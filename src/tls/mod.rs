@@ -46,6 +46,9 @@ pub const UNRECOGNIZED_NAME: AlertDescription = AlertDescription::UnrecognisedNa
 /// The alert for a client that policy does not admit (RFC 8446 section 6.2).
 pub const ACCESS_DENIED: AlertDescription = AlertDescription::AccessDenied;
 
+/// The alert for a client for whom there is no room (RFC 8446 section 6.2).
+pub const INTERNAL_ERROR: AlertDescription = AlertDescription::InternalError;
+
 /// The signature algorithms accepted in certificates, CRLs and handshakes.
 static SIGNATURES: LazyLock<WebPkiSupportedAlgorithms> =
     LazyLock::new(|| aws_lc_rs::default_provider().signature_verification_algorithms);

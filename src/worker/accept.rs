@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Permit, WaitingLimit};
 
 /// How many connections one turn accepts before the worker serves its others.
 const BATCH: usize = 4;
@@ -28,6 +28,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Takes accepted sockets.
 pub(crate) trait Intake {
+    /// The limit on connections of the endpoint, if its clients have to wait for a place.
+    fn waiting_limit(&mut self) -> Option<WaitingLimit>;
+
     /// Takes a socket that is not registered with a runtime yet, and its client's address; unix clients have
     /// none.
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit);
@@ -77,7 +80,7 @@ pub(crate) async fn accept_loop(
             ready = listener.readable() => ready?,
         };
         for _ in 0..BATCH {
-            let permit = match admission.try_admit() {
+            let permit = match admission.try_admit(intake.waiting_limit().as_ref()) {
                 Some(permit) => permit,
                 // No pending connection is dropped before a client waits for its permit.
                 None if !has_client(&listener) => {
@@ -86,7 +89,7 @@ pub(crate) async fn accept_loop(
                 }
                 None => tokio::select! {
                     biased;
-                    permit = admission.admit() => permit,
+                    permit = admission.admit(|| intake.waiting_limit()) => permit,
                     _ = state.wait_for(ListenerState::is_closing) => break,
                 },
             };
@@ -125,7 +128,7 @@ pub(crate) async fn accept_loop(
 /// Accepts the connections that the kernel has completed, because closing the socket would reset them.
 /// Without a free permit the rest is reset all the same.
 fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
-    while let Some(permit) = admission.try_admit() {
+    while let Some(permit) = admission.try_admit(intake.waiting_limit().as_ref()) {
         match accept(listener) {
             Ok((socket, client)) => intake.take(socket, client, permit),
             Err(_) => return,

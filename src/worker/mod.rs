@@ -20,7 +20,7 @@ use tracing::error;
 
 pub(crate) use self::accept::ListenerState;
 use self::accept::{Intake, accept_loop};
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, LimitScope, Permit, WaitingLimit};
 use crate::connection::{self, Accepted, WorkerContext};
 use crate::phase;
 use crate::snapshot::{Endpoint, ListenKey, Live};
@@ -67,6 +67,7 @@ pub(crate) struct Handover {
     endpoint: Arc<Endpoint>,
     generation: u64,
     permit: Permit,
+    scope: Option<Arc<LimitScope>>,
     at: Instant,
     guard: ActiveGuard,
 }
@@ -249,6 +250,7 @@ impl Worker {
 
     fn dispatcher(&self, key: ListenKey, endpoint: Arc<Endpoint>) -> Dispatcher {
         Dispatcher {
+            scope: self.context.limits.endpoint(&endpoint.name),
             last: (endpoint, 0),
             key,
             index: self.index,
@@ -266,6 +268,8 @@ struct Dispatcher {
     /// The endpoint that last listened here, with its generation. It still serves the clients that were in
     /// the accept queue when it left the configuration.
     last: (Arc<Endpoint>, u64),
+    /// What is counted for that endpoint, if it has limits.
+    scope: Option<Arc<LimitScope>>,
     index: usize,
     workers: Arc<Workers>,
     live: Arc<Live>,
@@ -281,12 +285,19 @@ impl Dispatcher {
             && let Some(endpoint) = snapshot.endpoint_at(&self.key)
         {
             self.last = (Arc::clone(endpoint), snapshot.generation);
+            self.scope = self.context.limits.endpoint(&endpoint.name);
         }
         &self.last
     }
 }
 
 impl Intake for Dispatcher {
+    fn waiting_limit(&mut self) -> Option<WaitingLimit> {
+        let (endpoint, _) = self.refresh();
+        let endpoint = Arc::clone(endpoint);
+        WaitingLimit::of(self.scope.as_ref(), endpoint.limits.as_deref())
+    }
+
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {
         // A connection keeps the snapshot that was current at accept.
         let (endpoint, generation) = self.refresh();
@@ -298,6 +309,7 @@ impl Intake for Dispatcher {
             endpoint,
             generation,
             permit,
+            scope: self.scope.clone(),
             at: Instant::now(),
             guard: ActiveGuard::take(&self.workers, &self.active, chosen),
         };
@@ -327,6 +339,7 @@ fn spawn(handover: Handover, context: &Arc<WorkerContext>) {
         endpoint,
         generation,
         permit,
+        scope,
         at,
         guard,
     } = handover;
@@ -338,6 +351,7 @@ fn spawn(handover: Handover, context: &Arc<WorkerContext>) {
                 endpoint,
                 generation,
                 permit,
+                scope,
                 at,
             };
             tokio::spawn(connection::run(accepted, Arc::clone(context), guard));

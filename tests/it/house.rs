@@ -138,6 +138,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     (
         "cli",
         &[
+            "admission",
             "config",
             "connection",
             "control",

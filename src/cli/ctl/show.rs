@@ -138,11 +138,19 @@ pub(super) fn facts(response: &Value) -> String {
 /// A limit, and how much of it is in use; `None` for anything else.
 fn limit(value: &Value) -> Option<String> {
     let limit = value.get("limit")?;
-    let of = match value.get("max")? {
-        Value::Null => ", no limit".to_owned(),
-        max => format!(" of {max}"),
+    let mut text = match (value.get("max"), value.get("used")) {
+        (Some(Value::Null), Some(used)) => format!("{}: {used}, no limit", cell(Some(limit))),
+        (Some(max), Some(used)) => format!("{}: {used} of {max}", cell(Some(limit))),
+        _ => format!("{}: {}", cell(Some(limit)), cell(value.get("value"))),
     };
-    let mut text = format!("{}: {}{of}", cell(Some(limit)), value.get("used")?);
+    for (key, what) in [
+        ("refused", "refused"),
+        ("would_refuse", "that it would have refused"),
+    ] {
+        if let Some(count @ 1..) = value.get(key).and_then(Value::as_u64) {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
     if let Some(times @ 1..) = value.get("reached").and_then(Value::as_u64) {
         let times = if times == 1 {
             "once".to_owned()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::compiler::Compiler;
 use super::context::{EndpointCertificates, EndpointContext, Upstreams};
+use super::limits;
 use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;
@@ -293,6 +294,7 @@ fn assemble(
         fast_open: spec.tcp.fast_open.value,
         accept_proxy_protocol: accept,
         sources,
+        limits: limits::of_endpoint(&spec.limits),
         hello_timeout: spec.timeouts.hello.0,
         certificates: certificates.all,
         routes,

@@ -16,6 +16,7 @@ mod context;
 mod cycles;
 mod endpoints;
 mod health;
+mod limits;
 mod matches;
 mod materials;
 mod no_effect_lints;
@@ -56,6 +57,7 @@ pub fn lint(spec: &Spec, problems: &mut Problems) {
     security_lints::origins(spec, problems);
     security_lints::vaults(spec, problems);
     no_effect_lints::settings(spec, problems);
+    limits::lints(spec, problems);
     alpn::unregistered(spec, problems);
     alpn::unforwarded(spec, problems);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::context::EndpointContext;
+use super::limits;
 use super::wire::{cipher_suites, groups, protocols};
 use crate::config::reader::generic::{Limit, OffOr};
 use crate::config::reader::problem::quoted_list;
@@ -43,6 +44,7 @@ pub(super) fn route(
         name: spec.name.as_str().into(),
         mode,
         sources,
+        limits: limits::of_route(&context.endpoint.limits, &spec.limits),
         upstream,
         named: kind == RouteKind::ByName,
         client_timeout: own.client.as_ref().unwrap_or(&general.client).0,

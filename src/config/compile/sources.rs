@@ -35,6 +35,10 @@ impl Compiler<'_> {
             return Some(None);
         };
         if spec.allow.is_none() && spec.deny.is_none() {
+            // The list may be under the key that was rejected.
+            if self.problems.is_incomplete(spec.at) {
+                return None;
+            }
             self.problems
                 .warning(
                     spec.at,

@@ -22,6 +22,7 @@ pub mod print;
 mod printable;
 pub mod problem;
 mod quantities;
+pub mod rate;
 pub mod read;
 pub mod redact;
 pub mod reference;

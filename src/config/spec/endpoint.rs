@@ -1,6 +1,7 @@
 //! The keys of an endpoint that are not about TLS.
 
 use super::endpoint_tls::EndpointTls;
+use super::limits::EndpointLimits;
 use super::route::{DefaultRoute, Mode, Route};
 use super::sources::Sources;
 use super::tcp::EndpointTcp;
@@ -30,6 +31,8 @@ spec! {
         optional accept_proxy_protocol: AcceptProxyProtocol,
         /// Which addresses may connect. Others are reset before a byte of TLS.
         optional sources: Sources,
+        /// How many connections it takes.
+        default limits: EndpointLimits = "{}",
         /// Time limits of each step.
         default timeouts: Timeouts = "{}",
         /// Options of the client's TCP connection.
@@ -40,7 +43,6 @@ spec! {
         optional default_route: DefaultRoute,
         /// The routes; their order matters within one server name.
         required routes: Vec<Located<Route>>,
-        later limits => "until then, `process.limits` bounds the whole process, and a firewall each source";
         example "{ name: NAME, listen: ADDRESS, routes: [..] }";
         instead
             "bind" => "listen",
@@ -70,7 +72,12 @@ spec! {
             "timeout" => "timeouts",
             "timeout_client" => "`timeouts: { idle: TIME }` is the limit on silence",
             "idle_timeout" => "`timeouts: { idle: TIME }` is the limit on silence",
-            "maxconn" => "`process: { limits: { connections: N } }` bounds connections",
+            "maxconn" => "`limits: { connections: N }` bounds connections",
+            "max_connections" => "`limits: { connections: N }` bounds connections",
+            "connections" => "`limits: { connections: N }` bounds connections",
+            "rate_limit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
+            "ratelimit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
+            "limit" => "limits",
             "verify" => "`tls: { client_auth: { mode: required, ca: FILE } }` is how clients are verified",
             "server_name" => "`routes` match server names: `match: { sni: NAME }`",
             "sni" => "`routes` match server names: `match: { sni: NAME }`",

@@ -1,6 +1,7 @@
 //! The keys of routes.
 
 use super::client_auth::ClientAuth;
+use super::limits::RouteLimits;
 use super::sources::{Excluded, Sources};
 use super::timeouts::RouteTimeouts;
 use crate::config::reader::fields::spec;
@@ -36,13 +37,14 @@ spec! {
         /// Which addresses may use it, beside the `sources` of the endpoint. Others get an alert, or a reset on
         /// `protocol: tcp`.
         optional sources: Sources,
+        /// How many connections it takes.
+        default limits: RouteLimits = "{}",
         /// The name of the upstream it leads to.
         required upstream: Name,
         /// Time limits that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
         /// Warnings about this route that describe what is intended, and are not reported.
         optional acknowledge: OneOrMany<Acknowledged>,
-        later limits => "until then, `process.limits` bounds the whole process";
         example "{ name: NAME, match: { sni: NAME }, mode: passthrough, upstream: NAME }";
         instead
             "backend" => "upstream",

@@ -28,6 +28,7 @@ fn endpoint() -> Endpoint {
         certificates: Vec::new(),
         accept_proxy_protocol: None,
         sources: None,
+        limits: None,
         hello_timeout: Duration::from_secs(1),
         routes: RouteTable::default(),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch::Sender;
 use tracing::info;
 
+use crate::admission::LimitScopes;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::listeners::{Listeners, PendingListeners};
@@ -26,6 +27,7 @@ pub(crate) struct ReloadTargets {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) watch_set: Sender<WatchSet>,
+    pub(crate) limits: Arc<LimitScopes>,
 }
 
 impl ReloadTargets {
@@ -45,6 +47,7 @@ impl ReloadTargets {
             metrics,
             workers,
             watch_set,
+            limits,
         } = self;
         let new = match scope {
             Scope::All => open(listeners, &prepared.snapshot, workers).await?,
@@ -58,6 +61,7 @@ impl ReloadTargets {
         metrics.register(&expiry_dates::inventory(&prepared.snapshot, materials));
         origins.apply(&prepared.snapshot);
         origins.count();
+        limits.apply(prepared.snapshot.limits());
         let snapshot = live.swap(prepared.snapshot);
         let opened = new.addresses();
         if scope == Scope::All {

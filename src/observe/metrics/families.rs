@@ -69,6 +69,13 @@ families! {
     LIMITS_USED "reseal_limit_used" Gauge ["limit"] "How much of a limit of the process is in use.";
     LIMITS_REACHED "reseal_limit_reached_total" Counter ["limit"]
         "How often a client had to wait because of a limit of the process.";
+    SCOPE_LIMITS "reseal_admission_limit" Gauge ["endpoint", "route", "limit"]
+        "The value of `limits.connections` or `limits.handshakes` of an endpoint or route.";
+    SCOPE_LIMITS_USED "reseal_admission_limit_used" Gauge ["endpoint", "route", "limit"]
+        "How much of it is in use.";
+    SCOPE_REFUSED "reseal_admission_refused_total" Counter ["endpoint", "route", "limit", "dry_run"]
+        "Clients that a limit of an endpoint or route has refused, or would have refused in a dry run.";
+    SOURCES "reseal_sources_tracked" Gauge [] "Sources of clients that are counted for limits.";
     CERTIFICATES "reseal_certificate_expiry_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When a certificate for clients expires, in seconds of unix time.";
     CHAINS "reseal_certificate_chain_expiry_timestamp_seconds" Gauge ["endpoint", "certificate"]

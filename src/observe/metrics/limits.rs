@@ -1,6 +1,7 @@
-//! The limits of the process, read when somebody looks.
+//! The limits of the process, of endpoints and of routes, read when somebody looks.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A limit of the process at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,43 @@ pub struct LimitGauge {
     pub limit: &'static str,
     /// Reads it.
     pub read: Box<dyn Fn() -> LimitSample + Send + Sync>,
+}
+
+/// A limit of an endpoint or route at one moment.
+#[derive(Clone, Debug)]
+pub struct ScopeSample {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The route's name, if it is the limit of a route.
+    pub route: Option<Arc<str>>,
+    /// Its key.
+    pub limit: &'static str,
+    /// Its value, as configured.
+    pub value: String,
+    /// Its value, and how much of it is in use, where clients are counted together.
+    pub use_of: Option<(usize, usize)>,
+    /// How many clients it has refused.
+    pub refused: u64,
+    /// How many it would have refused, in a dry run.
+    pub would_refuse: u64,
+}
+
+/// The limits of endpoints and routes at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct ScopeReport {
+    /// Each limit.
+    pub limits: Vec<ScopeSample>,
+    /// How many sources are counted.
+    pub sources: usize,
+}
+
+/// Reads the limits of endpoints and routes.
+pub(super) struct ScopeSource(pub(super) Box<dyn Fn() -> ScopeReport + Send + Sync>);
+
+impl fmt::Debug for ScopeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopeSource")
+    }
 }
 
 impl fmt::Debug for LimitGauge {

@@ -22,6 +22,6 @@ pub use self::counts::{EndpointCounts, Shard};
 pub use self::inventory::{
     AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge, QueueGauge,
 };
-pub use self::limits::{LimitGauge, LimitSample};
+pub use self::limits::{LimitGauge, LimitSample, ScopeReport, ScopeSample};
 pub use self::process::{Metrics, ReloadResult};
 pub use self::upstreams::UpstreamCounts;

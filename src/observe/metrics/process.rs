@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
-use super::limits::{LimitGauge, LimitSample};
+use super::limits::{LimitGauge, LimitSample, ScopeReport, ScopeSource};
 use super::upstreams::UpstreamTotals;
 use crate::observe::sink::Sink;
 
@@ -51,6 +51,7 @@ pub struct Metrics {
     pub(super) handshakes: Handshakes,
     pub(super) queues: ArcSwap<Vec<QueueGauge>>,
     limits: Vec<LimitGauge>,
+    scopes: ScopeSource,
     traffic: TrafficSource,
 }
 
@@ -80,6 +81,7 @@ impl Metrics {
             handshakes,
             queues: ArcSwap::default(),
             limits: Vec::new(),
+            scopes: ScopeSource(Box::new(ScopeReport::default)),
             traffic: TrafficSource(Box::new(|_| {})),
         }
     }
@@ -96,6 +98,18 @@ impl Metrics {
     pub fn with_limits(mut self, limits: Vec<LimitGauge>) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Has the limits of endpoints and routes read by `read`.
+    #[must_use]
+    pub fn with_scopes(mut self, read: impl Fn() -> ScopeReport + Send + Sync + 'static) -> Self {
+        self.scopes = ScopeSource(Box::new(read));
+        self
+    }
+
+    /// The limits of endpoints and routes at this moment.
+    pub fn scopes(&self) -> ScopeReport {
+        (self.scopes.0)()
     }
 
     /// The limits of the process at this moment, by their words.

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::counts::EndpointTotals;
 use super::families::*;
 use super::inventory::Inventory;
+use super::limits::ScopeSample;
 use super::page::Page;
 use super::process::{Metrics, ReloadResult};
 use super::upstreams::UpstreamTotals;
@@ -147,6 +148,38 @@ fn limits(page: &mut Page, metrics: &Metrics) {
     for (limit, sample) in &samples {
         reached.add(&[limit], sample.reached);
     }
+    scopes(page, metrics);
+}
+
+/// The limits of endpoints and routes.
+fn scopes(page: &mut Page, metrics: &Metrics) {
+    let report = metrics.scopes();
+    let place = |sample: &ScopeSample| {
+        let route = sample.route.clone().unwrap_or_default();
+        (Arc::clone(&sample.endpoint), route)
+    };
+    let mut values = page.family(&SCOPE_LIMITS);
+    for sample in &report.limits {
+        if let Some((max, _)) = sample.use_of {
+            let (endpoint, route) = place(sample);
+            values.add(&[&endpoint, &route, sample.limit], max);
+        }
+    }
+    let mut used = page.family(&SCOPE_LIMITS_USED);
+    for sample in &report.limits {
+        if let Some((_, in_use)) = sample.use_of {
+            let (endpoint, route) = place(sample);
+            used.add(&[&endpoint, &route, sample.limit], in_use);
+        }
+    }
+    let mut refused = page.family(&SCOPE_REFUSED);
+    for sample in &report.limits {
+        let (endpoint, route) = place(sample);
+        for (dry_run, count) in [("false", sample.refused), ("true", sample.would_refuse)] {
+            refused.add(&[&endpoint, &route, sample.limit, dry_run], count);
+        }
+    }
+    page.family(&SOURCES).add(&[], report.sources);
 }
 
 /// The expiry times of the current generation's certificates, CAs and CRLs.

@@ -21,6 +21,7 @@ fn outcome(stage: Stage, reason: Reason, fault: Option<Fault>) -> Outcome {
         stage,
         reason,
         fault,
+        limit: None,
         detail: None,
     }
 }

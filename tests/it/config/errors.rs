@@ -83,8 +83,8 @@ fn an_unknown_word_is_an_error_with_a_suggestion() {
 
 #[test]
 fn an_unsupported_key_is_refused_and_not_ignored() {
-    let checked = with("    routes:", "    limits: { connections: 5 }\n    routes:");
-    checked.must_report("limits", &["limits", "not supported yet"]);
+    let checked = with("endpoints:", "process: { user: nobody }\nendpoints:");
+    checked.must_report("user", &["user", "not supported yet"]);
 }
 
 #[test]

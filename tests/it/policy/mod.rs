@@ -5,6 +5,7 @@ mod allow;
 mod chain_bombs;
 mod chains;
 mod client_auth;
+mod limits;
 mod matrix;
 mod overlaps;
 mod revocation;
