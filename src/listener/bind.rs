@@ -9,114 +9,11 @@ use std::path::Path;
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::unix::{self, Access, SocketFile};
+use super::socket::{BindError, BoundSocket, FAST_OPEN_QUEUE, access, duplicates};
+use super::systemd::take_systemd;
+use super::unix::{self, Access};
 use crate::snapshot::{Endpoint, Listen};
 use crate::sys;
-
-/// The first descriptor that systemd passes (sd_listen_fds(3)).
-const LISTEN_FDS_START: i32 = 3;
-
-/// How many connections with data in their SYN may wait to be accepted.
-const FAST_OPEN_QUEUE: i32 = 256;
-
-/// Why a listening socket cannot be bound.
-#[derive(Debug)]
-pub struct BindError {
-    /// The endpoint's name.
-    pub endpoint: String,
-    /// The error in one sentence, with a fix where there is one.
-    pub message: String,
-}
-
-/// The sockets of one listening address.
-#[derive(Debug)]
-pub struct BoundSocket {
-    /// The bound address, with the port that the kernel chose.
-    pub address: String,
-    /// One socket per worker; for a unix socket, one descriptor of the same socket per worker.
-    pub sockets: Vec<OwnedFd>,
-    /// Whether systemd passed them: they listen already, with the backlog of the socket unit.
-    inherited: bool,
-    /// The file of a unix socket, removed on drop.
-    file: Option<SocketFile>,
-}
-
-impl BoundSocket {
-    /// Listens, or changes the backlog of a socket that listens. The kernel accepts clients from here on.
-    pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
-        if self.inherited {
-            return Ok(());
-        }
-        let backlog = i32::try_from(endpoint.backlog).unwrap_or(i32::MAX);
-        for socket in &self.sockets {
-            rustix::net::listen(socket, backlog).map_err(|error| BindError {
-                endpoint: endpoint.name.to_string(),
-                message: format!("cannot listen on {}: {error}", self.address),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The TCP address; `None` for a unix socket.
-    pub fn tcp(&self) -> Option<SocketAddr> {
-        let socket = SockRef::from(self.sockets.first()?);
-        socket.local_addr().ok()?.as_socket()
-    }
-
-    /// Whether it is a TCP socket for IPv6 alone.
-    pub fn is_only_v6(&self) -> bool {
-        let socket = self.sockets.first().map(SockRef::from);
-        socket.is_some_and(|socket| socket.only_v6().unwrap_or(false))
-    }
-
-    /// Closes these descriptors and removes the file of a unix socket, so that the workers' duplicates get no
-    /// new connection. Returns whether they may still get those whose handshake has begun: sockets of systemd
-    /// stay open elsewhere, and unix sockets have no handshake.
-    pub(crate) fn stop_receiving_connections(self) -> bool {
-        let is_own_tcp = !self.inherited && self.file.is_none();
-        let mut sockets = self.sockets.iter();
-        is_own_tcp && sockets.all(|s| sys::stop_receiving_connections(s.as_fd()).is_ok())
-    }
-
-    /// The path of a unix socket that we bound, and its device and inode.
-    pub fn unix(&self) -> Option<(&Path, (u64, u64))> {
-        self.file.as_ref()?.identity()
-    }
-
-    /// Applies the endpoint's current options to a socket that stays open over a reload.
-    pub fn reapply_options(&mut self, endpoint: &Endpoint, listen: &Listen) -> io::Result<()> {
-        if let Listen::Unix {
-            permissions,
-            owner,
-            group,
-            ..
-        } = listen
-        {
-            let access = access(*permissions, owner, group);
-            let file = self.file.as_mut();
-            return file.map_or(Ok(()), |file| unix::set_access(file, access));
-        }
-        for socket in &self.sockets {
-            let socket = SockRef::from(socket);
-            // A socket of systemd may be a unix socket.
-            if socket.local_addr()?.as_socket().is_some() {
-                endpoint.tcp.reapply(&socket)?;
-            }
-        }
-        if !self.inherited {
-            let queue = if endpoint.fast_open {
-                FAST_OPEN_QUEUE
-            } else {
-                0
-            };
-            for socket in &self.sockets {
-                endpoint.tcp.resize_buffers(&SockRef::from(socket))?;
-                sys::set_fast_open(socket.as_fd(), queue)?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Which ports this process already listens on while it binds.
 #[derive(Clone, Copy, Debug)]
@@ -170,18 +67,6 @@ fn bind_one(
         },
     };
     Ok(vec![bound])
-}
-
-fn access<'a>(
-    permissions: u32,
-    owner: &'a Option<String>,
-    group: &'a Option<String>,
-) -> Access<'a> {
-    Access {
-        permissions,
-        owner: owner.as_deref(),
-        group: group.as_deref(),
-    }
 }
 
 fn explain(listen: &Listen, error: &io::Error) -> String {
@@ -349,53 +234,4 @@ fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<Boun
         inherited: false,
         file: Some(file),
     })
-}
-
-/// The sockets that systemd passes under `name` (sd_listen_fds(3)); a unit may have several.
-fn take_systemd(endpoint: &Endpoint, name: &str, workers: usize) -> io::Result<Vec<BoundSocket>> {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let ours = variable("LISTEN_PID") == std::process::id().to_string();
-    let count = variable("LISTEN_FDS").parse().unwrap_or(0);
-    let names = variable("LISTEN_FDNAMES");
-    let found: Vec<_> = (LISTEN_FDS_START..)
-        .zip(names.split(':'))
-        .take(if ours { count } else { 0 })
-        .filter(|(_, passed)| *passed == name)
-        .map(|(fd, _)| take_inherited(endpoint, name, fd, workers))
-        .collect::<io::Result<_>>()?;
-    if found.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!(
-                "systemd passes no socket of that name; set FileDescriptorName={name} in the socket unit"
-            ),
-        ));
-    }
-    Ok(found)
-}
-
-fn take_inherited(
-    endpoint: &Endpoint,
-    name: &str,
-    fd: i32,
-    workers: usize,
-) -> io::Result<BoundSocket> {
-    let socket = Socket::from(sys::inherited(fd)?);
-    socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?.as_socket();
-    if address.is_some() {
-        endpoint.tcp.apply(&SockRef::from(&socket))?;
-    }
-    Ok(BoundSocket {
-        address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
-        sockets: duplicates(&socket, workers)?,
-        inherited: true,
-        file: None,
-    })
-}
-
-fn duplicates(socket: &impl AsFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
-    (0..workers)
-        .map(|_| socket.as_fd().try_clone_to_owned())
-        .collect()
 }

@@ -4,7 +4,10 @@
 
 mod bind;
 pub mod preflight;
+mod socket;
 mod socket_file;
+mod systemd;
 pub mod unix;
 
-pub use bind::{BindError, BoundSocket, ProbePolicy, bind, cannot_listen};
+pub use bind::{ProbePolicy, bind, cannot_listen};
+pub use socket::{BindError, BoundSocket};
