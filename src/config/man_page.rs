@@ -124,22 +124,11 @@ fn key(out: &mut String, entry: &KeyEntry, path: &str, paths: &HashMap<&'static 
     let form = prose(&format!("{}{presence}", entry.form.text()));
     let _ = writeln!(out, ".TP\n\\fB{}\\fR \\(en {form}", prose(entry.key));
     paragraph(out, entry.meaning);
-    let plain: Vec<_> = entry
-        .form
-        .words
-        .iter()
-        .filter(|(_, about)| about.is_empty())
-        .collect();
+    let plain = entry.form.plain_words();
     if !plain.is_empty() {
-        let words: Vec<_> = plain.iter().map(|(word, _)| format!("`{word}`")).collect();
-        paragraph(out, &format!("{}.", words.join(", ")));
+        paragraph(out, &format!("`{}`.", plain.join("`, `")));
     }
-    for (word, about) in entry
-        .form
-        .words
-        .iter()
-        .filter(|(_, about)| !about.is_empty())
-    {
+    for (word, about) in entry.form.described_words() {
         let _ = writeln!(out, ".br\n\\fB{}\\fR:", prose(word));
         paragraph(out, about);
     }

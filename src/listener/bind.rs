@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -49,7 +49,10 @@ fn bind_one(
         ProbePolicy::Ports(ports) => !ports.contains(&port),
     };
     let bound = match listen {
-        Listen::Address(address) => bind_tcp(endpoint, *address, workers, probes(address.port()))?,
+        Listen::Address(address) => {
+            let probes = probes(address.port());
+            bind_tcp(endpoint, *address, Families::Own, workers, probes)?
+        }
         Listen::Everywhere(port) => bind_everywhere(endpoint, *port, workers, probes(*port))?,
         Listen::Unix {
             path,
@@ -108,17 +111,25 @@ pub fn cannot_listen(address: &str, error: &io::Error) -> String {
     format!("cannot listen on {address}: {help}")
 }
 
+/// The address families that a socket of the unspecified IPv6 address takes.
+#[derive(Clone, Copy)]
+enum Families {
+    Own,
+    Both,
+}
+
 /// SO_REUSEPORT gives each worker its own accept queue, but it would also let a second process of the same
 /// user silently take half of the clients. So the address is first bound without it, which fails if another
 /// socket listens there.
 fn bind_tcp(
     endpoint: &Endpoint,
     address: SocketAddr,
+    families: Families,
     workers: usize,
     probes: bool,
 ) -> io::Result<BoundSocket> {
     let bound = if probes {
-        let probe = tcp_socket(endpoint, address)?;
+        let probe = tcp_socket(endpoint, address, families)?;
         probe.bind(&address.into())?;
         probe.listen(1)?;
         local(&probe)?
@@ -127,7 +138,7 @@ fn bind_tcp(
     };
     let sockets = (0..workers)
         .map(|_| {
-            let socket = tcp_socket(endpoint, bound)?;
+            let socket = tcp_socket(endpoint, bound, families)?;
             socket.set_reuse_port(true)?;
             socket.bind(&bound.into())?;
             Ok(socket.into())
@@ -149,14 +160,14 @@ fn bind_everywhere(
     probes: bool,
 ) -> io::Result<BoundSocket> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match bind_dual(endpoint, both, workers, probes) {
+    match bind_tcp(endpoint, both, Families::Both, workers, probes) {
         Ok(mut bound) => {
             bound.address = bound.address.replace("[::]", "*");
             Ok(bound)
         }
         Err(error) if has_no_ipv6(&error) => {
             let all = (Ipv4Addr::UNSPECIFIED, port).into();
-            bind_tcp(endpoint, all, workers, probes)
+            bind_tcp(endpoint, all, Families::Own, workers, probes)
         }
         Err(error) => Err(error),
     }
@@ -169,46 +180,13 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn bind_dual(
-    endpoint: &Endpoint,
-    both: SocketAddr,
-    workers: usize,
-    probes: bool,
-) -> io::Result<BoundSocket> {
-    let make = |address: SocketAddr, reuse_port: bool| -> io::Result<Socket> {
-        let socket = tcp_socket(endpoint, address)?;
-        socket.set_only_v6(false)?;
-        if reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        socket.bind(&address.into())?;
-        Ok(socket)
-    };
-    let bound = if probes {
-        let probe = make(both, false)?;
-        probe.listen(1)?;
-        local(&probe)?
-    } else {
-        both
-    };
-    let sockets = (0..workers)
-        .map(|_| make(bound, true).map(OwnedFd::from))
-        .collect::<io::Result<_>>()?;
-    Ok(BoundSocket {
-        address: bound.to_string(),
-        sockets,
-        inherited: false,
-        file: None,
-    })
-}
-
-fn tcp_socket(endpoint: &Endpoint, address: SocketAddr) -> io::Result<Socket> {
+fn tcp_socket(endpoint: &Endpoint, address: SocketAddr, families: Families) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     // Connections in TIME_WAIT must not delay a restart.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(matches!(families, Families::Own))?;
     }
     endpoint.tcp.apply(&SockRef::from(&socket))?;
     endpoint.tcp.size_buffers(&SockRef::from(&socket))?;

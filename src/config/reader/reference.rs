@@ -80,6 +80,17 @@ impl Form {
         }
     }
 
+    /// The words that say enough.
+    pub fn plain_words(&self) -> Vec<&'static str> {
+        let plain = self.words.iter().filter(|(_, about)| about.is_empty());
+        plain.map(|(word, _)| *word).collect()
+    }
+
+    /// The words that have a meaning beside them.
+    pub fn described_words(&self) -> impl Iterator<Item = &Word> {
+        self.words.iter().filter(|(_, about)| !about.is_empty())
+    }
+
     /// One of these words.
     pub fn one_of(words: &[Word]) -> Self {
         Self {

@@ -120,24 +120,13 @@ impl<'r> Writer<'r> {
             Presence::Default(text) => format!("`{text}`"),
         };
         let mut meaning = entry.meaning.to_owned();
-        for (word, about) in entry
-            .form
-            .words
-            .iter()
-            .filter(|(_, about)| !about.is_empty())
-        {
+        for (word, about) in entry.form.described_words() {
             meaning.push_str(&format!(" `{word}`: {}", continued(about)));
         }
-        let plain: Vec<_> = entry
-            .form
-            .words
-            .iter()
-            .filter(|(_, about)| about.is_empty())
-            .collect();
-        let is_listed = plain.iter().any(|(word, _)| value.contains(word));
+        let plain = entry.form.plain_words();
+        let is_listed = plain.iter().any(|word| value.contains(word));
         if !plain.is_empty() && !is_listed {
-            let words: Vec<_> = plain.iter().map(|(word, _)| format!("`{word}`")).collect();
-            meaning.push_str(&format!(" One of {}.", words.join(", ")));
+            meaning.push_str(&format!(" One of `{}`.", plain.join("`, `")));
         }
         if let Some(reason) = entry.reason {
             meaning.push_str(&format!(" *{default} because {reason}.*"));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{
-    End, Exposition, Leaf, List, Origin, Proxy, Stream, at_once, blackhole, dead_address,
-    eventually, firing, noise, output, pki,
+    End, Leaf, List, Origin, Proxy, Stream, at_once, blackhole, dead_address, eventually, firing,
+    noise, output, pki,
 };
 
 /// Runs promtool in packaging/prometheus.
@@ -33,15 +33,7 @@ fn prometheus_accepts_the_rules_and_their_tests_pass() {
 /// Two scrapes, with the failure three times in between.
 #[track_caller]
 fn fires(proxy: &Proxy, what: &str, fails: impl Fn()) -> BTreeSet<String> {
-    let scrape = || {
-        let mut page = proxy.metrics();
-        eventually("nothing is live", || {
-            page = proxy.metrics();
-            page.count("reseal_connections_live", &[]) == 0.0
-        });
-        page
-    };
-    let mut scrapes: Vec<Exposition> = vec![scrape()];
+    let mut scrapes = vec![proxy.metrics_at_rest()];
     assert!(
         firing(&scrapes).is_empty(),
         "{what}: before anything failed"
@@ -50,7 +42,7 @@ fn fires(proxy: &Proxy, what: &str, fails: impl Fn()) -> BTreeSet<String> {
         for _ in 0..2 {
             fails();
         }
-        scrapes.push(scrape());
+        scrapes.push(proxy.metrics_at_rest());
     }
     firing(&scrapes)
 }

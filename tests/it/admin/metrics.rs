@@ -6,16 +6,6 @@ use crate::harness::{Exposition, Origin, Proxy, eventually, noise, pki, recorded
 
 const EDGE: (&str, &str) = ("endpoint", "edge");
 
-/// The metrics once no connection is live: a connection is counted just before its record is written.
-fn at_rest(proxy: &Proxy) -> Exposition {
-    let mut metrics = proxy.metrics();
-    eventually("nothing is live", || {
-        metrics = proxy.metrics();
-        metrics.count("reseal_connections_live", &[]) == 0.0
-    });
-    metrics
-}
-
 #[test]
 fn a_connection_is_counted_by_its_outcome_and_its_bytes() {
     let origin = Origin::echo();
@@ -34,7 +24,7 @@ fn a_connection_is_counted_by_its_outcome_and_its_bytes() {
     proxy.outcome().must_be("ok");
     proxy.client("b.test").refusal();
     proxy.outcome().must_be("unknown_sni");
-    let after = at_rest(&proxy);
+    let after = proxy.metrics_at_rest();
     let outcomes = |labels: &[(&str, &str)]| after.sum("reseal_outcomes_total", labels);
     let ok = [
         EDGE,
@@ -84,7 +74,7 @@ fn bytes_are_counted_while_they_move() {
     client.receive_to_end();
     let record = proxy.outcome();
     record.must_be("ok");
-    let after = at_rest(&proxy);
+    let after = proxy.metrics_at_rest();
     for (direction, key) in [("up", "bytes_up"), ("down", "bytes_down")] {
         let labels = [EDGE, ("direction", direction)];
         let counted = after.sum("reseal_bytes_total", &labels);
@@ -109,7 +99,7 @@ fn handshakes_are_counted_by_version_and_resumption() {
         client.end();
         client.receive_to_end();
     }
-    let metrics = at_rest(&proxy);
+    let metrics = proxy.metrics_at_rest();
     for version in ["TLSv1.2", "TLSv1.3"] {
         let labels = [EDGE, ("version", version), ("resumed", "false")];
         assert_eq!(metrics.sum("reseal_handshakes_total", &labels), Some(1.0));
@@ -170,11 +160,11 @@ fn a_thousand_server_names_add_no_series() {
         stream.receive_to_end();
     };
     visit("first.test");
-    let before = at_rest(&proxy).series();
+    let before = proxy.metrics_at_rest().series();
     for n in 0..1000_u32 {
         visit(&format!("{:x}.test", n.wrapping_mul(2_654_435_761)));
     }
-    let after = at_rest(&proxy);
+    let after = proxy.metrics_at_rest();
     assert_eq!(after.series(), before);
     let unknown = [EDGE, ("reason", "unknown_sni")];
     assert_eq!(after.sum("reseal_outcomes_total", &unknown), Some(1001.0));

@@ -4,15 +4,6 @@ use crate::harness::{Exposition, Origin, Proxy, dead_address, eventually};
 
 const UPSTREAM: (&str, &str) = ("upstream", "upstream-0");
 
-fn at_rest(proxy: &Proxy) -> Exposition {
-    let mut metrics = proxy.metrics();
-    eventually("nothing is live", || {
-        metrics = proxy.metrics();
-        metrics.count("reseal_connections_live", &[]) == 0.0
-    });
-    metrics
-}
-
 fn exchange(proxy: &Proxy) {
     let client = proxy.client("a.test").connect();
     client.must_echo(b"x");
@@ -51,7 +42,7 @@ fn handshakes_connects_and_connections_are_in_histograms() {
     through.end();
     through.receive_to_end();
     proxy.client("c.test").refusal();
-    let after = at_rest(&proxy);
+    let after = proxy.metrics_at_rest();
     assert_eq!(count(&after, "reseal_handshake", &[]), 1.0);
     assert_eq!(count(&after, "reseal_origin_handshake", &[]), 1.0);
     assert_eq!(count(&after, "reseal_origin_connect", &[]), 2.0);
@@ -86,7 +77,7 @@ fn failures_and_retries_are_counted_by_origin() {
     }
     exchange(&proxy);
     exchange(&proxy);
-    let after = at_rest(&proxy);
+    let after = proxy.metrics_at_rest();
     let count = |family: &str, origin: &str| {
         let labels = [UPSTREAM, ("origin", origin)];
         after.count(&format!("reseal_origin_{family}_total"), &labels)

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::yaml::ProxyBuilder;
-use super::{Exposition, Finished, ListenAddr, Proxy, finish, output};
+use super::{Exposition, Finished, ListenAddr, Proxy, eventually, finish, output};
 
 /// The name of the admin socket beside the configuration.
 const SOCKET: &str = "admin.sock";
@@ -103,6 +103,19 @@ impl Proxy {
     pub fn metrics(&self) -> Exposition {
         let answer = self.probe("/metrics");
         Exposition::parse(&answer.must_be(200).body)
+    }
+
+    /// Its metrics once no connection is live: one is counted just before its record is written.
+    #[track_caller]
+    pub fn metrics_at_rest(&self) -> Exposition {
+        let mut page = None;
+        eventually("nothing is live", || {
+            let metrics = self.metrics();
+            let is_at_rest = metrics.count("reseal_connections_live", &[]) == 0.0;
+            page = Some(metrics);
+            is_at_rest
+        });
+        page.unwrap()
     }
 }
 

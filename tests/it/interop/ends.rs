@@ -3,8 +3,7 @@
 use super::services::{mosquitto, postgres, redis, with_certificate};
 use super::web::{curl, nginx};
 use crate::harness::{
-    Directory, Exposition, Finished, Origin, Proxy, Service, at_once, command, eventually, firing,
-    output,
+    Directory, Finished, Origin, Proxy, Service, at_once, command, firing, output,
 };
 
 /// How many connections each program makes between two scrapes.
@@ -23,15 +22,7 @@ pub fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished + S
 /// Checks how the connections ended that `connect` made, [`TIMES`] at each call.
 #[track_caller]
 fn end_well(proxy: &Proxy, reasons: &[&str], connect: impl Fn()) {
-    let scrape = || {
-        let mut page = proxy.metrics();
-        eventually("nothing is live", || {
-            page = proxy.metrics();
-            page.count("reseal_connections_live", &[]) == 0.0
-        });
-        page
-    };
-    let mut scrapes: Vec<Exposition> = vec![scrape()];
+    let mut scrapes = vec![proxy.metrics_at_rest()];
     for _ in 0..2 {
         connect();
         for record in proxy.outcomes(TIMES) {
@@ -39,7 +30,7 @@ fn end_well(proxy: &Proxy, reasons: &[&str], connect: impl Fn()) {
             assert!(reasons.contains(&reason), "{reasons:?}: {record:?}");
             record.must_have("after", "relay").must_have("fault", "");
         }
-        scrapes.push(scrape());
+        scrapes.push(proxy.metrics_at_rest());
     }
     let fired = firing(&scrapes);
     assert!(fired.is_empty(), "{fired:?}");

@@ -131,10 +131,9 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
     assert_eq!(proxy.listen_addr("forward").tcp(), stays);
 }
 
-#[test]
-fn an_address_may_widen_and_narrow_over_its_own_socket() {
-    let origin = Origin::echo();
-    let port = crate::harness::Port::reserve();
+/// A proxy that listens at one address of a port, and the configuration with which it listens at all of them.
+fn at_one_address(origin: &Origin) -> (Proxy, String, Port) {
+    let port = Port::reserve();
     let narrow = format!("127.0.0.1:{}", port.number());
     let proxy = Proxy::builder()
         .yaml(&format!(
@@ -142,11 +141,17 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
              mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
         ))
         .start();
+    let everywhere = format!("*:{}", port.number());
+    let wide = proxy.text().replace(&narrow, &everywhere);
+    (proxy, wide, port)
+}
+
+#[test]
+fn an_address_may_widen_and_narrow_over_its_own_socket() {
+    let origin = Origin::echo();
+    let (proxy, wide, _port) = at_one_address(&origin);
     let client = proxy.dial("forward");
     client.must_echo(b"x");
-    let wide = proxy
-        .text()
-        .replace(&narrow, &format!("*:{}", port.number()));
     must_be_reloaded(&proxy.reload(&wide));
     proxy.dial("forward").must_echo(b"through the wide one");
     let narrowed = proxy.text().to_owned();
@@ -159,16 +164,8 @@ fn an_address_may_widen_and_narrow_over_its_own_socket() {
 #[test]
 fn promise_4_clients_that_connect_while_an_address_narrows_are_served() {
     let origin = Origin::echo();
-    let port = crate::harness::Port::reserve();
-    let narrow = format!("127.0.0.1:{}", port.number());
-    let proxy = Proxy::builder()
-        .yaml(&format!(
-            "endpoints: [{{ name: forward, listen: \"{narrow}\", protocol: tcp, routes: [{{ name: r, \
-             mode: forward, upstream: o }}] }}]\nupstreams: {{ o: {{ origins: [\"{origin}\"] }} }}\n"
-        ))
-        .start();
+    let (proxy, wide, _port) = at_one_address(&origin);
     let narrowed = proxy.text().to_owned();
-    let wide = narrowed.replace(&narrow, &format!("*:{}", port.number()));
     let place = proxy.listen_addr("forward").clone();
     let clients: Vec<_> = (0..4)
         .map(|_| {
