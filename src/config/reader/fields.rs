@@ -200,7 +200,7 @@ impl<T: FieldMap> Located<T> {
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `later key, key => "until then";` at the end: known, but rejected as not supported yet;
 /// - `example "{ .. }";`, then: a map for messages;
-/// - `instead "other" => "key",.. ;`, then: keys of other programs, each with the key to write here, or with
+/// - `instead "other" | "another" => "key",.. ;`, then: keys of other programs, each with the key to write here, or with
 ///   advice in a sentence whose first code span is that key.
 ///
 /// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value
@@ -230,7 +230,7 @@ macro_rules! spec {
             )*
             $(later $($later:ident $(=> $meanwhile:literal)?),+;)?
             $(example $example:literal;)?
-            $(instead $($other:literal => $meant:literal),+;)?
+            $(instead $($($other:literal)|+ => $meant:literal),+;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -251,7 +251,7 @@ macro_rules! spec {
                     $crate::config::reader::fields::KeyTable {
                         known: &[$(spec!(@key $field $($key)?)),*],
                         later: &[$($((stringify!($later), spec!(@advice $($meanwhile)?))),+)?],
-                        instead: &[$($(($other, $meant)),+)?],
+                        instead: &[$($($(($other, $meant)),+),+)?],
                         example: spec!(@advice $($example)?),
                         below: &[$((
                             spec!(@key $field $($key)?),

@@ -14,7 +14,7 @@ macro_rules! keyword {
         $(#[doc = $about:literal])+
         pub enum $name:ident($what:literal) {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
-            $(instead $($other:literal => $meant:literal),+;)?
+            $(instead $($($other:literal)|+ => $meant:literal),+;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -41,19 +41,19 @@ macro_rules! keyword {
         keyword! {
             impl $name($what) {
                 $($(#[doc = $doc])+ $variant = $word,)+
-                $(instead $($other => $meant),+;)?
+                $(instead $($($other)|+ => $meant),+;)?
             }
         }
     };
     (
         impl $name:ident($what:literal) {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
-            $(instead $($other:literal => $meant:literal),+;)?
+            $(instead $($($other:literal)|+ => $meant:literal),+;)?
         }
     ) => {
         impl $crate::config::reader::words::Keyword for $name {
             const WORDS: &'static [&'static str] = &[$($word),+];
-            const INSTEAD: $crate::config::reader::words::Instead = &[$($(($other, $meant)),+)?];
+            const INSTEAD: $crate::config::reader::words::Instead = &[$($($(($other, $meant)),+),+)?];
         }
 
         impl $crate::config::reader::read::Leaf for $name {

@@ -25,10 +25,8 @@ spec! {
         later tls => "until then, listen on `unix:PATH`, or on loopback behind a route of this file";
         example "{ listen: unix:/run/reseal/admin.sock }";
         instead
-            "address" => "listen",
-            "socket" => "listen",
-            "stats" => "metrics",
-            "prometheus" => "metrics",
+            "address" | "socket" => "listen",
+            "stats" | "prometheus" => "metrics",
             "mode" => "permissions",
             "user" => "owner",
             "token" => "token_file";

@@ -43,43 +43,20 @@ spec! {
             because "with short-lived certificates, long connections would be cut each day",
         example "{ mode: required, ca: FILE }";
         instead
-            "=off" => "{ mode: off }",
-            "=none" => "{ mode: off }",
-            "=false" => "{ mode: off }",
-            "=no" => "{ mode: off }",
+            "=off" | "=none" | "=false" | "=no" => "{ mode: off }",
             "=optional" => "{ mode: optional, ca: FILE }",
-            "verify" => "mode",
-            "type" => "mode",
-            "policy" => "mode",
-            "require" => "mode",
-            "required" => "mode",
-            "verify_client" => "mode",
-            "clientauthtype" => "mode",
-            "ca_file" => "ca",
-            "cafile" => "ca",
-            "cafiles" => "ca",
-            "ca_files" => "ca",
-            "cas" => "ca",
-            "client_ca" => "ca",
-            "cacert" => "ca",
-            "cacerts" => "ca",
-            "trusted_ca" => "ca",
-            "trust" => "ca",
-            "truststore" => "ca",
-            "ssl_client_certificate" => "ca",
-            "crl_file" => "crl",
-            "crlfile" => "crl",
-            "ssl_crl" => "crl",
+            "verify" | "type" | "policy" | "require" | "required" | "verify_client"
+                | "clientauthtype" => "mode",
+            "ca_file" | "cafile" | "cafiles" | "ca_files" | "cas" | "client_ca" | "cacert"
+                | "cacerts" | "trusted_ca" | "trust" | "truststore" | "ssl_client_certificate" => "ca",
+            "crl_file" | "crlfile" | "ssl_crl" => "crl",
             "allow_cn" => "`allow: { common_name: NAME }` admits by the common name",
             "allow_dns" => "`allow: { dns: NAME }` admits by a DNS name",
             "allow_uri" => "`allow: { uri: URI }` admits by a URI",
             "allow_ou" => "`allow: { organizational_unit: NAME }` admits by the unit",
-            "cn" => "`allow: { common_name: NAME }` admits by the common name",
-            "subject" => "`allow: { common_name: NAME }` admits by the common name",
-            "allowed" => "allow",
-            "rules" => "allow",
-            "depth" => "the depth of chains is bounded already",
-            "verify_depth" => "the depth of chains is bounded already";
+            "cn" | "subject" => "`allow: { common_name: NAME }` admits by the common name",
+            "allowed" | "rules" => "allow",
+            "depth" | "verify_depth" => "the depth of chains is bounded already";
     }
 }
 
@@ -143,28 +120,14 @@ spec! {
         optional spki_sha256: OneOrMany<KeySha256>,
         example "{ dns: NAME }";
         instead
-            "cn" => "common_name",
-            "subject" => "common_name",
-            "common_names" => "common_name",
+            "cn" | "subject" | "common_names" => "common_name",
             "ou" => "organizational_unit",
-            "san" => "dns",
-            "sans" => "dns",
-            "dns_name" => "dns",
-            "dns_names" => "dns",
-            "name" => "dns",
-            "names" => "dns",
-            "spiffe" => "uri",
-            "spiffe_id" => "uri",
-            "uris" => "uri",
-            "mail" => "email",
-            "rfc822name" => "email",
+            "san" | "sans" | "dns_name" | "dns_names" | "name" | "names" => "dns",
+            "spiffe" | "spiffe_id" | "uris" => "uri",
+            "mail" | "rfc822name" => "email",
             "address" => "ip",
-            "fingerprint" => "sha256",
-            "cert_hash" => "sha256",
-            "verify_certificate_hash" => "sha256",
-            "verify_certificate_spki" => "spki_sha256",
-            "pin" => "spki_sha256",
-            "spki" => "spki_sha256";
+            "fingerprint" | "cert_hash" | "verify_certificate_hash" => "sha256",
+            "verify_certificate_spki" | "pin" | "spki" => "spki_sha256";
     }
 }
 
@@ -178,24 +141,10 @@ keyword! {
         /// A client must send a valid one.
         Required = "required",
         instead
-            "require" => "required",
-            "true" => "required",
-            "on" => "required",
-            "yes" => "required",
-            "mandatory" => "required",
-            "need" => "required",
-            "verify" => "required",
-            "require_and_verify" => "required",
-            "requireandverifyclientcert" => "required",
-            "request" => "optional",
-            "want" => "optional",
-            "optional_no_ca" => "optional",
-            "verifyclientcertifgiven" => "optional",
-            "verify_if_given" => "optional",
+            "require" | "true" | "on" | "yes" | "mandatory" | "need" | "verify"
+                | "require_and_verify" | "requireandverifyclientcert" => "required",
+            "request" | "want" | "optional_no_ca" | "verifyclientcertifgiven" | "verify_if_given" => "optional",
             "requireanyclientcert" => "a certificate that nobody verifies proves nothing: write `required`, with `ca: FILE`",
-            "none" => "off",
-            "noclientcert" => "off",
-            "never" => "off",
-            "disabled" => "off";
+            "none" | "noclientcert" | "never" | "disabled" => "off";
     }
 }

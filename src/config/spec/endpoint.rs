@@ -45,49 +45,29 @@ spec! {
         required routes: Vec<Located<Route>>,
         example "{ name: NAME, listen: ADDRESS, routes: [..] }";
         instead
-            "bind" => "listen",
-            "address" => "listen",
-            "addresses" => "listen",
-            "addr" => "listen",
-            "accept" => "listen",
-            "entrypoint" => "listen",
+            "bind" | "address" | "addresses" | "addr" | "accept" | "entrypoint" => "listen",
             "port" => "`listen` holds the port, as `IP:PORT`",
-            "certificate" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
-            "cert" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
-            "ssl_certificate" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
-            "crt" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "certificate" | "cert" | "ssl_certificate" | "crt" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
             "ssl" => "tls",
             "mode" => "`protocol` is `tls` or `tcp`; a `mode` is a key of each route",
             "default" => "default_route",
             "default_backend" => "`default_route: NAME` is the route for an unknown server name; a route names the upstream",
             "fallback" => "default_route",
-            "rules" => "routes",
-            "routers" => "routes",
-            "filter_chains" => "routes",
-            "upstream" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
-            "backend" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
-            "accept_proxy" => "accept_proxy_protocol",
-            "proxy_protocol" => "accept_proxy_protocol",
-            "accept_proxy_header" => "accept_proxy_protocol",
+            "rules" | "routers" | "filter_chains" => "routes",
+            "upstream" | "backend" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
+            "accept_proxy" | "proxy_protocol" | "accept_proxy_header" => "accept_proxy_protocol",
             "timeout" => "timeouts",
-            "timeout_client" => "`timeouts: { idle: TIME }` is the limit on silence",
-            "idle_timeout" => "`timeouts: { idle: TIME }` is the limit on silence",
-            "maxconn" => "`limits: { connections: N }` bounds connections",
-            "max_connections" => "`limits: { connections: N }` bounds connections",
-            "connections" => "`limits: { connections: N }` bounds connections",
-            "rate_limit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
-            "ratelimit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
+            "timeout_client" | "idle_timeout" => "`timeouts: { idle: TIME }` is the limit on silence",
+            "maxconn" | "max_connections" | "connections" => "`limits: { connections: N }` bounds connections",
+            "rate_limit" | "ratelimit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
             "limit" => "limits",
             "verify" => "`tls: { client_auth: { mode: required, ca: FILE } }` is how clients are verified",
-            "server_name" => "`routes` match server names: `match: { sni: NAME }`",
-            "sni" => "`routes` match server names: `match: { sni: NAME }`",
+            "server_name" | "sni" => "`routes` match server names: `match: { sni: NAME }`",
             "allow" => "`sources: { allow: [NETWORK] }` admits addresses",
             "deny" => "`sources: { deny: [NETWORK] }` denies addresses",
-            "ipallowlist" => "`sources: { allow: [NETWORK] }` admits addresses",
-            "whitelist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "ipallowlist" | "whitelist" => "`sources: { allow: [NETWORK] }` admits addresses",
             "blacklist" => "`sources: { deny: [NETWORK] }` denies addresses",
-            "acl" => "sources",
-            "source" => "sources",
+            "acl" | "source" => "sources",
             "somaxconn" => "backlog";
     }
 }
@@ -112,19 +92,11 @@ keyword! {
         /// Any protocol over TCP.
         Tcp = "tcp",
         instead
-            "ssl" => "tls",
-            "https" => "tls",
-            "tls_tcp" => "tls",
-            "mtls" => "tls",
+            "ssl" | "https" | "tls_tcp" | "mtls" => "tls",
             "http" => "write `tls` if clients speak TLS, else `tcp`; HTTP itself is passed on unread",
-            "raw" => "tcp",
-            "plain" => "tcp",
-            "none" => "tcp",
-            "h2" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
-            "grpc" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
-            "udp" => "there is no UDP: `tls` or `tcp`",
-            "quic" => "there is no UDP: `tls` or `tcp`",
-            "http3" => "there is no UDP: `tls` or `tcp`";
+            "raw" | "plain" | "none" => "tcp",
+            "h2" | "grpc" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
+            "udp" | "quic" | "http3" => "there is no UDP: `tls` or `tcp`";
     }
 }
 
@@ -138,11 +110,6 @@ spec! {
             because "a load balancer sends it with its first packet; this allows one retransmission",
         example "{ from: [10.0.0.0/8] }";
         instead
-            "trusted" => "from",
-            "trustedips" => "from",
-            "trusted_ips" => "from",
-            "source" => "from",
-            "sources" => "from",
-            "set_real_ip_from" => "from";
+            "trusted" | "trustedips" | "trusted_ips" | "source" | "sources" | "set_real_ip_from" => "from";
     }
 }

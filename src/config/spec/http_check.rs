@@ -26,13 +26,8 @@ spec! {
             because "they are the statuses of success (RFC 9110)",
         example "{ path: /health }";
         instead
-            "url" => "path",
-            "uri" => "path",
-            "status" => "expect",
-            "statuses" => "expect",
-            "expected_statuses" => "expect",
-            "codes" => "expect",
-            "expect_status" => "expect",
+            "url" | "uri" => "path",
+            "status" | "statuses" | "expected_statuses" | "codes" | "expect_status" => "expect",
             "hostname" => "host",
             "body" => "the body is not read: `expect` holds statuses",
             "headers" => "the only header is `host`";

@@ -40,19 +40,11 @@ spec! {
         later shared => "until then, divide the limit by the number of instances";
         example "{ connections: 1000 }";
         instead
-            "maxconn" => "connections",
-            "max_connections" => "connections",
-            "conn" => "connections",
-            "limit_conn" => "per_source",
-            "per_ip" => "per_source",
-            "connections_per_source" => "per_source",
-            "connections_per_ip" => "per_source",
-            "in_flight" => "per_source",
+            "maxconn" | "max_connections" | "conn" => "connections",
+            "limit_conn" | "per_ip" | "connections_per_source" | "connections_per_ip" | "in_flight" => "per_source",
             "rate" => "`new: 2000/s` bounds new connections, `new_per_source: 50/s` those of each source",
             "maxconnrate" => "new",
-            "conn_rate" => "new_per_source",
-            "new_per_ip" => "new_per_source",
-            "rate_per_source" => "new_per_source",
+            "conn_rate" | "new_per_ip" | "rate_per_source" => "new_per_source",
             "burst" => "the burst of a rate is one second's worth; of `/m`, one minute's",
             "maxsslrate" => "`handshakes: N` bounds handshakes at a time",
             "maxsslconn" => "handshakes",
@@ -86,13 +78,10 @@ spec! {
             bandwidth_per_connection => "until then, use the kernel's traffic control (`tc`)";
         example "{ connections: 1000 }";
         instead
-            "maxconn" => "connections",
-            "max_connections" => "connections",
-            "per_ip" => "per_source",
-            "connections_per_source" => "per_source",
+            "maxconn" | "max_connections" => "connections",
+            "per_ip" | "connections_per_source" => "per_source",
             "rate" => "`new: 2000/s` bounds new connections, `new_per_source: 50/s` those of each source",
-            "new_per_ip" => "new_per_source",
-            "rate_per_source" => "new_per_source",
+            "new_per_ip" | "rate_per_source" => "new_per_source",
             "burst" => "the burst of a rate is one second's worth; of `/m`, one minute's",
             "handshakes" => "handshakes are limited by endpoint: a client is in its handshake before it counts for a route",
             "handshakes_per_source" => "handshakes are limited by endpoint",
@@ -122,12 +111,7 @@ keyword! {
         /// It is refused.
         Refuse = "refuse",
         instead
-            "queue" => "wait",
-            "pause" => "wait",
-            "reject" => "refuse",
-            "drop" => "refuse",
-            "deny" => "refuse",
-            "close" => "refuse",
-            "reset" => "refuse";
+            "queue" | "pause" => "wait",
+            "reject" | "drop" | "deny" | "close" | "reset" => "refuse";
     }
 }

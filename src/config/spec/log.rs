@@ -35,15 +35,9 @@ spec! {
             "=trace" => "{ level: trace }",
             "=warn" => "{ level: warn }",
             "=error" => "{ level: error }",
-            "=off" => "{ output: none }",
-            "=none" => "{ output: none }",
-            "file" => "output",
-            "path" => "output",
-            "target" => "output",
-            "destination" => "output",
-            "severity" => "level",
-            "loglevel" => "level",
-            "verbosity" => "level",
+            "=off" | "=none" => "{ output: none }",
+            "file" | "path" | "target" | "destination" => "output",
+            "severity" | "loglevel" | "verbosity" => "level",
             "debug" => "`level: debug` shows details",
             "syslog" => "`output` is a stream or a file; systemd and collectors take the streams";
     }
@@ -121,14 +115,10 @@ spec! {
         later every => "until then, filter the lines by their `reason`";
         example "{ output: /var/log/reseal/access.log }";
         instead
-            "=off" => "{ output: none }",
-            "=none" => "{ output: none }",
-            "=false" => "{ output: none }",
+            "=off" | "=none" | "=false" => "{ output: none }",
             "=stdout" => "{ output: stdout }",
             "=stderr" => "{ output: stderr }",
-            "file" => "output",
-            "path" => "output",
-            "target" => "output",
+            "file" | "path" | "target" => "output",
             "log_format" => "format",
             "fields" => "every record has all fields; `format` is that of the line";
     }

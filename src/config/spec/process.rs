@@ -30,24 +30,15 @@ spec! {
             sandbox => "until then, use the settings of the systemd unit in docs/operations.md";
         example "{ workers: 4 }";
         instead
-            "threads" => "workers",
-            "nbthread" => "workers",
-            "nbproc" => "workers",
-            "worker_processes" => "workers",
-            "concurrency" => "workers",
-            "maxconn" => "`limits: { connections: N }` bounds connections",
-            "max_connections" => "`limits: { connections: N }` bounds connections",
-            "worker_connections" => "`limits: { connections: N }` bounds connections",
+            "threads" | "nbthread" | "nbproc" | "worker_processes" | "concurrency" => "workers",
+            "maxconn" | "max_connections" | "worker_connections" => "`limits: { connections: N }` bounds connections",
             "group" => "until Reseal changes its group itself, use `Group=` in its systemd unit",
             "chroot" => "use `RootDirectory=` in the systemd unit",
             "setuid" => "use `User=` in the systemd unit",
             "setgid" => "use `Group=` in the systemd unit",
             "daemon" => "it runs in the foreground; systemd or `&` puts it into the background",
-            "pidfile" => "there is no PID file: systemd knows the process",
-            "pid" => "there is no PID file: systemd knows the process",
-            "shutdown_timeout" => "`drain: { stop: TIME }` bounds the stop",
-            "graceful_timeout" => "`drain: { stop: TIME }` bounds the stop",
-            "hard_stop_after" => "`drain: { stop: TIME }` bounds the stop",
+            "pidfile" | "pid" => "there is no PID file: systemd knows the process",
+            "shutdown_timeout" | "graceful_timeout" | "hard_stop_after" => "`drain: { stop: TIME }` bounds the stop",
             "watch" => "`reload: { watch: all }` says what is watched";
     }
 }

@@ -20,24 +20,10 @@ spec! {
             because "who is denied has to go, not only to stay away",
         example "{ allow: [10.0.0.0/8] }";
         instead
-            "allowed" => "allow",
-            "allowlist" => "allow",
-            "whitelist" => "allow",
-            "white_list" => "allow",
-            "permit" => "allow",
-            "accept" => "allow",
-            "from" => "allow",
-            "sourcerange" => "allow",
-            "source_range" => "allow",
-            "denied" => "deny",
-            "denylist" => "deny",
-            "blacklist" => "deny",
-            "black_list" => "deny",
-            "blocklist" => "deny",
-            "block" => "deny",
-            "reject" => "deny",
-            "drop" => "deny",
-            "not" => "deny",
+            "allowed" | "allowlist" | "whitelist" | "white_list" | "permit" | "accept" | "from"
+                | "sourcerange" | "source_range" => "allow",
+            "denied" | "denylist" | "blacklist" | "black_list" | "blocklist" | "block" | "reject"
+                | "drop" | "not" => "deny",
             "file" => "`deny: [{ file: FILE }]` takes the networks of a file, and so does `allow`";
     }
 }
@@ -49,8 +35,7 @@ spec! {
         required file: Path,
         example "{ file: FILE }";
         instead
-            "path" => "file",
-            "list" => "file",
+            "path" | "list" => "file",
             "url" => "`file: FILE` is re-read when it changes: let another program fetch the list into it";
     }
 }
@@ -62,8 +47,7 @@ spec! {
         required not: OneOrMany<Cidr>,
         example "{ not: [10.9.0.0/16] }";
         instead
-            "except" => "not",
-            "exclude" => "not",
+            "except" | "exclude" => "not",
             "file" => "`sources: { deny: [{ file: FILE }] }` takes the networks of a file; `match` takes none";
     }
 }

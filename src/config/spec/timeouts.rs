@@ -30,27 +30,14 @@ spec! {
             because "tunnels, replication and shells may run for weeks",
         example "{ idle: 10m }";
         instead
-            "connect" => "`origin` bounds the way to the origin; one attempt has `connect.timeout` of the upstream",
-            "timeout_connect" => "`origin` bounds the way to the origin; one attempt has `connect.timeout` of the upstream",
-            "server" => "`idle` bounds silence on both sides",
-            "client_idle" => "`idle` bounds silence on both sides",
-            "tunnel" => "idle",
-            "inactivity" => "idle",
-            "inactive" => "idle",
-            "read" => "idle",
-            "write" => "idle",
-            "keepalive" => "`tcp.keepalive` probes silent peers; `idle` bounds silence",
-            "keep_alive" => "`tcp.keepalive` probes silent peers; `idle` bounds silence",
-            "handshake" => "`client` bounds the handshake with the client, `hello` its first message",
-            "tls_handshake" => "`client` bounds the handshake with the client, `hello` its first message",
-            "tls" => "`client` bounds the handshake with the client, `hello` its first message",
+            "connect" | "timeout_connect" => "`origin` bounds the way to the origin; one attempt has `connect.timeout` of the upstream",
+            "server" | "client_idle" => "`idle` bounds silence on both sides",
+            "tunnel" | "inactivity" | "inactive" | "read" | "write" => "idle",
+            "keepalive" | "keep_alive" => "`tcp.keepalive` probes silent peers; `idle` bounds silence",
+            "handshake" | "tls_handshake" | "tls" => "`client` bounds the handshake with the client, `hello` its first message",
             "client_hello" => "hello",
-            "max_connection_duration" => "lifetime",
-            "max" => "lifetime",
-            "close" => "half_close",
-            "client_fin" => "half_close",
-            "server_fin" => "half_close",
-            "linger" => "half_close";
+            "max_connection_duration" | "max" => "lifetime",
+            "close" | "client_fin" | "server_fin" | "linger" => "half_close";
     }
 }
 

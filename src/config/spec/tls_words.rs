@@ -20,39 +20,12 @@ keyword! {
         /// RFC 8446.
         V1_3 = "1.3",
         instead
-            "tls1.2" => "1.2",
-            "tls_1.2" => "1.2",
-            "tls1_2" => "1.2",
-            "tlsv1.2" => "1.2",
-            "tlsv1_2" => "1.2",
-            "tls12" => "1.2",
-            "tls_v1_2" => "1.2",
-            "tls_1_2" => "1.2",
-            "12" => "1.2",
-            "tls1.3" => "1.3",
-            "tls_1.3" => "1.3",
-            "tls1_3" => "1.3",
-            "tlsv1.3" => "1.3",
-            "tlsv1_3" => "1.3",
-            "tls13" => "1.3",
-            "tls_v1_3" => "1.3",
-            "tls_1_3" => "1.3",
-            "13" => "1.3",
-            "1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tls1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tlsv1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tls1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tlsv1.0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tls1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tlsv1.1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tlsv1_1" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "tlsv1_0" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "ssl3" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "sslv3" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "sslv2" => "TLS 1.1 and older are never spoken; the least is `1.2`",
-            "3.0" => "TLS 1.1 and older are never spoken; the least is `1.2`";
+            "tls1.2" | "tls_1.2" | "tls1_2" | "tlsv1.2" | "tlsv1_2" | "tls12" | "tls_v1_2"
+                | "tls_1_2" | "12" => "1.2",
+            "tls1.3" | "tls_1.3" | "tls1_3" | "tlsv1.3" | "tlsv1_3" | "tls13" | "tls_v1_3"
+                | "tls_1_3" | "13" => "1.3",
+            "1" | "1.0" | "1.1" | "tls1" | "tlsv1" | "tls1.0" | "tlsv1.0" | "tls1.1" | "tlsv1.1"
+                | "tlsv1_1" | "tlsv1_0" | "ssl3" | "sslv3" | "sslv2" | "3.0" => "TLS 1.1 and older are never spoken; the least is `1.2`";
     }
 }
 

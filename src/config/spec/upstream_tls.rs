@@ -73,49 +73,23 @@ spec! {
             because "all of them are secure; X25519MLKEM768 is offered first",
         example "{ ca: FILE }";
         instead
-            "ca_file" => "ca",
-            "cafile" => "ca",
-            "cafiles" => "ca",
-            "cacert" => "ca",
-            "root_ca" => "ca",
-            "rootcas" => "ca",
-            "trusted_ca" => "ca",
-            "truststore" => "ca",
-            "trust" => "ca",
-            "proxy_ssl_trusted_certificate" => "ca",
-            "name" => "server_name",
-            "verify_host" => "server_name",
-            "verifyhost" => "server_name",
-            "checkhost" => "server_name",
-            "proxy_ssl_name" => "server_name",
-            "tls_server_name" => "server_name",
-            "servername" => "server_name",
-            "cert" => "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
-            "key" => "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
-            "crt" => "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
-            "client_cert" => "client_certificate",
-            "certificates" => "client_certificate",
-            "certificate" => "client_certificate",
-            "insecure" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
-            "insecure_skip_verify" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
-            "insecureskipverify" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
-            "tls_insecure_skip_verify" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
-            "verify_peer" => "verify",
-            "proxy_ssl_verify" => "verify",
-            "verification" => "verify",
-            "enabled" => "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
-            "mode" => "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
+            "ca_file" | "cafile" | "cafiles" | "cacert" | "root_ca" | "rootcas" | "trusted_ca"
+                | "truststore" | "trust" | "proxy_ssl_trusted_certificate" => "ca",
+            "name" | "verify_host" | "verifyhost" | "checkhost" | "proxy_ssl_name"
+                | "tls_server_name" | "servername" => "server_name",
+            "cert" | "key" | "crt" => "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
+            "client_cert" | "certificates" | "certificate" => "client_certificate",
+            "insecure" | "insecure_skip_verify" | "insecureskipverify" | "tls_insecure_skip_verify" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
+            "verify_peer" | "proxy_ssl_verify" | "verification" => "verify",
+            "enabled" | "mode" => "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
             "curves" => "groups",
             "alpn_protocols" => "alpn",
-            "protocols" => "`min_version` is the oldest version",
-            "versions" => "`min_version` is the oldest version",
+            "protocols" | "versions" => "`min_version` is the oldest version",
             "min_tls_version" => "min_version",
             "max_version" => "the newest version is always 1.3: there is only `min_version`",
-            "cipher_suites" => "all supported cipher suites are offered",
-            "ciphers" => "all supported cipher suites are offered",
+            "cipher_suites" | "ciphers" => "all supported cipher suites are offered",
             "crl_file" => "crl",
-            "pin" => "spki_sha256",
-            "fingerprint" => "spki_sha256";
+            "pin" | "fingerprint" => "spki_sha256";
     }
 }
 
@@ -137,11 +111,8 @@ spec! {
         optional key: Path,
         example "{ cert: FILE, key: FILE }";
         instead
-            "certificate" => "cert",
-            "cert_file" => "cert",
-            "crt" => "cert",
-            "private_key" => "key",
-            "key_file" => "key";
+            "certificate" | "cert_file" | "crt" => "cert",
+            "private_key" | "key_file" => "key";
     }
 }
 
@@ -166,24 +137,8 @@ keyword! {
         /// Reseal warns at every start.
         DangerNone = "danger-none",
         instead
-            "false" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "off" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "no" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "none" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "0" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "skip" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "insecure" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "disabled" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "optional" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
-            "true" => "full",
-            "on" => "full",
-            "yes" => "full",
-            "required" => "full",
-            "peer" => "full",
-            "verify_full" => "full",
-            "verify_ca" => "full",
-            "2" => "full",
-            "4" => "full";
+            "false" | "off" | "no" | "none" | "0" | "skip" | "insecure" | "disabled" | "optional" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
+            "true" | "on" | "yes" | "required" | "peer" | "verify_full" | "verify_ca" | "2" | "4" => "full";
     }
 }
 
