@@ -3,13 +3,14 @@
 //! The table is bounded, and cannot be made to forget an attacker by a flood of others:
 //!
 //! - A source with a live connection or handshake stays. There are never more of these than connections.
-//! - A source without either is *idle*. It is forgotten as soon as its bucket is full again, which loses nothing.
-//!   Until then it takes one of [`IDLE_MAX`] places. When these are taken, the oldest idle source that was not
-//!   refused goes first: a flood of random sources only pushes out its own kind. One that was refused goes only
-//!   when all other places are taken by refused sources, too; then the one whose last refusal is the oldest.
+//! - A source without either is *idle*. It is forgotten as soon as its bucket is full again, which loses
+//!   nothing. Until then it takes one of [`IDLE_MAX`] places. When these are taken, the oldest idle source
+//!   that was not refused goes first: a flood of random sources only pushes out its own kind. One that was
+//!   refused goes only when all other places are taken by refused sources, too; then the one whose last
+//!   refusal is the oldest.
 //!
-//! All of it is O(1): entries are in a slab, idle ones in two linked lists. The hash is keyed at random, so nobody can
-//! choose sources that collide.
+//! All of it is O(1): entries are in a slab, idle ones in two linked lists. The hash is keyed at random, so
+//! nobody can choose sources that collide.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -119,8 +120,8 @@ impl SourceTable {
         }))
     }
 
-    /// Admits a new connection of a source, unless a limit is reached and `is_enforced`. Returns the limits that
-    /// were reached, beside the permit of an admitted one.
+    /// Admits a new connection of a source, unless a limit is reached and `is_enforced`. Returns the limits
+    /// that were reached, beside the permit of an admitted one.
     pub fn connect(
         &self,
         key: SourceKey,
@@ -136,8 +137,8 @@ impl SourceTable {
         (permit, reached)
     }
 
-    /// Admits a handshake of a source, unless `max` are under way and `is_enforced`. Returns whether the limit was
-    /// reached, beside the permit of an admitted one.
+    /// Admits a handshake of a source, unless `max` are under way and `is_enforced`. Returns whether the
+    /// limit was reached, beside the permit of an admitted one.
     pub fn handshake(
         &self,
         key: SourceKey,

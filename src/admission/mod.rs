@@ -1,6 +1,6 @@
-//! Who may come in. A connection holds a permit of the process from accept to its end, and those of the limits
-//! of its endpoint, route and source; a handshake holds one of a gate, which sources share fairly. All permits
-//! are released on drop.
+//! Who may come in. A connection holds a permit of the process from accept to its end, and those of the
+//! limits of its endpoint, route and source; a handshake holds one of a gate, which sources share fairly. All
+//! permits are released on drop.
 
 mod by_source;
 mod gate;
@@ -83,8 +83,8 @@ impl Admission {
 
     /// Waits for a permit, and drops the oldest pending connection to free one; clients meanwhile wait in the
     /// kernel's accept queue. It drops one connection per interval, so that new clients have time to send
-    /// their hello. The place at the endpoint comes first; `limit` is asked again and again, since a reload may
-    /// change it.
+    /// their hello. The place at the endpoint comes first; `limit` is asked again and again, since a reload
+    /// may change it.
     pub async fn admit(&self, limit: impl FnMut() -> Option<WaitingLimit>) -> Permit {
         let endpoint = place(limit).await;
         let room = match Arc::clone(&self.room).try_acquire_owned() {

@@ -1,8 +1,8 @@
 //! Sets of networks, and the rules on the addresses of clients that are made of them. Pure.
 //!
 //! Two networks are either disjoint or one contains the other. Without those that others contain, the rest is
-//! disjoint, so that a search of the sorted first addresses finds the only network that can hold an address: 5
-//! bytes for each IPv4 network, 17 for each IPv6 network, no pointers.
+//! disjoint, so that a search of the sorted first addresses finds the only network that can hold an address:
+//! 5 bytes for each IPv4 network, 17 for each IPv6 network, no pointers.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 //! Rates of new connections, with a burst of one period's worth. Pure: the time is a parameter.
 //!
-//! The generic cell rate algorithm: a bucket is one number, the time at which it is full again. Each connection
-//! moves it on by the interval of the rate; a connection that would move it further than a period ahead is refused.
+//! The generic cell rate algorithm: a bucket is one number, the time at which it is full again. Each
+//! connection moves it on by the interval of the rate; a connection that would move it further than a period
+//! ahead is refused.
 
 use std::fmt;
 use std::time::{Duration, Instant};

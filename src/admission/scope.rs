@@ -1,5 +1,5 @@
-//! What is counted for an endpoint or a route that has limits. It lives on over reloads, by name, and knows no
-//! configured number.
+//! What is counted for an endpoint or a route that has limits. It lives on over reloads, by name, and knows
+//! no configured number.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +19,8 @@ use super::limits::{LimitKind, Limits, WhenFull};
 use super::pending::PendingConnections;
 use super::rate::{Bucket, Clock, Rate};
 
-/// How long a connection waits for the place of a silent one that was dropped for it: the time of a few turns of
-/// its worker.
+/// How long a connection waits for the place of a silent one that was dropped for it: the time of a few turns
+/// of its worker.
 const DROP_MAX: Duration = Duration::from_secs(1);
 
 /// The counts of one endpoint or route.

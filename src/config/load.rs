@@ -131,8 +131,8 @@ pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     })
 }
 
-/// Opens a file, or a pipe that a program writes to, such as `/dev/stdin`. One that nobody writes to is empty:
-/// waiting for a writer would hold up a start or a reload.
+/// Opens a file, or a pipe that a program writes to, such as `/dev/stdin`. One that nobody writes to is
+/// empty: waiting for a writer would hold up a start or a reload.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();

@@ -1,4 +1,5 @@
-//! Who may connect, who may use a route, and who may begin a handshake: rules on the client's address, and limits.
+//! Who may connect, who may use a route, and who may begin a handshake: rules on the client's address, and
+//! limits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use crate::snapshot::{Protocol, Route, Sources};
 use crate::tls::{self, classify};
 
 impl<'a> Establish<'a> {
-    /// Takes the client's place among the connections of its endpoint, unless it had to wait for that before it
-    /// was accepted. It is reset otherwise.
+    /// Takes the client's place among the connections of its endpoint, unless it had to wait for that before
+    /// it was accepted. It is reset otherwise.
     pub(super) async fn admit_peer(&mut self) -> Result<(), Failure> {
         let Some((scope, limits)) = self.endpoint_limits() else {
             return Ok(());
@@ -36,7 +37,8 @@ impl<'a> Establish<'a> {
         }
     }
 
-    /// Admits the client to the endpoint by its address, before a byte of its TLS is read. It is reset otherwise.
+    /// Admits the client to the endpoint by its address, before a byte of its TLS is read. It is reset
+    /// otherwise.
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
         let endpoint = self.endpoint;
         if endpoint.sources.is_none() && endpoint.limits.is_none() {
@@ -78,8 +80,8 @@ impl<'a> Establish<'a> {
         Ok(())
     }
 
-    /// Takes the permits of a handshake: of the source, of the endpoint, of the process. The one of the source
-    /// is returned beside those that a slow client gives back for a while.
+    /// Takes the permits of a handshake: of the source, of the endpoint, of the process. The one of the
+    /// source is returned beside those that a slow client gives back for a while.
     pub(super) async fn admit_handshake(
         &mut self,
         deadline: Instant,

@@ -121,8 +121,8 @@ impl Establish<'_> {
         })
     }
 
-    /// Enters the connection among those that may be dropped for others: of the process, and of an endpoint that
-    /// has a limit on connections.
+    /// Enters the connection among those that may be dropped for others: of the process, and of an endpoint
+    /// that has a limit on connections.
     pub(super) fn pending(&self) -> Pending {
         let shard = &self.context.pending;
         let limits = self.endpoint.limits.as_ref();

@@ -1,8 +1,8 @@
 //! Counts the bytes of connections while they move.
 //!
-//! A relay only stores how much it has moved in all, in its own handle. Whoever reads the metrics, and the end of
-//! the connection, add what is new since the last time to the counts of the route, so that a turn of a relay
-//! costs nothing more.
+//! A relay only stores how much it has moved in all, in its own handle. Whoever reads the metrics, and the
+//! end of the connection, add what is new since the last time to the counts of the route, so that a turn of a
+//! relay costs nothing more.
 
 use std::collections::HashMap;
 use std::sync::Arc;

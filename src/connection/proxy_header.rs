@@ -57,7 +57,8 @@ fn missing(bytes: &[u8]) -> Failure {
     /// The type of a handshake record and the major version of all TLS (RFC 8446, section 5.1).
     const TLS: &[u8] = &[22, 3];
     let came = if bytes.starts_with(TLS) {
-        "TLS: the peer sends no PROXY header; take it out of `accept_proxy_protocol.from`, or have it send one"
+        "TLS: the peer sends no PROXY header; take it out of `accept_proxy_protocol.from`, \
+         or have it send one"
             .to_owned()
     } else {
         foreign::describe(bytes)
@@ -68,12 +69,14 @@ fn missing(bytes: &[u8]) -> Failure {
 /// The detail of [`Reason::ProxyHeaderUnexpected`]; `is_second` if one was read before.
 pub(super) fn unexpected(peer: Option<SocketAddr>, is_second: bool) -> String {
     if is_second {
-        return "a second PROXY header: the peer passes on the one that it received, beside its own".to_owned();
+        return "a second PROXY header: the peer passes on the one that it received, \
+            beside its own"
+            .to_owned();
     }
     let from = peer.map(|peer| peer.ip().to_canonical().to_string());
     format!(
-        "a PROXY header from a peer that `accept_proxy_protocol.from` of the endpoint does not list: add {} if \
-         it is a load balancer of yours, or have it send none",
+        "a PROXY header from a peer that `accept_proxy_protocol.from` of the endpoint does not list: \
+         add {} if it is a load balancer of yours, or have it send none",
         from.as_deref().unwrap_or("its address")
     )
 }

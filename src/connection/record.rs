@@ -259,7 +259,8 @@ impl<'a> Recorder<'a> {
         if let Some(upstream) = self.upstream() {
             upstream.connected(self.entered.elapsed());
         }
-        debug!(id = %Id(self.id), local = socket.local().map(tracing::field::display), "connected to the origin");
+        let local = socket.local().map(tracing::field::display);
+        debug!(id = %Id(self.id), local, "connected to the origin");
         let local = self.log.is_open().then(|| socket.local()).flatten();
         if let Some(record) = self.draft() {
             record.origin_local = local.map(Into::into);

@@ -158,7 +158,8 @@ impl Listeners {
                     if let Err(error) =
                         reapplied.and_then(|()| bound.listen(endpoint).map_err(other))
                     {
-                        warn!(address = bound.address, %error, "cannot apply socket options; the old ones stay");
+                        warn!(address = bound.address, %error, "cannot apply socket options; \
+                            the old ones stay");
                     }
                 }
             }
@@ -179,8 +180,8 @@ impl Listeners {
         drained
     }
 
-    /// Closes all listeners at once, so that a successor of this process can have their addresses, and removes
-    /// the files of unix sockets.
+    /// Closes all listeners at once, so that a successor of this process can have their addresses, and
+    /// removes the files of unix sockets.
     pub(crate) fn close(&mut self) {
         for (_, listener) in self.open.drain() {
             listener.close_at_once();

@@ -48,7 +48,8 @@ pub(crate) fn connections(
     if room == 0 {
         return Err(format!(
             "the descriptor limit of {descriptors} leaves no room for connections: {workers} workers and \
-             the sockets of endpoints and admin ({sockets} descriptors) need {reserve}; raise the limit (ulimit -n, LimitNOFILE) or lower `process.workers`"
+             the sockets of endpoints and admin ({sockets} descriptors) need {reserve}; \
+             raise the limit (ulimit -n, LimitNOFILE) or lower `process.workers`"
         ));
     }
     let room = room.min(tokio::sync::Semaphore::MAX_PERMITS);
@@ -125,7 +126,8 @@ fn clamped_buffers(snapshot: &Snapshot) -> Vec<String> {
                 && wanted > max
             {
                 told.push(format!(
-                    "{place}: `tcp.{key}` is {wanted} bytes, and the kernel makes {max} of it: raise net.core.{sysctl}"
+                    "{place}: `tcp.{key}` is {wanted} bytes, and the kernel makes {max} of it: \
+                     raise net.core.{sysctl}"
                 ));
             }
         }

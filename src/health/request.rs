@@ -168,7 +168,9 @@ mod tests {
 
     #[test]
     fn interim_responses_are_skipped() {
-        let response = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n";
+        let response = b"HTTP/1.1 100 Continue\r\n\r\n\
+            HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n\
+            HTTP/1.1 200 OK\r\n";
         for len in 0..response.len() {
             assert_eq!(status(&response[..len]), Ok(None), "{len}");
         }

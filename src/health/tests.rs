@@ -1,4 +1,5 @@
-//! When checks come: with real sockets, on a clock that jumps to the next timer when nothing else is to be done.
+//! When checks come: with real sockets, on a clock that jumps to the next timer when nothing else is to be
+//! done.
 
 use std::net::TcpListener;
 use std::sync::Arc;

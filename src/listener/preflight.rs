@@ -9,8 +9,9 @@ use socket2::{Domain, Socket, Type};
 use super::bind::{cannot_listen, endpoint_cannot_listen};
 use super::unix;
 
-/// Why this process could not listen on an address of an endpoint now: it has no right to the port, or the machine does not
-/// have the address. A port in use is no reason: the process that runs this configuration may hold it.
+/// Why this process could not listen on an address of an endpoint now: it has no right to the port, or the
+/// machine does not have the address. A port in use is no reason: the process that runs this configuration
+/// may hold it.
 pub fn endpoint(address: SocketAddr) -> Option<String> {
     refused(address).map(|error| endpoint_cannot_listen(&address.to_string(), &error))
 }

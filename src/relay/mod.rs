@@ -6,8 +6,8 @@
 //!   or TLS without close_notify) as a reset, and only after it has sent everything it read;
 //! - one direction may end while the other continues, as long as there is progress within `half_close`;
 //!   bytes that leave the kernel's send queue count as progress;
-//! - it buffers at most one read for a peer that does not read, and still notices within `half_close` that the
-//!   other one has ended or reset its connection.
+//! - it buffers at most one read for a peer that does not read, and still notices within `half_close` that
+//!   the other one has ended or reset its connection.
 //!
 //! The relay knows no configuration and writes no log; it returns how it ended.
 

@@ -20,8 +20,8 @@ pub fn alert_record(alert: Alert) -> Vec<u8> {
     vec![ALERT, 3, 3, 0, 2, FATAL, alert.into()]
 }
 
-/// What rustls 0.23.46 says, without an alert, of a client of TLS 1.2 whose signature schemes have the kind of
-/// our key but not its curve. Tested against that version.
+/// What rustls 0.23.46 says, without an alert, of a client of TLS 1.2 whose signature schemes have the kind
+/// of our key but not its curve. Tested against that version.
 const NO_SCHEME_FOR_CURVE: &str = "incompatible signing key";
 
 /// Converts an error of webpki to rustls' type, by which rustls chooses the alert.

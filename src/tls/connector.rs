@@ -31,8 +31,9 @@ const SESSIONS: usize = 8;
 const SESSIONS_BY_NAME: usize = 256;
 
 /// The detail of a handshake that ended before the origin sent a byte.
-const NO_ANSWER: &str = "the origin sent nothing in answer to the ClientHello: it may be overloaded, or speak no \
-                         TLS on this port, or only after a start of its own protocol, as PostgreSQL before 17";
+const NO_ANSWER: &str = "the origin sent nothing in answer to the ClientHello: \
+    it may be overloaded, or speak no TLS on this port, \
+    or only after a start of its own protocol, as PostgreSQL before 17";
 
 /// The server name that is sent to an origin and that its certificate must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

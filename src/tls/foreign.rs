@@ -46,7 +46,8 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
              `mode: forward`"
         }
         _ if starts(b"SSH-") => {
-            "SSH: it has TLS neither before nor inside; use an endpoint with `protocol: tcp` and `mode: forward`"
+            "SSH: it has TLS neither before nor inside; use an endpoint with \
+             `protocol: tcp` and `mode: forward`"
         }
         _ if starts(b"PROXY ") || starts(b"\r\n\r\n\0\r\nQUIT\n") => {
             "a PROXY header: name its sender in `accept_proxy_protocol: { from: … }` of the endpoint, or \
@@ -61,7 +62,8 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         }
         _ if starts(b"AMQP") => "AMQP without TLS: the client has to use amqps://",
         _ if starts(b"<?xml") || starts(b"<stream") => {
-            "XMPP, which begins TLS later (STARTTLS): use an endpoint with `protocol: tcp` and `mode: forward`"
+            "XMPP, which begins TLS later (STARTTLS): use an endpoint with \
+             `protocol: tcp` and `mode: forward`"
         }
         [0x10, ..] if mqtt(bytes) => "MQTT without TLS: the client has to use mqtts:// or --cafile",
         [0x30, _, 0x02, 0x01, ..] => {

@@ -258,13 +258,15 @@ fn message_size(
     if len > MESSAGE_MAX {
         return Err(MaterialError::new(
             cert,
-            format_args!("the chain of {count} certificates takes {len} bytes on the wire, and OpenSSL takes no more than {MESSAGE_MAX}"),
+            format_args!("the chain of {count} certificates takes {len} bytes on the wire, \
+                and OpenSSL takes no more than {MESSAGE_MAX}"),
         )
         .help("put the leaf and the intermediates that lead to its root into the file, and nothing else"));
     }
     Ok((len > MESSAGE_SMALL).then(|| {
         format!(
-            "{}: the chain of {count} certificates takes {len} bytes on the wire: Java takes no more than {MESSAGE_SMALL}, rustls 65535, OpenSSL {MESSAGE_MAX}",
+            "{}: the chain of {count} certificates takes {len} bytes on the wire: \
+             Java takes no more than {MESSAGE_SMALL}, rustls 65535, OpenSSL {MESSAGE_MAX}",
             cert.display()
         )
     }))
@@ -283,8 +285,13 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
     if public.is_none_or(|public| public.as_ref() != leaf.public_key().raw) {
         let other = key_file.path.display();
         return Err(cert
-            .error(format_args!("the certificate does not match the key in {other}"))
-            .help("the first certificate of the file must be the one that the key belongs to, its issuers after it"));
+            .error(format_args!(
+                "the certificate does not match the key in {other}"
+            ))
+            .help(
+                "the first certificate of the file must be the one that the key belongs to, \
+                its issuers after it",
+            ));
     }
     Ok(CertifiedKey::new(chain, Arc::new(RecordingKey(key))))
 }
@@ -305,7 +312,10 @@ fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKe
             line,
             "the private key is damaged, or of a kind that cannot be used",
         )
-        .help("keys are RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519; see what it is: openssl pkey -in FILE -noout -text"),
+        .help(
+            "keys are RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519; \
+            see what it is: openssl pkey -in FILE -noout -text",
+        ),
     })
 }
 

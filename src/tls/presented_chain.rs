@@ -114,7 +114,9 @@ impl Link<'_> {
         }
         let is_named = |other: &Self| other.parsed.issuer() == self.parsed.subject();
         Some(if after.iter().any(|other| self.has_signed(other)) {
-            "stands before a certificate that it has signed: each is to stand behind what it has signed".to_owned()
+            "stands before a certificate that it has signed: \
+             each is to stand behind what it has signed"
+                .to_owned()
         } else if before.iter().any(is_named) {
             "has the name of the issuer of one before it, but another key: it has signed none of them"
                 .to_owned()

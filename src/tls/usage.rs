@@ -70,7 +70,8 @@ impl Usage {
         }
         if !self.signs {
             let what = format!(
-                "the certificate's key usage lacks digitalSignature, and its key signs every handshake: {peers} may refuse it"
+                "the certificate's key usage lacks digitalSignature, and its key signs every handshake: \
+                 {peers} may refuse it"
             );
             faults.push((what, "have it issued with keyUsage = digitalSignature"));
         }

@@ -148,7 +148,8 @@ fn certificate(error: &CertificateError) -> String {
             date(*next_update)
         ),
         C::BadSignature => {
-            "a signature does not fit: the certificate is not of the issuer that it names (two CAs of one name?), or a key has a size that is not accepted (RSA: 2048 to 8192 bits)"
+            "a signature does not fit: the certificate is not of the issuer that it names (two CAs of one \
+             name?), or a key has a size that is not accepted (RSA: 2048 to 8192 bits)"
                 .to_owned()
         }
         C::UnsupportedSignatureAlgorithmContext {
@@ -299,7 +300,8 @@ pub fn webpki(error: &webpki::Error) -> String {
     use webpki::Error as W;
     let text = match error {
         W::CaUsedAsEndEntity => {
-            "the certificate is a CA's (CA:TRUE), and no CA may stand for itself: issue another with basicConstraints=CA:FALSE, or name exactly this one in `ca`"
+            "the certificate is a CA's (CA:TRUE), and no CA may stand for itself: \
+             issue another with basicConstraints=CA:FALSE, or name exactly this one in `ca`"
         }
         W::CertDistrusted => "a certificate in the chain is no longer trusted by anybody",
         W::EmptyEkuExtension => "the extended key usage of a certificate is empty",
@@ -323,7 +325,9 @@ pub fn webpki(error: &webpki::Error) -> String {
         }
         W::MaximumPathDepthExceeded => "the chain is too long",
         W::NameConstraintViolation => {
-            "a CA in the chain has name constraints that do not permit the certificate's names, or constraints on URIs, mail addresses or directory names, which are not understood and refuse every name of that kind"
+            "a CA in the chain has name constraints that do not permit the certificate's names, \
+             or constraints on URIs, mail addresses or directory names, \
+             which are not understood and refuse every name of that kind"
         }
         W::PathLenConstraintViolated => "a CA in the chain allows fewer intermediates below it",
         W::SignatureAlgorithmMismatch => "a certificate names two different signature algorithms",
@@ -331,10 +335,12 @@ pub fn webpki(error: &webpki::Error) -> String {
             "the certificate is broken: it is no X.509 in DER"
         }
         W::UnsupportedCertVersion => {
-            "the certificate, or one in its chain, is of X.509 version 1: version 3 is needed (openssl x509 -req -extfile FILE, with basicConstraints=CA:FALSE in FILE)"
+            "the certificate, or one in its chain, is of X.509 version 1: \
+             version 3 is needed (openssl x509 -req -extfile FILE, with basicConstraints=CA:FALSE in FILE)"
         }
         W::UnsupportedCriticalExtension => {
-            "the certificate, or one in its chain, has a critical extension that is not understood (such as policy constraints)"
+            "the certificate, or one in its chain, has a critical extension that is not understood \
+             (such as policy constraints)"
         }
         W::UnsupportedNameType => "a name of this type is not supported",
         W::UnsupportedCrlIssuingDistributionPoint => {

@@ -12,8 +12,8 @@ use crate::sys;
 /// (`MAX_TCP_KEEPIDLE`).
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 
-/// How many probes a peer may leave unanswered before its connection is reset. The kernel's own defaults, nine
-/// at intervals of 75 seconds, find a vanished peer later than the usual limit on idle connections.
+/// How many probes a peer may leave unanswered before its connection is reset. The kernel's own defaults,
+/// nine at intervals of 75 seconds, find a vanished peer later than the usual limit on idle connections.
 const KEEPALIVE_PROBES: u32 = 4;
 
 /// The configured options of a TCP socket. Unix sockets have none of these.

@@ -292,8 +292,9 @@ impl Socket {
         usize::try_from(readable).unwrap_or(usize::MAX)
     }
 
-    /// The error of a connection that was reset or timed out; `None` while it lasts, after a clean end of both
-    /// directions, and for a unix socket, where that is unknown. Bytes may still be in the receive queue.
+    /// The error of a connection that was reset or timed out; `None` while it lasts, after a clean end of
+    /// both directions, and for a unix socket, where that is unknown. Bytes may still be in the receive
+    /// queue.
     pub fn gone(&self) -> Option<io::Error> {
         match &self.stream {
             OsStream::Tcp(stream) if sys::is_closed(stream.as_fd()) => stream.take_error().ok()?,

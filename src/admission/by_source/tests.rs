@@ -107,8 +107,8 @@ fn a_permit_is_returned_on_drop_and_nothing_of_the_source_is_left() {
     assert_eq!((table.len(), table.counts(v4(1))), (0, (0, 0)));
 }
 
-/// The reason for the two lists: a flood of random sources, each of them once, while an attacker that is over its
-/// rate waits for its place to be taken.
+/// The reason for the two lists: a flood of random sources, each of them once, while an attacker that is over
+/// its rate waits for its place to be taken.
 #[test]
 fn a_flood_of_random_sources_does_not_make_the_table_forget_who_was_refused() {
     let mut shard = Shard::default();

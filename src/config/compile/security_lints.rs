@@ -191,9 +191,9 @@ impl Compiler<'_> {
             quoted(other.name.as_str()),
             quoted(certificate)
         );
-        self.problems
-            .warning(at, message)
-            .help("give each a certificate of its own, or leave h2 out of `alpn`; if the origin compares names, \
-                write `acknowledge: coalescing` on this route");
+        self.problems.warning(at, message).help(
+            "give each a certificate of its own, or leave h2 out of `alpn`; \
+                 if the origin compares names, write `acknowledge: coalescing` on this route",
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! What a start would stumble over on this machine, found while the file is read: log files, unix sockets, their
-//! users and groups, addresses that this process may not listen on. `run` itself reports the last three when it
-//! binds; a reload opens no log.
+//! What a start would stumble over on this machine, found while the file is read: log files, unix sockets,
+//! their users and groups, addresses that this process may not listen on. `run` itself reports the last three
+//! when it binds; a reload opens no log.
 
 use std::fs;
 use std::io::{self, ErrorKind};

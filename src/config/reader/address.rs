@@ -106,7 +106,8 @@ impl Read for Listen {
         match &node.kind {
             Kind::Map(entries) if !entries.iter().any(|(key, _)| key.text == "unix") => {
                 cx.unexpected(node, Self::WHAT).help(
-                    "write address and port as one text, `IP:PORT`; a map is for a unix socket: `{ unix: PATH }`",
+                    "write address and port as one text, `IP:PORT`; a map is for a unix socket: \
+                     `{ unix: PATH }`",
                 );
                 None
             }

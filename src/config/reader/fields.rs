@@ -200,8 +200,8 @@ impl<T: FieldMap> Located<T> {
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `later key, key => "until then";` at the end: known, but rejected as not supported yet;
 /// - `example "{ .. }";`, then: a map for messages;
-/// - `instead "other" | "another" => "key",.. ;`, then: keys of other programs, each with the key to write here, or with
-///   advice in a sentence whose first code span is that key.
+/// - `instead "other" | "another" => "key",.. ;`, then: keys of other programs, each with the key to write
+///   here, or with advice in a sentence whose first code span is that key.
 ///
 /// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value
 /// stand for a map with that key alone.

@@ -143,8 +143,10 @@ keyword! {
         instead
             "require" | "true" | "on" | "yes" | "mandatory" | "need" | "verify"
                 | "require_and_verify" | "requireandverifyclientcert" => "required",
-            "request" | "want" | "optional_no_ca" | "verifyclientcertifgiven" | "verify_if_given" => "optional",
-            "requireanyclientcert" => "a certificate that nobody verifies proves nothing: write `required`, with `ca: FILE`",
+            "request" | "want" | "optional_no_ca" | "verifyclientcertifgiven"
+                | "verify_if_given" => "optional",
+            "requireanyclientcert" =>
+                "a certificate that nobody verifies proves nothing: write `required`, with `ca: FILE`",
             "none" | "noclientcert" | "never" | "disabled" => "off";
     }
 }

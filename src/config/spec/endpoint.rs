@@ -47,19 +47,24 @@ spec! {
         instead
             "bind" | "address" | "addresses" | "addr" | "accept" | "entrypoint" => "listen",
             "port" => "`listen` holds the port, as `IP:PORT`",
-            "certificate" | "cert" | "ssl_certificate" | "crt" => "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
+            "certificate" | "cert" | "ssl_certificate" | "crt" =>
+                "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
             "ssl" => "tls",
             "mode" => "`protocol` is `tls` or `tcp`; a `mode` is a key of each route",
             "default" => "default_route",
-            "default_backend" => "`default_route: NAME` is the route for an unknown server name; a route names the upstream",
+            "default_backend" =>
+                "`default_route: NAME` is the route for an unknown server name; a route names the upstream",
             "fallback" => "default_route",
             "rules" | "routers" | "filter_chains" => "routes",
-            "upstream" | "backend" => "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
+            "upstream" | "backend" =>
+                "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
             "accept_proxy" | "proxy_protocol" | "accept_proxy_header" => "accept_proxy_protocol",
             "timeout" => "timeouts",
             "timeout_client" | "idle_timeout" => "`timeouts: { idle: TIME }` is the limit on silence",
-            "maxconn" | "max_connections" | "connections" => "`limits: { connections: N }` bounds connections",
-            "rate_limit" | "ratelimit" => "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
+            "maxconn" | "max_connections" | "connections" =>
+                "`limits: { connections: N }` bounds connections",
+            "rate_limit" | "ratelimit" =>
+                "`limits: { new: 2000/s, new_per_source: 50/s }` bounds new connections",
             "limit" => "limits",
             "verify" => "`tls: { client_auth: { mode: required, ca: FILE } }` is how clients are verified",
             "server_name" | "sni" => "`routes` match server names: `match: { sni: NAME }`",
@@ -95,7 +100,8 @@ keyword! {
             "ssl" | "https" | "tls_tcp" | "mtls" => "tls",
             "http" => "write `tls` if clients speak TLS, else `tcp`; HTTP itself is passed on unread",
             "raw" | "plain" | "none" => "tcp",
-            "h2" | "grpc" => "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
+            "h2" | "grpc" =>
+                "`protocol` is that of the bytes below: write `tls`, and `alpn: [h2]` under `tls`",
             "udp" | "quic" | "http3" => "there is no UDP: `tls` or `tcp`";
     }
 }

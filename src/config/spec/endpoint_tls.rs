@@ -57,7 +57,8 @@ spec! {
             "min_tls_version" | "tls_minimum_protocol_version" | "ssl_min_ver" | "sslversionmin"
                 | "minimum_version" => "min_version",
             "ssl_max_ver" | "tls_maximum_protocol_version" | "max_tls_version" => "max_version",
-            "versions" | "protocols" | "ssl_protocols" | "sslversion" => "`min_version` and `max_version` are the bounds",
+            "versions" | "protocols" | "ssl_protocols" | "sslversion" =>
+                "`min_version` and `max_version` are the bounds",
             "alpn_protocols" | "protocol" => "alpn",
             "session_cache" | "session_tickets" | "tickets" => "resumption",
             "enabled" => "TLS is on unless the endpoint has `protocol: tcp`";

@@ -22,7 +22,8 @@ spec! {
         /// New connections of each source, likewise.
         default new_per_source: Limit<Rate> = "none"
             because "many clients may share one address",
-        /// TLS handshakes with clients at a time. One source gets at most as many as are free, so at most half.
+        /// TLS handshakes with clients at a time. One source gets at most as many as are free, so at most
+        /// half.
         default handshakes: Limit<Count<1, 1_000_000>> = "none"
             because "`process.limits.handshakes` bounds all endpoints together",
         /// TLS handshakes at a time of each source, slow ones included.
@@ -30,8 +31,9 @@ spec! {
             because "`process.limits.handshakes` is shared fairly by source",
         /// What counts as one source; for the routes of the endpoint, too.
         default source_prefix: SourcePrefix = "{}",
-        /// What happens at `connections` and `handshakes`. Source and rate limits always refuse. Before a client
-        /// waits or is refused for `connections`, the oldest connection that has said nothing is dropped.
+        /// What happens at `connections` and `handshakes`. Source and rate limits always refuse. Before a
+        /// client waits or is refused for `connections`, the oldest connection that has said nothing is
+        /// dropped.
         default when_full: WhenFull = "wait"
             because "a short wait is better than an error, and a full queue of the kernel slows clients down",
         /// Whether clients beyond these limits are admitted all the same, and only counted and recorded.
@@ -83,7 +85,9 @@ spec! {
             "rate" => "`new: 2000/s` bounds new connections, `new_per_source: 50/s` those of each source",
             "new_per_ip" | "rate_per_source" => "new_per_source",
             "burst" => "the burst of a rate is one second's worth; of `/m`, one minute's",
-            "handshakes" => "handshakes are limited by endpoint: a client is in its handshake before it counts for a route",
+            "handshakes" =>
+                "handshakes are limited by endpoint: a client is in its handshake \
+                 before it counts for a route",
             "handshakes_per_source" => "handshakes are limited by endpoint",
             "when_full" => "the limits of a route always refuse; those of the endpoint can make clients wait",
             "source_prefix" => "`limits: { source_prefix: .. }` of the endpoint says it for its routes, too";

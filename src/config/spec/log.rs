@@ -109,7 +109,8 @@ spec! {
         /// has a record. The metrics count all of them.
         default sample_probes: Sample = "1/1"
             because "a client that connects and says nothing may be somebody's fault",
-        /// The same for connections that rules on addresses and limits have refused (`denied_source`, `limit_*`).
+        /// The same for connections that rules on addresses and limits have refused (`denied_source`,
+        /// `limit_*`).
         default sample_refused: Sample = "1/1"
             because "who is refused asks why; under attack, `1/1000` shows who attacks",
         later every => "until then, filter the lines by their `reason`";

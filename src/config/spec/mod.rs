@@ -67,7 +67,8 @@ spec! {
             "accesslog" => "access_log",
             "metrics" | "stats" => "`admin: { metrics: IP:PORT }` is the listener for metrics",
             "api" => "admin",
-            "defaults" => "there are no defaults; an anchor under a key that begins with `x-` can be repeated by `<<`",
+            "defaults" =>
+                "there are no defaults; an anchor under a key that begins with `x-` can be repeated by `<<`",
             "tls" => "`endpoints` have `tls` for clients, and `upstreams` for origins",
             "certificates" => "`endpoints` have certificates, under `tls`",
             "timeouts" => "`endpoints` have timeouts",

@@ -87,7 +87,9 @@ fn advice(text: &str) -> Option<String> {
     let is_regex = text.contains(['^', '$', '\\', '(', '[', '+', '?', '|', '{', '~'])
         || (text.contains(".*") && !text.starts_with('*'));
     is_regex.then(|| {
-        "regular expressions are not supported: list the names, or write `*.` for exactly one label".to_owned()
+        "regular expressions are not supported: list the names, \
+         or write `*.` for exactly one label"
+            .to_owned()
     })
 }
 

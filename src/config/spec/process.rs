@@ -31,14 +31,16 @@ spec! {
         example "{ workers: 4 }";
         instead
             "threads" | "nbthread" | "nbproc" | "worker_processes" | "concurrency" => "workers",
-            "maxconn" | "max_connections" | "worker_connections" => "`limits: { connections: N }` bounds connections",
+            "maxconn" | "max_connections" | "worker_connections" =>
+                "`limits: { connections: N }` bounds connections",
             "group" => "until Reseal changes its group itself, use `Group=` in its systemd unit",
             "chroot" => "use `RootDirectory=` in the systemd unit",
             "setuid" => "use `User=` in the systemd unit",
             "setgid" => "use `Group=` in the systemd unit",
             "daemon" => "it runs in the foreground; systemd or `&` puts it into the background",
             "pidfile" | "pid" => "there is no PID file: systemd knows the process",
-            "shutdown_timeout" | "graceful_timeout" | "hard_stop_after" => "`drain: { stop: TIME }` bounds the stop",
+            "shutdown_timeout" | "graceful_timeout" | "hard_stop_after" =>
+                "`drain: { stop: TIME }` bounds the stop",
             "watch" => "`reload: { watch: all }` says what is watched";
     }
 }

@@ -34,8 +34,8 @@ spec! {
         optional alpn: OneOrMany<Protocol>,
         /// Whether clients need a certificate, in place of the endpoint's whole block.
         optional client_auth: ClientAuth,
-        /// Which addresses may use it, beside the `sources` of the endpoint. Others get an alert, or a reset on
-        /// `protocol: tcp`.
+        /// Which addresses may use it, beside the `sources` of the endpoint. Others get an alert, or a reset
+        /// on `protocol: tcp`.
         optional sources: Sources,
         /// How many connections it takes.
         default limits: RouteLimits = "{}",
@@ -47,20 +47,28 @@ spec! {
         optional acknowledge: OneOrMany<Acknowledged>,
         example "{ name: NAME, match: { sni: NAME }, mode: passthrough, upstream: NAME }";
         instead
-            "backend" | "service" | "use_backend" | "proxy_pass" | "target" | "cluster" | "origin" => "upstream",
+            "backend" | "service" | "use_backend" | "proxy_pass" | "target" | "cluster"
+                | "origin" => "upstream",
             "origins" => "`upstream: NAME` leads to origins, which are listed under `upstreams`",
             "to" | "forward_to" => "upstream",
             "rule" | "when" | "filter_chain_match" => "match",
             "type" | "tls_mode" | "action" => "mode",
-            "server_name" | "host" | "hosts" | "sni" => "`match: { sni: NAME }` is how a route matches a server name",
+            "server_name" | "host" | "hosts" | "sni" =>
+                "`match: { sni: NAME }` is how a route matches a server name",
             "source" => "`match: { source: NETWORK }` is how a route matches clients' addresses",
-            "tls" => "`mode` says how TLS is handled; TLS with clients is set up under the endpoint's `tls`, TLS with origins under the upstream's",
-            "certificates" | "cert" => "certificates are listed under the endpoint's `tls`, and chosen by server name",
+            "tls" =>
+                "`mode` says how TLS is handled; TLS with clients is set up under the endpoint's `tls`, \
+                 TLS with origins under the upstream's",
+            "certificates" | "cert" =>
+                "certificates are listed under the endpoint's `tls`, and chosen by server name",
             "mtls" | "verify_client" | "verify" => "client_auth",
             "client_ca" => "`client_auth: { mode: required, ca: FILE }` is how clients are verified",
-            "allow" => "`client_auth: { allow: .. }` holds the rules on certificates, `sources: { allow: .. }` those on addresses",
+            "allow" =>
+                "`client_auth: { allow: .. }` holds the rules on certificates, \
+                 `sources: { allow: .. }` those on addresses",
             "deny" => "`sources: { deny: [NETWORK] }` denies addresses",
-            "ipallowlist" | "ip_allow_list" | "whitelist" => "`sources: { allow: [NETWORK] }` admits addresses",
+            "ipallowlist" | "ip_allow_list" | "whitelist" =>
+                "`sources: { allow: [NETWORK] }` admits addresses",
             "blacklist" => "`sources: { deny: [NETWORK] }` denies addresses",
             "acl" => "sources";
     }
@@ -118,7 +126,9 @@ keyword! {
             "tls_passthrough" | "sni" | "ssl_preread" | "pass" | "tunnel" => "passthrough",
             "edge" | "termination" | "tls_termination" | "offload" | "ssl" => "terminate",
             "re_encrypt" | "reencryption" | "bridge" | "bridging" => "reencrypt",
-            "tcp" => "write `passthrough` for TLS that goes through untouched, or `forward` on an endpoint with `protocol: tcp`",
+            "tcp" =>
+                "write `passthrough` for TLS that goes through untouched, \
+                 or `forward` on an endpoint with `protocol: tcp`",
             "proxy" => "write `terminate` or `reencrypt`: does the origin speak TLS?",
             "http" | "https" => "write `terminate` or `reencrypt`; HTTP itself is passed on unread",
             "plain" => "forward",

@@ -48,6 +48,7 @@ spec! {
         example "{ not: [10.9.0.0/16] }";
         instead
             "except" | "exclude" => "not",
-            "file" => "`sources: { deny: [{ file: FILE }] }` takes the networks of a file; `match` takes none";
+            "file" =>
+                "`sources: { deny: [{ file: FILE }] }` takes the networks of a file; `match` takes none";
     }
 }

@@ -14,8 +14,8 @@ spec! {
         /// Send small segments at once (disables Nagle's algorithm).
         default nodelay: bool = "true"
             because "Reseal writes whole TLS records, and waiting would only add latency",
-        /// Idle time before a silent peer is probed, from `1s` to `9h`. Four probes follow within the same time
-        /// again, so that a vanished peer is found after twice the time.
+        /// Idle time before a silent peer is probed, from `1s` to `9h`. Four probes follow within the same
+        /// time again, so that a vanished peer is found after twice the time.
         default keepalive: Limit<Duration> = "60s"
             because "home routers and cloud load balancers forget idle connections after a few minutes",
         /// How long sent data may stay unacknowledged.
@@ -41,8 +41,8 @@ spec! {
         /// Send small segments at once (disables Nagle's algorithm).
         default nodelay: bool = "true"
             because "Reseal writes whole TLS records, and waiting would only add latency",
-        /// Idle time before a silent peer is probed, from `1s` to `9h`. Four probes follow within the same time
-        /// again, so that a vanished peer is found after twice the time.
+        /// Idle time before a silent peer is probed, from `1s` to `9h`. Four probes follow within the same
+        /// time again, so that a vanished peer is found after twice the time.
         default keepalive: Limit<Duration> = "60s"
             because "firewalls between Reseal and its origins forget idle connections, too",
         /// How long sent data may stay unacknowledged.

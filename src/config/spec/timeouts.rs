@@ -30,11 +30,13 @@ spec! {
             because "tunnels, replication and shells may run for weeks",
         example "{ idle: 10m }";
         instead
-            "connect" | "timeout_connect" => "`origin` bounds the way to the origin; one attempt has `connect.timeout` of the upstream",
+            "connect" | "timeout_connect" =>
+                "`origin` bounds the way to the origin; one attempt has `connect.timeout` of the upstream",
             "server" | "client_idle" => "`idle` bounds silence on both sides",
             "tunnel" | "inactivity" | "inactive" | "read" | "write" => "idle",
             "keepalive" | "keep_alive" => "`tcp.keepalive` probes silent peers; `idle` bounds silence",
-            "handshake" | "tls_handshake" | "tls" => "`client` bounds the handshake with the client, `hello` its first message",
+            "handshake" | "tls_handshake" | "tls" =>
+                "`client` bounds the handshake with the client, `hello` its first message",
             "client_hello" => "hello",
             "max_connection_duration" | "max" => "lifetime",
             "close" | "client_fin" | "server_fin" | "linger" => "half_close";

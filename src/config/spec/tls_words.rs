@@ -25,7 +25,8 @@ keyword! {
             "tls1.3" | "tls_1.3" | "tls1_3" | "tlsv1.3" | "tlsv1_3" | "tls13" | "tls_v1_3"
                 | "tls_1_3" | "13" => "1.3",
             "1" | "1.0" | "1.1" | "tls1" | "tlsv1" | "tls1.0" | "tlsv1.0" | "tls1.1" | "tlsv1.1"
-                | "tlsv1_1" | "tlsv1_0" | "ssl3" | "sslv3" | "sslv2" | "3.0" => "TLS 1.1 and older are never spoken; the least is `1.2`";
+                | "tlsv1_1" | "tlsv1_0" | "ssl3" | "sslv3" | "sslv2" | "3.0" =>
+                    "TLS 1.1 and older are never spoken; the least is `1.2`";
     }
 }
 
@@ -120,7 +121,11 @@ fn suite_meant(text: &str) -> Option<String> {
     if text.contains([':', '!', '+', '@', ','])
         || ["HIGH", "MEDIUM", "DEFAULT", "ALL", "MODERN"].contains(&&*upper)
     {
-        return Some("write a list of suites, not a cipher string of OpenSSL; without the key, all that are supported are used".to_owned());
+        return Some(
+            "write a list of suites, not a cipher string of OpenSSL; without the key, \
+            all that are supported are used"
+                .to_owned(),
+        );
     }
     let parts: Vec<_> = upper.split(['-', '_']).collect();
     let has = |part: &str| parts.contains(&part);

@@ -24,8 +24,8 @@ spec! {
         default tcp: UpstreamTcp = "{}",
         /// TLS with them.
         default tls: UpstreamTls = "{}",
-        /// The PROXY header that is sent to them first, before TLS. Health checks send one of the same version
-        /// by default.
+        /// The PROXY header that is sent to them first, before TLS. Health checks send one of the same
+        /// version by default.
         default send_proxy_protocol: SendProxyProtocol = "off"
             because "a server that does not expect the header takes it for data",
         /// How host names of origins are resolved.
@@ -52,7 +52,8 @@ spec! {
             "sni" => "`tls: { server_name: NAME }` is the name that is verified and sent",
             "ca" => "`tls: { ca: FILE }` holds the CAs",
             "verify" => "`tls: { verify: full }` is the default",
-            "timeout" | "connect_timeout" | "timeout_connect" => "`connect: { timeout: TIME }` bounds an attempt",
+            "timeout" | "connect_timeout" | "timeout_connect" =>
+                "`connect: { timeout: TIME }` bounds an attempt",
             "retries" => "`connect: { attempts: N }` counts the first attempt, too",
             "max_conns" | "maxconn" => "`origins: [{ address: ADDRESS, connections: N }]` bounds each origin",
             "slowstart" => "slow_start",

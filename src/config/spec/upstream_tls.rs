@@ -77,11 +77,15 @@ spec! {
                 | "truststore" | "trust" | "proxy_ssl_trusted_certificate" => "ca",
             "name" | "verify_host" | "verifyhost" | "checkhost" | "proxy_ssl_name"
                 | "tls_server_name" | "servername" => "server_name",
-            "cert" | "key" | "crt" => "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
+            "cert" | "key" | "crt" =>
+                "`client_certificate: { cert: FILE, key: FILE }` is what Reseal shows to origins",
             "client_cert" | "certificates" | "certificate" => "client_certificate",
-            "insecure" | "insecure_skip_verify" | "insecureskipverify" | "tls_insecure_skip_verify" => "`verify: danger-none` accepts any certificate; if verification fails, the CA is usually missing: `ca: FILE`",
+            "insecure" | "insecure_skip_verify" | "insecureskipverify" | "tls_insecure_skip_verify" =>
+                "`verify: danger-none` accepts any certificate; if verification fails, \
+                 the CA is usually missing: `ca: FILE`",
             "verify_peer" | "proxy_ssl_verify" | "verification" => "verify",
-            "enabled" | "mode" => "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
+            "enabled" | "mode" =>
+                "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
             "curves" => "groups",
             "alpn_protocols" => "alpn",
             "protocols" | "versions" => "`min_version` is the oldest version",
@@ -137,7 +141,9 @@ keyword! {
         /// Reseal warns at every start.
         DangerNone = "danger-none",
         instead
-            "false" | "off" | "no" | "none" | "0" | "skip" | "insecure" | "disabled" | "optional" => "if verification fails, the CA is usually missing: `ca: FILE`; any certificate at all is accepted by `danger-none`",
+            "false" | "off" | "no" | "none" | "0" | "skip" | "insecure" | "disabled" | "optional" =>
+                "if verification fails, the CA is usually missing: `ca: FILE`; \
+                 any certificate at all is accepted by `danger-none`",
             "true" | "on" | "yes" | "required" | "peer" | "verify_full" | "verify_ca" | "2" | "4" => "full";
     }
 }

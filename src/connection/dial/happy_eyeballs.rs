@@ -1,4 +1,5 @@
-//! Connects to one of the addresses of an origin: to the next one every 250 ms, until one connects (RFC 8305).
+//! Connects to one of the addresses of an origin: to the next one every 250 ms, until one connects (RFC
+//! 8305).
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -282,8 +282,8 @@ impl Events {
         let _ = timeout(POLL, event).await;
     }
 
-    /// Takes the events that have come. Returns whether something may have changed, which is always so without
-    /// inotify.
+    /// Takes the events that have come. Returns whether something may have changed, which is always so
+    /// without inotify.
     fn take(&mut self) -> bool {
         self.0.as_ref().is_none_or(drain)
     }

@@ -53,7 +53,8 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
             )
         }
         _ if starts(b"SSH-") => {
-            "SSH, which has TLS neither before nor inside: use an endpoint with `protocol: tcp` and `mode: forward`"
+            "SSH, which has TLS neither before nor inside: \
+             use an endpoint with `protocol: tcp` and `mode: forward`"
         }
         [a, b, c, b' ' | b'-', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_digit()) => {
             concat!(

@@ -219,7 +219,8 @@ fn inaccessible(path: &Path, error: &io::Error) -> MaterialError {
         return found.help("renew the certificate, or remove the link");
     }
     cannot_read(path, error).help(
-        "let the user that Reseal runs as look into every directory on the way, and read the file: chmod and chgrp, or setfacl",
+        "let the user that Reseal runs as look into every directory on the way, and read the file: \
+         chmod and chgrp, or setfacl",
     )
 }
 

@@ -139,7 +139,8 @@ impl Contents {
                 "every user may read this {what} (mode {mode:04o})"
             ));
             Exposed(error.help(format!(
-                "chmod 0640 {}; in Kubernetes set `defaultMode: 0440` on the secret's volume; or set `process.key_permissions: warn`",
+                "chmod 0640 {}; in Kubernetes set `defaultMode: 0440` on the secret's volume; \
+                 or set `process.key_permissions: warn`",
                 self.path.display()
             )))
         })
@@ -181,7 +182,8 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
     let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
     match error.kind() {
         io::ErrorKind::NotFound => found.help(
-            "paths are relative to the configuration file; `reseal certs --out DIR NAME` makes certificates to try with",
+            "paths are relative to the configuration file; \
+             `reseal certs --out DIR NAME` makes certificates to try with",
         ),
         _ => found,
     }

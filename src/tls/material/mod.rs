@@ -87,7 +87,8 @@ pub fn roots(
                 if is_no_ca(&parsed) {
                     let what = format!("certificate {n} is not a CA certificate{subject}");
                     doubts.push(MaterialError::new(path, what).help(
-                        "name the CA that signed it; to trust this one alone, add a rule: allow: { sha256: … }",
+                        "name the CA that signed it; to trust this one alone, \
+                         add a rule: allow: { sha256: … }",
                     ));
                 }
                 store.add_validity(&source, validity);

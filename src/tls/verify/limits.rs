@@ -35,7 +35,8 @@ pub(in crate::tls) fn of_authority(
     for kind in kinds {
         limits.push((
             format!(
-                "name constraints on {kind}, which Reseal does not understand: it refuses every certificate below with such names, also permitted ones"
+                "name constraints on {kind}, which Reseal does not understand: \
+                 it refuses every certificate below with such names, also permitted ones"
             ),
             "DNS names and IP addresses can be constrained; say the rest in rules: allow: { uri: … }",
         ));

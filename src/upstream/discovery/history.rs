@@ -9,8 +9,8 @@ const KNOWN_MAX: usize = 256;
 /// An address is dropped after it was missing from this many answers in a row, whatever they contain.
 const MISSES_MIN: usize = 32;
 
-/// But not before the answers had room for all known addresses this many times: a server that returns 8 of 200
-/// at random leaves out one of them 400 times in a row once in 12 million.
+/// But not before the answers had room for all known addresses this many times: a server that returns 8 of
+/// 200 at random leaves out one of them 400 times in a row once in 12 million.
 const ROUNDS_MIN: usize = 16;
 
 /// The answers to one query so far.

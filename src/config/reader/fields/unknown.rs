@@ -45,6 +45,14 @@ impl Fields<'_> {
                 .help(format!("write `{known}: {rest}`"));
             return;
         }
+        let help = self.advice(name, value, cx, table);
+        cx.error(key.at, format!("unknown key {}", quoted(name)))
+            .help(help);
+    }
+
+    /// What may have been meant.
+    fn advice(&mut self, name: &str, value: &Node, cx: &Reader<'_>, table: &KeyTable) -> String {
+        let below = table.below.iter().find(|(_, keys)| keys().contains(&name));
         let meant = instead(name, table.instead);
         let same = |known: &&&str| known.replace('_', "") == plain(name);
         let near = || nearest(name, table.known.iter().copied());
@@ -52,7 +60,7 @@ impl Fields<'_> {
             Some(meant) => table.known.iter().find(|known| **known == meant).copied(),
             None => table.known.iter().find(same).copied(),
         };
-        let help = if let Some(word) = word {
+        if let Some(word) = word {
             self.reported.push(word);
             format!("did you mean `{word}`?")
         } else if let Some(advice) = meant {
@@ -75,9 +83,7 @@ impl Fields<'_> {
             format!("did you mean `{near}`?")
         } else {
             format!("known keys: {}", quoted_list(table.known.iter().copied()))
-        };
-        cx.error(key.at, format!("unknown key {}", quoted(name)))
-            .help(help);
+        }
     }
 }
 

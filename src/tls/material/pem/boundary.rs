@@ -53,18 +53,21 @@ pub(super) fn read(line: &[u8]) -> Line<'_> {
     if find(line, b"-----END").is_some_and(after_begin) {
         return Line::Damaged {
             reason: "the END and the BEGIN of two blocks are glued together on one line",
-            help: "begin a new line before each `-----BEGIN`; `awk 1 A B >C` joins files so, where `cat` does not",
+            help: "begin a new line before each `-----BEGIN`; `awk 1 A B >C` joins files so, \
+                where `cat` does not",
         };
     }
     if line.starts_with(DASHES) {
         return Line::Damaged {
-            reason: "this is no whole BEGIN or END line: it has more or less on it than `-----BEGIN LABEL-----`",
+            reason: "this is no whole BEGIN or END line: it has more or less on it \
+                than `-----BEGIN LABEL-----`",
             help: "write the BEGIN line, the base64 and the END line on lines of their own",
         };
     }
     Line::Damaged {
         reason: "this resembles a BEGIN or END line, and is none",
-        help: "a boundary is `-----BEGIN LABEL-----` or `-----END LABEL-----`, alone on its line with five hyphens on each side; take a block that is not meant out of the file",
+        help: "a boundary is `-----BEGIN LABEL-----` or `-----END LABEL-----`, \
+            alone on its line with five hyphens on each side; take a block that is not meant out of the file",
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn refuse(bytes: &[u8], of: Use) -> Result<(), Refusal> {
     if KEYSTORES.iter().any(|magic| bytes.starts_with(magic)) {
         return refuse(
             format!("holds no {wanted} in PEM: it is a Java keystore"),
-            "convert it to PKCS#12: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 -deststoretype PKCS12, and then to PEM: openssl pkcs12 -in FILE.p12 -nodes -out FILE.pem",
+            "convert it to PKCS#12: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 \
+             -deststoretype PKCS12, and then to PEM: openssl pkcs12 -in FILE.p12 -nodes -out FILE.pem",
         );
     }
     if bytes.starts_with(b"PuTTY-User-Key-File") {

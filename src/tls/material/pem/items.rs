@@ -166,7 +166,8 @@ impl Block<'_> {
         let reason =
             format!("the block `{label}` does not hold what its label says, or is damaged");
         let help = if role.is_key() {
-            "have it written anew: openssl pkey -in FILE -out FILE.pem; if that cannot read it either, the key is lost"
+            "have it written anew: openssl pkey -in FILE -out FILE.pem; if that cannot read it either, \
+             the key is lost"
         } else {
             DAMAGED
         };
@@ -195,7 +196,8 @@ impl Block<'_> {
             Ok(_) => Err(Refusal::new(
                 self.line,
                 "`TRUSTED CERTIFICATE` with trust settings of OpenSSL, which would not be obeyed here",
-                "write it as a plain certificate, trusted for all that it is used for: openssl x509 -in FILE -out FILE.pem",
+                "write it as a plain certificate, trusted for all that it is used for: \
+                 openssl x509 -in FILE -out FILE.pem",
             )),
             Err(_) => {
                 let reason = "the block `TRUSTED CERTIFICATE` holds no certificate, or is damaged";

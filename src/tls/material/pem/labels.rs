@@ -70,7 +70,8 @@ impl Use {
             Self::Chain | Self::Authorities => "it must hold at least one BEGIN CERTIFICATE block",
             Self::Lists => "it must hold at least one BEGIN X509 CRL block, or one list in DER",
             Self::Key => {
-                "it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); one in another file is named by `key: FILE`"
+                "it must hold one BEGIN PRIVATE KEY block (PKCS#8, PKCS#1 or SEC1); \
+                 one in another file is named by `key: FILE`"
             }
         }
     }
@@ -115,7 +116,8 @@ fn remedy(of: Use, label: &str, role: Role) -> &'static str {
         }
         (_, "OPENSSH PRIVATE KEY") if of == Use::Key => OPENSSH,
         (_, "DSA PRIVATE KEY") if of == Use::Key => {
-            "DSA keys are of no use in TLS today; make one on P-256: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
+            "DSA keys are of no use in TLS today; make one on P-256: \
+             openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE"
         }
         (_, "PUBLIC KEY" | "RSA PUBLIC KEY") if of == Use::Key => {
             "give the private key that it was made from"
@@ -131,4 +133,5 @@ fn remedy(of: Use, label: &str, role: Role) -> &'static str {
 }
 
 /// The remedy for a key in OpenSSH's format.
-const OPENSSH: &str = "it is in OpenSSH's own format; convert a copy of it in its place: ssh-keygen -p -m PEM -f COPY";
+const OPENSSH: &str = "it is in OpenSSH's own format; convert a copy of it in its place: \
+    ssh-keygen -p -m PEM -f COPY";
