@@ -1,14 +1,17 @@
 //! Configurations with surprising effects: client auth that clients can avoid, settings without effect, and
 //! addresses that differ only in spelling.
 
+mod avoidable_auth;
+mod certs;
+
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{ConfigCheck, Directory, Finished, output, pki, reseal};
+use crate::harness::{ConfigCheck, output, pki};
 
 const GOOD: &str = "{ cert: good.pem, key: good.key }";
+
 const UPSTREAM: &str = "  up: { origins: [\"127.0.0.1:9\"] }\n";
-const REQUIRED: &str = "client_auth: { mode: required, ca: client-ca.pem }";
 
 /// An endpoint with these keys in `tls`, these routes, and these upstreams.
 fn file(tls: &str, routes: &[&str], upstreams: &str) -> ConfigCheck {
@@ -24,171 +27,6 @@ fn file(tls: &str, routes: &[&str], upstreams: &str) -> ConfigCheck {
          \x20   routes:\n{routes}\
          upstreams:\n{upstreams}"
     ))
-}
-
-/// Two routes of one server name, with these matches and client auth.
-fn two_routes(tls: &str, first: &str, second: &str) -> ConfigCheck {
-    let route = |name: &str, more: &str| {
-        format!(
-            "name: {name}, mode: terminate, upstream: up, alpn: [h2, http/1.1], match: {{ sni: a.test, {more}"
-        )
-    };
-    file(
-        tls,
-        &[&route("one", first), &route("two", second)],
-        UPSTREAM,
-    )
-}
-
-fn can_be_chosen(checked: &ConfigCheck) {
-    checked
-        .check(&[])
-        .must_exit_with(1)
-        .must_print("differ in client auth")
-        .must_print("a client can choose between them by ALPN")
-        .must_print("`one`");
-    checked.run().must_exit_with(2);
-}
-
-#[test]
-fn client_auth_that_alpn_can_avoid_is_refused_where_sources_intersect() {
-    // Wider and narrower, in both orders; one that contains all addresses; IPv4 written as IPv6.
-    for (first, second) in [
-        ("source: [10.0.0.0/8]", "source: [10.1.0.0/16]"),
-        ("source: [10.1.2.3]", "source: [10.1.0.0/16]"),
-        ("source: [192.168.0.0/16, 10.0.0.0/8]", "source: [10.1.2.3]"),
-        ("source: [10.0.0.0/8]", "source: [\"::ffff:10.1.0.0/112\"]"),
-    ] {
-        can_be_chosen(&two_routes(
-            "",
-            &format!("alpn: [h2], {first} }}, {REQUIRED}"),
-            &format!("{second} }}"),
-        ));
-        // The laxer route may also be the one that ALPN chooses.
-        can_be_chosen(&two_routes(
-            "",
-            &format!("alpn: [h2], {first} }}"),
-            &format!("{second} }}, {REQUIRED}"),
-        ));
-    }
-    can_be_chosen(&two_routes(
-        "",
-        &format!("alpn: [h2] }}, {REQUIRED}"),
-        "source: [10.1.0.0/16] }",
-    ));
-}
-
-#[test]
-fn client_auth_with_different_cas_can_be_avoided_too() {
-    can_be_chosen(&two_routes(
-        "",
-        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
-        "source: [10.1.0.0/16] }, client_auth: { mode: required, ca: stranger-ca.pem }",
-    ));
-    can_be_chosen(&two_routes(
-        "",
-        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
-        "source: [10.1.0.0/16] }, client_auth: { mode: optional, ca: client-ca.pem }",
-    ));
-    // Nor may a client choose which CRLs, rules or revocation policies apply.
-    for more in [
-        "crl: clients.crl",
-        "allow: { dns: alice.test }",
-        "crl: clients.crl, crl_scope: leaf",
-        "crl: clients.crl, crl_unknown: allow",
-        "crl: clients.crl, crl_expired: allow",
-        "recheck: off",
-        "at_expiry: close",
-    ] {
-        let less = more.rsplit_once(", ").map_or("", |(less, _)| less);
-        let auth = |keys: &str| {
-            let keys = [", ", keys].concat();
-            let keys = keys.strip_suffix(", ").unwrap_or(&keys);
-            format!("client_auth: {{ mode: required, ca: client-ca.pem{keys} }}")
-        };
-        can_be_chosen(&two_routes(
-            "",
-            &format!("alpn: [h2] }}, {}", auth(more)),
-            &format!("}}, {}", auth(less)),
-        ));
-    }
-    // A route without the key inherits the endpoint's.
-    can_be_chosen(&two_routes(
-        &format!(", {REQUIRED}"),
-        "alpn: [h2], source: [10.0.0.0/8] }",
-        "source: [10.1.0.0/16] }, client_auth: { mode: off }",
-    ));
-}
-
-#[test]
-fn client_auth_may_differ_between_disjoint_sources() {
-    two_routes(
-        "",
-        &format!("alpn: [h2], source: [10.0.0.0/8] }}, {REQUIRED}"),
-        "source: [192.168.0.0/16, \"2001:db8::/32\"] }",
-    )
-    .must_be_good();
-    // Narrower first, and no ALPN: the source alone decides.
-    two_routes(
-        "",
-        "source: [10.1.0.0/16] }",
-        &format!("source: [10.0.0.0/8] }}, {REQUIRED}"),
-    )
-    .check(&[])
-    .must_exit_with(0);
-}
-
-#[test]
-fn a_route_that_repeats_the_endpoints_client_auth_does_not_differ() {
-    // The routes differ only in ALPN; one repeats the client auth that the other inherits.
-    two_routes(
-        &format!(", {REQUIRED}"),
-        "alpn: [h2] }",
-        &format!("}}, {REQUIRED}"),
-    )
-    .must_be_good();
-    two_routes(
-        &format!(", {REQUIRED}"),
-        "alpn: [h2], source: [10.0.0.0/8] }",
-        &format!("source: [10.1.0.0/16] }}, {REQUIRED}"),
-    )
-    .must_be_good();
-    two_routes(
-        "",
-        "alpn: [h2], source: [10.0.0.0/8] }",
-        "source: [10.1.0.0/16] }, client_auth: { mode: off }",
-    )
-    .must_be_good();
-}
-
-#[test]
-fn a_passthrough_route_cannot_inherit_client_auth() {
-    let with = |mode: &str, more: &str| {
-        let passthrough =
-            format!("name: p, mode: passthrough, upstream: out, match: {{ sni: p.test }}{more}");
-        file(
-            &format!(", client_auth: {{ mode: {mode}, ca: client-ca.pem }}"),
-            &[
-                "name: a, mode: terminate, upstream: up, match: { sni: a.test }",
-                &passthrough,
-            ],
-            "  up: { origins: [\"127.0.0.1:9\"] }\n  out: { origins: [\"127.0.0.1:10\"] }\n",
-        )
-    };
-    for mode in ["required", "optional"] {
-        with(mode, "").must_report(
-            "passthrough",
-            &[
-                "the endpoint's `client_auth` cannot be applied",
-                "client_auth: { mode: off }",
-            ],
-        );
-        with(mode, ", client_auth: { mode: off }").must_be_good();
-    }
-    with("required", &format!(", {REQUIRED}")).must_report(
-        "{ mode: required, ca: client-ca.pem } }\nupstreams",
-        &["`client_auth` on a route with the mode `passthrough`"],
-    );
 }
 
 /// The keys about TLS towards origins, which have no effect without TLS.
@@ -519,13 +357,6 @@ fn the_value_of_a_variable_is_not_printed_for_an_unknown_name() {
     }
 }
 
-fn certs(directory: &Path, names: &[&str]) -> Finished {
-    let directory = directory.display().to_string();
-    let mut arguments = vec!["certs", "--out", &directory, "--"];
-    arguments.extend(names);
-    reseal(&arguments)
-}
-
 /// The names of the files in a directory, which may be missing.
 fn files(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory)
@@ -535,152 +366,4 @@ fn files(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-#[test]
-fn certs_takes_addresses_wildcards_and_unicode_names_and_writes_nothing_when_one_is_bad() {
-    let directory = Directory::new();
-    let good = ["10.0.0.1", "*.x.test", "ünï.test"];
-    let with_a_bad_one: Vec<_> = good.into_iter().chain(["a b"]).collect();
-    certs(directory.path(), &with_a_bad_one).must_exit_with(1);
-    assert_eq!(files(directory.path()), Vec::<String>::new());
-    certs(directory.path(), &good).must_exit_with(0);
-    let made = files(directory.path());
-    for file in [
-        "10.0.0.1.pem",
-        "_wildcard.x.test.pem",
-        "xn--n-nga1b.test.pem",
-        "client.pem",
-    ] {
-        assert!(made.iter().any(|name| name == file), "{file} in {made:?}");
-    }
-}
-
-#[test]
-fn certs_refuses_names_that_are_not_hosts() {
-    let directory = Directory::new();
-    for name in [
-        "a b",
-        "../a",
-        "a/b",
-        "a..b",
-        "",
-        ".",
-        "-a",
-        "*",
-        "*.*.test",
-        "a.*.test",
-        "https://a.test",
-        "a.test:443",
-        "a.test\n",
-        "bad\u{202e}.test",
-    ] {
-        certs(directory.path(), &["good.test", name])
-            .must_exit_with(1)
-            .must_print("neither a host name nor an address");
-        assert_eq!(files(directory.path()), Vec::<String>::new(), "{name:?}");
-    }
-}
-
-#[test]
-fn certs_writes_all_files_or_none() {
-    for taken in ["b.test.pem", "b.test.key"] {
-        let directory = Directory::new();
-        directory.write(taken, "in use");
-        certs(directory.path(), &["a.test", "b.test", "c.test"])
-            .must_exit_with(1)
-            .must_print(taken)
-            .must_print("exists already");
-        assert_eq!(files(directory.path()), [taken]);
-        assert_eq!(fs::read_to_string(directory.join(taken)).unwrap(), "in use");
-    }
-    // A second run with an existing CA leaves it unchanged.
-    let directory = Directory::new();
-    certs(directory.path(), &["a.test"]).must_exit_with(0);
-    let before = files(directory.path());
-    let authority = fs::read(directory.join("ca.pem")).unwrap();
-    certs(directory.path(), &["b.test", "a.test"]).must_exit_with(1);
-    assert_eq!(files(directory.path()), before);
-    certs(directory.path(), &["b.test"]).must_exit_with(0);
-    assert_eq!(fs::read(directory.join("ca.pem")).unwrap(), authority);
-    let chain = directory.join("b.test.pem").display().to_string();
-    let authority = directory.join("ca.pem").display().to_string();
-    output("openssl", &["verify", "-CAfile", &authority, &chain], "").must_exit_with(0);
-}
-
-#[test]
-fn certs_refuses_an_incomplete_ca_and_reserved_names() {
-    for half in ["ca.pem", "ca.key"] {
-        let directory = Directory::new();
-        directory.write(half, "another file");
-        certs(directory.path(), &["a.test"])
-            .must_exit_with(1)
-            .must_print(half);
-        assert_eq!(files(directory.path()), [half]);
-    }
-    for names in [["a.test", "ca"], ["a.test", "client"], ["a.test", "a.test"]] {
-        let directory = Directory::new();
-        certs(directory.path(), &names)
-            .must_exit_with(1)
-            .must_print(names[1]);
-        assert_eq!(files(directory.path()), Vec::<String>::new(), "{names:?}");
-    }
-}
-
-#[test]
-fn certificate_authorities_have_different_names() {
-    let (one, two) = (Directory::new(), Directory::new());
-    let subjects: Vec<_> = [&one, &two]
-        .iter()
-        .map(|directory| {
-            certs(directory.path(), &["a.test"]).must_exit_with(0);
-            let ca = directory.join("ca.pem").display().to_string();
-            let printed = output("openssl", &["x509", "-noout", "-subject", "-in", &ca], "");
-            printed.must_exit_with(0);
-            printed.stdout
-        })
-        .collect();
-    assert!(
-        subjects[0].contains("Reseal development CA"),
-        "{subjects:?}"
-    );
-    assert_ne!(subjects[0], subjects[1]);
-}
-
-#[test]
-fn generated_certificates_work_in_a_handshake() {
-    use crate::harness::{Origin, Proxy};
-    let directory = Directory::new();
-    certs(
-        directory.path(),
-        &["a.test", "127.0.0.1", "::1", "*.wild.test"],
-    )
-    .must_exit_with(0);
-    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
-    let origin = Origin::echo();
-    let proxy = Proxy::builder()
-        .route("terminate", "a.test", &origin)
-        .identity(&crate::harness::Identity {
-            cert: read("a.test.pem"),
-            key: read("a.test.key"),
-        })
-        .start();
-    let address = proxy.listen_addr("edge").to_string();
-    let ca = directory.join("ca.pem").display().to_string();
-    let options = [
-        "s_client",
-        "-connect",
-        &address,
-        "-servername",
-        "a.test",
-        "-verify_hostname",
-        "a.test",
-        "-CAfile",
-        &ca,
-        "-verify_return_error",
-    ];
-    output("openssl", &options, "Q\n")
-        .must_exit_with(0)
-        .must_print("Verify return code: 0 (ok)");
-    assert!(files(directory.path()).contains(&"_wildcard.wild.test.pem".to_owned()));
 }

@@ -1,6 +1,11 @@
 //! Misbehaving peers, logs and other processes: they delay no other connection, and no aborted stream looks
 //! complete.
 
+mod forged_records;
+mod logs;
+mod systemd_sockets;
+mod teardown;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -9,12 +14,8 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, Directory, End, Leaf, ListenAddr, Origin, Port, Proxy, Stream, TIMEOUT, blackhole,
-    eventually, noise, output, pki, recorded_hello,
+    Client, Directory, End, Origin, Port, Proxy, Stream, TIMEOUT, blackhole, eventually, pki,
 };
-
-/// More bytes than a narrow peer has room for, and fewer than the proxy can queue in the kernel.
-const FLOOD: usize = 100_000;
 
 /// Tests that count descriptors use one worker, so that no other opens its own meanwhile.
 const ONE_WORKER: &str = "process: { workers: 1, limits: { handshakes: 2 } }";
@@ -27,14 +28,6 @@ fn narrow_socket() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket
-}
-
-/// A client whose receive buffer holds next to nothing.
-#[track_caller]
-fn narrow_client(place: &ListenAddr) -> Stream {
-    let socket = narrow_socket();
-    socket.connect(&place.tcp().into()).unwrap();
-    Stream::tcp(socket.into())
 }
 
 /// An origin whose connections the test handles.
@@ -85,42 +78,10 @@ fn is_open(address: SocketAddr) -> bool {
     }
 }
 
-/// Stops the proxy by two signals, and waits for its end.
-#[track_caller]
-fn stop_twice(proxy: &mut Proxy, endpoint: &str) {
-    let address = proxy.listen_addr(endpoint).tcp();
-    proxy.signal(Signal::TERM);
-    eventually("it begins to stop", || !is_open(address));
-    proxy.signal(Signal::TERM);
-    proxy.exit_code();
-}
-
-/// Call this after the end of the process. Probes of `is_open` have records, too.
-#[track_caller]
-fn has_no_other_record(proxy: &Proxy, client: &Stream) {
-    let address = client.local().to_string();
-    let others = proxy.all_records();
-    let others = others
-        .iter()
-        .filter(|record| record.text("client") == address);
-    assert_eq!(others.count(), 0, "{address} has had its record");
-}
-
 #[track_caller]
 fn took_less_than(limit: Duration, since: Instant) {
     let took = since.elapsed();
     assert!(took < limit, "{took:?}");
-}
-
-/// A client whose origin has reset, with bytes still in flight to the client.
-#[track_caller]
-fn reset_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
-    let client = narrow_client(proxy.listen_addr("forward"));
-    let stream = origin.accept();
-    stream.send(noise(FLOOD, 1));
-    client.receive(1);
-    stream.reset();
-    client
 }
 
 /// A TLS client, and its connection on the side of the origin.
@@ -128,83 +89,6 @@ fn reset_by_its_origin(proxy: &Proxy, origin: &NarrowOrigin) -> Stream {
 fn connected(proxy: &Proxy, origin: &NarrowOrigin) -> (Stream, Stream) {
     let client = proxy.client("a.test").connect();
     (client, origin.accept())
-}
-
-/// Ends a TLS stream without close_notify, after more bytes than a narrow origin takes.
-#[track_caller]
-fn truncate(client: &Stream) {
-    client.send(noise(FLOOD, 2));
-    client.fin();
-}
-
-#[test]
-fn a_stream_reset_by_its_origin_does_not_look_complete_when_the_process_stops() {
-    let origin = NarrowOrigin::new();
-    let mut proxy = Proxy::builder().forward(&origin.address).start();
-    let client = reset_by_its_origin(&proxy, &origin);
-    // The record does not wait for the slow client.
-    proxy.outcome_of(&client).must_be("origin_reset");
-    stop_twice(&mut proxy, "forward");
-    let (data, end) = client.receive_to_end();
-    assert!(data.len() < FLOOD - 1, "nothing was left to deliver");
-    assert_eq!(end, End::Reset);
-    has_no_other_record(&proxy, &client);
-}
-
-#[test]
-fn a_stream_truncated_by_its_client_does_not_look_complete_when_the_process_stops() {
-    let origin = NarrowOrigin::new();
-    let mut proxy = Proxy::builder()
-        .terminate("a.test", &origin.address)
-        .start();
-    let (client, stream) = connected(&proxy, &origin);
-    truncate(&client);
-    proxy.outcome_of(&client).must_be("client_truncated");
-    stop_twice(&mut proxy, "edge");
-    let (data, end) = stream.receive_to_end();
-    assert!(data.len() < FLOOD, "nothing was left to deliver");
-    assert_eq!(end, End::Reset);
-    has_no_other_record(&proxy, &client);
-}
-
-#[test]
-fn a_teardown_ends_with_the_lifetime_even_without_half_close() {
-    let origin = NarrowOrigin::new();
-    let proxy = Proxy::builder()
-        .terminate("a.test", &origin.address)
-        .on_endpoint("timeouts: { lifetime: 2s, half_close: none }")
-        .top(ONE_WORKER)
-        .start();
-    let (client, stream) = connected(&proxy, &origin);
-    let open = proxy.usage().descriptors;
-    truncate(&client);
-    proxy.outcome_of(&client).must_be("client_truncated");
-    // Without the lifetime, the final flush would take a minute: longer than this waits.
-    eventually("both sockets are closed", || {
-        proxy.usage().descriptors <= open - 2
-    });
-    assert_eq!(stream.receive_to_end().1, End::Reset);
-}
-
-#[test]
-fn the_final_flush_does_not_wait_for_a_peer_that_reset() {
-    let origin = NarrowOrigin::new();
-    let proxy = Proxy::builder()
-        .forward(&origin.address)
-        .on_endpoint("timeouts: { half_close: none }")
-        .top(ONE_WORKER)
-        .start();
-    let client = reset_by_its_origin(&proxy, &origin);
-    proxy.outcome_of(&client).must_be("origin_reset");
-    // The final flush waits for a client that is only slow.
-    let open = proxy.usage().descriptors;
-    let start = Instant::now();
-    client.reset();
-    // The worker may keep pipes; the two sockets are closed.
-    eventually("both sockets are closed", || {
-        proxy.usage().descriptors <= open - 2
-    });
-    took_less_than(SOON, start);
 }
 
 #[test]
@@ -352,124 +236,6 @@ fn the_configured_name_is_verified_when_the_clients_name_is_sent() {
     }
 }
 
-/// A TLS record of application data that fails authentication.
-fn forged_record() -> Vec<u8> {
-    let mut record = vec![23, 3, 3, 0, 64];
-    record.extend(noise(64, 3));
-    record
-}
-
-const BAD_RECORD_MAC: u8 = 20;
-
-#[test]
-fn a_forged_record_of_a_client_ends_only_its_connection_with_an_alert() {
-    let origin = Origin::echo();
-    let mut proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let other = proxy.client("a.test").connect();
-    other.must_echo(b"before");
-    for client in [
-        proxy.client("a.test").tls12(),
-        proxy.client("a.test").tls13(),
-    ] {
-        let client = client.connect();
-        client.must_echo(b"all is well");
-        client.write_raw(&forged_record()).unwrap();
-        assert_eq!(
-            client.receive_to_end(),
-            (vec![], End::Alert(BAD_RECORD_MAC))
-        );
-        proxy
-            .outcome_of(&client)
-            .must_be("client_tls_error")
-            .must_have("stage", "relay")
-            .must_have("fault", "client");
-    }
-    other.must_echo(b"not touched");
-    assert!(proxy.is_running());
-}
-
-#[test]
-fn a_flipped_bit_in_a_clients_record_is_answered_with_an_alert() {
-    let origin = Origin::echo();
-    let proxy = Proxy::builder().terminate("a.test", &origin).start();
-    let place = proxy.listen_addr("edge");
-    let name = rustls::pki_types::ServerName::try_from("a.test").unwrap();
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let config = Client::new(place, "a.test").version(version).config();
-        let mut conn = rustls::ClientConnection::new(config, name.clone()).unwrap();
-        let mut socket = TcpStream::connect(place.tcp()).unwrap();
-        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
-        while conn.is_handshaking() {
-            conn.complete_io(&mut socket).unwrap();
-        }
-        io::Write::write_all(&mut conn.writer(), b"as it was meant").unwrap();
-        let mut record = Vec::new();
-        conn.write_tls(&mut record).unwrap();
-        *record.last_mut().unwrap() ^= 1;
-        io::Write::write_all(&mut socket, &record).unwrap();
-        let error = loop {
-            let len = conn.read_tls(&mut socket).unwrap();
-            assert_ne!(len, 0, "it ended without an alert");
-            if let Err(error) = conn.process_new_packets() {
-                break error;
-            }
-        };
-        let alert = rustls::AlertDescription::BadRecordMac;
-        assert_eq!(error, rustls::Error::AlertReceived(alert));
-        proxy
-            .outcome_from(socket.local_addr().unwrap())
-            .must_be("client_tls_error");
-    }
-    proxy.client("a.test").connect().must_echo(b"lives on");
-}
-
-#[test]
-fn a_forged_record_of_an_origin_ends_only_its_connection_with_an_alert() {
-    for origin in [Origin::with_tls(), Origin::with_tls().tls12()] {
-        let (sender, ends) = std::sync::mpsc::channel();
-        let sender = std::sync::Mutex::new(sender);
-        let origin = origin.serve(move |stream| {
-            stream.send(stream.receive(5));
-            let more = stream.read();
-            if more.is_ok() {
-                stream.write_raw(&forged_record()).unwrap();
-                let _ = sender.lock().unwrap().send(stream.receive_to_end());
-            }
-        });
-        let proxy = Proxy::builder().reencrypt("a.test", &origin).start();
-        let client = proxy.client("a.test").connect();
-        client.must_echo(b"hello");
-        client.send(b"now");
-        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
-        proxy
-            .outcome_of(&client)
-            .must_be("origin_tls_error")
-            .must_have("stage", "relay");
-        let (data, end) = ends.recv_timeout(TIMEOUT).unwrap();
-        assert_eq!((data, end), (vec![], End::Alert(BAD_RECORD_MAC)));
-        proxy.client("a.test").connect().must_echo(b"lives");
-    }
-}
-
-#[test]
-fn an_origin_gets_the_alert_for_its_rejected_certificate() {
-    const UNKNOWN_CA: u8 = 48;
-    let stranger = pki().stranger.issue(&Leaf::server(&["origin.test"]));
-    for origin in [Origin::tls(&stranger), Origin::tls(&stranger).tls12()] {
-        let origin = origin.echo();
-        let proxy = Proxy::builder()
-            .reencrypt("a.test", &origin)
-            .originate(&origin)
-            .start();
-        let client = proxy.client("a.test").connect();
-        assert_eq!(origin.failed_handshake(), End::Alert(UNKNOWN_CA));
-        proxy.outcome_of(&client).must_be("origin_tls_untrusted");
-        let client = proxy.dial("originate");
-        assert_eq!(origin.failed_handshake(), End::Alert(UNKNOWN_CA));
-        proxy.outcome_of(&client).must_be("origin_tls_untrusted");
-    }
-}
-
 #[test]
 fn a_name_that_does_not_resolve_is_waited_for_only_once() {
     let proxy = Proxy::builder().forward(&"nowhere.invalid:80").start();
@@ -485,204 +251,6 @@ fn a_name_that_does_not_resolve_is_waited_for_only_once() {
             .must_have("fault", "origin");
     }
     assert!(start.elapsed() < Duration::from_secs(2));
-}
-
-/// The number of connections whose records go to a pipe without a reader: more than the queue, the buffer and
-/// a small pipe hold together.
-const UNLOGGED: usize = 18_000;
-
-#[test]
-fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
-    let directory = Directory::new();
-    let fifo = directory.join("access.fifo");
-    output("mkfifo", &[&fifo], "").must_exit_with(0);
-    // A reader has opened the pipe and does not read.
-    let reader = rustix::fs::open(
-        &fifo,
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .unwrap();
-    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
-    let origin = Origin::echo();
-    let mut proxy = Proxy::builder()
-        .top("process: { workers: 1 }")
-        .top(&format!("access_log: {{ output: \"{}\" }}", fifo.display()))
-        .passthrough("a.test", &origin)
-        // A unix socket does not run out of ports.
-        .listen(&format!(
-            "\"unix:{}\"",
-            directory.join("edge.sock").display()
-        ))
-        .forward(&origin)
-        .start();
-    let first = proxy.dial("forward");
-    first.must_echo(b"the worker serves");
-    let before = proxy.usage_at_rest().descriptors;
-    for _ in 0..UNLOGGED {
-        // The client closes before it sends data, which is recorded like any other connection.
-        drop(proxy.dial("edge"));
-    }
-    // Its record is behind all others in the queue.
-    let last = proxy.dial("edge");
-    last.must_echo(recorded_hello("a.test"));
-    drop(last);
-    eventually("all of them have ended", || {
-        proxy.usage().descriptors <= before
-    });
-    first.must_echo(b"not delayed");
-    drop(first);
-    proxy.signal(Signal::USR1);
-    proxy.dial("forward").must_echo(b"nor after a rotation");
-    let start = Instant::now();
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.exit_code(), 0);
-    took_less_than(Duration::from_secs(10), start);
-    // The queue was full: no more records left the process than the pipe holds.
-    let mut written = 0;
-    let mut page = vec![0; 4096];
-    while let Ok(len @ 1..) = rustix::io::read(&reader, &mut page) {
-        written += len;
-    }
-    assert!((1..=4096).contains(&written), "{written}");
-}
-
-/// Descriptors that a child inherits as 3, 4 and so on, as if systemd had passed them.
-struct Passed {
-    sockets: Vec<std::os::fd::OwnedFd>,
-    places: Vec<ListenAddr>,
-}
-
-impl Passed {
-    fn new(count: usize) -> Self {
-        let listeners: Vec<_> = (0..count)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        Self {
-            places: listeners
-                .iter()
-                .map(|listener| ListenAddr::Tcp(listener.local_addr().unwrap()))
-                .collect(),
-            sockets: listeners
-                .iter()
-                .map(|listener| {
-                    // Moved away from the numbers that the sockets will get.
-                    let socket = rustix::io::fcntl_dupfd_cloexec(listener, 100).unwrap();
-                    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
-                    socket
-                })
-                .collect(),
-        }
-    }
-
-    /// A program that passes the sockets under these names to the command that follows it.
-    fn launcher(&self, names: &str) -> Vec<String> {
-        let mut script = String::new();
-        for (number, socket) in (3..).zip(&self.sockets) {
-            let own = std::os::fd::AsRawFd::as_raw_fd(socket);
-            script.push_str(&format!("exec {number}<&{own} {own}<&-\n"));
-        }
-        let count = self.sockets.len();
-        // `exec` keeps the pid of the shell.
-        script.push_str(&format!(
-            "LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names} exec \"$0\" \"$@\""
-        ));
-        ["bash", "-c", &script].map(str::to_owned).to_vec()
-    }
-}
-
-#[test]
-fn every_socket_that_systemd_passes_under_one_name_is_served() {
-    let origin = Origin::echo();
-    for (names, served) in [("web", 1), ("web:web", 2), ("web:other:web", 2)] {
-        let passed = Passed::new(names.split(':').count());
-        let launcher = passed.launcher(names);
-        let launcher: Vec<_> = launcher.iter().map(String::as_str).collect();
-        let proxy = Proxy::builder()
-            .forward(&origin)
-            .listen("systemd:web")
-            .under(&launcher)
-            .start();
-        let places: Vec<_> = passed
-            .places
-            .iter()
-            .zip(names.split(':'))
-            .filter_map(|(place, name)| (name == "web").then_some(place))
-            .collect();
-        assert_eq!(places.len(), served);
-        for place in places {
-            // More than one connection, so that more than one worker gets some.
-            for _ in 0..8 {
-                let client = Stream::dial(place).unwrap();
-                client.must_echo(b"through systemd's socket");
-                client.end();
-            }
-            let address = format!("\"{place}\"");
-            proxy.log_line(|line| line.contains("listening") && line.contains(&address));
-        }
-    }
-}
-
-#[test]
-fn a_name_under_which_systemd_passes_no_socket_cannot_be_listened_on() {
-    let directory = Directory::new();
-    let config = directory.write(
-        "config.yaml",
-        "endpoints: [{ name: e, listen: \"systemd:absent\", protocol: tcp, routes: [{ name: r, \
-         mode: forward, upstream: u }] }]\n\
-         upstreams: { u: { origins: [\"127.0.0.1:9\"] } }\n",
-    );
-    let config = config.display().to_string();
-    let run = [env!("CARGO_BIN_EXE_reseal"), "run", "--config", &config];
-    for (names, count) in [("web", 1), ("web:more", 2)] {
-        let passed = Passed::new(count);
-        let launcher = passed.launcher(names);
-        let arguments = launcher.iter().skip(1).map(String::as_str).chain(run);
-        let arguments: Vec<_> = arguments.collect();
-        output("bash", &arguments, "")
-            .must_exit_with(3)
-            .must_print("systemd passes no socket of that name");
-    }
-}
-
-#[track_caller]
-fn one_exchange(proxy: &Proxy) -> SocketAddr {
-    let client = proxy.dial("forward");
-    client.must_echo(b"x");
-    client.end();
-    assert_eq!(client.receive_to_end(), (vec![], End::Clean));
-    client.local()
-}
-
-/// The `event` of every record of one connection, in order.
-#[track_caller]
-fn events(configured: &str) -> Vec<String> {
-    let origin = Origin::echo();
-    let mut proxy = Proxy::builder()
-        .top(&format!("access_log: {{ events: {configured} }}"))
-        .forward(&origin)
-        .start();
-    let address = one_exchange(&proxy).to_string();
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.exit_code(), 0);
-    let records = proxy.all_records();
-    for record in &records {
-        record.must_have("client", &address);
-        let closes = record.text("event") != "open";
-        assert_eq!(record.has("reason"), closes, "{record:?}");
-    }
-    records
-        .iter()
-        .map(|record| record.text("event").to_owned())
-        .collect()
-}
-
-#[test]
-fn only_the_configured_events_are_recorded() {
-    assert_eq!(events("[open]"), ["open"]);
-    assert_eq!(events("[open, close]"), ["open", "close"]);
-    // A log with only one kind of record does not name the event.
-    assert_eq!(events("close"), [""]);
 }
 
 mod certificates {

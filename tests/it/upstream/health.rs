@@ -1,13 +1,16 @@
 //! Origins that stop, stall, flap, recover and change roles, as clients see it.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+mod ejection;
+mod requests;
+
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, End, HelloReaction, LetterOrigin, Origin, OriginBuilder, Proxy, ProxyBuilder, Stream,
-    dead_address, eventually, offers_session, pki,
+    End, HelloReaction, LetterOrigin, Origin, OriginBuilder, Proxy, ProxyBuilder, eventually,
+    offers_session,
 };
 
 /// A node of a cluster: /v1/sys/health returns its role as a status, and every other client gets its
@@ -122,39 +125,6 @@ fn performance_standbys_serve_where_any_node_may() {
     strict.outcome();
 }
 
-/// U03: checks end cleanly. They resume sessions of other checks, never of connections, and never twice in
-/// a row: every other one verifies the certificate.
-#[test]
-fn checks_end_cleanly_and_every_other_one_is_a_full_handshake() {
-    let (a, b) = (Node::with_tls("a", 200), Node::with_tls("b", 200));
-    let proxy = cluster(&a, &b, "vault-active", "100ms").start();
-    eventually("some checks have ended", || {
-        [&a, &b]
-            .iter()
-            .all(|node| node.ends.lock().unwrap().len() >= 4)
-    });
-    assert!(request_letter(&proxy).is_some());
-    for node in [&a, &b] {
-        let ends = node.ends.lock().unwrap().clone();
-        assert!(ends.iter().all(|end| *end == End::Clean), "{ends:?}");
-        assert_eq!(node.origin.failed_handshakes(), 0);
-        let resumed = node.resumed.lock().unwrap().clone();
-        assert!(!resumed[0]);
-        assert!(
-            resumed.windows(2).all(|two| two != [true, true]),
-            "{resumed:?}"
-        );
-    }
-    let resumed = a
-        .resumed
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|resumed| **resumed)
-        .count();
-    assert!(resumed > 0, "a session of a check is resumed by a check");
-}
-
 /// An origin that answers every offered session with an alert serves its clients, so it is up.
 #[test]
 fn an_origin_that_refuses_sessions_passes_its_checks() {
@@ -176,68 +146,6 @@ fn an_origin_that_refuses_sessions_passes_its_checks() {
         refused.load(Ordering::SeqCst) >= 3
     });
     assert!(!proxy.log().join("\n").contains("an origin is down"));
-}
-
-#[test]
-fn a_tls_check_verifies_and_ends_without_an_error() {
-    let good = Origin::with_tls().serve(|stream| {
-        let _ = stream.receive_to_end();
-    });
-    let bad = Origin::tls(&pki().origin(&["other.test"])).echo();
-    let proxy = Proxy::builder()
-        .passthrough("a.test", &good)
-        .origins(&pair(&good, &bad))
-        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
-        .on_upstream("health: { check: tls, interval: 60ms, fall: 2 }")
-        .start();
-    let line = proxy.log_line(|line| line.contains("an origin is down"));
-    assert!(
-        line.contains(&bad.to_string()) && line.contains("origin_tls_name"),
-        "{line}"
-    );
-    let before = good.accepts();
-    eventually("more checks", || good.accepts() > before + 3);
-    assert_eq!(good.failed_handshakes(), 0);
-    assert_eq!(good.bytes(), 0);
-}
-
-/// If all clients of the upstream negotiate h2 or HTTP/1.1, an origin that selects neither serves none of
-/// them.
-#[test]
-fn tls_checks_offer_the_alpn_of_connections() {
-    for check in ["tls", "{ http: { path: / } }"] {
-        let answer = |stream: Stream| {
-            let protocol = stream.alpn();
-            if stream.read().is_ok() {
-                assert_eq!(protocol.as_deref(), Some("http/1.1"));
-                let _ = stream.try_send(b"HTTP/1.1 200 Good\r\nContent-Length: 0\r\n\r\n");
-            }
-            stream.end();
-            let _ = stream.receive_to_end();
-        };
-        let good = Origin::with_tls().alpn(&["h2", "http/1.1"]).serve(answer);
-        let mute = Origin::with_tls().serve(|stream| drop(stream.receive_to_end()));
-        let foreign = Origin::with_tls().alpn(&["mqtt"]).echo();
-        let proxy = Proxy::builder()
-            .reencrypt("a.test", &good)
-            .on_tls("alpn: [h2, http/1.1]")
-            .origins(&format!("[\"{good}\", \"{mute}\", \"{foreign}\"]"))
-            .on_upstream(&format!(
-                "health: {{ check: {check}, interval: 60ms, fall: 1 }}"
-            ))
-            .start();
-        for origin in [&mute, &foreign] {
-            let name = origin.to_string();
-            let line =
-                proxy.log_line(|line| line.contains("an origin is down") && line.contains(&name));
-            assert!(line.contains("origin_alpn"), "{line}");
-        }
-        let before = good.accepts();
-        eventually("more checks", || good.accepts() > before + 3);
-        let name = format!("\"{good}\"");
-        let down = |line: &String| line.contains("is down") && line.contains(&name);
-        assert!(!proxy.log().iter().any(down), "{:?}", proxy.log());
-    }
 }
 
 #[test]
@@ -425,220 +333,4 @@ fn checks_are_spread_over_the_interval() {
         );
     }
     assert!(!proxy.log().join("\n").contains("down"));
-}
-
-/// Databases count connections that end before a login, and lock their host out after some.
-#[test]
-fn an_origin_never_accepts_a_tcp_check() {
-    let good = LetterOrigin::new('a');
-    let (dead, _port) = dead_address();
-    let proxy = Proxy::builder()
-        .forward(&good)
-        .origins(&pair(&good, &dead))
-        .on_upstream("health: { check: tcp, interval: 50ms, fall: 5 }")
-        .admin()
-        .start();
-    proxy.log_line(|line| line.contains("an origin is down") && line.contains(&dead.to_string()));
-    eventually("the other one passes", || {
-        let list = proxy.ctl_json(&["origins"]);
-        let mut list = list["origins"].as_array().unwrap().iter();
-        list.any(|origin| origin["address"] == good.to_string() && origin["check"] == "ok")
-    });
-    assert_eq!(good.accepts(), 0);
-    assert_eq!(proxy.letters(2), "aa");
-    assert_eq!(good.accepts(), 2);
-}
-
-#[test]
-fn an_origin_that_fails_connections_is_ejected() {
-    let good = Node::with_tls("a", 200);
-    let failing = Origin::plain().serve(|stream| {
-        let _ = stream.read();
-        stream.reset();
-    });
-    let proxy = Proxy::builder()
-        .reencrypt("a.test", &good.origin)
-        .origins(&pair(&failing, &good.origin))
-        .on_upstream("health: { passive: { failures: 3, eject: 1h } }")
-        .start();
-    for _ in 0..12 {
-        assert_eq!(request_letter(&proxy), Some('a'), "clients do not notice");
-    }
-    assert_eq!(failing.accepts(), 3);
-    proxy.log_line(|line| line.contains("is ejected") && line.contains(&failing.to_string()));
-}
-
-/// A failure of trust ends the connection, and counts as well.
-#[test]
-fn an_origin_with_a_wrong_certificate_is_ejected_too() {
-    let good = Node::with_tls("a", 200);
-    let wrong = Origin::tls(&pki().edge(&["origin.test"])).echo();
-    let proxy = Proxy::builder()
-        .reencrypt("a.test", &good.origin)
-        .origins(&pair(&wrong, &good.origin))
-        .on_upstream("health: { passive: { failures: 2 } }")
-        .start();
-    let letters: Vec<_> = (0..8).map(|_| request_letter(&proxy)).collect();
-    assert_eq!(letters.iter().filter(|letter| letter.is_none()).count(), 2);
-    assert_eq!(letters[4..], [Some('a'); 4]);
-    assert_eq!(wrong.bytes(), 0);
-}
-
-/// The name that a client sends must not get an origin ejected.
-#[test]
-fn a_client_cannot_get_an_origin_ejected_by_its_server_name() {
-    let identity = pki().origin(&["origin.test", "good.wild.test"]);
-    let [one, other] = [(); 2].map(|()| Origin::tls(&identity).alpn(&["http/1.1"]).echo());
-    let proxy = Proxy::builder()
-        .reencrypt("a.test", &one)
-        .on_tls("alpn: [h2, http/1.1]")
-        .origins(&pair(&one, &other))
-        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
-        .endpoint("second", "tls")
-        .route("reencrypt", "*.wild.test", &one)
-        .certificate_for(&["*.wild.test"])
-        .origins(&pair(&one, &other))
-        .origin_tls("{ ca: origin-ca.pem, sni: client }")
-        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
-        .start();
-    let client = proxy.client("a.test").alpn(&["h2"]).connect();
-    client.receive_to_end();
-    proxy.outcome_of(&client).must_be("origin_alpn");
-    let client = Client::new(proxy.listen_addr("second"), "stranger.wild.test").connect();
-    client.receive_to_end();
-    proxy.outcome_of(&client).must_be("origin_tls_name");
-    assert!(!proxy.log().join("\n").contains("ejected"));
-    for _ in 0..2 {
-        proxy
-            .client("a.test")
-            .alpn(&["http/1.1"])
-            .connect()
-            .must_echo(b"x");
-        Client::new(proxy.listen_addr("second"), "good.wild.test")
-            .connect()
-            .must_echo(b"x");
-    }
-    assert_eq!((one.accepts(), other.accepts()), (4, 2), "both are used");
-}
-
-/// Some origins close the connection for a name that they do not know.
-#[test]
-fn failures_eject_an_origin_only_for_names_that_it_has_served() {
-    let identity = pki().origin(&["good.wild.test"]);
-    let is_ill = Arc::new(AtomicBool::new(false));
-    let [one, other] = [(); 2].map(|()| {
-        let is_ill = Arc::clone(&is_ill);
-        let knows = move |hello: &[u8]| {
-            let name: &[u8] = b"good.wild.test";
-            match hello.windows(name.len()).any(|part| part == name) {
-                true if !is_ill.load(Ordering::SeqCst) => HelloReaction::Handshake,
-                _ => HelloReaction::Sends(b""),
-            }
-        };
-        Origin::tls(&identity).screening(knows).echo()
-    });
-    let proxy = Proxy::builder()
-        .route("reencrypt", "*.wild.test", &one)
-        .certificate_for(&["*.wild.test"])
-        .origins(&pair(&one, &other))
-        .origin_tls("{ ca: origin-ca.pem, sni: client, resumption: off }")
-        .on_upstream("health: { passive: { failures: 2, max_ejected: 50% } }")
-        .start();
-    let fails = |name: &str| {
-        let client = proxy.client(name).connect();
-        client.receive_to_end();
-        proxy.outcome_of(&client).must_be("origin_closed");
-    };
-    let ejections = || {
-        proxy
-            .log()
-            .iter()
-            .filter(|line| line.contains("is ejected"))
-            .count()
-    };
-    for _ in 0..2 {
-        let client = proxy.client("good.wild.test").connect();
-        client.must_echo(b"x");
-        client.end();
-        client.receive_to_end();
-    }
-    for n in 0..6 {
-        fails(&format!("stranger-{n}.wild.test"));
-    }
-    assert_eq!(ejections(), 0);
-    is_ill.store(true, Ordering::SeqCst);
-    fails("good.wild.test");
-    fails("good.wild.test");
-    proxy.log_line(|line| line.contains("is ejected"));
-}
-
-#[test]
-fn the_only_origin_is_never_ejected() {
-    let (dead, _held) = dead_address();
-    let proxy = Proxy::builder()
-        .forward(&dead)
-        .on_upstream("connect: { attempts: 1 }")
-        .on_upstream("health: { passive: { failures: 1, max_ejected: 100% } }")
-        .start();
-    for _ in 0..4 {
-        let client: Stream = proxy.dial("forward");
-        assert_eq!(client.receive_to_end(), (vec![], End::Reset));
-        proxy.outcome_of(&client).must_be("origin_refused");
-    }
-}
-
-#[test]
-fn checks_begin_with_the_proxy_header_that_connections_begin_with() {
-    const V1: &[u8] = b"PROXY UNKNOWN\r\n";
-    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
-    for (upstream, health, header) in [
-        ("off", "interval: 200ms, send_proxy_protocol: v1", V1),
-        ("off", "interval: 200ms, send_proxy_protocol: v2", V2),
-        ("v1", "interval: 200ms", V1),
-        ("v2", "interval: 200ms", V2),
-        ("{ version: v2, tlvs: [unique_id] }", "interval: 200ms", V2),
-        (
-            "v2",
-            "interval: 200ms, send_proxy_protocol: as-upstream",
-            V2,
-        ),
-        ("v2", "interval: 200ms, send_proxy_protocol: v1", V1),
-        ("v2", "interval: 200ms, send_proxy_protocol: off", b""),
-        ("off", "interval: 200ms", b""),
-        ("v2", "interval: 200ms, port: PORT", V2),
-    ] {
-        let (sender, requests) = std::sync::mpsc::channel();
-        let origin = Origin::plain().serve(move |stream| {
-            let mut request = stream.receive(header.len());
-            while !request.ends_with(b"\r\n\r\n") {
-                match stream.read() {
-                    Ok(more) if !more.is_empty() => request.extend(more),
-                    _ => break,
-                }
-            }
-            let _ = sender.send(request);
-            let _ = stream.try_send(b"HTTP/1.1 200 Good\r\nContent-Length: 0\r\n\r\n");
-            let _ = stream.receive_to_end();
-            stream.end();
-        });
-        let health = health.replace("PORT", &port_of(&origin));
-        let _proxy = Proxy::builder()
-            .forward(&origin)
-            .on_upstream(&format!("send_proxy_protocol: {upstream}"))
-            .on_upstream(&format!(
-                "health: {{ check: {{ http: {{ path: /health }} }}, {health} }}"
-            ))
-            .start();
-        let request = requests.recv_timeout(crate::harness::TIMEOUT).unwrap();
-        assert!(request.starts_with(header), "{request:?}");
-        assert!(
-            request[header.len()..].starts_with(b"GET /health HTTP/1.1\r\n"),
-            "{request:?}"
-        );
-    }
-}
-
-fn port_of(origin: &Origin) -> String {
-    let address = origin.listen_addr().to_string();
-    address.rsplit(':').next().unwrap().to_owned()
 }
