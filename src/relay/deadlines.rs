@@ -66,14 +66,15 @@ impl Deadlines {
         self.last_progress = now;
     }
 
-    /// A direction has ended. Returns `true` the first time: the deadline may be earlier now.
-    pub(super) const fn first_end(&mut self, now: Instant) -> bool {
-        if self.ended {
-            return false;
-        }
+    /// Whether a direction has ended.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.ended
+    }
+
+    /// The first direction has ended. The deadline may be earlier now.
+    pub(super) const fn first_end(&mut self, now: Instant) {
         self.ended = true;
         self.progress(now);
-        true
     }
 
     /// A source has ended that is not read. Unlike [`Deadlines::first_end`], this is no progress: the end is
@@ -220,7 +221,8 @@ mod tests {
                 assert_eq!(deadlines.expired(now), None, "at {at} s");
                 match event {
                     Progress => deadlines.progress(now),
-                    End => _ = deadlines.first_end(now),
+                    End if deadlines.is_ending() => {}
+                    End => deadlines.first_end(now),
                     Event::Command(command) => deadlines.set_command(Some(command)),
                 }
             }
@@ -301,8 +303,8 @@ mod tests {
     fn without_a_limit_nothing_expires() {
         let clock = Clock(Instant::now());
         let mut deadlines = Deadlines::new(clock.limits(0, 0, 0), clock.at(0));
-        assert!(deadlines.first_end(clock.at(1)));
-        assert!(!deadlines.first_end(clock.at(2)));
+        deadlines.first_end(clock.at(1));
+        assert!(deadlines.is_ending());
         let year = clock.at(365 * 24 * 3600);
         assert_eq!(deadlines.expired(year), None);
         assert_eq!(deadlines.next_check(year, DELIVERED), year + NEVER);

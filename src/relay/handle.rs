@@ -46,7 +46,9 @@ impl ConnHandle {
     /// The handle of a connection that begins now.
     pub fn new() -> Self {
         let handle = Self::default();
-        handle.moved.store(seconds(), Ordering::Relaxed);
+        handle
+            .moved
+            .store(seconds(Instant::now()), Ordering::Relaxed);
         handle
     }
 
@@ -76,11 +78,11 @@ impl ConnHandle {
         self.changed.notified().await;
     }
 
-    /// Records the application bytes moved in all, from the client and from the origin.
-    pub fn progress(&self, up: u64, down: u64) {
+    /// Records the application bytes moved in all, from the client and from the origin, until `now`.
+    pub fn progress(&self, up: u64, down: u64, now: Instant) {
         self.up.store(up, Ordering::Relaxed);
         self.down.store(down, Ordering::Relaxed);
-        self.moved.store(seconds(), Ordering::Relaxed);
+        self.moved.store(seconds(now), Ordering::Relaxed);
     }
 
     /// Application bytes moved so far, from the client and from the origin.
@@ -92,11 +94,12 @@ impl ConnHandle {
     /// How long no byte has moved, to the second.
     pub fn idle(&self) -> Duration {
         let moved = self.moved.load(Ordering::Relaxed);
-        Duration::from_secs(seconds().saturating_sub(moved).into())
+        Duration::from_secs(seconds(Instant::now()).saturating_sub(moved).into())
     }
 }
 
-fn seconds() -> u32 {
+/// The seconds from the first call to `now`.
+fn seconds(now: Instant) -> u32 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u32::try_from(BEGAN.elapsed().as_secs()).unwrap_or(u32::MAX)
+    u32::try_from(now.saturating_duration_since(*BEGAN).as_secs()).unwrap_or(u32::MAX)
 }

@@ -40,10 +40,11 @@ impl Relay {
     /// Copies bytes until the end and returns how it ended. The [`Teardown`], if any, is what remains to be
     /// done. The relay reports its byte counts to `handle` and takes its commands from it.
     pub async fn run(mut self: Box<Self>, handle: &ConnHandle) -> (RelayEnd, Option<Teardown>) {
+        let now = Instant::now();
         // Bytes that came with the handshakes count, too.
-        handle.progress(self.up.moved(), self.down.moved());
+        handle.progress(self.up.moved(), self.down.moved(), now);
         self.deadlines.set_command(handle.command());
-        let mut timer = std::pin::pin!(sleep_until(self.next_check(Instant::now())));
+        let mut timer = std::pin::pin!(sleep_until(self.next_check(now)));
         let end = loop {
             tokio::select! {
                 biased;

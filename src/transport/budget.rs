@@ -16,15 +16,24 @@ const RECORDS_PER_CLOCK_READ: u32 = 16;
 /// The rest of a turn.
 #[derive(Debug)]
 pub struct Budget {
-    end: Option<Instant>,
+    end: End,
     records: u32,
+}
+
+/// When a turn ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Never,
+    /// The turn has processed one record at most, which is all that most turns do: they read no clock.
+    NotSet,
+    At(Instant),
 }
 
 impl Budget {
     /// The budget of one direction in one turn.
-    pub fn of_turn() -> Self {
+    pub const fn of_turn() -> Self {
         Self {
-            end: Some(Instant::now() + TIME),
+            end: End::NotSet,
             records: RECORDS,
         }
     }
@@ -32,20 +41,35 @@ impl Budget {
     /// No bound except the size of the input.
     pub const fn unbounded() -> Self {
         Self {
-            end: None,
+            end: End::Never,
             records: u32::MAX,
         }
     }
 
     /// Whether there is a bound.
     pub(super) const fn is_bounded(&self) -> bool {
-        self.end.is_some()
+        !matches!(self.end, End::Never)
     }
 
     /// Counts a record; returns whether the turn is over.
     pub(super) fn spend_record(&mut self) -> bool {
         self.records = self.records.saturating_sub(1);
+        if self.records < RECORDS - 1 {
+            self.set_end();
+        }
         self.records == 0 || (self.records.is_multiple_of(RECORDS_PER_CLOCK_READ) && self.is_late())
+    }
+
+    /// Counts input without data in it; returns whether the turn is over.
+    pub(super) fn spend_window(&mut self) -> bool {
+        self.set_end();
+        self.is_spent()
+    }
+
+    fn set_end(&mut self) {
+        if let End::NotSet = self.end {
+            self.end = End::At(Instant::now() + TIME);
+        }
     }
 
     /// Whether the turn is over.
@@ -54,6 +78,6 @@ impl Budget {
     }
 
     fn is_late(&self) -> bool {
-        self.end.is_some_and(|end| Instant::now() >= end)
+        matches!(self.end, End::At(end) if Instant::now() >= end)
     }
 }

@@ -193,7 +193,7 @@ impl TlsState {
                     if turn.discard == 0 {
                         // The first message is longer than the window.
                         seen = len.saturating_add(WINDOW);
-                    } else if budget.is_spent() {
+                    } else if budget.spend_window() {
                         break Decrypted::so_far();
                     }
                 }
