@@ -79,7 +79,12 @@ pub(crate) async fn accept_loop(
             _ = state.wait_for(ListenerState::is_closing) => break,
             ready = listener.readable() => ready?,
         };
-        for _ in 0..BATCH {
+        for turn in 0..BATCH {
+            // An accept that finds no client makes and destroys a socket; poll is cheaper.
+            if turn > 0 && !has_client(&listener) {
+                ready.clear_ready();
+                break;
+            }
             let permit = match admission.try_admit(intake.waiting_limit().as_ref()) {
                 Some(permit) => permit,
                 // No pending connection is dropped before a client waits for its permit.
