@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use rustix::pipe::{SpliceFlags, splice};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
@@ -129,11 +130,25 @@ impl Socket {
         }
     }
 
-    /// Reads available bytes without waiting.
+    /// Reads available bytes without waiting; 0 means the end of the stream.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match &self.stream {
-            OsStream::Tcp(stream) => stream.try_read(buf),
-            OsStream::Unix(stream) => stream.try_read(buf),
+        let mut len = 0;
+        let mut read = || {
+            len = rustix::net::recv(self, &mut *buf, RecvFlags::empty())?.0;
+            // A short read has emptied the queue. The runtime forgets then that the socket is readable, as its
+            // own poll_read does, which saves the next read, until the kernel tells of more.
+            match len > 0 && len < buf.len() {
+                true => Err(io::ErrorKind::WouldBlock.into()),
+                false => Ok(len),
+            }
+        };
+        let read = match &self.stream {
+            OsStream::Tcp(stream) => stream.try_io(Interest::READABLE, &mut read),
+            OsStream::Unix(stream) => stream.try_io(Interest::READABLE, &mut read),
+        };
+        match read {
+            Err(_) if len > 0 => Ok(len),
+            read => read,
         }
     }
 
