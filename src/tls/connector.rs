@@ -273,6 +273,14 @@ impl Handshake {
         self.offered.take()
     }
 
+    /// Makes the last flight wait for the first write to the origin, which must follow at once
+    /// ([`TlsState::hold_flight`]).
+    #[must_use]
+    pub fn hold_flight(mut self) -> Self {
+        self.tls.hold_flight();
+        self
+    }
+
     /// Performs the handshake, until `deadline`. On success the transport has its TLS state.
     pub async fn drive(
         self,

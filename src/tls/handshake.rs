@@ -178,6 +178,8 @@ fn advance(
         let unsent = if failed {
             // This is the alert. The caller delivers it with a shutdown and a drain.
             scratch.output.filled().to_vec()
+        } else if decrypted.ready && tls.take_flight(scratch.output.filled()) {
+            Vec::new()
         } else {
             send(socket, scratch.output.filled())?
         };
@@ -198,5 +200,89 @@ fn send(socket: &Socket, bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
         Ok(sent) => Ok(bytes[sent..].to_vec()),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(bytes.to_vec()),
         Err(e) => Err(HandshakeError::Socket(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+
+    use rustls::client::UnbufferedClientConnection;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+    use crate::transport::{OutBuf, TlsConn};
+
+    /// A client's state with its last flight held back, and a server that it trusts.
+    fn peers() -> (Box<TlsState>, ServerConnection) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let name = ServerName::try_from("a.test").unwrap();
+        let client = UnbufferedClientConnection::new(Arc::new(client), name).unwrap();
+        let mut tls = Box::new(TlsState::new(TlsConn::Client(client)));
+        tls.hold_flight();
+        (tls, ServerConnection::new(Arc::new(server)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_last_flight_that_is_held_back_goes_out_with_the_first_write() {
+        let (mut tls, mut server) = peers();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let mut transport = Transport::plain(stream.await.unwrap().into());
+        let (mut origin, _) = listener.accept().unwrap();
+        let answering = std::thread::spawn(move || {
+            while server.wants_read() && !server.wants_write() {
+                server.read_tls(&mut origin).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            while server.wants_write() {
+                server.write_tls(&mut origin).unwrap();
+            }
+            (server, origin)
+        });
+        let (notes, hooks) = (&mut HandshakeNotes::default(), SuiteHooks::default());
+        let begun = begin(&mut transport, &mut tls, &[], &hooks, notes, &|_| true);
+        begun.await.unwrap();
+        let no_early_data = EarlyData::announced(false);
+        finish(
+            &mut transport,
+            tls,
+            &[],
+            no_early_data,
+            notes,
+            &mut WaitForPeer,
+        )
+        .await
+        .unwrap();
+        let (server, origin) = answering.join().unwrap();
+        origin.set_nonblocking(true).unwrap();
+        let error = origin.peek(&mut [0]).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::WouldBlock,
+            "nothing is sent yet"
+        );
+        let mut out = OutBuf::default();
+        let tls = transport.tls.as_mut().unwrap();
+        tls.encrypt(b"get", &mut out).unwrap();
+        transport.socket.write_all(out.filled()).await.unwrap();
+        origin.set_nonblocking(false).unwrap();
+        let mut received = [0; 3];
+        StreamOwned::new(server, origin)
+            .read_exact(&mut received)
+            .unwrap();
+        assert_eq!(&received, b"get");
     }
 }

@@ -35,6 +35,9 @@ pub struct TlsState {
     /// How many bytes of `retained` rustls has got. They hold no complete record, but rustls may keep offsets
     /// into them.
     seen: usize,
+    /// Our last flight of the handshake, while it waits for the first write.
+    flight: Option<Box<[u8]>>,
+    holds_flight: bool,
     closed: bool,
     failed: bool,
 }
@@ -93,9 +96,26 @@ impl TlsState {
             conn,
             retained: Vec::new(),
             seen: 0,
+            flight: None,
+            holds_flight: false,
             closed: false,
             failed: false,
         }
+    }
+
+    /// Makes the last flight of the handshake wait for the first call of [`TlsState::encrypt`] or
+    /// [`TlsState::close`], which puts it in front of its own bytes: one write then carries both. The caller
+    /// promises such a call right after the handshake, with or without data.
+    pub const fn hold_flight(&mut self) {
+        self.holds_flight = true;
+    }
+
+    /// Takes the last flight of the handshake if it has to wait. Returns whether it does.
+    pub fn take_flight(&mut self, flight: &[u8]) -> bool {
+        if self.holds_flight {
+            self.flight = Some(flight.into());
+        }
+        self.holds_flight
     }
 
     /// The negotiated parameters and other state common to both roles.
@@ -217,6 +237,7 @@ impl TlsState {
 
     /// Encrypts `plain` onto the end of `out`.
     pub fn encrypt(&mut self, plain: &[u8], out: &mut OutBuf) -> Result<(), Error> {
+        self.push_flight(out);
         if plain.is_empty() {
             return Ok(());
         }
@@ -225,7 +246,14 @@ impl TlsState {
 
     /// Appends close_notify to `out`.
     pub fn close(&mut self, out: &mut OutBuf) -> Result<(), Error> {
+        self.push_flight(out);
         self.write(Put::Close, out)
+    }
+
+    fn push_flight(&mut self, out: &mut OutBuf) {
+        if let Some(flight) = self.flight.take() {
+            out.push(&flight);
+        }
     }
 
     fn write(&mut self, put: Put<'_>, out: &mut OutBuf) -> Result<(), Error> {

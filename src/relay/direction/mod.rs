@@ -100,6 +100,7 @@ impl Direction {
         };
         match &mut to.tls {
             None => direction.pending = prefetched,
+            // The last flight of the handshake may wait for this call.
             Some(tls) => {
                 let mut out = OutBuf::default();
                 match tls.encrypt(&prefetched, &mut out) {
