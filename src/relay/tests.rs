@@ -1,6 +1,8 @@
 //! How the relay handles ends that cross, with real sockets and a paused clock.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep_until};
 
+use super::direction::poll_again;
 use super::{ConnHandle, Limits, Loss, OnTruncation, Relay, RelayEnd, Side};
 use crate::transport::{Socket, Transport};
 
@@ -214,4 +217,30 @@ async fn a_peer_that_takes_bytes_from_the_kernel_is_not_idle() {
     };
     let ((end, _), _origin) = tokio::join!(relay.run(&handle), slow);
     assert!(matches!(end, RelayEnd::Reset(..)), "{end:?}");
+}
+
+/// A relay in bulk is ready at each poll. Between two of its turns the worker looks for events.
+#[tokio::test]
+async fn a_busy_relay_delays_the_events_of_others_by_one_turn() {
+    let (mut other, peer) = connected().await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let reader = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        other.socket.read_onto(&mut bytes, 1).await.unwrap();
+        assert_eq!(bytes, b"x");
+        counted.load(Ordering::Relaxed)
+    });
+    let relay = tokio::spawn(poll_fn(move |cx| {
+        poll_again(cx);
+        match turns.fetch_add(1, Ordering::Relaxed) {
+            5 => assert_eq!(peer.try_write(b"x").unwrap(), 1),
+            100 => return Poll::Ready(()),
+            _ => {}
+        }
+        Poll::Pending
+    }));
+    relay.await.unwrap();
+    let seen = reader.await.unwrap();
+    assert!(seen <= 8, "{seen} turns");
 }

@@ -4,8 +4,12 @@ mod read;
 mod splice;
 mod write;
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
+
+use tokio::task::yield_now;
 
 use super::fault;
 use super::limits::OnTruncation;
@@ -38,6 +42,13 @@ enum DirectionState {
     Abort(Box<Abort>),
     /// The sink is gone, so the source is no longer read.
     SinkGone,
+}
+
+/// Has this task polled again, but not before the worker has looked for events of its other connections: a
+/// task that just wakes itself delays these by a turn of its own for each task that the worker polls between
+/// two looks.
+pub(super) fn poll_again(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// One direction, from a source transport to a sink transport. The relay lends both for each turn.
@@ -229,7 +240,7 @@ impl Direction {
                 break;
             }
         }
-        cx.waker().wake_by_ref();
+        poll_again(cx);
     }
 
     fn turn(
