@@ -1,6 +1,6 @@
 //! Certificates, generated in every process that runs tests.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -10,6 +10,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::{Duration, OffsetDateTime};
+
+use super::Directory;
 
 /// A certificate chain and its key.
 #[derive(Clone, Debug)]
@@ -267,15 +269,29 @@ pub struct Pki {
     pub stranger: Authority,
 }
 
+static PKI: OnceLock<Pki> = OnceLock::new();
+
 /// The CAs of this process.
 pub fn pki() -> &'static Pki {
-    static PKI: LazyLock<Pki> = LazyLock::new(|| Pki {
+    PKI.get_or_init(|| Pki {
         edge: Authority::new("Edge CA"),
         origins: Authority::new("Origin CA"),
         clients: Authority::new("Client CA"),
         stranger: Authority::new("Stranger CA"),
-    });
-    &PKI
+    })
+}
+
+/// Writes the files of the CAs, if a configuration names one of them or the test has used one. The first key
+/// of a process takes 40 ms, for the entropy of AWS-LC.
+pub fn write_authorities(directory: &Directory, text: &str) {
+    if PKI.get().is_some() || text.contains("-ca.pem") {
+        for (name, contents) in pki().files() {
+            // The test may have put something else there.
+            if !directory.join(name).exists() {
+                directory.write(name, contents);
+            }
+        }
+    }
 }
 
 impl Pki {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::identity::write_authorities;
 use super::lines::Lines;
 use super::process::{Usage, wait};
 use super::yaml::ProxyBuilder;
@@ -152,6 +153,7 @@ impl Proxy {
     /// Replaces the configuration and reloads it. Returns the log lines of the reload, its result last.
     #[track_caller]
     pub fn reload(&self, text: &str) -> Vec<String> {
+        write_authorities(&self.directory, text);
         self.directory.write("config.yaml", text);
         self.reloads(|| self.signal(Signal::HUP))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use super::identity::write_authorities;
 use super::{Directory, Identity, Proxy, pki};
 
 /// A builder of a configuration and the directory with its files. Methods apply to the last endpoint, route
@@ -45,12 +46,8 @@ struct Upstream {
 
 impl ProxyBuilder {
     pub(super) fn new() -> Self {
-        let directory = Directory::new();
-        for (name, contents) in pki().files() {
-            directory.write(name, contents);
-        }
         Self {
-            directory,
+            directory: Directory::new(),
             launcher: Vec::new(),
             listeners: 0,
             waits: true,
@@ -251,6 +248,7 @@ impl ProxyBuilder {
         if self.waits {
             self.listeners = text.matches("listen:").count();
         }
+        write_authorities(&self.directory, &text);
         self.directory.write("config.yaml", &text);
         Proxy::launch(self, text)
     }
