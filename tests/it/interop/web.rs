@@ -1,6 +1,7 @@
 //! curl in front, nginx behind.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Directory, Finished, Proxy, Service, command, output, pki};
 
@@ -54,9 +55,12 @@ pub fn nginx(directory: &Directory, with_tls: bool) -> Service {
 #[track_caller]
 pub fn curl(proxy: &Proxy, path: &str, more: &[&str]) -> Finished {
     let port = proxy.listen_addr("edge").port();
+    // A file of its own: several may run at a time.
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let file = format!("trust-{}.pem", RUNS.fetch_add(1, Ordering::Relaxed));
     let trust = proxy
         .directory()
-        .write("trust.pem", pki().edge.pem() + &pki().origins.pem())
+        .write(&file, pki().edge.pem() + &pki().origins.pem())
         .display()
         .to_string();
     let resolve = format!("a.test:{port}:127.0.0.1");
