@@ -325,6 +325,7 @@ fn an_origin_that_answers_nothing_is_told_as_such() {
     });
     let proxy = Proxy::builder()
         .reencrypt("silent.test", &silent)
+        .on_upstream("connect: { timeout: 300ms, attempts: 1 }")
         .reencrypt("closing.test", &closing)
         .on_upstream("connect: { timeout: 300ms, attempts: 1 }")
         .start();
