@@ -1,12 +1,12 @@
 //! Runs a server: [`run`] starts both planes, and returns when the last connection has ended.
 
 mod control_plane;
+mod gauges;
 mod resources;
 mod workers;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,9 +17,7 @@ use tracing::error;
 use self::control_plane::ControlPlane;
 pub use self::resources::{Resources, StartError};
 use self::workers::Shared;
-use crate::admission::{
-    Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits, PendingConnections,
-};
+use crate::admission::{Admission, Gate, LimitScopes, PendingConnections};
 use crate::config::load::{Loaded, Source};
 use crate::connection::table::ConnTable;
 use crate::connection::{ConnInfo, WorkerContext, live_traffic};
@@ -30,7 +28,7 @@ pub use crate::control::shutdown::{Ending, StopMode};
 pub use crate::control::signals::Signals;
 use crate::health::Checks;
 use crate::observe::logging::LogHandle;
-use crate::observe::metrics::{LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample};
+use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls::sessions::Sessions;
@@ -98,8 +96,13 @@ fn run_planes(
     let limits = Arc::new(LimitScopes::new(resources.workers));
     let live = Arc::new(Live::new(config.snapshot));
     limits.apply(live.load().limits());
-    let scopes = scope_report(&live, &limits);
-    let metrics = metrics(&resources, &config.log, gates, &admission, &table, scopes);
+    let metrics = gauges::metrics(&resources, &config.log, gates, &admission)
+        .with_scopes(gauges::scope_report(&live, &limits))
+        .with_tickets(gauges::tickets(&running.sessions))
+        .with_traffic({
+            let table = Arc::clone(&table);
+            move |shard| live_traffic::count(&table, shard)
+        });
     let metrics = Arc::new(metrics);
     let materials = &running.loaded.materials;
     metrics.register(&expiry_dates::inventory(&live.load(), materials));
@@ -127,6 +130,7 @@ fn run_planes(
         active: Arc::default(),
     };
     let (workers, threads) = workers::spawn(resources.workers, &context, &shared)?;
+    metrics.watch_workers(gauges::worker_samples(&workers));
     let plane = ControlPlane {
         running,
         context,
@@ -165,79 +169,6 @@ fn join(threads: Vec<JoinHandle<()>>) {
     }
 }
 
-fn connections_gauge(admission: &Admission) -> LimitGauge {
-    let admission = admission.clone();
-    LimitGauge {
-        limit: "connections",
-        read: Box::new(move || LimitSample {
-            max: admission.limit().max(),
-            used: admission.in_use(),
-            reached: admission.limit().reached(),
-        }),
-    }
-}
-
-fn gate_gauge(limit: &'static str, gate: &Gate) -> LimitGauge {
-    let gate = gate.clone();
-    LimitGauge {
-        limit,
-        read: Box::new(move || LimitSample {
-            max: gate.limit().max(),
-            used: gate.load().in_use.load(Ordering::Relaxed),
-            reached: gate.limit().reached(),
-        }),
-    }
-}
-
-/// Reads the limits of endpoints and routes in the configuration of the moment.
-fn scope_report(
-    live: &Arc<Live>,
-    scopes: &Arc<LimitScopes>,
-) -> impl Fn() -> ScopeReport + Send + Sync + 'static {
-    let (live, scopes) = (Arc::clone(live), Arc::clone(scopes));
-    move || {
-        let snapshot = live.load();
-        let mut limits = Vec::new();
-        for endpoint in snapshot.limits() {
-            if let Some(own) = endpoint.own {
-                let scope = scopes.endpoint(endpoint.name);
-                limits.extend(samples(endpoint.name, None, own, scope.as_deref()));
-            }
-            for (route, own) in endpoint.routes {
-                let scope = scopes.route(endpoint.name, route);
-                limits.extend(samples(endpoint.name, Some(route), own, scope.as_deref()));
-            }
-        }
-        ScopeReport {
-            limits,
-            sources: scopes.sources(),
-        }
-    }
-}
-
-/// The limits of one endpoint or route.
-fn samples(
-    endpoint: &Arc<str>,
-    route: Option<&Arc<str>>,
-    limits: &Limits,
-    scope: Option<&LimitScope>,
-) -> Vec<ScopeSample> {
-    let sample = |kind: LimitKind| {
-        let (value, scope) = (limits.value(kind)?, scope?);
-        let [refused, would_refuse] = scope.refused(kind);
-        Some(ScopeSample {
-            endpoint: Arc::clone(endpoint),
-            route: route.cloned(),
-            limit: kind.word(),
-            value,
-            use_of: limits.most(kind).zip(scope.used(kind)),
-            refused,
-            would_refuse,
-        })
-    };
-    LimitKind::ALL.into_iter().filter_map(sample).collect()
-}
-
 fn origins(control: &Runtime, context: &WorkerContext, metrics: &Arc<Metrics>) -> Origins {
     Origins {
         upstreams: Arc::clone(&context.upstreams),
@@ -246,31 +177,6 @@ fn origins(control: &Runtime, context: &WorkerContext, metrics: &Arc<Metrics>) -
         table: Arc::clone(&context.table),
         metrics: Arc::clone(metrics),
     }
-}
-
-fn metrics(
-    resources: &Resources,
-    log: &LogHandle,
-    [handshakes, large_hellos]: [&Gate; 2],
-    admission: &Admission,
-    table: &Arc<ConnTable<ConnInfo>>,
-    scopes: impl Fn() -> ScopeReport + Send + Sync + 'static,
-) -> Metrics {
-    let table = Arc::clone(table);
-    let logs = vec![
-        ("access", resources.access_log.sink().clone()),
-        ("process", log.sink().clone()),
-    ];
-    let load = handshakes.load();
-    let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
-    Metrics::new(resources.workers, logs, handshaking)
-        .with_limits(vec![
-            connections_gauge(admission),
-            gate_gauge("handshakes", handshakes),
-            gate_gauge("large_hellos", large_hellos),
-        ])
-        .with_traffic(move |shard| live_traffic::count(&table, shard))
-        .with_scopes(scopes)
 }
 
 #[cfg(test)]

@@ -51,10 +51,27 @@ impl Scope {
 /// keeps its keys.
 #[derive(Debug, Default)]
 pub struct Sessions {
+    tickets: Arc<TicketCounts>,
     scopes: Mutex<HashMap<[u8; 32], Weak<ScopedSessions>>>,
 }
 
+/// The tickets of all scopes so far.
+#[derive(Debug, Default)]
+pub struct TicketCounts {
+    /// Those that clients were sent.
+    pub issued: AtomicU64,
+    /// Those that clients offered, and that could be used.
+    pub accepted: AtomicU64,
+    /// Those that clients offered, and that could not be read or were too old.
+    pub refused: AtomicU64,
+}
+
 impl Sessions {
+    /// The counts of tickets, over all scopes.
+    pub fn tickets(&self) -> &Arc<TicketCounts> {
+        &self.tickets
+    }
+
     /// The sessions of one scope. They expire `max_age` after their full handshake, at most after seven
     /// days. With `secrets`, tickets are encrypted under the first and accepted under all of them.
     pub fn scope(
@@ -73,6 +90,7 @@ impl Sessions {
         }
         scopes.retain(|_, sessions| sessions.strong_count() > 0);
         let created = Arc::new(ScopedSessions {
+            tickets: Arc::clone(&self.tickets),
             max_age: max_age.as_secs(),
             created: Instant::now(),
             keys: if secrets.is_empty() {
@@ -90,6 +108,7 @@ impl Sessions {
 /// The sessions of one scope.
 #[derive(Debug)]
 pub struct ScopedSessions {
+    tickets: Arc<TicketCounts>,
     /// In seconds.
     max_age: u64,
     created: Instant,
@@ -165,6 +184,13 @@ impl ConnectionSessions {
         self.since.store(NONE, Ordering::Relaxed);
     }
 
+    /// The session in a ticket, if it may still be used.
+    fn read(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, encrypted) = ticket.split_first_chunk()?;
+        let key = self.sessions.decryption_key(name)?;
+        self.unwrap(&key.decrypt(encrypted)?)
+    }
+
     /// Prepends the time of its full handshake to a session.
     fn wrap(&self, session: &[u8]) -> Vec<u8> {
         let since = match self.since.load(Ordering::Relaxed) {
@@ -200,13 +226,19 @@ impl ProducesTickets for ConnectionSessions {
         if wrapped.len() > SESSION_MAX {
             return None;
         }
-        self.sessions.encryption_key()?.encrypt(&wrapped)
+        let ticket = self.sessions.encryption_key()?.encrypt(&wrapped)?;
+        self.sessions.tickets.issued.fetch_add(1, Ordering::Relaxed);
+        Some(ticket)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, encrypted) = ticket.split_first_chunk()?;
-        let key = self.sessions.decryption_key(name)?;
-        self.unwrap(&key.decrypt(encrypted)?)
+        let session = self.read(ticket);
+        let TicketCounts {
+            accepted, refused, ..
+        } = &*self.sessions.tickets;
+        let count = if session.is_some() { accepted } else { refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        session
     }
 }
 

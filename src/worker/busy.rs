@@ -47,6 +47,12 @@ impl Busy {
         busy.is_some_and(|busy| busy.load(Ordering::Relaxed))
     }
 
+    /// The busy time of each worker since its start.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = Duration> {
+        let runtimes = self.runtimes.iter();
+        runtimes.map(|runtime| runtime.worker_total_busy_duration(0))
+    }
+
     /// Samples the workers if the period is over. A caller that finds another one sampling uses the last
     /// result.
     pub(crate) fn refresh(&self) {

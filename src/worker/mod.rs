@@ -104,6 +104,12 @@ impl Workers {
         self.inboxes.len()
     }
 
+    /// For each worker its connections, and how long it has been busy since its start.
+    pub(crate) fn usage(&self) -> Vec<(usize, Duration)> {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        loads.zip(self.busy.totals()).collect()
+    }
+
     fn load(&self, index: usize) -> usize {
         self.loads
             .get(index)

@@ -26,7 +26,7 @@ use crate::control::listeners::Listeners;
 use crate::control::origins::Origins;
 use crate::control::recheck;
 use crate::observe::format::timestamp;
-use crate::observe::metrics::ReloadResult;
+use crate::observe::metrics::{ReloadExtent, ReloadResult};
 
 /// The active configuration and the reloads that replace it, each all or nothing.
 pub(crate) struct Reloader {
@@ -147,7 +147,7 @@ impl Reloader {
                 } else {
                     ReloadResult::Partial
                 };
-                self.targets.metrics.reloaded(result);
+                self.targets.metrics.reloaded(result, extent(scope));
                 let mut last = json!({ "time": time, "result": result.word() });
                 if !stale.is_empty() {
                     last["reasons"] = json!(stale);
@@ -166,7 +166,7 @@ impl Reloader {
                     );
                 }
                 let result = ReloadResult::Refused;
-                self.targets.metrics.reloaded(result);
+                self.targets.metrics.reloaded(result, extent(scope));
                 let last = json!({ "time": time, "result": result.word(), "reasons": reasons });
                 self.last = Some(last);
                 Err(refusal(&refused))
@@ -215,6 +215,13 @@ impl Reloader {
         }
         self.reported = warnings.into_iter().collect();
         report.log();
+    }
+}
+
+const fn extent(scope: Scope) -> ReloadExtent {
+    match scope {
+        Scope::All => ReloadExtent::Whole,
+        Scope::Materials => ReloadExtent::Materials,
     }
 }
 

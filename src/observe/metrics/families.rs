@@ -22,6 +22,15 @@ macro_rules! families {
 families! {
     BUILD "reseal_build_info" Gauge ["version"] "Always 1; the version is a label.";
     START "process_start_time_seconds" Gauge [] "When the process began, in seconds of unix time.";
+    CPU "process_cpu_seconds_total" Counter [] "CPU time of all threads, in seconds.";
+    RESIDENT "process_resident_memory_bytes" Gauge [] "Resident memory, in bytes.";
+    VIRTUAL "process_virtual_memory_bytes" Gauge [] "Virtual memory, in bytes.";
+    OPEN_FDS "process_open_fds" Gauge [] "Open file descriptors.";
+    MAX_FDS "process_max_fds" Gauge [] "The most file descriptors that the process may open.";
+    WORKER_CONNECTIONS "reseal_worker_connections" Gauge ["worker"]
+        "Connections that a worker serves, those in their setup included.";
+    WORKER_BUSY "reseal_worker_busy_seconds_total" Counter ["worker"]
+        "How long a worker was at work, and not waiting for events, in seconds.";
     CONNECTIONS "reseal_connections_total" Counter ["endpoint"] "Connections accepted.";
     LIVE "reseal_connections_live" Gauge ["endpoint"] "Connections that have no outcome yet.";
     HANDSHAKES_DONE "reseal_handshakes_total" Counter ["endpoint", "version", "resumed"]
@@ -29,6 +38,11 @@ families! {
     HANDSHAKES_NOW "reseal_handshakes_active" Gauge ["state"]
         "TLS handshakes with clients that have a permit of `process.limits.handshakes` (`admitted`), or \
          wait for one (`waiting`).";
+    TICKETS_ISSUED "reseal_tickets_issued_total" Counter []
+        "Tickets for the resumption of a session that clients were sent.";
+    TICKETS_OFFERED "reseal_tickets_offered_total" Counter ["result"]
+        "Tickets that clients offered: accepted, or refused because they are too old, of another policy or \
+         under an unknown key.";
     HANDSHAKE_TIMES "reseal_handshake_duration_seconds" Histogram ["endpoint"]
         "How long finished TLS handshakes with clients took, from the whole ClientHello on, waiting for a \
          permit included.";
@@ -102,6 +116,11 @@ families! {
     RELOADS "reseal_reloads_total" Counter ["result"]
         "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old \
          content stays.";
+    RELOAD_SUCCESSFUL "reseal_last_reload_successful" Gauge []
+        "1 if the configuration and the files on disk are in use as far as they were read; 0 after a reload \
+         that was refused, and while a file cannot be used.";
+    RELOAD_SUCCESS "reseal_last_reload_success_timestamp_seconds" Gauge []
+        "When a load or reload last left everything in use, in seconds of unix time.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"]
         "Lines of a log that were lost because its output was too slow or failed.";
 }

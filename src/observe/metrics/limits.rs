@@ -50,15 +50,6 @@ pub struct ScopeReport {
     pub sources: usize,
 }
 
-/// Reads the limits of endpoints and routes.
-pub(super) struct ScopeSource(pub(super) Box<dyn Fn() -> ScopeReport + Send + Sync>);
-
-impl fmt::Debug for ScopeSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ScopeSource")
-    }
-}
-
 impl fmt::Debug for LimitGauge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sample = (self.read)();

@@ -13,15 +13,20 @@ mod limits;
 mod outcomes;
 mod page;
 mod process;
+mod reloads;
 mod render;
+mod samples;
 #[cfg(test)]
 mod tests;
 mod upstreams;
+mod usage;
 
 pub use self::counts::{EndpointCounts, Shard};
 pub use self::inventory::{
     AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge, QueueGauge,
 };
 pub use self::limits::{LimitGauge, LimitSample, ScopeReport, ScopeSample};
-pub use self::process::{Metrics, ReloadResult};
+pub use self::process::Metrics;
+pub use self::reloads::{ReloadExtent, ReloadResult};
+pub use self::samples::{TicketSample, WorkerSample};
 pub use self::upstreams::UpstreamCounts;

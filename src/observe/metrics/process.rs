@@ -1,49 +1,26 @@
 //! The counters of the process: those of its workers, and those that the control loop sets.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
 use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
-use super::limits::{LimitGauge, LimitSample, ScopeReport, ScopeSource};
+use super::limits::{LimitGauge, LimitSample, ScopeReport};
+use super::reloads::{ReloadExtent, ReloadResult, Reloads};
+use super::samples::{Source, TicketSample, WorkerSample};
 use super::upstreams::UpstreamTotals;
 use crate::observe::sink::Sink;
-
-/// The result of a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadResult {
-    /// The new configuration is active.
-    Done,
-    /// The new configuration is active, except for files that could not be used; their old content stays.
-    Partial,
-    /// The new configuration was refused, and the old one stays.
-    Refused,
-}
-
-impl ReloadResult {
-    pub(super) const ALL: [Self; 3] = [Self::Done, Self::Partial, Self::Refused];
-
-    /// The word used in metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Partial => "partial",
-            Self::Refused => "refused",
-        }
-    }
-}
 
 /// The counters of the process.
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) start: SystemTime,
     shards: Vec<Arc<Shard>>,
-    pub(super) reloads: [AtomicU64; ReloadResult::ALL.len()],
+    pub(super) reloads: Reloads,
     /// The inventory of the current generation; its counters are in the shards.
     pub(super) inventory: ArcSwap<Inventory>,
     pub(super) origins: ArcSwap<Vec<OriginGauge>>,
@@ -51,18 +28,15 @@ pub struct Metrics {
     pub(super) handshakes: Handshakes,
     pub(super) queues: ArcSwap<Vec<QueueGauge>>,
     limits: Vec<LimitGauge>,
-    scopes: ScopeSource,
-    traffic: TrafficSource,
+    scopes: Source<dyn Fn() -> ScopeReport + Send + Sync>,
+    /// Adds what connections have moved by now to the counts of a shard.
+    traffic: Source<dyn Fn(&Shard) + Send + Sync>,
+    tickets: Source<dyn Fn() -> TicketSample + Send + Sync>,
+    /// Absent until the workers run.
+    workers: OnceLock<WorkerSource>,
 }
 
-/// Adds what connections have moved by now to the counts of a shard.
-struct TrafficSource(Box<dyn Fn(&Shard) + Send + Sync>);
-
-impl fmt::Debug for TrafficSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TrafficSource")
-    }
-}
+type WorkerSource = Source<dyn Fn() -> Vec<WorkerSample> + Send + Sync>;
 
 /// The handshakes with clients, by state.
 pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
@@ -71,26 +45,52 @@ impl Metrics {
     /// Counters for this many workers. `logs` are the logs whose lost lines are counted, each with its
     /// label value; `handshakes` are counted by the gate.
     pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>, handshakes: Handshakes) -> Self {
+        let start = SystemTime::now();
         Self {
-            start: SystemTime::now(),
+            start,
             shards: (0..workers).map(|_| Arc::default()).collect(),
-            reloads: Default::default(),
+            reloads: Reloads::new(start),
             inventory: ArcSwap::default(),
             origins: ArcSwap::default(),
             logs,
             handshakes,
             queues: ArcSwap::default(),
             limits: Vec::new(),
-            scopes: ScopeSource(Box::new(ScopeReport::default)),
-            traffic: TrafficSource(Box::new(|_| {})),
+            scopes: Source(Box::new(ScopeReport::default)),
+            traffic: Source(Box::new(|_| {})),
+            tickets: Source(Box::new(TicketSample::default)),
+            workers: OnceLock::new(),
         }
     }
 
     /// Has `count` called at each scrape: it adds what connections have moved by then to the shard.
     #[must_use]
     pub fn with_traffic(mut self, count: impl Fn(&Shard) + Send + Sync + 'static) -> Self {
-        self.traffic = TrafficSource(Box::new(count));
+        self.traffic = Source(Box::new(count));
         self
+    }
+
+    /// Has the tickets of sessions read by `read`.
+    #[must_use]
+    pub fn with_tickets(mut self, read: impl Fn() -> TicketSample + Send + Sync + 'static) -> Self {
+        self.tickets = Source(Box::new(read));
+        self
+    }
+
+    /// Has the workers read by `read`, which gives one sample for each. Only the first call counts.
+    pub fn watch_workers(&self, read: impl Fn() -> Vec<WorkerSample> + Send + Sync + 'static) {
+        let _ = self.workers.set(Source(Box::new(read)));
+    }
+
+    /// The tickets of sessions at this moment.
+    pub(super) fn tickets(&self) -> TicketSample {
+        (self.tickets.0)()
+    }
+
+    /// The workers at this moment, in the order of their numbers.
+    pub(super) fn workers(&self) -> Vec<WorkerSample> {
+        let workers = self.workers.get();
+        workers.map(|workers| (workers.0)()).unwrap_or_default()
     }
 
     /// Adds limits of the process.
@@ -103,7 +103,7 @@ impl Metrics {
     /// Has the limits of endpoints and routes read by `read`.
     #[must_use]
     pub fn with_scopes(mut self, read: impl Fn() -> ScopeReport + Send + Sync + 'static) -> Self {
-        self.scopes = ScopeSource(Box::new(read));
+        self.scopes = Source(Box::new(read));
         self
     }
 
@@ -155,10 +155,8 @@ impl Metrics {
     }
 
     /// Counts a reload.
-    pub fn reloaded(&self, result: ReloadResult) {
-        if let Some(count) = self.reloads.get(result as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    pub fn reloaded(&self, result: ReloadResult, extent: ReloadExtent) {
+        self.reloads.add(result, extent);
     }
 
     /// The counters of each endpoint, over all workers.

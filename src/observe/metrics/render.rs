@@ -10,8 +10,9 @@ use super::families::*;
 use super::inventory::Inventory;
 use super::limits::ScopeSample;
 use super::page::Page;
-use super::process::{Metrics, ReloadResult};
+use super::process::Metrics;
 use super::upstreams::UpstreamTotals;
+use super::usage::ProcessUsage;
 
 impl Metrics {
     /// Renders all metrics in the text format of Prometheus.
@@ -23,20 +24,57 @@ impl Metrics {
 fn render(metrics: &Metrics) -> String {
     let mut page = Page::default();
     page.family(&BUILD).add(&[env!("CARGO_PKG_VERSION")], 1);
-    page.family(&START).add(&[], unix(metrics.start));
+    process(&mut page, metrics);
     connections(&mut page, metrics);
     origins(&mut page, metrics);
     limits(&mut page, metrics);
     ends(&mut page, &metrics.inventory.load());
     let mut reloads = page.family(&RELOADS);
-    for (result, count) in ReloadResult::ALL.iter().zip(&metrics.reloads) {
-        reloads.add(&[result.word()], count.load(Ordering::Relaxed));
+    for (result, count) in metrics.reloads.counts() {
+        reloads.add(&[result.word()], count);
     }
+    let is_successful = u8::from(metrics.reloads.is_successful());
+    page.family(&RELOAD_SUCCESSFUL).add(&[], is_successful);
+    page.family(&RELOAD_SUCCESS)
+        .add(&[], unix(metrics.reloads.succeeded()));
     let mut dropped = page.family(&LOG_DROPPED);
     for (log, sink) in &metrics.logs {
         dropped.add(&[log], sink.dropped());
     }
     page.finish()
+}
+
+/// What the process and its workers use of the machine.
+fn process(page: &mut Page, metrics: &Metrics) {
+    page.family(&START).add(&[], unix(metrics.start));
+    let usage = ProcessUsage::read();
+    page.family(&CPU).add(&[], usage.cpu);
+    for (family, value) in [
+        (&RESIDENT, usage.resident),
+        (&VIRTUAL, usage.virtual_memory),
+        (&OPEN_FDS, usage.open_fds),
+        (&MAX_FDS, usage.max_fds),
+    ] {
+        let mut samples = page.family(family);
+        if let Some(value) = value {
+            samples.add(&[], value);
+        }
+    }
+    let workers = metrics.workers();
+    let numbered = || {
+        workers
+            .iter()
+            .enumerate()
+            .map(|(n, worker)| (n.to_string(), worker))
+    };
+    let mut connections = page.family(&WORKER_CONNECTIONS);
+    for (number, worker) in numbered() {
+        connections.add(&[&number], worker.connections);
+    }
+    let mut busy = page.family(&WORKER_BUSY);
+    for (number, worker) in numbered() {
+        busy.add(&[&number], worker.busy.as_secs_f64());
+    }
 }
 
 /// The state and the counters of origins and upstreams.
@@ -249,6 +287,11 @@ fn connections(page: &mut Page, metrics: &Metrics) {
     for (state, count) in &metrics.handshakes {
         active.add(&[state], count.load(Ordering::Relaxed));
     }
+    let tickets = metrics.tickets();
+    page.family(&TICKETS_ISSUED).add(&[], tickets.issued);
+    let mut offered = page.family(&TICKETS_OFFERED);
+    offered.add(&["accepted"], tickets.accepted);
+    offered.add(&["refused"], tickets.refused);
     let mut times = page.family(&HANDSHAKE_TIMES);
     for (endpoint, total) in &totals {
         times.add_histogram(&[endpoint], &total.handshake);

@@ -222,6 +222,28 @@ fn each_process_problem_fires_its_own_alert() {
         alone("ResealReloadFailed")
     );
 
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("process: { limits: { connections: 2 } }")
+        .admin()
+        .start();
+    let clients = [proxy.dial("forward"), proxy.dial("forward")];
+    for client in &clients {
+        client.must_echo(b"x");
+    }
+    assert_eq!(firing(&[proxy.metrics()]), alone("ResealLimitNear"));
+
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .top("access_log: { output: /dev/full }")
+        .admin()
+        .start();
+    let before = proxy.metrics();
+    eventually("lines are lost", || {
+        proxy.dial("forward").reset();
+        firing(&[before.clone(), proxy.metrics()]) == alone("ResealLogLost")
+    });
+
     let (dead, _port) = dead_address();
     let proxy = Proxy::builder()
         .forward(&dead)

@@ -8,3 +8,4 @@ mod log_level;
 mod metrics;
 mod origin_metrics;
 mod own_files;
+mod process_metrics;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Labels = BTreeMap<String, String>;
 
 /// A page of metrics.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Exposition {
     /// Each family and its type.
     pub families: BTreeMap<String, String>,

@@ -1,0 +1,130 @@
+//! Where the metrics read the numbers of other parts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::resources::Resources;
+use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits};
+use crate::observe::logging::LogHandle;
+use crate::observe::metrics::{
+    LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample, TicketSample, WorkerSample,
+};
+use crate::snapshot::Live;
+use crate::tls::sessions::Sessions;
+use crate::worker::Workers;
+
+/// The metrics, with the logs and the limits of the process.
+pub(super) fn metrics(
+    resources: &Resources,
+    log: &LogHandle,
+    [handshakes, large_hellos]: [&Gate; 2],
+    admission: &Admission,
+) -> Metrics {
+    let logs = vec![
+        ("access", resources.access_log.sink().clone()),
+        ("process", log.sink().clone()),
+    ];
+    let load = handshakes.load();
+    let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
+    Metrics::new(resources.workers, logs, handshaking).with_limits(vec![
+        connections_gauge(admission),
+        gate_gauge("handshakes", handshakes),
+        gate_gauge("large_hellos", large_hellos),
+    ])
+}
+
+fn connections_gauge(admission: &Admission) -> LimitGauge {
+    let admission = admission.clone();
+    LimitGauge {
+        limit: "connections",
+        read: Box::new(move || LimitSample {
+            max: admission.limit().max(),
+            used: admission.in_use(),
+            reached: admission.limit().reached(),
+        }),
+    }
+}
+
+fn gate_gauge(limit: &'static str, gate: &Gate) -> LimitGauge {
+    let gate = gate.clone();
+    LimitGauge {
+        limit,
+        read: Box::new(move || LimitSample {
+            max: gate.limit().max(),
+            used: gate.load().in_use.load(Ordering::Relaxed),
+            reached: gate.limit().reached(),
+        }),
+    }
+}
+
+/// Reads the limits of endpoints and routes in the configuration of the moment.
+pub(super) fn scope_report(
+    live: &Arc<Live>,
+    scopes: &Arc<LimitScopes>,
+) -> impl Fn() -> ScopeReport + Send + Sync + 'static {
+    let (live, scopes) = (Arc::clone(live), Arc::clone(scopes));
+    move || {
+        let snapshot = live.load();
+        let mut limits = Vec::new();
+        for endpoint in snapshot.limits() {
+            if let Some(own) = endpoint.own {
+                let scope = scopes.endpoint(endpoint.name);
+                limits.extend(samples(endpoint.name, None, own, scope.as_deref()));
+            }
+            for (route, own) in endpoint.routes {
+                let scope = scopes.route(endpoint.name, route);
+                limits.extend(samples(endpoint.name, Some(route), own, scope.as_deref()));
+            }
+        }
+        ScopeReport {
+            limits,
+            sources: scopes.sources(),
+        }
+    }
+}
+
+/// The limits of one endpoint or route.
+fn samples(
+    endpoint: &Arc<str>,
+    route: Option<&Arc<str>>,
+    limits: &Limits,
+    scope: Option<&LimitScope>,
+) -> Vec<ScopeSample> {
+    let sample = |kind: LimitKind| {
+        let (value, scope) = (limits.value(kind)?, scope?);
+        let [refused, would_refuse] = scope.refused(kind);
+        Some(ScopeSample {
+            endpoint: Arc::clone(endpoint),
+            route: route.cloned(),
+            limit: kind.word(),
+            value,
+            use_of: limits.most(kind).zip(scope.used(kind)),
+            refused,
+            would_refuse,
+        })
+    };
+    LimitKind::ALL.into_iter().filter_map(sample).collect()
+}
+
+/// Reads the counts of tickets.
+pub(super) fn tickets(sessions: &Sessions) -> impl Fn() -> TicketSample + Send + Sync + 'static {
+    let counts = Arc::clone(sessions.tickets());
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    move || TicketSample {
+        issued: load(&counts.issued),
+        accepted: load(&counts.accepted),
+        refused: load(&counts.refused),
+    }
+}
+
+/// Reads the load of the workers.
+pub(super) fn worker_samples(
+    workers: &Arc<Workers>,
+) -> impl Fn() -> Vec<WorkerSample> + Send + Sync + 'static {
+    let workers = Arc::clone(workers);
+    move || {
+        let usage = workers.usage().into_iter();
+        let sample = |(connections, busy)| WorkerSample { connections, busy };
+        usage.map(sample).collect()
+    }
+}
