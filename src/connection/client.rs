@@ -54,7 +54,9 @@ impl Establish<'_> {
         self.record.enter(Stage::ProxyHeader);
         let limit = accept.timeout.min(self.endpoint.hello_timeout);
         let reading = proxy_header::read(&mut client.socket, &mut bytes);
-        if let Some(flow) = before(self.at, limit, Reason::ProxyHeaderTimeout, reading).await? {
+        let read = before(self.at, limit, Reason::ProxyHeaderTimeout, reading).await;
+        self.note_silence(&read, &bytes);
+        if let Some(flow) = read? {
             self.source = Some(flow.source);
             self.dialled = Some(flow.destination);
             self.record.proxied(flow.source, flow.destination);
@@ -76,7 +78,9 @@ impl Establish<'_> {
         }
         self.record.enter(Stage::Hello);
         let limit = self.endpoint.hello_timeout;
-        let failure = match self.hello_bytes(client, &mut bytes).await {
+        let read = self.hello_bytes(client, &mut bytes).await;
+        self.note_silence(&read, &bytes);
+        let failure = match read {
             Err(failure) if failure.reason == Reason::NotTls => failure,
             read => return read,
         };
@@ -91,6 +95,14 @@ impl Establish<'_> {
                 ..failure
             }),
             _ => Err(failure),
+        }
+    }
+
+    /// Notes a client that has ended, or did not send in time, if there is no byte of it. A PROXY header is its
+    /// load balancer's.
+    fn note_silence<T>(&mut self, read: &Result<T, Failure>, bytes: &[u8]) {
+        if read.is_err() && bytes.is_empty() {
+            self.record.sent_nothing();
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Recorder<'a> {
     stage: Stage,
     /// Whether an attempt at an origin has failed.
     has_failed: bool,
+    /// Whether the client ended, or was given up, before it sent a byte.
+    is_probe: bool,
     entered: Instant,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Recorder<'a> {
             start: at,
             stage: Stage::Admit,
             has_failed: false,
+            is_probe: false,
             entered: at,
         }
     }
@@ -139,6 +142,11 @@ impl<'a> Recorder<'a> {
     /// Corrects the stage, without a change of times.
     pub(super) const fn was_in(&mut self, stage: Stage) {
         self.stage = stage;
+    }
+
+    /// The stages of the client have failed before it sent a byte.
+    pub(super) const fn sent_nothing(&mut self) {
+        self.is_probe = true;
     }
 
     /// The identifier as written in the log.
@@ -374,7 +382,11 @@ impl<'a> Recorder<'a> {
             bytes_down = traffic.down,
             "ended"
         );
-        self.log.closed(&record, traffic, &outcome);
+        if self.is_probe {
+            self.log.probe_closed(&record, &outcome);
+        } else {
+            self.log.closed(&record, traffic, &outcome);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::escape;
 use super::format::{Format, LogLine, timestamp, unix_timestamp};
 use super::sink::{Output, Sink};
-use crate::outcome::{After, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
+use crate::outcome::{After, LimitOwner, Outcome, Stage, WouldRefuse};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
 /// The configuration of the access log.
@@ -221,14 +221,21 @@ impl AccessLog {
 
     /// Writes that a connection has ended, if configured.
     pub fn closed(&self, record: &AccessRecord, traffic: Traffic, outcome: &Outcome) {
-        let is_sampled = || match outcome.reason {
-            Reason::ProbeEof => self.probes.takes(),
-            reason if reason.is_refusal() && outcome.after() == After::Setup => {
-                self.refused.takes()
-            }
-            _ => true,
-        };
-        if self.closes && is_sampled() {
+        let is_refusal = outcome.reason.is_refusal() && outcome.after() == After::Setup;
+        if !is_refusal || self.refused.takes() {
+            self.end(record, traffic, outcome);
+        }
+    }
+
+    /// Writes that a connection has ended whose client sent nothing, if it is in the sample.
+    pub fn probe_closed(&self, record: &AccessRecord, outcome: &Outcome) {
+        if self.probes.takes() {
+            self.end(record, Traffic::default(), outcome);
+        }
+    }
+
+    fn end(&self, record: &AccessRecord, traffic: Traffic, outcome: &Outcome) {
+        if self.closes {
             self.write("close", record, traffic, Some(outcome));
         }
     }

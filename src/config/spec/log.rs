@@ -105,8 +105,9 @@ spec! {
         /// When a record is written. With both, the field `event` tells them apart.
         default events: OneOrMany<AccessEvent> = "[close]"
             because "the record at the end says everything",
-        /// Of the connections that close before they sent a byte (`probe_eof`): all, one in so many, or none
-        /// has a record. The metrics count all of them.
+        /// Of the connections whose client sends no byte (`probe_eof`, or without a byte `client_reset`,
+        /// `hello_timeout` and `proxy_header_timeout`): all, one in so many, or none has a record. The
+        /// metrics count all of them.
         default sample_probes: Sample = "1/1"
             because "a client that connects and says nothing may be somebody's fault",
         /// The same for connections that rules on addresses and limits have refused (`denied_source`,

@@ -1,6 +1,8 @@
 //! The access log: formats, the open record, and hostile bytes from the wire.
 
-use crate::harness::{End, ForgedHello, Origin, Proxy, eventually, extension};
+use rustix::process::Signal;
+
+use crate::harness::{End, ForgedHello, Origin, Proxy, Stream, eventually, extension};
 
 #[track_caller]
 fn one_exchange(proxy: &Proxy) {
@@ -212,28 +214,57 @@ fn promise_9_every_connection_ends_in_exactly_one_record() {
     );
 }
 
-/// A load balancer's checks connect and close.
+/// A load balancer's checks connect and close, by a FIN or a reset; other clients connect and stay silent.
 #[test]
 fn records_of_connections_without_a_byte_can_be_left_out() {
+    let fin = |probe: Stream| {
+        probe.end();
+        probe.receive_to_end();
+    };
+    type Probe = fn(Stream);
+    let kinds: [(&str, &str, Probe); 3] = [
+        ("probe_eof", "5s", fin),
+        ("client_reset", "5s", |probe| probe.reset()),
+        ("hello_timeout", "50ms", |probe| {
+            drop(probe.receive_to_end())
+        }),
+    ];
     for (sample, records) in [("1/1", 6), ("1/3", 2), ("off", 0)] {
-        let origin = Origin::echo();
-        let proxy = Proxy::builder()
-            .top(&format!("access_log: {{ sample_probes: {sample} }}"))
-            .terminate("a.test", &origin)
-            .admin()
-            .start();
-        for _ in 0..6 {
-            let probe = proxy.dial("edge");
-            probe.end();
-            probe.receive_to_end();
+        for (reason, limit, probe) in kinds {
+            let origin = Origin::echo();
+            let mut proxy = Proxy::builder()
+                .top(&format!("access_log: {{ sample_probes: {sample} }}"))
+                .terminate("a.test", &origin)
+                .on_endpoint(&format!("timeouts: {{ hello: {limit} }}"))
+                .admin()
+                .start();
+            for n in 1..=6_u32 {
+                probe(proxy.dial("edge"));
+                eventually("all are counted", || {
+                    let probes = [("reason", reason), ("stage", "hello")];
+                    let counted = proxy.metrics().sum("reseal_outcomes_total", &probes);
+                    counted == Some(f64::from(n))
+                });
+            }
+            proxy.signal(Signal::TERM);
+            assert_eq!(proxy.exit_code(), 0);
+            let left = proxy.all_records();
+            let probes = left.iter().filter(|record| record.reason() == reason);
+            assert_eq!(probes.count(), records, "{sample}: {left:?}");
         }
-        eventually("all are counted", || {
-            let probes = [("reason", "probe_eof")];
-            proxy.metrics().sum("reseal_outcomes_total", &probes) == Some(6.0)
-        });
-        proxy.client("a.test").connect().must_echo(b"x");
-        let left = proxy.records_left();
-        let probes = left.iter().filter(|record| record.contains("probe_eof"));
-        assert_eq!(probes.count(), records, "{sample}: {left:?}");
     }
+}
+
+/// The beginning of a hello is something to look at.
+#[test]
+fn a_connection_with_a_byte_is_not_left_out_with_those_that_have_none() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("access_log: { sample_probes: off }")
+        .terminate("a.test", &origin)
+        .start();
+    let client = proxy.dial("edge");
+    client.write_raw(b"\x16\x03\x01").unwrap();
+    client.fin();
+    proxy.outcome_of(&client).must_be("client_closed");
 }
