@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Exposition, Origin, Proxy, eventually, noise, pki, recorded_hello};
+use crate::harness::{Exposition, Leaf, Origin, Proxy, eventually, noise, pki, recorded_hello};
 
 const EDGE: (&str, &str) = ("endpoint", "edge");
 
@@ -168,6 +168,43 @@ fn a_thousand_server_names_add_no_series() {
     assert_eq!(after.series(), before);
     let unknown = [EDGE, ("reason", "unknown_sni")];
     assert_eq!(after.sum("reseal_outcomes_total", &unknown), Some(1001.0));
+}
+
+/// O02: neither do the names in certificates, accepted or not.
+#[test]
+fn hostile_certificates_add_no_series() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("client_auth: { mode: required, ca: client-ca.pem }")
+        .admin()
+        .start();
+    let visit = |name: &str| {
+        let leaf = Leaf::client("client").common_name(name);
+        let admitted = pki().clients.issue(&leaf);
+        let client = proxy.client("a.test").certificate(&admitted).connect();
+        client.must_echo(b"x");
+        client.end();
+        client.receive_to_end();
+        let stranger = pki().stranger.issue(&leaf);
+        proxy.client("a.test").certificate(&stranger).refusal();
+    };
+    visit("first");
+    let before = proxy.metrics_at_rest().series();
+    for n in 0..30_u32 {
+        for name in [
+            "\"} 1\nreseal_forged 1",
+            "back\\slash",
+            "line\r\nbreak",
+            "\u{202e}\u{0}",
+        ] {
+            visit(&format!("{name}{:x}", n.wrapping_mul(2_654_435_761)));
+        }
+    }
+    let after = proxy.metrics_at_rest();
+    assert_eq!(after.series(), before);
+    let refused = [EDGE, ("reason", "client_cert_unknown_ca")];
+    assert_eq!(after.sum("reseal_outcomes_total", &refused), Some(121.0));
 }
 
 #[test]
