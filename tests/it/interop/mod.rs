@@ -4,6 +4,7 @@ mod ends;
 mod etcd;
 mod mariadb;
 mod programs;
+mod prometheus;
 mod pypi;
 mod services;
 mod tour;
