@@ -127,6 +127,8 @@ families! {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn documented() -> Vec<String> {
@@ -153,6 +155,47 @@ mod tests {
             })
             .collect();
         assert_eq!(documented(), rows);
+    }
+
+    /// Whether a word is the name of a family or of a sample of one, or the beginning of some (`reseal_limit_*`).
+    fn is_metric(word: &str) -> bool {
+        ALL.iter().any(|family| {
+            if word.ends_with('_') {
+                return family.name.starts_with(word);
+            }
+            let suffix = word.strip_prefix(family.name);
+            let is_histogram = family.kind == MetricKind::Histogram;
+            suffix.is_some_and(|suffix| match suffix {
+                "" => true,
+                "_bucket" | "_sum" | "_count" => is_histogram,
+                _ => false,
+            })
+        })
+    }
+
+    #[test]
+    fn no_page_rule_or_panel_names_a_metric_that_does_not_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = std::fs::read_dir(root.join("docs")).unwrap();
+        let docs = docs.map(|entry| entry.unwrap().path());
+        let files = [
+            "README.md",
+            "SECURITY.md",
+            "packaging/grafana/reseal.json",
+            "packaging/prometheus/reseal.rules.yml",
+            "packaging/prometheus/tests/alerts.yml",
+            "packaging/prometheus/tests/good_traffic.yml",
+        ];
+        let mut named = 0;
+        for file in docs.chain(files.map(|file| root.join(file))) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for word in words.filter(|word| word.starts_with("reseal_")) {
+                assert!(is_metric(word), "{}: {word}", file.display());
+                named += 1;
+            }
+        }
+        assert!(named > 100, "{named}");
     }
 
     #[test]

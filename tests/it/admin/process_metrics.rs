@@ -49,8 +49,6 @@ fn workers_show_their_share_of_connections_and_their_busy_time() {
     };
     let (first, second) = (of("0"), of("1"));
     assert_eq!(first.0 + second.0, 20.0);
-    // A worker hands over to another one that has fewer by 8.
-    assert!((first.0 - second.0).abs() <= 9.0, "{first:?} {second:?}");
     assert!(first.1 > 0.0 && second.1 > 0.0, "{first:?} {second:?}");
     drop(clients);
     eventually("no worker has a connection", || {

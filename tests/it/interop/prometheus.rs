@@ -23,6 +23,7 @@ fn proxy(origin: &Origin, dead: SocketAddr) -> Proxy {
     let own = pki().client("own");
     Proxy::builder()
         .reencrypt("a.test", origin)
+        .on_endpoint("limits: { connections: 100 }")
         .on_tls("client_auth: { mode: optional, ca: client-ca.pem, crl: good.crl }")
         .file("good.crl", List::of(&[1]).pem(&pki().clients))
         .origin_tls(
