@@ -281,7 +281,7 @@ upstreams:
         "f:5:3: error: `sandbox` is not supported yet (until then, use the settings of the systemd unit in docs/operations.md)",
         "f:6:6: error: expected a map, found a list (write it as a map, such as `{ level: info }`)",
         "f:7:10: error: `tls` is not supported yet (until then, listen on `unix:PATH`, or on loopback behind a route of this file)",
-        "f:9:11: error: `bad name` is not a name (a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
+        "f:9:11: error: `bad name` is not a name (write `bad-name`: a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
         "f:10:14: error: `443` is a port without an address (`*:443` listens on every address)",
         "f:10:31: error: unknown key `permission` (did you mean `permissions`?)",
         "f:13:11: error: `cert` and `dir` exclude each other",
@@ -292,7 +292,7 @@ upstreams:
         "f:19:27: error: the limit `0s` would let nothing through (write `none` for no limit)",
         "f:20:5: error: missing key `name` (add `name: NAME`)",
         "f:20:13: error: the variable `PORTT` is not set (set it, or give a default: `${NAME:-default}`)",
-        "f:23:3: error: `a b` is not a name (a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
+        "f:23:3: error: `a b` is not a name (write `a-b`: a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
         "f:23:20: error: `x:0`: port 0 cannot be connected to",
     ];
     let found = lines(text);

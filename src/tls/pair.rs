@@ -169,6 +169,13 @@ impl Pair {
     }
 }
 
+impl PairContents {
+    /// Whether the file of the chain holds one, so that an error is about the key.
+    pub fn has_chain(&self) -> bool {
+        certificates_in(self.chain()).is_ok()
+    }
+}
+
 /// Parses a chain and its key from `contents`. Also returns warnings: what some peers may refuse.
 /// Dates, usage and file permissions are checked elsewhere.
 ///

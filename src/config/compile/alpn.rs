@@ -72,7 +72,15 @@ pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
     let mut check = |list: &[Located<Protocol>]| {
         for item in list {
             let given = item.value.0.as_str();
-            if let Some(meant) = meant(given) {
+            if let Some(list) = list_in(given) {
+                let message = format!(
+                    "{} is one protocol, and not registered for ALPN",
+                    quoted(given)
+                );
+                problems
+                    .warning(item.at, message)
+                    .help(format!("write a list: `[{list}]`"));
+            } else if let Some(meant) = meant(given) {
                 let message = format!("{} is no registered protocol of ALPN", quoted(given));
                 problems
                     .warning(item.at, message)
@@ -92,6 +100,17 @@ pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
             check(list);
         }
     }
+}
+
+/// The registered protocols that one text holds, as HAProxy and Envoy write them, joined for a list.
+fn list_in(given: &str) -> Option<String> {
+    let parts = given.split([',', ' ', ':']).filter(|part| !part.is_empty());
+    let parts = parts.map(|part| match REGISTERED.contains(&part) {
+        true => Some(part),
+        false => meant(part),
+    });
+    let parts: Vec<_> = parts.collect::<Option<_>>()?;
+    (parts.len() > 1).then(|| parts.join(", "))
 }
 
 /// The registered protocol that an unregistered one probably means. Case matters on the wire.

@@ -181,6 +181,8 @@ fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
             .help("fetch a newer one: unless `crl_expired: allow` is set, it denies every certificate");
     } else if list.renewal_due().is_some_and(|due| due < unix_now()) {
         let message = format!("{source}: the revocation list of {issuer} expires soon, on {date}");
-        problems.warning(at, message);
+        problems
+            .warning(at, message)
+            .help("fetch the next one before that: afterwards it denies every certificate");
     }
 }

@@ -193,6 +193,7 @@ impl Compiler<'_> {
                 cert: pair.cert.at,
                 key: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
                 ocsp: pair.ocsp.as_ref().map_or(pair.cert.at, |ocsp| ocsp.at),
+                or_directory: true,
             },
             name: pair
                 .name

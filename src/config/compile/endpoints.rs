@@ -32,6 +32,7 @@ impl Compiler<'_> {
                 let message = format!("two endpoints are named {}", quoted(endpoint.name.as_str()));
                 self.problems
                     .error(endpoint.name.at, message)
+                    .help("rename one of them, or join them: `listen` may be a list")
                     .also(first, "the first one");
             }
             self.places(endpoint, &mut places);
@@ -72,6 +73,7 @@ impl Compiler<'_> {
                 );
                 self.problems
                     .error(listen.at, message)
+                    .help("leave one of them out")
                     .also(other.at, "the first one");
             }
             places.push((listen, spec.name.as_str()));

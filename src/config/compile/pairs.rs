@@ -24,6 +24,8 @@ pub(super) struct PairPlaces {
     pub(super) cert: Span,
     pub(super) key: Span,
     pub(super) ocsp: Span,
+    /// Whether a directory of pairs may stand in place of the files.
+    pub(super) or_directory: bool,
 }
 
 impl PairPlaces {
@@ -33,6 +35,7 @@ impl PairPlaces {
             cert: at,
             key: at,
             ocsp: at,
+            or_directory: false,
         }
     }
 
@@ -47,7 +50,11 @@ impl PairPlaces {
         }
     }
 
-    fn read_error(&self, files: &PairFiles, error: MaterialError) -> ReadError {
+    fn read_error(&self, files: &PairFiles, mut error: MaterialError) -> ReadError {
+        if self.or_directory && error.path == files.cert && files.cert.is_dir() {
+            let help = "name a file; `dir: DIRECTORY`, in place of `cert` and `key`, is for every pair in it";
+            error.help = Some(help.to_owned());
+        }
         let at = Some(self.of(files, &error.path));
         ReadError { at, error }
     }
@@ -79,8 +86,13 @@ impl<'a> Compiler<'a> {
                 let at = places.of(&files, &exposed.0.path);
                 secrecy(policy, at, Some(exposed), problems)?;
             }
-            let (pair, weaknesses) =
-                pair::pair(&files, &contents).map_err(|e| places.read_error(&files, e))?;
+            let (pair, weaknesses) = pair::pair(&files, &contents).map_err(|error| {
+                let mut found = places.read_error(&files, error);
+                if files.key == files.cert && contents.has_chain() {
+                    found.at = Some(places.key);
+                }
+                found
+            })?;
             for weakness in weaknesses {
                 problems.warning(at, weakness);
             }

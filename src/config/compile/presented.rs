@@ -24,8 +24,13 @@ impl Compiler<'_> {
             };
             let date = unix_timestamp(moment);
             if n == 0 {
+                let help = match fault {
+                    DateFault::Early => "check that it is the right file, and this machine's clock",
+                    _ => "renew it: a running Reseal reads the new files by itself",
+                };
                 self.problems
-                    .warning(at, format!("{path}: the certificate {verb} {date}"));
+                    .warning(at, format!("{path}: the certificate {verb} {date}"))
+                    .help(help);
             } else {
                 let (n, subject) = (n + 1, &validity.subject);
                 self.problems

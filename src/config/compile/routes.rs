@@ -42,6 +42,7 @@ impl Compiler<'_> {
                 );
                 self.problems
                     .error(spec.name.at, message)
+                    .help("rename one of them, or join them: `match.sni` may be a list")
                     .also(first, "the first one");
             }
             complete &= self.route(context, spec, &mut table, &mut seen).is_some();
@@ -199,6 +200,16 @@ impl Compiler<'_> {
         {
             return;
         }
+        if context.certificates.all.is_empty() {
+            // One problem for all routes: the same message at the same place counts once.
+            self.problems
+                .error(
+                    endpoint.tls.certificates.at,
+                    "this endpoint has no certificate, but a route of it terminates TLS",
+                )
+                .help("list one under its `tls`: `certificates: [{ cert: FILE, key: FILE }]`");
+            return;
+        }
         let names: Vec<_> = context
             .certificates
             .all
@@ -206,14 +217,10 @@ impl Compiler<'_> {
             .flat_map(|c| &c.names)
             .map(HostPattern::to_string)
             .collect();
-        let help = if names.is_empty() {
-            "add one under the endpoint's `tls.certificates`".to_owned()
-        } else {
-            format!(
-                "the endpoint's certificates are for {}",
-                quoted_list(names.iter().map(String::as_str))
-            )
-        };
+        let help = format!(
+            "the endpoint's certificates are for {}",
+            quoted_list(names.iter().map(String::as_str))
+        );
         self.problems
             .error(
                 at,

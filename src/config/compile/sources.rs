@@ -44,7 +44,7 @@ impl Compiler<'_> {
                     spec.at,
                     "`sources` without `allow` and `deny` denies nobody",
                 )
-                .help("such as sources: { allow: [10.0.0.0/8] }");
+                .help("write `sources: { allow: [10.0.0.0/8] }`, or leave it out");
             return Some(None);
         }
         let is_unix = |listen: &Located<Listen>| matches!(listen.value, Listen::Unix(_));

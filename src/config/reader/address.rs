@@ -291,7 +291,8 @@ impl Leaf for Cidr {
                 .help("clear the bits that the prefix does not cover")
                 .fix(format!("did you mean `{}`?", network.trunc()))),
             Err(_) => Err(Invalid::new("{} is not a network")
-                .help("an IP address, or one and a prefix, such as `10.0.0.0/8`")),
+                .help("write an IP address, or one with a prefix, such as `10.0.0.0/8`; names and ranges are not looked up")
+                .fix(except(text))),
         }
     }
 
@@ -302,6 +303,13 @@ impl Leaf for Cidr {
     fn render(&self) -> String {
         self.0.to_string()
     }
+}
+
+/// Advice about a network with a sign of negation.
+fn except(text: &str) -> Option<String> {
+    let network = text.strip_prefix('!')?.trim_start();
+    Cidr::parse(network).ok()?;
+    Some(format!("write `{{ not: [{network}] }}`"))
 }
 
 /// A service name (RFC 2782); its SRV records hold the port.

@@ -37,6 +37,14 @@ pub(super) fn listen(text: &str, is_good: impl Fn(&str) -> bool) -> Option<Strin
             None => format!("write `{meant}`"),
         });
     }
+    if let Some((_, ports)) = without.rsplit_once(':')
+        && let Some((first, last)) = ports.split_once('-')
+        && [first, last]
+            .iter()
+            .all(|port| is_good(&format!("*:{port}")))
+    {
+        return Some("list each address with its port: there are no ranges".to_owned());
+    }
     if let Some((host, port)) = without.rsplit_once(':')
         && is_good(&format!("*:{port}"))
     {

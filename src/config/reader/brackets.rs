@@ -38,6 +38,9 @@ pub(super) fn mistake(info: &str, lines: &[&str], at: Span) -> Option<Mistake> {
             format!("close it by `{closing}`"),
         ));
     }
+    if let Some(found) = within_text(line(lines, at.line), at) {
+        return Some(found);
+    }
     let Some(open) = unclosed(lines, at.line) else {
         return missing_comma(line(lines, at.line), at);
     };
@@ -50,6 +53,26 @@ pub(super) fn mistake(info: &str, lines: &[&str], at: Span) -> Option<Mistake> {
         ));
     }
     missing_comma(line(lines, at.line), at)
+}
+
+/// A bracket in the middle of a text that has no quotes, such as a regular expression.
+fn within_text(text: &str, at: Span) -> Option<Mistake> {
+    let (before, rest) = text.split_at_checked(text.char_indices().nth(at.column - 1)?.0)?;
+    let is_bracket =
+        rest.starts_with(['[', '{']) && !before.contains("${") && !before.ends_with('$');
+    let start = before.rfind([' ', '\t']).map_or(0, |space| space + 1);
+    let word = before.get(start..)?;
+    if !is_bracket || word.is_empty() || word.ends_with(['[', '{', ',', ':', '"', '\'']) {
+        return None;
+    }
+    let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+    let whole = format!("{word}{}", rest.get(..end)?);
+    let column = before.get(..start)?.chars().count();
+    Some(Mistake::new(
+        span(at.line, column, whole.chars().count()),
+        "within { } and [ ], a bracket ends a text without quotes",
+        format!("quote it: `'{whole}'`"),
+    ))
 }
 
 /// A second key within a line, without a comma before it.

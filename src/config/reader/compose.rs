@@ -251,6 +251,7 @@ impl OpenMap {
                 Entry::Occupied(first) => {
                     problems
                         .error(node.at, format!("{} is given twice", quoted(&text)))
+                        .help("leave one of them out")
                         .also(*first.get(), "the first one");
                     self.incomplete = true;
                     Pending::Drop

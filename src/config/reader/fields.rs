@@ -36,6 +36,8 @@ pub struct Fields<'n> {
     /// Known keys that were reported already, or that a rejected key probably meant: that they are missing
     /// or have no value is no second problem.
     reported: Vec<&'static str>,
+    /// Known keys whose value has to take over what a rejected key says, and may be wrong without it.
+    advised: Vec<&'static str>,
     /// Whether a key could not be read at all, which may be the one that is missing.
     is_broken: bool,
 }
@@ -60,6 +62,7 @@ impl<'n> Fields<'n> {
             at: node.at,
             entries,
             reported: Vec::new(),
+            advised: Vec::new(),
             is_broken: cx.is_incomplete(node.at),
         };
         for (key, value) in entries {
@@ -126,7 +129,10 @@ impl<'n> Fields<'n> {
         if node.is_null() && self.is_reported(key) {
             return None;
         }
-        cx.located(node)
+        match self.advised.contains(&key) {
+            true => cx.quietly(|cx| cx.located(node)),
+            false => cx.located(node),
+        }
     }
 }
 

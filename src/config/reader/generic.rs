@@ -300,7 +300,9 @@ impl<T: Read> Read for Names<T> {
                 }),
                 Err(_) => {
                     let message = format!("{} is not a name", quoted(&key.text));
-                    cx.error(key.at, message).help(Name::RULE);
+                    let help = Name::near(&key.text);
+                    cx.error(key.at, message)
+                        .help(help.unwrap_or_else(|| Name::RULE.to_owned()));
                     None
                 }
             };

@@ -77,7 +77,7 @@ impl Leaf for Duration {
         let (digits, unit) = split_unit(text);
         if digits.is_empty() {
             return Err(Invalid::new("{} is not a duration")
-                .help("such as `250ms`, `5s`, `2m`, `1h`")
+                .help("write a number and a unit, such as `250ms`, `5s`, `2m` or `1h`")
                 .fix(Self::meant(text)));
         }
         if unit.is_empty() {
@@ -223,7 +223,8 @@ impl<const LEAST: u32, const MOST: u32> Leaf for Size<LEAST, MOST> {
     fn parse(text: &str) -> Result<Self, Invalid> {
         let (digits, unit) = split_unit(text);
         if digits.is_empty() {
-            return Err(Invalid::new("{} is not a size").help("such as `64KiB` or `1MiB`"));
+            return Err(Invalid::new("{} is not a size")
+                .help("write a number and a unit, such as `64KiB` or `1MiB`"));
         }
         if unit.is_empty() {
             return Err(Invalid::new("the size {} has no unit")

@@ -99,6 +99,9 @@ pub trait Read: Sized {
 
 /// A value that is a single text in the file.
 pub trait Leaf: Sized {
+    /// What to do about a list or map in its place.
+    const SINGLE: &'static str = "write a single value";
+
     /// What it is, for the message "expected …": "a duration such as `5s`".
     fn what() -> Cow<'static, str>;
 
@@ -119,6 +122,10 @@ pub trait Leaf: Sized {
 
 impl<T: Leaf> Read for T {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        if matches!(node.kind, Kind::List(_) | Kind::Map(_)) {
+            cx.unexpected(node, &T::what()).help(T::SINGLE);
+            return None;
+        }
         cx.parse(node, &T::what(), T::parse)
     }
 
@@ -200,6 +207,16 @@ impl<'e> Reader<'e> {
     /// All problems.
     pub fn into_problems(self) -> Problems {
         self.problems
+    }
+
+    /// Reads a value whose problem was reported: what else is wrong with it may follow from that.
+    pub(super) fn quietly<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let before = self.problems.clone();
+        let read = read(self);
+        if read.is_none() {
+            self.problems = before;
+        }
+        read
     }
 
     /// Reports an error.

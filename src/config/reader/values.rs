@@ -58,6 +58,17 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Advice with a name that is similar to a text.
+    pub(super) fn near(text: &str) -> Option<String> {
+        let fits = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        let is_near = text.len() <= 64
+            && !text.contains(':')
+            && text.starts_with(fits)
+            && text.ends_with(fits);
+        let name = text.replace(|char: char| !fits(char), "-");
+        is_near.then(|| format!("write `{name}`: {}", Self::RULE))
+    }
 }
 
 impl Leaf for Name {
@@ -70,7 +81,9 @@ impl Leaf for Name {
         if (1..=64).contains(&text.len()) && text.chars().all(fits) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Invalid::new("{} is not a name").help(Self::RULE))
+        Err(Invalid::new("{} is not a name")
+            .help(Self::RULE)
+            .fix(Self::near(text)))
     }
 
     fn schema() -> Value {

@@ -101,13 +101,14 @@ pub trait Keyword {
 }
 
 /// Words of other programs, in lower case with `_`, each with the word to write here, or with advice in a
-/// sentence.
+/// sentence. The word `.` stands for every text with a dot, such as a host name.
 pub type Instead = &'static [(&'static str, &'static str)];
 
 /// What to write or do in place of a word of another program.
 pub(super) fn instead(text: &str, words: Instead) -> Option<&'static str> {
     let text = text.to_ascii_lowercase().replace(['-', ' '], "_");
-    let found = words.iter().find(|(other, _)| *other == text);
+    let is_it = |other: &str| other == text || other == "." && text.contains('.');
+    let found = words.iter().find(|(other, _)| is_it(other));
     found.map(|(_, meant)| *meant)
 }
 

@@ -1,14 +1,16 @@
-//! Leaves that name an identity: host names and patterns, and the names of certificates in rules.
+//! Leaves that name something: host names and patterns, the names of certificates in rules, and upstreams.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
-use crate::config::reader::values::check_text;
+use crate::config::reader::reference::Form;
+use crate::config::reader::values::{Name, check_text};
 use crate::hostname::{HostName, HostNameError, HostPattern, is_typographic};
 use crate::tls::verify::allow::{Email, UriPattern};
 
@@ -32,6 +34,47 @@ impl Leaf for HostPattern {
 
     fn render(&self) -> String {
         self.to_string()
+    }
+}
+
+/// The name of an upstream, as a route gives it. Other programs have addresses in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamName(Name);
+
+impl Deref for UpstreamName {
+    type Target = Name;
+
+    fn deref(&self) -> &Name {
+        &self.0
+    }
+}
+
+impl Leaf for UpstreamName {
+    const SINGLE: &'static str = "write its name: its origins are listed under `upstreams`, as in \
+        `upstreams: { NAME: { origins: [ADDRESS] } }`";
+
+    fn what() -> Cow<'static, str> {
+        "the name of an upstream".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let name = Name::parse(text).map(Self);
+        name.map_err(|invalid| match text.contains([':', '/']) {
+            true => Invalid::new("{} is not the name of an upstream").help(Self::SINGLE),
+            false => invalid,
+        })
+    }
+
+    fn schema() -> Value {
+        <Name as Leaf>::schema()
+    }
+
+    fn form() -> Form {
+        <Name as Leaf>::form()
+    }
+
+    fn render(&self) -> String {
+        Leaf::render(&self.0)
     }
 }
 

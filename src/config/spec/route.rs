@@ -2,6 +2,7 @@
 
 use super::client_auth::ClientAuth;
 use super::limits::RouteLimits;
+use super::names::UpstreamName;
 use super::sources::{Excluded, Sources};
 use super::timeouts::RouteTimeouts;
 use crate::config::reader::fields::spec;
@@ -40,7 +41,7 @@ spec! {
         /// How many connections it takes.
         default limits: RouteLimits = "{}",
         /// The name of the upstream it leads to.
-        required upstream: Name,
+        required upstream: UpstreamName,
         /// Time limits that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
         /// Warnings about this route that describe what is intended, and are not reported.

@@ -129,6 +129,15 @@ keyword! {
         Client = "client",
         /// None.
         Absent = "none",
+        instead
+            "." => "a name is written `server_name: NAME`; `sni` is `configured`, `client` or `none`",
+            "on" => "configured",
+            "true" => "configured",
+            "off" => "none",
+            "false" => "none",
+            "no" => "none",
+            "passthrough" => "client",
+            "forward" => "client";
     }
 }
 

@@ -53,8 +53,8 @@ fn a_duplicate_key_is_refused_at_its_second_position() {
     assert_eq!(
         lines(&text),
         [
-            "f:8:21: error: `level` is given twice, the first one at 8:8",
-            "f:9:1: error: `log` is given twice, the first one at 8:1"
+            "f:8:21: error: `level` is given twice, the first one at 8:8 (leave one of them out)",
+            "f:9:1: error: `log` is given twice, the first one at 8:1 (leave one of them out)"
         ]
     );
     assert_eq!(

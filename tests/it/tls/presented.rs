@@ -127,7 +127,7 @@ fn a_pair_is_checked_for_each_of_its_uses() {
     checked.must_warn("./own.pem", &["not clientAuth"]);
     checked
         .with_identity("own", &pki().edge.issue(&both().expired()))
-        .must_warn("own.pem", &["expired on"]);
+        .must_warn("own.pem", &["expired on", "renew it"]);
 }
 
 #[test]

@@ -65,8 +65,9 @@ impl Fields<'_> {
             format!("did you mean `{word}`?")
         } else if let Some(advice) = meant {
             let first = advice.split(['`', ':']).nth(1).unwrap_or_default();
-            self.reported
-                .extend(table.known.iter().find(|known| **known == first));
+            let named = table.known.iter().find(|known| **known == first);
+            self.reported.extend(named);
+            self.advised.extend(named);
             advice.to_owned()
         } else if let Some((outer, _)) = below {
             if self.entry(outer).is_none() {
