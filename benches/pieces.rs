@@ -8,9 +8,10 @@ use std::time::Duration;
 use divan::{Bencher, black_box, counter::BytesCount};
 use ipnet::IpNet;
 use reseal::internals::{
-    Address, Balance, Budget, ConnectPolicy, HostName, HostPattern, Match, Networks, OnGone,
-    OriginDefinition, OutBuf, PickRequest, Query, RouteTable, TcpOptions, TlsConn, TlsState,
-    UpstreamDefinition, Upstreams, escape,
+    Address, Balance, Budget, Clock, ConnectPolicy, HostName, HostPattern, Match, Networks, OnGone,
+    OriginDefinition, OutBuf, PickRequest, Query, Rate, RouteTable, SourceKey, SourceLimits,
+    SourcePrefix, SourceTable, TcpOptions, TlsConn, TlsState, UpstreamDefinition, Upstreams,
+    escape,
 };
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -111,6 +112,26 @@ fn find_a_network(bencher: Bencher<'_, '_>, family: &str) {
     bencher.bench_local(|| {
         n = n.wrapping_add(77_773) % (2 * COUNT);
         networks.find(black_box(address(n)))
+    });
+}
+
+/// A connection of a source comes and goes: the same source each time, or one of many, so that each pushes another
+/// one out of the table.
+#[divan::bench(args = ["the same", "random"])]
+fn count_a_connection_of_a_source(bencher: Bencher<'_, '_>, sources: &str) {
+    let table = SourceTable::new(Clock::start());
+    let limits = SourceLimits {
+        connections: Some(100),
+        new: Some(Rate::new(1_000_000, Duration::from_secs(60))),
+    };
+    let prefix = SourcePrefix { v4: 32, v6: 64 };
+    let mut n = 0_u32;
+    bencher.bench_local(|| {
+        if sources == "random" {
+            n = n.wrapping_add(2_654_435_761);
+        }
+        let key = SourceKey::new(1, IpAddr::V4(n.into()), prefix);
+        table.connect(black_box(key), limits, true)
     });
 }
 

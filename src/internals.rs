@@ -1,6 +1,8 @@
 //! What benches, fuzz targets and integration tests use of the crate. Not an API: it changes with the code.
 
-pub use crate::admission::Networks;
+pub use crate::admission::{
+    Clock, Networks, Rate, SourceKey, SourceLimits, SourcePrefix, SourceTable,
+};
 pub use crate::hostname::{HostName, HostNameError, HostPattern};
 pub use crate::observe::escape;
 pub use crate::outcome::{CloseWith, Reason};

@@ -29,6 +29,7 @@ pub(super) enum RequestKind {
     Certificates,
     Config,
     Origins,
+    Limits,
     ShowLogLevel,
     SetLogLevel,
     Reload,
@@ -48,8 +49,9 @@ const READING: [(&str, RequestKind); 6] = [
     ("/log-level", RequestKind::ShowLogLevel),
 ];
 
-/// The paths of requests that change something.
-const CHANGING: [(&str, RequestKind); 6] = [
+/// The paths of requests that change something, or have arguments.
+const CHANGING: [(&str, RequestKind); 7] = [
+    ("/limits", RequestKind::Limits),
     ("/reload", RequestKind::Reload),
     ("/drain", RequestKind::Drain),
     ("/stop", RequestKind::Stop),
@@ -108,6 +110,17 @@ impl RequestKind {
             Self::Certificates => Request::Certificates,
             Self::Config => Request::Config,
             Self::Origins => Request::Origins,
+            Self::Limits => Request::Limits {
+                endpoint: body.text("endpoint")?,
+                route: body.maybe_text("route")?,
+                source: match body.maybe_text("source")? {
+                    Some(text) => {
+                        let source = text.parse();
+                        Some(source.map_err(|_| invalid("`source` is no IP address"))?)
+                    }
+                    None => None,
+                },
+            },
             Self::ShowLogLevel => Request::LogLevel(None),
             Self::SetLogLevel => Request::LogLevel(Some(level(&body.text("level")?)?)),
             Self::Reload => Request::Reload {

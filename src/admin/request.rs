@@ -1,6 +1,7 @@
 //! Requests to the control loop, their results, and the channel that carries both.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,15 @@ pub enum Request {
     Config,
     /// The origins and their state.
     Origins,
+    /// How full the limits of an endpoint and a route are.
+    Limits {
+        /// The endpoint's name.
+        endpoint: String,
+        /// The route's name, for its limits as well.
+        route: Option<String>,
+        /// The client's address, for the limits by source.
+        source: Option<IpAddr>,
+    },
     /// The log level, or a new one.
     LogLevel(Option<LevelFilter>),
     /// Reloads the configuration, or only reports what that would change.

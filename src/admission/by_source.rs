@@ -84,6 +84,17 @@ pub struct SourceReached {
     pub new: bool,
 }
 
+/// What is counted for a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// Its connections.
+    pub connections: u32,
+    /// Its handshakes.
+    pub handshakes: u32,
+    /// Its bucket of new connections.
+    pub bucket: Bucket,
+}
+
 /// The table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SourceTable(Arc<Shared>);
@@ -154,18 +165,26 @@ impl SourceTable {
         (permit, is_reached)
     }
 
-    /// How many sources are known.
-    pub fn len(&self) -> usize {
-        let shards = self.0.shards.iter();
-        shards.map(|shard| shard.lock().index.len()).sum()
+    /// How many sources are known, but for those that may be forgotten.
+    pub fn known(&self) -> usize {
+        let now = self.0.clock.now();
+        let count = |shard: &Mutex<Shard>| {
+            let mut shard = shard.lock();
+            shard.forget_full(now, IDLE_MAX / SHARDS);
+            shard.index.len()
+        };
+        self.0.shards.iter().map(count).sum()
     }
 
-    /// The connections and handshakes of a source.
-    #[cfg(test)]
-    fn counts(&self, key: SourceKey) -> (u32, u32) {
+    /// What is counted for a source.
+    pub fn state(&self, key: SourceKey) -> SourceState {
         let shard = self.shard(key);
         let entry = shard.index.get(&key).and_then(|at| shard.entry(*at));
-        entry.map_or((0, 0), |entry| (entry.connections, entry.handshakes))
+        entry.map_or_else(SourceState::default, |entry| SourceState {
+            connections: entry.connections,
+            handshakes: entry.handshakes,
+            bucket: entry.bucket,
+        })
     }
 
     fn permit(&self, key: SourceKey, kind: Kind) -> SourcePermit {
@@ -315,7 +334,7 @@ impl Shard {
             }
             return at;
         }
-        self.forget_full(now);
+        self.forget_full(now, FORGET);
         let entry = Entry {
             key,
             bucket: Bucket::default(),
@@ -367,14 +386,18 @@ impl Shard {
         }
     }
 
-    /// Forgets the oldest idle sources that have full buckets.
-    fn forget_full(&mut self, now: Nanos) {
-        for _ in 0..FORGET {
+    /// Forgets up to `most` of the oldest idle sources of each list, as long as they have full buckets.
+    fn forget_full(&mut self, now: Nanos, most: usize) {
+        for _ in 0..most {
+            let before = self.free.len();
             for first in [self.fresh.first, self.refused.first] {
                 let is_full = self.entry(first).is_some_and(|e| e.bucket.is_full(now));
                 if is_full {
                     self.forget(first);
                 }
+            }
+            if self.free.len() == before {
+                return;
             }
         }
     }

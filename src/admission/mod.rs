@@ -17,13 +17,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-pub use self::by_source::{SourceLimits, SourcePermit, SourcePrefix};
+pub use self::by_source::{SourceKey, SourceLimits, SourcePermit, SourcePrefix, SourceTable};
 pub use self::gate::{ClientSource, Gate, GatePermit};
 pub use self::limit_use::LimitUse;
 pub use self::limits::{LimitKind, Limits, WhenFull};
 pub use self::networks::{Networks, SourceDenial, SourceRules};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
-pub use self::rate::Rate;
+pub use self::rate::{Clock, Rate};
 pub use self::scope::{EndpointLimits, LimitScope, LimitScopes, ScopePermit, WaitingLimit};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.

@@ -267,6 +267,40 @@ impl LimitScope {
         }
     }
 
+    /// How full a limit is for a client at this address; `None` if there is no such limit, or it is one by source
+    /// and the client has no address.
+    pub fn fill(&self, kind: LimitKind, limits: &Limits, address: Option<IpAddr>) -> Option<Fill> {
+        let source = || {
+            let key = SourceKey::new(self.id, address?, limits.prefix);
+            Some(self.sources.state(key))
+        };
+        let now = self.clock.now();
+        let of = |used: usize, max: usize| Fill {
+            used: Some(used),
+            is_reached: used >= max,
+        };
+        let of_rate = |rate: Rate, mut bucket| Fill {
+            used: None,
+            is_reached: !rate.take(&mut bucket, now),
+        };
+        let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Some(match kind {
+            LimitKind::Connections | LimitKind::Handshakes => {
+                of(self.used(kind)?, limits.most(kind)?)
+            }
+            LimitKind::PerSource => of(
+                size(source()?.connections),
+                size(limits.source.connections?),
+            ),
+            LimitKind::HandshakesPerSource => of(
+                size(source()?.handshakes),
+                size(limits.handshakes_per_source?),
+            ),
+            LimitKind::New => of_rate(limits.new?, Bucket(self.bucket.load(Ordering::Relaxed))),
+            LimitKind::NewPerSource => of_rate(limits.source.new?, source()?.bucket),
+        })
+    }
+
     /// How many clients a limit has refused, and would have refused in dry runs.
     pub fn refused(&self, kind: LimitKind) -> [u64; 2] {
         [&self.refused, &self.dry_run].map(|counts| {
@@ -281,6 +315,15 @@ impl Drop for ScopePermit {
         self.0.in_use.fetch_sub(1, Ordering::AcqRel);
         self.0.freed.notify_one();
     }
+}
+
+/// How full a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// How much of it is in use; a rate has no such number.
+    pub used: Option<usize>,
+    /// Whether there is no room for another client.
+    pub is_reached: bool,
 }
 
 /// A connection of a scope.
@@ -389,7 +432,7 @@ impl LimitScopes {
 
     /// How many sources are counted.
     pub fn sources(&self) -> usize {
-        self.sources.len()
+        self.sources.known()
     }
 }
 

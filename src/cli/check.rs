@@ -12,7 +12,6 @@ use crate::hostname::HostPattern;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
-use crate::snapshot::admin::AdminListen;
 use crate::tls::pair::stem;
 use crate::tls::sessions::Sessions;
 
@@ -82,19 +81,7 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 fn against_running(path: &Path, loaded: &Loaded) -> Exit {
-    let listen = loaded
-        .snapshot
-        .as_ref()
-        .and_then(|snapshot| snapshot.admin.listen.as_ref());
-    let admin = listen.map(|listen| match listen {
-        AdminListen::Unix { path, .. } => format!("unix:{}", path.display()),
-        AdminListen::Tcp { address, .. } => format!("http://{address}"),
-    });
-    let token = loaded
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.admin.token_file.as_ref());
-    let token = token.map(|file| path.with_file_name("").join(&***file));
+    let (admin, token) = ctl::admin_of(path, loaded);
     match ctl::plan(path, admin, token) {
         Ok(plan) => print(&plan),
         Err(invalid) => {

@@ -5,17 +5,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::exit::Exit;
 use super::explanation::Explanation;
 use super::output::{eprint_line, print};
-use super::{run, start};
+use super::{ctl, run, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{Spec, load};
 use crate::connection::decision;
 use crate::hostname::HostName;
 use crate::outcome::Reason;
 use crate::route::Query;
-use crate::snapshot::{Endpoint, Listen, Protocol, Snapshot, Sources};
+use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Sources};
 use crate::tls::hello::{self, Hello};
 use crate::tls::sessions::Sessions;
 
@@ -63,7 +65,11 @@ pub(super) fn main(args: &Args) -> Exit {
         eprint_line(&loaded.report());
         return Exit::Refused;
     };
-    match explain(args, spec, snapshot) {
+    let ask = |endpoint: &Endpoint, route: &Route| {
+        let names = (&*endpoint.name, &*route.name);
+        ctl::limits(&path, &loaded, names, args.source).unwrap_or_default()
+    };
+    match explain(args, spec, snapshot, &ask) {
         Ok((text, reason)) => {
             print(&text);
             if reason.is_none() {
@@ -79,11 +85,15 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
+/// Asks the running process how full the limits of an endpoint and route are; nothing if there is none.
+type AskRunning<'a> = dyn Fn(&Endpoint, &Route) -> Vec<Value> + 'a;
+
 /// The explanation, and the reason if the connection would be refused.
 fn explain(
     args: &Args,
     spec: &Spec,
     snapshot: &Snapshot,
+    ask: &AskRunning<'_>,
 ) -> Result<(String, Option<Reason>), String> {
     let endpoint = snapshot.endpoint(&args.endpoint).ok_or_else(|| {
         let names = snapshot.endpoints.iter().map(|e| format!("`{}`", e.name));
@@ -96,7 +106,7 @@ fn explain(
     })?;
     let mut said = Explanation::default();
     let reason = match greeting(args)? {
-        Ok(hello) => decide(args, spec, endpoint, &hello, &mut said)?,
+        Ok(hello) => decide(args, spec, endpoint, &hello, &mut said, ask)?,
         Err(reason) => Some(reason),
     };
     let verdict = match reason {
@@ -141,6 +151,7 @@ fn decide(
     endpoint: &Endpoint,
     hello: &Hello,
     said: &mut Explanation,
+    ask: &AskRunning<'_>,
 ) -> Result<Option<Reason>, String> {
     said.line("endpoint", &endpoint.name);
     refuse_hello_of_tcp(args, endpoint)?;
@@ -206,8 +217,11 @@ fn decide(
     }
     said.upstream(spec, route);
     said.timeouts(endpoint, route);
-    said.limits(endpoint, route);
-    Ok(reason)
+    let is_limited = endpoint.limits.is_some() || route.limits.is_some();
+    let running = is_limited.then(|| ask(endpoint, route));
+    let full = said.limits(endpoint, route, &running.unwrap_or_default());
+    // Limits come before client auth.
+    Ok(full.or(reason))
 }
 
 /// Whether the rules of an endpoint or route on addresses admit the client; the reason, if not.

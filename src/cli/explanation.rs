@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
+use serde_json::Value;
 
 use crate::admission::LimitKind;
 use crate::config::{self, Spec, spec};
+use crate::connection::decision::limit_reason;
 use crate::hostname::{HostName, HostPattern};
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
@@ -217,19 +219,44 @@ impl Explanation {
         }
     }
 
-    /// The limits of the endpoint and of the route.
-    pub(super) fn limits(&mut self, endpoint: &Endpoint, route: &Route) {
+    /// The limits of the endpoint and of the route, and how full they are if a running process has said so.
+    /// Returns the reason if one of them would refuse the client.
+    pub(super) fn limits(
+        &mut self,
+        endpoint: &Endpoint,
+        route: &Route,
+        running: &[Value],
+    ) -> Option<Reason> {
+        let mut refused = None;
         for (place, limits) in [("endpoint", &endpoint.limits), ("route", &route.limits)] {
             let Some(limits) = limits else { continue };
-            let mut all: Vec<_> = LimitKind::ALL
-                .into_iter()
-                .filter_map(|kind| Some(format!("{} {}", kind.word(), limits.value(kind)?)))
-                .collect();
+            let mut all = Vec::new();
+            for kind in LimitKind::ALL {
+                let Some(value) = limits.value(kind) else {
+                    continue;
+                };
+                let is_it = |fill: &&Value| fill["of"] == place && fill["limit"] == kind.word();
+                let fill = running.iter().find(is_it);
+                let next = fill.and_then(|fill| fill["next"].as_str());
+                if next == Some("refused") {
+                    refused.get_or_insert_with(|| limit_reason(kind));
+                }
+                let used = fill.and_then(|fill| fill["used"].as_u64());
+                let used = used.map(|used| format!("{used} in use"));
+                let full = next.filter(|next| *next != "admitted");
+                let full = full.map(|next| format!("reached: the next client is {next}"));
+                let notes: Vec<_> = used.into_iter().chain(full).collect();
+                all.push(match notes.is_empty() {
+                    true => format!("{} {value}", kind.word()),
+                    false => format!("{} {value} ({})", kind.word(), notes.join(", ")),
+                });
+            }
             if limits.dry_run {
                 all.push("dry run".to_owned());
             }
             self.line("limits", &format!("{place}: {}", all.join(", ")));
         }
+        refused
     }
 
     pub(super) fn timeouts(&mut self, endpoint: &Endpoint, route: &Route) {

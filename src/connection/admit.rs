@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::decision::limit_reason;
 use super::establish::Establish;
 use super::permits::{HandshakePermits, LimitPermits};
 use crate::admission::{ClientSource, LimitKind, LimitScope, Limits, SourcePermit, WhenFull};
@@ -190,7 +191,7 @@ impl<'a> Establish<'a> {
 
     /// Records that a limit would have refused the client.
     fn over(&mut self, kind: LimitKind) {
-        self.record.would_be(reason(kind));
+        self.record.would_be(limit_reason(kind));
     }
 
     fn refused_with(&self, alert: rustls::AlertDescription) -> CloseWith {
@@ -198,15 +199,6 @@ impl<'a> Establish<'a> {
             Protocol::Tls => CloseWith::Alert(classify::alert_record(alert)),
             Protocol::Tcp => CloseWith::Reset,
         }
-    }
-}
-
-const fn reason(kind: LimitKind) -> Reason {
-    match kind {
-        LimitKind::Connections => Reason::LimitConnections,
-        LimitKind::PerSource => Reason::LimitSource,
-        LimitKind::New | LimitKind::NewPerSource => Reason::LimitRate,
-        LimitKind::Handshakes | LimitKind::HandshakesPerSource => Reason::LimitHandshakes,
     }
 }
 
@@ -220,5 +212,7 @@ fn refusal(kind: LimitKind, limits: &Limits, owner: LimitOwner) -> Failure {
     };
     let value = limits.value(kind).unwrap_or_default();
     let detail = format!("`{}: {value}` of the {}", kind.word(), owner.word());
-    Failure::new(reason(kind)).limit(counted_by).detail(detail)
+    Failure::new(limit_reason(kind))
+        .limit(counted_by)
+        .detail(detail)
 }

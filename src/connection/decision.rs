@@ -1,7 +1,9 @@
-//! Chooses the route of a connection; live connections and `explain` share this code.
+//! Chooses the route of a connection, and names the reason of a refusal; live connections and `explain` share this
+//! code.
 
 use std::sync::Arc;
 
+use crate::admission::LimitKind;
 use crate::hostname::{HostName, HostNameError};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::route::{Query, Unrouted};
@@ -30,6 +32,16 @@ pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Ro
             Protocol::Tcp => Failure::new(reason).close_with(CloseWith::Reset),
         }
     })
+}
+
+/// The reason of a client that a limit refuses.
+pub const fn limit_reason(kind: LimitKind) -> Reason {
+    match kind {
+        LimitKind::Connections => Reason::LimitConnections,
+        LimitKind::PerSource => Reason::LimitSource,
+        LimitKind::New | LimitKind::NewPerSource => Reason::LimitRate,
+        LimitKind::Handshakes | LimitKind::HandshakesPerSource => Reason::LimitHandshakes,
+    }
 }
 
 /// A refusal for a name that is not served (RFC 6066 section 3).

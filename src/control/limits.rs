@@ -1,8 +1,13 @@
-//! The limits that clients may have to wait for, for `/status`.
+//! The limits and how full they are, for `/status` and `/limits`.
+
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::admin::{Refusal, RefusalKind, RequestResult};
+use crate::admission::{LimitKind, LimitScope, LimitScopes, Limits, WhenFull};
 use crate::observe::metrics::Metrics;
+use crate::snapshot::Snapshot;
 
 /// Each limit, with how much of it is in use: of the process, of origins, of queues.
 pub(super) fn describe(metrics: &Metrics) -> Value {
@@ -59,4 +64,53 @@ pub(super) fn describe(metrics: &Metrics) -> Value {
         }
     }
     Value::Array(limits)
+}
+
+/// How full the limits of an endpoint and of one of its routes are for a client at this address.
+pub(super) fn fill(
+    snapshot: &Snapshot,
+    scopes: &LimitScopes,
+    endpoint: &str,
+    route: Option<&str>,
+    source: Option<IpAddr>,
+) -> RequestResult {
+    let unknown = |what: &str| {
+        let message = format!("there is no {what} of this name");
+        Refusal::new(RefusalKind::NotFound, message)
+    };
+    let found = snapshot.endpoint(endpoint);
+    let found = found.ok_or_else(|| unknown("endpoint"))?;
+    let mut all = Vec::new();
+    if let Some((limits, scope)) = found.limits.as_deref().zip(scopes.endpoint(endpoint)) {
+        all.extend(fills("endpoint", limits, &scope, source));
+    }
+    if let Some(name) = route {
+        let route = found.route(name).ok_or_else(|| unknown("route"))?;
+        let scope = scopes.route(endpoint, name);
+        if let Some((limits, scope)) = route.limits.as_deref().zip(scope) {
+            all.extend(fills("route", limits, &scope, source));
+        }
+    }
+    Ok(json!({ "limits": all }))
+}
+
+fn fills(of: &str, limits: &Limits, scope: &LimitScope, source: Option<IpAddr>) -> Vec<Value> {
+    let fill = |kind: LimitKind| {
+        let (value, fill) = (limits.value(kind)?, scope.fill(kind, limits, source)?);
+        let waits = limits.when_full == WhenFull::Wait && limits.most(kind).is_some();
+        let then = match (fill.is_reached, limits.dry_run) {
+            (false, _) => "admitted",
+            (true, true) => "counted",
+            (true, false) if waits => "waits",
+            (true, false) => "refused",
+        };
+        Some(json!({
+            "of": of,
+            "limit": kind.word(),
+            "value": value,
+            "used": fill.used,
+            "next": then,
+        }))
+    };
+    LimitKind::ALL.into_iter().filter_map(fill).collect()
 }

@@ -27,6 +27,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::admin::{DrainedEndpoints, PendingRequest, Request, RequestResult};
+use crate::admission::LimitScopes;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::expiry::ExpiryWarnings;
@@ -56,6 +57,7 @@ pub(crate) struct Control {
     pub(crate) reloads: Reloader,
     pub(crate) status: StatusView,
     pub(crate) shutdown: Shutdown,
+    pub(crate) limit_scopes: Arc<LimitScopes>,
     pub(crate) late_recheck: LateRecheck,
     pub(crate) expiry: ExpiryWarnings,
     pub(crate) log: LogHandle,
@@ -197,6 +199,15 @@ impl Control {
                 endpoint: Some(name),
             } => self.drain_endpoint(&name),
             Request::Origins => Ok(self.origins.list()),
+            Request::Limits {
+                endpoint,
+                route,
+                source,
+            } => {
+                let snapshot = self.live.load();
+                let scopes = &self.limit_scopes;
+                limits::fill(&snapshot, scopes, &endpoint, route.as_deref(), source)
+            }
             Request::Origin {
                 upstream,
                 origin,

@@ -75,6 +75,7 @@ impl ControlPlane {
             listeners: Listeners::new(Arc::clone(&self.context.listeners)),
             origins: self.origins,
             reloads: Reloader::new(self.running, targets),
+            limit_scopes: Arc::clone(&self.context.limits),
             shutdown: Shutdown::new(self.phase, Arc::clone(table), Arc::clone(&self.active)),
             status: StatusView {
                 live: Arc::clone(live),

@@ -99,6 +99,7 @@ fn samples(
             limit: kind.word(),
             value,
             use_of: limits.most(kind).zip(scope.used(kind)),
+            is_dry_run: limits.dry_run,
             refused,
             would_refuse,
         })

@@ -299,9 +299,8 @@ impl Dispatcher {
 
 impl Intake for Dispatcher {
     fn waiting_limit(&mut self) -> Option<WaitingLimit> {
-        let (endpoint, _) = self.refresh();
-        let endpoint = Arc::clone(endpoint);
-        WaitingLimit::of(self.scope.as_ref(), endpoint.limits.as_deref())
+        self.refresh();
+        WaitingLimit::of(self.scope.as_ref(), self.last.0.limits.as_deref())
     }
 
     fn take(&mut self, socket: OwnedFd, client: Option<SocketAddr>, permit: Permit) {

@@ -3,6 +3,7 @@
 mod client;
 mod show;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 use self::client::{AdminAddress, LONG_TIMEOUT, Response, TIMEOUT};
 use super::exit::Exit;
 use super::output::{eprint_line, print};
+use crate::config::load::Loaded;
+use crate::snapshot::admin::AdminListen;
 use crate::tls::material::file::Contents;
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +72,17 @@ enum CtlCommand {
     },
     /// List origins and their state
     Origins,
+    /// Show how full the limits of an endpoint are, and what happens to the next client
+    Limits {
+        /// Name of the endpoint
+        endpoint: String,
+        /// Name of a route, for its limits as well
+        #[arg(long, value_name = "NAME")]
+        route: Option<String>,
+        /// Client's address, for the limits by source
+        #[arg(long, value_name = "IP")]
+        source: Option<IpAddr>,
+    },
     /// Change how an origin is used, until its configuration changes or the process restarts
     Origin {
         /// Name of the upstream
@@ -123,6 +137,14 @@ impl CtlCommand {
             Self::Drain { endpoint, .. } => ("/drain", Some(json!({ "endpoint": endpoint }))),
             Self::Stop => ("/stop", Some(json!({}))),
             Self::Kill { id } => ("/kill", Some(json!({ "id": id }))),
+            Self::Limits {
+                endpoint,
+                route,
+                source,
+            } => {
+                let body = json!({ "endpoint": endpoint, "route": route, "source": source });
+                ("/limits", Some(body))
+            }
             Self::Origin {
                 upstream,
                 origin,
@@ -147,6 +169,7 @@ impl CtlCommand {
             Self::Connections => show::table(response, "connections", &show::CONNECTIONS),
             Self::Certificates => show::certificates(response),
             Self::Origins | Self::Origin { .. } => show::table(response, "origins", &show::ORIGINS),
+            Self::Limits { .. } => show::table(response, "limits", &show::LIMITS),
             Self::Config => show::text(response, "yaml"),
             Self::LogLevel { .. } => format!("{}\n", show::text(response, "level")),
             Self::Reload { plan: true } => show::changes(response, "no changes"),
@@ -185,18 +208,65 @@ pub(super) fn plan(
         command,
     };
     let status = query(&args(CtlCommand::Status))?;
-    let running = status
-        .get("config")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let absolute = |path: &Path| std::fs::canonicalize(path).ok();
-    if absolute(Path::new(running)) != absolute(config) {
+    if !is_of(&status, config) {
+        let running = status.get("config").and_then(Value::as_str);
+        let running = running.unwrap_or_default();
         return Err(format!(
             "the running process uses another file: {}",
             show::plain(running)
         ));
     }
     run(&args(CtlCommand::Reload { plan: true }))
+}
+
+/// The address of the admin socket of the process that runs this configuration, and the file of its token, as
+/// far as the configuration says.
+pub(super) fn admin_of(path: &Path, loaded: &Loaded) -> (Option<String>, Option<PathBuf>) {
+    let snapshot = loaded.snapshot.as_ref();
+    let listen = snapshot.and_then(|snapshot| snapshot.admin.listen.as_ref());
+    let admin = listen.map(|listen| match listen {
+        AdminListen::Unix { path, .. } => format!("unix:{}", path.display()),
+        AdminListen::Tcp { address, .. } => format!("http://{address}"),
+    });
+    let spec = loaded.spec.as_ref();
+    let token = spec.and_then(|spec| spec.admin.token_file.as_ref());
+    let token = token.map(|file| path.with_file_name("").join(&***file));
+    (admin, token)
+}
+
+/// How full the limits of an endpoint and a route are in the process that runs `config`, for a client at this
+/// address. `None` if no such process answers.
+pub(super) fn limits(
+    config: &Path,
+    loaded: &Loaded,
+    (endpoint, route): (&str, &str),
+    source: Option<IpAddr>,
+) -> Option<Vec<Value>> {
+    let (admin, token_file) = admin_of(config, loaded);
+    let args = |command| Args {
+        admin: admin.clone(),
+        token_file: token_file.clone(),
+        json: false,
+        command,
+    };
+    let status = query(&args(CtlCommand::Status)).ok()?;
+    if !is_of(&status, config) {
+        return None;
+    }
+    let command = CtlCommand::Limits {
+        endpoint: endpoint.to_owned(),
+        route: Some(route.to_owned()),
+        source,
+    };
+    let response = query(&args(command)).ok()?;
+    response.get("limits")?.as_array().cloned()
+}
+
+/// Whether a process with this status runs this configuration file.
+fn is_of(status: &Value, config: &Path) -> bool {
+    let running = status.get("config").and_then(Value::as_str);
+    let absolute = |path: &Path| std::fs::canonicalize(path).ok();
+    absolute(Path::new(running.unwrap_or_default())) == absolute(config)
 }
 
 fn run(args: &Args) -> Result<String, String> {

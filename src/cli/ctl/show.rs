@@ -70,6 +70,14 @@ pub(super) fn certificates(response: &Value) -> String {
     tables.join("\n")
 }
 
+pub(super) const LIMITS: [Column; 5] = [
+    ("OF", "of"),
+    ("LIMIT", "limit"),
+    ("VALUE", "value"),
+    ("USED", "used"),
+    ("NEXT CLIENT", "next"),
+];
+
 const CHANGES: [Column; 5] = [
     ("WHAT", "what"),
     ("NAME", "name"),

@@ -35,6 +35,8 @@ pub struct ScopeSample {
     pub value: String,
     /// Its value, and how much of it is in use, where clients are counted together.
     pub use_of: Option<(usize, usize)>,
+    /// Whether it is a dry run.
+    pub is_dry_run: bool,
     /// How many clients it has refused.
     pub refused: u64,
     /// How many it would have refused, in a dry run.

@@ -213,8 +213,13 @@ fn scopes(page: &mut Page, metrics: &Metrics) {
     let mut refused = page.family(&SCOPE_REFUSED);
     for sample in &report.limits {
         let (endpoint, route) = place(sample);
-        for (dry_run, count) in [("false", sample.refused), ("true", sample.would_refuse)] {
-            refused.add(&[&endpoint, &route, sample.limit, dry_run], count);
+        let counts = [(false, sample.refused), (true, sample.would_refuse)];
+        for (dry_run, count) in counts {
+            // The other mode was in force before a reload, if at all.
+            if count > 0 || dry_run == sample.is_dry_run {
+                let dry_run = if dry_run { "true" } else { "false" };
+                refused.add(&[&endpoint, &route, sample.limit, dry_run], count);
+            }
         }
     }
     page.family(&SOURCES).add(&[], report.sources);

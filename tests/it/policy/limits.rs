@@ -167,6 +167,29 @@ fn an_endpoint_lets_clients_wait_for_a_place_and_others_go_on() {
 }
 
 #[test]
+fn a_reload_that_raises_the_limit_serves_who_waits() {
+    let origin = Origin::echo();
+    // One worker accepts in the order of arrival.
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1 }")
+        .forward(&origin)
+        .on_endpoint("limits: { connections: 1 }")
+        .start();
+    let first = establish("127.0.0.1", proxy.listen_addr("forward"));
+    let waiting = [proxy.dial("forward"), proxy.dial("forward")];
+    proxy.log_line(|line| line.contains("clients wait"));
+    proxy.reload(&proxy.text().replace("connections: 1", "connections: 2"));
+    waiting[0].must_echo(b"served");
+    proxy.reload(
+        &proxy
+            .text()
+            .replace("limits: { connections: 1 }", "backlog: 100"),
+    );
+    waiting[1].must_echo(b"served");
+    first.must_echo(b"and still here");
+}
+
+#[test]
 fn the_oldest_silent_connection_makes_room_before_anybody_waits_or_is_refused() {
     for when_full in ["wait", "refuse"] {
         let origin = Origin::echo();
@@ -559,6 +582,57 @@ fn limits_that_cannot_work_are_told() {
         "connections: 500, new: 60/m",
     )
     .must_be_good();
+}
+
+#[test]
+fn explain_says_how_full_the_limits_of_the_running_process_are() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_endpoint(
+            "limits: { connections: 2, when_full: refuse, per_source: 9, new_per_source: 9/m }",
+        )
+        .on_route("limits: { new: 1/m, dry_run: true }")
+        .admin()
+        .start();
+    let config = proxy.directory().join("config.yaml");
+    let config = config.display().to_string();
+    let explain = || {
+        let source = ["--source", "127.0.0.1"];
+        let words = ["explain", "--config", &config, "--endpoint", "forward"];
+        reseal(&[&words[..], &source].concat())
+    };
+    let place = proxy.listen_addr("forward");
+    let _first = establish("127.0.0.1", place);
+    explain()
+        .must_exit_with(0)
+        .must_print("connections 2 (1 in use), per_source 9 (1 in use), new_per_source 9/m")
+        .must_print("route: new 1/m (reached: the next client is counted), dry run");
+    let _second = establish("127.0.0.2", place);
+    explain()
+        .must_exit_with(1)
+        .must_print("connections 2 (2 in use, reached: the next client is refused)")
+        .must_print("refused: limit_connections");
+    let shown = proxy.ctl(&["limits", "forward", "--source", "127.0.0.2"]);
+    shown.must_exit_with(0).must_print("NEXT CLIENT");
+    let limits = proxy.ctl_json(&[
+        "limits",
+        "forward",
+        "--route",
+        "forward",
+        "--source",
+        "127.0.0.2",
+    ]);
+    let limits = limits["limits"].as_array().unwrap();
+    assert_eq!(limits.len(), 4, "{limits:?}");
+    assert_eq!(
+        (&limits[1]["used"], &limits[1]["next"]),
+        (&1.into(), &"admitted".into())
+    );
+    proxy
+        .ctl(&["limits", "nowhere"])
+        .must_exit_with(1)
+        .must_print("no endpoint of this name");
 }
 
 #[test]
