@@ -1,5 +1,6 @@
 //! Collects the record of one connection and guarantees that it is written and counted once.
 
+mod origin;
 #[cfg(test)]
 mod tests;
 
@@ -18,12 +19,10 @@ use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
-use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
-use crate::outcome::{Failure, Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
+use crate::observe::metrics::EndpointCounts;
+use crate::outcome::{Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
-use crate::transport::Socket;
-use crate::upstream::{Address, OriginDefinition};
 
 /// Collects the facts of a connection and the time spent in each stage. It writes exactly one record: in
 /// [`Recorder::end`], or else on drop.
@@ -105,12 +104,6 @@ impl<'a> Recorder<'a> {
             Some(Record::Open(record)) => Some(record),
             Some(Record::Tabled(_)) | None => None,
         }
-    }
-
-    /// The counters of the upstream.
-    fn upstream(&mut self) -> Option<Arc<UpstreamCounts>> {
-        let upstream = self.draft()?.upstream.clone()?;
-        Some(self.counts.upstream(&upstream))
     }
 
     /// Enters `stage`; the time since the last call belongs to the stage before.
@@ -205,84 +198,6 @@ impl<'a> Recorder<'a> {
         }
         if let Some(record) = self.draft() {
             record.client_cert = facts.map(Box::new);
-        }
-    }
-
-    /// Records the origin of an attempt, and its address once the name is resolved.
-    pub(super) fn origin(&mut self, origin: &OriginDefinition, address: Option<&Address>) {
-        if let Some(record) = self.draft() {
-            record.origin = Some(Arc::clone(&origin.name));
-            record.origin_address = match address {
-                Some(Address::Ip(address)) => Some((*address).into()),
-                Some(Address::Host(..) | Address::Srv(_) | Address::Unix(_)) | None => None,
-            };
-        }
-    }
-
-    /// An attempt to reach the origin begins.
-    pub(super) fn attempt(&mut self, origin: &OriginDefinition, address: &Address) {
-        if self.has_failed
-            && let Some(upstream) = self.upstream()
-        {
-            upstream.retry(&origin.name);
-        }
-        debug!(id = %Id(self.id), origin = &*origin.name, %address, "connecting to the origin");
-    }
-
-    /// An attempt has failed; another one follows if the failure allows it and time and attempts are left.
-    pub(super) fn attempt_failed(
-        &mut self,
-        origin: &OriginDefinition,
-        address: &Address,
-        failure: &Failure,
-        may_retry: bool,
-    ) {
-        self.has_failed = true;
-        if let Some(upstream) = self.upstream() {
-            upstream.failed(&origin.name, failure.reason);
-        }
-        debug!(
-            id = %Id(self.id),
-            %address,
-            stage = self.stage.word(),
-            reason = failure.reason.code(),
-            detail = failure.detail.as_deref(),
-            may_retry,
-            "attempt failed"
-        );
-    }
-
-    /// A handshake failed that offered a session, and a full one follows.
-    pub(super) fn resumption_failed(&self, failure: &Failure) {
-        debug!(
-            id = %Id(self.id),
-            reason = failure.reason.code(),
-            detail = failure.detail.as_deref(),
-            "the origin did not resume its session: connecting again for a full handshake"
-        );
-    }
-
-    /// The connect of an attempt has succeeded.
-    pub(super) fn connected(&mut self, socket: &Socket) {
-        if let Some(upstream) = self.upstream() {
-            upstream.connected(self.entered.elapsed());
-        }
-        let local = socket.local().map(tracing::field::display);
-        debug!(id = %Id(self.id), local, "connected to the origin");
-        let local = self.log.is_open().then(|| socket.local()).flatten();
-        if let Some(record) = self.draft() {
-            record.origin_local = local.map(Into::into);
-        }
-    }
-
-    /// The handshake of an attempt has succeeded.
-    pub(super) fn origin_tls(&mut self, facts: TlsFacts) {
-        if let Some(upstream) = self.upstream() {
-            upstream.handshake(&facts, self.entered.elapsed());
-        }
-        handshake_done(self.id, &facts, "TLS with the origin established");
-        if let Some(record) = self.draft() {
-            record.origin_tls = Some(Box::new(facts));
         }
     }
 

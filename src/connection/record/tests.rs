@@ -9,7 +9,7 @@ use crate::observe::format::Format;
 use crate::observe::sink::Output;
 use crate::route::RouteTable;
 use crate::snapshot::Protocol;
-use crate::transport::TcpOptions;
+use crate::transport::{Socket, TcpOptions};
 
 fn endpoint() -> Endpoint {
     Endpoint {

@@ -1,6 +1,7 @@
 //! The part of the text format of Prometheus (version 0.0.4) that counters, gauges and histograms need.
 
 use std::fmt::{Display, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::histogram::HistogramTotals;
 
@@ -111,6 +112,12 @@ fn push_escaped(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
+}
+
+/// Seconds of unix time.
+pub(super) fn unix(time: SystemTime) -> impl Display {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:.3}", since.as_secs_f64())
 }
 
 #[cfg(test)]
