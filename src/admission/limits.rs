@@ -1,7 +1,7 @@
 //! The limits of an endpoint or route as configured. Pure.
 
-use super::by_source::{SourceLimits, SourcePrefix};
 use super::rate::Rate;
+use super::source::{SourceLimits, SourcePrefix};
 
 /// The limits of an endpoint or route. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,9 @@ mod networks;
 mod pending;
 mod rate;
 mod scope;
+mod scopes;
+mod source;
+mod source_shard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +20,16 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-pub use self::by_source::{SourceKey, SourceLimits, SourcePermit, SourcePrefix, SourceTable};
+pub use self::by_source::{SourcePermit, SourceTable};
 pub use self::gate::{ClientSource, Gate, GatePermit};
 pub use self::limit_use::LimitUse;
 pub use self::limits::{LimitKind, Limits, WhenFull};
 pub use self::networks::{Networks, SourceDenial, SourceRules};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};
 pub use self::rate::{Clock, Rate};
-pub use self::scope::{EndpointLimits, LimitScope, LimitScopes, ScopePermit, WaitingLimit};
+pub use self::scope::{LimitScope, ScopePermit, WaitingLimit};
+pub use self::scopes::{EndpointLimits, LimitScopes};
+pub use self::source::{SourceKey, SourceLimits, SourcePrefix};
 
 /// While a client waits to be accepted, how often a pending connection is dropped for it.
 const DROP_INTERVAL: Duration = Duration::from_millis(100);

