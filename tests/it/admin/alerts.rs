@@ -1,10 +1,13 @@
 //! Each documented alert fires for its fault and no other alert does.
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
+
+use time::OffsetDateTime;
 
 use crate::harness::{
-    End, Leaf, List, Origin, Proxy, Stream, at_once, blackhole, dead_address, eventually, firing,
-    noise, output, pki,
+    Authority, End, Identity, Leaf, List, Origin, Proxy, Stream, at_once, blackhole, dead_address,
+    eventually, firing, noise, output, pki,
 };
 
 /// Runs promtool in packaging/prometheus.
@@ -189,11 +192,17 @@ fn a_proxy_fault_fires_on_its_first_event() {
         .admin()
         .start();
     let before = proxy.metrics();
+    assert_eq!(firing(from_ref(&before)), alone("ResealCrlEnded"));
     let alice = pki().client("alice");
     proxy.client("a.test").certificate(&alice).refusal();
     proxy.outcome().must_have("fault", "proxy");
-    let fired = firing(&[before, proxy.metrics()]);
-    assert_eq!(fired, BTreeSet::from(["ResealFault".to_owned()]));
+    let mut fired = firing(&[before, proxy.metrics()]);
+    assert!(fired.remove("ResealFault"), "{fired:?}");
+    assert_eq!(fired, alone("ResealCrlEnded"));
+}
+
+fn alone(alert: &str) -> BTreeSet<String> {
+    BTreeSet::from([alert.to_owned()])
 }
 
 #[test]
@@ -208,18 +217,9 @@ fn each_process_problem_fires_its_own_alert() {
         .identity(&soon)
         .admin()
         .start();
-    let alone = |alert: &str| BTreeSet::from([alert.to_owned()]);
     assert_eq!(
         firing(&[proxy.metrics()]),
         alone("ResealCertificateExpires")
-    );
-
-    let proxy = Proxy::builder().forward(&origin).admin().start();
-    let before = proxy.metrics();
-    proxy.reload("nonsense: true\n");
-    assert_eq!(
-        firing(&[before, proxy.metrics()]),
-        alone("ResealReloadFailed")
     );
 
     let proxy = Proxy::builder()
@@ -240,7 +240,9 @@ fn each_process_problem_fires_its_own_alert() {
         .start();
     let before = proxy.metrics();
     eventually("lines are lost", || {
-        proxy.dial("forward").reset();
+        for _ in 0..100 {
+            proxy.dial("forward").reset();
+        }
         firing(&[before.clone(), proxy.metrics()]) == alone("ResealLogLost")
     });
 
@@ -253,4 +255,122 @@ fn each_process_problem_fires_its_own_alert() {
     eventually("the upstream is down", || {
         firing(&[proxy.metrics()]) == alone("ResealUpstreamDown")
     });
+}
+
+/// One for clients, one for origins, one of a chain, a CA, a stapled response: each is told in time.
+#[test]
+fn whatever_ends_soon_fires_its_alert() {
+    let origin = Origin::with_tls().serve(|_| {});
+    let leaf = || Leaf::server(&["a.test"]);
+    let soon = |leaf: Leaf| leaf.since_days(87).for_days(3);
+    let good = pki().edge.issue(&leaf());
+    let to_origins = pki().clients.issue(&soon(Leaf::client("reseal")));
+    let old = Authority::shaped("an old CA", |params| {
+        params.not_before = OffsetDateTime::now_utc() - time::Duration::days(3650);
+        params.not_after = OffsetDateTime::now_utc() + time::Duration::days(10);
+    });
+    let proxy = |identity: &Identity, tls: &str| {
+        Proxy::builder()
+            .endpoint("edge", "tls")
+            .route("reencrypt", "a.test", &origin)
+            .identity(identity)
+            .file("reseal.pem", &to_origins.cert)
+            .file("reseal.key", &to_origins.key)
+            .file("old.pem", old.pem())
+            .origin_tls(tls)
+            .admin()
+            .start()
+    };
+    let trust = "{ ca: origin-ca.pem }";
+    assert!(firing(&[proxy(&good, trust).metrics()]).is_empty());
+    let with_own =
+        "{ ca: origin-ca.pem, client_certificate: { cert: reseal.pem, key: reseal.key } }";
+    for (what, identity, tls, alert) in [
+        (
+            "leaf",
+            &pki().edge.issue(&soon(leaf())),
+            trust,
+            "ResealCertificateExpires",
+        ),
+        (
+            "expired",
+            &pki().edge.issue(&leaf().expired()),
+            trust,
+            "ResealCertificateExpires",
+        ),
+        (
+            "chain",
+            &good.clone().below(&[&old]),
+            trust,
+            "ResealCertificateExpires",
+        ),
+        ("to origins", &good, with_own, "ResealCertificateExpires"),
+        (
+            "CA",
+            &good,
+            "{ ca: [origin-ca.pem, old.pem] }",
+            "ResealCaExpires",
+        ),
+    ] {
+        let fired = firing(&[proxy(identity, tls).metrics()]);
+        assert_eq!(fired, alone(alert), "{what}");
+    }
+}
+
+#[test]
+fn a_failed_reload_fires_its_alert_until_it_is_mended() {
+    let origin = Origin::echo();
+    let pair = || {
+        let identity = pki().edge(&["a.test"]);
+        identity.cert + &identity.key
+    };
+    let proxy = Proxy::builder()
+        .endpoint("edge", "tls")
+        .route("terminate", "a.test", &origin)
+        .file("pair.pem", pair())
+        .with_certificate("{ cert: pair.pem }")
+        .admin()
+        .start();
+    let fires = |alerts: &[&str], what: &str| {
+        let expected: BTreeSet<_> = alerts.iter().map(|alert| (*alert).to_owned()).collect();
+        assert_eq!(firing(&[proxy.metrics()]), expected, "{what}");
+    };
+    let good = proxy.text().to_owned();
+    fires(&[], "at the start");
+    proxy.reload("nonsense: true\n");
+    fires(&["ResealReloadFailed"], "a bad configuration");
+    // Another reload that is done does not hide it.
+    let renew = |text: &str| proxy.reloads(|| drop(proxy.directory().write("pair.pem", text)));
+    renew(&pair());
+    fires(
+        &["ResealReloadFailed"],
+        "a renewal beside a bad configuration",
+    );
+    proxy.reload(&good);
+    fires(&[], "mended");
+    renew("no certificate");
+    fires(&["ResealReloadFailed"], "a bad renewal");
+    renew(&pair());
+    fires(&[], "a good renewal");
+}
+
+#[test]
+fn clients_that_wait_for_an_origin_fire_an_alert() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .origins(&format!("[{{ address: \"{origin}\", connections: 1 }}]"))
+        .on_upstream("connect: { queue: 1, queue_timeout: 60s }")
+        .on_endpoint("timeouts: { origin: 60s }")
+        .admin()
+        .start();
+    let established = proxy.client("a.test").connect();
+    established.must_echo(b"x");
+    let before = proxy.metrics();
+    let _waits = proxy.client("a.test").connect();
+    eventually("it waits", || {
+        proxy.metrics().count("reseal_queue_waiting", &[]) > 0.0
+    });
+    let fired = firing(&[before, proxy.metrics(), proxy.metrics()]);
+    assert_eq!(fired, alone("ResealClientsWait"));
 }

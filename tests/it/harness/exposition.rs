@@ -105,12 +105,18 @@ impl Exposition {
     }
 
     /// The samples of one metric.
-    pub fn samples_of(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
+    fn samples_of(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
         let own = self
             .samples
             .iter()
             .filter(move |((sample, _), _)| sample == name);
         own.map(|((_, labels), value)| (labels, *value))
+    }
+
+    /// Every series with its value.
+    pub fn samples(&self) -> impl Iterator<Item = ((&str, &Labels), f64)> {
+        let samples = self.samples.iter();
+        samples.map(|((name, labels), value)| ((name.as_str(), labels), *value))
     }
 
     /// Every series, without its value.

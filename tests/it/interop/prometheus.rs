@@ -1,11 +1,12 @@
 //! A real Prometheus scrapes the metrics, loads the rules and answers every query of the dashboard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::web::{curl as get, nginx};
 use crate::harness::{
     Directory, List, Origin, Proxy, Service, TIMEOUT, becomes_true, command, curl, dead_address,
     eventually, output, pki,
@@ -45,17 +46,19 @@ fn proxy(origin: &Origin, dead: SocketAddr) -> Proxy {
         .start()
 }
 
-/// A Prometheus that scrapes the proxy every second.
-fn prometheus(directory: &Directory, proxy: &Proxy) -> Service {
+/// A Prometheus that scrapes these proxies five times a second, beginning five seconds after its start.
+fn prometheus(directory: &Directory, proxies: &[&Proxy]) -> Service {
+    let address = |proxy: &&Proxy| format!("\"{}\"", proxy.admin_listener("metrics"));
+    let addresses: Vec<_> = proxies.iter().map(address).collect();
     let config = format!(
-        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+        "global: {{ scrape_interval: 200ms, evaluation_interval: 200ms }}\n\
          rule_files: [\"{}\"]\n\
-         scrape_configs:\n  - job_name: reseal\n    static_configs: [{{ targets: [\"{}\"] }}]\n",
+         scrape_configs:\n  - job_name: reseal\n    static_configs: [{{ targets: [{}] }}]\n",
         packaged("prometheus/reseal.rules.yml"),
-        proxy.admin_listener("metrics"),
+        addresses.join(", "),
     );
     let config = directory.write("prometheus.yml", config);
-    Service::start(|port| {
+    let prometheus = Service::start(|port| {
         let mut prometheus = command("prometheus");
         prometheus
             .arg(format!("--config.file={}", config.display()))
@@ -66,7 +69,11 @@ fn prometheus(directory: &Directory, proxy: &Proxy) -> Service {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--log.level=warn");
         prometheus
-    })
+    });
+    // It accepts connections a moment before it answers them.
+    let ready = format!("http://{prometheus}/-/ready");
+    eventually("Prometheus is ready", || curl(&[&ready]).status == 200);
+    prometheus
 }
 
 /// The answer of Prometheus' API.
@@ -119,7 +126,7 @@ fn prometheus_has_an_answer_to_every_query_of_the_dashboard() {
     let origin = Origin::with_tls().ticketing().echo();
     let (dead, _port) = dead_address();
     let (directory, proxy) = (Directory::new(), proxy(&origin, dead));
-    let prometheus = prometheus(&directory, &proxy);
+    let prometheus = prometheus(&directory, &[&proxy]);
     let text = std::fs::read_to_string(packaged("grafana/reseal.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let mut left = queries(&dashboard);
@@ -149,4 +156,65 @@ fn prometheus_has_an_answer_to_every_query_of_the_dashboard() {
     let lint = output("promtool", &["check", "metrics"], &page);
     lint.must_exit_with(0);
     assert_eq!((lint.stdout.as_str(), lint.stderr.as_str()), ("", ""));
+}
+
+/// The sum of the samples of a query.
+fn sum(prometheus: &Service, query: &str) -> f64 {
+    let answer = api(prometheus, "query", &format!("sum({query})"));
+    let text = answer["result"][0]["value"][1].as_str().unwrap_or("NaN");
+    text.parse().unwrap()
+}
+
+/// The firing alerts, after the rules were evaluated on what was scraped.
+fn fires(prometheus: &Service) -> BTreeSet<String> {
+    let evaluated = || api(prometheus, "rules", "")["groups"][0]["lastEvaluation"].clone();
+    let before = evaluated();
+    eventually("the rules are evaluated", || evaluated() != before);
+    let answer = api(prometheus, "alerts", "");
+    let alerts = answer["alerts"].as_array().expect("alerts");
+    assert!(alerts.iter().all(|alert| alert["state"] == "firing"));
+    let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap().to_owned();
+    alerts.iter().map(name).collect()
+}
+
+#[test]
+fn prometheus_is_silent_over_good_traffic_and_reports_what_fails() {
+    let directory = Directory::new();
+    let origin = nginx(&directory, true);
+    let start = || {
+        Proxy::builder()
+            .reencrypt("a.test", &origin)
+            .on_tls("alpn: [h2, http/1.1]")
+            .on_upstream("health: { check: tls, interval: 100ms }")
+            .on_upstream("connect: { attempts: 1 }")
+            .admin()
+            .start()
+    };
+    let (first, second) = (start(), start());
+    let prometheus = prometheus(&directory, &[&first, &second]);
+    eventually("both are scraped", || sum(&prometheus, "up") == 2.0);
+    let ended = |count: f64| {
+        eventually("the connections are scraped", || {
+            sum(&prometheus, "reseal_outcomes_total") == count
+        });
+    };
+    for proxy in [&first, &second] {
+        for version in ["--http1.1", "--http2"].repeat(5) {
+            get(proxy, "large", &[version, "--output", "/dev/null"]).must_exit_with(0);
+        }
+    }
+    ended(20.0);
+    assert_eq!(fires(&prometheus), BTreeSet::new());
+    let mut expected = BTreeSet::from(["ResealUpstreamDown".to_owned()]);
+    drop(origin);
+    eventually("the origin is down", || fires(&prometheus) == expected);
+    for n in 1..=3 {
+        assert_ne!(get(&first, "", &[]).code, Some(0));
+        ended(20.0 + f64::from(n));
+    }
+    expected.insert("ResealOriginsFail".to_owned());
+    assert_eq!(fires(&prometheus), expected);
+    drop(second);
+    expected.insert("ResealDown".to_owned());
+    eventually("a process is down", || fires(&prometheus) == expected);
 }
