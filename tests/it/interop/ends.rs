@@ -7,7 +7,7 @@ use crate::harness::{
 };
 
 /// How many connections each program makes between two scrapes.
-const TIMES: usize = 4;
+pub const TIMES: usize = 4;
 
 /// Runs a program that makes one connection and must succeed, and checks how its connections ended.
 #[track_caller]
@@ -21,7 +21,7 @@ pub fn ends_well(proxy: &Proxy, reasons: &[&str], run: impl Fn() -> Finished + S
 
 /// Checks how the connections ended that `connect` made, [`TIMES`] at each call.
 #[track_caller]
-fn end_well(proxy: &Proxy, reasons: &[&str], connect: impl Fn()) {
+pub fn end_well(proxy: &Proxy, reasons: &[&str], connect: impl Fn()) {
     let mut scrapes = vec![proxy.metrics_at_rest()];
     for _ in 0..2 {
         connect();
