@@ -12,6 +12,7 @@ use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
+use crate::observe::sink::Output;
 use crate::server::{self, Ending, Resources, Signals, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
@@ -31,6 +32,7 @@ pub(super) fn serve(
         Err(exit) => return exit,
     };
     let log = config.log.clone();
+    let logs_to_stderr = matches!(config.snapshot.log.output, Output::Stderr);
     let ending = Resources::open(&config.snapshot).and_then(|resources| {
         server::run(config, resources, || Signals::listen(mode), on_listening)
     });
@@ -38,8 +40,15 @@ pub(super) fn serve(
         Ok(Ending::Drained) => Exit::Good,
         Ok(Ending::Aborted) => Exit::Bad,
         Err(error) => {
+            let (exit, reasons) = refusal(error);
+            for reason in reasons {
+                error!("{reason}");
+                if !logs_to_stderr {
+                    eprint_line(&format!("reseal: {reason}"));
+                }
+            }
             log.sink().flush();
-            refuse(error)
+            exit
         }
     }
 }
@@ -86,31 +95,21 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
     })
 }
 
-fn refuse(error: StartError) -> Exit {
+/// The exit code of a start that failed, and the reasons.
+fn refusal(error: StartError) -> (Exit, Vec<String>) {
     match error {
         StartError::Bind(errors) => {
-            for error in errors {
-                eprint_line(&format!(
-                    "reseal: endpoint `{}`: {}",
-                    error.endpoint, error.message
-                ));
-            }
-            Exit::CannotBind
+            let reasons = errors
+                .into_iter()
+                .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message));
+            (Exit::CannotBind, reasons.collect())
         }
-        StartError::Admin(message) => {
-            eprint_line(&format!("reseal: admin: {message}"));
-            Exit::CannotBind
-        }
-        StartError::Log(output, error) => {
-            eprint_line(&format!(
-                "reseal: access_log: {output} cannot be opened: {error}"
-            ));
-            Exit::Refused
-        }
-        StartError::System(error) => {
-            eprint_line(&format!("reseal: cannot start: {error}"));
-            Exit::Internal
-        }
+        StartError::Admin(message) => (Exit::CannotBind, vec![format!("admin: {message}")]),
+        StartError::Log(output, error) => (
+            Exit::Refused,
+            vec![format!("access_log: {output} cannot be opened: {error}")],
+        ),
+        StartError::System(error) => (Exit::Internal, vec![format!("cannot start: {error}")]),
     }
 }
 

@@ -18,6 +18,11 @@ fn cannot_bind(listen: &str) {
         .must_print("edge")
         .must_print("cannot listen on")
         .must_print("another process listens there");
+    // It is in the log, in the log's format, and nothing else is on standard error.
+    for line in finished.stderr.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(["info", "error"].contains(&line["level"].as_str().unwrap()));
+    }
 }
 
 #[test]
