@@ -94,6 +94,10 @@ fn bombs_are_refused_quickly() {
         only(&"#".repeat((4 << 20) + 1)),
         "f: error: the file is larger than 4 MiB"
     );
+    assert_eq!(
+        only(&format!("x-a: [{}]\n", "1, ".repeat(600_000))),
+        "f:1:1499998: error: the file has more than 500000 values"
+    );
     let unknown: String = (0..40_000).map(|n| format!("k{n}: 1\n")).collect();
     assert_eq!(lines(&unknown).len(), 200);
     assert!(started.elapsed().as_secs() < 20);

@@ -67,6 +67,23 @@ fn a_duplicate_key_is_refused_at_its_second_position() {
 }
 
 #[test]
+fn ten_thousand_routes_with_certificates_of_their_own_are_read() {
+    let mut routes = String::new();
+    let mut certificates = String::new();
+    for n in 0..10_000 {
+        certificates += &format!("        - {{ cert: {n}.pem, key: {n}.key }}\n");
+        routes += &format!(
+            "      - {{ name: r{n}, match: {{ sni: h{n}.test, source: 10.0.0.0/8 }}, mode: terminate, upstream: up }}\n"
+        );
+    }
+    let text = format!(
+        "endpoints:\n  - name: edge\n    listen: '*:443'\n    tls:\n      certificates:\n{certificates}    \
+         routes:\n{routes}upstreams: {{ up: {{ origins: ['127.0.0.1:9'] }} }}\n"
+    );
+    assert_eq!(good(&text).endpoints[0].value.routes.len(), 10_000);
+}
+
+#[test]
 fn anchors_and_merges_work_and_own_keys_win() {
     let text = format!(
         "x-a: &a {{ nodelay: off, keepalive: 5s }}\nx-b: &b {{ keepalive: 7s, user_timeout: 9s }}\n{}",
