@@ -17,10 +17,10 @@ use crate::machine;
 use crate::origin::{DOWN, ECHO, NAME, UP, send};
 use crate::peers::Running;
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 /// How many clients run in parallel.
-const CLIENTS: u64 = 8;
+pub(crate) const CLIENTS: u64 = 8;
 
 pub(crate) enum Work {
     /// New connections, each with one byte there and back.
@@ -95,13 +95,13 @@ impl Work {
     }
 }
 
-struct Clients {
+pub(crate) struct Clients {
     address: SocketAddr,
     config: Arc<ClientConfig>,
 }
 
 impl Clients {
-    fn new(address: SocketAddr, dir: &Path) -> Self {
+    pub(crate) fn new(address: SocketAddr, dir: &Path) -> Self {
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_file_iter(dir.join("ca.pem")).unwrap() {
             roots.add(ca.unwrap()).unwrap();
@@ -121,28 +121,33 @@ impl Clients {
     }
 
     fn connect(&self) -> Client {
+        self.connect_to(NAME)
+    }
+
+    /// Connects with this name as SNI.
+    pub(crate) fn connect_to(&self, name: &str) -> Client {
         let socket = TcpStream::connect(self.address).expect("the proxy accepts");
         socket.set_nodelay(true).expect("nodelay");
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
             .expect("a timeout");
-        let name = ServerName::try_from(NAME).expect("a name");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
         let conn = ClientConnection::new(Arc::clone(&self.config), name).expect("a client");
         StreamOwned::new(conn, socket)
     }
 
-    fn established(&self) -> Client {
+    pub(crate) fn established(&self) -> Client {
         let mut client = self.connect();
         client.write_all(&[ECHO, b'x']).expect("a byte there");
         client.read_exact(&mut [0]).expect("a byte back");
         client
     }
 
-    fn exchange(&self) {
+    pub(crate) fn exchange(&self) {
         end(self.established());
     }
 
-    fn down(&self, len: u64) {
+    pub(crate) fn down(&self, len: u64) {
         let mut client = self.connect();
         client
             .write_all(&[DOWN])
@@ -176,7 +181,7 @@ impl Clients {
         count
     }
 
-    fn at_once(&self, work: impl Fn() + Sync) {
+    pub(crate) fn at_once(&self, work: impl Fn() + Sync) {
         thread::scope(|scope| {
             for _ in 0..CLIENTS {
                 scope.spawn(&work);
@@ -186,7 +191,7 @@ impl Clients {
 }
 
 /// Ends with close_notify.
-fn end(mut client: Client) {
+pub(crate) fn end(mut client: Client) {
     client.conn.send_close_notify();
     let _ = client.flush();
     let _ = client.sock.shutdown(std::net::Shutdown::Write);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -48,10 +49,11 @@ fn family(pid: u32) -> Vec<u32> {
     found
 }
 
+/// The kernel counts in hundredths of a second for every process.
+const TICKS: f64 = 100.0;
+
 /// User and system time of a process and its children, in seconds.
 pub(crate) fn cpu(pid: u32) -> f64 {
-    // The kernel counts in hundredths of a second for every process.
-    const TICKS: f64 = 100.0;
     let ticks = |pid: u32| -> u64 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
@@ -63,6 +65,27 @@ pub(crate) fn cpu(pid: u32) -> f64 {
             .sum()
     };
     family(pid).into_iter().map(ticks).sum::<u64>() as f64 / TICKS
+}
+
+/// User and system time of the children of this process that have ended, in seconds.
+pub(crate) fn cpu_of_ended_children() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    ticks.filter_map(|n| n.parse::<u64>().ok()).sum::<u64>() as f64 / TICKS
+}
+
+/// Waits until a process has done what follows a start or a reload.
+pub(crate) fn settle(pid: u32) {
+    let mut before = cpu(pid);
+    for _ in 0..120 {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = cpu(pid);
+        if now - before < 0.015 {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// Proportional set size of a process and its children, in KiB.

@@ -2,13 +2,16 @@
 //!
 //! The proxies take turns in several rounds, so that a drift of the machine affects all alike: new
 //! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and draws
-//! a plot. Before that, it measures the CPU of renewing one certificate of very many; with the argument
-//! `renewal`, only that. See scripts/bench.sh.
+//! a plot. With the argument `renewal`, it measures the CPU of renewing one certificate of very many, with
+//! `growth`, how costs grow, with `mixture`, latencies beside other work. See scripts/bench.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
+mod configs;
 mod floor;
+mod growth;
 mod load;
 mod machine;
+mod mixture;
 mod origin;
 mod peers;
 mod renewal;
@@ -19,7 +22,9 @@ use std::process::Command;
 
 use load::Work;
 use machine::Scratch;
-use peers::{Mode, Peer};
+use origin::Origins;
+use peers::{Mode, Peer, Setting};
+use report::Results;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -34,15 +39,12 @@ fn main() {
         let certs = certs.first().map(Path::new);
         return floor::carry(address(listen), address(to), certs);
     }
-    let rounds = number("ROUNDS", 3);
     let scratch = Scratch::new();
-    let certificates = number("CERTIFICATES", 2000);
-    renewal::print(
-        usize::try_from(certificates).expect("a count"),
-        scratch.path(),
-    );
-    if words.iter().any(|word| word == "renewal") {
-        return;
+    let asked = |name: &str| words.iter().any(|word| word == name);
+    if asked("renewal") {
+        let certificates = number("CERTIFICATES", 2000);
+        let certificates = usize::try_from(certificates).expect("a count");
+        return renewal::print(certificates, scratch.path());
     }
     let made = Command::new(env!("CARGO_BIN_EXE_reseal"))
         .args(["certs", "--out"])
@@ -52,34 +54,45 @@ fn main() {
         .expect("reseal makes certificates");
     assert!(made.status.success(), "{made:?}");
     let origins = origin::start(scratch.path());
-    let peers = Peer::found();
-    let works = Work::all(
-        number("SIZE_MIB", 1024),
-        number("CONNECTIONS", 3000),
-        number("IDLE", 2000),
-    );
-    let mut results = report::Results::default();
-    for mode in Mode::ALL {
-        for round in 1..=rounds {
-            for peer in &peers {
-                let Some(running) = peer.start(mode, &origins, scratch.path()) else {
-                    continue;
-                };
-                for work in &works {
-                    let figure = work.measure(&running, scratch.path());
-                    println!(
-                        "{:12} round {round} {:9} {:16} {figure:.2}",
-                        mode.word(),
-                        peer.name,
-                        work.name()
-                    );
-                    results.add(mode, work.name(), peer.name, figure);
-                }
-            }
-        }
+    let rounds = number("ROUNDS", 3);
+    let mut results = Results::default();
+    if asked("growth") {
+        let bench = growth::Bench {
+            peers: Peer::proxies(),
+            origins: &origins,
+            scratch: scratch.path(),
+        };
+        growth::measure(&bench, &words, &mut results);
+    } else if asked("mixture") {
+        mixture::measure(rounds, &origins, scratch.path(), &mut results);
+    } else {
+        compare(rounds, &origins, scratch.path(), &mut results);
     }
     println!("\n{}", results.table());
     let plot = scratch.plot();
     std::fs::write(&plot, results.svg()).expect("the plot is written");
     println!("plot: {}", plot.display());
+}
+
+/// The same work in every mode through every proxy.
+fn compare(rounds: u64, origins: &Origins, scratch: &Path, results: &mut Results) {
+    let works = Work::all(
+        number("SIZE_MIB", 1024),
+        number("CONNECTIONS", 3000),
+        number("IDLE", 2000),
+    );
+    for mode in Mode::ALL {
+        for _ in 0..rounds {
+            for peer in &Peer::found() {
+                let setting = Setting::default();
+                let Some(running) = peer.start(mode, origins, scratch, &setting) else {
+                    continue;
+                };
+                for work in &works {
+                    let figure = work.measure(&running, scratch);
+                    results.add(work.name(), mode.word(), peer.name, figure);
+                }
+            }
+        }
+    }
 }

@@ -25,6 +25,18 @@ pub(crate) struct Origins {
 }
 
 pub(crate) fn start(certs: &Path) -> Origins {
+    Origins {
+        plain: listen("127.0.0.1:0", None),
+        tls: listen("127.0.0.1:0", Some(config(certs))),
+    }
+}
+
+/// A TLS origin at one port of every address of 127.0.0.0/8.
+pub(crate) fn start_everywhere(certs: &Path) -> u16 {
+    listen("0.0.0.0:0", Some(config(certs))).port()
+}
+
+fn config(certs: &Path) -> Arc<ServerConfig> {
     let file = |extension| certs.join(format!("{NAME}.{extension}"));
     let chain = CertificateDer::pem_file_iter(file("pem"))
         .unwrap()
@@ -39,17 +51,18 @@ pub(crate) fn start(certs: &Path) -> Origins {
     .with_no_client_auth()
     .with_single_cert(chain, key)
     .unwrap();
-    Origins {
-        plain: listen(None),
-        tls: listen(Some(Arc::new(config))),
-    }
+    Arc::new(config)
 }
 
-fn listen(config: Option<Arc<ServerConfig>>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn listen(address: &str, config: Option<Arc<ServerConfig>>) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            // It may listen on other networks, too.
+            if !stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()) {
+                continue;
+            }
             let config = config.clone();
             // Small stacks: there are as many threads as connections.
             let thread = thread::Builder::new().stack_size(256 * 1024);

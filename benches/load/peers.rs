@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::configs;
 use crate::origin::{NAME, Origins};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,19 @@ impl Mode {
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     program: PathBuf,
+}
+
+/// What a measurement wants of each proxy beside the mode.
+#[derive(Default)]
+pub(crate) struct Setting {
+    /// The number of its workers; else its default, one for each core.
+    pub(crate) workers: Option<usize>,
+    /// The file of its access log.
+    pub(crate) log: Option<PathBuf>,
+    /// Where its metrics are scraped at `/metrics`.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Whether it will be made to reload.
+    pub(crate) reloads: bool,
 }
 
 /// A running proxy, killed on drop.
@@ -90,136 +104,126 @@ impl Peer {
         peers
     }
 
-    pub(crate) fn start(&self, mode: Mode, origins: &Origins, dir: &Path) -> Option<Running> {
+    /// The proxies that somebody could use.
+    pub(crate) fn proxies() -> Vec<Self> {
+        let mut found = Self::found();
+        found.retain(|peer| peer.name != "floor");
+        found
+    }
+
+    pub(crate) fn start(
+        &self,
+        mode: Mode,
+        origins: &Origins,
+        dir: &Path,
+        setting: &Setting,
+    ) -> Option<Running> {
         let address = free_address();
         if self.name == "floor" {
             let origin = (mode != Mode::Reencrypt).then(|| mode.origin(origins))?;
             let mut floor = Command::new(&self.program);
             floor
+                .stdout(Stdio::null())
                 .arg("floor")
                 .args([address, origin].map(|a| a.to_string()));
             if mode == Mode::Terminate {
                 floor.arg(dir.join(format!("{NAME}.pem")));
             }
-            return self.wait(floor, mode, address);
+            return self.wait(floor, mode.word(), address);
         }
-        let (text, arguments) = match self.name {
-            "haproxy" => (
-                haproxy(mode, address, mode.origin(origins), dir),
-                vec!["-db", "-f"],
-            ),
-            "nginx" => (nginx(mode, address, mode.origin(origins), dir)?, vec!["-c"]),
-            _ => (
-                reseal(mode, address, mode.origin(origins)),
-                vec!["run", "--config"],
-            ),
+        let origin = mode.origin(origins);
+        let text = match self.name {
+            "haproxy" => configs::haproxy(mode, address, origin, dir, setting),
+            "nginx" => configs::nginx(mode, address, origin, dir, setting)?,
+            _ => configs::reseal(mode, address, origin, setting),
         };
-        let config = dir.join(format!("{}.conf", self.name));
-        fs::write(&config, text).expect("a configuration file");
-        let mut command = Command::new(&self.program);
-        command.args(arguments).arg(&config);
-        self.wait(command, mode, address)
+        self.run(&text, address, dir, mode.word(), setting)
     }
 
-    /// Starts it and waits until it accepts.
-    fn wait(&self, mut command: Command, mode: Mode, address: SocketAddr) -> Option<Running> {
+    /// Starts it with this configuration.
+    pub(crate) fn run(
+        &self,
+        text: &str,
+        address: SocketAddr,
+        dir: &Path,
+        what: &str,
+        setting: &Setting,
+    ) -> Option<Running> {
+        let config = self.config(dir);
+        fs::write(&config, text).expect("a configuration file");
+        let mut command = Command::new(&self.program);
+        match self.name {
+            "haproxy" if setting.reloads => command.args(["-W", "-db", "-f"]),
+            "haproxy" => command.args(["-db", "-f"]),
+            "nginx" => command.arg("-c"),
+            _ => command.args(["run", "--config"]),
+        };
+        command.arg(&config);
+        match (&setting.log, self.name) {
+            // It writes no log to a file, but to its output.
+            (Some(log), "haproxy") => {
+                command.stdout(fs::File::create(log).expect("a log file"));
+            }
+            _ => {
+                command.stdout(Stdio::null());
+            }
+        }
+        self.wait(command, what, address)
+    }
+
+    /// The file of its configuration in `dir`.
+    pub(crate) fn config(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.conf", self.name))
+    }
+
+    /// The command that checks the configuration in `dir`.
+    pub(crate) fn check(&self, dir: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        match self.name {
+            "haproxy" => command.args(["-c", "-f"]),
+            "nginx" => command.args(["-t", "-c"]),
+            _ => command.args(["check", "--config"]),
+        };
+        command.arg(self.config(dir));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Makes it read its configuration again.
+    pub(crate) fn reload(&self, running: &Running) {
+        let signal = if self.name == "haproxy" {
+            "-USR2"
+        } else {
+            "-HUP"
+        };
+        let sent = Command::new("kill")
+            .args([signal, &running.pid().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    }
+
+    /// Waits until it accepts.
+    fn wait(&self, mut command: Command, what: &str, address: SocketAddr) -> Option<Running> {
         let child = command
             // Without root, the memory of a process that is not dumpable cannot be measured.
             .env("RESEAL_DUMPABLE", "1")
-            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let mut running = Running { child, address };
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(address).is_err() {
             if Instant::now() > end || matches!(running.child.try_wait(), Ok(Some(_))) {
-                eprintln!("{} does not start for {}", self.name, mode.word());
+                eprintln!("{} does not start for {what}", self.name);
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(5));
         }
         Some(running)
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address")
-}
-
-fn reseal(mode: Mode, address: SocketAddr, origin: SocketAddr) -> String {
-    let tls = match mode {
-        Mode::Passthrough => String::new(),
-        _ => format!("    tls: {{ certificates: [{{ cert: {NAME}.pem, key: {NAME}.key }}] }}\n"),
-    };
-    let trust = match mode {
-        Mode::Reencrypt => format!("\n    tls: {{ ca: ca.pem, server_name: {NAME} }}"),
-        _ => String::new(),
-    };
-    format!(
-        "access_log: {{ output: none }}\nendpoints:\n  - name: edge\n    listen: {address}\n\
-         {tls}    routes:\n      - {{ name: r, match: {{ sni: {NAME} }}, mode: {}, upstream: origin }}\n\
-         upstreams:\n  origin:\n    origins: [\"{origin}\"]{trust}\n",
-        mode.word()
-    )
-}
-
-fn haproxy(mode: Mode, address: SocketAddr, origin: SocketAddr, dir: &Path) -> String {
-    let dir = dir.display();
-    let both = format!("{dir}/both.pem");
-    let read =
-        |extension| fs::read_to_string(format!("{dir}/{NAME}.{extension}")).unwrap_or_default();
-    let _ = fs::write(&both, read("pem") + &read("key"));
-    let bind = if mode == Mode::Passthrough {
-        String::new()
-    } else {
-        format!(" ssl crt {both}")
-    };
-    let inspect = match mode {
-        Mode::Passthrough => format!(
-            "  tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
-             use_backend b if {{ req.ssl_sni -i {NAME} }}\n"
-        ),
-        _ => "  default_backend b\n".to_owned(),
-    };
-    let tls_to_origin = match mode {
-        Mode::Reencrypt => format!(" ssl verify required ca-file {dir}/ca.pem sni str({NAME})"),
-        _ => String::new(),
-    };
-    format!(
-        "global\n  ssl-default-bind-options ssl-min-ver TLSv1.2\ndefaults\n  mode tcp\n  timeout client \
-         300s\n  timeout server 300s\n  timeout connect 5s\n  option splice-auto\n\
-         frontend f\n  bind {address}{bind}\n{inspect}backend b\n  server s {origin}{tls_to_origin}\n"
-    )
-}
-
-/// `None` if nginx has no stream module.
-fn nginx(mode: Mode, address: SocketAddr, origin: SocketAddr, dir: &Path) -> Option<String> {
-    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-    Path::new(module).exists().then_some(())?;
-    let dir = dir.display();
-    let (ssl, tls) = match mode {
-        Mode::Passthrough => ("", "ssl_preread on; ".to_owned()),
-        _ => (
-            " ssl",
-            format!(
-                "ssl_certificate {dir}/{NAME}.pem; ssl_certificate_key {dir}/{NAME}.key; \
-                 ssl_protocols TLSv1.2 TLSv1.3; "
-            ),
-        ),
-    };
-    let tls_to_origin = match mode {
-        Mode::Reencrypt => format!(
-            "proxy_ssl on; proxy_ssl_verify on; proxy_ssl_trusted_certificate {dir}/ca.pem; \
-             proxy_ssl_name {NAME}; proxy_ssl_server_name on; "
-        ),
-        _ => String::new(),
-    };
-    Some(format!(
-        "load_module {module};\ndaemon off; worker_processes auto; pid {dir}/nginx.pid; \
-         error_log {dir}/nginx.log error;\nevents {{ worker_connections 30000; }}\n\
-         stream {{ proxy_timeout 300s; tcp_nodelay on; server {{ listen {address}{ssl} reuseport; \
-         {tls}{tls_to_origin}proxy_pass {origin}; }} }}\n"
-    ))
 }
