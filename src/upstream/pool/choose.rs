@@ -70,17 +70,21 @@ impl Chooser {
         let untried = |o: &Origin| usable(o) && !request.tried.contains(&o.id);
         let again = !origins.iter().any(untried);
         let fits = |o: &Origin| if again { usable(o) } else { untried(o) };
-        let Some(tier) = origins.iter().filter(|o| fits(o)).map(|o| o.tier).min() else {
-            return Err(resolution.error(origins.is_empty()));
-        };
+        let mut lowest = None;
         self.candidates.clear();
-        self.candidates.extend(
-            origins
-                .iter()
-                .enumerate()
-                .filter(|(_, o)| o.tier == tier && fits(o) && o.has_room())
-                .map(|(index, o)| o.candidate(index, definition.slow_start, now)),
-        );
+        for (index, origin) in origins.iter().enumerate().filter(|(_, o)| fits(o)) {
+            if lowest.is_none_or(|lowest| origin.tier < lowest) {
+                lowest = Some(origin.tier);
+                self.candidates.clear();
+            }
+            if lowest == Some(origin.tier) && origin.has_room() {
+                let candidate = origin.candidate(index, definition.slow_start, now);
+                self.candidates.push(candidate);
+            }
+        }
+        if lowest.is_none() {
+            return Err(resolution.error(origins.is_empty()));
+        }
         let mut draw = Draw {
             source: request.source,
             credits: self.credits.as_mut_slice(),

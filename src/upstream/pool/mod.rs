@@ -319,7 +319,7 @@ impl Pool {
     /// The origin with this id; `None` once it left the pool.
     pub fn origin(&self, id: u64) -> Option<OriginStatus> {
         let state = self.state.lock();
-        let origin = state.origins.iter().find(|origin| origin.id == id)?;
+        let origin = state.origin(id)?;
         Some(OriginStatus::of(origin, &self.name, Instant::now()))
     }
 

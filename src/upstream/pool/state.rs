@@ -1,7 +1,7 @@
 //! The state of a pool, behind its one lock. Every method is one critical section: it leaves no slot
 //! that a waiter in sight could use. Time is a parameter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub(super) struct PoolState {
     pub(super) sources: Vec<Source>,
     /// The origins of today, in file order.
     pub(super) origins: Vec<Origin>,
+    /// Where each of them is in that order, by id.
+    places: HashMap<u64, usize>,
     /// Those that left the pool while they have connections, or something that an operator has set.
     pub(super) departed: Vec<Origin>,
     pub(super) resolution: Resolution,
@@ -54,6 +56,7 @@ impl PoolState {
             definition,
             sources: Vec::new(),
             origins: Vec::new(),
+            places: HashMap::new(),
             departed: Vec::new(),
             resolution: Resolution {
                 pending: true,
@@ -197,7 +200,8 @@ impl PoolState {
             Verdict::Fail(why) | Verdict::ForceDown(why) => Arc::clone(why),
             Verdict::Pass | Verdict::ForceUp => "".into(),
         };
-        let Some(origin) = self.origins.iter_mut().find(|o| o.id == id) else {
+        let place = self.places.get(&id);
+        let Some(origin) = place.and_then(|at| self.origins.get_mut(*at)) else {
             return;
         };
         let name = Arc::clone(&origin.definition.name);
@@ -250,22 +254,29 @@ impl PoolState {
     pub(super) fn refresh(&mut self, left: &Change, now: Instant) {
         let mut old = std::mem::take(&mut self.origins);
         let owed = self.chooser.take_credits(old.len());
-        let mut old: Vec<_> = old.drain(..).zip(owed).collect();
+        let mut old: Vec<_> = old.drain(..).zip(owed).map(Some).collect();
+        let known = |(at, old): (usize, &Option<(Origin, i64)>)| {
+            old.as_ref().map(|(origin, _)| (origin.address.clone(), at))
+        };
+        let known: HashMap<_, _> = old.iter().enumerate().filter_map(known).collect();
+        let mut taken = HashSet::new();
         let mut credits = Vec::new();
         let before = std::mem::take(&mut self.resolution);
         let sources = std::mem::take(&mut self.sources);
+        self.places.clear();
         for source in &sources {
             let resolved = source.resolved();
             self.resolution.pending |= resolved.is_none();
             let resolved = resolved.unwrap_or_default();
             for (address, priority, weight) in source.addresses(&resolved) {
-                if self.origins.iter().any(|o| o.address == address) {
+                if !taken.insert(address.clone()) {
                     continue;
                 }
-                let (mut origin, credit) =
-                    self.take_over(&source.definition, address, &mut old, now);
+                let known = known.get(&address).and_then(|at| old.get_mut(*at)?.take());
+                let (mut origin, credit) = self.take_over(&source.definition, address, known, now);
                 origin.tier = u32::from(source.definition.backup) << 16 | u32::from(priority);
                 origin.record_weight = weight;
+                self.places.insert(origin.id, self.origins.len());
                 self.origins.push(origin);
                 credits.push(credit);
             }
@@ -283,7 +294,7 @@ impl PoolState {
         self.sources = sources;
         self.chooser.set_credits(credits);
         self.is_at_work |= !self.origins.is_empty();
-        for (mut origin, _) in old {
+        for (mut origin, _) in old.into_iter().flatten() {
             self.emit(&origin.definition.name, &origin.address, left.clone());
             origin.is_gone = *left == Change::Gone;
             if origin.connections > 0 || origin.is_administered() {
@@ -298,11 +309,10 @@ impl PoolState {
         &mut self,
         definition: &Arc<OriginDefinition>,
         address: Address,
-        old: &mut Vec<(Origin, i64)>,
+        old: Option<(Origin, i64)>,
         now: Instant,
     ) -> (Origin, i64) {
-        let known = old.iter().position(|(o, _)| o.address == address);
-        let known = known.map(|at| old.remove(at)).or_else(|| {
+        let known = old.or_else(|| {
             let departed = self.departed.iter().position(|o| o.address == address)?;
             Some((self.departed.remove(departed), 0))
         });
@@ -335,11 +345,16 @@ impl PoolState {
             .choose(definition, origins, &self.resolution, request, now)
     }
 
+    /// The origin of today with this id.
+    pub(super) fn origin(&self, id: u64) -> Option<&Origin> {
+        self.origins.get(*self.places.get(&id)?)
+    }
+
     fn by_id(&mut self, id: u64) -> Option<&mut Origin> {
-        self.origins
-            .iter_mut()
-            .chain(&mut self.departed)
-            .find(|origin| origin.id == id)
+        match self.places.get(&id) {
+            Some(at) => self.origins.get_mut(*at),
+            None => self.departed.iter_mut().find(|origin| origin.id == id),
+        }
     }
 
     fn emit(&self, origin: &Arc<str>, address: &Address, change: Change) {
