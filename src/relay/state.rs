@@ -199,11 +199,20 @@ impl Relay {
     fn exchange(&self, gone: Side) -> Exchange {
         let peer =
             |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
+                // A client that resets after an answer has what it wants: whether the reset or the origin's final
+                // message is read first is chance. An origin's reset may lose a request.
+                let came_late = side == Side::Client && to.came_late();
+                let dropped = to.buffered();
+                let (buffered, late) = if came_late {
+                    (0, dropped)
+                } else {
+                    (dropped, 0)
+                };
                 Peer {
                     // The end of the remaining side may be in the kernel, not read yet.
                     ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
-                    buffered: to.buffered(),
-                    late: to.late() + other.socket.readable_bytes() + other.undecrypted(),
+                    buffered,
+                    late: late + to.late() + other.socket.readable_bytes() + other.undecrypted(),
                     unacknowledged: transport.socket.unacknowledged(),
                 }
             };

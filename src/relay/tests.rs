@@ -244,3 +244,40 @@ async fn a_busy_relay_delays_the_events_of_others_by_one_turn() {
     let seen = reader.await.unwrap();
     assert!(seen <= 8, "{seen} turns");
 }
+
+/// The reset may come between the reads of the two directions of one turn.
+#[tokio::test]
+async fn a_final_message_to_a_client_that_has_reset_is_no_loss_though_it_is_read_first() {
+    let mut scene = Scene::answered().await;
+    let client = std::mem::replace(&mut scene.client, connected().await.1);
+    client.set_zero_linger().unwrap();
+    drop(client);
+    scene.origin().write_all(&[0; 500]).await.unwrap();
+    let moved = scene.relay.down.moved();
+    while scene.relay.down.moved() == moved {
+        yield_now().await;
+        poll_fn(|cx| {
+            let relay = &mut scene.relay;
+            let Relay {
+                client,
+                origin,
+                up,
+                down,
+                ..
+            } = relay;
+            down.poll(cx, origin, client, up);
+            Poll::Ready(())
+        })
+        .await;
+    }
+    loop {
+        match scene.poll().await {
+            None => {}
+            Some(RelayEnd::Reset(Side::Client, _, loss)) => {
+                assert_eq!(loss, Loss::None);
+                return;
+            }
+            Some(end) => panic!("{end:?}"),
+        }
+    }
+}

@@ -70,6 +70,8 @@ pub(super) struct Direction {
     dropped: u32,
     /// Bytes that came after the sink's own direction had aborted.
     late: u32,
+    /// The discarded bytes had just been read: the sink was gone before they came.
+    came_late: bool,
     /// Spliced bytes that the sink has not taken; they follow those in `pending`.
     pipe: Option<Pipe>,
     on_truncation: OnTruncation,
@@ -103,6 +105,7 @@ impl Direction {
             ended_well: closed,
             dropped: 0,
             late: 0,
+            came_late: false,
             pipe: None,
             on_truncation,
             moved: prefetched.len() as u64,
@@ -151,6 +154,11 @@ impl Direction {
         }
         let piped = self.pipe.as_ref().map_or(0, Pipe::buffered);
         self.dropped as usize + self.pending.len() - self.sent + piped
+    }
+
+    /// Whether the sink was gone before the discarded bytes were read, though its reset was not read yet.
+    pub(super) const fn came_late(&self) -> bool {
+        self.came_late
     }
 
     /// Bytes of the source that came after the sink had aborted.
@@ -262,6 +270,7 @@ impl Direction {
                 }
                 let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch, budget));
                 if let Err(error) = ready!(output) {
+                    self.came_late = true;
                     self.lose_sink(error, back);
                 }
             }
