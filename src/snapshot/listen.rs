@@ -1,0 +1,54 @@
+//! Where an endpoint listens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The identity of a listening address over reloads: its socket stays open as long as this stays the same,
+/// whatever else changes about the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenKey {
+    pub(super) at: At,
+    /// If the kernel chooses the port: the endpoint, and which of its several such addresses.
+    pub(super) chosen: Option<(Arc<str>, usize)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    Address(std::net::SocketAddr),
+    Everywhere(u16),
+    Unix(PathBuf),
+    Systemd(String),
+}
+
+impl ListenKey {
+    /// The port, if the configuration names one.
+    pub const fn port(&self) -> Option<u16> {
+        match (&self.at, &self.chosen) {
+            (At::Address(address), None) => Some(address.port()),
+            (At::Everywhere(port), None) => Some(*port),
+            _ => None,
+        }
+    }
+}
+
+/// A listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// One address. `[::]` means IPv6 alone.
+    Address(std::net::SocketAddr),
+    /// Every address of both families.
+    Everywhere(u16),
+    /// A unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        permissions: u32,
+        /// Its owner, by name or number.
+        owner: Option<String>,
+        /// Its group, by name or number.
+        group: Option<String>,
+    },
+    /// A socket that systemd passes under this name.
+    Systemd(String),
+}
