@@ -1,6 +1,6 @@
 //! Hostile files, and secrets that must not leak.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use super::super::{Problems, parse, read};
 use super::{FULL, lines, no_variables, only, some_variables};
@@ -59,7 +59,7 @@ fn any_text_survives_printing() {
 
 #[test]
 fn bombs_are_refused_quickly() {
-    let started = Instant::now();
+    let started = cpu_time();
     let mut laughs = String::from("x-0: &a0 [lol, lol]\n");
     for level in 1..40 {
         let last = level - 1;
@@ -100,7 +100,15 @@ fn bombs_are_refused_quickly() {
     );
     let unknown: String = (0..40_000).map(|n| format!("k{n}: 1\n")).collect();
     assert_eq!(lines(&unknown).len(), 200);
-    assert!(started.elapsed().as_secs() < 20);
+    // Other tests may keep the cores busy, so the time of the clock says nothing.
+    assert!(cpu_time() - started < Duration::from_secs(20));
+}
+
+/// The time that this thread has spent on a core.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let spent = stat.split_whitespace().next().unwrap();
+    Duration::from_nanos(spent.parse().unwrap())
 }
 
 #[test]

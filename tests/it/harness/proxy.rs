@@ -177,12 +177,22 @@ impl Proxy {
     /// The listening address of an endpoint after a reload.
     #[track_caller]
     pub fn new_listen_addr(&self, endpoint: &str) -> ListenAddr {
-        let line = self.log.all().into_iter().rev().find(|line| {
-            line.contains("\"message\":\"listening\"")
-                && line.contains(&format!("\"endpoint\":\"{endpoint}\""))
+        let newest = || {
+            let lines = self.log.all().into_iter().rev();
+            let line = lines.into_iter().find(|line| {
+                line.contains("\"message\":\"listening\"")
+                    && line.contains(&format!("\"endpoint\":\"{endpoint}\""))
+            })?;
+            let line: Value = serde_json::from_str(&line).unwrap();
+            Some(ListenAddr::parse(line["address"].as_str().unwrap()).to_string())
+        };
+        // The reload may be over before its lines have been read from the pipe.
+        let first = self.places.get(endpoint).map(ToString::to_string);
+        eventually("it listens at a new address", || {
+            let newest = newest();
+            newest.is_some() && newest != first
         });
-        let line: Value = serde_json::from_str(&line.expect("it listens")).unwrap();
-        ListenAddr::parse(line["address"].as_str().unwrap())
+        ListenAddr::parse(&newest().unwrap())
     }
 
     /// The listening address of an endpoint.
