@@ -6,8 +6,8 @@ use crate::peers::{Mode, Setting};
 use crate::report::{Results, median};
 
 /// How often the two take turns: single turns differ by more than the log costs.
-const TURNS: usize = 15;
-const CONNECTIONS: u64 = 2000;
+const TURNS: usize = 9;
+const CONNECTIONS: u64 = 1600;
 
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) {
     for mode in [Mode::Passthrough, Mode::Terminate] {

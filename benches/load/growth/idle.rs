@@ -10,9 +10,9 @@ use crate::machine::{cpu, memory, settle};
 use crate::peers::{Mode, Setting};
 use crate::report::Results;
 
-/// A connection has two descriptors in the proxy and two in this process, and a process has a limit, here of
-/// 20 000.
-const SIZES: [usize; 3] = [1000, 4000, 9500];
+/// A connection has two descriptors in the proxy and two in this process, and a process has a limit, often of
+/// 20 000. HAProxy keeps some of them for pipes.
+const SIZES: [usize; 3] = [1000, 4000, 7500];
 /// How long the CPU is measured.
 const WATCHED: Duration = Duration::from_secs(5);
 
