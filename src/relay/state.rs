@@ -137,10 +137,11 @@ impl Relay {
     /// Looks at what the kernel tells by no event, then at the limits; returns the one that is reached.
     ///
     /// A slow reader takes its last megabytes from the kernel's send queue without any action of ours, and a
-    /// reset would discard them: a queue that is shorter than at the last look is progress. The end of a
-    /// source that is not read is behind bytes that nobody takes.
+    /// reset would discard them: a queue that is shorter than at the last look is progress. What a peer that
+    /// has reset will never take stays in the count: it is none. The end of a source that is not read is
+    /// behind bytes that nobody takes.
     fn look(&mut self, now: Instant) -> Option<RelayLimit> {
-        let left = self.client.socket.undelivered() + self.origin.socket.undelivered();
+        let left = self.client.socket.queued() + self.origin.socket.queued();
         let before = self.undelivered.replace(left);
         if before.is_some_and(|before| left < before) {
             self.deadlines.progress(now);
@@ -235,20 +236,19 @@ impl Relay {
     }
 
     /// The side that has reset its connection behind bytes that its peer does not take, and its error.
-    fn unread_reset(&self) -> Option<(Side, io::Error)> {
-        let up = self
-            .up
-            .has_pending()
-            .then_some((Side::Client, &self.client));
-        let down = self
-            .down
-            .has_pending()
-            .then_some((Side::Origin, &self.origin));
-        let gone = |(side, from): (Side, &Transport)| Some((side, from.socket.gone()?));
-        up.and_then(gone).or_else(|| down.and_then(gone))
+    fn unread_reset(&mut self) -> Option<(Side, io::Error)> {
+        let gone = |side, direction: &mut Direction, from: &Transport| {
+            let error = direction.has_pending().then(|| {
+                let error = direction.take_source_error();
+                error.or_else(|| from.socket.gone())
+            });
+            Some((side, error??))
+        };
+        let client = gone(Side::Client, &mut self.up, &self.client);
+        client.or_else(|| gone(Side::Origin, &mut self.down, &self.origin))
     }
 
-    fn expiry(&self, limit: RelayLimit) -> RelayEnd {
+    fn expiry(&mut self, limit: RelayLimit) -> RelayEnd {
         if let RelayLimit::HalfClose | RelayLimit::Idle = limit
             && let Some((side, error)) = self.unread_reset()
         {

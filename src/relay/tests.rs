@@ -103,6 +103,16 @@ impl Scene {
         self.upload_while(|_| true).await;
     }
 
+    /// The origin sends until the client, which does not read, leaves more in our kernel's queue than an
+    /// acknowledgement that is delayed.
+    async fn answer_that_nobody_reads(&mut self) {
+        while self.relay.client.socket.undelivered() < 1 << 18 {
+            let _ = self.origin().try_write(&[0; 1 << 12]);
+            assert!(self.poll().await.is_none());
+        }
+        assert!(!self.relay.down.has_pending());
+    }
+
     async fn upload_while(&mut self, sends: impl Fn(&Relay) -> bool) {
         let mut quiet = 0;
         while quiet < 100 {
@@ -120,6 +130,28 @@ impl Scene {
         let start = Instant::now();
         let (end, _) = Box::new(self.relay).run(&self.handle).await;
         (end, start.elapsed(), self.origin.unwrap())
+    }
+
+    /// Resets the client after some milliseconds, while nothing moves, and runs to the end. Returns how long
+    /// the end comes after the reset.
+    async fn time_from_reset_to_end(self, moment: u64) -> Duration {
+        let (relay, client) = (Box::new(self.relay), self.client);
+        let reset = async move {
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            client.set_zero_linger().unwrap();
+            drop(client);
+            Instant::now()
+        };
+        let relayed = async {
+            let (end, _) = relay.run(&self.handle).await;
+            (end, Instant::now())
+        };
+        let ((end, told), reset) = tokio::join!(relayed, reset);
+        assert!(
+            matches!(end, RelayEnd::Reset(Side::Client, _, Loss::Possible)),
+            "{end:?}"
+        );
+        told - reset
     }
 
     async fn end(&mut self) -> RelayEnd {
@@ -176,6 +208,22 @@ async fn a_clients_reset_is_seen_within_half_close_while_its_origin_does_not_rea
         "{end:?}"
     );
     assert!(after <= HALF_CLOSE + SLACK, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reset_client_has_not_taken_does_not_delay_the_news_of_its_reset() {
+    for has_answer in [false, true] {
+        // The reset comes at several moments between two looks at the sockets.
+        for moment in [0, 100, 400, 600, 900, 1100, 3300] {
+            let mut scene = Scene::answered_within(Some(10 * IDLE), Some(HALF_CLOSE)).await;
+            if has_answer {
+                scene.answer_that_nobody_reads().await;
+            }
+            scene.upload_that_nobody_reads().await;
+            let after = scene.time_from_reset_to_end(moment).await;
+            assert!(after <= HALF_CLOSE + SLACK, "{moment}: {after:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

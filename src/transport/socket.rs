@@ -301,6 +301,12 @@ impl Socket {
         }
     }
 
+    /// How many written bytes the peer has not acknowledged, even if it never will. For a unix socket: how much
+    /// memory those take that its peer has not read.
+    pub fn queued(&self) -> usize {
+        sys::unacknowledged(self.as_fd())
+    }
+
     /// How many bytes from the peer can be read now.
     pub fn readable_bytes(&self) -> usize {
         let readable = rustix::io::ioctl_fionread(self).unwrap_or(0);

@@ -223,6 +223,11 @@ impl Direction {
         }
     }
 
+    /// The error that the source's reset has caused in a write to it, if that has happened.
+    pub(super) const fn take_source_error(&mut self) -> Option<io::Error> {
+        self.source_error.take()
+    }
+
     fn abort(&mut self, abort: Abort) {
         self.state = DirectionState::Abort(Box::new(abort));
     }
