@@ -33,6 +33,8 @@ pub struct Relay {
     pub(super) deadlines: Deadlines,
     /// How many bytes the peers had not acknowledged at the last look since the last progress.
     undelivered: Option<usize>,
+    /// Whether the timer is set for a source that is not read.
+    checks_source: bool,
     /// Bytes the client had sent when the origin last sent something.
     up_at_last_down: u64,
     /// Bytes the origin had sent when the client ended its direction.
@@ -53,6 +55,7 @@ impl Relay {
             down,
             deadlines: Deadlines::new(limits, Instant::now()),
             undelivered: None,
+            checks_source: false,
             up_at_last_down: 0,
             down_at_end: None,
             client_end_wait: None,
@@ -105,7 +108,8 @@ impl Relay {
             self.deadlines.first_end(*now);
             timer.as_mut().reset(self.next_check(*now));
         }
-        if self.is_stalled() {
+        if !self.checks_source && self.is_stalled() {
+            self.checks_source = true;
             let check = *now + self.deadlines.source_check();
             if timer.deadline() > check {
                 timer.as_mut().reset(check);
@@ -125,11 +129,12 @@ impl Relay {
         self.up.has_pending() || self.down.has_pending()
     }
 
-    /// When the timer has to fire next.
-    pub(super) fn next_check(&self, now: Instant) -> Instant {
+    /// When the timer has to fire next; the caller sets it.
+    pub(super) fn next_check(&mut self, now: Instant) -> Instant {
+        self.checks_source = self.is_stalled();
         let look = Look {
             undelivered: self.undelivered,
-            is_stalled: self.is_stalled(),
+            is_stalled: self.checks_source,
         };
         self.deadlines.next_check(now, look)
     }
