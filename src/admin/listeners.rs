@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use super::auth::Auth;
 use super::permits::{self, ConnPermits};
@@ -25,11 +26,27 @@ const BACKLOG: i32 = 128;
 /// The pause after a failed accept, which happens when descriptors run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Failures to accept are logged at most once per this interval.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The admin sockets, listening but not served yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AdminListeners {
     admin: Option<AdminListener>,
     metrics: Option<StdTcpListener>,
+    admin_permits: ConnPermits,
+    metrics_permits: ConnPermits,
+}
+
+impl Default for AdminListeners {
+    fn default() -> Self {
+        Self {
+            admin: None,
+            metrics: None,
+            admin_permits: ConnPermits::new("connections to the admin listener"),
+            metrics_permits: ConnPermits::new("connections to the metrics listener"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +83,23 @@ impl AdminListeners {
         Ok(Self {
             admin,
             metrics: settings.metrics.map(tcp).transpose()?,
+            ..Self::default()
         })
+    }
+
+    /// The permits of the listeners that there are, each with the word of its limit.
+    pub fn permits(&self) -> impl Iterator<Item = (&'static str, ConnPermits)> {
+        let admin = (
+            "admin_connections",
+            self.admin.is_some(),
+            &self.admin_permits,
+        );
+        let is_there = self.metrics.is_some();
+        let metrics = ("metrics_connections", is_there, &self.metrics_permits);
+        [admin, metrics]
+            .into_iter()
+            .filter(|(_, is_there, _)| *is_there)
+            .map(|(limit, _, permits)| (limit, permits.clone()))
     }
 
     /// The addresses listened on, each with the name of its listener.
@@ -102,7 +135,7 @@ impl AdminListeners {
         };
         if let Some(listener) = self.metrics {
             let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
-            tokio::spawn(listener.accept_loop(service(Auth::Open, None)));
+            tokio::spawn(listener.accept_loop(service(Auth::Open, None), self.metrics_permits));
         }
         let (listener, auth, file) = match self.admin {
             None => return Ok(None),
@@ -115,7 +148,7 @@ impl AdminListeners {
                 (listener, Auth::Token(token), None)
             }
         };
-        tokio::spawn(listener.accept_loop(service(auth, Some(control))));
+        tokio::spawn(listener.accept_loop(service(auth, Some(control)), self.admin_permits));
         Ok(file)
     }
 }
@@ -135,16 +168,24 @@ enum AsyncListener {
 }
 
 impl AsyncListener {
-    async fn accept_loop(self, service: Arc<AdminService>) {
-        let permits = ConnPermits::default();
+    async fn accept_loop(self, service: Arc<AdminService>, permits: ConnPermits) {
+        let mut warned: Option<Instant> = None;
         loop {
             let accepted = match &self {
                 Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
                 Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
             };
-            let Ok(stream) = accepted else {
-                sleep(PAUSE).await;
-                continue;
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    if warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+                        let listener = service.name();
+                        warn!(listener, %error, "accepting is paused on a listener of `admin`");
+                        warned = Some(Instant::now());
+                    }
+                    sleep(PAUSE).await;
+                    continue;
+                }
             };
             let permit = permits.take().await;
             let service = Arc::clone(&service);

@@ -14,6 +14,7 @@ mod serve;
 mod tests;
 
 pub use self::listeners::AdminListeners;
+pub use self::permits::ConnPermits;
 pub use self::request::{
     OriginAction, PendingRequest, Refusal, RefusalKind, Request, RequestResult, channel,
 };

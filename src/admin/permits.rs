@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::admission::{PendingConnections, PendingGuard};
+use crate::admission::{LimitUse, PendingConnections, PendingGuard};
 
 /// Concurrent connections of one listener. They are separate from those of endpoints, so that the admin
 /// socket works when the process is full.
@@ -24,13 +24,16 @@ pub(super) const ALL_PERMITS: usize = ORDINARY_PERMITS + PROBE_PERMITS;
 /// From accept to the first byte. `reseal ctl`, curl and Prometheus write at once.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
-/// The permits of a listener.
-pub(super) struct ConnPermits {
+/// The permits of a listener. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConnPermits {
     ordinary: PermitPool,
     probe: PermitPool,
+    limit: LimitUse,
 }
 
 /// The permits of one kind.
+#[derive(Clone, Debug)]
 struct PermitPool {
     room: Arc<Semaphore>,
     pending: PendingConnections,
@@ -45,16 +48,27 @@ pub(super) struct ConnPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Default for ConnPermits {
-    fn default() -> Self {
+impl ConnPermits {
+    /// The permits of the listener with this name.
+    pub(super) fn new(name: &'static str) -> Self {
         Self {
             ordinary: PermitPool::new(ORDINARY_PERMITS, false),
             probe: PermitPool::new(PROBE_PERMITS, true),
+            limit: LimitUse::new(name, ORDINARY_PERMITS),
         }
     }
-}
 
-impl ConnPermits {
+    /// The limit on connections that are no probes, and how often it was reached.
+    pub const fn limit(&self) -> &LimitUse {
+        &self.limit
+    }
+
+    /// Permits in use, those reserved for probes aside.
+    pub fn in_use(&self) -> usize {
+        let free = self.ordinary.room.available_permits();
+        self.limit.max().saturating_sub(free)
+    }
+
     /// A permit for an accepted connection. Displaces the oldest connection without a request if
     /// needed.
     pub(super) async fn take(&self) -> ConnPermit {
@@ -62,6 +76,7 @@ impl ConnPermits {
         if let Some(permit) = ordinary.try_take() {
             return permit;
         }
+        self.limit.count();
         if ordinary.pending.drop_oldest() {
             return ordinary.take().await;
         }

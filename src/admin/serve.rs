@@ -71,6 +71,14 @@ pub(super) struct AdminService {
 }
 
 impl AdminService {
+    /// The listener's name.
+    pub(super) const fn name(&self) -> &'static str {
+        match self.control {
+            Some(_) => "admin",
+            None => "metrics",
+        }
+    }
+
     /// Serves one connection. Errors on it end this connection alone.
     pub(super) async fn serve(
         &self,

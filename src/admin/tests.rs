@@ -32,7 +32,7 @@ fn client() -> DuplexStream {
             },
             control: Some(control),
         };
-        let permit = ConnPermits::default().take().await;
+        let permit = ConnPermits::new("connections to a listener").take().await;
         service.serve(stream, &permit).await;
     });
     client
@@ -82,7 +82,7 @@ async fn an_incomplete_request_is_closed_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_is_closed_after_a_second() {
     let start = Instant::now();
-    let permit = ConnPermits::default().take().await;
+    let permit = ConnPermits::new("connections to a listener").take().await;
     assert!(!permit.sends_first_byte(std::future::pending()).await);
     assert_eq!(start.elapsed().as_secs(), 1);
 }

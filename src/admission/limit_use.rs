@@ -52,7 +52,7 @@ impl LimitUse {
     }
 
     /// Counts a client that has to wait, and warns once a minute.
-    pub(super) fn count(&self) {
+    pub(crate) fn count(&self) {
         let (name, max) = (&*self.0.name, self.max());
         let times = self.0.reached.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_to_warn(Instant::now()) {

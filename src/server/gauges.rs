@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::resources::Resources;
+use crate::admin::ConnPermits;
 use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits};
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
@@ -26,11 +27,25 @@ pub(super) fn metrics(
     ];
     let load = handshakes.load();
     let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
-    Metrics::new(resources.workers, logs, handshaking).with_limits(vec![
+    let mut limits = vec![
         connections_gauge(admission),
         gate_gauge("handshakes", handshakes),
         gate_gauge("large_hellos", large_hellos),
-    ])
+    ];
+    let listeners = resources.admin.permits();
+    limits.extend(listeners.map(|(limit, permits)| listener_gauge(limit, permits)));
+    Metrics::new(resources.workers, logs, handshaking).with_limits(limits)
+}
+
+fn listener_gauge(limit: &'static str, permits: ConnPermits) -> LimitGauge {
+    LimitGauge {
+        limit,
+        read: Box::new(move || LimitSample {
+            max: permits.limit().max(),
+            used: permits.in_use(),
+            reached: permits.limit().reached(),
+        }),
+    }
 }
 
 fn connections_gauge(admission: &Admission) -> LimitGauge {

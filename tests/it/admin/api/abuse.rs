@@ -81,6 +81,30 @@ fn incomplete_requests_do_not_block_other_clients() {
     proxy.admin("/status", &[]).must_be(200);
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(4), "{waited:?}");
+    // A full listener is told, as every other limit is.
+    let line = proxy.log_line(|line| line.contains("a limit is reached: clients wait"));
+    assert!(
+        line.contains("\"limit\":\"connections to the admin listener\",\"max\":32"),
+        "{line}"
+    );
+    let metrics = proxy.metrics();
+    let limit = |listener, name| metrics.count(name, &[("limit", listener)]);
+    assert_eq!(limit("admin_connections", "reseal_limit"), 32.0);
+    assert!(limit("admin_connections", "reseal_limit_reached_total") >= 1.0);
+    assert_eq!(limit("metrics_connections", "reseal_limit"), 32.0);
+    assert_eq!(
+        limit("metrics_connections", "reseal_limit_used"),
+        1.0,
+        "this request"
+    );
+    let status = proxy.admin("/status", &[]).must_be(200).json();
+    let limits = status["limits"].as_array().unwrap();
+    for name in ["admin_connections", "metrics_connections"] {
+        assert!(
+            limits.iter().any(|limit| limit["limit"] == name),
+            "{status}"
+        );
+    }
 }
 
 /// Clients that are connected and have sent only `begun`.
