@@ -24,6 +24,7 @@ needed=(
     psql:postgresql-client
     mariadbd:mariadb-server-core
     mariadb:mariadb-client-core
+    sshd:openssh-server
     python3:python3
     promtool:prometheus
 )

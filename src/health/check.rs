@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::greeting::Greeting;
 use super::policy::{Check, HealthPolicy};
 use super::{io, request};
 use crate::outcome::{Failure, Fault, Reason};
@@ -49,6 +50,13 @@ pub(super) async fn run(
         Check::Http(request) => {
             let answered = timeout_at(deadline, exchange(&mut transport, request, origin)).await;
             report(answered.unwrap_or_else(|_| Verdict::Fail("no answer in time".into())));
+            io::drain(&mut transport).await;
+        }
+        Check::Greeting(greeting) => {
+            let greeted = timeout_at(deadline, greeting_of(&mut transport, *greeting)).await;
+            let late = Verdict::Fail("no greeting in time".into());
+            report(greeted.unwrap_or(late));
+            let _ = timeout_at(deadline, io::write(&mut transport, &greeting.farewell())).await;
             io::drain(&mut transport).await;
         }
     }
@@ -200,6 +208,23 @@ async fn exchange(
             Ok(Some(status)) => return request.judge(status),
             Ok(None) => {}
             Err(why) => return Verdict::Fail(why),
+        }
+    }
+}
+
+/// Reads a greeting, and judges it.
+async fn greeting_of(transport: &mut Transport, greeting: Greeting) -> Verdict {
+    let mut received = Vec::new();
+    loop {
+        match io::read(transport).await {
+            Ok(bytes) if bytes.is_empty() => {
+                return Verdict::Fail("the origin ended before its greeting".into());
+            }
+            Ok(bytes) => received.extend_from_slice(&bytes),
+            Err(error) => return Verdict::Fail(format!("no greeting: {error}").into()),
+        }
+        if let Some(verdict) = greeting.judge(&received) {
+            return verdict;
         }
     }
 }

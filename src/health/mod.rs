@@ -4,6 +4,7 @@
 //! Knows neither connections of clients nor the configuration file.
 
 mod check;
+mod greeting;
 mod io;
 mod policy;
 mod request;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+pub use self::greeting::Greeting;
 pub use self::policy::{Check, HealthPolicy};
 pub use self::request::{Expect, Request, Role};
 use crate::sync::Mutex;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::greeting::Greeting;
 use super::request::Request;
 use crate::tls::connector::TlsConnector;
 use crate::transport::TcpOptions;
@@ -41,6 +42,8 @@ pub enum Check {
     Connect,
     /// An HTTP request.
     Http(Request),
+    /// The greeting of a server that speaks first.
+    Greeting(Greeting),
 }
 
 impl HealthPolicy {

@@ -3,8 +3,8 @@
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
-use crate::config::spec::{Check, CheckHeader, HeaderVersion, HttpCheck, OnDown};
-use crate::health::{self, Expect, HealthPolicy, Request};
+use crate::config::spec::{Check, CheckHeader, HeaderVersion, HttpCheck, OnDown, Preset};
+use crate::health::{self, Expect, Greeting, HealthPolicy, Request, Role};
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
 use crate::upstream::{ConnectPolicy, OutlierPolicy, Threshold, UpstreamDefinition};
@@ -32,7 +32,7 @@ pub(super) fn passive(spec: &spec::Upstream) -> Option<OutlierPolicy> {
     })
 }
 
-/// Whether checks use TLS: if configured, and for HTTP requests if connections to the origins use TLS or
+/// Whether checks use TLS: if configured, and for requests and greetings if connections to the origins use TLS or
 /// the upstream has a `tls` block.
 pub(super) fn checks_use_tls(spec: &spec::Upstream, tls_origins: bool, passthrough: bool) -> bool {
     let check = spec
@@ -78,7 +78,12 @@ pub(super) fn health(
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
         Check::Http(http) => health::Check::Http(request(http)),
-        Check::Preset(role) => health::Check::Http(Request::vault(*role)),
+        Check::Preset(preset) => match preset {
+            Preset::VaultActive => health::Check::Http(Request::vault(Role::Active)),
+            Preset::VaultAny => health::Check::Http(Request::vault(Role::Any)),
+            Preset::Smtp => health::Check::Greeting(Greeting::Smtp),
+            Preset::Ssh => health::Check::Greeting(Greeting::Ssh),
+        },
     };
     // HTTP checks speak HTTP/1.1, whatever connections negotiate.
     let is_http = matches!(check, health::Check::Http(_));

@@ -10,7 +10,7 @@ use super::matches::source_match;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, Acknowledged, Check, Mode};
+use crate::config::spec::{self, Acknowledged, Check, Mode, Preset};
 use crate::snapshot::Protocol;
 
 /// A route to an origin, with the client auth on it.
@@ -98,7 +98,10 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
             let upstream = spec.upstreams.get(route.upstream.as_str());
             let health = upstream.and_then(|upstream| upstream.health.as_ref());
             let check = health.and_then(|health| health.check.as_ref());
-            let is_vault = check.is_some_and(|check| matches!(check.value, Check::Preset(_)));
+            let is_vault = check.is_some_and(|check| match &check.value {
+                Check::Preset(preset) => matches!(preset, Preset::VaultActive | Preset::VaultAny),
+                Check::Tcp | Check::Tls | Check::Http(_) => false,
+            });
             if requests_certificate && is_vault && route.mode.value == Mode::Reencrypt {
                 problems
                     .notice(

@@ -14,7 +14,6 @@ use crate::config::reader::rendered::Rendered;
 use crate::config::reader::values::{Count, Timeout};
 use crate::config::reader::words::{Keyword, keyword};
 use crate::config::reader::yaml::{Kind, Node};
-use crate::health::Role;
 
 spec! {
     /// How the health of origins is checked.
@@ -118,24 +117,34 @@ pub enum Check {
     Tls,
     /// An HTTP request.
     Http(Box<HttpCheck>),
-    /// A predefined HTTP request.
-    Preset(Role),
+    /// A predefined check.
+    Preset(Preset),
 }
 
 keyword! {
-    impl Role("preset") {
+    /// A predefined check.
+    pub enum Preset("preset") {
         /// Passes on the active node of Vault or OpenBao.
-        Active = "vault-active",
+        VaultActive = "vault-active",
         /// Passes on the active node, and on performance standbys.
-        Any = "vault-any",
+        VaultAny = "vault-any",
+        /// Passes if the greeting of a mail server is 220, and says QUIT.
+        Smtp = "smtp",
+        /// Passes on the identification of an SSH server, and disconnects.
+        Ssh = "ssh",
+        instead
+            "vault" | "openbao" | "bao" => "vault-active",
+            "mysql" | "mariadb" => "`check: tcp` is invisible to MySQL, and a greeting without a login after it is not",
+            "smtps" | "submission" | "lmtp" => "smtp",
+            "sftp" | "openssh" => "ssh";
     }
 }
 
 spec! {
-    /// A predefined HTTP request, by the key `preset`.
+    /// A predefined check, by the key `preset`.
     pub struct PresetKey {
         /// Which one.
-        required preset: Role,
+        required preset: Preset,
     }
 }
 
@@ -145,7 +154,7 @@ fn check_meant(text: &str) -> Option<String> {
         "connect" | "l4" | "tcp-check" | "layer4" => "write `tcp`".to_owned(),
         "ssl" | "ssl-hello-chk" | "layer6" => "write `tls`".to_owned(),
         "http" | "https" | "httpchk" => "write `{ http: { path: /health } }`".to_owned(),
-        preset if Role::WORDS.contains(&preset) => format!("write `{{ preset: {preset} }}`"),
+        preset if Preset::WORDS.contains(&preset) => format!("write `{{ preset: {preset} }}`"),
         _ if text.starts_with('/') => format!("write `{{ http: {{ path: {text} }} }}`"),
         _ => return None,
     })

@@ -25,7 +25,7 @@ pub use admin::Admin;
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use endpoint::Endpoint;
 pub use endpoint_tls::{Certificate, CertificatePair, EndpointTls};
-pub use health::{Check, CheckHeader, Health, OnDown};
+pub use health::{Check, CheckHeader, Health, OnDown, Preset};
 pub use http_check::HttpCheck;
 pub use limits::{EndpointLimits, RouteLimits};
 pub use log::{AccessEvent, AccessLog, Log};

@@ -58,6 +58,8 @@ fn every_key_of_an_upstream_is_accepted() {
         "tcp",
         "tls",
         "{ preset: vault-active }",
+        "{ preset: smtp }",
+        "{ preset: ssh }",
         "{ preset: vault-any }",
         "{ http: {} }",
     ] {

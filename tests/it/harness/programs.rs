@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -27,6 +27,8 @@ const PACKAGES: [(&str, &str); 19] = [
     ("mariadbd", "mariadb-server-core"),
     ("mariadb-install-db", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
     ("python3", "python3"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
@@ -109,6 +111,13 @@ impl Service {
 
     pub fn listen_addr(&self) -> ListenAddr {
         ListenAddr::Tcp(self.port.address())
+    }
+
+    /// Waits for such a line in its log.
+    #[track_caller]
+    pub fn log_line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let found = |lines: &mut Vec<String>| lines.iter().find(|line| wanted(line)).cloned();
+        self.log.wait(TIMEOUT, found).expect("a line of the log")
     }
 
     pub fn port(&self) -> u16 {

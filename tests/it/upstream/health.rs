@@ -1,6 +1,7 @@
 //! Origins that stop, stall, flap, recover and change roles, as clients see it.
 
 mod ejection;
+mod greetings;
 mod requests;
 
 use std::sync::atomic::{AtomicU16, Ordering};
