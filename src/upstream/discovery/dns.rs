@@ -1,4 +1,5 @@
-//! The machine's resolver: what /etc/resolv.conf and /etc/hosts say, read again when they change.
+//! The machine's resolver: what /etc/resolv.conf, its variables of the environment and /etc/hosts say. The
+//! files are read again when they change.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::{Pin, pin};
@@ -98,9 +99,13 @@ impl Files {
     fn read() -> Result<Self, NetError> {
         let hosts = read_as(HOSTS, Hosts::parse);
         let hostname = std::fs::read_to_string(HOSTNAME).unwrap_or_default();
-        let conf = read_as(RESOLV_CONF, |bytes| {
+        let mut conf = read_as(RESOLV_CONF, |bytes| {
             ResolvConf::parse(bytes, hostname.trim())
         });
+        let variable = |name| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+        for (variable, why) in conf.amend(variable) {
+            warn!(%variable, %why, "a part of an environment variable is not used for resolving names");
+        }
         let server = |ip: &IpAddr| match conf.tcp {
             true => NameServerConfig::tcp(*ip),
             false => NameServerConfig::udp_and_tcp(*ip),

@@ -108,6 +108,28 @@ impl ResolvConf {
         (conf, unused)
     }
 
+    /// Applies `LOCALDOMAIN`, which replaces the domains that are searched, and `RES_OPTIONS`, which come after
+    /// the options of the file. Returns what it cannot use, with the name of the variable.
+    pub(super) fn amend(
+        &mut self,
+        variable: impl Fn(&'static str) -> Option<String>,
+    ) -> Vec<(&'static str, String)> {
+        const LOCALDOMAIN: &str = "LOCALDOMAIN";
+        const RES_OPTIONS: &str = "RES_OPTIONS";
+        let mut unused = Vec::new();
+        if let Some(text) = variable(LOCALDOMAIN) {
+            self.search = domains(text.split_whitespace(), |why| {
+                unused.push((LOCALDOMAIN, why))
+            });
+        }
+        if let Some(text) = variable(RES_OPTIONS) {
+            self.options(text.split_whitespace(), |why| {
+                unused.push((RES_OPTIONS, why))
+            });
+        }
+        unused
+    }
+
     fn options(&mut self, words: SplitWhitespace<'_>, mut leave_out: impl FnMut(String)) {
         for word in words {
             let (name, number) = word.split_once(':').unwrap_or((word, ""));
@@ -273,6 +295,39 @@ mod tests {
             unused[2],
             "3: name servers at addresses with a zone are not asked"
         );
+    }
+
+    #[test]
+    fn the_environment_has_the_last_word_as_in_the_c_library() {
+        let file = "search a.test\noptions ndots:3 timeout:9\n";
+        let amended = |localdomain: Option<&str>, options: Option<&str>| {
+            let (mut conf, _) = parse(file);
+            let unused = conf.amend(|name| match name {
+                "LOCALDOMAIN" => localdomain.map(str::to_owned),
+                _ => options.map(str::to_owned),
+            });
+            (conf, unused)
+        };
+        assert_eq!(amended(None, None).0, parse(file).0);
+        let (conf, unused) = amended(Some("b.test c.test"), Some("ndots:0 no-aaaa"));
+        assert_eq!(conf.search, ["b.test", "c.test"]);
+        assert_eq!(
+            (conf.ndots, conf.timeout.as_secs(), conf.aaaa),
+            (0, 9, false)
+        );
+        assert!(unused.is_empty(), "{unused:?}");
+        assert_eq!(
+            amended(Some(""), None).0.search,
+            [""; 0],
+            "none is searched"
+        );
+        let (conf, unused) = amended(Some("b..d good.test"), Some("wat attempts:4"));
+        assert_eq!(
+            (&*conf.search, conf.attempts),
+            (&["good.test".to_owned()][..], 4)
+        );
+        let variables: Vec<_> = unused.iter().map(|(variable, _)| *variable).collect();
+        assert_eq!(variables, ["LOCALDOMAIN", "RES_OPTIONS"]);
     }
 
     #[test]

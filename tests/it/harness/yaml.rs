@@ -224,6 +224,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Sets an environment variable of the program; after [`ProxyBuilder::under`].
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        let set = ["env".to_owned(), format!("{name}={value}")];
+        self.launcher.splice(0..0, set);
+        self
+    }
+
     /// Runs the program under another one, such as `prlimit`.
     pub fn under(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();

@@ -266,6 +266,22 @@ fn a_server_that_never_answers_for_ipv6_costs_a_name_nothing() {
 }
 
 #[test]
+fn variables_of_the_environment_amend_resolv_conf() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let origin = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], 0)), 'a');
+    server.addresses("app.env.test", &[origin.address()]);
+    let conf = server.resolv_conf() + "search file.test\n";
+    let proxy = Proxy::builder()
+        .forward(&format!("app:{}", origin.address().port()))
+        .resolving_by_files(&[("resolv.conf", &conf)], &directory)
+        .environment("LOCALDOMAIN", "env.test")
+        .environment("RES_OPTIONS", "timeout:1 wat")
+        .start();
+    assert_eq!(proxy.letters(2), "aa");
+    proxy.log_line(|line| line.contains("RES_OPTIONS") && line.contains(r#"option \"wat\""#));
+}
+
+#[test]
 fn labels_of_origins_may_have_underscores() {
     let (server, directory) = (NameServer::new(), Directory::new());
     let origin = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], 0)), 'a');
