@@ -1,6 +1,6 @@
 //! Repeats the warnings of certificate, CRL and OCSP expiry every 6 h.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -87,8 +87,16 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             });
         }
     }
-    for ((file, subject), validity) in materials.authority_ends() {
-        if validity.renewal_due() < now {
+    let authorities = materials.authority_ends();
+    // As in `check`: no CA has to follow one that ends if another one of its file lasts.
+    let lasting: BTreeSet<_> = authorities
+        .iter()
+        .filter(|(_, validity)| validity.fault(now).is_none())
+        .map(|((file, _), _)| file.clone())
+        .collect();
+    for ((file, subject), validity) in authorities {
+        let is_followed = validity.not_after >= now && lasting.contains(&file);
+        if validity.renewal_due() < now && !is_followed {
             due.push(Due {
                 what: "a CA",
                 file: Some(file),

@@ -46,8 +46,12 @@ impl Compiler<'_> {
             let (roots, doubts) = material::roots(reader, &paths, unix_now())
                 .map_err(|e| read_error_of(files, &paths, e))?;
             for doubt in doubts {
-                let ReadError { at: own, error } = read_error_of(files, &paths, doubt);
-                let problem = problems.warning(own.unwrap_or(at), error.message);
+                let ReadError { at: own, error } = read_error_of(files, &paths, doubt.about);
+                let at = own.unwrap_or(at);
+                let problem = match doubt.is_notice {
+                    true => problems.notice(at, error.message),
+                    false => problems.warning(at, error.message),
+                };
                 problem.help(error.help.unwrap_or_default());
             }
             Ok(unchanged(roots, before.as_ref()))

@@ -60,16 +60,36 @@ pub(super) fn certificates_in(
     Ok(chain.into_iter().map(|item| item.value).collect())
 }
 
-/// The trust anchors of CA files, at least one in each, and warnings about them: verification checks
+/// What is to be told about a CA that is used all the same.
+#[derive(Debug)]
+pub struct Doubt {
+    /// What it is.
+    pub about: MaterialError,
+    /// Whether it is no warning, since nothing has to be done.
+    pub is_notice: bool,
+}
+
+impl From<MaterialError> for Doubt {
+    fn from(about: MaterialError) -> Self {
+        Self {
+            about,
+            is_notice: false,
+        }
+    }
+}
+
+/// The trust anchors of CA files, at least one in each, and doubts about them: verification checks
 /// neither the validity of a trust anchor nor whether it may sign.
 pub fn roots(
     files: &mut FileReader,
     paths: &[PathBuf],
     now: i64,
-) -> Result<(Authorities, Vec<MaterialError>), MaterialError> {
+) -> Result<(Authorities, Vec<Doubt>), MaterialError> {
     let mut store = Authorities::of_anchors(RootCertStore::empty());
     let mut doubts = Vec::new();
     for path in paths {
+        let mut ends_soon = Vec::new();
+        let mut has_lasting = false;
         let source: Arc<str> = path.display().to_string().into();
         let bytes = files.read(path)?.bytes;
         let authorities = pem::authorities(&bytes).map_err(|refusal| refused(path, refusal))?;
@@ -79,17 +99,22 @@ pub fn roots(
             if let Ok((_, parsed)) = X509Certificate::from_der(&ca) {
                 let validity = Validity::of(&parsed);
                 subject = format!(" ({})", validity.subject);
-                doubts.extend(ca_dates(path, n, &validity, now));
+                match validity.fault(now) {
+                    None => has_lasting = true,
+                    Some(DateFault::EndsSoon) => ends_soon.push((n, validity.clone())),
+                    Some(fault) => doubts.push(ca_dates(path, n, &validity, fault).into()),
+                }
                 for (limit, way_out) in limits::of_authority(&parsed) {
                     let what = format!("certificate {n} has {limit}{subject}");
-                    doubts.push(MaterialError::new(path, what).help(way_out));
+                    doubts.push(MaterialError::new(path, what).help(way_out).into());
                 }
                 if is_no_ca(&parsed) {
                     let what = format!("certificate {n} is not a CA certificate{subject}");
-                    doubts.push(MaterialError::new(path, what).help(
+                    let error = MaterialError::new(path, what).help(
                         "name the CA that signed it; to trust this one alone, \
                          add a rule: allow: { sha256: … }",
-                    ));
+                    );
+                    doubts.push(error.into());
                 }
                 store.add_validity(&source, validity);
             }
@@ -101,16 +126,22 @@ pub fn roots(
                 MaterialError::at_line(path, line, what)
             })?;
         }
+        // The CA that follows is there: the certificates of the old one still need it.
+        doubts.extend(ends_soon.into_iter().map(|(n, validity)| Doubt {
+            about: ca_dates(path, n, &validity, DateFault::EndsSoon),
+            is_notice: has_lasting,
+        }));
     }
     Ok((store, doubts))
 }
 
-/// Warnings about the dates of a CA, the certificate with this number in its file.
-fn ca_dates(path: &Path, n: usize, validity: &Validity, now: i64) -> Option<MaterialError> {
-    let (what, help) = match validity.fault(now)? {
+/// The doubt about the dates of a CA, the certificate with this number in its file.
+fn ca_dates(path: &Path, n: usize, validity: &Validity, fault: DateFault) -> MaterialError {
+    let (what, help) = match fault {
         DateFault::Expired => (
             "has expired",
-            "an expired CA still admits whom it signed: take it out of the file",
+            "an expired CA still admits whom it signed: take it out of the file, or, if the file is the bundle \
+             of an operating system, use `ca: system`",
         ),
         DateFault::Early => (
             "is not valid yet",
@@ -122,7 +153,7 @@ fn ca_dates(path: &Path, n: usize, validity: &Validity, now: i64) -> Option<Mate
         ),
     };
     let what = format_args!("certificate {n} {what} ({})", validity.subject);
-    Some(MaterialError::new(path, what).help(help))
+    MaterialError::new(path, what).help(help)
 }
 
 /// Whether a certificate is no CA: it may not sign others, and another one signed it. A self-signed one
