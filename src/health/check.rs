@@ -56,7 +56,11 @@ pub(super) async fn run(
             let greeted = timeout_at(deadline, greeting_of(&mut transport, *greeting)).await;
             let late = Verdict::Fail("no greeting in time".into());
             report(greeted.unwrap_or(late));
-            let _ = timeout_at(deadline, io::write(&mut transport, &greeting.farewell())).await;
+            let _ = timeout_at(
+                deadline,
+                io::write(&mut transport, &greeting.closing_message()),
+            )
+            .await;
             io::drain(&mut transport).await;
         }
     }

@@ -30,7 +30,7 @@ impl Greeting {
     ///
     /// SSH: an identification, which a server waits for, and SSH_MSG_DISCONNECT with the reason
     /// SSH_DISCONNECT_BY_APPLICATION, before any key exchange (RFC 4253 sections 6 and 11.1).
-    pub(super) fn farewell(self) -> Vec<u8> {
+    pub(super) fn closing_message(self) -> Vec<u8> {
         match self {
             Self::Smtp => b"QUIT\r\n".to_vec(),
             Self::Ssh => [SSH_IDENTIFICATION, &ssh_disconnect()].concat(),
