@@ -1,4 +1,5 @@
-//! What is counted for each source, for all endpoints and routes: a table in shards, each with a lock of its own.
+//! What is counted for each source, for all endpoints and routes: a table in shards, each with a lock of
+//! its own.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, MutexGuard};

@@ -76,7 +76,8 @@ impl LimitScope {
         }
     }
 
-    /// Applies a configuration: changes how many handshakes have a permit. Without a limit nobody waits any more.
+    /// Applies a configuration: changes how many handshakes have a permit. Without a limit nobody waits any
+    /// more.
     pub(super) fn resize(&self, limits: &Limits) {
         self.handshakes
             .resize(limits.handshakes.unwrap_or(usize::MAX));
@@ -278,8 +279,8 @@ impl LimitScope {
         }
     }
 
-    /// How full a limit is for a client at this address; `None` if there is no such limit, or it is one by source
-    /// and the client has no address.
+    /// How full a limit is for a client at this address; `None` if there is no such limit, or it is one by
+    /// source and the client has no address.
     pub fn fill(&self, kind: LimitKind, limits: &Limits, address: Option<IpAddr>) -> Option<Fill> {
         let source = || {
             let key = SourceKey::new(self.id, address?, limits.prefix);

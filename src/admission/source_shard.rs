@@ -85,7 +85,8 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Counts a new connection, unless a limit is reached and `is_enforced`. Returns the limits that were reached.
+    /// Counts a new connection, unless a limit is reached and `is_enforced`. Returns the limits that were
+    /// reached.
     pub(super) fn connect(
         &mut self,
         key: SourceKey,

@@ -98,8 +98,8 @@ impl Establish<'_> {
         }
     }
 
-    /// Notes a client that has ended, or did not send in time, if there is no byte of it. A PROXY header is its
-    /// load balancer's.
+    /// Notes a client that has ended, or did not send in time, if there is no byte of it. A PROXY header is
+    /// its load balancer's.
     fn note_silence<T>(&mut self, read: &Result<T, Failure>, bytes: &[u8]) {
         if read.is_err() && bytes.is_empty() {
             self.record.sent_nothing();

@@ -1,5 +1,5 @@
-//! Chooses the route of a connection, and names the reason of a refusal; live connections and `explain` share this
-//! code.
+//! Chooses the route of a connection, and names the reason of a refusal; live connections and `explain`
+//! share this code.
 
 use std::sync::Arc;
 

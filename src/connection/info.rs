@@ -35,7 +35,7 @@ pub struct ConnInfo {
 }
 
 impl ConnInfo {
-    /// The bytes moved since the last call. Each byte is returned once, whoever calls.
+    /// The bytes moved since the last call. Concurrent callers never get the same byte twice.
     pub(super) fn uncounted(&self, handle: &ConnHandle) -> Traffic {
         self.counted.advance(traffic(handle))
     }

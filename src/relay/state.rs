@@ -205,8 +205,8 @@ impl Relay {
     fn exchange(&self, gone: Side) -> Exchange {
         let peer =
             |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
-                // A client that resets after an answer has what it wants: whether the reset or the origin's final
-                // message is read first is chance. An origin's reset may lose a request.
+                // A client that resets after an answer has what it wants: whether the reset or the origin's
+                // final message is read first is chance. An origin's reset may lose a request.
                 let came_late = side == Side::Client && to.came_late();
                 let dropped = to.buffered();
                 let (buffered, late) = if came_late {

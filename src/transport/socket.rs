@@ -135,8 +135,8 @@ impl Socket {
         let mut len = 0;
         let mut read = || {
             len = rustix::net::recv(self, &mut *buf, RecvFlags::empty())?.0;
-            // A short read has emptied the queue. The runtime forgets then that the socket is readable, as its
-            // own poll_read does, which saves the next read, until the kernel tells of more.
+            // A short read has emptied the queue. The runtime forgets then that the socket is readable, as
+            // its own poll_read does, which saves the next read, until the kernel tells of more.
             match len > 0 && len < buf.len() {
                 true => Err(io::ErrorKind::WouldBlock.into()),
                 false => Ok(len),
@@ -301,8 +301,8 @@ impl Socket {
         }
     }
 
-    /// How many written bytes the peer has not acknowledged, even if it never will. For a unix socket: how much
-    /// memory those take that its peer has not read.
+    /// How many written bytes the peer has not acknowledged, even if it never will. For a unix socket: how
+    /// much memory those take that its peer has not read.
     pub fn queued(&self) -> usize {
         sys::unacknowledged(self.as_fd())
     }

@@ -32,8 +32,8 @@ pub(super) fn passive(spec: &spec::Upstream) -> Option<OutlierPolicy> {
     })
 }
 
-/// Whether checks use TLS: if configured, and for requests and greetings if connections to the origins use TLS or
-/// the upstream has a `tls` block.
+/// Whether checks use TLS: if configured, and for requests and greetings if connections to the origins use
+/// TLS or the upstream has a `tls` block.
 pub(super) fn checks_use_tls(spec: &spec::Upstream, tls_origins: bool, passthrough: bool) -> bool {
     let check = spec
         .health

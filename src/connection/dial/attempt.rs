@@ -172,7 +172,8 @@ impl Dial<'_> {
         let mut handshake = tls.begin(about, offer).map_err(give_up)?;
         let offered = handshake.take_offered();
         let was_offered = offered.is_some();
-        // The relay begins with a write to the origin. If the client disconnects, the handshake is dropped here.
+        // The relay begins with a write to the origin. If the client disconnects, the handshake is dropped
+        // here.
         let done = handshake.hold_flight().drive(transport, deadline).await;
         if let Some(offered) = offered {
             offered.settle(transport);

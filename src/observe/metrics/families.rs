@@ -157,7 +157,8 @@ mod tests {
         assert_eq!(documented(), rows);
     }
 
-    /// Whether a word is the name of a family or of a sample of one, or the beginning of some (`reseal_limit_*`).
+    /// Whether a word is the name of a family or of a sample of one, or the beginning of some
+    /// (`reseal_limit_*`).
     fn is_metric(word: &str) -> bool {
         ALL.iter().any(|family| {
             if word.ends_with('_') {

@@ -108,8 +108,8 @@ impl ResolvConf {
         (conf, unused)
     }
 
-    /// Applies `LOCALDOMAIN`, which replaces the domains that are searched, and `RES_OPTIONS`, which come after
-    /// the options of the file. Returns what it cannot use, with the name of the variable.
+    /// Applies `LOCALDOMAIN`, which replaces the domains that are searched, and `RES_OPTIONS`, which come
+    /// after the options of the file. Returns what it cannot use, with the name of the variable.
     pub(super) fn amend(
         &mut self,
         variable: impl Fn(&'static str) -> Option<String>,
