@@ -127,7 +127,7 @@ families! {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
@@ -174,11 +174,21 @@ mod tests {
         })
     }
 
+    /// The pages in this directory and those below it.
+    fn pages(directory: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let (directories, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+        let is_page = |file: &PathBuf| file.extension().is_some_and(|end| end == "md");
+        let mut found: Vec<_> = files.into_iter().filter(is_page).collect();
+        found.extend(directories.iter().flat_map(|directory| pages(directory)));
+        found
+    }
+
     #[test]
     fn no_page_rule_or_panel_names_a_metric_that_does_not_exist() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let docs = std::fs::read_dir(root.join("docs")).unwrap();
-        let docs = docs.map(|entry| entry.unwrap().path());
+        let docs = pages(&root.join("docs"));
         let files = [
             "README.md",
             "SECURITY.md",
@@ -188,7 +198,7 @@ mod tests {
             "packaging/prometheus/tests/good_traffic.yml",
         ];
         let mut named = 0;
-        for file in docs.chain(files.map(|file| root.join(file))) {
+        for file in docs.into_iter().chain(files.map(|file| root.join(file))) {
             let text = std::fs::read_to_string(&file).unwrap();
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             for word in words.filter(|word| word.starts_with("reseal_")) {

@@ -11,7 +11,7 @@ const README: &str = include_str!("../../../README.md");
 fn commands() -> String {
     let from = README.find("## A tour").expect("the tour");
     let tour = &README[from..];
-    let tour = &tour[..tour.find("\n## Words").expect("the next section")];
+    let tour = &tour[..tour.find("\n## Documentation").expect("the next section")];
     let blocks = tour.split("```sh\n").skip(2);
     blocks
         .map(|block| block.split("```").next().expect("a block"))
