@@ -14,6 +14,7 @@ mod harness;
 
 mod admin;
 mod config;
+mod docs;
 mod house;
 mod house_files;
 mod interop;

@@ -9,3 +9,5 @@ mod pypi;
 mod services;
 mod tour;
 mod web;
+
+pub use services::{mosquitto, postgres, redis};

@@ -1,0 +1,6 @@
+//! The documentation: its links, and everything in it that can be run.
+
+mod links;
+mod page;
+mod pieces;
+mod run;

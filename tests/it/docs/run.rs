@@ -1,0 +1,259 @@
+//! The commands of each page run in their order, in one shell, as a reader pastes them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::page::{Block, blocks, pages, read, root};
+use crate::harness::{Directory, Service, command};
+use crate::interop;
+
+/// A page that is being run.
+struct Run {
+    directory: Directory,
+    /// A loopback address of its own, so that the ports of the page are free.
+    address: [u8; 4],
+    /// Addresses of the page, and where the services are that the test started instead.
+    moved: Vec<(String, String)>,
+    services: Vec<Service>,
+}
+
+impl Run {
+    fn new(number: u8) -> Self {
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        Self {
+            directory: Directory::new(),
+            address: [127, 86 + number, high, low.max(1)],
+            moved: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    /// Starts the service of a comment such as `origin: redis at 127.0.0.1:6380`.
+    fn start(&mut self, origin: &str) {
+        let (service, place) = origin.split_once(" at ").expect("`SERVICE at ADDRESS`");
+        let directory = &self.directory;
+        let service = match service {
+            "redis" => interop::redis(directory, false),
+            "mosquitto" => interop::mosquitto(directory, false),
+            "postgresql" => interop::postgres(directory, false),
+            _ => panic!("no such service: {service}"),
+        };
+        self.moved
+            .push((place.to_owned(), format!("127.0.0.1:{}", service.port())));
+        self.services.push(service);
+    }
+
+    /// The text with this run's addresses and directories in place of the page's.
+    fn adapt(&self, text: &str) -> String {
+        let own = self.address.map(|part| part.to_string()).join(".");
+        let mut text = text.to_owned();
+        for (n, (from, _)) in self.moved.iter().enumerate() {
+            text = text.replace(from, &format!("\0{n}\0"));
+        }
+        text = text
+            .replace("127.0.0.1", &own)
+            .replace("\"*:", &format!("\"{own}:"));
+        for (n, (_, to)) in self.moved.iter().enumerate() {
+            text = text.replace(&format!("\0{n}\0"), to);
+        }
+        text = text.replace("$(pidof reseal)", "$(jobs -p)");
+        let root = self.directory.path().display();
+        for system in [
+            "/run/reseal",
+            "/etc/reseal",
+            "/etc/letsencrypt",
+            "/var/log/reseal",
+        ] {
+            text = text.replace(system, &format!("{root}{system}"));
+        }
+        text
+    }
+
+    /// A line of the shell that waits until a port is listened on.
+    fn wait(&self, port: u16) -> String {
+        let address = u32::from_le_bytes(self.address);
+        format!("listening {address:08X}:{port:04X}\n")
+    }
+
+    fn script(&mut self, blocks: &[Block]) -> String {
+        let mut script = String::from(PRELUDE);
+        let mut previous = None;
+        for (number, block) in blocks.iter().enumerate() {
+            if let Some(origin) = block.mark("origin") {
+                self.start(origin);
+            }
+            if let Some(file) = block.mark("file") {
+                let name = format!("block-{number}");
+                self.directory.write(&name, self.adapt(&block.text));
+                writeln!(script, "install_file {name} {}", self.adapt(file)).unwrap();
+            } else if block.is_run() {
+                let text = self.adapt(&block.text);
+                writeln!(script, "begin {number} {}\n", block.line).unwrap();
+                match block.mark("fails") {
+                    Some(_) => writeln!(
+                        script,
+                        "trap - ERR; set +e\n{text}status=$?; set -e; must_fail"
+                    ),
+                    None => writeln!(script, "{text}"),
+                }
+                .unwrap();
+                previous = Some(number);
+            } else if block.mark("prints").is_some() {
+                let of = previous.expect("`prints` is behind commands");
+                let name = format!("expected-{number}");
+                self.directory.write(&name, self.adapt(&block.text));
+                writeln!(script, "printed {of} {name} {}", block.line).unwrap();
+            }
+            for port in block.mark("wait").unwrap_or_default().split_whitespace() {
+                script += &self.wait(port.parse().expect("a port"));
+            }
+        }
+        script + "echo 'the page has ended' >&3\n"
+    }
+}
+
+/// What the script of a page uses. `grep` waits for what it looks for: a reader comes later than the log does.
+const PRELUDE: &str = r#"exec 3>&1 4>&2
+set -e
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+begin() {
+    exec >"out-$1" 2>&1
+    current="out-$1"
+    line=$2
+    trap 'failed $?' ERR
+}
+failed() {
+    trap - ERR
+    exec >&3 2>&4
+    echo "the block in line $line failed with $1:"
+    cat "$current"
+    exit 1
+}
+must_fail() { [ "$status" -ne 0 ] || { echo 'it did not fail'; failed 0; }; }
+install_file() {
+    mkdir -p "$(dirname "$2")"
+    cp "$1" "$2"
+    case $2 in *.sh) chmod 755 "$2" ;; esac
+}
+# Waits for something that happens in any case; the end of the test's time ends the wait, too.
+listening() { until command grep -q "$1 00000000:0000 0A" /proc/net/tcp; do command sleep 0.02; done; }
+grep() { until command grep "$@"; do command sleep 0.02; done; }
+sleep() { :; }
+printed() {
+    python3 - "out-$1" "$2" "$3" <<'EOF' >&3 || exit 1
+import re, sys
+said = re.sub(r"\s+", " ", open(sys.argv[1], errors="replace").read())
+for line in open(sys.argv[2]):
+    line = " ".join(line.split())
+    pattern = ".*".join(map(re.escape, line.split("…")))
+    if line and not re.search(pattern, said):
+        sys.exit(f"line {sys.argv[3]}: the commands before it did not print {line!r}, but:\n{said}")
+EOF
+}
+"#;
+
+/// Whether every program is there that the page needs. One that is not Debian's is reported, and then nothing runs.
+fn has_programs(blocks: &[Block], path: &str) -> bool {
+    let needed: BTreeSet<_> = blocks
+        .iter()
+        .filter_map(|block| block.mark("needs"))
+        .collect();
+    needed.into_iter().all(|program| {
+        let found = std::env::split_paths(path).any(|directory| directory.join(program).is_file());
+        if !found {
+            println!("skipped: {program} is missing; scripts/test.sh installs it");
+        }
+        found
+    })
+}
+
+/// Where programs are: Reseal's own directory first, environments of Python, and servers' directories.
+fn search_path() -> String {
+    let own = Path::new(env!("CARGO_BIN_EXE_reseal")).parent().unwrap();
+    let python = ["openbao", "grpc", "psycopg"].map(|name| {
+        root()
+            .join("target")
+            .join(name)
+            .join("bin")
+            .display()
+            .to_string()
+    });
+    let system = std::env::var("PATH").unwrap();
+    format!(
+        "{}:{system}:/usr/sbin:/sbin:{}",
+        own.display(),
+        python.join(":")
+    )
+}
+
+fn run(page: &str) {
+    for program in ["openssl", "curl", "python3"] {
+        let _ = command(program);
+    }
+    let number = PAGES.iter().position(|(name, _)| *name == page).unwrap();
+    let mut run = Run::new(u8::try_from(number).unwrap());
+    let blocks = blocks(&read(page));
+    let path = search_path();
+    if !has_programs(&blocks, &path) {
+        return;
+    }
+    let script = run.script(&blocks);
+    let file: PathBuf = run.directory.write("page.sh", script);
+    let output = Command::new("timeout")
+        .args(["--kill-after", "5", "100", "bash"])
+        .arg(file)
+        .current_dir(run.directory.path())
+        .env("PATH", path)
+        .env_remove("RESEAL_CONFIG")
+        .env("no_proxy", "*")
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{page}: {said}");
+    assert!(said.contains("the page has ended"), "{page}: {said}");
+}
+
+/// A test for each page with commands.
+macro_rules! pages_with_commands {
+    ($($name:ident: $page:literal,)*) => {
+        /// The pages, and the number of the loopback network of each.
+        const PAGES: &[(&str, fn())] = &[$(($page, $name)),*];
+        $(#[test] fn $name() { run($page); })*
+    };
+}
+
+pages_with_commands! {
+    the_tour_of_the_readme: "README.md",
+    development_certificates: "certs/README.md",
+    reload: "docs/reload.md",
+}
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let runs = |page: &String| blocks(&read(page)).iter().any(Block::is_run);
+    let found: BTreeSet<_> = pages().into_iter().filter(runs).collect();
+    let listed = PAGES.iter().map(|(page, _)| (*page).to_owned());
+    assert_eq!(found, listed.collect());
+}
+
+#[test]
+fn every_block_is_run_or_says_why_not() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for block in blocks(&read(&page)) {
+            let is_checked = match block.language.as_str() {
+                "sh" | "test" | "yaml" => true,
+                // Output, and pieces of files that are shown as they are.
+                "text" | "json" | "promql" => true,
+                _ => block.mark("file").is_some() || block.mark("not run").is_some(),
+            };
+            let reason = block.mark("not run").is_none_or(|why| !why.is_empty());
+            if !is_checked || !reason {
+                broken.push(format!("{page}:{}: {}", block.line, block.language));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
