@@ -82,7 +82,7 @@ pub(crate) fn drain_endpoint(
             format!("there is no endpoint `{name}`"),
         ));
     }
-    let closed = listeners.close_endpoint(name);
+    let closed = listeners.close_endpoint(name, snapshot.process.drain.removed);
     let count = drain_closed_endpoints(snapshot, listeners, table);
     info!(endpoint = name, connections = count, "draining an endpoint");
     Ok(json!({ "draining": name, "closed": closed, "connections": count }))

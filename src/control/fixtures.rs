@@ -21,6 +21,7 @@ use crate::control::reload::Reloader;
 use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
 use crate::control::reload::watch::WatchSet;
+use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::Shutdown;
 use crate::health::Checks;
 use crate::observe::access_log::{AccessRecord, Client, StageTimes};
@@ -101,7 +102,7 @@ impl Parts {
             live,
             listeners: Listeners::new(Arc::default()),
             origins,
-            reloads: Reloader::new(running, targets),
+            reloads: Reloader::new(running, targets, Notifier::default()),
             shutdown: Shutdown::new(phase, Arc::clone(&table), Arc::default()),
             table,
             metrics,

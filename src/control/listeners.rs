@@ -15,8 +15,7 @@ use tracing::warn;
 use crate::listener::{self, BindError, BoundSocket, ProbePolicy};
 use crate::snapshot::{Endpoint, Listen, ListenKey, Snapshot};
 use crate::upstream::{OwnListener, OwnListeners};
-use crate::worker::ListenerState;
-use crate::worker::{Message, RegisterListener, Workers};
+use crate::worker::{Closing, ListenerState, Message, RegisterListener, Workers};
 
 /// How long the workers go on accepting from a listener that closes, for clients whose handshake with the
 /// kernel has begun: closing the socket would reset them. Longer than a round trip.
@@ -120,7 +119,10 @@ impl Listeners {
         new: PendingListeners,
         snapshot: &Snapshot,
     ) -> Vec<(Arc<str>, String)> {
-        let closed = self.close_where(|place, _| snapshot.endpoint_at(place).is_none());
+        let permits_within = snapshot.process.drain.removed;
+        let closed = self.close_where(permits_within, |place, _| {
+            snapshot.endpoint_at(place).is_none()
+        });
         self.reapply_options(snapshot);
         for (place, listener) in new.0 {
             listener.state.send_replace(ListenerState::Open);
@@ -166,10 +168,11 @@ impl Listeners {
         }
     }
 
-    /// Closes the listeners of one endpoint and returns their addresses. A reload opens them again.
-    pub(crate) fn close_endpoint(&mut self, name: &str) -> Vec<String> {
+    /// Closes the listeners of one endpoint and returns their addresses. A reload opens them again. Queued
+    /// clients wait for permits until `permits_within` has passed.
+    pub(crate) fn close_endpoint(&mut self, name: &str, permits_within: Duration) -> Vec<String> {
         self.closed.insert(name.into());
-        let closed = self.close_where(|_, endpoint| *endpoint.name == *name);
+        let closed = self.close_where(permits_within, |_, endpoint| *endpoint.name == *name);
         closed.into_iter().map(|(_, address)| address).collect()
     }
 
@@ -181,22 +184,24 @@ impl Listeners {
     }
 
     /// Closes all listeners at once, so that a successor of this process can have their addresses, and
-    /// removes the files of unix sockets.
-    pub(crate) fn close(&mut self) {
+    /// removes the files of unix sockets. A listener stays open if queued clients find no permit, until they
+    /// have one or `permits_within` has passed.
+    pub(crate) fn close(&mut self, permits_within: Duration) {
         for (_, listener) in self.open.drain() {
-            listener.close_at_once();
+            listener.close(Duration::ZERO, permits_within);
         }
     }
 
     fn close_where(
         &mut self,
+        permits_within: Duration,
         closes: impl Fn(&ListenKey, &Endpoint) -> bool,
     ) -> Vec<(Arc<str>, String)> {
         self.closing.retain(|(_, state)| !state.is_closed());
         let mut closed = Vec::new();
         for (key, listener) in self.open.extract_if(|key, l| closes(key, &l.endpoint)) {
             closed.extend(listener.addresses());
-            let state = listener.close_after_handshakes();
+            let state = listener.close(LAST_HANDSHAKES, permits_within);
             self.closing.extend(key.port().map(|port| (port, state)));
         }
         closed
@@ -277,24 +282,21 @@ impl Listener {
         }
     }
 
-    /// Closes the sockets. The control loop's descriptors go first: the workers' are then the last, and they
-    /// close them right after they have accepted what is queued.
-    fn close_at_once(self) {
-        drop(self.bound);
+    /// Closes the sockets. The kernel gives them no new client. It completes the handshakes that have begun
+    /// within `handshakes` before the workers close them. The control loop's descriptors go first: the
+    /// workers' are then the last, and they close them right after they have accepted what is queued.
+    fn close(self, handshakes: Duration, permits_within: Duration) -> watch::Sender<ListenerState> {
         let now = Instant::now();
-        self.state.send_replace(ListenerState::Closing(now));
-    }
-
-    /// The same, but the kernel gives no new client to the sockets, and completes the handshakes that have
-    /// begun before the workers close them.
-    fn close_after_handshakes(self) -> watch::Sender<ListenerState> {
-        let mut end = Instant::now();
+        let mut handshakes_until = now;
         for bound in self.bound {
             if bound.stop_receiving_connections() {
-                end = Instant::now() + LAST_HANDSHAKES;
+                handshakes_until = now + handshakes;
             }
         }
-        self.state.send_replace(ListenerState::Closing(end));
+        self.state.send_replace(ListenerState::Closing(Closing {
+            handshakes_until,
+            permits_until: now + permits_within,
+        }));
         self.state
     }
 

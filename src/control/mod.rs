@@ -10,9 +10,11 @@ pub(crate) mod origins;
 pub(crate) mod recheck;
 pub(crate) mod reload;
 pub(crate) mod rlimit;
+pub(crate) mod sd_notify;
 pub(crate) mod shutdown;
 pub(crate) mod signals;
 pub(crate) mod status;
+pub(crate) mod watchdog;
 
 #[cfg(test)]
 mod fixtures;
@@ -37,9 +39,11 @@ use crate::control::recheck::LateRecheck;
 use crate::control::reload::prepare::Scope;
 use crate::control::reload::watch::FileChange;
 use crate::control::reload::{Reloader, report};
+use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::{Ending, Shutdown, StopMode};
 use crate::control::signals::{Signal, Signals};
 use crate::control::status::StatusView;
+use crate::control::watchdog::Watchdog;
 use crate::listener::unix::SocketFile;
 use crate::observe::logging::LogHandle;
 use crate::observe::sink::Sink;
@@ -57,6 +61,8 @@ pub(crate) struct Control {
     pub(crate) reloads: Reloader,
     pub(crate) status: StatusView,
     pub(crate) shutdown: Shutdown,
+    pub(crate) notifier: Notifier,
+    pub(crate) watchdog: Watchdog,
     pub(crate) limit_scopes: Arc<LimitScopes>,
     pub(crate) late_recheck: LateRecheck,
     pub(crate) expiry: ExpiryWarnings,
@@ -108,6 +114,7 @@ impl Control {
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
                 }
+                () = self.watchdog.due() => self.watchdog.notify(&self.notifier),
                 _ = ticks.tick() => self.tick(),
             }
         }
@@ -116,6 +123,7 @@ impl Control {
 
     /// Lets the connections finish, as long as mode and policy allow.
     async fn stop(mut self, mut inputs: Inputs) -> Ending {
+        self.notifier.stopping("stopping");
         if inputs.signals.mode == StopMode::Immediate {
             self.shutdown.abort(&mut self.listeners).await;
             return Ending::Drained;
@@ -125,6 +133,7 @@ impl Control {
         let lame_duck_end = self.shutdown.lame_duck(&policy);
         let stopped_early = self.serve_until(&mut inputs, lame_duck_end).await;
         let deadline = self.shutdown.drain(&policy, &mut self.listeners);
+        self.notifier.status("draining");
         let drained = self.shutdown.drained();
         let drained = !stopped_early
             && tokio::select! {
@@ -152,6 +161,7 @@ impl Control {
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
                 }
+                () = self.watchdog.due() => self.watchdog.notify(&self.notifier),
                 _ = ticks.tick() => self.tick(),
             }
         }

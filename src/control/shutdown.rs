@@ -98,7 +98,7 @@ impl Shutdown {
         info!(connections = self.active.count(), "draining");
         self.phase.send_replace(Phase::Drain);
         // The accept loops close their sockets; dropping a unix socket's guard removes its file.
-        listeners.close();
+        listeners.close(policy.stop);
         self.table.apply_to_new(Command::Drain {
             idle_after: policy.idle_after,
             from: Instant::now(),
@@ -132,7 +132,7 @@ impl Shutdown {
 
     /// Aborts every connection, and waits for the final flush of each.
     pub(crate) async fn abort(&self, listeners: &mut Listeners) {
-        listeners.close();
+        listeners.close(Duration::ZERO);
         self.phase.send_replace(Phase::Abort);
         let end = Command::End {
             reason: Reason::Drain,

@@ -16,9 +16,11 @@ use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::ActiveConfig;
 use crate::control::reload::watch::WatchSet;
 use crate::control::reload::{Reloader, watch};
+use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signals;
 use crate::control::status::StatusView;
+use crate::control::watchdog::Watchdog;
 use crate::control::{Control, Inputs};
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
@@ -69,12 +71,13 @@ impl ControlPlane {
             watch_set,
             limits: Arc::clone(&self.context.limits),
         };
+        let notifier = Notifier::from_environment();
         let mut control = Control {
             live: Arc::clone(live),
             table: Arc::clone(table),
             listeners: Listeners::new(Arc::clone(&self.context.listeners)),
             origins: self.origins,
-            reloads: Reloader::new(self.running, targets),
+            reloads: Reloader::new(self.running, targets, notifier.clone()),
             limit_scopes: Arc::clone(&self.context.limits),
             shutdown: Shutdown::new(self.phase, Arc::clone(table), Arc::clone(&self.active)),
             status: StatusView {
@@ -83,6 +86,8 @@ impl ControlPlane {
                 active: self.active,
                 metrics: self.metrics,
             },
+            watchdog: Watchdog::from_environment(Arc::clone(&self.workers)),
+            notifier,
             late_recheck: LateRecheck::default(),
             expiry: ExpiryWarnings::default(),
             log: self.log,
@@ -103,6 +108,10 @@ impl ControlPlane {
         for (listener, address) in admin_addresses {
             info!(listener, address, "listening");
         }
+        let generation = snapshot.generation;
+        control
+            .notifier
+            .ready(&format!("serving, generation {generation}"));
         tokio::spawn(watch::watch(follow, changed));
         let inputs = Inputs {
             signals,

@@ -43,14 +43,23 @@ pub(crate) enum ListenerState {
     Shut,
     /// Accepting.
     Open,
-    /// Closing: the loop accepts the clients that are queued until this moment, and ends.
-    Closing(Instant),
+    /// Closing: the loop accepts the clients that are queued, and ends.
+    Closing(Closing),
 }
 
 impl ListenerState {
     const fn is_closing(&self) -> bool {
         matches!(self, Self::Closing(_))
     }
+}
+
+/// How long the queue of a listener that closes is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    /// Until then the kernel may complete handshakes that have begun.
+    pub(crate) handshakes_until: Instant,
+    /// Until then queued clients for which there is no permit wait for one.
+    pub(crate) permits_until: Instant,
 }
 
 /// Accepts while the listener is open; when it closes, accepts what is already queued and closes the
@@ -118,25 +127,43 @@ pub(crate) async fn accept_loop(
         }
         tokio::task::consume_budget().await;
     }
-    let end = match *state.borrow() {
-        ListenerState::Closing(end) => end,
-        ListenerState::Shut | ListenerState::Open => Instant::now(),
+    let ListenerState::Closing(closing) = *state.borrow() else {
+        return Ok(());
     };
-    while let Ok(Ok(mut ready)) = timeout_at(end, listener.readable()).await {
-        drain_queue(&listener, &admission, intake);
-        ready.clear_ready();
-    }
-    drain_queue(&listener, &admission, intake);
+    let emptied = async {
+        while let Ok(Ok(mut ready)) =
+            timeout_at(closing.handshakes_until, listener.readable()).await
+        {
+            empty_queue(&listener, &admission, intake, &mut backoff).await;
+            ready.clear_ready();
+        }
+        empty_queue(&listener, &admission, intake, &mut backoff).await;
+    };
+    let permits_until = closing.permits_until.max(closing.handshakes_until);
+    let _ = timeout_at(permits_until, emptied).await;
     Ok(())
 }
 
-/// Accepts the connections that the kernel has completed, because closing the socket would reset them.
-/// Without a free permit the rest is reset all the same.
-fn drain_queue(listener: &AsyncFd<OwnedFd>, admission: &Admission, intake: &mut impl Intake) {
-    while let Some(permit) = admission.try_admit(intake.waiting_limit().as_ref()) {
+/// Accepts the connections that the kernel has completed, because closing the socket would reset them. Waits
+/// for a permit where none is free.
+async fn empty_queue(
+    listener: &AsyncFd<OwnedFd>,
+    admission: &Admission,
+    intake: &mut impl Intake,
+    backoff: &mut AcceptBackoff<'_>,
+) {
+    while has_client(listener) {
+        let permit = match admission.try_admit(intake.waiting_limit().as_ref()) {
+            Some(permit) => permit,
+            None => admission.admit(|| intake.waiting_limit()).await,
+        };
         match accept(listener) {
             Ok((socket, client)) => intake.take(socket, client, permit),
-            Err(_) => return,
+            Err(Errno::AGAIN | Errno::INVAL) => return,
+            Err(error) => {
+                drop(permit);
+                backoff.wait_out(error).await;
+            }
         }
     }
 }

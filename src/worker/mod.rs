@@ -8,8 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant as Clock};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
-pub(crate) use self::accept::ListenerState;
+pub(crate) use self::accept::{Closing, ListenerState};
 use self::accept::{Intake, accept_loop};
 use crate::admission::{Admission, LimitScope, Permit, WaitingLimit};
 use crate::connection::{self, Accepted, WorkerContext};
@@ -77,6 +77,9 @@ pub(crate) struct Handover {
 pub(crate) struct Workers {
     loads: Vec<AtomicUsize>,
     busy: Busy,
+    /// When each worker last ran, in milliseconds since `started`.
+    beats: Vec<AtomicU64>,
+    started: Clock,
     inboxes: Vec<mpsc::UnboundedSender<Message>>,
 }
 
@@ -87,6 +90,8 @@ impl Workers {
         let workers = Self {
             loads: runtimes.iter().map(|_| AtomicUsize::new(0)).collect(),
             busy: Busy::new(runtimes.iter().map(|r| r.metrics()).collect()),
+            beats: runtimes.iter().map(|_| AtomicU64::new(0)).collect(),
+            started: Clock::now(),
             inboxes,
         };
         (Arc::new(workers), receivers)
@@ -108,6 +113,21 @@ impl Workers {
     pub(crate) fn usage(&self) -> Vec<(usize, Duration)> {
         let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
         loads.zip(self.busy.totals()).collect()
+    }
+
+    /// A worker that has not run for `limit`, longer than a heartbeat, if there is one.
+    pub(crate) fn silent_for(&self, limit: Duration) -> Option<usize> {
+        let since = self.started.elapsed().saturating_sub(limit);
+        let is_silent =
+            |beat: &AtomicU64| u128::from(beat.load(Ordering::Relaxed)) < since.as_millis();
+        self.beats.iter().position(is_silent)
+    }
+
+    fn beat(&self, index: usize) {
+        if let Some(beat) = self.beats.get(index) {
+            let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            beat.store(now, Ordering::Relaxed);
+        }
     }
 
     fn load(&self, index: usize) -> usize {
@@ -198,7 +218,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Runs until the process aborts its connections, and for their final flush.
     pub(crate) async fn work(mut self) {
-        let heartbeat = tokio::spawn(heartbeat());
+        let heartbeat = tokio::spawn(heartbeat(self.index, Arc::clone(&self.workers)));
         let mut accepting = JoinSet::new();
         let mut phases = self.context.phases.clone();
         let aborted = phase::aborted(&mut phases);
@@ -326,13 +346,14 @@ impl Intake for Dispatcher {
     }
 }
 
-/// Wakes once a second and does nothing. tokio wakes its driver by a write to an eventfd whenever a timer
+/// Wakes once a second, and notes that the worker runs. tokio wakes its driver by a write to an eventfd whenever a timer
 /// is set that is due before all others. Because few other timers here are due within a second, this one
 /// makes that rare.
-async fn heartbeat() {
+async fn heartbeat(index: usize, workers: Arc<Workers>) {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {
         beat.tick().await;
+        workers.beat(index);
     }
 }
 

@@ -20,11 +20,13 @@ use self::prepare::{ActiveConfig, Scope};
 use self::queue::{FilesRead, ReloadQueue, ReplySender};
 use self::report::{Report, refusal};
 use self::watch::FileChange;
+use crate::admin::RequestResult;
 use crate::config::compile::Materials;
 use crate::config::{self, Severity};
 use crate::control::listeners::Listeners;
 use crate::control::origins::Origins;
 use crate::control::recheck;
+use crate::control::sd_notify::Notifier;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::{ReloadExtent, ReloadResult};
 
@@ -33,6 +35,7 @@ pub(crate) struct Reloader {
     running: ActiveConfig,
     targets: ReloadTargets,
     queue: ReloadQueue,
+    notifier: Notifier,
     /// The result of the last reload, for `/status`.
     last: Option<Value>,
     /// Keys whose new value needs a restart.
@@ -43,12 +46,13 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// The reloads of a process that has logged the warnings of its start.
-    pub(crate) fn new(running: ActiveConfig, targets: ReloadTargets) -> Self {
+    pub(crate) fn new(running: ActiveConfig, targets: ReloadTargets, notifier: Notifier) -> Self {
         Self {
             reported: running.loaded.lines(Severity::Warning).collect(),
             running,
             targets,
             queue: ReloadQueue::default(),
+            notifier,
             last: None,
             restart: Vec::new(),
         }
@@ -99,8 +103,11 @@ impl Reloader {
     }
 
     fn start_next(&mut self) {
-        let (running, targets) = (&self.running, &self.targets);
+        let (running, targets, notifier) = (&self.running, &self.targets, &self.notifier);
         self.queue.start(|scope, stamps| {
+            if scope == Scope::All {
+                notifier.reloading();
+            }
             let (running, snapshot) = (running.clone(), Arc::clone(&targets.live.load()));
             let table = Arc::clone(&targets.table);
             tokio::task::spawn_blocking(move || {
@@ -172,10 +179,26 @@ impl Reloader {
                 Err(refusal(&refused))
             }
         };
+        if scope == Scope::All {
+            self.notify(&answer);
+        }
         for reply in waiting {
             let _ = reply.send(answer.clone());
         }
         self.start_next();
+    }
+
+    /// Tells the service manager that a reload has ended.
+    fn notify(&self, answer: &RequestResult) {
+        let generation = self.targets.live.load().generation;
+        let status = match answer {
+            Ok(_) => format!("serving, generation {generation}"),
+            Err(refusal) => format!(
+                "serving, generation {generation}; the last reload was refused: {}",
+                refusal.message
+            ),
+        };
+        self.notifier.ready(&status);
     }
 
     /// Reports what a reload would change, and changes nothing.

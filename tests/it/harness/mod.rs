@@ -11,6 +11,7 @@ mod identity;
 mod letter_origin;
 mod lines;
 mod lists;
+mod notify;
 mod origin;
 mod process;
 mod programs;
@@ -35,6 +36,7 @@ pub use identity::{Authority, Identity, Leaf, pki};
 pub use letter_origin::LetterOrigin;
 pub use lines::Lines;
 pub use lists::List;
+pub use notify::NotifySocket;
 pub use origin::{
     HelloReaction, Origin, OriginBuilder, Report, blackhole, blackhole_at, dead_address, echo,
 };

@@ -2,6 +2,8 @@
 
 mod control;
 mod identity;
+mod notifications;
+mod queues;
 mod reloads;
 mod renewals;
 mod stop;

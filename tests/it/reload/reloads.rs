@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::harness::{End, Origin, Proxy, eventually, pki};
 
 #[track_caller]
-fn must_be_reloaded(lines: &[String]) {
+pub(super) fn must_be_reloaded(lines: &[String]) {
     let last = lines.last().unwrap();
     assert!(
         last.contains("\"message\":\"reloaded\""),
