@@ -128,14 +128,13 @@ impl Establish<'_> {
     }
 
     fn name(&mut self, hello: &Hello) -> Result<Option<HostName>, Failure> {
-        if let Some(sent) = &hello.server_name {
-            self.record.sni(sent);
+        let name = decision::name(hello.server_name.as_deref());
+        match (&name, &hello.server_name) {
+            (Ok(Some(name)), _) => self.record.sni(name.as_str()),
+            (_, Some(sent)) => self.record.sni(sent),
+            (_, None) => {}
         }
-        let name = decision::name(hello.server_name.as_deref())?;
-        if let Some(name) = &name {
-            self.record.sni(name.as_str());
-        }
-        Ok(name)
+        name
     }
 
     fn route(&mut self, hello: &Hello, name: Option<&HostName>) -> Result<Arc<Route>, Failure> {

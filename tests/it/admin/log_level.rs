@@ -120,6 +120,19 @@ fn debug_shows_health_checks_and_renewed_files() {
 }
 
 #[test]
+fn trace_has_the_server_name_once() {
+    let origin = Origin::echo();
+    let draft = Proxy::builder().terminate("a.test", &origin);
+    let proxy = draft.admin().start();
+    assert_eq!(proxy.ctl(&["log-level", "trace"]).stdout, "trace");
+    proxy.client("a.test").connect().reset();
+    proxy.outcome();
+    let names = lines(&proxy, "server name");
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert_eq!(names[0]["sni"], "a.test");
+}
+
+#[test]
 fn the_level_of_a_running_process_shows_and_hides_the_steps() {
     let origin = Origin::echo();
     let proxy = Proxy::builder().forward(&origin).admin().start();
