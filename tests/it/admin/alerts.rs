@@ -98,6 +98,27 @@ fn unreachable_origins_fire_their_alert() {
 }
 
 #[test]
+fn one_failing_origin_among_good_ones_fires_an_alert_though_no_client_fails() {
+    let origin = Origin::echo();
+    let (dead, _port) = dead_address();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .origins(&format!("[\"{origin}\", \"{dead}\"]"))
+        .admin()
+        .start();
+    fires_alone(&proxy, "ResealOriginFails", "one of two refuses", || {
+        // In turn, so that one of two connections meets the dead one first.
+        for _ in 0..2 {
+            let client = proxy.client("a.test").connect();
+            client.must_echo(b"x");
+            client.end();
+            client.receive_to_end();
+            proxy.outcome().must_be("ok");
+        }
+    });
+}
+
+#[test]
 fn origins_that_reset_fire_their_alert() {
     let reset = Origin::with_tls().serve(|stream| {
         stream.receive(2);
