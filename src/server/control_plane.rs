@@ -101,6 +101,8 @@ impl ControlPlane {
             control.shutdown.abort(&mut control.listeners).await;
             return Err(StartError::Bind(errors));
         }
+        // A process that listens has opened what it holds for as long as it runs.
+        let watching = watch::watch(follow, changed);
         control.listeners.commit(bound, &snapshot);
         for (endpoint, address) in control.listeners.addresses() {
             info!(%endpoint, address, "listening");
@@ -112,7 +114,7 @@ impl ControlPlane {
         control
             .notifier
             .ready(&format!("serving, generation {generation}"));
-        tokio::spawn(watch::watch(follow, changed));
+        tokio::spawn(watching);
         let inputs = Inputs {
             signals,
             requests,

@@ -94,25 +94,30 @@ impl WatchSet {
     }
 }
 
-/// Watches until the receiver of changes is dropped.
-pub(crate) async fn watch(
+/// Watches until the receiver of changes is dropped. inotify is opened at once.
+pub(crate) fn watch(
     mut watch_set: watch::Receiver<WatchSet>,
     changes: mpsc::Sender<FileChange>,
-) {
+) -> impl Future<Output = ()> {
     let mut watcher = Watcher::default();
-    loop {
-        let now = Arc::new(watch_set.borrow_and_update().clone());
-        let watching = async {
-            match now.policy.what {
-                Watched::Nothing => std::future::pending().await,
-                Watched::Materials | Watched::All => watcher.follow(&now, &changes).await,
+    if watch_set.borrow().policy.what != Watched::Nothing {
+        watcher.events();
+    }
+    async move {
+        loop {
+            let now = Arc::new(watch_set.borrow_and_update().clone());
+            let watching = async {
+                match now.policy.what {
+                    Watched::Nothing => std::future::pending().await,
+                    Watched::Materials | Watched::All => watcher.follow(&now, &changes).await,
+                }
+            };
+            tokio::select! {
+                () = watching => return,
+                changed = watch_set.changed() => if changed.is_err() {
+                    return;
+                },
             }
-        };
-        tokio::select! {
-            () = watching => return,
-            changed = watch_set.changed() => if changed.is_err() {
-                return;
-            },
         }
     }
 }
@@ -178,6 +183,15 @@ impl Watcher {
         }
     }
 
+    /// The events, which begin with the first call.
+    fn events(&mut self) -> &Events {
+        self.events.get_or_insert_with(|| {
+            // What has changed before there were events is found by a comparison.
+            self.is_pending = true;
+            Events::new()
+        })
+    }
+
     /// Has inotify report on the directories of files that have changed since it was last told: links may
     /// lead elsewhere now.
     async fn watch_directories(&mut self, set: &Arc<WatchSet>) {
@@ -188,12 +202,7 @@ impl Watcher {
             directories(&files)
         });
         let directories = directories.await;
-        let events = self.events.get_or_insert_with(|| {
-            // What has changed before there were events is found by a comparison.
-            self.is_pending = true;
-            Events::new()
-        });
-        events.add(&directories);
+        self.events().add(&directories);
         self.known = Arc::clone(&set.material_stamps);
     }
 }

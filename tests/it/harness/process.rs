@@ -117,6 +117,8 @@ pub fn wait(child: &mut Child, time: Duration) -> Option<Option<i32>> {
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     pub descriptors: usize,
+    /// Those of sockets: the log, its files and pipes, and what is open for a moment are left out.
+    pub sockets: usize,
     /// The threads, without those that the control plane starts to read files: they end after a second.
     pub threads: usize,
     /// Resident memory in bytes.
@@ -132,8 +134,15 @@ impl Usage {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
+        let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().collect();
+        let links = open
+            .iter()
+            .filter_map(|link| fs::read_link(link.as_ref().unwrap().path()).ok());
         Self {
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            descriptors: open.len(),
+            sockets: links
+                .filter(|target| target.to_string_lossy().starts_with("socket:"))
+                .count(),
             threads: threads(pid),
             memory: field("VmRSS:") * 1024,
             cpu: cpu(pid),

@@ -183,10 +183,10 @@ fn silent_tls_clients_do_not_block_a_plain_endpoint() {
         .start();
     let first = proxy.dial("forward");
     first.must_echo(b"the worker serves");
-    let before = proxy.usage().descriptors;
+    let before = proxy.usage().sockets;
     let _silent: Vec<_> = (0..SILENT).map(|_| proxy.dial("edge")).collect();
     eventually("all clients are connected", || {
-        proxy.usage().descriptors >= before + SILENT
+        proxy.usage().sockets >= before + SILENT
     });
     let start = Instant::now();
     proxy.dial("forward").must_echo(b"at once");

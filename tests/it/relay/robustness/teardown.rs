@@ -96,12 +96,12 @@ fn a_teardown_ends_with_the_lifetime_even_without_half_close() {
         .top(ONE_WORKER)
         .start();
     let (client, stream) = connected(&proxy, &origin);
-    let open = proxy.usage().descriptors;
+    let open = proxy.usage().sockets;
     truncate(&client);
     proxy.outcome_of(&client).must_be("client_truncated");
     // Without the lifetime, the final flush would take a minute: longer than this waits.
     eventually("both sockets are closed", || {
-        proxy.usage().descriptors <= open - 2
+        proxy.usage().sockets <= open - 2
     });
     assert_eq!(stream.receive_to_end().1, End::Reset);
 }
@@ -117,12 +117,11 @@ fn the_final_flush_does_not_wait_for_a_peer_that_reset() {
     let client = reset_by_its_origin(&proxy, &origin);
     proxy.outcome_of(&client).must_be("origin_reset");
     // The final flush waits for a client that is only slow.
-    let open = proxy.usage().descriptors;
+    let open = proxy.usage().sockets;
     let start = Instant::now();
     client.reset();
-    // The worker may keep pipes; the two sockets are closed.
     eventually("both sockets are closed", || {
-        proxy.usage().descriptors <= open - 2
+        proxy.usage().sockets <= open - 2
     });
     took_less_than(SOON, start);
 }
