@@ -19,7 +19,7 @@ use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
-use crate::observe::metrics::EndpointCounts;
+use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
 use crate::outcome::{Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
@@ -29,6 +29,8 @@ use crate::tls::info::{CertificateFacts, TlsFacts};
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
     counts: Arc<EndpointCounts>,
+    /// The counters of the route's upstream.
+    upstream: Option<Arc<UpstreamCounts>>,
     /// `None` once the record has been written.
     record: Option<Record>,
     /// The identifier in the lines of `log.level: debug`.
@@ -88,6 +90,7 @@ impl<'a> Recorder<'a> {
         Self {
             log,
             counts,
+            upstream: None,
             id: record.id,
             record: Some(Record::Open(Box::new(record))),
             start: at,
@@ -174,6 +177,7 @@ impl<'a> Recorder<'a> {
             upstream = &*route.upstream.definition.name,
             "routed"
         );
+        self.upstream = Some(self.counts.upstream(&route.upstream.definition.name));
         if let Some(record) = self.draft() {
             record.route = Some(Arc::clone(&route.name));
             record.mode = Some(route.mode.word());

@@ -5,19 +5,12 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::{Id, Recorder, handshake_done};
-use crate::observe::metrics::UpstreamCounts;
 use crate::outcome::Failure;
 use crate::tls::info::TlsFacts;
 use crate::transport::Socket;
 use crate::upstream::{Address, OriginDefinition};
 
 impl Recorder<'_> {
-    /// The counters of the upstream.
-    fn upstream(&mut self) -> Option<Arc<UpstreamCounts>> {
-        let upstream = self.draft()?.upstream.clone()?;
-        Some(self.counts.upstream(&upstream))
-    }
-
     /// Records the origin of an attempt, and its address once the name is resolved.
     pub(in crate::connection) fn origin(
         &mut self,
@@ -36,7 +29,7 @@ impl Recorder<'_> {
     /// An attempt to reach the origin begins.
     pub(in crate::connection) fn attempt(&mut self, origin: &OriginDefinition, address: &Address) {
         if self.has_failed
-            && let Some(upstream) = self.upstream()
+            && let Some(upstream) = &self.upstream
         {
             upstream.retry(&origin.name);
         }
@@ -52,7 +45,7 @@ impl Recorder<'_> {
         may_retry: bool,
     ) {
         self.has_failed = true;
-        if let Some(upstream) = self.upstream() {
+        if let Some(upstream) = &self.upstream {
             upstream.failed(&origin.name, failure.reason);
         }
         debug!(
@@ -78,7 +71,7 @@ impl Recorder<'_> {
 
     /// The connect of an attempt has succeeded.
     pub(in crate::connection) fn connected(&mut self, socket: &Socket) {
-        if let Some(upstream) = self.upstream() {
+        if let Some(upstream) = &self.upstream {
             upstream.connected(self.entered.elapsed());
         }
         let id = Id(self.id);
@@ -96,7 +89,7 @@ impl Recorder<'_> {
 
     /// The handshake of an attempt has succeeded.
     pub(in crate::connection) fn origin_tls(&mut self, facts: TlsFacts) {
-        if let Some(upstream) = self.upstream() {
+        if let Some(upstream) = &self.upstream {
             upstream.handshake(&facts, self.entered.elapsed());
         }
         handshake_done(self.id, &facts, "TLS with the origin established");
