@@ -96,8 +96,9 @@ pub(crate) async fn accept_loop(
             }
             let permit = match admission.try_admit(intake.waiting_limit().as_ref()) {
                 Some(permit) => permit,
-                // No pending connection is dropped before a client waits for its permit.
-                None if !has_client(&listener) => {
+                // No pending connection is dropped before a client waits for its permit. After the first turn
+                // it is known that one does.
+                None if turn == 0 && !has_client(&listener) => {
                     ready.clear_ready();
                     break;
                 }
