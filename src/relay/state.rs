@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::deadlines::{Deadlines, Look, RelayLimit};
-use super::direction::{Abort, Direction};
+use super::direction::{Abort, Direction, Discard};
 use super::end::RelayEnd;
 use super::handle::ConnHandle;
 use super::limits::Limits;
@@ -205,20 +205,22 @@ impl Relay {
     fn exchange(&self, gone: Side) -> Exchange {
         let peer =
             |side, transport: &Transport, from: &Direction, to: &Direction, other: &Transport| {
-                // A client that resets after an answer has what it wants: whether the reset or the origin's
-                // final message is read first is chance. An origin's reset may lose a request.
-                let came_late = side == Side::Client && to.came_late();
-                let dropped = to.buffered();
-                let (buffered, late) = if came_late {
-                    (0, dropped)
-                } else {
-                    (dropped, 0)
+                let came_late = match to.discard() {
+                    Discard::Queued => false,
+                    // A client that resets after an answer has what it wants: whether the reset or the
+                    // origin's final message is read first is chance. An origin's reset may lose a request.
+                    Discard::JustRead => side == Side::Client,
+                    Discard::AfterAbort => true,
+                };
+                let (buffered, late) = match (to.buffered(), came_late) {
+                    (bytes, true) => (0, bytes),
+                    (bytes, false) => (bytes, 0),
                 };
                 Peer {
                     // The end of the remaining side may be in the kernel, not read yet.
                     ended: from.ended_well() || (side != gone && transport.socket.peer_has_ended()),
                     buffered,
-                    late: late + to.late() + other.socket.readable_bytes() + other.undecrypted(),
+                    late: late + other.socket.readable_bytes() + other.undecrypted(),
                     unacknowledged: transport.socket.unacknowledged(),
                 }
             };

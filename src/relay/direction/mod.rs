@@ -44,6 +44,17 @@ enum DirectionState {
     SinkGone,
 }
 
+/// When the bytes had come that were discarded because the sink is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Discard {
+    /// Before the sink was gone: they waited for it.
+    Queued,
+    /// The sink was gone before they were read, though its reset was not read yet.
+    JustRead,
+    /// After the sink's own direction had aborted.
+    AfterAbort,
+}
+
 /// Has this task polled again, but not before the worker has looked for events of its other connections: a
 /// task that just wakes itself delays these by a turn of its own for each task that the worker polls between
 /// two looks.
@@ -66,12 +77,9 @@ pub(super) struct Direction {
     bulk_reads: u8,
     /// The source has ended cleanly, whether or not that was passed on.
     ended_well: bool,
-    /// Bytes that were discarded because the sink is gone.
+    /// Bytes that were discarded because the sink is gone, and when they had come.
     dropped: u32,
-    /// Bytes that came after the sink's own direction had aborted.
-    late: u32,
-    /// The discarded bytes had just been read: the sink was gone before they came.
-    came_late: bool,
+    discard: Discard,
     /// Spliced bytes that the sink has not taken; they follow those in `pending`.
     pipe: Option<Pipe>,
     on_truncation: OnTruncation,
@@ -104,8 +112,7 @@ impl Direction {
             bulk_reads: 0,
             ended_well: closed,
             dropped: 0,
-            late: 0,
-            came_late: false,
+            discard: Discard::Queued,
             pipe: None,
             on_truncation,
             moved: prefetched.len() as u64,
@@ -156,14 +163,9 @@ impl Direction {
         self.dropped as usize + self.pending.len() - self.sent + piped
     }
 
-    /// Whether the sink was gone before the discarded bytes were read, though its reset was not read yet.
-    pub(super) const fn came_late(&self) -> bool {
-        self.came_late
-    }
-
-    /// Bytes of the source that came after the sink had aborted.
-    pub(super) const fn late(&self) -> usize {
-        self.late as usize
+    /// When the bytes had come that were discarded.
+    pub(super) const fn discard(&self) -> Discard {
+        self.discard
     }
 
     /// Whether the source's TLS has failed, which ends the relay.
@@ -265,7 +267,7 @@ impl Direction {
         budget: &mut Budget,
     ) -> Poll<()> {
         if let Err(error) = ready!(self.deliver(cx, to)) {
-            self.lose_sink(error, back);
+            self.lose_sink(error, Discard::Queued, back);
             return Poll::Ready(());
         }
         match self.state {
@@ -275,8 +277,7 @@ impl Direction {
                 }
                 let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch, budget));
                 if let Err(error) = ready!(output) {
-                    self.came_late = true;
-                    self.lose_sink(error, back);
+                    self.lose_sink(error, Discard::JustRead, back);
                 }
             }
             DirectionState::Ending {

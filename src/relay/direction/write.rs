@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::{Abort, Direction, DirectionState, fault};
+use super::{Abort, Direction, DirectionState, Discard, fault};
 use crate::transport::{OutBuf, Transport};
 
 impl Direction {
@@ -86,12 +86,13 @@ impl Direction {
         self.dirty = true;
     }
 
-    pub(super) fn lose_sink(&mut self, error: io::Error, back: &mut Self) {
-        let lost = u32::try_from(self.buffered()).unwrap_or(u32::MAX);
-        match back.state {
-            DirectionState::Abort(_) => (self.dropped, self.late) = (0, lost),
-            _ => self.dropped = lost,
-        }
+    /// Handles an error of the sink: discards what it has not taken.
+    pub(super) fn lose_sink(&mut self, error: io::Error, discard: Discard, back: &mut Self) {
+        self.dropped = u32::try_from(self.buffered()).unwrap_or(u32::MAX);
+        self.discard = match back.has_aborted() {
+            true => Discard::AfterAbort,
+            false => discard,
+        };
         self.state = DirectionState::SinkGone;
         self.pending = Vec::new();
         self.sent = 0;
