@@ -54,14 +54,16 @@ pub(super) async fn run(
         }
         Check::Greeting(greeting) => {
             let greeted = timeout_at(deadline, greeting_of(&mut transport, *greeting)).await;
-            let late = Verdict::Fail("no greeting in time".into());
-            report(greeted.unwrap_or(late));
-            let _ = timeout_at(
-                deadline,
-                io::write(&mut transport, &greeting.closing_message()),
-            )
-            .await;
-            io::drain(&mut transport).await;
+            match greeted.unwrap_or_else(|_| Err("no greeting in time".into())) {
+                Ok(verdict) => {
+                    report(verdict);
+                    let message = greeting.closing_message();
+                    let _ = timeout_at(deadline, io::write(&mut transport, &message)).await;
+                    io::drain(&mut transport).await;
+                }
+                // To a server that has not greeted yet, a client that talks is one that sends spam.
+                Err(why) => report(Verdict::Fail(why)),
+            }
         }
     }
     io::lingering_close(transport).await;
@@ -216,19 +218,19 @@ async fn exchange(
     }
 }
 
-/// Reads a greeting, and judges it.
-async fn greeting_of(transport: &mut Transport, greeting: Greeting) -> Verdict {
+/// Reads a whole greeting, and judges it.
+async fn greeting_of(transport: &mut Transport, greeting: Greeting) -> Result<Verdict, Arc<str>> {
     let mut received = Vec::new();
     loop {
         match io::read(transport).await {
             Ok(bytes) if bytes.is_empty() => {
-                return Verdict::Fail("the origin ended before its greeting".into());
+                return Err("the origin ended before its greeting".into());
             }
             Ok(bytes) => received.extend_from_slice(&bytes),
-            Err(error) => return Verdict::Fail(format!("no greeting: {error}").into()),
+            Err(error) => return Err(format!("no greeting: {error}").into()),
         }
-        if let Some(verdict) = greeting.judge(&received) {
-            return verdict;
+        if let Some(judged) = greeting.judge(&received) {
+            return judged;
         }
     }
 }

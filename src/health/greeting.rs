@@ -1,5 +1,7 @@
 //! Checks of servers that speak first: what their greeting says, and a polite end. No I/O.
 
+use std::sync::Arc;
+
 use crate::upstream::Verdict;
 
 /// The longest greeting, in bytes: lines before the last one may hold terms of use.
@@ -14,15 +16,18 @@ pub enum Greeting {
     Ssh,
 }
 
+/// The verdict on a whole greeting, or why this is none.
+type Judged = Result<Verdict, Arc<str>>;
+
 impl Greeting {
-    /// The verdict on what has come so far; `None` while the greeting is not complete.
-    pub(super) fn judge(self, bytes: &[u8]) -> Option<Verdict> {
+    /// Judges what has come so far; `None` while the greeting is not complete.
+    pub(super) fn judge(self, bytes: &[u8]) -> Option<Judged> {
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
         let judged = lines.find_map(|line| match self {
             Self::Smtp => smtp(line),
             Self::Ssh => ssh(line),
         });
-        let endless = || Verdict::Fail("the greeting has no end".into());
+        let endless = || Err("the greeting has no end".into());
         judged.or_else(|| (bytes.len() >= GREETING_MAX).then(endless))
     }
 
@@ -73,41 +78,36 @@ fn ssh_disconnect() -> Vec<u8> {
     packet
 }
 
-/// The verdict on a line of a greeting of SMTP, unless more of them follow.
-fn smtp(line: &[u8]) -> Option<Verdict> {
+/// Judges a line of a greeting of SMTP, unless more of them follow.
+fn smtp(line: &[u8]) -> Option<Judged> {
     let is_whole = line.ends_with(b"\n");
     match line {
-        [a, b, c, separator, ..] if [a, b, c].iter().all(|digit| digit.is_ascii_digit()) => {
-            let is_last = match separator {
-                b' ' | b'\r' | b'\n' => true,
-                b'-' => false,
-                _ => return Some(no_greeting("SMTP")),
+        [a, b, c, b'-', ..] if is_code(&[*a, *b, *c]) => None,
+        [a, b, c, b' ' | b'\r' | b'\n', ..] if is_code(&[*a, *b, *c]) => {
+            let verdict = || match &[*a, *b, *c] {
+                b"220" => Verdict::Pass,
+                code => Verdict::Fail(format!("greeting {}", code.escape_ascii()).into()),
             };
-            match [*a, *b, *c] {
-                [b'2', b'2', b'0'] => (is_last && is_whole).then_some(Verdict::Pass),
-                [a, b, c] => Some(Verdict::Fail(
-                    format!("greeting {}{}{}", a as char, b as char, c as char).into(),
-                )),
-            }
+            is_whole.then(|| Ok(verdict()))
         }
-        _ => is_whole.then(|| no_greeting("SMTP")),
+        _ => is_whole.then(|| Err("the first line is no greeting of SMTP".into())),
     }
 }
 
-/// The verdict on a line of a greeting of SSH: other lines may come before the identification.
-fn ssh(line: &[u8]) -> Option<Verdict> {
+fn is_code(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Judges a line of a greeting of SSH: other lines may come before the identification.
+fn ssh(line: &[u8]) -> Option<Judged> {
     if !line.ends_with(b"\n") || !line.starts_with(b"SSH-") {
         return None;
     }
     let is_version_2 = line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-");
     Some(match is_version_2 {
-        true => Verdict::Pass,
-        false => Verdict::Fail("not version 2 of SSH".into()),
+        true => Ok(Verdict::Pass),
+        false => Err("not version 2 of SSH".into()),
     })
-}
-
-fn no_greeting(protocol: &str) -> Verdict {
-    Verdict::Fail(format!("the first line is no greeting of {protocol}").into())
 }
 
 #[cfg(test)]
@@ -117,33 +117,47 @@ mod tests {
     #[test]
     fn greetings_are_judged_once_they_are_complete() {
         use Greeting::{Smtp, Ssh};
-        let fail = |why: &str| Some(Verdict::Fail(why.into()));
+        let fail = |why: &str| Some(Ok(Verdict::Fail(why.into())));
+        let none = |why: &str| Some(Err(why.into()));
+        let pass = || Some(Ok(Verdict::Pass));
         for (protocol, bytes, verdict) in [
             (Smtp, &b""[..], None),
             (Smtp, b"220 mail.test ESM", None),
-            (Smtp, b"220 mail.test ESMTP\r\n", Some(Verdict::Pass)),
-            (Smtp, b"220\r\n", Some(Verdict::Pass)),
+            (Smtp, b"220 mail.test ESMTP\r\n", pass()),
+            (Smtp, b"220\r\n", pass()),
             (Smtp, b"220-terms of use\r\n", None),
-            (Smtp, b"220-terms\r\n220 ready\r\n", Some(Verdict::Pass)),
+            (Smtp, b"220-terms\r\n220 ready\r\n", pass()),
+            (Smtp, b"554 no serv", None),
             (Smtp, b"554 no service\r\n", fail("greeting 554")),
-            (Smtp, b"421-4.7.0 too many\r\n", fail("greeting 421")),
+            (Smtp, b"421-4.7.0 too many\r\n", None),
+            (
+                Smtp,
+                b"421-4.7.0 too many\r\n421 bye\r\n",
+                fail("greeting 421"),
+            ),
+            (Smtp, b"22", None),
+            (
+                Smtp,
+                b"2200 x\r\n",
+                none("the first line is no greeting of SMTP"),
+            ),
             (
                 Smtp,
                 b"SSH-2.0-x\r\n",
-                fail("the first line is no greeting of SMTP"),
+                none("the first line is no greeting of SMTP"),
             ),
             (Ssh, b"SSH-2.0-OpenSSH_9.2", None),
-            (Ssh, b"SSH-2.0-OpenSSH_9.2p1\r\n", Some(Verdict::Pass)),
-            (Ssh, b"SSH-1.99-old\n", Some(Verdict::Pass)),
-            (Ssh, b"welcome\r\nSSH-2.0-x\r\n", Some(Verdict::Pass)),
-            (Ssh, b"SSH-1.5-older\r\n", fail("not version 2 of SSH")),
+            (Ssh, b"SSH-2.0-OpenSSH_9.2p1\r\n", pass()),
+            (Ssh, b"SSH-1.99-old\n", pass()),
+            (Ssh, b"welcome\r\nSSH-2.0-x\r\n", pass()),
+            (Ssh, b"SSH-1.5-older\r\n", none("not version 2 of SSH")),
             (Ssh, b"Exceeded MaxStartups\r\n", None),
         ] {
             let what = String::from_utf8_lossy(bytes);
             assert_eq!(protocol.judge(bytes), verdict, "{what}");
         }
         let endless = vec![b'x'; GREETING_MAX];
-        assert_eq!(Ssh.judge(&endless), fail("the greeting has no end"));
+        assert_eq!(Ssh.judge(&endless), none("the greeting has no end"));
     }
 
     #[test]

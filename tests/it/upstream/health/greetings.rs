@@ -51,6 +51,23 @@ fn a_mail_server_is_up_while_it_greets_and_sees_polite_clients() {
     }
 }
 
+/// A mail server that greets slowly takes a client that talks meanwhile for a spammer (Postfix's postscreen).
+#[test]
+fn a_server_whose_greeting_is_not_complete_is_told_nothing() {
+    let (sender, conversations) = channel();
+    let sender = Mutex::new(sender);
+    let origin = Origin::plain().serve(move |stream| {
+        stream.send(b"220-wait for it\r\n");
+        let _ = sender.lock().unwrap().send(stream.receive_to_end());
+    });
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_upstream("health: { check: { preset: smtp }, interval: 60ms, timeout: 50ms, fall: 1 }")
+        .start();
+    assert_eq!(conversations.recv_timeout(TIMEOUT).unwrap().0, b"");
+    proxy.log_line(|line| line.contains("is down") && line.contains("no greeting in time"));
+}
+
 #[test]
 fn a_server_that_ends_before_its_greeting_is_down() {
     let origin = Origin::plain().serve(|stream| stream.end());
