@@ -27,6 +27,8 @@ needed=(
     sshd:openssh-server
     python3:python3
     promtool:prometheus
+    man:man-db
+    mandoc:mandoc
 )
 
 # Servers live in sbin, and PostgreSQL in a directory for each version.

@@ -1,10 +1,11 @@
 //! `reseal check`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::config_file::ConfigFile;
 use super::exit::Exit;
 use super::output::{eprint_line, print, table};
-use super::{ctl, routes, run, start};
+use super::{ctl, routes, start};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, load};
@@ -17,9 +18,8 @@ use crate::tls::sessions::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Print the effective configuration, with all defaults
     #[arg(long)]
     print: bool,
@@ -35,7 +35,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: &Args) -> Exit {
-    let Some(path) = run::find(args.config.as_deref()) else {
+    let Some(path) = args.config.find() else {
         return Exit::Refused;
     };
     let files = if args.no_files {
@@ -81,8 +81,7 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 fn against_running(path: &Path, loaded: &Loaded) -> Exit {
-    let (admin, token) = ctl::admin_of(path, loaded);
-    match ctl::plan(path, admin, token) {
+    match ctl::plan(path, &ctl::Place::of(path, loaded.spec.as_deref())) {
         Ok(plan) => print(&plan),
         Err(invalid) => {
             eprint_line(&format!("reseal: {invalid}"));

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::config_file::ConfigFile;
 use super::exit::Exit;
 use super::explanation::Explanation;
 use super::output::{eprint_line, print};
-use super::{ctl, run, start};
+use super::{ctl, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{Spec, load};
 use crate::connection::decision;
@@ -23,9 +24,8 @@ use crate::tls::sessions::Sessions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Endpoint that the client connects to
     #[arg(long, value_name = "NAME")]
     endpoint: String,
@@ -50,7 +50,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: &Args) -> Exit {
-    let Some(path) = run::find(args.config.as_deref()) else {
+    let Some(path) = args.config.find() else {
         return Exit::Refused;
     };
     let sessions = Sessions::default();
@@ -67,7 +67,8 @@ pub(super) fn main(args: &Args) -> Exit {
     };
     let ask = |endpoint: &Endpoint, route: &Route| {
         let names = (&*endpoint.name, &*route.name);
-        ctl::limits(&path, &loaded, names, args.source).unwrap_or_default()
+        let place = ctl::Place::of(&path, Some(spec));
+        ctl::limits(&path, &place, names, args.source).unwrap_or_default()
     };
     match explain(args, spec, snapshot, &ask) {
         Ok((text, reason)) => {

@@ -2,12 +2,14 @@
 
 mod certs;
 mod check;
+mod config_file;
 mod ctl;
 mod demo;
 mod exit;
 mod explain;
 mod explanation;
 mod forward;
+mod init;
 mod output;
 mod routes;
 mod run;
@@ -15,7 +17,6 @@ mod start;
 
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -39,6 +40,8 @@ enum Command {
     Check(check::Args),
     /// Show how a connection would be handled, and why
     Explain(explain::Args),
+    /// Print a commented configuration to start from
+    Init(init::Args),
     /// Run every mode on loopback with throw-away certificates, and print commands to try
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
@@ -80,29 +83,11 @@ impl Command {
     }
 }
 
-/// Adds a tip to the error about a configuration file that is given without its flag.
-fn with_the_way_to_name_a_file(mut error: clap::Error) -> clap::Error {
-    if error.kind() == ErrorKind::UnknownArgument
-        && let Some(ContextValue::String(file)) = error.get(ContextKind::InvalidArg)
-        && [".yaml", ".yml"].iter().any(|end| file.ends_with(end))
-    {
-        let tip = format!("to name the configuration, use '--config {file}'");
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
-    }
-    error
-}
-
 /// Runs the command of the command line.
 pub fn main() -> ExitCode {
     // First, before anything that takes time. Blocking a valid signal cannot fail.
     let _ = signals::block();
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => with_the_way_to_name_a_file(error).exit(),
-    };
+    let command = Cli::parse().command;
     if !command.serves() {
         let _ = signals::unblock();
     }
@@ -110,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Explain(args) => explain::main(&args),
+        Command::Init(args) => init::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
         Command::Ctl(args) => ctl::main(&args),
@@ -122,7 +108,7 @@ pub fn main() -> ExitCode {
         }
         Command::Man {
             page: ManPage::Configuration,
-        } => print(&crate::config::man_page()),
+        } => print(&crate::config::man_page("2026-11-28")),
         Command::Man {
             page: ManPage::Reseal,
         } => {

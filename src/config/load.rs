@@ -119,16 +119,28 @@ impl Loaded {
 /// Loads a file; relative paths in it are relative to its directory. Fails if the file cannot be read.
 pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     let stamp = FileStamps::of([path]);
-    let mut bytes = Vec::new();
-    let file = open(path)?;
-    let meta = file.metadata()?;
-    file.take(READ_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
+    let (text, meta) = text_of(path)?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     Ok(Loaded {
         stamp,
         ..understand(text, path, dir, options, Some(&meta))
     })
+}
+
+/// Reads the keys of a file, and no file that it names. `None` if a value cannot be read. Fails if the file
+/// cannot be read.
+pub fn keys(path: &Path) -> io::Result<Option<Spec>> {
+    let (text, _) = text_of(path)?;
+    Ok(read(&text, &|name| std::env::var(name).ok()).0)
+}
+
+fn text_of(path: &Path) -> io::Result<(String, Metadata)> {
+    let mut bytes = Vec::new();
+    let file = open(path)?;
+    let meta = file.metadata()?;
+    file.take(READ_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&error))?;
+    Ok((text, meta))
 }
 
 /// Opens a file, or a pipe that a program writes to, such as `/dev/stdin`. One that nobody writes to is

@@ -16,9 +16,7 @@ One YAML file.
 .B reseal run
 and
 .B reseal check
-take the file given by
-.BR \-\-config ,
-else by the environment variable
+take the file that is named, else by the environment variable
 .BR RESEAL_CONFIG ,
 else
 .IR ./config.yaml ,
@@ -71,10 +69,11 @@ const AFTER: &str = r#".SH SEE ALSO
 "#;
 
 /// The page.
-pub(super) fn page(reference: &Reference) -> String {
+pub(super) fn page(reference: &Reference, date: &str) -> String {
     let paths = paths(reference);
     let version = env!("CARGO_PKG_VERSION");
-    let mut out = format!(".TH reseal.yaml 5 \"\" \"reseal {version}\" \"File formats\"\n{BEFORE}");
+    let mut out =
+        format!(".TH reseal.yaml 5 {date} \"reseal {version}\" \"File formats\"\n{BEFORE}");
     for table in reference.tables() {
         let path = paths.get(table.name).map_or("", String::as_str);
         let title = if path.is_empty() { "The file" } else { path };

@@ -81,9 +81,9 @@ fn reference() -> Reference {
     reference
 }
 
-/// The manual page of the configuration file, in roff.
-pub fn man_page() -> String {
-    man_page::page(&reference())
+/// The manual page of the configuration file, in roff, with this date.
+pub fn man_page(date: &str) -> String {
+    man_page::page(&reference(), date)
 }
 
 /// The names under a key at the top, quoted.

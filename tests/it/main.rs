@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod cli;
 mod config;
 mod docs;
 mod house;

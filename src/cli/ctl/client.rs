@@ -147,7 +147,7 @@ impl AdminAddress {
             }
             _ => {
                 "Does the process run, and does its configuration have `admin.listen`? \
-                 --admin gives the address."
+                 --config FILE finds the address there, --admin gives it."
             }
         };
         format!("cannot connect to {self}: {error}\n{hint}")

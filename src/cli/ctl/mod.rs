@@ -1,30 +1,25 @@
 //! `reseal ctl`: queries and controls a running process.
 
 mod client;
+mod place;
 mod show;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::client::{AdminAddress, LONG_TIMEOUT, Response, TIMEOUT};
+pub(super) use self::place::Place;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
-use crate::config::load::Loaded;
-use crate::snapshot::admin::AdminListen;
 use crate::tls::material::file::Contents;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address of the admin socket: unix:PATH or http://ADDRESS:PORT [default: $RESEAL_ADMIN, then
-    /// admin.sock in $RUNTIME_DIRECTORY, then in /run/reseal]
-    #[arg(long, global = true, value_name = "PLACE")]
-    admin: Option<String>,
-    /// File with the token, for http://
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Print the response as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -184,6 +179,16 @@ impl CtlCommand {
     }
 }
 
+impl Args {
+    fn new(place: &Place, command: CtlCommand) -> Self {
+        Self {
+            place: place.clone(),
+            json: false,
+            command,
+        }
+    }
+}
+
 pub(super) fn main(args: &Args) -> Exit {
     match run(args) {
         Ok(text) => print(&text),
@@ -194,20 +199,9 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
-/// What a reload would change in the process that runs `config`, as text. `admin` is the address of its
-/// admin socket and `token_file` the token's file, if they are known.
-pub(super) fn plan(
-    config: &Path,
-    admin: Option<String>,
-    token_file: Option<PathBuf>,
-) -> Result<String, String> {
-    let args = |command| Args {
-        admin: admin.clone(),
-        token_file: token_file.clone(),
-        json: false,
-        command,
-    };
-    let status = query(&args(CtlCommand::Status))?;
+/// What a reload would change in the process that runs `config` and has its admin socket at `place`, as text.
+pub(super) fn plan(config: &Path, place: &Place) -> Result<String, String> {
+    let status = query(&Args::new(place, CtlCommand::Status))?;
     if !is_of(&status, config) {
         let running = status.get("config").and_then(Value::as_str);
         let running = running.unwrap_or_default();
@@ -216,40 +210,18 @@ pub(super) fn plan(
             show::plain(running)
         ));
     }
-    run(&args(CtlCommand::Reload { plan: true }))
-}
-
-/// The address of the admin socket of the process that runs this configuration, and the file of its token, as
-/// far as the configuration says.
-pub(super) fn admin_of(path: &Path, loaded: &Loaded) -> (Option<String>, Option<PathBuf>) {
-    let snapshot = loaded.snapshot.as_ref();
-    let listen = snapshot.and_then(|snapshot| snapshot.admin.listen.as_ref());
-    let admin = listen.map(|listen| match listen {
-        AdminListen::Unix { path, .. } => format!("unix:{}", path.display()),
-        AdminListen::Tcp { address, .. } => format!("http://{address}"),
-    });
-    let spec = loaded.spec.as_ref();
-    let token = spec.and_then(|spec| spec.admin.token_file.as_ref());
-    let token = token.map(|file| path.with_file_name("").join(&***file));
-    (admin, token)
+    run(&Args::new(place, CtlCommand::Reload { plan: true }))
 }
 
 /// How full the limits of an endpoint and a route are in the process that runs `config`, for a client at this
 /// address. `None` if no such process answers.
 pub(super) fn limits(
     config: &Path,
-    loaded: &Loaded,
+    place: &Place,
     (endpoint, route): (&str, &str),
     source: Option<IpAddr>,
 ) -> Option<Vec<Value>> {
-    let (admin, token_file) = admin_of(config, loaded);
-    let args = |command| Args {
-        admin: admin.clone(),
-        token_file: token_file.clone(),
-        json: false,
-        command,
-    };
-    let status = query(&args(CtlCommand::Status)).ok()?;
+    let status = query(&Args::new(place, CtlCommand::Status)).ok()?;
     if !is_of(&status, config) {
         return None;
     }
@@ -258,7 +230,7 @@ pub(super) fn limits(
         route: Some(route.to_owned()),
         source,
     };
-    let response = query(&args(command)).ok()?;
+    let response = query(&Args::new(place, command)).ok()?;
     response.get("limits")?.as_array().cloned()
 }
 
@@ -288,12 +260,11 @@ fn query(args: &Args) -> Result<Value, String> {
     {
         return Err(format!("`{}` takes no weight", action.word()));
     }
-    let named = args.admin.clone().or_else(|| variable("RESEAL_ADMIN"));
-    let address = match &named {
-        Some(named) => AdminAddress::parse(named)?,
-        None => AdminAddress::default_address(variable("RUNTIME_DIRECTORY").as_deref()),
-    };
-    let token = args.token_file.as_deref().map(token).transpose()?;
+    let (address, token_file) = args.place.resolve()?;
+    let is_tcp = matches!(address, AdminAddress::Tcp(_));
+    // A unix socket takes none, so its file need not be readable.
+    let token = token_file.filter(|_| is_tcp);
+    let token = token.as_deref().map(token_in).transpose()?;
     let (path, body) = args.command.request();
     let limit = match args.command {
         CtlCommand::Reload { .. } => LONG_TIMEOUT,
@@ -309,11 +280,7 @@ fn query(args: &Args) -> Result<Value, String> {
     Ok(response)
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn token(path: &Path) -> Result<String, String> {
+fn token_in(path: &Path) -> Result<String, String> {
     let file = Contents::read(path).map_err(|error| error.message)?;
     match std::str::from_utf8(&file.bytes) {
         Ok(text) => Ok(text.trim().to_owned()),

@@ -285,7 +285,7 @@ fn run_without_a_file_explains_how_to_get_one() {
             "--config",
             "RESEAL_CONFIG",
             "config.yaml",
-            "config.yaml.example",
+            "reseal init",
             "reseal demo",
         ] {
             finished.must_print(word);

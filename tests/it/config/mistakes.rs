@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::harness::{Directory, pki, reseal, reseal_in};
+use crate::harness::{Directory, pki, reseal_in};
 
 const GOOD: &str = include_str!("mistakes.yaml");
 const TABLE: &str = include_str!("mistakes.txt");
@@ -155,14 +155,5 @@ fn every_mistake_of_the_table_has_a_place_and_a_remedy() {
     for mistake in &all {
         let has = |mark: &str| mistake.report.iter().any(|line| line.starts_with(mark));
         assert!(has("! ") && has("? "), "{}", mistake.name);
-    }
-}
-
-#[test]
-fn a_configuration_without_its_flag_is_told_the_flag() {
-    for command in ["run", "check", "explain"] {
-        reseal(&[command, "edge.yaml"])
-            .must_exit_with(2)
-            .must_print("'--config edge.yaml'");
     }
 }

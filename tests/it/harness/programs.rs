@@ -10,7 +10,8 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 22] = [
+    ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),

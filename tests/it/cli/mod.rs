@@ -1,0 +1,4 @@
+//! Commands that need no running process: `init`, `man`; and how commands find the configuration.
+
+mod files;
+mod init;
