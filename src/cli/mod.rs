@@ -10,6 +10,7 @@ mod explain;
 mod explanation;
 mod forward;
 mod init;
+mod man;
 mod output;
 mod routes;
 mod run;
@@ -17,10 +18,9 @@ mod start;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::exit::Exit;
 use self::output::print;
 use crate::control::signals;
 
@@ -57,23 +57,8 @@ enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print a man page
-    Man {
-        /// Of the commands, or of the configuration file
-        #[arg(value_enum, default_value_t = ManPage::Reseal)]
-        page: ManPage,
-    },
-}
-
-/// A man page.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ManPage {
-    /// reseal(1)
-    #[value(name = "reseal")]
-    Reseal,
-    /// reseal.yaml(5)
-    #[value(name = "reseal.yaml")]
-    Configuration,
+    /// Print a man page, or write all of them
+    Man(man::Args),
 }
 
 impl Command {
@@ -106,18 +91,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "reseal", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Command::Man {
-            page: ManPage::Configuration,
-        } => print(&crate::config::man_page("2026-11-28")),
-        Command::Man {
-            page: ManPage::Reseal,
-        } => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-                Ok(()) => print(&String::from_utf8_lossy(&page)),
-                Err(_) => Exit::Internal,
-            }
-        }
+        Command::Man(args) => man::main(&args, Cli::command()),
     };
     exit.into()
 }
