@@ -72,7 +72,10 @@ pub(super) fn unregistered(spec: &spec::Spec, problems: &mut Problems) {
     let mut check = |list: &[Located<Protocol>]| {
         for item in list {
             let given = item.value.0.as_str();
-            if let Some(list) = list_in(given) {
+            if ["h3", "doq"].contains(&given) {
+                let message = format!("{} is spoken over QUIC, and never over TCP", quoted(given));
+                problems.warning(item.at, message).help("leave it out");
+            } else if let Some(list) = list_in(given) {
                 let message = format!(
                     "{} is one protocol, and not registered for ALPN",
                     quoted(given)

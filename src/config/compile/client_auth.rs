@@ -48,6 +48,10 @@ impl Compiler<'_> {
             return Some(ClientAuth::Off);
         }
         let Some(ca) = &spec.ca else {
+            // A key that was meant for it has been reported.
+            if self.problems.is_incomplete(spec.at) {
+                return None;
+            }
             self.problems
                 .error(
                     spec.at,

@@ -112,7 +112,8 @@ fn checks(health: &Located<Health>, problems: &mut Problems) {
             .warning(passive.max_ejected.at, "`passive` ejects no origin with 0%")
             .help("leave `passive` out instead");
     }
-    if health.check.is_some() {
+    // A key that was meant for it has been reported.
+    if health.check.is_some() || problems.is_incomplete(health.at) {
         return;
     }
     let port = health.port.as_ref().map(|port| (port.at, "port"));

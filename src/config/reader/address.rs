@@ -292,7 +292,7 @@ impl Leaf for Cidr {
                 .fix(format!("did you mean `{}`?", network.trunc()))),
             Err(_) => Err(Invalid::new("{} is not a network")
                 .help("write an IP address, or one with a prefix, such as `10.0.0.0/8`; names and ranges are not looked up")
-                .fix(except(text))),
+                .fix(network_meant(text))),
         }
     }
 
@@ -305,11 +305,41 @@ impl Leaf for Cidr {
     }
 }
 
-/// Advice about a network with a sign of negation.
-fn except(text: &str) -> Option<String> {
-    let network = text.strip_prefix('!')?.trim_start();
-    Cidr::parse(network).ok()?;
-    Some(format!("write `{{ not: [{network}] }}`"))
+/// Advice about networks in the notation of another program.
+fn network_meant(text: &str) -> Option<String> {
+    let known = match text.to_ascii_lowercase().as_str() {
+        "localhost" | "loopback" => "127.0.0.0/8, \"::1\"",
+        "private" | "rfc1918" | "private_ranges" => {
+            "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, \"fc00::/7\""
+        }
+        _ => {
+            let network = of_a_mask(text).or_else(|| of_stars(text))?;
+            return Some(format!("write `{network}`"));
+        }
+    };
+    Some(format!("write `[{known}]`"))
+}
+
+/// `10.0.0.0/255.0.0.0`.
+fn of_a_mask(text: &str) -> Option<IpNet> {
+    let (address, mask) = text.split_once('/')?;
+    let network = IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?);
+    network.ok().map(|network| network.trunc())
+}
+
+/// `10.0.*.*`, or `10.0.*`.
+fn of_stars(text: &str) -> Option<IpNet> {
+    let fixed = text.trim_end_matches(".*");
+    let bytes: Vec<u8> = fixed
+        .split('.')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    if fixed == text || bytes.is_empty() || bytes.len() > 3 {
+        return None;
+    }
+    let mut octets = [0; 4];
+    octets[..bytes.len()].copy_from_slice(&bytes);
+    IpNet::new(IpAddr::from(octets), bytes.len() as u8 * 8).ok()
 }
 
 /// A service name (RFC 2782); its SRV records hold the port.
@@ -321,7 +351,11 @@ fn srv_name(service: &str) -> Result<OriginAddress, Invalid> {
     let mut labels = service.split('.');
     let is_marked = |label: Option<&str>| label.is_some_and(|label| label.starts_with('_'));
     if !is_host(service) || !is_marked(labels.next()) || !is_marked(labels.next()) {
-        return Err(Invalid::new("{} does not name a service").help(HELP));
+        let plain = service.trim_matches('/');
+        let is_url = plain != service && srv_name(plain).is_ok();
+        return Err(Invalid::new("{} does not name a service")
+            .help(HELP)
+            .fix(is_url.then(|| format!("write `srv:{plain}`"))));
     }
     Ok(OriginAddress::Srv(service.to_owned()))
 }

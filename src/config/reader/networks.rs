@@ -44,7 +44,9 @@ impl<M: Read> Read for CidrOr<M> {
         let read = cx.parse(node, &Cidr::what(), |text| {
             Cidr::parse(text).map_err(|invalid| {
                 let is_file = M::keys().contains(&"file") && looks_like_a_file(text);
-                invalid.or_fix(is_file.then(|| format!("a file is written `{{ file: {text} }}`")))
+                invalid
+                    .or_fix(except(text, M::keys()).or_else(|| anybody(text)))
+                    .or_fix(is_file.then(|| format!("a file is written `{{ file: {text} }}`")))
             })
         });
         read.map(Self::Cidr)
@@ -68,6 +70,22 @@ impl<M: Read> Read for CidrOr<M> {
     fn keys() -> &'static [&'static str] {
         M::keys()
     }
+}
+
+/// Advice about a network with a sign of negation, in a list that has these keys.
+fn except(text: &str, keys: &[&str]) -> Option<String> {
+    let network = text.strip_prefix('!')?.trim_start();
+    Cidr::parse(network).ok()?;
+    Some(match keys.contains(&"not") {
+        true => format!("write `{{ not: [{network}] }}`"),
+        false => format!("`deny: [{network}]` excludes it, whatever `allow` has"),
+    })
+}
+
+/// Advice about a word for all addresses. Lists of peers that are trusted get none.
+fn anybody(text: &str) -> Option<String> {
+    let is_all = ["any", "all", "*", "everyone", "0/0"].contains(&&*text.to_ascii_lowercase());
+    is_all.then(|| "write `[0.0.0.0/0, \"::/0\"]`".to_owned())
 }
 
 /// Whether a text that is no network may be a path: it has a name with letters that no address has.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::invalid::Invalid;
 use super::read::{Leaf, nearest};
-use super::words::unknown_word;
+use super::words::{Instead, instead, unknown_word};
 
 pub use super::quantities::{Count, Duration, Size, Timeout};
 
@@ -244,20 +244,54 @@ pub enum Output {
     File(Path),
 }
 
+const OUTPUTS: [&str; 3] = ["stdout", "stderr", "none"];
+
+/// Words of other programs, and schemes of their addresses.
+const INSTEAD_OF_OUTPUTS: Instead = &[
+    ("off", "none"),
+    ("no", "none"),
+    ("false", "none"),
+    ("null", "none"),
+    ("discard", "none"),
+    ("console", "stderr"),
+    (
+        "file",
+        "write the path alone, such as `/var/log/reseal/reseal.log`",
+    ),
+    ("syslog", NO_SYSLOG),
+    ("journal", NO_SYSLOG),
+    ("journald", NO_SYSLOG),
+    ("systemd", NO_SYSLOG),
+    ("unix", NO_SYSLOG),
+    ("tcp", NO_SYSLOG),
+    ("udp", NO_SYSLOG),
+];
+
+const NO_SYSLOG: &str =
+    "write `stderr` or `stdout`: systemd takes both into its journal, and collectors read files";
+
+/// Whether a text is a word or an address of another program, or a misspelt word, which must not silently
+/// become a file. `./syslog` is one.
+fn is_no_path(text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+    let is_known = |word: &str| instead(word, INSTEAD_OF_OUTPUTS).is_some();
+    let is_word = !text.contains(['/', '.']);
+    scheme.is_some_and(is_known) || is_word && (is_known(text) || nearest(text, OUTPUTS).is_some())
+}
+
 impl Leaf for Output {
     fn what() -> Cow<'static, str> {
         "`stdout`, `stderr`, `none` or a path".into()
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {
-        const WORDS: [&str; 3] = ["stdout", "stderr", "none"];
         match text {
             "stdout" => Ok(Self::Stdout),
             "stderr" => Ok(Self::Stderr),
             "none" => Ok(Self::None),
-            // A misspelt word must not silently become a file.
-            text if !text.contains(['/', '.']) && nearest(text, WORDS).is_some() => {
-                Err(unknown_word("output", text, &WORDS, &[]))
+            text if is_no_path(text) => {
+                let word = text.split(':').next().unwrap_or_default();
+                Err(unknown_word("output", word, &OUTPUTS, INSTEAD_OF_OUTPUTS))
             }
             text => Path::parse(text).map(Self::File),
         }

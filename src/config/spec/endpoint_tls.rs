@@ -61,6 +61,11 @@ spec! {
                 "`min_version` and `max_version` are the bounds",
             "alpn_protocols" | "protocol" => "alpn",
             "session_cache" | "session_tickets" | "tickets" => "resumption",
+            "acme" | "letsencrypt" | "cert_resolver" | "certresolver" | "auto_https" =>
+                "`certificates` names the files of any ACME client: they are read again when they change",
+            "ocsp" | "ocsp_stapling" | "ssl_stapling" =>
+                "`certificates: [{ cert: FILE, key: FILE, ocsp: FILE }]` is stapled",
+            "dhparam" | "dh_params" | "ssl_dhparam" => "finite-field Diffie-Hellman is not supported: leave it out",
             "enabled" => "TLS is on unless the endpoint has `protocol: tcp`";
     }
 }

@@ -136,7 +136,11 @@ keyword! {
             "vault" | "openbao" | "bao" => "vault-active",
             "mysql" | "mariadb" => "`check: tcp` is invisible to MySQL, and a greeting without a login after it is not",
             "smtps" | "submission" | "lmtp" => "smtp",
-            "sftp" | "openssh" => "ssh";
+            "sftp" | "openssh" => "ssh",
+            "http" | "https" => "`check: { http: { path: /health } }` requests a page",
+            "imap" | "imaps" | "pop3" | "pop3s" | "ftp" | "ldap" | "redis" | "postgres" | "postgresql" | "pgsql"
+                | "mqtt" | "kafka" | "amqp" | "mongodb" | "grpc" =>
+                    "there is no preset for it: `check: tcp` connects, and `check: tls` does a TLS handshake";
     }
 }
 
@@ -212,6 +216,21 @@ impl Read for Check {
     }
 }
 
+/// The percentage that a text in another notation means: `50`, `50 %`, `0.5`.
+fn meant(text: &str) -> Option<u32> {
+    let number = text.trim_end_matches(['%', ' ']);
+    if let Ok(number) = Count::<0, 100>::parse(number) {
+        return Some(number.0);
+    }
+    let digits = number.strip_prefix("0.").filter(|_| number == text)?;
+    let hundredths: u32 = digits.parse().ok()?;
+    match digits.len() {
+        1 => Some(hundredths * 10),
+        2 => Some(hundredths),
+        _ => None,
+    }
+}
+
 /// A percentage, from `0%` to `100%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent(pub u32);
@@ -225,12 +244,9 @@ impl Leaf for Percent {
         let number = text.strip_suffix('%').map(Count::<0, 100>::parse);
         match number {
             Some(Ok(number)) => Ok(Self(number.0)),
-            _ => {
-                let plain = Count::<0, 100>::parse(text).ok();
-                Err(Invalid::new("{} is not a percentage")
-                    .help("from `0%` to `100%`")
-                    .fix(plain.map(|number| format!("write `{}%`", number.0))))
-            }
+            _ => Err(Invalid::new("{} is not a percentage")
+                .help("from `0%` to `100%`")
+                .fix(meant(text).map(|number| format!("write `{number}%`")))),
         }
     }
 

@@ -126,6 +126,31 @@ spec! {
     }
 }
 
+/// The share that a text in another notation means: `100`, `1:100`, `10%`, `0.1`.
+fn one_in_meant(text: &str) -> Option<u64> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| *number > 0.0)
+    };
+    let one_in = if let Some(percent) = text.strip_suffix('%') {
+        100.0 / number(percent)?
+    } else if let Some(one_in) = text.strip_prefix("1:") {
+        number(one_in)?
+    } else {
+        match number(text)? {
+            share if share < 1.0 => 1.0 / share,
+            one_in => one_in,
+        }
+    };
+    let whole = one_in.round();
+    let is_close = (one_in - whole).abs() < 1e-6 && (1.0..=f64::from(Sample::MAX)).contains(&whole);
+    is_close
+        .then(|| format!("{whole:.0}").parse().ok())
+        .flatten()
+}
+
 /// How many connections of a kind have a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample(pub Option<NonZeroU32>);
@@ -149,7 +174,9 @@ impl Leaf for Sample {
             .and_then(|number| number.parse().ok());
         match one_in.filter(|one_in: &NonZeroU32| one_in.get() <= Self::MAX) {
             Some(one_in) => Ok(Self(Some(one_in))),
-            None => Err(Invalid::new("{} is no share").help("write `1/1`, `1/100` or `off`")),
+            None => Err(Invalid::new("{} is no share")
+                .help("write `1/1`, `1/100` or `off`")
+                .fix(one_in_meant(text).map(|one_in| format!("write `1/{one_in}`")))),
         }
     }
 

@@ -72,6 +72,11 @@ spec! {
             "tls" => "`endpoints` have `tls` for clients, and `upstreams` for origins",
             "certificates" => "`endpoints` have certificates, under `tls`",
             "timeouts" => "`endpoints` have timeouts",
+            "threads" | "nbthread" | "worker_processes" | "workers" => "`process: { workers: N }` sets it",
+            "maxconn" | "max_connections" => "`process: { limits: { connections: N } }` bounds connections",
+            "user" | "group" => "the unit of systemd sets `User=` and `Group=`",
+            "pidfile" | "pid_file" | "pid" | "daemon" =>
+                "it runs in the foreground, without a PID file; systemd or `&` puts it into the background",
             "include" => "all is in one file",
             "version" => "the format has no version: leave it out",
             "http" => "HTTP is not read: there are `endpoints` and `upstreams`",

@@ -37,8 +37,8 @@ spec! {
             "chroot" => "use `RootDirectory=` in the systemd unit",
             "setuid" => "use `User=` in the systemd unit",
             "setgid" => "use `Group=` in the systemd unit",
-            "daemon" => "it runs in the foreground; systemd or `&` puts it into the background",
-            "pidfile" | "pid" => "there is no PID file: systemd knows the process",
+            "daemon" | "daemonize" | "background" => "it runs in the foreground; systemd or `&` puts it into the background",
+            "pidfile" | "pid_file" | "pid" => "there is no PID file: systemd knows the process",
             "shutdown_timeout" | "graceful_timeout" | "hard_stop_after" =>
                 "`drain: { stop: TIME }` bounds the stop",
             "watch" => "`reload: { watch: all }` says what is watched";

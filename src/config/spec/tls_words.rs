@@ -21,9 +21,9 @@ keyword! {
         V1_3 = "1.3",
         instead
             "tls1.2" | "tls_1.2" | "tls1_2" | "tlsv1.2" | "tlsv1_2" | "tls12" | "tls_v1_2"
-                | "tls_1_2" | "12" => "1.2",
+                | "tls_1_2" | "12" | "versiontls12" | "ssl_version_tls1_2" => "1.2",
             "tls1.3" | "tls_1.3" | "tls1_3" | "tlsv1.3" | "tlsv1_3" | "tls13" | "tls_v1_3"
-                | "tls_1_3" | "13" => "1.3",
+                | "tls_1_3" | "13" | "versiontls13" => "1.3",
             "1" | "1.0" | "1.1" | "tls1" | "tlsv1" | "tls1.0" | "tlsv1.0" | "tls1.1" | "tlsv1.1"
                 | "tlsv1_1" | "tlsv1_0" | "ssl3" | "sslv3" | "sslv2" | "3.0" =>
                     "TLS 1.1 and older are never spoken; the least is `1.2`";
@@ -150,6 +150,12 @@ fn suite_meant(text: &str) -> Option<String> {
 fn group_meant(text: &str) -> Option<String> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.'], "");
     let given = plain(text);
+    if text.contains([':', ',', ' ']) {
+        return Some("write a list, such as `[X25519, secp256r1]`".to_owned());
+    }
+    if ["p521", "secp521r1", "nistp521", "x448", "curve448"].contains(&given.as_str()) {
+        return Some("it is not supported; `secp384r1` is the strongest of its kind".to_owned());
+    }
     let same = GROUPS
         .iter()
         .map(|group| group.word)

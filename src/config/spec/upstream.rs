@@ -59,7 +59,9 @@ spec! {
             "slowstart" => "slow_start",
             "resolver" => "`resolve` says what happens when names change; resolv.conf names the servers",
             "name" => "the name is the key above: `NAME:`",
-            "outlier_detection" => "`health: { passive: {} }` ejects origins that fail";
+            "keepalive" | "tcp_keepalive" | "tcpka" => "`tcp: { keepalive: TIME }` is when a silent peer is probed",
+            "max_fails" | "fail_timeout" | "outlier_detection" =>
+                "`health: { passive: {} }` ejects origins that fail";
     }
 }
 
@@ -136,7 +138,14 @@ spec! {
             "maxconn" | "max_conns" | "max_connections" | "limit" => "connections",
             "sni" | "servername" | "verifyhost" | "tls_server_name" => "server_name",
             "id" => "name",
-            "priority" | "failover" => "backup";
+            "priority" | "failover" => "backup",
+            "down" | "disabled" | "enabled" | "draining" =>
+                "leave the origin out, or take it out while Reseal runs: `reseal ctl origin UPSTREAM ORIGIN drain`",
+            "check" | "inter" => "`health` of the upstream checks all of its origins",
+            "max_fails" | "fail_timeout" =>
+                "`health: { passive: {} }` of the upstream ejects origins that fail",
+            "send_proxy" | "send_proxy_v2" | "proxy_protocol" => "it is a key of the upstream: `send_proxy_protocol`",
+            "ssl" | "tls" | "verify" | "ca" => "TLS is the same for all origins of an upstream: its key `tls`";
     }
 }
 
@@ -185,8 +194,9 @@ keyword! {
         instead
             "leastconn" | "least_conn" | "least_request" | "leastbandwidth" => "least_connections",
             "roundrobin" | "rr" | "wrr" | "weighted_round_robin" | "static_rr" => "round_robin",
-            "random" | "p2c" | "random_choose_two" => "random_two",
-            "source" | "ip_hash" | "hash" | "ring_hash" | "maglev" | "sticky" | "uri_hash" => "source_hash",
+            "random" | "p2c" | "random_choose_two" | "power_of_two" | "power_of_two_choices" => "random_two",
+            "source" | "ip_hash" | "hash" | "ring_hash" | "maglev" | "sticky" | "uri_hash"
+                | "hash_$remote_addr" | "client_ip" | "source_ip" => "source_hash",
             "failover" | "priority" | "active_backup" | "prio" => "first";
     }
 }

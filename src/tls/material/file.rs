@@ -181,12 +181,34 @@ const FILES_NAMED_MAX: usize = 4;
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
     let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
     match error.kind() {
-        io::ErrorKind::NotFound => found.help(
+        io::ErrorKind::NotFound => found.help(no_path(path).unwrap_or(
             "paths are relative to the configuration file; \
              `reseal certs --out DIR NAME` makes certificates to try with",
-        ),
+        )),
+        io::ErrorKind::InvalidFilename => match no_path(path) {
+            Some(help) => found.help(help),
+            None => found,
+        },
         _ => found,
     }
+}
+
+/// What to write in place of a text that names no file by the rules of a shell or of a URL, or is the content
+/// of one. Relative paths have the directory of the configuration before them.
+fn no_path(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    let has = |part: &str| path.components().any(|found| found.as_os_str() == part);
+    Some(if text.contains("-----BEGIN") {
+        "this is the content of a file: name the file that holds it"
+    } else if has("~") {
+        "`~` is not expanded: write the whole path"
+    } else if has("file:") {
+        "write the path alone, without `file:`"
+    } else if text.contains('$') {
+        "an environment variable is written `${NAME}`"
+    } else {
+        return None;
+    })
 }
 
 /// An I/O error without the number that std appends.
