@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
+use super::flow::quoted;
 use super::output::eprint_line;
 use super::start;
 use crate::config::load::Source;
@@ -113,9 +114,9 @@ fn configuration(args: &Args) -> Result<String, String> {
     let _ = writeln!(
         yaml,
         "endpoints:\n  - name: forward\n    listen: {}",
-        quote(listen)
+        quoted(listen)
     );
-    let _ = writeln!(yaml, "    timeouts: {{ idle: {} }}", quote(&args.idle));
+    let _ = writeln!(yaml, "    timeouts: {{ idle: {} }}", quoted(&args.idle));
     if terminates {
         yaml.push_str("    protocol: tls\n    default_route: forward\n    tls:\n");
         push_tls(&mut yaml, args);
@@ -126,7 +127,7 @@ fn configuration(args: &Args) -> Result<String, String> {
         yaml,
         "    routes: [{{ name: forward, mode: {mode}, upstream: origin }}]"
     );
-    let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quote(to));
+    let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quoted(to));
     if is_tls {
         yaml.push_str("    tls:\n      alpn: forward\n");
         if let Some(cert) = &args.client_cert {
@@ -138,7 +139,7 @@ fn configuration(args: &Args) -> Result<String, String> {
             let _ = writeln!(yaml, "      ca: {}", quote_path(ca));
         }
         if let Some(name) = &args.server_name {
-            let _ = writeln!(yaml, "      server_name: {}", quote(name));
+            let _ = writeln!(yaml, "      server_name: {}", quoted(name));
         }
     }
     Ok(yaml)
@@ -171,11 +172,5 @@ fn scheme(text: &str) -> (&str, bool) {
 }
 
 fn quote_path(path: &Path) -> String {
-    quote(&path.to_string_lossy())
-}
-
-/// A YAML scalar with exactly this text: JSON strings are YAML, and `$` is escaped because it would
-/// start a variable.
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text.replace('$', "$$")).to_string()
+    quoted(&path.to_string_lossy())
 }

@@ -3,11 +3,13 @@
 mod certs;
 mod check;
 mod config_file;
+mod convert;
 mod ctl;
 mod demo;
 mod exit;
 mod explain;
 mod explanation;
+mod flow;
 mod forward;
 mod init;
 mod man;
@@ -42,6 +44,8 @@ enum Command {
     Explain(explain::Args),
     /// Print a commented configuration to start from
     Init(init::Args),
+    /// Convert the configuration of another program
+    Convert(convert::Args),
     /// Run every mode on loopback with throw-away certificates, and print commands to try
     Demo(demo::Args),
     /// Make development certificates: a CA, servers and a client
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::Init(args) => init::main(&args),
+        Command::Convert(args) => convert::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
         Command::Ctl(args) => ctl::main(&args),

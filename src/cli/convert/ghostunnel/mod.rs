@@ -1,0 +1,313 @@
+//! Command lines of ghostunnel, its modes `server` and `client`. Where an argument without a counterpart would
+//! change whom the tunnel believes, nothing is converted.
+
+mod arguments;
+mod words;
+
+use self::arguments::Argument;
+use super::document::{
+    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, scalars,
+};
+use crate::cli::flow::{map, one_or_many, scalar};
+
+/// The name of the endpoint, its route and its upstream.
+const NAME: &str = "tunnel";
+
+/// What the arguments say.
+#[derive(Debug, Default)]
+struct Tunnel {
+    is_client: bool,
+    listen: Option<String>,
+    target: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
+    ca: Option<String>,
+    /// Rules on the peer's certificate by the key of `allow`: any of them admits.
+    rules: Vec<(&'static str, Vec<String>)>,
+    allows_all: bool,
+    is_anonymous: bool,
+    server_name: Option<String>,
+    proxy_header: bool,
+    connect_timeout: Option<String>,
+    timeouts: Keys,
+    limits: Keys,
+    process: Keys,
+    left_out: Vec<LeftOut>,
+    is_blocked: bool,
+}
+
+/// The configuration of a command line.
+pub(super) fn convert(args: &[String]) -> Result<Document, String> {
+    let is_program = |first: &&String| first.rsplit('/').next() == Some("ghostunnel");
+    let skipped = args.iter().take(1).filter(is_program).count();
+    let args = args.get(skipped..).unwrap_or_default();
+    let arguments = arguments::read(args);
+    let mode = arguments
+        .iter()
+        .position(|argument| argument.flag.is_empty());
+    let mode = mode.and_then(|at| arguments.get(at));
+    let mut tunnel = Tunnel {
+        is_client: match mode.map(|mode| mode.value.as_str()) {
+            Some("server") => false,
+            Some("client") => true,
+            _ => return Err("ghostunnel: the mode is missing: `server` or `client`".to_owned()),
+        },
+        ..Tunnel::default()
+    };
+    let number = mode.map(|mode| mode.number);
+    let flags = arguments
+        .iter()
+        .filter(|argument| Some(argument.number) != number);
+    for argument in flags.clone() {
+        tunnel.read(argument);
+    }
+    let mut document = Document {
+        origin: "a command line of ghostunnel".to_owned(),
+        ..Document::default()
+    };
+    if let Some(why) = tunnel.missing() {
+        return Err(format!("ghostunnel: {why}"));
+    }
+    if tunnel.is_blocked {
+        let mut noted = tunnel.left_out;
+        let left_out = flags.map(|argument| {
+            let own = argument.left_out("");
+            let at = noted.iter().position(|noted| noted.place == own.place);
+            at.map_or(own, |at| noted.remove(at))
+        });
+        document.left_out = left_out.collect();
+    } else {
+        tunnel.add_to(&mut document);
+    }
+    Ok(document)
+}
+
+impl Tunnel {
+    fn block(&mut self, argument: &Argument, why: &str) {
+        self.left_out.push(argument.left_out(why));
+        self.is_blocked = true;
+    }
+
+    fn leave_out(&mut self, argument: &Argument, why: &str) {
+        self.left_out.push(argument.left_out(why));
+    }
+
+    fn read(&mut self, argument: &Argument) {
+        let value = || Some(argument.value.clone());
+        match argument.flag.as_str() {
+            "listen" => match words::listen(&argument.value) {
+                Some(listen) => self.listen = Some(listen),
+                None => self.block(argument, "an endpoint listens on IP:PORT, unix:PATH or systemd:NAME"),
+            },
+            "target" => match words::target(&argument.value) {
+                Some(target) => self.target = Some(target),
+                None => self.block(argument, "an origin is HOST:PORT or unix:PATH"),
+            },
+            "cert" => self.cert = value(),
+            "key" => self.key = value(),
+            "cacert" => self.ca = value(),
+            "keystore" => match argument.value.to_ascii_lowercase() {
+                name if name.ends_with(".pem") => self.cert = value(),
+                _ => self.block(
+                    argument,
+                    "PKCS#12 is not read: openssl pkcs12 -in FILE -out FILE.pem -nodes, then --keystore FILE.pem",
+                ),
+            },
+            "override-server-name" => self.server_name = value(),
+            "allow-all" => self.allows_all = true,
+            "disable-authentication" => self.is_anonymous = true,
+            "proxy-protocol" => self.proxy_header = true,
+            flag => match words::rule(flag) {
+                Some(key) => self.rule(argument, key),
+                None => self.number_or_other(argument),
+            },
+        }
+    }
+
+    fn rule(&mut self, argument: &Argument, key: &'static str) {
+        if key == "uri" && argument.value.contains("**") {
+            return self.block(
+                argument,
+                "`*` stands for one segment of a path, and nothing for several",
+            );
+        }
+        let value = argument.value.clone();
+        match self.rules.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push(value),
+            None => self.rules.push((key, vec![value])),
+        }
+    }
+
+    fn number_or_other(&mut self, argument: &Argument) {
+        let flag = argument.flag.as_str();
+        if flag == "max-concurrent-conns" {
+            return match argument.value.parse::<u32>() {
+                Ok(0) => {}
+                Ok(number) => self.limits = vec![("connections", number.to_string())],
+                Err(_) => self.leave_out(argument, "it is no number"),
+            };
+        }
+        if ![
+            "connect-timeout",
+            "close-timeout",
+            "shutdown-timeout",
+            "max-conn-lifetime",
+        ]
+        .contains(&flag)
+        {
+            return match words::no_counterpart(flag) {
+                _ if words::holds(flag, &argument.value) => {}
+                Some((why, true)) => self.block(argument, why),
+                Some((why, false)) => self.leave_out(argument, why),
+                None => self.block(argument, "this flag is not known"),
+            };
+        }
+        let Some(duration) = words::duration(&argument.value) else {
+            return self.leave_out(argument, "it is no duration such as 10s or 1m30s");
+        };
+        match (flag, duration) {
+            ("max-conn-lifetime", None) => {}
+            (_, None) => self.leave_out(argument, "0 is no duration"),
+            ("connect-timeout", duration) => self.connect_timeout = duration,
+            ("close-timeout", Some(duration)) => self.timeouts.push(("half_close", duration)),
+            ("max-conn-lifetime", Some(duration)) => self.timeouts.push(("lifetime", duration)),
+            (_, Some(duration)) => self.process = vec![("drain", map(&[("stop", duration)]))],
+        }
+    }
+
+    /// What ghostunnel, or Reseal in its place, cannot do without.
+    fn missing(&self) -> Option<&'static str> {
+        if self.is_blocked {
+            return None;
+        }
+        if self.listen.is_none() {
+            return Some("--listen is missing");
+        }
+        if self.target.is_none() {
+            return Some("--target is missing");
+        }
+        if self.is_client {
+            let is_unix = self
+                .target
+                .as_ref()
+                .is_some_and(|target| target.starts_with("unix:"));
+            let nameless = is_unix && self.server_name.is_none();
+            return nameless.then_some(
+                "--override-server-name is missing: a unix socket has no name to verify",
+            );
+        }
+        if self.cert.is_none() {
+            return Some("--cert is missing: a server needs a certificate");
+        }
+        if self.is_anonymous {
+            return None;
+        }
+        if self.rules.is_empty() && !self.allows_all {
+            return Some(
+                "who is allowed is missing: --allow-all, --allow-cn and others, or --disable-authentication",
+            );
+        }
+        let no_ca = self.ca.is_none();
+        no_ca.then_some(
+            "--cacert is missing: client certificates are verified against a CA that is named",
+        )
+    }
+
+    fn add_to(self, document: &mut Document) {
+        let mut timeouts = self.timeouts.clone();
+        // ghostunnel closes no idle connection.
+        timeouts.insert(0, ("idle", "none".to_owned()));
+        let tls = (!self.is_client).then(|| ServerTls {
+            certificates: vec![Certificate {
+                name: NAME.to_owned(),
+                cert: self.cert.clone().unwrap_or_default(),
+                key: self.key.clone(),
+                names: Vec::new(),
+            }],
+            policy: Keys::new(),
+            default: NAME.to_owned(),
+        });
+        let route = Route {
+            name: NAME.to_owned(),
+            mode: if self.is_client {
+                "originate"
+            } else {
+                "terminate"
+            },
+            client_auth: self.client_auth(),
+            upstream: NAME.to_owned(),
+            ..Route::default()
+        };
+        document.upstreams.push(self.upstream());
+        document.left_out = self.left_out;
+        document.process = self.process;
+        document.endpoints.push(Endpoint {
+            name: NAME.to_owned(),
+            listen: self.listen,
+            limits: self.limits,
+            timeouts,
+            tls,
+            routes: vec![route],
+            ..Endpoint::default()
+        });
+    }
+
+    fn client_auth(&self) -> Keys {
+        if self.is_client || self.is_anonymous {
+            return Keys::new();
+        }
+        let mut keys = vec![("mode", "required".to_owned())];
+        keys.extend(self.ca.iter().map(|ca| ("ca", scalar(ca))));
+        if !self.allows_all {
+            keys.push(("allow", self.allow()));
+        }
+        keys
+    }
+
+    fn allow(&self) -> String {
+        let rules = self
+            .rules
+            .iter()
+            .map(|(key, values)| map(&[(*key, scalars(values.iter().map(String::as_str)))]));
+        let rules: Vec<_> = rules.collect();
+        one_or_many(&rules)
+    }
+
+    fn upstream(&self) -> Upstream {
+        let mut keys = Keys::new();
+        let timeout = self.connect_timeout.clone();
+        keys.extend(timeout.map(|timeout| ("connect", map(&[("timeout", timeout)]))));
+        if self.proxy_header {
+            keys.push(("send_proxy_protocol", "v2".to_owned()));
+        }
+        let mut tls = Keys::new();
+        if self.is_client {
+            // Without --cacert, ghostunnel takes the store of the system.
+            let ca = self
+                .ca
+                .as_ref()
+                .map_or_else(|| "system".to_owned(), |ca| scalar(ca));
+            tls.push(("ca", ca));
+            tls.extend(
+                self.server_name
+                    .iter()
+                    .map(|name| ("server_name", scalar(name))),
+            );
+            if let Some(cert) = &self.cert {
+                let mut pair = vec![("cert", scalar(cert))];
+                pair.extend(self.key.iter().map(|key| ("key", scalar(key))));
+                tls.push(("client_certificate", map(&pair)));
+            }
+            if !self.rules.is_empty() {
+                tls.push(("allow", self.allow()));
+            }
+        }
+        Upstream {
+            name: NAME.to_owned(),
+            origins: self.target.clone().into_iter().collect(),
+            keys,
+            tls,
+            ..Upstream::default()
+        }
+    }
+}

@@ -1,0 +1,557 @@
+//! `reseal convert`.
+
+use std::process::Command;
+
+use crate::harness::{Directory, Finished, finish, reseal, reseal_in};
+
+/// What becomes of a configuration of stunnel.
+fn stunnel(text: impl AsRef<[u8]>) -> Finished {
+    let directory = Directory::new();
+    directory.write("stunnel.conf", text);
+    reseal_in(directory.path(), &["convert", "stunnel", "stunnel.conf"])
+}
+
+#[track_caller]
+fn must_pass_check(converted: &Finished) {
+    converted.must_exit_with(0);
+    assert_eq!(converted.stderr, "", "{}", converted.stdout);
+    assert!(
+        !converted.stdout.contains("not converted"),
+        "{}",
+        converted.stdout
+    );
+    check(converted).must_exit_with(0);
+}
+
+fn check(converted: &Finished) -> Finished {
+    let directory = Directory::new();
+    let file = directory.write("config.yaml", &converted.stdout);
+    reseal(&["check", "--no-files", &file.display().to_string()])
+}
+
+/// A server whose lines are all converted, and one with these lines in addition.
+fn with(lines: &str) -> String {
+    format!(
+        "[good]\naccept = 127.0.0.1:1993\nconnect = 143\ncert = mail.pem\n\n\
+         [it]\naccept = 127.0.0.1:1995\nconnect = 110\ncert = mail.pem\n{lines}\n"
+    )
+}
+
+/// The first of the lines that `with` adds.
+const FIRST: usize = 10;
+
+const MECHANICAL: &str = "\u{feff}; a comment\r
+foreground = yes\r
+debug = 5\r
+output = /var/log/stunnel.log\r
+cert = /etc/stunnel/mail.pem\r
+\r
+[imaps]\r
+accept = imaps\r
+connect = 143\r
+verifyChain = yes\r
+CAfile = /etc/stunnel/clients.pem\r
+CRLfile = /etc/stunnel/clients.crl\r
+checkHost = a.ops.example.com\r
+checkEmail = ops@example.com\r
+TIMEOUTclose = 90\r
+options = NO_SSLv3\r
+sslVersionMin = TLSv1.2\r
+\r
+[web]\r
+accept = 0.0.0.0:8443\r
+connect = 10.0.0.1:80\r
+connect = web-2.internal:80\r
+failover = prio\r
+key = /etc/stunnel/web.key\r
+TIMEOUTidle = 600\r
+ciphers = ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305\r
+curves = X25519:P-256\r
+protocol = proxy\r
+\r
+[web-tenant]\r
+sni = web:tenant.example.com\r
+connect = 10.0.0.2:80\r
+key = /etc/stunnel/web.key\r
+TIMEOUTidle = 600\r
+ciphers = ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305\r
+curves = X25519:P-256\r
+\r
+[out]\r
+client = yes\r
+accept = localhost:5000\r
+connect = api.example.com:443\r
+cert =/etc/stunnel/client.pem\r
+verifyChain = yes\r
+CAfile = /etc/ssl/certs/ca-certificates.crt\r
+checkHost = api.example.com\r
+TIMEOUTconnect = 5\r
+local = 10.0.0.9\r
+";
+
+const CONVERTED: &str = r#"# Converted from stunnel.conf. Read it, then: reseal check FILE
+log: { level: info, output: /var/log/stunnel.log }
+
+endpoints:
+  - name: imaps
+    listen: "0.0.0.0:993"
+    timeouts: { idle: 12h, half_close: 90s }
+    default_route: { route: imaps, certificate: imaps }
+    tls:
+      certificates:
+        - { name: imaps, cert: /etc/stunnel/mail.pem }
+      min_version: "1.2"
+    routes:
+      - name: imaps
+        mode: terminate
+        client_auth: { mode: required, ca: /etc/stunnel/clients.pem, crl: /etc/stunnel/clients.crl, allow: [{ dns: a.ops.example.com }, { email: "ops@example.com" }] }
+        upstream: imaps
+
+  - name: web
+    listen: "0.0.0.0:8443"
+    timeouts: { idle: 10m, half_close: 60s }
+    default_route: { route: web, certificate: web }
+    tls:
+      certificates:
+        - { name: web, cert: /etc/stunnel/mail.pem, key: /etc/stunnel/web.key, names: [tenant.example.com] }
+      cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256]
+      groups: [X25519, secp256r1]
+    routes:
+      - name: web
+        mode: terminate
+        upstream: web
+      - name: web-tenant
+        match: { sni: tenant.example.com }
+        mode: terminate
+        upstream: web-tenant
+
+  - name: out
+    listen: "127.0.0.1:5000"
+    protocol: tcp
+    timeouts: { idle: 12h, half_close: 60s }
+    routes:
+      - name: out
+        mode: originate
+        upstream: out
+
+upstreams:
+  imaps:
+    origins: ["localhost:143"]
+
+  web:
+    origins: ["10.0.0.1:80", "web-2.internal:80"]
+    balance: first
+    send_proxy_protocol: v1
+
+  web-tenant:
+    origins: ["10.0.0.2:80"]
+
+  out:
+    origins: ["api.example.com:443"]
+    connect: { timeout: 5s, source_addresses: ["10.0.0.9"] }
+    tls:
+      ca: /etc/ssl/certs/ca-certificates.crt
+      server_name: api.example.com
+      client_certificate: { cert: /etc/stunnel/client.pem }"#;
+
+#[test]
+fn a_mechanical_stunnel_file_becomes_a_configuration_that_passes_check() {
+    let converted = stunnel(MECHANICAL);
+    must_pass_check(&converted);
+    assert_eq!(converted.stdout, CONVERTED, "\n{}", converted.stdout);
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reseal"));
+    command.args(["convert", "stunnel", "-"]);
+    let converted = finish(command, MECHANICAL.as_bytes());
+    must_pass_check(&converted);
+}
+
+/// Without these, the service would admit more clients, trust another origin, or not work at all.
+#[test]
+fn a_service_that_would_mean_something_else_is_left_out_whole() {
+    for lines in [
+        "protocol = smtp",
+        "verifyPeer = yes\nCAfile = peers.pem",
+        "verify = 3\nCAfile = peers.pem",
+        "verifyChain = yes",
+        "verifyChain = yes\nCApath = /etc/ssl/certs",
+        "requireCert = yes\nCAfile = ca.pem",
+        "CAfile = ca.pem\ncheckHost = a.example.com",
+        "verifyChain = yes\nCAfile = ca.pem\nOCSP = http://ocsp.example.com/",
+        "verifyChain = yes\nCAfile = ca.pem\nCRLpath = /etc/crl",
+        "libwrap = yes",
+        "transparent = source",
+        "PSKsecrets = psk.txt",
+        "exec = /usr/bin/true",
+        "key = pkcs11:token=t;object=k?pin-value=hunter2",
+        "sslVersion = TLSv1",
+        "sslVersionMax = TLSv1.1",
+        "client = yes\nverifyChain = yes\nCAfile = ca.pem\ncheckHost = a.test\ncheckHost = b.test",
+        "client = yes\nverifyChain = yes\nCAfile = ca.pem\ncheckHost = a.test\nsni = b.test",
+        "client = yes\nverifyChain = maybe\nCAfile = ca.pem",
+        "verifyChian = yes",
+        "this is no option",
+        "accept = mail.example.com:993",
+        "connect = 10.0.0.1:nowhere",
+        "accept = 127.0.0.1:1993",
+        "sni = nobody:a.example.com",
+        "sni = good:*example.com",
+        "sni = good:a.example.com\nsslVersion = TLSv1.3",
+    ] {
+        let converted = stunnel(with(lines));
+        converted.must_exit_with(0);
+        let text = &converted.stdout;
+        assert!(
+            text.contains("\n  # not converted: line 6: [it]\n"),
+            "{lines}\n{text}"
+        );
+        for (index, line) in lines.lines().enumerate() {
+            if line.contains("hunter2") {
+                continue;
+            }
+            let number = FIRST + index;
+            let expected = format!("  # not converted: line {number}: {line}\n");
+            assert!(text.contains(&expected), "{expected}{text}");
+        }
+        assert!(text.contains("#   "), "no reason:\n{text}");
+        assert!(!text.contains("\n  it:"), "{text}");
+        assert!(
+            converted.stderr.contains("were not converted"),
+            "{}",
+            converted.stderr
+        );
+        check(&converted).must_exit_with(0).must_print("good");
+    }
+}
+
+/// The rest of the service means the same without these, or is stricter.
+#[test]
+fn a_line_without_a_counterpart_is_a_comment_and_the_service_is_converted() {
+    for (line, hint) in [
+        ("TIMEOUTbusy = 10", "timeouts.hello"),
+        ("TIMEOUTidle = soon", "number of seconds"),
+        ("sessionCacheSize = 10", "ticket_secret"),
+        ("sslVersionMin = TLSv1", "TLS 1.2"),
+        ("ciphers = HIGH:!aNULL", "HIGH, !aNULL"),
+        ("curves = X25519:P-521", "P-521"),
+        ("socket = l:SO_LINGER=1:60", "tcp"),
+        ("options = NO_TICKET", "OpenSSL"),
+        ("redirect = 80", "refused"),
+        ("renegotiation = yes", "renegotiation"),
+        ("debug = 7", "log"),
+        ("CAfile = ca.pem", "verifyChain"),
+    ] {
+        let converted = stunnel(with(line));
+        converted.must_exit_with(0);
+        let expected = format!("  # not converted: line {FIRST}: {line}\n  #   ");
+        let (_, reason) = converted
+            .stdout
+            .split_once(&expected)
+            .unwrap_or_else(|| panic!("{}", converted.stdout));
+        assert!(reason.lines().next().unwrap().contains(hint), "{reason}");
+        assert!(converted.stdout.contains("\n  it:"), "{}", converted.stdout);
+        check(&converted).must_exit_with(0);
+    }
+}
+
+#[test]
+fn options_that_hold_anyway_leave_nothing_behind() {
+    for line in [
+        "delay = yes",
+        "socket = r:TCP_NODELAY=1",
+        "options = NO_SSLv2",
+        "renegotiation = no",
+        "libwrap = no",
+        "securityLevel = 2",
+        "verify = 0",
+        "sslVersion = all",
+    ] {
+        must_pass_check(&stunnel(with(line)));
+    }
+}
+
+#[test]
+fn an_origin_that_stunnel_does_not_verify_is_verified() {
+    let converted =
+        stunnel("[out]\nclient = yes\naccept = 127.0.0.1:5000\nconnect = api.example.com:443\n");
+    must_pass_check(&converted);
+    assert!(!converted.stdout.contains("danger-none"));
+    converted.must_print("stunnel does not verify this origin. Reseal does");
+}
+
+/// stunnel reads them in order: the last one decides.
+#[test]
+fn client_certificates_are_required_as_in_stunnel() {
+    for (lines, mode) in [
+        ("verify = 2", "required"),
+        ("verify = 1", "optional"),
+        ("verifyChain = yes", "required"),
+        ("verifyChain = yes\nrequireCert = no", "optional"),
+        ("requireCert = no\nverifyChain = yes", "required"),
+    ] {
+        let converted = stunnel(with(&format!("CAfile = ca.pem\n{lines}")));
+        must_pass_check(&converted);
+        converted.must_print(&format!("client_auth: {{ mode: {mode}, ca: ca.pem }}"));
+    }
+}
+
+#[test]
+fn inherited_lines_are_told_once_and_hold_for_every_service() {
+    let converted = stunnel(format!("pid = /run/s.pid\nTIMEOUTbusy = 5\n{}", with("")));
+    converted.must_exit_with(0);
+    for told in [
+        "\n# not converted: line 1: pid = /run/s.pid\n#   ",
+        "\n# not converted: line 2: TIMEOUTbusy = 5\n#   ",
+    ] {
+        assert_eq!(
+            converted.stdout.matches(told).count(),
+            1,
+            "{}",
+            converted.stdout
+        );
+    }
+    check(&converted).must_exit_with(0);
+    let blocked = stunnel(format!("PSKsecrets = psk.txt\n{}", with("")));
+    blocked
+        .must_exit_with(0)
+        .must_print("no service was converted");
+    assert!(!blocked.stdout.contains("origins"), "{}", blocked.stdout);
+}
+
+#[test]
+fn secrets_of_the_file_are_not_printed() {
+    let converted = stunnel(with(
+        "protocol = connect\nprotocolPassword = hunter2\nticketKeySecret = hunter2\n\
+         key = pkcs11:token=t?pin-value=hunter2",
+    ));
+    assert!(
+        !converted.text().contains("hunter2"),
+        "{}",
+        converted.text()
+    );
+    converted.must_print("line 11: protocolPassword = (hidden)");
+}
+
+#[test]
+fn two_sections_of_one_name_become_two_services() {
+    let converted = stunnel(
+        "cert = c.pem\n[a b]\naccept = 127.0.0.1:1\nconnect = 2\n[a b]\naccept = 127.0.0.1:3\nconnect = 4\n",
+    );
+    must_pass_check(&converted);
+    converted
+        .must_print("- name: a-b\n")
+        .must_print("- name: a-b-2\n");
+}
+
+#[test]
+fn without_a_section_it_is_for_inetd() {
+    let converted = stunnel("cert = c.pem\nconnect = 143\n");
+    converted
+        .must_exit_with(0)
+        .must_print("# not converted: line 1: cert = c.pem")
+        .must_print("# not converted: line 2: connect = 143\n#   inetd starts no Reseal");
+}
+
+#[test]
+fn what_is_no_stunnel_file_is_refused_with_the_reason() {
+    for (bytes, reason) in [
+        (&b""[..], "no service"),
+        (b"hello\n", "no service"),
+        (b"[a]\nx = y\n\x00\n", "line 3 has a byte 0"),
+        (&vec![b'#'; 1024 * 1024 + 1], "more than 1048576 bytes"),
+    ] {
+        let refused = stunnel(bytes);
+        refused.must_exit_with(2);
+        assert_eq!(refused.stdout, "");
+        assert!(
+            refused.stderr.contains("stunnel.conf: "),
+            "{}",
+            refused.stderr
+        );
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    }
+    reseal(&["convert", "stunnel", "/no/such.conf"])
+        .must_exit_with(2)
+        .must_print("/no/such.conf: cannot be read");
+    reseal(&["convert", "stunnel", "/"]).must_exit_with(2);
+}
+
+/// Nothing of a line may leave its comment, or become a key.
+#[test]
+fn hostile_lines_stay_in_their_comments() {
+    let hostile = [
+        &b"\x85\xff\xfe junk = 1"[..],
+        "x = \u{2028}endpoints: []".as_bytes(),
+        "x = a\u{85}b: c".as_bytes(),
+        b"x = \x1b[31m\rendpoints: []",
+        "x = \u{202e}txt.exe".as_bytes(),
+        b"[not a section",
+        b"cert = \"}]\n",
+        b"connect = 143 # { ]",
+    ];
+    for line in hostile {
+        let text = [with("").as_bytes(), line, b"\n"].concat();
+        let converted = stunnel(text);
+        converted.must_exit_with(0);
+        let is_safe = |c: char| c == '\n' || (!c.is_control() && !"\u{2028}\u{202e}".contains(c));
+        assert!(
+            converted.stdout.chars().all(is_safe),
+            "{:?}",
+            converted.stdout
+        );
+        check(&converted).must_exit_with(0);
+    }
+}
+
+fn ghostunnel(arguments: &[&str]) -> Finished {
+    reseal(&[&["convert", "ghostunnel"], arguments].concat())
+}
+
+const SERVER: [&str; 6] = [
+    "server",
+    "--listen",
+    "localhost:8443",
+    "--target=localhost:8080",
+    "--keystore=server.pem",
+    "--cacert=ca.pem",
+];
+
+#[test]
+fn a_ghostunnel_server_becomes_a_terminating_route() {
+    let more = [
+        "--allow-cn=client",
+        "--allow-cn=other",
+        "--allow-uri=spiffe://example.com/ns/*",
+        "--connect-timeout=1m30s",
+        "--shutdown-timeout=5m0s",
+        "--max-conn-lifetime=0s",
+        "--max-concurrent-conns=100",
+        "--proxy-protocol",
+        "--timed-reload=10m",
+        "--unsafe-target",
+    ];
+    let converted = ghostunnel(&[&SERVER[..], &more].concat());
+    must_pass_check(&converted);
+    let expected = r#"# Converted from a command line of ghostunnel. Read it, then: reseal check FILE
+process: { drain: { stop: 5m } }
+
+endpoints:
+  - name: tunnel
+    listen: "127.0.0.1:8443"
+    limits: { connections: 100 }
+    timeouts: { idle: none }
+    default_route: { route: tunnel, certificate: tunnel }
+    tls:
+      certificates:
+        - { name: tunnel, cert: server.pem }
+    routes:
+      - name: tunnel
+        mode: terminate
+        client_auth: { mode: required, ca: ca.pem, allow: [{ common_name: [client, other] }, { uri: "spiffe://example.com/ns/*" }] }
+        upstream: tunnel
+
+upstreams:
+  tunnel:
+    origins: ["localhost:8080"]
+    connect: { timeout: 90s }
+    send_proxy_protocol: v2"#;
+    assert_eq!(converted.stdout, expected, "\n{}", converted.stdout);
+}
+
+#[test]
+fn a_ghostunnel_client_becomes_an_originating_route() {
+    let converted = ghostunnel(&[
+        "/usr/bin/ghostunnel",
+        "client",
+        "--listen=unix:/run/out.sock",
+        "--target=api.example.com:443",
+        "--override-server-name=other.example.com",
+        "--cert=client.pem",
+        "--key=client.key",
+        "--verify-dns=other.example.com",
+    ]);
+    must_pass_check(&converted);
+    converted.must_print("listen: \"unix:/run/out.sock\"").must_print(
+        "    tls:\n      ca: system\n      server_name: other.example.com\n      \
+         client_certificate: { cert: client.pem, key: client.key }\n      allow: { dns: other.example.com }",
+    );
+    must_pass_check(&ghostunnel(&[
+        "client",
+        "--disable-authentication",
+        "--listen=127.0.0.1:1",
+        "--target=a.test:443",
+    ]));
+}
+
+#[test]
+fn ghostunnel_without_a_rule_or_a_ca_is_refused() {
+    for (arguments, reason) in [
+        (&["--listen=127.0.0.1:1"][..], "mode is missing"),
+        (&SERVER[..], "who is allowed is missing"),
+        (
+            &[
+                "server",
+                "--listen=127.0.0.1:1",
+                "--target=localhost:2",
+                "--cert=c",
+                "--allow-all",
+            ],
+            "--cacert",
+        ),
+        (
+            &[
+                "server",
+                "--listen=127.0.0.1:1",
+                "--target=localhost:2",
+                "--allow-all",
+            ],
+            "--cert",
+        ),
+        (&["client", "--listen=127.0.0.1:1"], "--target"),
+        (
+            &["client", "--listen=127.0.0.1:1", "--target=unix:/x"],
+            "--override-server-name",
+        ),
+    ] {
+        let refused = ghostunnel(arguments);
+        refused.must_exit_with(2);
+        assert_eq!(refused.stdout, "");
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn what_ghostunnel_has_and_reseal_has_not_is_a_comment() {
+    let converted =
+        ghostunnel(&[&SERVER[..], &["--allow-all", "--status=localhost:6060"]].concat());
+    converted
+        .must_exit_with(0)
+        .must_print("# not converted: argument 8: --status=localhost:6060\n#   `admin: ");
+    check(&converted).must_exit_with(0);
+    for argument in [
+        "--use-workload-api",
+        "--allow-policy=policy.rego",
+        "--allow-uri=spiffe://example.com/**",
+        "--pkcs11-module=/usr/lib/p11.so",
+        "--new-flag=x",
+        "--keystore=server.p12",
+    ] {
+        let converted = ghostunnel(&[&SERVER[..], &["--allow-all", argument]].concat());
+        converted
+            .must_exit_with(0)
+            .must_print(&format!("# not converted: argument 8: {argument}\n#   "))
+            .must_print("# not converted: argument 2: --listen=localhost:8443")
+            .must_print("no service was converted");
+        assert!(
+            !converted.stdout.contains("origins"),
+            "{}",
+            converted.stdout
+        );
+    }
+    let secret = ghostunnel(&[&SERVER[..], &["--allow-all", "--storepass", "hunter2"]].concat());
+    secret.must_exit_with(0).must_print("--storepass=(hidden)");
+    assert!(!secret.text().contains("hunter2"));
+}
