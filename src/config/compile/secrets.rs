@@ -42,7 +42,8 @@ impl Compiler<'_> {
             let path = self.resolve(file);
             let policy = self.spec.process.key_permissions.value;
             let read = |reader: &mut FileReader, problems: &mut Problems| {
-                let secret = reader.read(&path)?;
+                let make = || format!("make one: `openssl rand -out {} 32`", path.display());
+                let secret = reader.read(&path).map_err(|e| e.help(make()))?;
                 secrecy(policy, file.at, secret.exposed("ticket secret"), problems)?;
                 Ok(material::ticket_secret(&secret)?)
             };

@@ -129,7 +129,9 @@ impl Compiler<'_> {
             .running
             .and_then(|r| r.materials.networks.get(&key)?.found.clone());
         let read = |reader: &mut FileReader, problems: &mut Problems| {
-            let contents = reader.read(&path)?;
+            let help = "name a file with one network or address in each line; paths are relative to the \
+                        configuration file";
+            let contents = reader.read(&path).map_err(|e| e.help(help))?;
             let lines = lines(&contents)?;
             if lines.is_empty() && used_as == ListUse::Allow {
                 let error = contents.error("it has no network, so nobody could connect");

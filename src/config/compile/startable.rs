@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -81,11 +81,17 @@ impl Compiler<'_> {
                 let message = format!("this user may not write {}", path.display());
                 self.problems.error(output.at, message).help(OTHER_USER);
             }
+            Ok(meta) if meta.file_type().is_fifo() => {
+                let message = format!("{} is a pipe", path.display());
+                let help =
+                    "a program has to read it before Reseal starts, which does not wait for one";
+                self.problems.notice(output.at, message).help(help);
+            }
             Ok(_) => {}
-            // A link to a file that the start creates.
-            Err(_) if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.must_hold_files(output.at, parent(&path), Missing::Refused);
+                // The start creates the file, also at the end of links.
+                let created = end_of_links(&path);
+                self.must_hold_files(output.at, parent(&created), Missing::Refused);
             }
             Err(error) => self.unreachable(output.at, &path, &error),
         }
@@ -190,6 +196,20 @@ impl Compiler<'_> {
             self.problems.notice(at, message).help(help);
         }
     }
+}
+
+/// The file that a path leads to, which need not exist.
+fn end_of_links(path: &Path) -> PathBuf {
+    // The kernel follows at most as many (path_resolution(7)).
+    const LINKS_MAX: usize = 40;
+    let mut end = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&end) {
+            Ok(target) => end = parent(&end).join(target),
+            Err(_) => break,
+        }
+    }
+    end
 }
 
 /// What a directory that does not exist is.

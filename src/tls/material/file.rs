@@ -101,7 +101,11 @@ impl Contents {
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(path)
-            .map_err(cannot)?;
+            .map_err(|error| match error.raw_os_error() {
+                // What open(2) says of a socket.
+                Some(libc::ENXIO) => not_a_file(path, false),
+                _ => cannot(error),
+            })?;
         let meta = file.metadata().map_err(cannot)?;
         if !meta.is_file() {
             return Err(not_a_file(path, meta.is_dir()));

@@ -1,6 +1,7 @@
 //! Addresses and files that cannot be used: what `check` finds before `run` does.
 
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -106,6 +107,26 @@ fn a_log_that_cannot_be_opened_is_found_by_check() {
             with("endpoints:", &line).must_report(path, &[words]);
         }
     }
+}
+
+#[test]
+fn a_check_follows_the_links_of_a_log_and_notes_a_pipe() {
+    let draft = with("endpoints:", "access_log: { output: a.log }\nendpoints:");
+    let log = draft.path().parent().unwrap().join("a.log");
+    for (target, code, words) in [
+        ("a.log", 1, "Too many levels of symbolic links"),
+        ("gone/b.log", 1, "gone does not exist"),
+        ("b.log", 0, "good"),
+    ] {
+        let _ = std::fs::remove_file(&log);
+        symlink(target, &log).unwrap();
+        let checked = draft.check(&["--strict"]);
+        checked.must_exit_with(code).must_print(words);
+    }
+    std::fs::remove_file(&log).unwrap();
+    mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let checked = draft.check(&["--strict"]);
+    checked.must_exit_with(0).must_print("a.log is a pipe");
 }
 
 #[test]
