@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::escape;
-use super::format::{Format, LogLine, timestamp, unix_timestamp};
+use super::format::{Format, LogLine, unix_timestamp};
 use super::sink::{Output, Sink};
+use super::{digits, escape};
 use crate::outcome::{After, LimitOwner, Outcome, Stage, WouldRefuse};
 use crate::tls::info::{CertificateFacts, TlsFacts};
+
+/// How long records gather for one write. To wake the thread of the log for each record costs a connection more than
+/// the record.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The configuration of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +96,11 @@ impl From<SocketAddr> for CompactAddr {
     }
 }
 
-impl fmt::Display for CompactAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::V4(address) => address.fmt(f),
-            Self::V6(address) => address.fmt(f),
+impl From<&CompactAddr> for SocketAddr {
+    fn from(address: &CompactAddr) -> Self {
+        match address {
+            CompactAddr::V4(address) => Self::V4(*address),
+            CompactAddr::V6(address) => Self::V6(**address),
         }
     }
 }
@@ -198,7 +202,7 @@ impl AccessLog {
             closes: settings.close,
             probes: Sampler::new(settings.probes),
             refused: Sampler::new(settings.refused),
-            sink: Sink::open(&settings.output)?,
+            sink: Sink::open(&settings.output, PAUSE)?,
         })
     }
 
@@ -251,7 +255,7 @@ impl AccessLog {
             return;
         }
         let mut line = LogLine::new(self.format);
-        line.string("time", &timestamp(record.time));
+        line.time("time", record.time);
         if self.opens {
             line.string("event", event);
         }
@@ -270,13 +274,12 @@ impl AccessRecord {
     }
 
     fn fields(&self, line: &mut LogLine, traffic: Traffic, outcome: Option<&Outcome>) {
-        line.string("id", &self.id());
+        line.word("id", |out| digits::push_hex(out, self.id));
         line.string("endpoint", &self.endpoint);
-        line.string("client", &self.client.to_string());
-        line.maybe(
-            "peer",
-            self.peer.as_ref().map(|peer| peer.to_string()).as_deref(),
-        );
+        client(line, "client", self.client);
+        if let Some(peer) = &self.peer {
+            client(line, "peer", **peer);
+        }
         address(line, "local", self.local.as_ref());
         maybe_escaped(line, "sni", self.sni.as_deref());
         if let Some(tls) = &self.tls {
@@ -294,19 +297,19 @@ impl AccessRecord {
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
         line.maybe("upstream", self.upstream.as_deref());
-        line.maybe("origin", self.origin().as_deref());
+        self.origin(line);
         address(line, "origin_local", self.origin_local.as_ref());
         if let Some(tls) = &self.origin_tls {
             line.maybe("origin_tls_version", tls.version);
             line.number("origin_tls_resumed", tls.resumed);
         }
-        line.number("bytes_up", traffic.up);
-        line.number("bytes_down", traffic.down);
+        line.integer("bytes_up", traffic.up);
+        line.integer("bytes_down", traffic.down);
         line.group("ms", |line| {
             for (stage, time) in self.stages.iter() {
-                line.number(stage.word(), milliseconds(time));
+                line.milliseconds(stage.word(), time);
             }
-            line.number("total", milliseconds(self.total));
+            line.milliseconds("total", self.total);
         });
         let would_refuse = self.would_refuse.iter();
         let would_refuse: Vec<_> = would_refuse.map(|reason| reason.to_string()).collect();
@@ -324,30 +327,36 @@ impl AccessRecord {
     }
 
     /// The origin's name, and its address if that adds information.
-    fn origin(&self) -> Option<String> {
-        let name = self.origin.as_deref()?;
-        let address = self.origin_address.as_ref().map(ToString::to_string);
-        Some(match address {
-            Some(address) if address != name => format!("{name} ({address})"),
-            _ => name.to_owned(),
-        })
+    fn origin(&self, line: &mut LogLine) {
+        let Some(name) = self.origin.as_deref() else {
+            return;
+        };
+        let mut address = String::new();
+        if let Some(known) = &self.origin_address {
+            digits::push_address(&mut address, known.into());
+        }
+        if address.is_empty() || address == name {
+            line.string("origin", name);
+        } else {
+            line.string("origin", &format!("{name} ({address})"));
+        }
     }
 
     /// The few fields of the text format.
     fn summary(&self, line: &mut LogLine, traffic: Traffic, outcome: Option<&Outcome>) {
-        line.string("id", &self.id());
+        line.word("id", |out| digits::push_hex(out, self.id));
         line.string("endpoint", &self.endpoint);
-        line.string("client", &self.client.to_string());
+        client(line, "client", self.client);
         maybe_escaped(line, "sni", self.sni.as_deref());
         let subject = self.client_cert.as_ref().map(|cert| cert.subject.as_str());
         maybe_escaped(line, "client_cert", subject);
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
-        line.maybe("origin", self.origin().as_deref());
+        self.origin(line);
         line.maybe("tls", self.tls.as_ref().and_then(|tls| tls.version));
-        line.number("up", traffic.up);
-        line.number("down", traffic.down);
-        line.number("ms", milliseconds(self.total));
+        line.integer("up", traffic.up);
+        line.integer("down", traffic.down);
+        line.milliseconds("ms", self.total);
         if let Some(outcome) = outcome {
             line.string("stage", outcome.stage.word());
             line.string("reason", outcome.reason.code());
@@ -371,9 +380,16 @@ fn certificate(line: &mut LogLine, cert: &CertificateFacts) {
     line.string("not_after", &unix_timestamp(cert.not_after));
 }
 
+fn client(line: &mut LogLine, key: &str, client: Client) {
+    match client {
+        Client::Ip(address) => line.address(key, address),
+        Client::Unix(_) => line.string(key, &client.to_string()),
+    }
+}
+
 fn address(line: &mut LogLine, key: &str, address: Option<&CompactAddr>) {
     if let Some(address) = address {
-        line.string(key, &address.to_string());
+        line.address(key, address.into());
     }
 }
 
@@ -381,9 +397,4 @@ fn maybe_escaped(line: &mut LogLine, key: &str, text: Option<&str>) {
     if let Some(text) = text {
         line.string(key, &escape::text(text));
     }
-}
-
-/// Milliseconds with three decimals.
-fn milliseconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64() * 1000.0)
 }

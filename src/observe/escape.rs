@@ -19,7 +19,17 @@ pub fn own(text: &str) -> String {
     up_to(OWN_MAX, text.as_bytes())
 }
 
+/// Printable text for `text`; see [`bytes`].
+pub fn text(text: &str) -> String {
+    bytes(text.as_bytes())
+}
+
 fn up_to(max: usize, bytes: &[u8]) -> String {
+    // Nearly every text.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    if bytes.len() <= max && bytes.iter().all(is_plain) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -33,11 +43,6 @@ fn up_to(max: usize, bytes: &[u8]) -> String {
         }
     }
     cut(out, max)
-}
-
-/// Printable text for `text`; see [`bytes`].
-pub fn text(text: &str) -> String {
-    bytes(text.as_bytes())
 }
 
 fn push(out: &mut String, c: char) {

@@ -1,11 +1,12 @@
 //! One record on one line, as JSON, logfmt or plain text.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+
+use super::digits;
 
 /// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct LogLine {
 impl LogLine {
     /// An empty record.
     pub fn new(format: Format) -> Self {
-        let mut out = String::with_capacity(512);
+        let mut out = String::with_capacity(768);
         if format == Format::Json {
             out.push('{');
         }
@@ -50,6 +51,45 @@ impl LogLine {
             Format::Json => push_json_string(&mut self.out, value),
             Format::Logfmt | Format::Text => push_logfmt_value(&mut self.out, value),
         }
+    }
+
+    /// Adds what `push` writes: text that needs no quotes in logfmt, and no escapes in JSON.
+    pub fn word(&mut self, key: &str, push: impl FnOnce(&mut String)) {
+        self.key(key);
+        match self.format {
+            Format::Json => {
+                self.out.push('"');
+                push(&mut self.out);
+                self.out.push('"');
+            }
+            Format::Logfmt | Format::Text => push(&mut self.out),
+        }
+    }
+
+    /// Adds an address with its port.
+    pub fn address(&mut self, key: &str, address: SocketAddr) {
+        self.word(key, |out| digits::push_address(out, address));
+    }
+
+    /// Adds a time, as [`timestamp`] writes it.
+    pub fn time(&mut self, key: &str, at: SystemTime) {
+        self.word(key, |out| push_timestamp(out, at));
+    }
+
+    /// Adds an integer.
+    pub fn integer(&mut self, key: &str, value: u64) {
+        self.key(key);
+        digits::push_decimal(&mut self.out, value);
+    }
+
+    /// Adds a time in milliseconds with three decimals.
+    pub fn milliseconds(&mut self, key: &str, time: Duration) {
+        self.key(key);
+        let microseconds = (time.as_nanos() + 500) / 1000;
+        let microseconds = u64::try_from(microseconds).unwrap_or(u64::MAX);
+        digits::push_decimal(&mut self.out, microseconds / 1000);
+        self.out.push('.');
+        digits::push_padded(&mut self.out, microseconds % 1000, 3);
     }
 
     /// Adds a string if there is one.
@@ -108,6 +148,7 @@ impl LogLine {
         self.out
     }
 
+    /// Keys need no escapes.
     fn key(&mut self, key: &str) {
         let first = std::mem::replace(&mut self.first, false);
         match self.format {
@@ -115,8 +156,9 @@ impl LogLine {
                 if !first {
                     self.out.push(',');
                 }
-                push_json_string(&mut self.out, key);
-                self.out.push(':');
+                self.out.push('"');
+                self.out.push_str(key);
+                self.out.push_str("\":");
             }
             Format::Logfmt | Format::Text => {
                 if !first {
@@ -134,7 +176,13 @@ impl LogLine {
 }
 
 fn push_json_string(out: &mut String, value: &str) {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     out.push('"');
+    if !value.bytes().any(is_special) {
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
     for c in value.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -149,11 +197,11 @@ fn push_json_string(out: &mut String, value: &str) {
 }
 
 fn push_logfmt_value(out: &mut String, value: &str) {
-    let bare = !value.is_empty()
-        && value
-            .chars()
-            .all(|c| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=');
-    if bare {
+    let is_bare = |c: char| {
+        c.is_ascii_graphic() && c != '"' && c != '='
+            || !c.is_ascii() && !c.is_whitespace() && !c.is_control()
+    };
+    if !value.is_empty() && value.chars().all(is_bare) {
         out.push_str(value);
     } else {
         push_json_string(out, value);
@@ -162,9 +210,29 @@ fn push_logfmt_value(out: &mut String, value: &str) {
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn timestamp(at: SystemTime) -> String {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::from(at).format(FORMAT).unwrap_or_default()
+    let mut out = String::new();
+    push_timestamp(&mut out, at);
+    out
+}
+
+fn push_timestamp(out: &mut String, at: SystemTime) {
+    let at = OffsetDateTime::from(at);
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second, millisecond) = at.to_hms_milli();
+    digits::push_padded(out, u64::from(year.unsigned_abs()), 4);
+    for (mark, part) in [
+        ('-', u8::from(month)),
+        ('-', day),
+        ('T', hour),
+        (':', minute),
+        (':', second),
+    ] {
+        out.push(mark);
+        digits::push_padded(out, part.into(), 2);
+    }
+    out.push('.');
+    digits::push_padded(out, millisecond.into(), 3);
+    out.push('Z');
 }
 
 /// The same for seconds of unix time. Values from certificates may be out of range, and are clamped.
@@ -213,5 +281,39 @@ mod tests {
             timestamp(SystemTime::UNIX_EPOCH),
             "1970-01-01T00:00:00.000Z"
         );
+        let later = Duration::new(1_764_329_405, 70_999_999);
+        assert_eq!(
+            timestamp(SystemTime::UNIX_EPOCH + later),
+            "2025-11-28T11:30:05.070Z"
+        );
+        assert_eq!(unix_timestamp(i64::MAX), "9999-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn times_are_milliseconds_with_three_decimals_rounded() {
+        let written = |time| {
+            let mut line = LogLine::new(Format::Text);
+            line.milliseconds("ms", time);
+            line.finish()
+        };
+        assert_eq!(written(Duration::ZERO), "ms=0.000\n");
+        assert_eq!(written(Duration::from_nanos(1_234_499)), "ms=1.234\n");
+        assert_eq!(written(Duration::from_nanos(999_999_500)), "ms=1000.000\n");
+    }
+
+    #[test]
+    fn values_with_blanks_or_signs_of_the_format_are_quoted_in_logfmt() {
+        for (value, written) in [
+            ("bücher", "v=bücher\n"),
+            ("", "v=\"\"\n"),
+            ("a=b", "v=\"a=b\"\n"),
+            ("a\u{a0}b", "v=\"a\u{a0}b\"\n"),
+            ("a\u{85}b", "v=\"a\u{85}b\"\n"),
+            ("a\nb", "v=\"a\\u000ab\"\n"),
+        ] {
+            let mut line = LogLine::new(Format::Logfmt);
+            line.string("v", value);
+            assert_eq!(line.finish(), written);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -85,7 +85,8 @@ impl Level {
 
 /// Opens the log and installs it as the process's subscriber.
 pub fn start(settings: &LogSettings) -> std::io::Result<LogHandle> {
-    let sink = Sink::open(&settings.output)?;
+    // Its lines may be the last ones of a process that crashes.
+    let sink = Sink::open(&settings.output, Duration::ZERO)?;
     let terminal = match settings.output {
         Output::Stderr => std::io::stderr().is_terminal(),
         Output::Stdout => std::io::stdout().is_terminal(),

@@ -4,6 +4,7 @@
 //! waits for a disk or a terminal here.
 
 pub mod access_log;
+mod digits;
 pub mod escape;
 pub mod format;
 mod log_file;

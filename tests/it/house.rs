@@ -27,7 +27,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     ("tls", &["transport", "hostname", "outcome", "sync"]),
     ("proxy_protocol", &[]),
     ("relay", &["transport", "phase", "outcome", "sync"]),
-    ("observe", &["outcome", "tls::info"]),
+    ("observe", &["outcome", "sync", "tls::info"]),
     (
         "snapshot",
         &[
