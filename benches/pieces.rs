@@ -48,10 +48,11 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
 }
 
 /// Chooses among this many origins, and releases the slot.
-#[divan::bench(args = [1, 3, 10, 100])]
-fn pick_an_origin(bencher: Bencher<'_, '_>, count: u8) {
-    let origin = |n| {
-        let address = Address::Ip(([10, 0, 0, n], 443).into());
+#[divan::bench(args = [1, 3, 10, 100, 5000])]
+fn pick_an_origin(bencher: Bencher<'_, '_>, count: u16) {
+    let origin = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        let address = Address::Ip(([10, 0, high, low], 443).into());
         Arc::new(OriginDefinition {
             name: address.to_string().into(),
             address,

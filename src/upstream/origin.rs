@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::balance::{self, Candidate};
+use super::balance::{self, Place};
 use super::definition::{Address, OriginDefinition};
 use super::outlier::{OutlierState, ServedNames};
 
@@ -76,7 +76,9 @@ pub(super) struct Origin {
     /// The weight of its SRV record; 1 where there is none.
     pub(super) record_weight: u32,
     /// What `source_hash` knows it by.
-    identity: u64,
+    pub(super) identity: u64,
+    /// Its place in the order of balancing.
+    pub(super) place: Place,
     /// Connections that have a slot, those being established included.
     pub(super) connections: usize,
     pub(super) is_down: bool,
@@ -100,6 +102,7 @@ impl Origin {
         Self {
             id: COUNT.fetch_add(1, Ordering::Relaxed),
             identity: balance::hash(address.to_string().as_bytes()),
+            place: Place::default(),
             definition,
             address,
             tier: 0,
@@ -203,21 +206,16 @@ impl Origin {
         self.streak > 0
     }
 
-    /// It takes part in a choice as this.
-    pub(super) fn candidate(
-        &self,
-        index: usize,
-        slow_start: Option<Duration>,
-        now: Instant,
-    ) -> Candidate {
+    /// Its weight at `now`, and the same without slow start, both at least 1.
+    pub(super) fn weights(&self, slow_start: Option<Duration>, now: Instant) -> (u64, u64) {
         let share = self.weight().saturating_mul(WEIGHT_SCALE).max(1);
-        Candidate {
-            index,
-            weight: self.slow_share(share, slow_start, now),
-            share,
-            live: self.connections,
-            identity: self.identity,
-        }
+        (self.slow_share(share, slow_start, now), share)
+    }
+
+    /// Whether its weight grows with the time.
+    pub(super) fn is_growing(&self, slow_start: Option<Duration>, now: Instant) -> bool {
+        let times = slow_start.zip(self.up_since);
+        times.is_some_and(|(time, since)| now.saturating_duration_since(since) < time)
     }
 
     /// Of `share`, what slow start leaves it at `now`.

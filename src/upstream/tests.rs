@@ -17,7 +17,7 @@ use crate::transport::TcpOptions;
 
 const THRESHOLD: Threshold = Threshold { rise: 2, fall: 2 };
 
-fn origin(n: u8) -> OriginDefinition {
+pub(super) fn origin(n: u8) -> OriginDefinition {
     let address = Address::Ip(([10, 0, 0, n], 80).into());
     OriginDefinition {
         name: address.to_string().into(),
@@ -29,7 +29,7 @@ fn origin(n: u8) -> OriginDefinition {
     }
 }
 
-fn upstream(origins: Vec<OriginDefinition>) -> UpstreamDefinition {
+pub(super) fn upstream(origins: Vec<OriginDefinition>) -> UpstreamDefinition {
     UpstreamDefinition {
         name: "vault".into(),
         origins: origins.into_iter().map(Arc::new).collect(),

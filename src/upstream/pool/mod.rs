@@ -3,6 +3,7 @@
 
 mod choose;
 mod event;
+mod index;
 mod request;
 mod resolution;
 mod state;
@@ -253,10 +254,8 @@ impl Pool {
         pick.origin.address.is_name().then_some(())?;
         let mut request = request.clone();
         request.tried(pick.slot.origin_id());
-        request.only = Some(Arc::clone(&pick.origin));
-        let taken = self.change(|state, now| state.pick_alternate(&request, now))?;
-        let alternate = self.picked(taken);
-        (!alternate.again).then_some(alternate)
+        let taken = self.change(|state, now| state.pick_alternate(&request, &pick.origin, now))?;
+        Some(self.picked(taken))
     }
 
     fn picked(self: &Arc<Self>, taken: Taken) -> Pick {

@@ -4,15 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::upstream::balance;
-use crate::upstream::definition::OriginDefinition;
 
 /// What one connection asks of a pool.
 #[derive(Clone, Debug, Default)]
 pub struct PickRequest {
     pub(super) source: Option<u64>,
     pub(super) tried: Vec<u64>,
-    /// The only origin that is wanted, at whatever address.
-    pub(super) only: Option<Arc<OriginDefinition>>,
 }
 
 impl PickRequest {

@@ -14,6 +14,7 @@ use super::event::{Change, OriginEvent};
 use super::request::{PickError, PickRequest};
 use super::resolution::Resolution;
 use super::waiters::{Ticket, Waiters};
+use crate::upstream::balance::Place;
 use crate::upstream::definition::{Address, OriginDefinition, UpstreamDefinition};
 use crate::upstream::discovery::Source;
 use crate::upstream::origin::{Origin, Threshold, Verdict};
@@ -85,11 +86,18 @@ impl PoolState {
     }
 
     /// Takes a slot at another address of the same name, where nobody waits for one.
-    pub(super) fn pick_alternate(&mut self, request: &PickRequest, now: Instant) -> Option<Taken> {
+    pub(super) fn pick_alternate(
+        &mut self,
+        request: &PickRequest,
+        only: &Arc<OriginDefinition>,
+        now: Instant,
+    ) -> Option<Taken> {
         if !self.waiters.is_empty() {
             return None;
         }
-        self.choose(request, now).ok()
+        let (definition, origins) = (&self.definition, &mut self.origins);
+        self.chooser
+            .choose_alternate(definition, origins, request, only, now)
     }
 
     /// How many wait in the queue.
@@ -138,6 +146,10 @@ impl PoolState {
         if let Some(origin) = self.by_id(id) {
             origin.connections = origin.connections.saturating_sub(1);
         }
+        if let Some(place) = self.places.get(&id) {
+            let (definition, origins) = (&self.definition, &mut self.origins);
+            self.chooser.recount(definition, origins, *place, now);
+        }
         self.departed
             .retain(|origin| origin.connections > 0 || origin.is_administered());
         self.serve(now);
@@ -174,6 +186,7 @@ impl PoolState {
         let time = origin.outlier.eject(&policy, now);
         origin.mark_up(now.checked_add(time).unwrap_or(now));
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
+        self.chooser.is_outdated();
         self.emit(&name, &address, Change::Ejected(time));
         self.serve(now);
     }
@@ -213,6 +226,7 @@ impl PoolState {
             None => return,
         };
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
+        self.chooser.is_outdated();
         self.emit(&name, &address, change);
         self.serve(now);
     }
@@ -220,6 +234,7 @@ impl PoolState {
     /// Nothing checks the origins any more.
     pub(super) fn unchecked(&mut self, now: Instant) {
         self.origins.iter_mut().for_each(Origin::unchecked);
+        self.chooser.is_outdated();
         self.serve(now);
     }
 
@@ -237,6 +252,7 @@ impl PoolState {
                 count += 1;
             }
         }
+        self.chooser.is_outdated();
         self.serve(now);
         count
     }
@@ -246,21 +262,21 @@ impl PoolState {
     pub(super) fn redefine(&mut self, definition: &Arc<UpstreamDefinition>) -> bool {
         let is_equal = self.definition == *definition;
         self.definition = Arc::clone(definition);
+        self.chooser.is_outdated();
         !is_equal
     }
 
     /// Makes the origins of what the sources stand for now. An origin keeps its state over changes by
     /// its address. `left` is what happened to those that are not there any more.
     pub(super) fn refresh(&mut self, left: &Change, now: Instant) {
-        let mut old = std::mem::take(&mut self.origins);
-        let owed = self.chooser.take_credits(old.len());
-        let mut old: Vec<_> = old.drain(..).zip(owed).map(Some).collect();
-        let known = |(at, old): (usize, &Option<(Origin, i64)>)| {
-            old.as_ref().map(|(origin, _)| (origin.address.clone(), at))
+        self.chooser.clear(&mut self.origins);
+        let old = std::mem::take(&mut self.origins);
+        let mut old: Vec<_> = old.into_iter().map(Some).collect();
+        let known = |(at, old): (usize, &Option<Origin>)| {
+            old.as_ref().map(|origin| (origin.address.clone(), at))
         };
         let known: HashMap<_, _> = old.iter().enumerate().filter_map(known).collect();
         let mut taken = HashSet::new();
-        let mut credits = Vec::new();
         let before = std::mem::take(&mut self.resolution);
         let sources = std::mem::take(&mut self.sources);
         self.places.clear();
@@ -273,12 +289,11 @@ impl PoolState {
                     continue;
                 }
                 let known = known.get(&address).and_then(|at| old.get_mut(*at)?.take());
-                let (mut origin, credit) = self.take_over(&source.definition, address, known, now);
+                let mut origin = self.take_over(&source.definition, address, known, now);
                 origin.tier = u32::from(source.definition.backup) << 16 | u32::from(priority);
                 origin.record_weight = weight;
                 self.places.insert(origin.id, self.origins.len());
                 self.origins.push(origin);
-                credits.push(credit);
             }
             self.resolution.errors.push(resolved.error.clone());
         }
@@ -292,11 +307,11 @@ impl PoolState {
             }
         }
         self.sources = sources;
-        self.chooser.set_credits(credits);
         self.is_at_work |= !self.origins.is_empty();
-        for (mut origin, _) in old.into_iter().flatten() {
+        for mut origin in old.into_iter().flatten() {
             self.emit(&origin.definition.name, &origin.address, left.clone());
             origin.is_gone = *left == Change::Gone;
+            origin.place = Place::default();
             if origin.connections > 0 || origin.is_administered() {
                 self.departed.push(origin);
             }
@@ -304,28 +319,28 @@ impl PoolState {
         self.serve(now);
     }
 
-    /// The origin at `address`: as it was, with what round robin owes it, or a new one.
+    /// The origin at `address`: as it was, or a new one.
     fn take_over(
         &mut self,
         definition: &Arc<OriginDefinition>,
         address: Address,
-        old: Option<(Origin, i64)>,
+        old: Option<Origin>,
         now: Instant,
-    ) -> (Origin, i64) {
+    ) -> Origin {
         let known = old.or_else(|| {
             let departed = self.departed.iter().position(|o| o.address == address)?;
-            Some((self.departed.remove(departed), 0))
+            Some(self.departed.remove(departed))
         });
-        if let Some((mut origin, credit)) = known {
+        if let Some(mut origin) = known {
             origin.configure(definition);
-            return (origin, credit);
+            return origin;
         }
         let mut origin = Origin::new(Arc::clone(definition), address);
         if self.is_at_work {
             origin.mark_up(now);
             self.emit(&definition.name, &origin.address, Change::Joined);
         }
-        (origin, 0)
+        origin
     }
 
     /// Gives waiters what there is. To be called whenever there may be a slot more, or none ever.
@@ -341,8 +356,14 @@ impl PoolState {
 
     fn choose(&mut self, request: &PickRequest, now: Instant) -> Result<Taken, PickError> {
         let (definition, origins) = (&self.definition, &mut self.origins);
-        self.chooser
-            .choose(definition, origins, &self.resolution, request, now)
+        let places = &self.places;
+        let chosen = self
+            .chooser
+            .choose(definition, origins, places, request, now);
+        chosen.map_err(|error| match error {
+            PickError::NoOrigin => self.resolution.error(self.origins.is_empty()),
+            error => error,
+        })
     }
 
     /// The origin of today with this id.
