@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
@@ -52,7 +52,26 @@ impl Scope {
 #[derive(Debug, Default)]
 pub struct Sessions {
     tickets: Arc<TicketCounts>,
-    scopes: Mutex<HashMap<[u8; 32], Weak<ScopedSessions>>>,
+    scopes: Mutex<Scopes>,
+}
+
+#[derive(Debug, Default)]
+struct Scopes {
+    by_id: HashMap<[u8; 32], Weak<ScopedSessions>>,
+    /// How many were added since those that are not in use were removed.
+    added: usize,
+}
+
+impl Scopes {
+    fn add(&mut self, id: [u8; 32], sessions: &Arc<ScopedSessions>) {
+        // With a look at all for each one, a start would take a time that grows with the square of the routes.
+        if self.added * 2 >= self.by_id.len() {
+            self.by_id.retain(|_, sessions| sessions.strong_count() > 0);
+            self.added = 0;
+        }
+        self.by_id.insert(id, Arc::downgrade(sessions));
+        self.added += 1;
+    }
 }
 
 /// The tickets of all scopes so far.
@@ -85,10 +104,9 @@ impl Sessions {
         let parts = [&scope.0[..], &age].into_iter();
         let id = Scope::of(parts.chain(secrets.iter().map(|secret| &secret.id[..]))).0;
         let mut scopes = self.scopes.lock();
-        if let Some(existing) = scopes.get(&id).and_then(Weak::upgrade) {
+        if let Some(existing) = scopes.by_id.get(&id).and_then(Weak::upgrade) {
             return existing;
         }
-        scopes.retain(|_, sessions| sessions.strong_count() > 0);
         let created = Arc::new(ScopedSessions {
             tickets: Arc::clone(&self.tickets),
             max_age: max_age.as_secs(),
@@ -98,9 +116,9 @@ impl Sessions {
             } else {
                 Keys::Shared(SharedKeys::new(scope.0, secrets))
             },
-            stored: ServerSessionMemoryCache::new(STORED_SESSIONS),
+            stored: OnceLock::new(),
         });
-        scopes.insert(id, Arc::downgrade(&created));
+        scopes.add(id, &created);
         created
     }
 }
@@ -113,7 +131,8 @@ pub struct ScopedSessions {
     max_age: u64,
     created: Instant,
     keys: Keys,
-    stored: Arc<ServerSessionMemoryCache>,
+    /// Made for the first session: it takes 120 KiB at once, and most routes never store one.
+    stored: OnceLock<Arc<ServerSessionMemoryCache>>,
 }
 
 #[derive(Debug)]
@@ -245,15 +264,16 @@ impl ProducesTickets for ConnectionSessions {
 impl StoresServerSessions for ConnectionSessions {
     fn put(&self, id: Vec<u8>, session: Vec<u8>) -> bool {
         let wrapped = self.wrap(&session);
-        wrapped.len() <= SESSION_MAX && self.sessions.stored.put(id, wrapped)
+        let stored = || ServerSessionMemoryCache::new(STORED_SESSIONS);
+        wrapped.len() <= SESSION_MAX && self.sessions.stored.get_or_init(stored).put(id, wrapped)
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.unwrap(&self.sessions.stored.get(id)?)
+        self.unwrap(&self.sessions.stored.get()?.get(id)?)
     }
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.unwrap(&self.sessions.stored.take(id)?)
+        self.unwrap(&self.sessions.stored.get()?.take(id)?)
     }
 
     fn can_cache(&self) -> bool {

@@ -30,7 +30,35 @@ fn a_scope_that_a_reload_does_not_change_keeps_its_keys() {
     assert!(after.connection().decrypt(&ticket(&before)).is_some());
     drop((before, after));
     let _other = sessions.scope(scope("b"), HOUR, &[]);
-    assert_eq!(sessions.scopes.lock().len(), 1, "unused scopes are dropped");
+    let scopes = sessions.scopes.lock().by_id.len();
+    assert_eq!(scopes, 1, "unused scopes are dropped");
+}
+
+#[test]
+fn scopes_of_very_many_reloads_are_not_kept() {
+    let sessions = Sessions::default();
+    let kept: Vec<_> = (0..100)
+        .map(|n| sessions.scope(scope(&format!("kept {n}")), HOUR, &[]))
+        .collect();
+    for n in 0..1000 {
+        sessions.scope(scope(&format!("dropped {n}")), HOUR, &[]);
+        assert!(sessions.scopes.lock().by_id.len() <= 2 * kept.len());
+    }
+    let issued = ticket(&kept[99]);
+    let again = sessions.scope(scope("kept 99"), HOUR, &[]);
+    assert!(again.connection().decrypt(&issued).is_some());
+}
+
+#[test]
+fn a_scope_takes_memory_for_sessions_only_when_one_is_stored() {
+    let sessions = Sessions::default();
+    let sessions = sessions.scope(scope("a"), HOUR, &[]);
+    let connection = sessions.connection();
+    let _ticket = ticket(&sessions);
+    assert_eq!((connection.get(&[1]), connection.take(&[1])), (None, None));
+    assert!(sessions.stored.get().is_none());
+    assert!(connection.put(vec![1], b"stored".to_vec()));
+    assert_eq!(connection.get(&[1]).unwrap(), b"stored");
 }
 
 #[test]
