@@ -14,11 +14,14 @@ needed=(
     curl:curl
     openssl:openssl
     nginx:nginx-light
+    /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
     redis-server:redis-server
     redis-cli:redis-tools
     mosquitto:mosquitto
     mosquitto_pub:mosquitto-clients
     haproxy:haproxy
+    stunnel:stunnel4
+    hitch:hitch
     etcd:etcd-server
     postgres:postgresql
     psql:postgresql-client
@@ -34,6 +37,10 @@ needed=(
 # Servers live in sbin, and PostgreSQL in a directory for each version.
 has() {
     local directory
+    if [[ $1 == /* ]]; then
+        [[ -e $1 ]]
+        return
+    fi
     command -v "$1" >/dev/null && return
     for directory in /usr/sbin /sbin /usr/lib/postgresql/*/bin; do
         [[ -x $directory/$1 ]] && return

@@ -147,3 +147,20 @@ fn every_reason_is_documented_once_with_its_fault() {
         );
     }
 }
+
+#[test]
+fn troubleshooting_has_advice_for_every_reason() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
+    let docs = fs::read_to_string(path).expect("docs/troubleshooting.md");
+    let (_, table) = docs.split_once("\n## By reason\n").expect("the table");
+    let codes = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let codes = codes.filter_map(|row| row.split("` | ").next());
+    let mut named: Vec<_> = codes.flat_map(|codes| codes.split("`, `")).collect();
+    let mut known: Vec<_> = reseal::internals::Reason::ALL
+        .iter()
+        .map(|reason| reason.code())
+        .collect();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+}

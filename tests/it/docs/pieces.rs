@@ -20,11 +20,17 @@ fn indented(text: &str, spaces: usize) -> String {
 
 /// A route that ends TLS, with something at its place.
 fn terminating(tls: &str, route: &str) -> String {
+    let certificates = match tls.contains("certificates:") {
+        true => "",
+        false => {
+            "      certificates:\n        - { cert: certs/vault.example.com.pem, key: \
+             certs/vault.example.com.key, names: [vault.example.com] }\n"
+        }
+    };
     format!(
-        "endpoints:\n  - name: edge\n    listen: \"*:8443\"\n    tls:\n      certificates:\n        \
-         - {{ cert: certs/vault.example.com.pem, key: certs/vault.example.com.key, names: \
-         [vault.example.com] }}\n{tls}    routes:\n      - name: vault\n        match: {{ sni: \
-         vault.example.com }}\n        mode: terminate\n        upstream: vault\n{route}{UPSTREAMS}"
+        "endpoints:\n  - name: edge\n    listen: \"*:8443\"\n    tls:\n{certificates}{tls}    \
+         routes:\n      - name: vault\n        match: {{ sni: vault.example.com }}\n        mode: \
+         terminate\n        upstream: vault\n{route}{UPSTREAMS}"
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,6 +60,7 @@ impl Run {
             text = text.replace(&format!("\0{n}\0"), to);
         }
         text = text.replace("$(pidof reseal)", "$(jobs -p)");
+        text = text.replace("install -m 0640 -g reseal ", "install -m 0640 ");
         let root = self.directory.path().display();
         for system in [
             "/run/reseal",
@@ -75,6 +77,14 @@ impl Run {
     fn wait(&self, port: u16) -> String {
         let address = u32::from_le_bytes(self.address);
         format!("listening {address:08X}:{port:04X}\n")
+    }
+
+    /// The output of the last block that ran.
+    fn last_output(&self) -> String {
+        let files = (0..1000).map(|number| self.directory.join(&format!("out-{number}")));
+        let last = files.rev().find(|file| file.is_file());
+        let text = last.and_then(|file| fs::read(file).ok());
+        String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
     }
 
     fn script(&mut self, blocks: &[Block]) -> String {
@@ -117,7 +127,7 @@ impl Run {
 /// What the script of a page uses. `grep` waits for what it looks for: a reader comes later than the log does.
 const PRELUDE: &str = r#"exec 3>&1 4>&2
 set -e
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+trap 'kill -KILL $(jobs -p) 2>/dev/null || true' EXIT
 begin() {
     exec >"out-$1" 2>&1
     current="out-$1"
@@ -142,12 +152,12 @@ listening() { until command grep -q "$1 00000000:0000 0A" /proc/net/tcp; do comm
 grep() { until command grep "$@"; do command sleep 0.02; done; }
 sleep() { :; }
 printed() {
-    python3 - "out-$1" "$2" "$3" <<'EOF' >&3 || exit 1
+    python3 - "out-$1" "$2" "$3" <<'EOF' >&3 2>&4 || exit 1
 import re, sys
 said = re.sub(r"\s+", " ", open(sys.argv[1], errors="replace").read())
 for line in open(sys.argv[2]):
     line = " ".join(line.split())
-    pattern = ".*".join(map(re.escape, line.split("…")))
+    pattern = ".*".join(re.escape(part.strip()) for part in line.split("…"))
     if line and not re.search(pattern, said):
         sys.exit(f"line {sys.argv[3]}: the commands before it did not print {line!r}, but:\n{said}")
 EOF
@@ -201,18 +211,25 @@ fn run(page: &str) {
     }
     let script = run.script(&blocks);
     let file: PathBuf = run.directory.write("page.sh", script);
+    run.directory.write(".curlrc", "no-progress-meter\n");
     let output = Command::new("timeout")
         .args(["--kill-after", "5", "100", "bash"])
         .arg(file)
         .current_dir(run.directory.path())
         .env("PATH", path)
+        .env("CURL_HOME", run.directory.path())
         .env_remove("RESEAL_CONFIG")
         .env("no_proxy", "*")
         .output()
         .expect("a shell");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{page}: {said}");
-    assert!(said.contains("the page has ended"), "{page}: {said}");
+    let ended = output.status.success() && said.contains("the page has ended");
+    assert!(
+        ended,
+        "{page}: {}: {said}\n{}",
+        output.status,
+        run.last_output()
+    );
 }
 
 /// A test for each page with commands.
@@ -227,7 +244,24 @@ macro_rules! pages_with_commands {
 pages_with_commands! {
     the_tour_of_the_readme: "README.md",
     development_certificates: "certs/README.md",
+    five_minute_start: "docs/start.md",
+    install: "docs/install.md",
     reload: "docs/reload.md",
+    certificates: "docs/how-to/certificates.md",
+    client_ca: "docs/how-to/client-ca.md",
+    grpc_and_http: "docs/how-to/grpc-http.md",
+    load_balancer: "docs/how-to/load-balancer.md",
+    passthrough: "docs/how-to/passthrough.md",
+    postgresql: "docs/how-to/postgresql.md",
+    redis_and_mqtt: "docs/how-to/redis-mqtt.md",
+    remote_origin: "docs/how-to/remote-origin.md",
+    vault: "docs/how-to/vault.md",
+    moving_from_ghostunnel: "docs/moving/ghostunnel.md",
+    moving_from_haproxy: "docs/moving/haproxy.md",
+    moving_from_hitch: "docs/moving/hitch.md",
+    moving_from_nginx: "docs/moving/nginx.md",
+    moving_from_stunnel: "docs/moving/stunnel.md",
+    moving_from_traefik: "docs/moving/traefik.md",
 }
 
 #[test]
