@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `file: NAME` | the block is written to this file before the blocks after it run |
 //! | `part of: PLACE` | a piece of a configuration, which is checked at this place of a whole one |
+//! | `of: PROGRAM` | the block is a file of another program |
 //! | `prints` | each line is in the output of the block before; `…` stands for anything |
 //! | `fails` | its last command ends with another code than 0 |
 //! | `wait: PORT PORT` | these ports of 127.0.0.1 are listened on before the next block runs |
@@ -117,8 +118,8 @@ pub fn blocks(text: &str) -> Vec<Block> {
 
 /// `<!-- name: value -->` or `<!-- name -->`.
 fn mark(line: &str) -> Option<(String, String)> {
-    const NAMES: [&str; 8] = [
-        "file", "part of", "prints", "fails", "wait", "needs", "origin", "not run",
+    const NAMES: [&str; 9] = [
+        "file", "part of", "of", "prints", "fails", "wait", "needs", "origin", "not run",
     ];
     let inside = line.trim().strip_prefix("<!-- ")?.strip_suffix(" -->")?;
     let (name, value) = inside.split_once(": ").unwrap_or((inside, ""));

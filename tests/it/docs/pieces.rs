@@ -71,7 +71,7 @@ fn whole(place: &str, piece: &str) -> String {
 
 /// Whether a block is a configuration of Reseal, and not one of another program.
 fn is_configuration(block: &Block) -> bool {
-    block.language == "yaml" && block.mark("not run").is_none()
+    block.language == "yaml" && block.mark("not run").is_none() && block.mark("of").is_none()
 }
 
 #[test]

@@ -147,8 +147,13 @@ install_file() {
     cp "$1" "$2"
     case $2 in *.sh) chmod 755 "$2" ;; esac
 }
-# Waits for something that happens in any case; the end of the test's time ends the wait, too.
-listening() { until command grep -q "$1 00000000:0000 0A" /proc/net/tcp; do command sleep 0.02; done; }
+# Waits for what happens in any case, as long as the programs of the page run.
+listening() {
+    until command grep -q "$1 00000000:0000 0A" /proc/net/tcp; do
+        [ -n "$(jobs -pr)" ] || { cat ./*.log; failed 'no listener'; }
+        command sleep 0.02
+    done
+}
 grep() { until command grep "$@"; do command sleep 0.02; done; }
 sleep() { :; }
 printed() {
@@ -244,8 +249,11 @@ macro_rules! pages_with_commands {
 pages_with_commands! {
     the_tour_of_the_readme: "README.md",
     development_certificates: "certs/README.md",
+    admin_socket: "docs/admin.md",
+    command_line: "docs/commands.md",
     five_minute_start: "docs/start.md",
     install: "docs/install.md",
+    metrics: "docs/metrics.md",
     reload: "docs/reload.md",
     certificates: "docs/how-to/certificates.md",
     client_ca: "docs/how-to/client-ca.md",

@@ -7,7 +7,6 @@ mod programs;
 mod prometheus;
 mod pypi;
 mod services;
-mod tour;
 mod web;
 
 pub use services::{mosquitto, postgres, redis};
