@@ -58,6 +58,8 @@ mod connection;
 
 mod admission;
 
+mod bandwidth;
+
 mod transport;
 
 mod tls;

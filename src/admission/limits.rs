@@ -1,7 +1,10 @@
 //! The limits of an endpoint or route as configured. Pure.
 
+use std::fmt;
+
 use super::rate::Rate;
 use super::source::{SourceLimits, SourcePrefix};
+use crate::bandwidth::{ByteRate, DelayedBytes, Rates, Way};
 
 /// The limits of an endpoint or route. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Limits {
     pub handshakes: Option<usize>,
     /// The same of each source.
     pub handshakes_per_source: Option<u32>,
+    /// Bytes per second, of a route: from clients and from origins.
+    pub bandwidth: [Rates; 2],
     /// What a source is.
     pub prefix: SourcePrefix,
     /// What happens at the limits of connections and handshakes.
@@ -48,6 +53,39 @@ pub enum LimitKind {
     Handshakes,
     /// `handshakes_per_source`.
     HandshakesPerSource,
+}
+
+/// Which limit of bandwidth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BandwidthKey {
+    /// Its direction.
+    pub way: Way,
+    /// Whether it is that of each connection.
+    pub is_per_connection: bool,
+}
+
+impl BandwidthKey {
+    /// Its key in the configuration, without the direction.
+    pub const fn word(self) -> &'static str {
+        match self.is_per_connection {
+            true => "bandwidth_per_connection",
+            false => "bandwidth",
+        }
+    }
+
+    /// What this limit has of the bytes that were delayed.
+    pub const fn part_of(self, delayed: DelayedBytes) -> u64 {
+        match self.is_per_connection {
+            true => delayed.connection,
+            false => delayed.route,
+        }
+    }
+}
+
+impl fmt::Display for BandwidthKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.word(), self.way.word())
+    }
 }
 
 impl LimitKind {
@@ -96,10 +134,42 @@ impl Limits {
         }
     }
 
+    /// Each limit that there is, by its key, and its value as text.
+    pub fn all(&self) -> impl Iterator<Item = (String, String)> {
+        let counted = LimitKind::ALL.into_iter().filter_map(|kind| {
+            let value = self.value(kind)?;
+            Some((kind.word().to_owned(), value))
+        });
+        let bandwidths = self.bandwidths();
+        counted.chain(bandwidths.map(|(key, rate)| (key.to_string(), rate.to_string())))
+    }
+
     /// Whether there is any.
     pub fn is_any(&self) -> bool {
         let has = |kind: &LimitKind| self.value(*kind).is_some();
-        LimitKind::ALL.iter().any(has)
+        LimitKind::ALL.iter().any(has) || self.bandwidth.iter().any(Rates::is_any)
+    }
+
+    /// The limits of bandwidth in one direction.
+    pub const fn rates(&self, way: Way) -> Rates {
+        let [up, down] = self.bandwidth;
+        match way {
+            Way::Up => up,
+            Way::Down => down,
+        }
+    }
+
+    /// The limits of bandwidth, each with its key.
+    pub fn bandwidths(&self) -> impl Iterator<Item = (BandwidthKey, ByteRate)> {
+        let all = Way::BOTH.into_iter().flat_map(|way| {
+            let Rates { route, connection } = self.rates(way);
+            let key = |is_per_connection| BandwidthKey {
+                way,
+                is_per_connection,
+            };
+            [(key(false), route), (key(true), connection)]
+        });
+        all.filter_map(|(key, rate)| Some((key, rate?)))
     }
 
     /// Whether connections are counted by source.

@@ -17,6 +17,7 @@ use super::limits::{LimitKind, Limits, WhenFull};
 use super::pending::PendingConnections;
 use super::rate::{Bucket, Clock, Rate};
 use super::source::SourceKey;
+use crate::bandwidth::{BandwidthUse, Flow, Rates, RouteBandwidth, Way};
 
 /// How long a connection waits for the place of a silent one that was dropped for it: the time of a few turns
 /// of its worker.
@@ -32,6 +33,7 @@ pub struct LimitScope {
     waits: LimitUse,
     bucket: AtomicU64,
     handshakes: Gate,
+    bandwidth: Arc<RouteBandwidth>,
     /// The connections that may be dropped for others.
     pub pending: PendingConnections,
     sources: SourceTable,
@@ -68,6 +70,7 @@ impl LimitScope {
             waits: LimitUse::new(format!("limits.connections of {name}"), 0),
             bucket: AtomicU64::new(0),
             handshakes: Gate::new(format!("limits.handshakes of {name}"), 0),
+            bandwidth: Arc::default(),
             pending: PendingConnections::new(workers),
             sources,
             clock,
@@ -76,11 +79,33 @@ impl LimitScope {
         }
     }
 
-    /// Applies a configuration: changes how many handshakes have a permit. Without a limit nobody waits any
-    /// more.
+    /// Applies a configuration: changes how many handshakes have a permit, and the bandwidth of connections
+    /// that are there. Without a limit nobody waits any more.
     pub(super) fn resize(&self, limits: &Limits) {
         self.handshakes
             .resize(limits.handshakes.unwrap_or(usize::MAX));
+        for way in Way::BOTH {
+            self.bandwidth.set(way, limits.rates(way), limits.dry_run);
+        }
+    }
+
+    /// Lifts the limits for those that they still hold back.
+    pub(super) fn lift(&self) {
+        self.handshakes.resize(usize::MAX);
+        for way in Way::BOTH {
+            self.bandwidth.set(way, Rates::default(), false);
+        }
+    }
+
+    /// One direction of a new connection, if its bandwidth is limited.
+    pub fn flow(&self, limits: &Limits, way: Way) -> Option<Flow> {
+        let is_limited = limits.rates(way).is_any();
+        is_limited.then(|| Flow::new(Arc::clone(&self.bandwidth), way))
+    }
+
+    /// What is counted for the limits of bandwidth in one direction.
+    pub fn bandwidth(&self, way: Way) -> BandwidthUse {
+        self.bandwidth.used(way)
     }
 
     /// Takes a place for a connection, if fewer than `max` are taken.

@@ -52,7 +52,8 @@ impl LimitScopes {
         }
     }
 
-    /// Makes the scopes of a configuration. Those that were there before keep their counts.
+    /// Makes the scopes of a configuration. Those that were there before keep their counts; those that are no
+    /// longer there hold nobody back any more.
     pub fn apply<'a>(&self, limits: impl Iterator<Item = EndpointLimits<'a>>) {
         let before = self.endpoints.load();
         let scope = |known: Option<&Arc<LimitScope>>, limits: &Limits, name: &str| {
@@ -74,7 +75,17 @@ impl LimitScopes {
             let routes = routes.collect();
             (Arc::clone(name), Scopes { own, routes })
         });
-        let scopes = scopes.collect();
+        let scopes: HashMap<_, _> = scopes.collect();
+        for (name, Scopes { own, routes }) in before.iter() {
+            let after = scopes.get(name);
+            let is_left = |route| after.is_some_and(|after| after.routes.contains_key(route));
+            if after.is_none_or(|after| after.own.is_none()) {
+                own.iter().for_each(|scope| scope.lift());
+            }
+            for (_, scope) in routes.iter().filter(|(route, _)| !is_left(*route)) {
+                scope.lift();
+            }
+        }
         self.endpoints.store(Arc::new(scopes));
     }
 

@@ -231,15 +231,14 @@ impl Explanation {
         for (place, limits) in [("endpoint", &endpoint.limits), ("route", &route.limits)] {
             let Some(limits) = limits else { continue };
             let mut all = Vec::new();
-            for kind in LimitKind::ALL {
-                let Some(value) = limits.value(kind) else {
-                    continue;
-                };
-                let is_it = |fill: &&Value| fill["of"] == place && fill["limit"] == kind.word();
+            for (name, value) in limits.all() {
+                let is_it = |fill: &&Value| fill["of"] == place && fill["limit"] == *name;
                 let fill = running.iter().find(is_it);
                 let next = fill.and_then(|fill| fill["next"].as_str());
                 if next == Some("refused") {
-                    refused.get_or_insert_with(|| limit_reason(kind));
+                    let kinds = LimitKind::ALL.into_iter();
+                    let mut kinds = kinds.filter(|kind| kind.word() == name);
+                    refused = refused.or_else(|| kinds.next().map(limit_reason));
                 }
                 let used = fill.and_then(|fill| fill["used"].as_u64());
                 let used = used.map(|used| format!("{used} in use"));
@@ -247,8 +246,8 @@ impl Explanation {
                 let full = full.map(|next| format!("reached: the next client is {next}"));
                 let notes: Vec<_> = used.into_iter().chain(full).collect();
                 all.push(match notes.is_empty() {
-                    true => format!("{} {value}", kind.word()),
-                    false => format!("{} {value} ({})", kind.word(), notes.join(", ")),
+                    true => format!("{name} {value}"),
+                    false => format!("{name} {value} ({})", notes.join(", ")),
                 });
             }
             if limits.dry_run {

@@ -1,14 +1,17 @@
 //! The table of routes that `check` prints: what is compared in a review.
 
 use super::output;
+use crate::admission::Limits;
 use crate::config::Spec;
+use crate::config::compile;
 use crate::config::reader::networks::CidrOr;
-use crate::config::spec::{ClientAuthMode, Endpoint, Excluded, Route};
+use crate::config::reader::read::Located;
+use crate::config::spec::{ClientAuthMode, Endpoint, Excluded, Route, Sources};
 
 /// What a cell without a value holds.
 const NONE: &str = "-";
 
-const TITLES: [&str; 9] = [
+const TITLES: [&str; 11] = [
     "ENDPOINT",
     "LISTEN",
     "ROUTE",
@@ -16,6 +19,8 @@ const TITLES: [&str; 9] = [
     "SOURCE",
     "ALPN",
     "CLIENT AUTH",
+    "SOURCES",
+    "LIMITS",
     "MODE",
     "UPSTREAM",
 ];
@@ -32,14 +37,14 @@ pub(super) fn table(spec: &Spec) -> String {
         cells.any(|cell| cell != NONE)
     };
     let used: Vec<_> = (0..TITLES.len()).filter(is_used).collect();
-    let pick = |row: &[String; 9]| -> Vec<String> {
+    let pick = |row: &[String; 11]| -> Vec<String> {
         let cells = used.iter().filter_map(|column| row.get(*column));
         cells.cloned().collect()
     };
     output::table(&rows.iter().map(pick).collect::<Vec<_>>())
 }
 
-fn row(endpoint: &Endpoint, route: &Route) -> [String; 9] {
+fn row(endpoint: &Endpoint, route: &Route) -> [String; 11] {
     let listen = endpoint.listen.iter().map(|l| l.value.to_string());
     [
         endpoint.name.as_str().to_owned(),
@@ -52,11 +57,19 @@ fn row(endpoint: &Endpoint, route: &Route) -> [String; 9] {
                 .source
                 .iter()
                 .flat_map(|source| source.iter())
-                .map(|item| source(&item.value)),
+                .map(|item| matched(&item.value)),
             " ",
         ),
         alpn(endpoint, route),
         client_auth(endpoint, route),
+        both(
+            sources(endpoint.sources.as_ref()),
+            sources(route.sources.as_ref()),
+        ),
+        both(
+            limits(compile::endpoint_limits(&endpoint.limits)),
+            limits(compile::route_limits(&endpoint.limits, &route.limits)),
+        ),
         route.mode.value.to_string(),
         route.upstream.as_str().to_owned(),
     ]
@@ -121,8 +134,53 @@ fn list(items: impl Iterator<Item = String>, between: &str) -> String {
     }
 }
 
+/// What applies to the endpoint; then what applies to the route as well.
+fn both(endpoint: Vec<String>, route: Vec<String>) -> String {
+    let parts = [("", endpoint), ("route: ", route)].into_iter();
+    let parts = parts.filter(|(_, items)| !items.is_empty());
+    let parts = parts.map(|(whose, items)| whose.to_owned() + &items.join(", "));
+    list(parts, "; ")
+}
+
+/// How many networks are listed one by one.
+const LISTED: usize = 3;
+
+/// The rules on addresses.
+fn sources(spec: Option<&Located<Sources>>) -> Vec<String> {
+    let Some(spec) = spec else {
+        return Vec::new();
+    };
+    let rules = [("allow", &spec.allow), ("deny", &spec.deny)];
+    let rules = rules.into_iter().filter_map(|(rule, networks)| {
+        let networks = networks.as_ref()?;
+        let listed = networks.iter().map(|item| match &item.value {
+            CidrOr::Cidr(net) => net.0.to_string(),
+            CidrOr::Map(list) => list.file.display().to_string(),
+        });
+        Some(match networks.len() {
+            0..=LISTED => format!("{rule} {}", list(listed, " ")),
+            count => format!("{rule} {count} networks and lists"),
+        })
+    });
+    rules.collect()
+}
+
+fn limits(limits: Option<Box<Limits>>) -> Vec<String> {
+    let Some(limits) = limits else {
+        return Vec::new();
+    };
+    let mut all: Vec<_> = limits
+        .all()
+        .map(|(key, value)| format!("{key} {value}"))
+        .collect();
+    if limits.dry_run {
+        all.push("dry run".to_owned());
+    }
+    all
+}
+
 /// A network, or those that are excluded, each after `!`.
-fn source(item: &CidrOr<Excluded>) -> String {
+fn matched(item: &CidrOr<Excluded>) -> String {
     match item {
         CidrOr::Cidr(net) => net.0.to_string(),
         CidrOr::Map(excluded) => {

@@ -74,7 +74,9 @@ impl<'a> Establish<'a> {
             });
         let entered = admitted
             .map_err(|failure| failure.close_with(self.refused_with(tls::INTERNAL_ERROR)))?;
-        self.permits().route = entered.permit;
+        let permits = self.permits();
+        permits.route = entered.permit;
+        permits.bandwidth = limits.bandwidths().next().map(|_| scope);
         if entered.is_over {
             self.over(LimitKind::Connections);
         }

@@ -16,9 +16,10 @@ use super::proxy_header::HeaderFacts;
 use super::record::Recorder;
 use super::table::{Conn, ConnTable};
 use crate::admission::{LimitScope, PendingGuard, Permit};
+use crate::bandwidth::Way;
 use crate::hostname::HostName;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
-use crate::relay::{Limits, OnTruncation, Relay, RelayEnd};
+use crate::relay::{Delay, Limits, OnTruncation, Pace, Relay, RelayEnd};
 use crate::snapshot::{Endpoint, Mode, Route, Upstream};
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::transport::Transport;
@@ -220,7 +221,12 @@ impl Establish<'_> {
             client_truncation: route.on_truncation,
             origin_truncation: on_truncation,
         };
-        Box::new(Relay::new(client, origin, limits))
+        let flow = |way| {
+            let scope = self.limit_permits.as_ref()?.bandwidth.as_ref()?;
+            scope.flow(route.limits.as_deref()?, way)
+        };
+        let paces = Way::BOTH.map(|way| Pace::new(flow(way), Delay::default()));
+        Box::new(Relay::new(client, origin, limits, paces))
     }
 
     pub(super) fn end_relay(&mut self, end: &RelayEnd, down: u64) {

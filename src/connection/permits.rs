@@ -1,11 +1,12 @@
 //! The permits that a client needs for a handshake and for a large ClientHello.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{ClientSource, Gate, GatePermit, ScopePermit, SourcePermit};
+use crate::admission::{ClientSource, Gate, GatePermit, LimitScope, ScopePermit, SourcePermit};
 use crate::outcome::{Failure, LimitOwner, Reason};
 use crate::tls::handshake::AwaitPeer;
 use crate::tls::hello::HELLO_SMALL;
@@ -22,6 +23,8 @@ pub(super) struct LimitPermits {
     pub(super) route: Option<ScopePermit>,
     /// Those of the source, at the endpoint and at the route.
     pub(super) sources: [Option<SourcePermit>; 2],
+    /// What is counted for the route, if its bandwidth is limited.
+    pub(super) bandwidth: Option<Arc<LimitScope>>,
 }
 
 /// How many large hellos may be read at once. Each takes up to 135 KiB, so this bounds their memory; few

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{Refusal, RefusalKind, RequestResult};
 use crate::admission::{LimitKind, LimitScope, LimitScopes, Limits, WhenFull};
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{BandwidthLimit, BandwidthSample, Metrics};
 use crate::snapshot::Snapshot;
 
 /// Each limit, with how much of it is in use: of the process, of origins, of queues.
@@ -22,7 +22,8 @@ pub(super) fn describe(metrics: &Metrics) -> Value {
             })
         })
         .collect();
-    for sample in metrics.scopes().limits {
+    let scopes = metrics.scopes();
+    for sample in scopes.limits {
         let place = match &sample.route {
             None => format!("endpoint {}", sample.endpoint),
             Some(route) => format!("route {}/{route}", sample.endpoint),
@@ -38,6 +39,9 @@ pub(super) fn describe(metrics: &Metrics) -> Value {
             limit["would_refuse"] = json!(sample.would_refuse);
         }
         limits.push(limit);
+    }
+    for sample in &scopes.bandwidth {
+        limits.extend(sample.limits.iter().map(|limit| bandwidth(sample, limit)));
     }
     for origin in metrics.origins().iter() {
         if let Some(max) = origin.max {
@@ -64,6 +68,24 @@ pub(super) fn describe(metrics: &Metrics) -> Value {
         }
     }
     Value::Array(limits)
+}
+
+fn bandwidth(of: &BandwidthSample, limit: &BandwidthLimit) -> Value {
+    let (endpoint, route) = (&of.endpoint, &of.route);
+    let name = format!(
+        "{}.{} of route {endpoint}/{route}",
+        limit.limit, of.direction
+    );
+    let mut described = json!({
+        "limit": name,
+        "value": limit.value,
+        "waiting": of.waiting,
+        "delayed_bytes": limit.delayed,
+    });
+    if limit.would_delay > 0 {
+        described["would_delay_bytes"] = json!(limit.would_delay);
+    }
+    described
 }
 
 /// How full the limits of an endpoint and of one of its routes are for a client at this address.
@@ -112,5 +134,15 @@ fn fills(of: &str, limits: &Limits, scope: &LimitScope, source: Option<IpAddr>) 
             "next": then,
         }))
     };
-    LimitKind::ALL.into_iter().filter_map(fill).collect()
+    let bandwidth = limits.bandwidths().map(|(key, rate)| {
+        let is_busy = scope.bandwidth(key.way).waiting > 0;
+        json!({
+            "of": of,
+            "limit": key.to_string(),
+            "value": rate.to_string(),
+            "next": if is_busy { "admitted, and waits for its share" } else { "admitted" },
+        })
+    });
+    let counted = LimitKind::ALL.into_iter().filter_map(fill);
+    counted.chain(bandwidth).collect()
 }

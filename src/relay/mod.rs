@@ -6,6 +6,8 @@
 //!   or TLS without close_notify) as a reset, and only after it has sent everything it read;
 //! - one direction may end while the other continues, as long as there is progress within `half_close`;
 //!   bytes that leave the kernel's send queue count as progress;
+//! - a direction may be held back by limits of bandwidth: it is then not read, is not idle, and the ends
+//!   that Reseal decides come all the same;
 //! - it buffers at most one read for a peer that does not read, and still notices within `half_close` that
 //!   the other one has ended or reset its connection.
 //!
@@ -18,6 +20,7 @@ mod fault;
 mod handle;
 mod limits;
 mod loss;
+mod pace;
 mod side;
 mod state;
 mod teardown;
@@ -32,6 +35,7 @@ pub use self::end::RelayEnd;
 pub use self::handle::{Command, ConnHandle};
 pub use self::limits::{Limits, OnTruncation};
 pub use self::loss::Loss;
+pub use self::pace::{Delay, Pace};
 pub use self::side::Side;
 pub use self::state::Relay;
 pub use self::teardown::Teardown;

@@ -15,6 +15,7 @@ use super::end::RelayEnd;
 use super::handle::ConnHandle;
 use super::limits::Limits;
 use super::loss::{Exchange, Peer};
+use super::pace::Pace;
 use super::side::Side;
 use crate::outcome::Reason;
 use crate::transport::Transport;
@@ -44,10 +45,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay between two transports. Bytes that came with their handshakes are sent first.
-    pub fn new(mut client: Transport, mut origin: Transport, limits: Limits) -> Self {
-        let up = Direction::new(&mut client, &mut origin, limits.client_truncation);
-        let down = Direction::new(&mut origin, &mut client, limits.origin_truncation);
+    /// A relay between two transports, with what holds back the bytes of the client and of the origin. Those
+    /// that came with their handshakes are sent first.
+    pub fn new(
+        mut client: Transport,
+        mut origin: Transport,
+        limits: Limits,
+        [up, down]: [Option<Box<Pace>>; 2],
+    ) -> Self {
+        let up = Direction::new(&mut client, &mut origin, limits.client_truncation, up);
+        let down = Direction::new(&mut origin, &mut client, limits.origin_truncation, down);
         Self {
             client,
             origin,
@@ -144,11 +151,12 @@ impl Relay {
     /// A slow reader takes its last megabytes from the kernel's send queue without any action of ours, and a
     /// reset would discard them: a queue that is shorter than at the last look is progress. What a peer that
     /// has reset will never take stays in the count: it is none. The end of a source that is not read is
-    /// behind bytes that nobody takes.
+    /// behind bytes that nobody takes. Bytes that wait for their share of the bandwidth will move.
     fn look(&mut self, now: Instant) -> Option<RelayLimit> {
         let left = self.client.socket.queued() + self.origin.socket.queued();
         let before = self.undelivered.replace(left);
-        if before.is_some_and(|before| left < before) {
+        let is_held_back = self.up.is_held_back() || self.down.is_held_back();
+        if is_held_back || before.is_some_and(|before| left < before) {
             self.deadlines.progress(now);
         }
         let has_ended = |to: &Direction, from: &Transport| {

@@ -51,7 +51,7 @@ impl Scene {
             origin_truncation: OnTruncation::Reset,
         };
         let mut scene = Self {
-            relay: Relay::new(to_client, to_origin, limits),
+            relay: Relay::new(to_client, to_origin, limits, [None, None]),
             handle: ConnHandle::default(),
             client,
             origin: Some(origin),

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::resources::Resources;
 use crate::admin::ConnPermits;
 use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits};
+use crate::bandwidth::Way;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample, TicketSample, WorkerSample,
+    BandwidthLimit, BandwidthSample, LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample,
+    TicketSample, WorkerSample,
 };
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
@@ -80,7 +82,7 @@ pub(super) fn scope_report(
     let (live, scopes) = (Arc::clone(live), Arc::clone(scopes));
     move || {
         let snapshot = live.load();
-        let mut limits = Vec::new();
+        let (mut limits, mut bandwidth) = (Vec::new(), Vec::new());
         for endpoint in snapshot.limits() {
             if let Some(own) = endpoint.own {
                 let scope = scopes.endpoint(endpoint.name);
@@ -89,10 +91,14 @@ pub(super) fn scope_report(
             for (route, own) in endpoint.routes {
                 let scope = scopes.route(endpoint.name, route);
                 limits.extend(samples(endpoint.name, Some(route), own, scope.as_deref()));
+                if let Some(scope) = &scope {
+                    bandwidth.extend(bandwidths(endpoint.name, route, own, scope));
+                }
             }
         }
         ScopeReport {
             limits,
+            bandwidth,
             sources: scopes.sources(),
         }
     }
@@ -120,6 +126,37 @@ fn samples(
         })
     };
     LimitKind::ALL.into_iter().filter_map(sample).collect()
+}
+
+/// The limits of bandwidth of one route, by direction.
+fn bandwidths(
+    endpoint: &Arc<str>,
+    route: &Arc<str>,
+    limits: &Limits,
+    scope: &LimitScope,
+) -> Vec<BandwidthSample> {
+    let sample = |way: Way| {
+        let used = scope.bandwidth(way);
+        let of_way = limits.bandwidths().filter(|(key, _)| key.way == way);
+        let of_way: Vec<_> = of_way
+            .map(|(key, rate)| BandwidthLimit {
+                limit: key.word(),
+                rate: rate.bytes(),
+                value: rate.to_string(),
+                delayed: key.part_of(used.delayed),
+                would_delay: key.part_of(used.would_delay),
+            })
+            .collect();
+        (!of_way.is_empty()).then(|| BandwidthSample {
+            endpoint: Arc::clone(endpoint),
+            route: Arc::clone(route),
+            direction: way.word(),
+            waiting: used.waiting,
+            is_dry_run: limits.dry_run,
+            limits: of_way,
+        })
+    };
+    Way::BOTH.into_iter().filter_map(sample).collect()
 }
 
 /// Reads the counts of tickets.

@@ -18,6 +18,7 @@ const RECORDS_PER_CLOCK_READ: u32 = 16;
 pub struct Budget {
     end: End,
     records: u32,
+    bytes: usize,
 }
 
 /// When a turn ends.
@@ -35,6 +36,7 @@ impl Budget {
         Self {
             end: End::NotSet,
             records: RECORDS,
+            bytes: usize::MAX,
         }
     }
 
@@ -43,7 +45,18 @@ impl Budget {
         Self {
             end: End::Never,
             records: u32::MAX,
+            bytes: usize::MAX,
         }
+    }
+
+    /// Sets how many bytes the next read may take.
+    pub const fn allow(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+
+    /// How many bytes the next read may take.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether there is a bound.

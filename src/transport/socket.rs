@@ -92,15 +92,20 @@ impl Socket {
         matches!(self.stream, OsStream::Tcp(_))
     }
 
-    /// Splices available bytes into an empty pipe; 0 means the end of the stream.
-    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+    /// Splices at most `most` available bytes into an empty pipe; 0 means the end of the stream.
+    pub fn poll_splice_in(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         let OsStream::Tcp(stream) = &self.stream else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
             ready!(stream.poll_read_ready(cx))?;
             let spliced = stream.try_io(Interest::READABLE, || {
-                pipe.fill(|end, room| Ok(splice(stream, None, end, None, room, SPLICE)?))
+                pipe.fill(|end, room| Ok(splice(stream, None, end, None, room.min(most), SPLICE)?))
             });
             match spliced {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -173,6 +178,15 @@ impl Socket {
             })
         });
         read.await
+    }
+
+    /// Waits until a read would return at once: bytes, the end, or an error. It may be wrong once.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is left to the read.
+        match &self.stream {
+            OsStream::Tcp(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            OsStream::Unix(stream) => stream.poll_read_ready(cx).map(|_| ()),
+        }
     }
 
     /// Waits until the socket is readable, holding no buffer meanwhile.

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 24] = [
+const ALLOWED: [(&str, &[&str]); 25] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
     ("sys", &[]),
     ("sync", &[]),
-    ("admission", &["sync"]),
+    ("bandwidth", &["sync"]),
+    ("admission", &["bandwidth", "sync"]),
     ("transport", &["outcome", "sys"]),
     ("route", &["hostname"]),
     ("upstream", &["transport", "outcome", "sync", "sys"]),
@@ -26,7 +27,10 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     ),
     ("tls", &["transport", "hostname", "outcome", "sync"]),
     ("proxy_protocol", &[]),
-    ("relay", &["transport", "phase", "outcome", "sync"]),
+    (
+        "relay",
+        &["bandwidth", "transport", "phase", "outcome", "sync"],
+    ),
     ("observe", &["outcome", "sync", "tls::info"]),
     (
         "snapshot",
@@ -46,6 +50,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
         "connection",
         &[
             "admission",
+            "bandwidth",
             "transport",
             "phase",
             "hostname",
@@ -108,6 +113,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
         &[
             "admin",
             "admission",
+            "bandwidth",
             "config",
             "connection",
             "control",
@@ -125,6 +131,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
         "config",
         &[
             "admission",
+            "bandwidth",
             "health",
             "transport",
             "hostname",

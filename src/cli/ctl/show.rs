@@ -152,6 +152,9 @@ fn limit(value: &Value) -> Option<String> {
         _ => format!("{}: {}", cell(Some(limit)), cell(value.get("value"))),
     };
     for (key, what) in [
+        ("waiting", "waiting"),
+        ("delayed_bytes", "bytes delayed"),
+        ("would_delay_bytes", "bytes that it would have delayed"),
         ("refused", "refused"),
         ("would_refuse", "that it would have refused"),
     ] {

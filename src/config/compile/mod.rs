@@ -48,6 +48,7 @@ use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
 
 pub use self::compiler::{Files, LoadOptions, Purpose};
+pub use self::limits::{of_endpoint as endpoint_limits, of_route as route_limits};
 pub use self::materials::Materials;
 pub use self::reuse::{Reread, Running};
 

@@ -53,6 +53,19 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     whole(bytes)
 }
 
+/// A whole number of bytes whose factors are powers of ten.
+pub(super) fn decimal_bytes(text: &str) -> Option<u64> {
+    whole(sum(text, |unit| {
+        Some(match unit {
+            "b" => 1.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            _ => return None,
+        })
+    })?)
+}
+
 /// A count with separators between its thousands, or with a factor: `10_000`, `10,000`, `10k`.
 pub(super) fn count(text: &str) -> Option<u64> {
     let text = text.trim().replace(['_', ',', '\'', ' '], "");

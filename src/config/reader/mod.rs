@@ -8,6 +8,7 @@ pub mod address;
 mod address_advice;
 pub mod admin_address;
 mod brackets;
+pub mod byte_rate;
 pub mod compose;
 pub mod definitions;
 mod expand;

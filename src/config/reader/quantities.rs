@@ -20,7 +20,7 @@ pub trait Quantity: Leaf {
 }
 
 /// A number without sign; `None` if it is not one.
-fn number(digits: &str) -> Option<u64> {
+pub(super) fn number(digits: &str) -> Option<u64> {
     digits
         .bytes()
         .all(|byte| byte.is_ascii_digit())
@@ -29,7 +29,7 @@ fn number(digits: &str) -> Option<u64> {
 }
 
 /// Splits `10m` into `10` and `m`.
-fn split_unit(text: &str) -> (&str, &str) {
+pub(super) fn split_unit(text: &str) -> (&str, &str) {
     let end = text
         .find(|char: char| !char.is_ascii_digit())
         .unwrap_or(text.len());
@@ -207,7 +207,7 @@ impl<const LEAST: u32, const MOST: u32> Quantity for Count<LEAST, MOST> {
 pub struct Size<const LEAST: u32, const MOST: u32>(pub u32);
 
 /// The units of sizes, the largest first.
-const SIZE_UNITS: [(&str, u64); 4] = [
+pub(super) const SIZE_UNITS: [(&str, u64); 4] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),

@@ -1,6 +1,7 @@
 //! The keys of limits on connections.
 
 use crate::admission::WhenFull;
+use crate::config::reader::byte_rate::ByteRate;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::Limit;
 use crate::config::reader::rate::Rate;
@@ -52,7 +53,7 @@ spec! {
             "maxsslconn" => "handshakes",
             "overflow" => "when_full",
             "prefix" => "source_prefix",
-            "bandwidth" => "bandwidth is limited by route, and not supported yet";
+            "bandwidth" | "bandwidth_per_connection" => "bandwidth is limited by route: write it in `limits` of the route";
     }
 }
 
@@ -72,16 +73,21 @@ spec! {
         /// New connections of each source, likewise.
         default new_per_source: Limit<Rate> = "none"
             because "many clients may share one address",
-        /// Whether clients beyond these limits are admitted all the same, and only counted and recorded.
+        /// Bytes per second of all connections together, shared fairly.
+        default bandwidth: Bandwidth = "{}",
+        /// Bytes per second of each connection.
+        default bandwidth_per_connection: Bandwidth = "{}",
+        /// Whether these limits hold nobody up: clients beyond them are admitted all the same, bytes beyond them
+        /// move, and both are only counted.
         default dry_run: bool = "false"
             because "a limit that limits nothing would be a surprise",
-        later
-            bandwidth => "until then, use the kernel's traffic control (`tc`)",
-            bandwidth_per_connection => "until then, use the kernel's traffic control (`tc`)";
         example "{ connections: 1000 }";
         instead
             "maxconn" | "max_connections" => "connections",
             "per_ip" | "connections_per_source" => "per_source",
+            "limit_rate" | "proxy_download_rate" | "proxy_upload_rate" | "rate_limit" | "bwlim" =>
+                "bandwidth_per_connection",
+            "throughput" | "speed" => "bandwidth",
             "rate" => "`new: 2000/s` bounds new connections, `new_per_source: 50/s` those of each source",
             "new_per_ip" | "rate_per_source" => "new_per_source",
             "burst" => "the burst of a rate is one second's worth; of `/m`, one minute's",
@@ -91,6 +97,27 @@ spec! {
             "handshakes_per_source" => "handshakes are limited by endpoint",
             "when_full" => "the limits of a route always refuse; those of the endpoint can make clients wait",
             "source_prefix" => "`limits: { source_prefix: .. }` of the endpoint says it for its routes, too";
+    }
+}
+
+spec! {
+    /// Bytes of the application per second, in each direction. At most a tenth of a second's worth moves at
+    /// once after a pause. Modes that open or begin TLS need `16KiB/s` or more, the size of a TLS record.
+    pub struct Bandwidth {
+        /// From the client to the origin.
+        default up: Limit<ByteRate> = "none"
+            because "what a network carries is measured, not guessed",
+        /// From the origin to the client.
+        default down: Limit<ByteRate> = "none"
+            because "what a network carries is measured, not guessed",
+        example "{ down: 10MiB/s }";
+        instead
+            "upload" | "in" | "out" | "rx" | "tx" | "read" | "write" =>
+                "`up` is from the client to the origin, `down` from the origin to the client",
+            "download" => "down",
+            "rate" => "`{ up: 10MiB/s, down: 10MiB/s }` limits both directions",
+            "burst" => "the burst is a tenth of a second's worth",
+            "=none" => "{ up: none, down: none }";
     }
 }
 

@@ -27,7 +27,7 @@ pub use endpoint::Endpoint;
 pub use endpoint_tls::{Certificate, CertificatePair, EndpointTls};
 pub use health::{Check, CheckHeader, Health, OnDown, Preset};
 pub use http_check::HttpCheck;
-pub use limits::{EndpointLimits, RouteLimits};
+pub use limits::{Bandwidth, EndpointLimits, RouteLimits};
 pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
 pub use process::{KeyPermissions, Process};

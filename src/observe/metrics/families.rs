@@ -89,6 +89,14 @@ families! {
         "How much of it is in use.";
     SCOPE_REFUSED "reseal_admission_refused_total" Counter ["endpoint", "route", "limit", "dry_run"]
         "Clients that a limit of an endpoint or route has refused, or would have refused in a dry run.";
+    BANDWIDTH "reseal_bandwidth_limit_bytes_per_second" Gauge ["endpoint", "route", "limit", "direction"]
+        "A limit of bandwidth of a route (`bandwidth`), or of each of its connections \
+         (`bandwidth_per_connection`); `reseal_bytes_total` has what the route uses of it.";
+    BANDWIDTH_WAITING "reseal_bandwidth_waiting" Gauge ["endpoint", "route", "direction"]
+        "Connections with bytes that wait for their share of the bandwidth.";
+    BANDWIDTH_DELAYED "reseal_bandwidth_delayed_bytes_total" Counter
+        ["endpoint", "route", "limit", "direction", "dry_run"]
+        "Bytes that had to wait for their share of the bandwidth, or would have had to in a dry run.";
     SOURCES "reseal_sources_tracked" Gauge [] "Sources of clients that are counted for limits.";
     CERTIFICATES "reseal_certificate_expiry_timestamp_seconds" Gauge ["endpoint", "certificate"]
         "When a certificate for clients expires, in seconds of unix time.";

@@ -43,11 +43,45 @@ pub struct ScopeSample {
     pub would_refuse: u64,
 }
 
+/// The bandwidth of one direction of a route at one moment.
+#[derive(Clone, Debug)]
+pub struct BandwidthSample {
+    /// The endpoint's name.
+    pub endpoint: Arc<str>,
+    /// The route's name.
+    pub route: Arc<str>,
+    /// `up` or `down`.
+    pub direction: &'static str,
+    /// Connections that wait for their share.
+    pub waiting: usize,
+    /// Whether it is a dry run.
+    pub is_dry_run: bool,
+    /// Its limits.
+    pub limits: Vec<BandwidthLimit>,
+}
+
+/// One limit of bandwidth at one moment.
+#[derive(Clone, Debug)]
+pub struct BandwidthLimit {
+    /// Its key.
+    pub limit: &'static str,
+    /// Bytes per second.
+    pub rate: u64,
+    /// Its value, as configured.
+    pub value: String,
+    /// Bytes that it has delayed.
+    pub delayed: u64,
+    /// Bytes that it would have delayed, in a dry run.
+    pub would_delay: u64,
+}
+
 /// The limits of endpoints and routes at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeReport {
     /// Each limit.
     pub limits: Vec<ScopeSample>,
+    /// The bandwidth of each route that limits it, by direction.
+    pub bandwidth: Vec<BandwidthSample>,
     /// How many sources are counted.
     pub sources: usize,
 }

@@ -25,7 +25,9 @@ pub use self::counts::{EndpointCounts, Shard};
 pub use self::inventory::{
     AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge, QueueGauge,
 };
-pub use self::limits::{LimitGauge, LimitSample, ScopeReport, ScopeSample};
+pub use self::limits::{
+    BandwidthLimit, BandwidthSample, LimitGauge, LimitSample, ScopeReport, ScopeSample,
+};
 pub use self::process::Metrics;
 pub use self::reloads::{ReloadExtent, ReloadResult};
 pub use self::samples::{TicketSample, WorkerSample};

@@ -1,6 +1,7 @@
 //! The page of all metrics: where the samples of each family come from.
 
 mod origins;
+mod scopes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::sync::atomic::Ordering;
 use super::counts::EndpointTotals;
 use super::families::*;
 use super::inventory::Inventory;
-use super::limits::ScopeSample;
 use super::page::{Page, unix};
 use super::process::Metrics;
 use super::usage::ProcessUsage;
@@ -103,43 +103,7 @@ fn limits(page: &mut Page, metrics: &Metrics) {
     for (limit, sample) in &samples {
         reached.add(&[limit], sample.reached);
     }
-    scopes(page, metrics);
-}
-
-/// The limits of endpoints and routes.
-fn scopes(page: &mut Page, metrics: &Metrics) {
-    let report = metrics.scopes();
-    let place = |sample: &ScopeSample| {
-        let route = sample.route.clone().unwrap_or_default();
-        (Arc::clone(&sample.endpoint), route)
-    };
-    let mut values = page.family(&SCOPE_LIMITS);
-    for sample in &report.limits {
-        if let Some((max, _)) = sample.use_of {
-            let (endpoint, route) = place(sample);
-            values.add(&[&endpoint, &route, sample.limit], max);
-        }
-    }
-    let mut used = page.family(&SCOPE_LIMITS_USED);
-    for sample in &report.limits {
-        if let Some((_, in_use)) = sample.use_of {
-            let (endpoint, route) = place(sample);
-            used.add(&[&endpoint, &route, sample.limit], in_use);
-        }
-    }
-    let mut refused = page.family(&SCOPE_REFUSED);
-    for sample in &report.limits {
-        let (endpoint, route) = place(sample);
-        let counts = [(false, sample.refused), (true, sample.would_refuse)];
-        for (dry_run, count) in counts {
-            // The other mode was in force before a reload, if at all.
-            if count > 0 || dry_run == sample.is_dry_run {
-                let dry_run = if dry_run { "true" } else { "false" };
-                refused.add(&[&endpoint, &route, sample.limit, dry_run], count);
-            }
-        }
-    }
-    page.family(&SOURCES).add(&[], report.sources);
+    scopes::render(page, &metrics.scopes());
 }
 
 /// The expiry times of the current generation's certificates, CAs and CRLs.

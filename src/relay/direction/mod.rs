@@ -1,5 +1,6 @@
 //! One direction of a relay: its state and its turns. This is the hot loop.
 
+mod paced;
 mod read;
 mod splice;
 mod write;
@@ -13,6 +14,7 @@ use tokio::task::yield_now;
 
 use super::fault;
 use super::limits::OnTruncation;
+use super::pace::Pace;
 use crate::transport::{Budget, OutBuf, Pipe, Transport, with_scratch};
 
 /// How many reads a direction may do per turn before the worker serves its other connections. A second one
@@ -82,6 +84,8 @@ pub(super) struct Direction {
     discard: Discard,
     /// Spliced bytes that the sink has not taken; they follow those in `pending`.
     pipe: Option<Pipe>,
+    /// What holds it back, if anything does.
+    pace: Option<Box<Pace>>,
     on_truncation: OnTruncation,
     moved: u64,
     written: u64,
@@ -94,6 +98,7 @@ impl Direction {
         from: &mut Transport,
         to: &mut Transport,
         on_truncation: OnTruncation,
+        pace: Option<Box<Pace>>,
     ) -> Self {
         let prefetched = std::mem::take(&mut from.prefetched);
         let closed = from.tls.as_ref().is_some_and(|tls| tls.is_closed());
@@ -114,11 +119,15 @@ impl Direction {
             dropped: 0,
             discard: Discard::Queued,
             pipe: None,
+            pace,
             on_truncation,
             moved: prefetched.len() as u64,
             written: 0,
             dirty: false,
         };
+        if let Some(pace) = &mut direction.pace {
+            pace.settle(direction.moved);
+        }
         match &mut to.tls {
             None => direction.pending = prefetched,
             // The last flight of the handshake may wait for this call.
@@ -192,6 +201,12 @@ impl Direction {
     /// Whether bytes for the sink are still pending.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.buffered() > 0)
+    }
+
+    /// Whether bytes of the source may not be read yet, and the source has not reset.
+    pub(super) fn is_held_back(&self) -> bool {
+        let is_held = self.pace.as_ref().is_some_and(|pace| pace.holds_back());
+        is_held && !self.has_ended() && self.source_error.is_none()
     }
 
     /// Whether the other direction has queued bytes or an error here since the last turn.
@@ -272,13 +287,10 @@ impl Direction {
         }
         match self.state {
             DirectionState::Open => {
-                if self.splices(from, to) {
-                    return self.splice(cx, from);
+                if self.pace.is_some() {
+                    return self.advance_at_pace(cx, from, to, back, budget);
                 }
-                let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch, budget));
-                if let Err(error) = ready!(output) {
-                    self.lose_sink(error, Discard::JustRead, back);
-                }
+                return self.advance(cx, from, to, back, budget);
             }
             DirectionState::Ending {
                 close_queued: false,
@@ -291,6 +303,25 @@ impl Direction {
                 self.state = DirectionState::Done;
             }
             DirectionState::Done | DirectionState::Abort(_) | DirectionState::SinkGone => {}
+        }
+        Poll::Ready(())
+    }
+
+    /// Moves as many bytes as the budget has.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Transport,
+        to: &mut Transport,
+        back: &mut Self,
+        budget: &mut Budget,
+    ) -> Poll<()> {
+        if self.splices(from, to) {
+            return self.splice(cx, from, budget);
+        }
+        let output = with_scratch(|scratch| self.fill(cx, from, to, back, scratch, budget));
+        if let Err(error) = ready!(output) {
+            self.lose_sink(error, Discard::JustRead, back);
         }
         Poll::Ready(())
     }

@@ -12,8 +12,8 @@ use crate::transport::{Budget, OutBuf, READ_CHUNK, Scratch, TlsEnd, TlsState, Tr
 const HALVINGS: u8 = 3;
 
 impl Direction {
-    /// Reads once, unless the last turn left bytes to decrypt, and passes the bytes on. An error is the
-    /// sink's.
+    /// Reads once, as many bytes as the budget has, unless the last turn left bytes to decrypt, and passes the bytes on.
+    /// An error is the sink's.
     pub(super) fn fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -36,7 +36,7 @@ impl Direction {
         let len = if backlog {
             0
         } else {
-            let room = &mut input[start..start + self.read_max()];
+            let room = &mut input[start..start + self.read_max().min(budget.bytes())];
             match ready!(from.socket.poll_read(cx, room)) {
                 Ok(0) => {
                     self.source_ended(from);

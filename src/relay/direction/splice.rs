@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::{Abort, Direction, fault};
-use crate::transport::{Pipe, Transport};
+use crate::transport::{Budget, Pipe, Transport};
 
 /// A direction between plain sockets splices after this many consecutive reads of at least [`BULK`] bytes.
 /// Splicing small amounts costs more than copying them.
@@ -34,12 +34,17 @@ impl Direction {
         self.pipe.is_some()
     }
 
-    /// Splices bytes from the source into the pipe, which is empty.
-    pub(super) fn splice(&mut self, cx: &mut Context<'_>, from: &mut Transport) -> Poll<()> {
+    /// Splices as many bytes as the budget has from the source into the pipe, which is empty.
+    pub(super) fn splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Transport,
+        budget: &Budget,
+    ) -> Poll<()> {
         let Some(pipe) = &mut self.pipe else {
             return Poll::Ready(());
         };
-        match from.socket.poll_splice_in(cx, pipe) {
+        match from.socket.poll_splice_in(cx, pipe, budget.bytes()) {
             Poll::Pending => {
                 // Nothing is in flight, so the pipe goes back to the worker; the next bytes may be bulk
                 // again.

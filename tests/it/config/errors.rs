@@ -299,10 +299,14 @@ fn the_summary_shows_source_alpn_and_client_auth() {
     let text = GOOD.replace(
         "      - { name: a, match: { sni: a.test }, mode: terminate, upstream: a }\n",
         "      - { name: a, match: { sni: a.test, source: 10.0.0.0/8, alpn: h2 }, mode: terminate, upstream: a,
-          alpn: [h2, http/1.1], client_auth: { mode: required, ca: client-ca.pem, allow: { dns: x.test } } }
+          alpn: [h2, http/1.1], client_auth: { mode: required, ca: client-ca.pem, allow: { dns: x.test } },
+          sources: { allow: [10.0.0.0/8, 10.1.0.0/16], deny: [10.2.0.1, 10.2.0.3, 10.2.0.5, 10.2.0.7] },
+          limits: { per_source: 5, bandwidth: { down: 10MiB/s } } }
       - { name: b, match: { sni: b.wild.test }, mode: passthrough, upstream: b }\n",
     );
     let text = text + "  b: { origins: [\"127.0.0.1:9\"] }\n";
+    let limits = "    limits: { connections: 9, dry_run: true }\n    tls:\n";
+    let text = text.replacen("    tls:\n", limits, 1);
     let checked = ConfigCheck::new(&text).check(&[]);
     let rows: Vec<Vec<_>> = checked
         .stdout
@@ -324,6 +328,8 @@ fn the_summary_shows_source_alpn_and_client_auth() {
         "SOURCE",
         "ALPN",
         "CLIENT AUTH",
+        "SOURCES",
+        "LIMITS",
         "MODE",
         "UPSTREAM",
     ];
@@ -335,6 +341,8 @@ fn the_summary_shows_source_alpn_and_client_auth() {
         "10.0.0.0/8",
         "if h2: h2,http/1.1",
         "required, 1 rule",
+        "route: allow 10.0.0.0/8 10.1.0.0/16, deny 4 networks and lists",
+        "connections 9, dry run; route: per_source 5, bandwidth.down 10MiB/s",
         "terminate",
         "a",
     ];
@@ -346,6 +354,8 @@ fn the_summary_shows_source_alpn_and_client_auth() {
         "-",
         "-",
         "-",
+        "-",
+        "connections 9, dry run",
         "passthrough",
         "b",
     ];

@@ -521,7 +521,6 @@ fn limits_that_cannot_work_are_told() {
     checked("connections: 0", "").must_report("0 }", &["would let nothing through"]);
     checked("new: 0/s", "").must_report("0/s", &["would let nothing through"]);
     checked("new: 50", "").must_report("50 }", &["is not a rate", "write `50/s`"]);
-    checked("", "bandwidth: { up: 1MiB }").must_report("bandwidth", &["not supported yet"]);
     checked("", "handshakes: 5").must_report("handshakes", &["limited by endpoint"]);
     for (endpoint, route, about, words) in [
         (

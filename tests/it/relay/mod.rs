@@ -1,6 +1,7 @@
 //! The relay in every mode: delivery, ends, half-close, limits, slow and misbehaving peers.
 
 mod abort_faults;
+mod bandwidth;
 mod bytes;
 mod descriptors;
 mod fairness;
