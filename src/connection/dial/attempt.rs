@@ -37,7 +37,9 @@ impl Dial<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.upstream.definition.connect.timeout);
-        let connected = self.connect_to_one(pool, request, picked, deadline).await;
+        let connected = self
+            .connect_to_one(pool, request, picked, deadline, record)
+            .await;
         record.origin(&picked.origin, Some(&picked.address));
         let mut transport = connected?;
         let header = header.as_deref();

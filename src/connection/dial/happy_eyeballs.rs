@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Dial;
+use crate::connection::record::Recorder;
 use crate::outcome::Stage;
 use crate::tls::connector::OriginRefusal;
 use crate::transport::Transport;
@@ -36,6 +37,7 @@ impl Dial<'_> {
         request: &mut PickRequest,
         picked: &mut Pick,
         deadline: Instant,
+        record: &mut Recorder<'_>,
     ) -> Result<Transport, OriginRefusal> {
         let origin = Arc::clone(&picked.origin);
         if !origin.address.is_name() {
@@ -85,6 +87,7 @@ impl Dial<'_> {
                 }
             };
             let failed = pick.as_ref().unwrap_or(picked);
+            record.attempt_failed(&failed.origin, &failed.address, &refusal.failure, true);
             self.note_failure(failed, &refusal, Stage::Connect);
             request.tried(failed.slot.origin_id());
             next = next.map(|_| Instant::now());

@@ -191,6 +191,28 @@ fn an_address_that_drops_syns_is_raced_by_another_of_its_name() {
     proxy.outcome_of(&client).must_have("origin", &origin);
 }
 
+/// Another address of the name has won, but this one counts against its origin all the same.
+#[test]
+fn an_address_that_refuses_while_others_are_raced_is_a_failure_in_the_metrics() {
+    let (server, directory) = (NameServer::new(), Directory::new());
+    let (hole, _held) = blackhole();
+    let dead = SocketAddr::from(([127, 0, 2, 1], hole.port()));
+    let good = LetterOrigin::at(SocketAddr::from(([127, 0, 9, 1], hole.port())), 'a');
+    server.addresses("app.test", &[hole, dead, good.address()]);
+    let proxy = hosted(&server, &directory, hole.port())
+        .on_upstream("balance: first")
+        .on_upstream("connect: { timeout: 8s, attempts: 1 }")
+        .admin()
+        .start();
+    assert_eq!(proxy.letter(), 'a');
+    proxy.outcome().must_be("ok");
+    let labels = [("reason", "origin_refused")];
+    let failures = proxy
+        .metrics()
+        .count("reseal_origin_failures_total", &labels);
+    assert_eq!(failures, 1.0);
+}
+
 /// RFC 8305: each dead address costs 250 ms, however many there are.
 #[test]
 fn the_addresses_of_a_name_are_tried_one_after_another_until_one_connects() {
