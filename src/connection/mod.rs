@@ -115,17 +115,20 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
                 Box::pin(teardown.run(&mut phases)).await;
             }
         }
-        Err(failure) => {
-            let record = &mut establishing.record;
-            record.fail(failure.reason, failure.detail, failure.limit);
-            // The client has been rejected; while it lingers it may be dropped for others like a silent one.
-            let pending = establishing.pending();
-            tokio::select! {
-                biased;
-                () = pending.evicted() => {}
-                () = Box::pin(client.socket.reject(failure.close_with)) => {}
-            }
-        }
+        Err(failure) => Box::pin(reject(&mut establishing, client.socket, failure)).await,
+    }
+}
+
+/// Records the failure, and closes the client's socket as it says.
+async fn reject(establishing: &mut Establish<'_>, socket: Socket, failure: Failure) {
+    let record = &mut establishing.record;
+    record.fail(failure.reason, failure.detail, failure.limit);
+    // The client has been rejected; while it lingers it may be dropped for others like a silent one.
+    let pending = establishing.pending();
+    tokio::select! {
+        biased;
+        () = pending.evicted() => {}
+        () = socket.reject(failure.close_with) => {}
     }
 }
 

@@ -104,12 +104,7 @@ impl ControlPlane {
         // A process that listens has opened what it holds for as long as it runs.
         let watching = watch::watch(follow, changed);
         control.listeners.commit(bound, &snapshot);
-        for (endpoint, address) in control.listeners.addresses() {
-            info!(%endpoint, address, "listening");
-        }
-        for (listener, address) in admin_addresses {
-            info!(listener, address, "listening");
-        }
+        log_addresses(&control.listeners, admin_addresses);
         let generation = snapshot.generation;
         control
             .notifier
@@ -122,5 +117,15 @@ impl ControlPlane {
             origin_events,
         };
         Ok((control, inputs))
+    }
+}
+
+/// Tells where clients and operators can connect.
+fn log_addresses(listeners: &Listeners, admin: Vec<(&'static str, String)>) {
+    for (endpoint, address) in listeners.addresses() {
+        info!(%endpoint, address, "listening");
+    }
+    for (listener, address) in admin {
+        info!(listener, address, "listening");
     }
 }

@@ -78,12 +78,8 @@ fn run_planes(
 ) -> Result<Ending, StartError> {
     let control = control_runtime()?;
     let signals = control.block_on(async { signals() })?;
-    let running = ActiveConfig {
-        fixed: Arc::new(StartupSettings::of(&config.snapshot, &config.loaded)),
-        source: config.source,
-        loaded: Arc::new(config.loaded),
-        sessions: config.sessions,
-    };
+    let fixed = StartupSettings::of(&config.snapshot, &config.loaded);
+    let running = active_config(fixed, config.source, config.loaded, config.sessions);
     let handshakes = Gate::new(
         "process.limits.handshakes",
         config.snapshot.process.handshakes,
@@ -91,21 +87,13 @@ fn run_planes(
     let large_hellos = Gate::new("large ClientHellos", WorkerContext::LARGE_HELLOS);
     let pending = PendingConnections::new(resources.workers);
     let admission = Admission::new(resources.connections, pending.clone());
-    let gates = [&handshakes, &large_hellos];
     let table: Arc<ConnTable<ConnInfo>> = Arc::default();
     let limits = Arc::new(LimitScopes::new(resources.workers));
     let live = Arc::new(Live::new(config.snapshot));
     limits.apply(live.load().limits());
-    let metrics = gauges::metrics(&resources, &config.log, gates, &admission)
-        .with_scopes(gauges::scope_report(&live, &limits))
-        .with_tickets(gauges::tickets(&running.sessions))
-        .with_traffic({
-            let table = Arc::clone(&table);
-            move |shard| live_traffic::count(&table, shard)
-        });
-    let metrics = Arc::new(metrics);
-    let materials = &running.loaded.materials;
-    metrics.register(&expiry_dates::inventory(&live.load(), materials));
+    let gates = [&handshakes, &large_hellos];
+    let of_process = gauges::metrics(&resources, &config.log, gates, &admission);
+    let metrics = metrics(of_process, &running, &live, &limits, &table);
     let (phase, phases) = watch::channel(Phase::Run);
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
     let context = Arc::new(WorkerContext {
@@ -141,8 +129,8 @@ fn run_planes(
         origins,
         log: config.log,
     };
-    let sockets = (resources.bound, resources.admin);
     let ending = control.block_on(async {
+        let sockets = (resources.bound, resources.admin);
         let (control, inputs) = plane.start(sockets, signals, origin_events).await?;
         on_listening(&control.listeners.addresses());
         Ok(control.run(inputs).await)
@@ -150,6 +138,38 @@ fn run_planes(
     join(threads);
     control.shutdown_background();
     ending
+}
+
+fn active_config(
+    fixed: StartupSettings,
+    source: Source,
+    loaded: Loaded,
+    sessions: Arc<Sessions>,
+) -> ActiveConfig {
+    ActiveConfig {
+        fixed: Arc::new(fixed),
+        source,
+        loaded: Arc::new(loaded),
+        sessions,
+    }
+}
+
+/// The metrics of the process with those of its parts, and the series of the first configuration.
+fn metrics(
+    of_process: Metrics,
+    running: &ActiveConfig,
+    live: &Arc<Live>,
+    limits: &Arc<LimitScopes>,
+    table: &Arc<ConnTable<ConnInfo>>,
+) -> Arc<Metrics> {
+    let table = Arc::clone(table);
+    let metrics = of_process
+        .with_scopes(gauges::scope_report(live, limits))
+        .with_tickets(gauges::tickets(&running.sessions))
+        .with_traffic(move |shard| live_traffic::count(&table, shard));
+    let materials = &running.loaded.materials;
+    metrics.register(&expiry_dates::inventory(&live.load(), materials));
+    Arc::new(metrics)
 }
 
 fn control_runtime() -> io::Result<Runtime> {

@@ -131,18 +131,29 @@ pub(crate) async fn accept_loop(
     let ListenerState::Closing(closing) = *state.borrow() else {
         return Ok(());
     };
+    accept_rest(closing, &listener, &admission, intake, &mut backoff).await;
+    Ok(())
+}
+
+/// Accepts the clients that come before the listener closes, and those that wait for a permit then.
+async fn accept_rest(
+    closing: Closing,
+    listener: &AsyncFd<OwnedFd>,
+    admission: &Admission,
+    intake: &mut impl Intake,
+    backoff: &mut AcceptBackoff<'_>,
+) {
     let emptied = async {
         while let Ok(Ok(mut ready)) =
             timeout_at(closing.handshakes_until, listener.readable()).await
         {
-            empty_queue(&listener, &admission, intake, &mut backoff).await;
+            empty_queue(listener, admission, intake, backoff).await;
             ready.clear_ready();
         }
-        empty_queue(&listener, &admission, intake, &mut backoff).await;
+        empty_queue(listener, admission, intake, backoff).await;
     };
     let permits_until = closing.permits_until.max(closing.handshakes_until);
     let _ = timeout_at(permits_until, emptied).await;
-    Ok(())
 }
 
 /// Accepts the connections that the kernel has completed, because closing the socket would reset them. Waits

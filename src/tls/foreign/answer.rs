@@ -39,12 +39,57 @@ pub fn describe_answer(bytes: &[u8]) -> Option<String> {
     )
 }
 
+/// Protocols that begin with one of these texts.
+const TEXTS: [(&[&[u8]], &str); 7] = [
+    (
+        &[b"HTTP/"],
+        concat!("HTTP without TLS", way_out!("the origin's port for https")),
+    ),
+    (
+        &[b"SSH-"],
+        "SSH, which has TLS neither before nor inside: \
+         use an endpoint with `protocol: tcp` and `mode: forward`",
+    ),
+    (
+        &[b"* OK", b"* BYE", b"* PREAUTH"],
+        concat!(
+            "IMAP, which begins TLS later (STARTTLS)",
+            way_out!("the origin's port for TLS from the start (993)")
+        ),
+    ),
+    (
+        &[b"+OK"],
+        concat!(
+            "POP3, which begins TLS later (STLS)",
+            way_out!("the origin's port for TLS from the start (995)")
+        ),
+    ),
+    (
+        &[b"-ERR", b"-DENIED", b"-NOAUTH"],
+        concat!(
+            "Redis' protocol (or POP3's) without TLS",
+            way_out!("its `tls-port`")
+        ),
+    ),
+    (
+        &[b"AMQP"],
+        concat!(
+            "AMQP without TLS",
+            way_out!("the origin's port for amqps (5671)")
+        ),
+    ),
+    (
+        &[b"<?xml", b"<stream"],
+        concat!("XMPP, which begins TLS later (STARTTLS)", way_out!(inside)),
+    ),
+];
+
 fn protocol(bytes: &[u8]) -> Option<&'static str> {
-    let starts = |text: &[u8]| bytes.starts_with(text);
+    let starts = |(texts, _): &&(&[&[u8]], &str)| texts.iter().any(|text| bytes.starts_with(text));
+    if let Some((_, words)) = TEXTS.iter().find(starts) {
+        return Some(words);
+    }
     Some(match bytes {
-        _ if starts(b"HTTP/") => {
-            concat!("HTTP without TLS", way_out!("the origin's port for https"))
-        }
         // SETTINGS of stream 0, which a server sends first (RFC 9113 sections 3.4 and 6.5).
         [0, 0, _, 4, 0, 0, 0, 0, 0, ..] => {
             concat!(
@@ -52,42 +97,11 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
                 way_out!("the origin's port for TLS")
             )
         }
-        _ if starts(b"SSH-") => {
-            "SSH, which has TLS neither before nor inside: \
-             use an endpoint with `protocol: tcp` and `mode: forward`"
-        }
         [a, b, c, b' ' | b'-', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_digit()) => {
             concat!(
                 "a greeting of SMTP or FTP, which begin TLS later (STARTTLS)",
                 way_out!("the origin's port for TLS from the start (465, 990)")
             )
-        }
-        _ if starts(b"* OK") || starts(b"* BYE") || starts(b"* PREAUTH") => {
-            concat!(
-                "IMAP, which begins TLS later (STARTTLS)",
-                way_out!("the origin's port for TLS from the start (993)")
-            )
-        }
-        _ if starts(b"+OK") => {
-            concat!(
-                "POP3, which begins TLS later (STLS)",
-                way_out!("the origin's port for TLS from the start (995)")
-            )
-        }
-        _ if starts(b"-ERR") || starts(b"-DENIED") || starts(b"-NOAUTH") => {
-            concat!(
-                "Redis' protocol (or POP3's) without TLS",
-                way_out!("its `tls-port`")
-            )
-        }
-        _ if starts(b"AMQP") => {
-            concat!(
-                "AMQP without TLS",
-                way_out!("the origin's port for amqps (5671)")
-            )
-        }
-        _ if starts(b"<?xml") || starts(b"<stream") => {
-            concat!("XMPP, which begins TLS later (STARTTLS)", way_out!(inside))
         }
         // The length of the packet, its number, and protocol version 10 or an error.
         [_, _, 0, 0, 10, ..] => {
@@ -102,13 +116,13 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
                 way_out!(inside)
             )
         }
-        [b'N'] => "PostgreSQL's answer that it speaks no TLS: set `ssl = on` in its configuration",
         [b'E', 0, 0, _, _, ..] => {
             concat!(
                 "an error of PostgreSQL, whose TLS begins inside its own protocol before version 17",
                 way_out!(inside)
             )
         }
+        [b'N'] => "PostgreSQL's answer that it speaks no TLS: set `ssl = on` in its configuration",
         [0x30, _, 0x02, 0x01, ..] => {
             concat!(
                 "LDAP without TLS",
