@@ -15,7 +15,6 @@ use super::{ctl, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::{Spec, load};
 use crate::connection::decision;
-use crate::hostname::HostName;
 use crate::outcome::Reason;
 use crate::route::Query;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Sources};
@@ -164,14 +163,7 @@ fn decide(
         Err(failure) => return Ok(Some(failure.reason)),
     };
     if endpoint.protocol == Protocol::Tls {
-        let sent = hello.server_name.as_deref().unwrap_or("none");
-        let used = name.as_ref().map_or("none", HostName::as_str);
-        let note = if sent == used {
-            String::new()
-        } else {
-            format!(" (sent: {sent})")
-        };
-        said.line("server name", &format!("{used}{note}"));
+        said.server_name(hello.server_name.as_deref(), name.as_ref());
     }
     let query = Query {
         name: name.as_ref(),
@@ -202,21 +194,10 @@ fn decide(
         return Ok(Some(reason));
     }
     said.line("mode", route.mode.word());
-    let mut reason = None;
-    match route.mode.acceptor() {
-        Some(side) => {
-            let client_cert = args.client_cert.as_deref();
-            reason = said.client_tls(side, &route.upstream, name.as_ref(), hello, client_cert)?;
-        }
-        None if args.client_cert.is_some() => {
-            said.line(
-                "client auth",
-                "none: the client's TLS is not terminated here",
-            );
-        }
-        None => {}
-    }
+    let client_cert = args.client_cert.as_deref();
+    let reason = said.client(route, name.as_ref(), hello, client_cert)?;
     said.upstream(spec, route);
+    said.delays(route);
     said.timeouts(endpoint, route);
     let is_limited = endpoint.limits.is_some() || route.limits.is_some();
     let running = is_limited.then(|| ask(endpoint, route));

@@ -86,8 +86,39 @@ impl Explanation {
         }
     }
 
+    /// The server name by which the route is chosen, and the one that was sent, if it differs.
+    pub(super) fn server_name(&mut self, sent: Option<&str>, used: Option<&HostName>) {
+        let sent = sent.unwrap_or("none");
+        let used = used.map_or("none", HostName::as_str);
+        let note = match sent == used {
+            true => String::new(),
+            false => format!(" (sent: {sent})"),
+        };
+        self.line("server name", &format!("{used}{note}"));
+    }
+
+    /// What happens to the client's TLS; the reason, if it is refused.
+    pub(super) fn client(
+        &mut self,
+        route: &Route,
+        name: Option<&HostName>,
+        hello: &Hello,
+        client_cert: Option<&Path>,
+    ) -> Result<Option<Reason>, String> {
+        if let Some(side) = route.mode.acceptor() {
+            return self.client_tls(side, &route.upstream, name, hello, client_cert);
+        }
+        if client_cert.is_some() {
+            self.line(
+                "client auth",
+                "none: the client's TLS is not terminated here",
+            );
+        }
+        Ok(None)
+    }
+
     /// The certificate, the negotiated protocol, and the decision of client auth.
-    pub(super) fn client_tls(
+    fn client_tls(
         &mut self,
         side: &TlsAcceptor,
         upstream: &Upstream,
@@ -256,6 +287,22 @@ impl Explanation {
             self.line("limits", &format!("{place}: {}", all.join(", ")));
         }
         refused
+    }
+
+    /// The delays of the route, if it has any.
+    pub(super) fn delays(&mut self, route: &Route) {
+        if let Some(delays) = &route.delays {
+            let all = [
+                ("connect", delays.connect),
+                ("first_byte", delays.first_byte),
+                ("chunk", delays.chunk),
+            ];
+            let set = all.into_iter().filter(|(_, delay)| !delay.is_zero());
+            let set: Vec<_> = set
+                .map(|(key, delay)| format!("{key} {}", seconds(delay)))
+                .collect();
+            self.line("delay", &set.join(", "));
+        }
     }
 
     pub(super) fn timeouts(&mut self, endpoint: &Endpoint, route: &Route) {

@@ -46,6 +46,12 @@ pub(super) struct Args {
     /// Maximum number of connections [default: what the descriptor limit allows]
     #[arg(long, value_name = "NUMBER")]
     max_connections: Option<u32>,
+    /// Bytes per second in each direction, such as 1MiB/s, shared by all connections
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+    /// Pass each chunk of at most 256 KiB on this much later, in both directions; not with --listen tls://
+    #[arg(long, value_name = "DURATION")]
+    delay: Option<String>,
 }
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -70,6 +76,13 @@ fn refuse_flags_without_tls(args: &Args) -> Result<(), String> {
     let (to, is_tls) = scheme(&args.to);
     if terminates && args.cert.is_none() {
         return Err("a tls:// listener needs --cert FILE (and --key FILE)".to_owned());
+    }
+    if terminates && args.delay.is_some() {
+        return Err(
+            "--delay is for tests of applications, and a tls:// listener has real clients: listen without \
+             tls://"
+                .to_owned(),
+        );
     }
     for (given, flag) in [
         (args.cert.is_some(), "--cert"),
@@ -125,8 +138,18 @@ fn configuration(args: &Args) -> Result<String, String> {
     }
     let _ = writeln!(
         yaml,
-        "    routes: [{{ name: forward, mode: {mode}, upstream: origin }}]"
+        "    routes:\n      - name: forward\n        mode: {mode}\n        upstream: origin"
     );
+    if let Some(rate) = &args.rate {
+        let rate = quoted(rate);
+        let _ = writeln!(
+            yaml,
+            "        limits: {{ bandwidth: {{ up: {rate}, down: {rate} }} }}"
+        );
+    }
+    if let Some(delay) = &args.delay {
+        let _ = writeln!(yaml, "        delay: {{ chunk: {} }}", quoted(delay));
+    }
     let _ = writeln!(yaml, "upstreams:\n  origin:\n    origins: [{}]", quoted(to));
     if is_tls {
         yaml.push_str("    tls:\n      alpn: forward\n");

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::context::WorkerContext;
 use super::dial;
@@ -144,6 +145,7 @@ impl Establish<'_> {
         offered: &[Vec<u8>],
         notes: &HandshakeNotes,
     ) -> Result<(Transport, Slot, Arc<Upstream>), Failure> {
+        self.delay_connect(route, client).await?;
         let id = self.record.id();
         let dial = dial::Dial {
             upstream: Arc::clone(&route.upstream),
@@ -179,6 +181,26 @@ impl Establish<'_> {
             () = client.socket.was_reset() => Err(Reason::ClientReset.into()),
         };
         dialled.map_err(|failure| failure.close_with(CloseWith::Reset))
+    }
+
+    /// Waits for as long as the route delays connects. A client that resets meanwhile ends the wait, and so
+    /// does the end of its lifetime.
+    async fn delay_connect(&mut self, route: &Route, client: &Transport) -> Result<(), Failure> {
+        let Some(delays) = route.delays.as_ref().filter(|d| !d.connect.is_zero()) else {
+            return Ok(());
+        };
+        self.record.enter(Stage::Connect);
+        let dial_at = Instant::now() + delays.connect;
+        let end = route.lifetime.and_then(|limit| self.at.checked_add(limit));
+        let failed = tokio::select! {
+            biased;
+            () = client.socket.was_reset() => Reason::ClientReset,
+            () = sleep_until(end.map_or(dial_at, |end| end.min(dial_at))) => match end {
+                Some(end) if end <= dial_at => Reason::Lifetime,
+                _ => return Ok(()),
+            },
+        };
+        Err(Failure::new(failed).close_with(CloseWith::Reset))
     }
 
     /// Enters the connection in the table of established ones and opens its record.
@@ -225,7 +247,15 @@ impl Establish<'_> {
             let scope = self.limit_permits.as_ref()?.bandwidth.as_ref()?;
             scope.flow(route.limits.as_deref()?, way)
         };
-        let paces = Way::BOTH.map(|way| Pace::new(flow(way), Delay::default()));
+        let delays = route.delays.as_deref();
+        let delay = |way| Delay {
+            first: match way {
+                Way::Up => Duration::ZERO,
+                Way::Down => delays.map_or(Duration::ZERO, |delays| delays.first_byte),
+            },
+            chunk: delays.map_or(Duration::ZERO, |delays| delays.chunk),
+        };
+        let paces = Way::BOTH.map(|way| Pace::new(flow(way), delay(way)));
         Box::new(Relay::new(client, origin, limits, paces))
     }
 

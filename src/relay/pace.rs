@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// The delays of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delay {
-    /// How much later the first chunk is read.
+    /// How much later the first chunk with data is read.
     pub first: Duration,
     /// How much later every chunk is read.
     pub chunk: Duration,
@@ -84,7 +84,7 @@ impl Pace {
             let until = match self.phase {
                 Phase::Free if from.socket.readable_bytes() == 0 => return Poll::Ready(READ_CHUNK),
                 Phase::Free => {
-                    let pause = std::mem::take(&mut self.delay.first) + self.delay.chunk;
+                    let pause = self.delay.first + self.delay.chunk;
                     self.phase = Phase::Delayed(now + pause);
                     continue;
                 }
@@ -116,6 +116,9 @@ impl Pace {
 
     /// Tells how many bytes have moved since the last call.
     pub(super) fn settle(&mut self, moved: u64) {
+        if moved > 0 {
+            self.delay.first = Duration::ZERO;
+        }
         if let Some(flow) = &mut self.flow {
             flow.settle(moved, Instant::now());
         }

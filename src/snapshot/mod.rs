@@ -256,6 +256,8 @@ pub struct Route {
     pub sources: Option<Arc<Sources>>,
     /// Its limits, if it has any.
     pub limits: Option<Box<Limits>>,
+    /// Its delays, if it has any.
+    pub delays: Option<Box<Delays>>,
     /// The upstream they go to.
     pub upstream: Arc<Upstream>,
     /// Whether it matches a server name. A client can send any name to a default route, so that name is never
@@ -273,6 +275,17 @@ pub struct Route {
     pub lifetime: Option<Duration>,
     /// What the origin sees if the client ends without close_notify.
     pub on_truncation: OnTruncation,
+}
+
+/// Delays that are made on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// Before the origin is dialled.
+    pub connect: Duration,
+    /// Of the origin's first byte.
+    pub first_byte: Duration,
+    /// Of each chunk.
+    pub chunk: Duration,
 }
 
 /// The rules on the addresses of clients.

@@ -19,6 +19,17 @@ impl Compiler<'_> {
         spec: &spec::Route,
     ) -> bool {
         let mode = spec.mode.value;
+        if context.endpoint.protocol.value == Protocol::Tls && spec.delay.is_any() {
+            self.problems
+                .error(
+                    spec.delay.at,
+                    "`delay` is for tests of applications, and an endpoint with TLS has real clients",
+                )
+                .help(
+                    "leave it out, or give the tests an endpoint with `protocol: tcp` before this one \
+                     (`reseal forward --delay` is one)",
+                );
+        }
         let plain = matches!(mode, Mode::Forward | Mode::Originate);
         let (protocol, help) = match context.endpoint.protocol.value {
             Protocol::Tls if plain => (

@@ -11,7 +11,7 @@ use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::{self, Mode};
-use crate::snapshot::{self, Route, Sources, Upstream};
+use crate::snapshot::{self, Delays, Route, Sources, Upstream};
 use crate::tls::acceptor::{AcceptorPolicy, Resumption, TlsAcceptor};
 use crate::tls::certificates::CertificateChoice;
 use crate::tls::sessions::Scope;
@@ -45,6 +45,7 @@ pub(super) fn route(
         mode,
         sources,
         limits: limits::of_route(&context.endpoint.limits, &spec.limits),
+        delays: delays(&spec.delay),
         upstream,
         named: kind == RouteKind::ByName,
         client_timeout: own.client.as_ref().unwrap_or(&general.client).0,
@@ -54,6 +55,17 @@ pub(super) fn route(
         lifetime: limit(&own.lifetime, &general.lifetime),
         on_truncation: context.endpoint.tls.on_truncation.value,
     }
+}
+
+fn delays(spec: &spec::Delays) -> Option<Box<Delays>> {
+    let delays = || {
+        Box::new(Delays {
+            connect: spec.connect.0,
+            first_byte: spec.first_byte.0,
+            chunk: spec.chunk.0,
+        })
+    };
+    spec.is_any().then(delays)
 }
 
 impl Compiler<'_> {

@@ -11,6 +11,7 @@ mod brackets;
 pub mod byte_rate;
 pub mod compose;
 pub mod definitions;
+pub mod delay;
 mod expand;
 pub mod fields;
 pub mod generic;

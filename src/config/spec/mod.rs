@@ -31,7 +31,7 @@ pub use limits::{Bandwidth, EndpointLimits, RouteLimits};
 pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
 pub use process::{KeyPermissions, Process};
-pub use route::{Acknowledged, DefaultRoute, Match, Mode, Route};
+pub use route::{Acknowledged, DefaultRoute, Delays, Match, Mode, Route};
 pub use sources::{Excluded, NetworkFile, Sources};
 pub use tls_words::{CipherSuite, Group, TlsVersion};
 pub use upstream::{Connect, HeaderVersion, Origin, SendProxyProtocol, Tlv, Upstream};

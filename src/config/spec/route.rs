@@ -5,6 +5,7 @@ use super::limits::RouteLimits;
 use super::names::UpstreamName;
 use super::sources::{Excluded, Sources};
 use super::timeouts::RouteTimeouts;
+use crate::config::reader::delay::Delay;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::networks::CidrOr;
@@ -42,6 +43,8 @@ spec! {
         default limits: RouteLimits = "{}",
         /// The name of the upstream it leads to.
         required upstream: UpstreamName,
+        /// Delays, to test how applications bear a slow peer. On `protocol: tcp` only.
+        default delay: Delays = "{}",
         /// Time limits that replace those of the endpoint.
         default timeouts: RouteTimeouts = "{}",
         /// Warnings about this route that describe what is intended, and are not reported.
@@ -56,6 +59,7 @@ spec! {
             "type" | "tls_mode" | "action" => "mode",
             "server_name" | "host" | "hosts" | "sni" =>
                 "`match: { sni: NAME }` is how a route matches a server name",
+            "latency" | "fault" | "fault_delay" => "delay",
             "source" => "`match: { source: NETWORK }` is how a route matches clients' addresses",
             "tls" =>
                 "`mode` says how TLS is handled; TLS with clients is set up under the endpoint's `tls`, \
@@ -95,6 +99,30 @@ spec! {
                 | "remote_ip" => "source",
             "application_protocols" | "protocol" | "protocols" | "req_ssl_alpn" => "alpn",
             "path" | "method" | "headers" => "HTTP is not read: a route matches `sni`, `alpn` and `source`";
+    }
+}
+
+spec! {
+    /// Delays, to test how applications bear a slow peer; of routes on endpoints with `protocol: tcp`. A
+    /// connection is not idle while they last.
+    pub struct Delays {
+        /// Between accepting a client and dialling the origin. `timeouts.origin` begins afterwards.
+        default connect: Delay = "none"
+            because "nobody wants a slow proxy",
+        /// How much later the origin's first byte is passed on, beside `chunk`.
+        default first_byte: Delay = "none"
+            because "nobody wants a slow proxy",
+        /// How much later each chunk is passed on, in both directions: what has arrived when it is read, up to
+        /// 256 KiB. The next one is not read before.
+        default chunk: Delay = "none"
+            because "nobody wants a slow proxy",
+        example "{ chunk: 100ms }";
+        instead
+            "latency" | "each" | "read" | "write" => "chunk",
+            "dial" | "accept" => "connect",
+            "first" | "ttfb" | "response" => "first_byte",
+            "jitter" => "delays are fixed, so that tests are reproducible",
+            "rate" => "`limits: { bandwidth: { up: RATE, down: RATE } }` limits bandwidth";
     }
 }
 
@@ -141,6 +169,14 @@ impl Mode {
     /// Whether TLS from clients ends here.
     pub const fn terminates_tls(self) -> bool {
         matches!(self, Self::Terminate | Self::Reencrypt)
+    }
+}
+
+impl Delays {
+    /// Whether there is any.
+    pub fn is_any(&self) -> bool {
+        let all = [&self.connect, &self.first_byte, &self.chunk];
+        all.iter().any(|delay| !delay.0.is_zero())
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -139,6 +140,31 @@ fn forward_relays_one_port() {
 }
 
 #[test]
+fn forward_limits_the_rate_and_delays_chunks() {
+    let origin = Origin::echo();
+    let to = origin.listen_addr().to_string();
+    let serve = |more: &[&str]| {
+        let words = ["forward", "--listen", "127.0.0.1:0", "--to", &to];
+        Serving::start(&[&words[..], more].concat())
+    };
+    let echoes = |serving: &Serving, data: &[u8]| {
+        let client = Stream::dial(&serving.listen_addr()).unwrap();
+        let start = Instant::now();
+        client.must_echo(data);
+        start.elapsed()
+    };
+    let serving = serve(&["--rate", "64KiB/s"]);
+    // A tenth of a second's worth is there at once.
+    let took = echoes(&serving, &[1; 64 << 10]);
+    assert!(took >= Duration::from_millis(850), "{took:?}");
+    serving.must_end_at_once();
+    let serving = serve(&["--delay", "300ms"]);
+    let took = echoes(&serving, b"x");
+    assert!(took >= Duration::from_millis(590), "{took:?}");
+    serving.must_end_at_once();
+}
+
+#[test]
 fn forward_terminates_and_originates_tls_by_its_flags() {
     let directory = Directory::new();
     let path = |name: &str| directory.join(name).display().to_string();
@@ -213,6 +239,29 @@ fn forward_names_missing_flags() {
         (
             vec!["--listen", "127.0.0.1:0", "--ca", "x"],
             "needs --to tls://",
+        ),
+        (
+            vec![
+                "--listen",
+                "tls://127.0.0.1:0",
+                "--cert",
+                "x",
+                "--delay",
+                "1s",
+            ],
+            "--delay is for tests of applications",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--rate", "10MB/s"],
+            "write `10MiB/s`",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--rate", "0"],
+            "would let nothing through",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--delay", "soon"],
+            "is not a duration",
         ),
         (
             vec!["--listen", "nonsense"],

@@ -3,6 +3,7 @@
 mod abort_faults;
 mod bandwidth;
 mod bytes;
+mod delays;
 mod descriptors;
 mod fairness;
 mod half_close;
