@@ -63,14 +63,7 @@ impl ControlPlane {
         let admin_socket = admin.open(&handle, &probes).inspect_err(|_| {
             self.phase.send_replace(Phase::Abort);
         })?;
-        let targets = ReloadTargets {
-            live: Arc::clone(live),
-            table: Arc::clone(table),
-            metrics: Arc::clone(&self.metrics),
-            workers: Arc::clone(&self.workers),
-            watch_set,
-            limits: Arc::clone(&self.context.limits),
-        };
+        let targets = self.reload_targets(watch_set);
         let notifier = Notifier::from_environment();
         let mut control = Control {
             live: Arc::clone(live),
@@ -117,6 +110,17 @@ impl ControlPlane {
             origin_events,
         };
         Ok((control, inputs))
+    }
+
+    fn reload_targets(&self, watch_set: watched::Sender<WatchSet>) -> ReloadTargets {
+        ReloadTargets {
+            live: Arc::clone(&self.context.live),
+            table: Arc::clone(&self.context.table),
+            metrics: Arc::clone(&self.metrics),
+            workers: Arc::clone(&self.workers),
+            watch_set,
+            limits: Arc::clone(&self.context.limits),
+        }
     }
 }
 
