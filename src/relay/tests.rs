@@ -12,7 +12,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep_until};
 
 use super::direction::poll_again;
-use super::{ConnHandle, Limits, Loss, OnTruncation, Relay, RelayEnd, Side};
+use super::{ConnHandle, Delay, Limits, Loss, OnTruncation, Pace, Relay, RelayEnd, Side};
+use crate::bandwidth::{ByteRate, Flow, Rates, RouteBandwidth, Way};
 use crate::transport::{Socket, Transport};
 
 /// A connection, with our end of it as a transport.
@@ -328,4 +329,41 @@ async fn a_final_message_to_a_client_that_has_reset_is_no_loss_though_it_is_read
             Some(end) => panic!("{end:?}"),
         }
     }
+}
+
+/// Each byte waits for longer than the limits of time allow without progress.
+#[tokio::test(start_paused = true)]
+async fn bytes_that_wait_for_their_share_are_neither_idle_nor_late() {
+    let (to_client, mut client) = connected().await;
+    let (to_origin, mut origin) = connected().await;
+    let bandwidth = Arc::new(RouteBandwidth::default());
+    let rates = Rates {
+        route: ByteRate::new(1),
+        connection: None,
+    };
+    bandwidth.set(Way::Down, rates, false);
+    let pace = Pace::new(Some(Flow::new(bandwidth, Way::Down)), Delay::default());
+    let limits = Limits {
+        idle: Some(Duration::from_millis(700)),
+        half_close: Some(Duration::from_millis(500)),
+        lifetime: None,
+        client_truncation: OnTruncation::Reset,
+        origin_truncation: OnTruncation::Reset,
+    };
+    origin.write_all(b"answer").await.unwrap();
+    origin.shutdown().await.unwrap();
+    client.shutdown().await.unwrap();
+    let start = Instant::now();
+    let relay = Box::new(Relay::new(to_client, to_origin, limits, [None, pace]));
+    let handle = ConnHandle::default();
+    let mut answer = Vec::new();
+    let ((end, _), read) = tokio::join!(relay.run(&handle), client.read_to_end(&mut answer));
+    read.unwrap();
+    assert!(matches!(end, RelayEnd::Clean), "{end:?}");
+    assert_eq!(answer, b"answer");
+    assert_eq!(
+        start.elapsed().as_secs(),
+        5,
+        "the first one is there at once"
+    );
 }

