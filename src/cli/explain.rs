@@ -155,7 +155,12 @@ fn decide(
 ) -> Result<Option<Reason>, String> {
     said.line("endpoint", &endpoint.name);
     refuse_hello_of_tcp(args, endpoint)?;
-    if let Some(reason) = sources(args, endpoint, endpoint.sources.as_deref(), said)? {
+    if let Some(reason) = sources(
+        args,
+        endpoint,
+        ("endpoint", endpoint.sources.as_deref()),
+        said,
+    )? {
         return Ok(Some(reason));
     }
     let name = match decision::name(hello.server_name.as_deref()) {
@@ -190,7 +195,7 @@ fn decide(
         Ok(route) => route,
         Err(failure) => return Ok(Some(failure.reason)),
     };
-    if let Some(reason) = sources(args, endpoint, route.sources.as_deref(), said)? {
+    if let Some(reason) = sources(args, endpoint, ("route", route.sources.as_deref()), said)? {
         return Ok(Some(reason));
     }
     said.line("mode", route.mode.word());
@@ -210,7 +215,7 @@ fn decide(
 fn sources(
     args: &Args,
     endpoint: &Endpoint,
-    sources: Option<&Sources>,
+    (owner, sources): (&str, Option<&Sources>),
     said: &mut Explanation,
 ) -> Result<Option<Reason>, String> {
     let Some(sources) = sources else {
@@ -226,9 +231,9 @@ fn sources(
         );
     };
     let (text, reason) = match sources.rules.check(source) {
-        Ok(()) => (format!("{source} is admitted"), None),
+        Ok(()) => (format!("{owner}: {source} is admitted"), None),
         Err(denial) => (
-            format!("{source} is denied: {denial}"),
+            format!("{owner}: {source} is denied: {denial}"),
             Some(Reason::DeniedSource),
         ),
     };

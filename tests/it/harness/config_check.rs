@@ -5,6 +5,24 @@ use std::path::PathBuf;
 use super::identity::write_authorities;
 use super::{Directory, Finished, Identity, pki, reseal};
 
+/// A configuration of one passthrough route, with more keys of its endpoint and of the route.
+pub fn one_route(endpoint: &str, route: &str) -> String {
+    format!(
+        "endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    {endpoint}
+    routes:
+      - name: one
+        match: {{ sni: a.test }}
+        mode: passthrough
+        upstream: up
+        {route}
+upstreams: {{ up: {{ origins: [127.0.0.1:9] }} }}
+"
+    )
+}
+
 /// A directory with a configuration that may be wrong, and the files it names.
 pub struct ConfigCheck {
     directory: Directory,
@@ -43,6 +61,11 @@ impl ConfigCheck {
 
     pub fn check(&self, more: &[&str]) -> Finished {
         self.command("check", more)
+    }
+
+    /// Explains a client of the endpoint `edge`.
+    pub fn explain(&self, more: &[&str]) -> Finished {
+        self.command("explain", &[&["--endpoint", "edge"], more].concat())
     }
 
     pub fn run(&self) -> Finished {

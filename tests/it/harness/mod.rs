@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use admin::{ctl, curl};
 pub use alerts::firing;
 pub use client::Client;
-pub use config_check::ConfigCheck;
+pub use config_check::{ConfigCheck, one_route};
 pub use dns::{DnsAnswer, NameServer};
 pub use exposition::Exposition;
 pub use hello::{ForgedHello, extension, offers_session, record, recorded_hello};

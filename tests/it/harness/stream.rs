@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use rustls::{Connection, Error, HandshakeKind};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Type};
 
 use super::{ListenAddr, TIMEOUT};
 
@@ -85,6 +85,16 @@ impl Stream {
             ListenAddr::Tcp(address) => connect(address).map(Self::tcp),
             ListenAddr::Unix(path) => UnixStream::connect(path).map(Self::unix),
         }
+    }
+
+    /// Dials from another address of this machine.
+    #[track_caller]
+    pub fn dial_from(source: &str, place: &ListenAddr) -> Self {
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let source: SocketAddr = format!("{source}:0").parse().unwrap();
+        socket.bind(&source.into()).unwrap();
+        socket.connect(&place.tcp().into()).unwrap();
+        Self::tcp(socket.into())
     }
 
     pub fn tcp(stream: TcpStream) -> Self {

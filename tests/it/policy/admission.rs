@@ -1,16 +1,12 @@
 //! Admission: clients that are silent or slow in their setup do not block others.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
-use socket2::{Domain, Socket, Type};
 
 use crate::harness::proxy_header::proxied;
-use crate::harness::{
-    Client, End, ListenAddr, Origin, Proxy, Stream, eventually, noise, recorded_hello,
-};
+use crate::harness::{Client, End, Origin, Proxy, Stream, eventually, noise, recorded_hello};
 
 const SILENT: usize = 6;
 
@@ -21,15 +17,6 @@ fn half_a_large_record() -> Vec<u8> {
     record.extend(16_000_u16.to_be_bytes());
     record.extend(noise(6000, 1));
     record
-}
-
-/// Dials from another address of this machine.
-pub(super) fn dial_from(source: &str, place: &ListenAddr) -> Stream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let source: SocketAddr = format!("{source}:0").parse().unwrap();
-    socket.bind(&source.into()).unwrap();
-    socket.connect(&place.tcp().into()).unwrap();
-    Stream::tcp(socket.into())
 }
 
 /// A client that has sent its ClientHello and can continue its handshake.
@@ -175,7 +162,7 @@ fn connections_with_half_a_proxy_header_or_hello_are_dropped_too() {
     record.must_be("probe_dropped");
     record.must_have("stage", "proxy_header");
     // This endpoint requires no PROXY header.
-    let client = dial_from("127.0.0.2", proxy.listen_addr("edge"));
+    let client = Stream::dial_from("127.0.0.2", proxy.listen_addr("edge"));
     Paused::new(&proxy, client).go_on().must_echo(b"at once");
     assert_eq!(half_hello.receive_to_end().1, End::Reset);
     let record = proxy.outcome();
@@ -224,7 +211,7 @@ fn unfinished_handshakes_of_one_source_leave_permits_for_others() {
     eventually("one source has its share, and more of it waits", || {
         active(&proxy, "admitted") == 1.0 && active(&proxy, "waiting") == 5.0
     });
-    let client = dial_from("127.0.0.2", proxy.listen_addr("edge"));
+    let client = Stream::dial_from("127.0.0.2", proxy.listen_addr("edge"));
     Paused::new(&proxy, client).go_on().must_echo(b"at once");
     assert_eq!(active(&proxy, "waiting"), 5.0);
 }

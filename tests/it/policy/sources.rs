@@ -4,9 +4,8 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::admission::dial_from;
 use crate::harness::proxy_header::proxied;
-use crate::harness::{ConfigCheck, End, Origin, Proxy, Stream, recorded_hello, reseal};
+use crate::harness::{ConfigCheck, End, Origin, Proxy, Stream, one_route, recorded_hello};
 
 const ACCESS_DENIED: u8 = 49;
 
@@ -39,10 +38,10 @@ fn an_endpoint_serves_allowed_addresses_and_resets_others_before_any_byte() {
             ("127.0.0.7", "in 127.0.0.6/31 of `sources.deny`"),
             ("127.0.0.16", "in no network of `sources.allow`"),
         ] {
-            let client = dial_from(source, place);
+            let client = Stream::dial_from(source, place);
             must_be_denied(&proxy, &client, detail);
         }
-        let client = dial_from("127.0.0.8", place);
+        let client = Stream::dial_from("127.0.0.8", place);
         client.must_echo(&hello);
         client.end();
         client.receive_to_end();
@@ -168,9 +167,13 @@ fn a_match_excludes_networks() {
         .named("rest")
         .start();
     let place = proxy.listen_addr("forward");
-    dial_from("127.0.0.8", place).must_echo(b"most");
+    Stream::dial_from("127.0.0.8", place).must_echo(b"most");
     for source in ["127.0.0.9", "127.1.2.3"] {
-        assert_eq!(dial_from(source, place).receive(5), b"other", "{source}");
+        assert_eq!(
+            Stream::dial_from(source, place).receive(5),
+            b"other",
+            "{source}"
+        );
     }
 }
 
@@ -188,7 +191,7 @@ fn with_file(rules: &str, list: &str, origin: &Origin) -> Proxy {
 }
 
 fn dial(proxy: &Proxy) -> Stream {
-    dial_from(SOURCE, proxy.listen_addr("forward"))
+    Stream::dial_from(SOURCE, proxy.listen_addr("forward"))
 }
 
 #[test]
@@ -298,21 +301,8 @@ fn refusals_can_be_sampled() {
     }
 }
 
-fn text(endpoint: &str, route: &str) -> String {
-    format!(
-        "endpoints:
-  - name: edge
-    listen: 127.0.0.1:0
-    {endpoint}
-    routes:
-      - {{ name: one, match: {{ sni: a.test }}, mode: passthrough, upstream: up{route} }}
-upstreams: {{ up: {{ origins: [127.0.0.1:9] }} }}
-"
-    )
-}
-
 fn checked(sources: &str, list: &str) -> ConfigCheck {
-    let text = text(&format!("sources: {sources}"), "");
+    let text = one_route(&format!("sources: {sources}"), "");
     ConfigCheck::new(&text).with_file("list.txt", list, 0o644)
 }
 
@@ -371,7 +361,7 @@ fn rules_without_effect_are_warned_about() {
 #[test]
 fn a_route_that_excludes_all_its_addresses_is_refused() {
     let matching = |source: &str| {
-        let text = text("backlog: 5", "");
+        let text = one_route("", "");
         ConfigCheck::new(&text.replace("sni: a.test", &format!("sni: a.test, source: {source}")))
     };
     let source = "[10.1.0.0/16, { not: 10.0.0.0/8 }]";
@@ -386,24 +376,17 @@ fn a_route_that_excludes_all_its_addresses_is_refused() {
 
 #[test]
 fn explain_names_the_network_that_refuses() {
-    let rules = text(
+    let rules = one_route(
         "sources: { allow: [10.0.0.0/8], deny: [{ file: list.txt }] }",
-        ", sources: { deny: [10.7.0.0/16] }",
+        "sources: { deny: [10.7.0.0/16] }",
     );
     let config = ConfigCheck::new(&rules).with_file("list.txt", "10.6.6.0/24\n", 0o644);
-    let path = config.path().display().to_string();
-    let words = [
-        "explain",
-        "--config",
-        &path,
-        "--endpoint",
-        "edge",
-        "--sni",
-        "a.test",
-    ];
-    let explain = |source: &str| reseal(&[&words[..], &["--source", source]].concat());
+    let explain = |source: &str| config.explain(&["--sni", "a.test", "--source", source]);
     for (source, said) in [
-        ("10.6.6.6", "10.6.6.6 is denied: in 10.6.6.0/24 of list.txt"),
+        (
+            "10.6.6.6",
+            "endpoint: 10.6.6.6 is denied: in 10.6.6.0/24 of list.txt",
+        ),
         ("::ffff:10.6.6.6", "is denied: in 10.6.6.0/24 of list.txt"),
         (
             "192.0.2.1",
@@ -411,7 +394,7 @@ fn explain_names_the_network_that_refuses() {
         ),
         (
             "10.7.0.1",
-            "10.7.0.1 is denied: in 10.7.0.0/16 of `sources.deny`",
+            "route: 10.7.0.1 is denied: in 10.7.0.0/16 of `sources.deny`",
         ),
     ] {
         let explained = explain(source);
@@ -421,7 +404,8 @@ fn explain_names_the_network_that_refuses() {
     explain("10.1.1.1")
         .must_exit_with(0)
         .must_print("10.1.1.1 is admitted");
-    reseal(&words)
+    config
+        .explain(&["--sni", "a.test"])
         .must_exit_with(2)
         .must_print("add --source IP");
 }

@@ -1,9 +1,6 @@
 //! Peers that are refused: an invalid, late or missing header, or one that is not expected.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use socket2::{Domain, Socket, Type};
 
 use super::{V1, handshake, proxy, v2};
 use crate::harness::proxy_header::{header, proxied, tlv};
@@ -162,17 +159,6 @@ fn a_peer_that_ends_before_its_header_is_complete_has_its_own_reason() {
     proxy.outcome_of(&client).must_be("probe_eof");
 }
 
-/// A connection from another address of this machine.
-fn dial_from(source: &str, proxy: &Proxy) -> Stream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let source: SocketAddr = format!("{source}:0").parse().unwrap();
-    socket.bind(&source.into()).unwrap();
-    socket
-        .connect(&proxy.listen_addr("edge").tcp().into())
-        .unwrap();
-    Stream::tcp(socket.into())
-}
-
 /// P01: on one port, listed peers must send a header, and all others connect directly.
 #[test]
 fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
@@ -181,7 +167,10 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
         .terminate("a.test", &origin)
         .on_endpoint("accept_proxy_protocol: { from: [127.0.0.2] }")
         .start();
-    let client = handshake(dial_from("127.0.0.3", &proxy), &proxy);
+    let client = handshake(
+        Stream::dial_from("127.0.0.3", proxy.listen_addr("edge")),
+        &proxy,
+    );
     client.must_echo(b"directly");
     client.end();
     client.receive_to_end();
@@ -189,7 +178,7 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
     assert!(record.text("client").starts_with("127.0.0.3:") && !record.has("peer"));
     assert!(record["ms"].get("proxy_header").is_none(), "{record:?}");
 
-    let listed = dial_from("127.0.0.2", &proxy);
+    let listed = Stream::dial_from("127.0.0.2", proxy.listen_addr("edge"));
     listed.write_raw(V1).unwrap();
     handshake(listed, &proxy).must_echo(b"by header");
     proxy.outcome().must_have("client", "192.0.2.7:7777");
@@ -197,7 +186,7 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
 
     for header in [V1, &v2(), &header(0x20, 0, &[])] {
         for segments in [vec![header], header.chunks(1).collect()] {
-            let client = dial_from("127.0.0.3", &proxy);
+            let client = Stream::dial_from("127.0.0.3", proxy.listen_addr("edge"));
             for segment in segments {
                 let _ = client.write_raw(segment);
             }
@@ -215,7 +204,7 @@ fn unlisted_peers_connect_directly_and_must_not_send_a_header() {
         }
     }
     // Peers that may send a header may send only one.
-    let twice = dial_from("127.0.0.2", &proxy);
+    let twice = Stream::dial_from("127.0.0.2", proxy.listen_addr("edge"));
     twice.write_raw(&[V1, &v2()].concat()).unwrap();
     twice.receive_to_end();
     let record = proxy.outcome();
