@@ -144,7 +144,7 @@ fn configuration(args: &Args) -> Result<String, String> {
         let rate = quoted(rate);
         let _ = writeln!(
             yaml,
-            "        limits: {{ bandwidth: {{ up: {rate}, down: {rate} }} }}"
+            "        limits: {{ bandwidth: {{ up: &rate {rate}, down: *rate }} }}"
         );
     }
     if let Some(delay) = &args.delay {
