@@ -1,6 +1,6 @@
 //! Where the admin socket is: from the flags, the environment, or a configuration file.
 
-use std::fs;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,8 @@ impl Place {
 
     fn of_named(&self, path: &Path) -> Result<(Option<String>, Option<PathBuf>), String> {
         let shown = path.display();
-        let spec = load::keys(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+        let spec = load::keys(path, |_| true)
+            .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
         let spec = spec.ok_or_else(|| {
             format!(
                 "{shown}: it has errors, so the admin socket is not known; `reseal check {shown}` shows them, \
@@ -91,9 +92,9 @@ impl Place {
 /// is left alone: it could send a token anywhere. One that cannot be read says nothing.
 fn found() -> Option<(Option<String>, Option<PathBuf>)> {
     let path = config_file::search()?;
-    let owner = fs::metadata(&path).ok()?.uid();
-    let is_ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
-    let spec = is_ours.then(|| load::keys(&path).ok().flatten())??;
+    let us = rustix::process::geteuid().as_raw();
+    let is_ours = |meta: &Metadata| meta.uid() == 0 || meta.uid() == us;
+    let spec = load::keys(&path, is_ours).ok().flatten()?;
     Some(named_by(&path, &spec))
 }
 
