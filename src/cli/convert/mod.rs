@@ -78,6 +78,7 @@ fn finish(document: &Document) -> Exit {
     let loaded = load::text_in(text, path, Path::new(""), options);
     if loaded.problems.has_errors() {
         eprint_line(&loaded.report());
+        return Exit::Bad;
     }
     exit
 }

@@ -314,6 +314,11 @@ fn inherited_lines_are_told_once_and_hold_for_every_service() {
         );
     }
     check(&converted).must_exit_with(0);
+    // A reason that lies in an inherited line is told where the service would be.
+    let inherited = stunnel(format!("checkHost = a.test\n{}", with("")));
+    inherited
+        .must_exit_with(0)
+        .must_print("  # not converted: line 1: checkHost = a.test\n  #   names are compared");
     let blocked = stunnel(format!("PSKsecrets = psk.txt\n{}", with("")));
     blocked
         .must_exit_with(0)

@@ -157,15 +157,17 @@ fn add(document: &mut Document, mut service: Service, section: &Section) {
         return;
     }
     let mut noted = mem::take(&mut service.left_out);
-    let mut lines: Vec<_> = section.header.iter().chain(&section.lines).collect();
-    lines.sort_by_key(|line| line.number);
-    let left_out = lines.into_iter().map(|line| {
+    let lines = section.header.iter().chain(&section.lines);
+    let own = lines.map(|line| {
         let place = line.place();
         let at = noted.iter().position(|noted| noted.place == place);
         at.map_or_else(|| line.left_out(""), |at| noted.remove(at))
     });
+    let mut left_out: Vec<_> = own.collect();
+    // What is wrong with lines that it inherits.
+    left_out.append(&mut noted);
     document.endpoints.push(Endpoint {
-        left_out: left_out.collect(),
+        left_out,
         ..Endpoint::default()
     });
 }
