@@ -6,13 +6,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
-};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,6 +17,7 @@ use super::answer::{Answer, Families, Query, Record};
 use super::failure::{Failure, Search, failure};
 use super::hosts::Hosts;
 use super::resolv_conf::ResolvConf;
+use super::servers::Servers;
 use super::text::{self, Stamp, Unused};
 use crate::sync::Mutex;
 
@@ -63,7 +59,7 @@ type Stamps = [Stamp; 2];
 struct Files {
     hosts: Hosts,
     conf: ResolvConf,
-    resolver: TokioResolver,
+    servers: Servers,
 }
 
 impl Dns {
@@ -106,33 +102,11 @@ impl Files {
         for (variable, why) in conf.amend(variable) {
             warn!(%variable, %why, "a part of an environment variable is not used for resolving names");
         }
-        let server = |ip: &IpAddr| match conf.tcp {
-            true => NameServerConfig::tcp(*ip),
-            false => NameServerConfig::udp_and_tcp(*ip),
-        };
-        let servers = conf.servers.iter().map(server).collect();
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let provider = TokioRuntimeProvider::default();
-        let mut builder = TokioResolver::builder_with_config(config, provider);
-        let options = builder.options_mut();
-        options.timeout = conf.timeout;
-        // This counts retries.
-        options.attempts = conf.attempts.saturating_sub(1);
-        options.edns0 = conf.edns0;
-        // One server after the other: of two that know different names, the first one decides.
-        options.num_concurrent_reqs = 1;
-        options.server_ordering_strategy = match conf.rotate {
-            true => ServerOrderingStrategy::RoundRobin,
-            false => ServerOrderingStrategy::UserProvidedOrder,
-        };
-        options.use_hosts_file = ResolveHosts::Never;
-        // The caller decides how long an answer is used.
-        options.cache_size = 0;
-        let resolver = builder.build()?;
+        let servers = Servers::of(&conf)?;
         Ok(Self {
             hosts,
             conf,
-            resolver,
+            servers,
         })
     }
 
@@ -141,10 +115,9 @@ impl Files {
         // Labels are bytes (RFC 2181 section 11): what is a host name is not judged here.
         let name = Name::from_labels(name.split('.').map(str::as_bytes))
             .map_err(|_| Failure::Refused("this is no name that DNS can hold".into()))?;
-        match timeout(QUERY_TIMEOUT, self.resolver.lookup(name, kind)).await {
-            Ok(answer) => answer.map_err(|error| failure(&error)),
-            Err(_) => Err(Failure::Timeout),
-        }
+        let asking = self.servers.lookup(&name, kind);
+        let answer = timeout(QUERY_TIMEOUT, asking).await;
+        answer.unwrap_or(Err(Failure::Timeout))
     }
 
     /// Asks for the addresses of one family.

@@ -7,6 +7,7 @@ mod failure;
 mod history;
 mod hosts;
 mod resolv_conf;
+mod servers;
 mod text;
 
 use std::collections::HashMap;

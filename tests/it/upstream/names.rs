@@ -256,6 +256,24 @@ fn names_in_etc_hosts_need_no_server() {
 }
 
 #[test]
+fn a_silent_name_server_leaves_time_for_the_next_one() {
+    let (silent, good, directory) = (NameServer::new(), NameServer::new(), Directory::new());
+    silent.set_answer("app.test", DnsAnswer::Nothing);
+    silent.set_answer("bad.test", DnsAnswer::Failure);
+    let origin = LetterOrigin::at(SocketAddr::from(([127, 0, 1, 1], 0)), 'a');
+    let port = origin.address().port();
+    for name in ["app.test", "bad.test"] {
+        good.addresses(name, &[origin.address()]);
+        let conf = silent.resolv_conf() + &good.resolv_conf();
+        let proxy = Proxy::builder()
+            .forward(&format!("{name}:{port}"))
+            .resolving_by_files(&[("resolv.conf", &conf)], &directory)
+            .start();
+        assert_eq!(proxy.letters(2), "aa", "{name}");
+    }
+}
+
+#[test]
 fn localhost_needs_neither_a_server_nor_a_file() {
     let origin = LetterOrigin::new('a');
     let proxy = Proxy::builder()
