@@ -1,4 +1,5 @@
-//! How often a limit made clients wait, for the log and the metrics: full is never silent.
+//! How often a limit made clients wait, for the log and the metrics, and when the next warning about a limit is
+//! due: full is never silent.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,9 +20,37 @@ struct Shared {
     name: Cow<'static, str>,
     max: AtomicUsize,
     reached: AtomicU64,
+    warnings: Warnings,
+}
+
+/// When the next warning about a limit is due.
+#[derive(Debug)]
+pub(super) struct Warnings {
     start: Instant,
-    /// When the next warning is due, in milliseconds since the start.
-    warn_at: AtomicU64,
+    /// In milliseconds since the start.
+    due: AtomicU64,
+}
+
+impl Warnings {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            due: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a warning is due, once a minute. Of several threads at a time, one warns.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now.saturating_duration_since(self.start));
+        let due = self.due.load(Ordering::Relaxed);
+        let next = now.saturating_add(millis(WARN_INTERVAL));
+        due <= now
+            && self
+                .due
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
 }
 
 impl LimitUse {
@@ -31,8 +60,7 @@ impl LimitUse {
             name: name.into(),
             max: AtomicUsize::new(max),
             reached: AtomicU64::new(0),
-            start: Instant::now(),
-            warn_at: AtomicU64::new(0),
+            warnings: Warnings::new(),
         }))
     }
 
@@ -55,22 +83,9 @@ impl LimitUse {
     pub(crate) fn count(&self) {
         let (name, max) = (&*self.0.name, self.max());
         let times = self.0.reached.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_to_warn(Instant::now()) {
+        if self.0.warnings.is_due(Instant::now()) {
             warn!(limit = name, max, times, "a limit is reached: clients wait");
         }
-    }
-
-    /// Whether a warning is due. Of several threads at a time, one warns.
-    fn is_to_warn(&self, now: Instant) -> bool {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = millis(now.saturating_duration_since(self.0.start));
-        let due = self.0.warn_at.load(Ordering::Relaxed);
-        let next = now.saturating_add(millis(WARN_INTERVAL));
-        let warn_at = &self.0.warn_at;
-        due <= now
-            && warn_at
-                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
     }
 }
 
@@ -80,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_limit_that_stays_reached_is_warned_about_once_a_minute() {
-        let limit = LimitUse::new("process.limits.connections", 1);
+        let warnings = Warnings::new();
         let start = Instant::now();
         let warned: Vec<_> = (0..=120_u64)
-            .filter(|second| limit.is_to_warn(start + Duration::from_secs(*second)))
+            .filter(|second| warnings.is_due(start + Duration::from_secs(*second)))
             .collect();
         assert_eq!(warned, [0, 60, 120]);
     }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use super::by_source::{SourcePermit, SourceTable};
 use super::gate::Gate;
-use super::limit_use::LimitUse;
+use super::limit_use::{LimitUse, Warnings};
 use super::limits::{LimitKind, Limits, WhenFull};
 use super::pending::PendingConnections;
 use super::rate::{Bucket, Clock, Rate};
@@ -28,6 +29,8 @@ const DROP_MAX: Duration = Duration::from_secs(1);
 pub struct LimitScope {
     /// Tells the sources of one scope from those of others.
     id: u32,
+    /// For the log.
+    name: Box<str>,
     in_use: AtomicUsize,
     freed: Notify,
     waits: LimitUse,
@@ -39,6 +42,7 @@ pub struct LimitScope {
     sources: SourceTable,
     clock: Clock,
     refused: [AtomicU64; LimitKind::ALL.len()],
+    warnings: [Warnings; LimitKind::ALL.len()],
     dry_run: [AtomicU64; LimitKind::ALL.len()],
 }
 
@@ -65,6 +69,7 @@ impl LimitScope {
     ) -> Self {
         Self {
             id,
+            name: name.into(),
             in_use: AtomicUsize::new(0),
             freed: Notify::new(),
             waits: LimitUse::new(format!("limits.connections of {name}"), 0),
@@ -75,6 +80,7 @@ impl LimitScope {
             sources,
             clock,
             refused: Default::default(),
+            warnings: LimitKind::ALL.map(|_| Warnings::new()),
             dry_run: Default::default(),
         }
     }
@@ -276,7 +282,7 @@ impl LimitScope {
         Some(&self.handshakes)
     }
 
-    /// Counts a client that a limit refuses, or would refuse.
+    /// Counts a client that a limit refuses, or would refuse, and warns about those that are.
     ///
     /// # Errors
     ///
@@ -289,9 +295,21 @@ impl LimitScope {
         if let Some(count) = counts.get(kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        match limits.dry_run {
-            true => Ok(()),
-            false => Err(kind),
+        if limits.dry_run {
+            return Ok(());
+        }
+        self.warn(kind, limits);
+        Err(kind)
+    }
+
+    /// Warns about clients that are refused, once a minute for each limit.
+    fn warn(&self, kind: LimitKind, limits: &Limits) {
+        let warnings = self.warnings.get(kind as usize);
+        if warnings.is_some_and(|warnings| warnings.is_due(std::time::Instant::now())) {
+            let limit = format_args!("limits.{} of {}", kind.word(), self.name);
+            let [times, _] = self.refused(kind);
+            let value = limits.value(kind);
+            warn!(%limit, value, times, "a limit is reached: clients are refused");
         }
     }
 

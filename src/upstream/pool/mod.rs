@@ -237,7 +237,16 @@ impl Pool {
         });
         if is_to_warn {
             let upstream = self.name();
-            warn!(%upstream, "connections wait: all usable origins are at their limit of connections");
+            match &ticket {
+                Ok(_) => {
+                    warn!(%upstream, "connections wait: all usable origins are at their limit of \
+                    connections")
+                }
+                Err(_) => {
+                    warn!(%upstream, "connections are refused: all usable origins are at their limit of \
+                    connections, and the queue is full")
+                }
+            }
         }
         let waiter = QueuedWaiter {
             pool: Arc::clone(self),

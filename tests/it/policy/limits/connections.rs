@@ -80,6 +80,44 @@ fn an_endpoint_refuses_connections_beyond_its_limit_at_once() {
 }
 
 #[test]
+fn a_limit_that_refuses_clients_is_told_once_in_the_log() {
+    let origin = Origin::echo();
+    for (limits, limit) in [
+        ("connections: 1, when_full: refuse", "connections"),
+        ("per_source: 1", "per_source"),
+        ("new: 1/m", "new"),
+        ("new_per_source: 1/m", "new_per_source"),
+    ] {
+        let proxy = forward(limits, &origin);
+        let place = proxy.listen_addr("forward");
+        let _first = establish("127.0.0.2", place);
+        for _ in 0..2 {
+            must_be_reset(&Stream::dial_from("127.0.0.2", place));
+        }
+        proxy.outcomes(2);
+        let name = format!("\"limit\":\"limits.{limit} of endpoint forward\"");
+        let is_told = |line: &str| line.contains("clients are refused") && line.contains(&name);
+        proxy.log_line(is_told);
+        let lines = proxy.log();
+        assert_eq!(lines.iter().filter(|line| is_told(line)).count(), 1);
+    }
+}
+
+#[test]
+fn a_full_queue_is_told_in_the_log() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .origins(&format!("[{{ address: \"{origin}\", connections: 1 }}]"))
+        .on_upstream("connect: { queue: 0 }")
+        .start();
+    let _first = establish("127.0.0.2", proxy.listen_addr("forward"));
+    must_be_reset(&proxy.dial("forward"));
+    proxy.outcome().must_be("queue_full");
+    proxy.log_line(|line| line.contains("connections are refused"));
+}
+
+#[test]
 fn an_endpoint_lets_clients_wait_for_a_place_and_others_go_on() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
