@@ -6,6 +6,7 @@ use rustls::{CommonState, Error, HandshakeKind};
 
 use super::early_data::EarlyData;
 use super::handshake_notes::HandshakeNotes;
+use super::turns::HandshakeTurn;
 use super::wrapped_suites::SuiteHooks;
 use crate::transport::{FLIGHT_CHUNK, Socket, TlsEnd, TlsState, Transport, with_scratch};
 
@@ -65,7 +66,9 @@ pub(super) async fn begin(
 ) -> Result<(), HandshakeError> {
     let input = Input::First(first, approve);
     let mut early_data = EarlyData::announced(false);
+    let turn = HandshakeTurn::take().await;
     let progress = hooks.during(|| advance(transport, tls, input, &mut early_data, notes))?;
+    drop(turn);
     complete_step(transport, progress).await.map(|_| ())
 }
 
@@ -83,6 +86,7 @@ pub(super) async fn finish(
 ) -> Result<(), HandshakeError> {
     let mut ready = false;
     if !read.is_empty() {
+        let turn = HandshakeTurn::take().await;
         let progress = advance(
             transport,
             &mut tls,
@@ -90,13 +94,16 @@ pub(super) async fn finish(
             &mut early_data,
             notes,
         )?;
+        drop(turn);
         ready = complete_step(transport, progress).await?;
     }
     while !ready {
         peer.readable(&transport.socket, tls.retained())
             .await
             .map_err(HandshakeError::Socket)?;
+        let turn = HandshakeTurn::take().await;
         let progress = advance(transport, &mut tls, Input::Socket, &mut early_data, notes)?;
+        drop(turn);
         ready = complete_step(transport, progress).await?;
     }
     transport.tls = Some(tls);

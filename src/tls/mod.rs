@@ -26,6 +26,7 @@ mod presented_chain;
 mod second_hello;
 pub mod sessions;
 pub mod suites;
+mod turns;
 pub mod usage;
 pub mod validity;
 pub mod verify;

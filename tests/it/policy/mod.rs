@@ -8,5 +8,6 @@ mod client_auth;
 mod limits;
 mod matrix;
 mod overlaps;
+mod overload;
 mod revocation;
 mod sources;
