@@ -17,6 +17,7 @@ use super::auth::Auth;
 use super::permits::{self, ConnPermits};
 use super::request::Handle;
 use super::serve::{AdminService, Probes};
+use super::spare::Spare;
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};
 use crate::snapshot::admin::{AdminListen, AdminSettings, Token};
@@ -117,11 +118,11 @@ impl AdminListeners {
             .collect()
     }
 
-    /// The most descriptors that the admin sockets may take: each listener, its connections, and one
-    /// accepted connection that waits for a permit.
+    /// The most descriptors that the admin sockets may take: each listener, its connections, one accepted
+    /// connection that waits for a permit, and the spare one.
     pub const fn descriptors(&self) -> usize {
         (self.admin.is_some() as usize + self.metrics.is_some() as usize)
-            * (permits::ALL_PERMITS + 2)
+            * (permits::ALL_PERMITS + 3)
     }
 
     /// Serves on this thread's runtime until it ends. The returned guard removes a unix socket's file.
@@ -170,6 +171,7 @@ enum AsyncListener {
 impl AsyncListener {
     async fn accept_loop(self, service: Arc<AdminService>, permits: ConnPermits) {
         let mut warned: Option<Instant> = None;
+        let spare = Spare::new();
         loop {
             let accepted = match &self {
                 Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
@@ -177,6 +179,7 @@ impl AsyncListener {
             };
             let stream = match accepted {
                 Ok(stream) => stream,
+                Err(error) if spare.replaces(&error) => continue,
                 Err(error) => {
                     if warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
                         let listener = service.name();
@@ -189,7 +192,10 @@ impl AsyncListener {
             };
             let permit = permits.take().await;
             let service = Arc::clone(&service);
+            let spare = spare.clone();
             tokio::spawn(async move {
+                // After the connection has closed its own.
+                let _refill = spare.refill_on_drop();
                 match stream {
                     Stream::Unix(stream) => {
                         let peek = || first_byte(stream.as_fd());

@@ -10,6 +10,7 @@ mod permits;
 mod request;
 mod response;
 mod serve;
+mod spare;
 #[cfg(test)]
 mod tests;
 

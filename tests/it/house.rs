@@ -74,6 +74,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "phase",
             "observe",
             "snapshot::admin",
+            "sync",
         ],
     ),
     (

@@ -126,6 +126,26 @@ fn promise_8_it_recovers_from_descriptor_exhaustion_repeatedly() {
 }
 
 #[test]
+fn the_admin_socket_answers_while_there_is_no_descriptor() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream("connect: { attempts: 1 }")
+        .admin()
+        .start();
+    let established = proxy.dial("forward");
+    established.must_echo(b"established");
+    starve(&proxy, 0);
+    let _crowd = crowd(&proxy, 20);
+    proxy.log_line(|line| line.contains("accepting is paused: out of file descriptors"));
+    for _ in 0..5 {
+        proxy.admin("/status", &[]).must_be(200);
+        proxy.probe("/readyz").must_be(200);
+    }
+    established.must_echo(b"still going");
+}
+
+#[test]
 fn a_client_without_a_descriptor_is_reset() {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
