@@ -19,9 +19,9 @@ use crate::admission::{Admission, Permit, WaitingLimit};
 const BATCH: usize = 4;
 
 /// The pauses after an accept failed for lack of resources, doubled from the first to the last, which bounds
-/// how long recovery takes.
+/// how long recovery takes: within a second.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Failures to accept are logged at most once per this interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
