@@ -2,7 +2,9 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Exposition, Leaf, Origin, Proxy, eventually, noise, pki, recorded_hello};
+use crate::harness::{
+    Exposition, ForgedHello, Leaf, Origin, Proxy, eventually, noise, pki, recorded_hello,
+};
 
 const EDGE: (&str, &str) = ("endpoint", "edge");
 
@@ -170,6 +172,32 @@ fn a_thousand_server_names_add_no_series() {
     assert_eq!(after.series(), before);
     let unknown = [EDGE, ("reason", "unknown_sni")];
     assert_eq!(after.sum("reseal_outcomes_total", &unknown), Some(1001.0));
+}
+
+#[test]
+fn random_protocol_names_add_no_series() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .terminate("a.test", &origin)
+        .on_tls("alpn: [h2]")
+        .passthrough("b.test", &origin)
+        .admin()
+        .start();
+    let visit = |name: &str, protocol: &str| {
+        let stream = proxy.dial("edge");
+        let hello = ForgedHello::new(name.as_bytes()).alpn(&[protocol]);
+        stream.write_raw(&hello.bytes()).unwrap();
+        stream.fin();
+        stream.receive_to_end();
+    };
+    visit("a.test", "first");
+    visit("b.test", "first");
+    let before = proxy.metrics_at_rest().series();
+    for n in 0..200_u32 {
+        let protocol = format!("\"}} 1\n{:x}", n.wrapping_mul(2_654_435_761));
+        visit(["a.test", "b.test"][n as usize % 2], &protocol);
+    }
+    assert_eq!(proxy.metrics_at_rest().series(), before);
 }
 
 /// O02: neither do the names in certificates, accepted or not.

@@ -84,3 +84,39 @@ fn the_origin_sees_a_reset_when_the_relay_panics() {
     let report = reports.recv_timeout(crate::harness::TIMEOUT).unwrap();
     assert_eq!(report.end, End::Reset);
 }
+
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "release builds have no hook that panics"
+)]
+#[test]
+fn very_many_panics_leave_no_permit_and_no_gauge_behind() {
+    const PANICS: usize = 300;
+    let origin = Origin::echo();
+    let mut proxy = Proxy::builder()
+        .forward(&origin)
+        .on_endpoint("limits: { connections: 20, per_source: 20, new_per_source: 100000/s }")
+        .on_route("limits: { connections: 20 }")
+        .top("access_log: { output: none }")
+        .admin()
+        .under(&["env", PANICS_AFTER])
+        .start();
+    for _ in 0..PANICS {
+        let client = proxy.dial("forward");
+        must_be_reset(&client, "forward");
+    }
+    let metrics = proxy.metrics_at_rest();
+    let panics = [("reason", "internal_panic")];
+    assert_eq!(
+        metrics.count("reseal_outcomes_total", &panics),
+        PANICS as f64
+    );
+    crate::harness::eventually("every permit is free", || {
+        let metrics = proxy.metrics();
+        metrics.count("reseal_admission_limit_used", &[]) == 0.0
+            && metrics.count("reseal_limit_used", &[("limit", "connections")]) == 0.0
+            && metrics.count("reseal_origin_connections_live", &[]) == 0.0
+            && metrics.count("reseal_sources_tracked", &[]) == 0.0
+    });
+    assert!(proxy.is_running());
+}

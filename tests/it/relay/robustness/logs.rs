@@ -36,6 +36,7 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
             directory.join("edge.sock").display()
         ))
         .forward(&origin)
+        .admin()
         .start();
     let first = proxy.dial("forward");
     first.must_echo(b"the worker serves");
@@ -52,6 +53,11 @@ fn a_log_pipe_without_a_reader_delays_neither_clients_nor_the_shutdown() {
         proxy.usage().descriptors <= before
     });
     first.must_echo(b"not delayed");
+    proxy.admin("/status", &[]).must_be(200);
+    let lost = proxy
+        .metrics()
+        .count("reseal_log_dropped_total", &[("log", "access")]);
+    assert!(lost > 0.0, "lines are lost and not counted");
     drop(first);
     proxy.signal(Signal::USR1);
     proxy.dial("forward").must_echo(b"nor after a rotation");
