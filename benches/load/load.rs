@@ -1,6 +1,6 @@
 //! The workloads, and their cost for the proxy.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::machine;
@@ -120,31 +120,71 @@ impl Clients {
         }
     }
 
+    /// The same with this certificate.
+    pub(crate) fn with_certificate(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a key");
+        let certified = rustls::sign::CertifiedKey::new(chain, signer);
+        config.client_auth_cert_resolver =
+            Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+        Self {
+            address: self.address,
+            config: Arc::new(config),
+        }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) const fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
     fn connect(&self) -> Client {
         self.connect_to(NAME)
     }
 
     /// Connects with this name as SNI.
     pub(crate) fn connect_to(&self, name: &str) -> Client {
-        let socket = TcpStream::connect(self.address).expect("the proxy accepts");
-        socket.set_nodelay(true).expect("nodelay");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("a timeout");
+        self.try_connect_to(name).expect("the proxy accepts")
+    }
+
+    pub(crate) fn try_connect(&self) -> io::Result<Client> {
+        self.try_connect_to(NAME)
+    }
+
+    fn try_connect_to(&self, name: &str) -> io::Result<Client> {
+        let socket = TcpStream::connect(self.address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let conn = ClientConnection::new(Arc::clone(&self.config), name).expect("a client");
-        StreamOwned::new(conn, socket)
+        Ok(StreamOwned::new(conn, socket))
     }
 
     pub(crate) fn established(&self) -> Client {
-        let mut client = self.connect();
-        client.write_all(&[ECHO, b'x']).expect("a byte there");
-        client.read_exact(&mut [0]).expect("a byte back");
-        client
+        self.try_established().expect("a byte there and back")
+    }
+
+    pub(crate) fn try_established(&self) -> io::Result<Client> {
+        let mut client = self.try_connect()?;
+        client.write_all(&[ECHO, b'x'])?;
+        client.read_exact(&mut [0])?;
+        Ok(client)
     }
 
     pub(crate) fn exchange(&self) {
         end(self.established());
+    }
+
+    pub(crate) fn try_exchange(&self) -> io::Result<()> {
+        end(self.try_established()?);
+        Ok(())
     }
 
     pub(crate) fn down(&self, len: u64) {

@@ -100,3 +100,31 @@ pub(crate) fn memory(pid: u32) -> f64 {
     };
     family(pid).into_iter().map(pss).sum::<u64>() as f64
 }
+
+/// Keeps this process off the first core until it is dropped.
+pub(crate) struct Cores(usize);
+
+impl Cores {
+    pub(crate) fn apart() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        if cores > 1 {
+            pin(&format!("1-{}", cores - 1));
+        }
+        Self(cores)
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        pin(&format!("0-{}", self.0 - 1));
+    }
+}
+
+/// All threads of this process run on these cores, and those that they start.
+fn pin(cores: &str) {
+    let pid = std::process::id().to_string();
+    let mut taskset = std::process::Command::new("taskset");
+    taskset.args(["-a", "-c", "-p", cores, &pid]);
+    let done = taskset.stdout(std::process::Stdio::null()).status();
+    assert!(done.is_ok_and(|status| status.success()), "taskset");
+}

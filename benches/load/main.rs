@@ -3,7 +3,8 @@
 //! The proxies take turns in several rounds, so that a drift of the machine affects all alike: new
 //! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and draws
 //! a plot. With the argument `renewal`, it measures the CPU of renewing one certificate of very many, with
-//! `growth`, how costs grow, with `mixture`, latencies beside other work. See scripts/bench.sh.
+//! `growth`, how costs grow, with `mixture`, latencies beside other work. See scripts/bench.sh. With
+//! `overload`, it overloads Reseal and fails where a promise is broken; see scripts/overload.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
 mod configs;
@@ -13,12 +14,13 @@ mod load;
 mod machine;
 mod mixture;
 mod origin;
+mod overload;
 mod peers;
 mod renewal;
 mod report;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use load::Work;
 use machine::Scratch;
@@ -30,21 +32,29 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-fn main() {
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     if let [_, floor, listen, to, certs @ ..] = &words[..]
         && floor == "floor"
     {
         let address = |text: &str| text.parse().expect("an address");
         let certs = certs.first().map(Path::new);
-        return floor::carry(address(listen), address(to), certs);
+        floor::carry(address(listen), address(to), certs);
+        return ExitCode::SUCCESS;
+    }
+    if let [_, crowd, words @ ..] = &words[..]
+        && crowd == "crowd"
+    {
+        overload::crowd::run(words);
+        return ExitCode::SUCCESS;
     }
     let scratch = Scratch::new();
     let asked = |name: &str| words.iter().any(|word| word == name);
     if asked("renewal") {
         let certificates = number("CERTIFICATES", 2000);
         let certificates = usize::try_from(certificates).expect("a count");
-        return renewal::print(certificates, scratch.path());
+        renewal::print(certificates, scratch.path());
+        return ExitCode::SUCCESS;
     }
     let made = Command::new(env!("CARGO_BIN_EXE_reseal"))
         .args(["certs", "--out"])
@@ -54,6 +64,9 @@ fn main() {
         .expect("reseal makes certificates");
     assert!(made.status.success(), "{made:?}");
     let origins = origin::start(scratch.path());
+    if asked("overload") {
+        return overload::measure(&words, &origins, scratch.path());
+    }
     let rounds = number("ROUNDS", 3);
     let mut results = Results::default();
     if asked("growth") {
@@ -72,6 +85,7 @@ fn main() {
     let plot = scratch.plot();
     std::fs::write(&plot, results.svg()).expect("the plot is written");
     println!("plot: {}", plot.display());
+    ExitCode::SUCCESS
 }
 
 /// The same work in every mode through every proxy.
