@@ -16,6 +16,10 @@ use crate::transport::Socket;
 /// lost packet take, so that few clients have to queue twice, but too short to hoard permits by trickling.
 const HOLD_MAX: Duration = Duration::from_secs(1);
 
+/// The same while others wait for a permit: most round trips are shorter, and clients that stall on purpose
+/// hold up others for as little.
+const HOLD_WANTED: Duration = Duration::from_millis(100);
+
 /// What a connection holds of the limits of its endpoint and route. Few connections have any, so it is boxed.
 #[derive(Debug, Default)]
 pub(super) struct LimitPermits {
@@ -64,6 +68,15 @@ impl HandshakePermits {
         })
     }
 
+    /// Whether somebody waits for one of them.
+    fn are_wanted(&self) -> bool {
+        self.process.0.has_waiters()
+            || self
+                .endpoint
+                .as_ref()
+                .is_some_and(|(gate, _)| gate.has_waiters())
+    }
+
     fn release(&mut self) {
         self.process.1 = None;
         if let Some((_, permit)) = &mut self.endpoint {
@@ -89,7 +102,7 @@ impl HandshakePermits {
 /// permit, keeps the state of its handshake, and waits for another permit when it continues.
 pub(super) struct Handshaking {
     permits: HandshakePermits,
-    hold_until: Instant,
+    began: Instant,
     /// Whose permit the client waits for, after it has continued.
     pub(super) waits_for: Option<LimitOwner>,
 }
@@ -98,19 +111,39 @@ impl Handshaking {
     pub(super) fn new(permits: HandshakePermits) -> Self {
         Self {
             permits,
-            hold_until: Instant::now() + HOLD_MAX,
+            began: Instant::now(),
             waits_for: None,
+        }
+    }
+
+    /// Waits for the client while it may keep its permits; `None` when it may not any longer.
+    async fn readable_in_time(&self, socket: &Socket, may_release: bool) -> Option<io::Result<()>> {
+        let (wanted, end) = (self.began + HOLD_WANTED, self.began + HOLD_MAX);
+        loop {
+            let now = Instant::now();
+            let is_over = now >= end || (may_release && now >= wanted && self.permits.are_wanted());
+            let until = match is_over {
+                true => now,
+                false if now < wanted => wanted,
+                false => end.min(now + HOLD_WANTED),
+            };
+            match timeout_at(until, socket.readable()).await {
+                Ok(readable) => return Some(readable),
+                Err(_) if is_over => return None,
+                Err(_) => {}
+            }
         }
     }
 }
 
 impl AwaitPeer for Handshaking {
     async fn readable(&mut self, socket: &Socket, retained: usize) -> io::Result<()> {
-        if let Ok(readable) = timeout_at(self.hold_until, socket.readable()).await {
+        // An incomplete message takes up to 64 KiB; the client keeps its permit then, to bound their number.
+        let may_release = retained <= HELLO_SMALL;
+        if let Some(readable) = self.readable_in_time(socket, may_release).await {
             return readable;
         }
-        // An incomplete message takes up to 64 KiB; the client keeps its permit then, to bound their number.
-        if retained <= HELLO_SMALL {
+        if may_release {
             self.permits.release();
         }
         socket.readable().await?;

@@ -131,3 +131,23 @@ fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
     assert_ne!(source("[2001:db8::1]:1"), source("[2001:db8:0:1::1]:1"));
     assert_eq!(ClientSource::from(None), ClientSource::Unix);
 }
+
+/// With a look at all of them at each end of a permit, this takes minutes.
+#[test]
+fn very_many_waiting_sources_are_served_in_turn() {
+    const SOURCES: u32 = 20_000;
+    let gate = Gate::new("handshakes", 1);
+    let held = at_once(&gate, A);
+    let mut waits: Vec<_> = (10..10 + SOURCES)
+        .map(|source| Box::pin(gate.enter(ClientSource::V4(source))))
+        .collect();
+    for wait in &mut waits {
+        assert!(poll(wait.as_mut()).is_pending());
+    }
+    drop(held);
+    for wait in &mut waits {
+        // The permit is dropped at once.
+        assert!(poll(wait.as_mut()).is_ready());
+    }
+    assert!(gate.shared.state.lock().sources.is_empty());
+}

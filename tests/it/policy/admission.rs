@@ -216,6 +216,26 @@ fn unfinished_handshakes_of_one_source_leave_permits_for_others() {
     assert_eq!(active(&proxy, "waiting"), 5.0);
 }
 
+/// Each may pause for a second while nobody waits: 20 s for all, two at a time.
+#[test]
+fn stalled_handshakes_of_many_sources_do_not_keep_a_good_one_waiting_until_its_deadline() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { limits: { handshakes: 2 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 10s }")
+        .start();
+    let hello = recorded_hello("a.test");
+    let _stalled: Vec<_> = (1..=40)
+        .map(|n| {
+            let stream = Stream::dial_from(&format!("127.0.7.{n}"), proxy.listen_addr("edge"));
+            stream.write_raw(&hello).unwrap();
+            stream
+        })
+        .collect();
+    proxy.client("a.test").connect().must_echo(b"served");
+}
+
 #[test]
 fn clients_in_proxy_headers_of_a_load_balancer_are_separate_sources() {
     let origin = Origin::echo();
