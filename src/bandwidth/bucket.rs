@@ -67,6 +67,14 @@ impl Bucket {
         self.reserved
     }
 
+    /// Takes bytes as far as they are allowed now, and returns how many are not.
+    pub(super) fn take(&mut self, bytes: u64, now: Instant) -> u64 {
+        let end = self.reserve(bytes, now);
+        let beyond = end.saturating_sub(self.allowed_at(now)).min(bytes);
+        self.give_back(beyond);
+        beyond
+    }
+
     /// How long it takes until a reservation is due; `None` if it is.
     ///
     /// When the bucket allows all that is reserved, every reservation is due, whatever its end: those before

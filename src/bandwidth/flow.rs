@@ -58,7 +58,19 @@ impl Flow {
         } = self;
         let shared = &mut *route.shared(*way);
         own.set_rate(shared.rates.connection, now);
-        let held = held.get_or_insert_with(|| reserve(shared, own, bytes, now));
+        let share = share(shared, own);
+        if let Some(large) = held.take_if(|held| shared.is_dry_run || held.bytes > share) {
+            // A reload has lowered the rate: what was a moment's worth may be minutes' now.
+            large.give_back(shared, own);
+        }
+        if shared.is_dry_run {
+            // What is beyond a limit moves all the same, and counts for nothing.
+            shared.used.would_delay.route += shared.bucket.take(bytes, now);
+            shared.used.would_delay.connection += own.take(bytes, now);
+            *held = Some(Reservation::NONE);
+            return Ok(bytes);
+        }
+        let held = held.get_or_insert_with(|| reserve(shared, own, bytes.min(share), now));
         let [of_route, of_own] = held.ends;
         let of_route = shared.bucket.wait(of_route, now);
         let of_own = own.wait(of_own, now);
@@ -66,25 +78,12 @@ impl Flow {
             held.stop_waiting(shared);
             return Ok(held.bytes);
         };
-        if !held.is_waiting {
-            let delayed = match shared.is_dry_run {
-                true => &mut shared.used.would_delay,
-                false => &mut shared.used.delayed,
-            };
-            match of_own == Some(wait) {
-                true => delayed.connection += held.bytes,
-                false => delayed.route += held.bytes,
-            }
-        }
-        if shared.is_dry_run {
-            held.stop_waiting(shared);
-            // What is beyond the limit moves all the same, and counts for nothing.
-            shared.bucket.give_back(held.bytes);
-            own.give_back(held.bytes);
-            return Ok(std::mem::take(&mut held.bytes));
-        }
         if !std::mem::replace(&mut held.is_waiting, true) {
             shared.used.waiting += 1;
+            match of_own == Some(wait) {
+                true => shared.used.delayed.connection += held.bytes,
+                false => shared.used.delayed.route += held.bytes,
+            }
         }
         Err(wait.min(ASK_AGAIN))
     }
@@ -93,7 +92,6 @@ impl Flow {
     /// has moved beyond the reservation is owed.
     pub fn settle(&mut self, moved: u64, now: Instant) {
         let reserved = match self.held.take() {
-            // A dry run.
             Some(Reservation { bytes: 0, .. }) => return,
             held => held.map_or(0, |held| held.bytes),
         };
@@ -112,6 +110,19 @@ impl Flow {
 }
 
 impl Reservation {
+    /// Of what a dry run lets through: nothing is settled for it.
+    const NONE: Self = Self {
+        bytes: 0,
+        ends: [0; 2],
+        is_waiting: false,
+    };
+
+    const fn give_back(mut self, shared: &mut Shared, own: &mut Bucket) {
+        self.stop_waiting(shared);
+        shared.bucket.give_back(self.bytes);
+        own.give_back(self.bytes);
+    }
+
     const fn stop_waiting(&mut self, shared: &mut Shared) {
         if std::mem::replace(&mut self.is_waiting, false) {
             shared.used.waiting -= 1;
@@ -119,12 +130,15 @@ impl Reservation {
     }
 }
 
-/// Reserves at most a share of each limit.
-fn reserve(shared: &mut Shared, own: &mut Bucket, bytes: u64, now: Instant) -> Reservation {
+/// How many bytes one reservation may take.
+fn share(shared: &Shared, own: &Bucket) -> u64 {
     let of_route = shared.bucket.rate().map(ByteRate::route_share);
     let of_own = own.rate().map(ByteRate::connection_share);
     let shares = [of_route, of_own].into_iter().flatten();
-    let bytes = shares.fold(bytes, u64::min);
+    shares.min().unwrap_or(u64::MAX)
+}
+
+fn reserve(shared: &mut Shared, own: &mut Bucket, bytes: u64, now: Instant) -> Reservation {
     Reservation {
         bytes,
         ends: [shared.bucket.reserve(bytes, now), own.reserve(bytes, now)],
@@ -134,10 +148,8 @@ fn reserve(shared: &mut Shared, own: &mut Bucket, bytes: u64, now: Instant) -> R
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        if let Some(held) = &mut self.held {
-            let shared = &mut *self.route.shared(self.way);
-            held.stop_waiting(shared);
-            shared.bucket.give_back(held.bytes);
+        if let Some(held) = self.held.take() {
+            held.give_back(&mut self.route.shared(self.way), &mut self.own);
         }
     }
 }
@@ -250,20 +262,43 @@ mod tests {
         route.set(Way::Down, rates, true);
         let mut flow = Flow::new(Arc::clone(&route), Way::Down);
         let start = Instant::now();
-        let mut moved = 0;
-        for step in 0..10_000 {
-            let now = start + SECOND * step / 1000;
-            let bytes = flow.ask(2, now).unwrap();
-            flow.settle(bytes, now);
-            moved += bytes;
+        // Twice the rate.
+        for step in 0..100 {
+            let now = start + SECOND / 20 * step;
+            assert_eq!(flow.ask(100, now), Ok(100));
+            flow.settle(100, now);
         }
         let used = route.used(Way::Down);
-        assert_eq!(moved, 20_000);
-        assert!(
-            (9800..=10_000).contains(&used.would_delay.route),
-            "{used:?}"
-        );
         assert_eq!((used.delayed.route, used.waiting), (0, 0));
+        let burst = 100;
+        assert_eq!(used.would_delay.route, 100 * 50 + 50 - burst);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_falls_does_not_make_wait_for_what_was_asked_before() {
+        for is_per_connection in [false, true] {
+            let rates = |bytes| match is_per_connection {
+                true => (0, bytes),
+                false => (bytes, 0),
+            };
+            let (of_route, of_connection) = rates(100 << 20);
+            let route = route(of_route, of_connection);
+            let mut flow = Flow::new(Arc::clone(&route), Way::Down);
+            let now = Instant::now();
+            while let Ok(bytes) = flow.ask(1 << 18, now) {
+                flow.settle(bytes, now);
+            }
+            let (of_route, of_connection) = rates(1000);
+            let slow = Rates {
+                route: ByteRate::new(of_route),
+                connection: ByteRate::new(of_connection),
+            };
+            route.set(Way::Down, slow, false);
+            let wait = flow.ask(1 << 18, now).unwrap_err();
+            assert!(wait <= SECOND / 10, "{wait:?}");
+            assert!(flow.ask(1 << 18, now + wait).unwrap() <= 50);
+            assert_eq!(route.used(Way::Down).waiting, 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]
