@@ -148,3 +148,23 @@ fn a_block_has_the_comments_right_above_it() {
     assert_eq!(blocks[0].mark("fails"), None);
     assert!(!blocks[0].is_run() && blocks[1].is_run() && blocks[2].is_run());
 }
+
+#[test]
+fn every_block_is_run_or_says_why_not() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for block in blocks(&read(&page)) {
+            let is_checked = match block.language.as_str() {
+                "sh" | "test" | "yaml" => true,
+                // Output, and pieces of files that are shown as they are.
+                "text" | "json" | "promql" => true,
+                _ => block.mark("file").is_some() || block.mark("not run").is_some(),
+            };
+            let reason = block.mark("not run").is_none_or(|why| !why.is_empty());
+            if !is_checked || !reason {
+                broken.push(format!("{page}:{}: {}", block.line, block.language));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
