@@ -60,12 +60,12 @@ impl Run {
             text = text.replace(&format!("\0{n}\0"), to);
         }
         text = text.replace("$(pidof reseal)", "$(jobs -p)");
-        text = text.replace("install -m 0640 -g reseal ", "install -m 0640 ");
         let root = self.directory.path().display();
         for system in [
             "/run/reseal",
             "/etc/reseal",
             "/etc/letsencrypt",
+            "/usr/share/reseal",
             "/var/log/reseal",
         ] {
             text = text.replace(system, &format!("{root}{system}"));
@@ -181,6 +181,7 @@ fn run(page: &str) {
         .current_dir(run.directory.path())
         .env("PATH", path)
         .env("CURL_HOME", run.directory.path())
+        .env("REPOSITORY", root())
         .env_remove("RESEAL_CONFIG")
         .env("no_proxy", "*")
         .output()
