@@ -43,16 +43,17 @@ if [[ -e /etc/ssl/certs/ca-certificates.crt ]]; then
     install -D -m 0644 "$(realpath /etc/ssl/certs/ca-certificates.crt)" "$image/etc/ssl/certs/ca-certificates.crt"
 fi
 install -m 0644 packaging/debian/config.yaml "$image/etc/reseal/config.yaml"
-# For the admin socket. The Containerfile gives it to the user.
-install -d -m 0700 "$image/run/reseal"
+# For the admin socket of any user that the container runs as: a copied directory belongs to root.
+install -d -m 1777 "$image/run/reseal"
 du -sh "$image"
 
 [[ $only_tree == no ]] || exit 0
 file=packaging/container/Containerfile
+# The format of OCI has no health check.
 for builder in podman buildah; do
     if command -v "$builder" >/dev/null; then
-        "$builder" build --network none --tag reseal --file "$file" "$image"
+        "$builder" build --network none --format docker --tag reseal --file "$file" "$image"
         exit
     fi
 done
-echo "to build the image: podman build --tag reseal --file $file $image"
+echo "to build the image: podman build --format docker --tag reseal --file $file $image"
