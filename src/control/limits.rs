@@ -118,7 +118,17 @@ pub(super) fn fill(
 
 fn fills(of: &str, limits: &Limits, scope: &LimitScope, source: Option<IpAddr>) -> Vec<Value> {
     let fill = |kind: LimitKind| {
-        let (value, fill) = (limits.value(kind)?, scope.fill(kind, limits, source)?);
+        let value = limits.value(kind)?;
+        let Some(fill) = scope.fill(kind, limits, source) else {
+            // A limit by source, and no address.
+            return Some(json!({
+                "of": of,
+                "limit": kind.word(),
+                "value": value,
+                "used": null,
+                "next": null,
+            }));
+        };
         let waits = limits.when_full == WhenFull::Wait && limits.most(kind).is_some();
         let then = match (fill.is_reached, limits.dry_run) {
             (false, _) => "admitted",

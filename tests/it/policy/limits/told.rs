@@ -177,6 +177,14 @@ fn explain_says_how_full_the_limits_of_the_running_process_are() {
         (&limits[1]["used"], &limits[1]["next"]),
         (&1.into(), &"admitted".into())
     );
+    // Without an address, what is counted by source is there all the same.
+    let limits = proxy.ctl_json(&["limits", "forward"]);
+    let of_source = |limit: &&serde_json::Value| limit["limit"] == "per_source";
+    let of_source = limits["limits"].as_array().unwrap().iter().find(of_source);
+    assert!(
+        of_source.is_some_and(|limit| limit["next"].is_null()),
+        "{limits}"
+    );
     proxy
         .ctl(&["limits", "nowhere"])
         .must_exit_with(1)
