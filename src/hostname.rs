@@ -71,7 +71,12 @@ impl HostName {
 
     /// The name without its left-most label, if it has more than one.
     fn parent(&self) -> Option<&str> {
-        self.0.split_once('.').map(|(_, parent)| parent)
+        parent(&self.0)
+    }
+
+    /// The names above it, the longest first.
+    fn ancestors(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(self.parent(), |name| parent(name))
     }
 }
 
@@ -93,6 +98,10 @@ pub fn is_typographic(c: char) -> bool {
     matches!(c, '\u{2010}'..='\u{205e}' | '\u{ab}' | '\u{bb}')
 }
 
+fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, parent)| parent)
+}
+
 fn is_label(label: &str) -> bool {
     !label.is_empty()
         && label.len() <= LABEL_MAX
@@ -103,17 +112,27 @@ fn is_label(label: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// A host name, or a wildcard: `*.` and a host name. The star is exactly one label.
+/// A host name, or a wildcard before one: `*.` is exactly one label, `**.` is one or more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This name.
     Exact(HostName),
     /// Any one label before this name.
     Wildcard(HostName),
+    /// One or more labels before this name.
+    Deep(HostName),
 }
 
 impl HostPattern {
-    /// Parses a pattern of the configuration or a DNS name of a certificate.
+    /// Parses a pattern of server names. Certificates have no such wildcard of any depth.
+    pub fn parse_deep(text: &str) -> Result<Self, HostNameError> {
+        match text.strip_prefix("**.") {
+            Some(suffix) => HostName::from_config(suffix).map(Self::Deep),
+            None => Self::parse(text),
+        }
+    }
+
+    /// Parses a DNS name as certificates have it, or a pattern of those.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         match text.strip_prefix("*.") {
             Some(parent) => HostName::from_config(parent).map(Self::Wildcard),
@@ -126,6 +145,16 @@ impl HostPattern {
         match self {
             Self::Exact(own) => own == name,
             Self::Wildcard(parent) => name.parent() == Some(parent.as_str()),
+            Self::Deep(suffix) => name.ancestors().any(|above| above == suffix.as_str()),
+        }
+    }
+
+    /// Orders patterns that match one name: the one that owns it is the greatest.
+    pub fn specificity(&self) -> (u8, usize) {
+        match self {
+            Self::Exact(_) => (2, 0),
+            Self::Wildcard(_) => (1, 0),
+            Self::Deep(suffix) => (0, suffix.as_str().len()),
         }
     }
 
@@ -134,6 +163,11 @@ impl HostPattern {
         match (self, other) {
             (Self::Exact(name), pattern) | (pattern, Self::Exact(name)) => pattern.matches(name),
             (Self::Wildcard(own), Self::Wildcard(other)) => own == other,
+            (Self::Deep(suffix), Self::Wildcard(parent))
+            | (Self::Wildcard(parent), Self::Deep(suffix)) => is_at_or_below(parent, suffix),
+            (Self::Deep(own), Self::Deep(other)) => {
+                is_at_or_below(own, other) || is_at_or_below(other, own)
+            }
         }
     }
 }
@@ -143,16 +177,22 @@ impl fmt::Display for HostPattern {
         match self {
             Self::Exact(name) => name.fmt(f),
             Self::Wildcard(parent) => write!(f, "*.{parent}"),
+            Self::Deep(suffix) => write!(f, "**.{suffix}"),
         }
     }
 }
 
+fn is_at_or_below(name: &HostName, suffix: &HostName) -> bool {
+    name == suffix || name.ancestors().any(|above| above == suffix.as_str())
+}
+
 /// Maps patterns to values. The most specific pattern owns a name: the exact one, else the wildcard of
-/// its left-most label.
+/// its left-most label, else the longest wildcard of any depth.
 #[derive(Clone, Debug)]
 pub struct HostTable<T> {
     exact: HashMap<HostName, T>,
     wildcard: HashMap<HostName, T>,
+    deep: HashMap<HostName, T>,
 }
 
 impl<T> Default for HostTable<T> {
@@ -160,6 +200,7 @@ impl<T> Default for HostTable<T> {
         Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
+            deep: HashMap::new(),
         }
     }
 }
@@ -167,7 +208,8 @@ impl<T> Default for HostTable<T> {
 impl<T> HostTable<T> {
     /// Every value, in arbitrary order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.exact.values().chain(self.wildcard.values())
+        let named = self.exact.values().chain(self.wildcard.values());
+        named.chain(self.deep.values())
     }
 
     /// The value of the pattern that owns `name`.
@@ -175,38 +217,57 @@ impl<T> HostTable<T> {
         self.exact
             .get(name)
             .or_else(|| self.wildcard.get(name.parent()?))
+            .or_else(|| self.deep_owner(name))
     }
 
-    /// The value of exactly this pattern.
-    pub fn get(&self, pattern: &HostPattern) -> Option<&T> {
-        match pattern {
-            HostPattern::Exact(name) => self.exact.get(name),
-            HostPattern::Wildcard(parent) => self.wildcard.get(parent),
+    fn deep_owner(&self, name: &HostName) -> Option<&T> {
+        if self.deep.is_empty() {
+            return None;
         }
+        name.ancestors().find_map(|above| self.deep.get(above))
     }
 
     /// The values of all patterns that overlap with `pattern`.
-    pub fn overlapping(&self, pattern: &HostPattern) -> impl Iterator<Item = &T> {
-        let (exact, wildcard, parent) = match pattern {
-            HostPattern::Exact(name) => {
-                let wildcard = name.parent().and_then(|parent| self.wildcard.get(parent));
-                (self.exact.get(name), wildcard, None)
-            }
-            HostPattern::Wildcard(parent) => (None, self.wildcard.get(parent), Some(parent)),
+    pub fn overlapping(&self, pattern: &HostPattern) -> Vec<&T> {
+        let mut found = Vec::new();
+        let above = |name: &HostName| -> Vec<&T> {
+            name.ancestors()
+                .filter_map(|above| self.deep.get(above))
+                .collect()
         };
-        let below = parent.into_iter().flat_map(|parent| {
-            let names = self.exact.iter();
-            let below = names.filter(move |(name, _)| name.parent() == Some(parent.as_str()));
-            below.map(|(_, value)| value)
-        });
-        exact.into_iter().chain(wildcard).chain(below)
+        match pattern {
+            HostPattern::Exact(name) => {
+                found.extend(self.exact.get(name));
+                found.extend(name.parent().and_then(|parent| self.wildcard.get(parent)));
+                found.extend(above(name));
+            }
+            HostPattern::Wildcard(parent) => {
+                found.extend(self.wildcard.get(parent));
+                found.extend(self.deep.get(parent));
+                found.extend(above(parent));
+                let names = self.exact.iter();
+                let below = names.filter(|(name, _)| name.parent() == Some(parent.as_str()));
+                found.extend(below.map(|(_, value)| value));
+            }
+            HostPattern::Deep(suffix) => {
+                let names = self.exact.iter().filter(|(name, _)| pattern.matches(name));
+                found.extend(names.map(|(_, value)| value));
+                let parents = self.wildcard.iter().chain(&self.deep);
+                let parents = parents.filter(|(name, _)| is_at_or_below(name, suffix));
+                found.extend(parents.map(|(_, value)| value));
+                found.extend(above(suffix));
+            }
+        }
+        found
     }
 
-    /// The value for every name that `pattern` matches; for a wildcard, only the same wildcard's.
+    /// The value for every name that `pattern` matches; for a wildcard, only that of a wildcard.
     pub fn covering(&self, pattern: &HostPattern) -> Option<&T> {
+        let deep = |suffix: &HostName| self.deep.get(suffix).or_else(|| self.deep_owner(suffix));
         match pattern {
             HostPattern::Exact(name) => self.owner(name),
-            HostPattern::Wildcard(_) => self.get(pattern),
+            HostPattern::Wildcard(parent) => self.wildcard.get(parent).or_else(|| deep(parent)),
+            HostPattern::Deep(suffix) => deep(suffix),
         }
     }
 }
@@ -217,6 +278,7 @@ impl<T: Default> HostTable<T> {
         match pattern {
             HostPattern::Exact(name) => self.exact.entry(name).or_default(),
             HostPattern::Wildcard(parent) => self.wildcard.entry(parent).or_default(),
+            HostPattern::Deep(suffix) => self.deep.entry(suffix).or_default(),
         }
     }
 }
@@ -276,6 +338,31 @@ mod tests {
         assert_eq!(table.owner(&name("a.b.example.com")), None);
     }
 
+    #[test]
+    fn a_wildcard_of_any_depth_gives_way_to_all_others_and_to_longer_ones() {
+        let mut table = HostTable::<&str>::default();
+        for text in ["**.x.org", "**.b.x.org", "*.b.x.org", "a.b.x.org"] {
+            *table.entry(HostPattern::parse_deep(text).unwrap()) = text;
+        }
+        for (sent, owner) in [
+            ("a.b.x.org", Some("a.b.x.org")),
+            ("c.b.x.org", Some("*.b.x.org")),
+            ("d.c.b.x.org", Some("**.b.x.org")),
+            ("b.x.org", Some("**.x.org")),
+            ("e.d.y.x.org", Some("**.x.org")),
+            ("x.org", None),
+            ("yx.org", None),
+        ] {
+            assert_eq!(table.owner(&name(sent)).copied(), owner, "{sent}");
+        }
+        for text in [
+            "**", "**.", "a.**.x", "**.*.x", "***.x", "**x.org", "*.**.x",
+        ] {
+            assert!(HostPattern::parse_deep(text).is_err(), "{text}");
+        }
+        assert!(HostPattern::parse("**.x.org").is_err());
+    }
+
     /// The table finds what a comparison of all pairs of patterns finds.
     #[test]
     fn the_table_finds_every_pattern_that_overlaps() {
@@ -287,14 +374,23 @@ mod tests {
             "*.a.x.org",
             "*.org",
             "y.org",
+            "**.x.org",
+            "**.org",
+            "**.a.x.org",
+            "**.y.org",
         ];
-        let patterns = texts.map(|text| HostPattern::parse(text).unwrap());
+        let patterns = texts.map(|text| HostPattern::parse_deep(text).unwrap());
         let mut table = HostTable::<Option<&HostPattern>>::default();
         for pattern in &patterns {
             *table.entry(pattern.clone()) = Some(pattern);
         }
         for pattern in &patterns {
-            let mut found: Vec<_> = table.overlapping(pattern).flatten().copied().collect();
+            let mut found: Vec<_> = table
+                .overlapping(pattern)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
             let mut expected: Vec<_> = patterns.iter().filter(|p| p.overlaps(pattern)).collect();
             found.sort();
             expected.sort();

@@ -49,7 +49,7 @@ impl Explanation {
             .routes
             .iter()
             .flat_map(|route| matching(route, query.name));
-        let owner = patterns.max_by_key(|pattern| matches!(pattern, HostPattern::Exact(_)));
+        let owner = patterns.max_by_key(|pattern| pattern.specificity());
         let mut others = 0;
         for route in listed.routes.iter() {
             let name = route.name.as_str();

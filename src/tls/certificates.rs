@@ -71,7 +71,7 @@ impl Certificates {
 
     /// The certificates that may be presented for some name of `pattern`.
     pub fn overlapping(&self, pattern: &HostPattern) -> impl Iterator<Item = &Arc<Certificate>> {
-        self.by_name.overlapping(pattern).flatten()
+        self.by_name.overlapping(pattern).into_iter().flatten()
     }
 
     /// Whether every name of `pattern` has a certificate.

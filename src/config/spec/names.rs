@@ -16,12 +16,12 @@ use crate::tls::verify::allow::{Email, UriPattern};
 
 impl Leaf for HostPattern {
     fn what() -> Cow<'static, str> {
-        "a host name such as `a.example.com`, or `*.example.com`".into()
+        "a host name such as `a.example.com`, `*.example.com` or `**.example.com`".into()
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {
         check_text(text)?;
-        Self::parse(text).map_err(|error| match error {
+        Self::parse_deep(text).map_err(|error| match error {
             HostNameError::Address => Invalid::new(format!("{{}} is {error}"))
                 .help("leave it out: the default route serves clients without a server name"),
             HostNameError::Malformed => malformed(text),
@@ -89,7 +89,9 @@ fn malformed(text: &str) -> Invalid {
     if text == "*" {
         invalid.help("for the names that no route has, set `default_route` of the endpoint")
     } else if text.contains('*') {
-        invalid.help("a wildcard is `*.` before a name, and stands for exactly one label")
+        invalid.help(
+            "a wildcard is `*.` before a name, for exactly one label, or `**.`, for one or more",
+        )
     } else if text.contains(is_typographic) {
         invalid.help("it has typographic quotes or dashes: write \" and -")
     } else {
@@ -99,7 +101,7 @@ fn malformed(text: &str) -> Invalid {
 
 /// Advice about a server name in the notation of another program.
 fn advice(text: &str) -> Option<String> {
-    let fits = |name: &str| HostPattern::parse(name).is_ok();
+    let fits = |name: &str| HostPattern::parse_deep(name).is_ok();
     let inner = ["HostSNI(", "HostSNIRegexp(", "Host("]
         .iter()
         .find_map(|call| text.strip_prefix(call));
@@ -124,14 +126,14 @@ fn advice(text: &str) -> Option<String> {
     let suffix = text.trim_start_matches('.');
     if suffix != text && fits(suffix) {
         return Some(format!(
-            "write `\"*.{suffix}\"` for exactly one label before it"
+            "write `\"*.{suffix}\"` for exactly one label before it, or `\"**.{suffix}\"` for one or more"
         ));
     }
     let is_regex = text.contains(['^', '$', '\\', '(', '[', '+', '?', '|', '{', '~'])
         || (text.contains(".*") && !text.starts_with('*'));
     is_regex.then(|| {
         "regular expressions are not supported: list the names, \
-         or write `*.` for exactly one label"
+         or write `*.` for exactly one label, `**.` for one or more"
             .to_owned()
     })
 }
@@ -142,7 +144,7 @@ pub struct DnsSan(pub HostPattern);
 
 impl Leaf for DnsSan {
     fn what() -> Cow<'static, str> {
-        <HostPattern as Leaf>::what()
+        "a host name such as `a.example.com`, or `*.example.com`".into()
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {
@@ -150,7 +152,12 @@ impl Leaf for DnsSan {
             return Err(Invalid::new("{} is an IP address, which no DNS name is")
                 .help("addresses are listed under `ip`"));
         }
-        <HostPattern as Leaf>::parse(text).map(Self)
+        match <HostPattern as Leaf>::parse(text)? {
+            HostPattern::Deep(_) => Err(Invalid::new("{} is no name of a certificate").help(
+                "certificates have no wildcard of any depth: write `*.` for exactly one label",
+            )),
+            pattern => Ok(Self(pattern)),
+        }
     }
 
     fn schema() -> Value {

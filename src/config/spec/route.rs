@@ -82,8 +82,8 @@ spec! {
 spec! {
     /// Which connections a route takes: all keys must match, each with one value of its list.
     pub struct Match {
-        /// Server names: exact, or `*.` before a name for exactly one label. Regular expressions, and
-        /// suffixes of any depth, are not supported. Required on `protocol: tls`, unless the route is the
+        /// Server names: exact, or `*.` before a name for exactly one label, or `**.` for one or more. Regular
+        /// expressions are not supported. Required on `protocol: tls`, unless the route is the
         /// default route.
         optional sni: OneOrMany<HostPattern>,
         /// ALPN protocols, of which the client offers one.
