@@ -28,6 +28,10 @@ needed=(
     mariadbd:mariadb-server-core
     mariadb:mariadb-client-core
     sshd:openssh-server
+    slapd:slapd
+    ldapsearch:ldap-utils
+    /usr/lib/dovecot/imap:dovecot-imapd
+    /usr/lib/dovecot/pop3:dovecot-pop3d
     python3:python3
     promtool:prometheus
     man:man-db

@@ -202,6 +202,15 @@ impl Failure {
     }
 }
 
+/// Why an attempt at an origin failed, and whether another origin may be tried.
+#[derive(Debug)]
+pub struct OriginRefusal {
+    /// The reason and its details.
+    pub failure: Failure,
+    /// Whether the origin closed or reset the connection: it may be restarting, and another may work.
+    pub may_retry: bool,
+}
+
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
         Self::new(reason)

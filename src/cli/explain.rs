@@ -105,7 +105,7 @@ fn explain(
         )
     })?;
     let mut said = Explanation::default();
-    let reason = match greeting(args)? {
+    let reason = match greeting(args, endpoint)? {
         Ok(hello) => decide(args, spec, endpoint, &hello, &mut said, ask)?,
         Err(reason) => Some(reason),
     };
@@ -117,11 +117,18 @@ fn explain(
     Ok((said.0, reason))
 }
 
-/// The ClientHello; or the reason for which it is refused at once.
-fn greeting(args: &Args) -> Result<Result<Hello, Reason>, String> {
+/// The ClientHello, behind the dialogue of the endpoint; or the reason for which it is refused at once.
+fn greeting(args: &Args, endpoint: &Endpoint) -> Result<Result<Hello, Reason>, String> {
     match &args.hello {
         Some(path) => {
             let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let bytes = match &endpoint.negotiate {
+                Some(negotiate) => match negotiate.behind_dialogue(bytes) {
+                    Some(bytes) => bytes,
+                    None => return Ok(Err(Reason::NegotiateRefused)),
+                },
+                None => bytes,
+            };
             Ok(hello::captured(bytes).map_err(|failure| failure.reason))
         }
         None => Ok(Ok(Hello {

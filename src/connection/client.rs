@@ -4,15 +4,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use tokio::time::{Instant, timeout_at};
 
 use super::establish::{AdmittedClient, Establish, Pending};
 use super::permits::{self, Handshaking};
 use super::{decision, proxy_header};
 use crate::hostname::HostName;
-use crate::outcome::{Failure, Reason, Stage};
+use crate::negotiate::Negotiate;
+use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::route::Query;
 use crate::snapshot::{Protocol, Route};
+use crate::tls::classify::alert_record;
+use crate::tls::foreign;
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
 use crate::tls::info::{CertificateFacts, TlsFacts};
@@ -78,10 +82,16 @@ impl Establish<'_> {
         }
         self.record.enter(Stage::Hello);
         let limit = self.endpoint.hello_timeout;
-        let read = self.hello_bytes(client, &mut bytes).await;
-        self.note_silence(&read, &bytes);
+        let read = match &self.endpoint.negotiate {
+            None => {
+                let read = self.hello_bytes(client, &mut bytes).await;
+                self.note_silence(&read, &bytes);
+                read
+            }
+            Some(negotiate) => self.negotiate(negotiate, client, &mut bytes).await,
+        };
         let failure = match read {
-            Err(failure) if failure.reason == Reason::NotTls => failure,
+            Err(failure) if is_foreign(&failure) => failure,
             read => return read,
         };
         let is_header = proxy_header::is_header(&mut client.socket, &mut bytes);
@@ -103,6 +113,43 @@ impl Establish<'_> {
     fn note_silence<T>(&mut self, read: &Result<T, Failure>, bytes: &[u8]) {
         if read.is_err() && bytes.is_empty() {
             self.record.sent_nothing();
+        }
+    }
+
+    /// Lets TLS begin inside another protocol, and reads the ClientHello.
+    async fn negotiate(
+        &mut self,
+        negotiate: &Negotiate,
+        client: &mut Transport,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Hello, Failure> {
+        let mut received = 0;
+        let begun = negotiate.with_client(&mut client.socket, bytes, &mut received);
+        let limit = self.endpoint.hello_timeout;
+        let begun = before(self.at, limit, Reason::HelloTimeout, begun).await;
+        if begun.is_err() && received == 0 {
+            self.record.sent_nothing();
+        }
+        begun.map_err(|failure| match failure.detail {
+            None if failure.reason == Reason::NegotiateRefused => {
+                failure.detail(foreign::describe(bytes))
+            }
+            _ => failure,
+        })?;
+        let is_direct = !bytes.is_empty();
+        let hello = self.hello_bytes(client, bytes).await;
+        let hello = hello.map_err(|failure| match failure.reason {
+            // It has said that it wants TLS.
+            Reason::ProbeEof => Reason::ClientClosed.into(),
+            _ => failure,
+        })?;
+        let required = negotiate.protocol.direct_alpn().filter(|_| is_direct);
+        match required {
+            // As PostgreSQL does: it keeps a browser's connection from being taken for one of its clients.
+            Some(alpn) if !hello.alpn.iter().any(|offered| offered == alpn.as_bytes()) => {
+                Err(no_alpn(alpn))
+            }
+            _ => Ok(hello),
         }
     }
 
@@ -184,6 +231,25 @@ impl Establish<'_> {
         }
         hello.bytes = Vec::new();
         done.map(|()| notes)
+    }
+}
+
+/// The refusal of a client that begins with TLS at once, and does not offer the ALPN protocol for that.
+fn no_alpn(required: &str) -> Failure {
+    let alert = alert_record(AlertDescription::NoApplicationProtocol);
+    Failure::new(Reason::NoCommonAlpn)
+        .detail(format!(
+            "a client that begins with TLS at once has to offer the ALPN protocol `{required}`"
+        ))
+        .close_with(CloseWith::Alert(alert))
+}
+
+/// Whether a client began with another protocol, which may be a PROXY header.
+fn is_foreign(failure: &Failure) -> bool {
+    match failure.reason {
+        Reason::NotTls => true,
+        Reason::NegotiateRefused => failure.close_with == CloseWith::Close,
+        _ => false,
     }
 }
 

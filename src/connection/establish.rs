@@ -19,6 +19,7 @@ use super::table::{Conn, ConnTable};
 use crate::admission::{LimitScope, PendingGuard, Permit};
 use crate::bandwidth::Way;
 use crate::hostname::HostName;
+use crate::negotiate;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::relay::{Delay, Limits, OnTruncation, Pace, Relay, RelayEnd};
 use crate::snapshot::{Endpoint, Mode, Route, Upstream};
@@ -115,6 +116,7 @@ impl Establish<'_> {
         let (transport, slot, upstream) = self
             .origin(&route, name.as_ref(), client, &offered, &notes)
             .await?;
+        self.greet(client, &route, &upstream).await?;
         Ok(Established {
             on_truncation: upstream.on_truncation,
             route,
@@ -154,6 +156,8 @@ impl Establish<'_> {
             upstreams: &self.context.upstreams,
             listeners: &self.context.listeners,
             is_tls: matches!(route.mode, Mode::Reencrypt(_) | Mode::Originate),
+            is_sealed: !matches!(route.mode, Mode::Terminate(_) | Mode::Forward),
+            client_negotiated: self.endpoint.negotiate.as_ref().map(|begun| begun.protocol),
             facts: HeaderFacts {
                 client,
                 source: self.source,
@@ -201,6 +205,25 @@ impl Establish<'_> {
             },
         };
         Err(Failure::new(failed).close_with(CloseWith::Reset))
+    }
+
+    /// Sends a plain client our greeting, if the origin's came before its TLS.
+    async fn greet(
+        &self,
+        client: &mut Transport,
+        route: &Route,
+        upstream: &Upstream,
+    ) -> Result<(), Failure> {
+        let Some(negotiate) = &upstream.negotiate else {
+            return Ok(());
+        };
+        if !matches!(route.mode, Mode::Originate) {
+            return Ok(());
+        }
+        let greeting = negotiate::greeting(negotiate.protocol, &negotiate.name);
+        // The empty send buffer of the client's socket takes it at once.
+        let sent = client.socket.write_all(&greeting).await;
+        sent.map_err(|error| Failure::new(Reason::ClientReset).detail(error.to_string()))
     }
 
     /// Enters the connection in the table of established ones and opens its record.

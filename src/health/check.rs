@@ -9,10 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use super::greeting::Greeting;
 use super::policy::{Check, HealthPolicy};
 use super::{io, request};
-use crate::outcome::{Failure, Fault, Reason};
-use crate::tls::connector::{
-    HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
-};
+use crate::outcome::{Failure, Fault, OriginRefusal, Reason};
+use crate::tls::connector::{HandshakeParams, Offer, TlsConnector, after_resumption};
 use crate::transport::Transport;
 use crate::upstream::{self, Address, OriginStatus, Verdict};
 
@@ -53,12 +51,18 @@ pub(super) async fn run(
             io::drain(&mut transport).await;
         }
         Check::Greeting(greeting) => {
-            let greeted = timeout_at(deadline, greeting_of(&mut transport, *greeting)).await;
+            // Where TLS began inside the protocol, the greeting came before it.
+            let begun = policy.negotiate.as_ref();
+            let was_greeted = begun.is_some_and(|begun| begun.protocol.server_speaks_first());
+            let greeted = match was_greeted {
+                true => Ok(Ok(Verdict::Pass)),
+                false => timeout_at(deadline, greeting_of(&mut transport, *greeting)).await,
+            };
             match greeted.unwrap_or_else(|_| Err("no greeting in time".into())) {
                 Ok(verdict) => {
                     report(verdict);
                     let message = greeting.closing_message();
-                    let _ = timeout_at(deadline, io::write(&mut transport, &message)).await;
+                    let _ = timeout_at(deadline, transport.write_all(&message)).await;
                     io::drain(&mut transport).await;
                 }
                 // To a server that has not greeted yet, a client that talks is one that sends spam.
@@ -143,7 +147,24 @@ async fn connect(
             format!("{}: {error}", Reason::OriginReset).into(),
         ));
     }
+    negotiate(policy, origin, &mut transport, deadline).await?;
     Ok(transport)
+}
+
+/// Asks the origin to begin TLS, where it does so inside another protocol.
+async fn negotiate(
+    policy: &HealthPolicy,
+    origin: &OriginStatus,
+    transport: &mut Transport,
+    deadline: Instant,
+) -> Result<(), CheckError> {
+    let Some(negotiate) = &policy.negotiate else {
+        return Ok(());
+    };
+    let server = origin.definition.server_name.as_ref();
+    let server = server.map(ServerName::to_str).unwrap_or_default();
+    let begun = negotiate.with_origin(&server, &mut transport.socket, deadline);
+    Ok(begun.await?)
 }
 
 /// Does the handshake. Beside a failure it returns whether a session was offered, which may be the cause.
@@ -198,12 +219,12 @@ async fn exchange(
     origin: &OriginStatus,
 ) -> Verdict {
     let cut = |error: std::io::Error| Verdict::Fail(format!("no answer: {error}").into());
-    if let Err(error) = io::write(transport, &request.head(&host_of(origin))).await {
+    if let Err(error) = transport.write_all(&request.head(&host_of(origin))).await {
         return cut(error);
     }
     let mut response = Vec::new();
     loop {
-        match io::read(transport).await {
+        match transport.read().await {
             Ok(bytes) if bytes.is_empty() => {
                 return Verdict::Fail("the answer ended before its status".into());
             }
@@ -222,7 +243,7 @@ async fn exchange(
 async fn greeting_of(transport: &mut Transport, greeting: Greeting) -> Result<Verdict, Arc<str>> {
     let mut received = Vec::new();
     loop {
-        match io::read(transport).await {
+        match transport.read().await {
             Ok(bytes) if bytes.is_empty() => {
                 return Err("the origin ended before its greeting".into());
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::greeting::Greeting;
 use super::request::Request;
+use crate::negotiate::Negotiate;
 use crate::tls::connector::TlsConnector;
 use crate::transport::TcpOptions;
 use crate::upstream::Threshold;
@@ -17,6 +18,8 @@ pub struct HealthPolicy {
     /// The connector of the checks; absent without TLS. Clients' connections use another: they never resume
     /// a session of a check, nor a check one of theirs.
     pub tls: Option<TlsConnector>,
+    /// How TLS begins, if it does so inside another protocol.
+    pub negotiate: Option<Negotiate>,
     /// Sent first: a PROXY header, or nothing.
     pub opening: &'static [u8],
     /// The port, if it is not the origin's.
@@ -57,6 +60,7 @@ impl HealthPolicy {
         let Self {
             check,
             tls,
+            negotiate,
             opening,
             port,
             // When, how long and from where a check connects, and what follows from its result.
@@ -68,6 +72,7 @@ impl HealthPolicy {
             sources: _,
         } = self;
         *check == other.check
+            && *negotiate == other.negotiate
             && tls.is_some() == other.tls.is_some()
             && (*opening, *port) == (other.opening, other.port)
     }

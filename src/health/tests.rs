@@ -75,6 +75,7 @@ impl Checked {
 /// A check once an hour that sends a byte: a connection without one is not accepted.
 fn hourly() -> HealthPolicy {
     HealthPolicy {
+        negotiate: None,
         check: Check::Connect,
         tls: None,
         opening: b"\n",

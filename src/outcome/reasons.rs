@@ -112,6 +112,8 @@ reasons! {
     HelloUnsupported "hello_unsupported" CLIENT,
         "The ClientHello requires a feature that Reseal does not support.";
     NotTls "not_tls" CLIENT, "The first bytes are not TLS.";
+    NegotiateRefused "negotiate_refused" CLIENT,
+        "The client did not ask for TLS in the protocol of `negotiate`, or did not wait for the answer.";
     NoSni "no_sni" CLIENT, "No server name was sent, and the endpoint has no default route.";
     UnknownSni "unknown_sni" CLIENT,
         "No route matches the server name, and the endpoint has no default route.";
@@ -156,6 +158,8 @@ reasons! {
     OriginConnectTimeout "origin_connect_timeout" ORIGIN, "The origin did not answer in time.";
     OriginTlsTimeout "origin_tls_timeout" ORIGIN, "The origin's handshake did not finish in time.";
     OriginNotTls "origin_not_tls" ORIGIN, "The origin does not speak TLS.";
+    OriginTlsRefused "origin_tls_refused" ORIGIN,
+        "The origin refused to begin TLS in the protocol of `tls.negotiate`.";
     OriginAlpn "origin_alpn" ORIGIN, "The origin did not select the required ALPN protocol.";
     OriginTlsUntrusted "origin_tls_untrusted" ORIGIN,
         "No trusted CA signed the origin's certificate, or the certificate does not permit server \

@@ -16,6 +16,7 @@ use self::listen::At;
 pub use self::listen::{Listen, ListenKey};
 use crate::admission::{EndpointLimits, Limits, SourceRules};
 use crate::health::HealthPolicy;
+use crate::negotiate::Negotiate;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, SendHeader};
@@ -185,6 +186,8 @@ pub struct Endpoint {
     pub listen: Vec<Listen>,
     /// The protocol that clients speak.
     pub protocol: Protocol,
+    /// How TLS begins, if it does so inside another protocol.
+    pub negotiate: Option<Negotiate>,
     /// The length of each socket's accept queue.
     pub backlog: u32,
     /// Options of accepted sockets.
@@ -340,6 +343,9 @@ pub struct Upstream {
     pub definition: Arc<UpstreamDefinition>,
     /// TLS towards them; absent if routes use the upstream without TLS.
     pub tls: Option<Arc<TlsConnector>>,
+    /// How TLS with them begins, if it does so inside another protocol: ours, and that of clients which is
+    /// passed through.
+    pub negotiate: Option<Negotiate>,
     /// The PROXY header that origins get, if any.
     pub send_proxy_protocol: Option<SendHeader>,
     /// The policy of health checks, if any.

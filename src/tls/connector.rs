@@ -22,7 +22,7 @@ use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
 use super::wrapped_suites::SuiteHooks;
 use super::{Versions, classify, foreign, provider, words};
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, OriginRefusal, Reason};
 use crate::sync::Mutex;
 use crate::transport::{FLIGHT_CHUNK, TlsConn, TlsState, Transport};
 
@@ -33,7 +33,7 @@ const SESSIONS_BY_NAME: usize = 256;
 /// The detail of a handshake that ended before the origin sent a byte.
 const NO_ANSWER: &str = "the origin sent nothing in answer to the ClientHello: \
     it may be overloaded, or speak no TLS on this port, \
-    or only after a start of its own protocol, as PostgreSQL before 17";
+    or only after a start of its own protocol (`tls: { negotiate: … }`), as PostgreSQL before 17";
 
 /// The server name that is sent to an origin and that its certificate must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct ConnectorPolicy {
     pub certificate: Option<Arc<Pair>>,
     /// The application protocols to offer.
     pub alpn: OriginAlpn,
+    /// Whether an origin that selects none of them is accepted: it has agreed to its protocol before TLS.
+    pub alpn_is_optional: bool,
     /// The age at which a session is no longer resumed; `None` turns resumption off.
     pub resumption: Option<Duration>,
 }
@@ -124,20 +126,12 @@ pub struct HandshakeParams<'a> {
     pub client_alpn: Option<Vec<u8>>,
 }
 
-/// Why a handshake with an origin failed, and whether another origin may be tried.
-#[derive(Debug)]
-pub struct OriginRefusal {
-    /// The reason and its details.
-    pub failure: Failure,
-    /// Whether the origin closed or reset the connection: it may be restarting, and another may work.
-    pub may_retry: bool,
-}
-
 /// A handshake with an origin that is about to begin.
 #[derive(Debug)]
 pub struct Handshake {
     tls: Box<TlsState>,
     forwarded: Option<Vec<u8>>,
+    may_select_none: bool,
     must_select: bool,
     offered: Option<OfferedSession>,
 }
@@ -193,6 +187,7 @@ impl TlsConnector {
             policy: Arc::clone(&self.policy),
             offered: config.alpn_protocols.clone(),
             must_select: self.policy.alpn == OriginAlpn::Forward
+                && !self.policy.alpn_is_optional
                 && !config.alpn_protocols.is_empty(),
             generation: Mutex::new(Generation::new(Arc::new(config))),
         }
@@ -238,6 +233,7 @@ impl TlsConnector {
         Ok(Handshake {
             tls: Box::new(TlsState::new(TlsConn::Client(conn))),
             forwarded,
+            may_select_none: self.policy.alpn_is_optional,
             must_select: self.must_select,
             offered: sessions
                 .filter(|_| offers)
@@ -297,8 +293,13 @@ impl Handshake {
             .tls
             .as_ref()
             .and_then(|tls| tls.facts().alpn_protocol());
-        let unselected = self.must_select && selected.is_none();
-        if unselected || self.forwarded.is_some() && selected != self.forwarded.as_deref() {
+        let is_accepted = match (selected, &self.forwarded) {
+            (None, None) => !self.must_select,
+            (None, Some(_)) => self.may_select_none,
+            (Some(selected), Some(forwarded)) => selected == forwarded,
+            (Some(_), None) => true,
+        };
+        if !is_accepted {
             // An h2 client must not be connected to an origin that will speak HTTP/1.1.
             return Err(OriginRefusal {
                 failure: Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),

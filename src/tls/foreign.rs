@@ -54,20 +54,20 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
              have it send none"
         }
         _ if mail.iter().any(|verb| starts_in_any_case(verb)) => {
-            "SMTP, which begins TLS later (STARTTLS): let the client use the port for TLS from the start \
-             (465), or an endpoint with `protocol: tcp` and `mode: forward`"
+            "SMTP, which begins TLS later (STARTTLS): write `negotiate: smtp` under the endpoint, or let the \
+             client use the port for TLS from the start (465)"
         }
         _ if starts(b"*1\r\n") || starts(b"*2\r\n") || starts(b"*3\r\n") || starts(b"PING\r\n") => {
             "Redis' protocol without TLS: the client has to use rediss:// or --tls"
         }
         _ if starts(b"AMQP") => "AMQP without TLS: the client has to use amqps://",
         _ if starts(b"<?xml") || starts(b"<stream") => {
-            "XMPP, which begins TLS later (STARTTLS): use an endpoint with \
-             `protocol: tcp` and `mode: forward`"
+            "XMPP, which begins TLS later (STARTTLS): write `negotiate: xmpp` under the endpoint"
         }
         [0x10, ..] if mqtt(bytes) => "MQTT without TLS: the client has to use mqtts:// or --cafile",
         [0x30, _, 0x02, 0x01, ..] => {
-            "LDAP without TLS: the client has to use ldaps://, not StartTLS"
+            "LDAP without TLS: the client has to use ldaps://, or StartTLS with `negotiate: ldap` under the \
+             endpoint"
         }
         [0x03, 0x00, 0x00, ..] => {
             "RDP, which begins TLS later: use an endpoint with `protocol: tcp` and `mode: forward`"
@@ -81,20 +81,20 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         [0x16, ..] => "a handshake record of a version that TLS does not have",
         [_, _, _, _, a, b, c, d, ..] => match u32::from_be_bytes([*a, *b, *c, *d]) {
             POSTGRES_SSL => {
-                "PostgreSQL's SSLRequest: TLS begins inside its own protocol; use an endpoint with \
-                 `protocol: tcp` and `mode: forward`, or sslnegotiation=direct in clients of PostgreSQL 17"
+                "PostgreSQL's SSLRequest: TLS begins inside its own protocol; write `negotiate: postgres` under \
+                 the endpoint, or use sslnegotiation=direct in clients of PostgreSQL 17"
             }
             POSTGRES_GSS => {
-                "PostgreSQL's GSSENCRequest: use an endpoint with `protocol: tcp` and `mode: forward`, or \
+                "PostgreSQL's GSSENCRequest: write `negotiate: postgres` under the endpoint, or use \
                  gssencmode=disable and sslnegotiation=direct in clients of PostgreSQL 17"
             }
             POSTGRES_CANCEL => {
-                "PostgreSQL's CancelRequest without TLS: use an endpoint with `protocol: tcp` and \
-                 `mode: forward`"
+                "PostgreSQL's CancelRequest without TLS: write `negotiate: postgres` under the endpoint; clients \
+                 of PostgreSQL 17 cancel over TLS"
             }
             POSTGRES_3 if bytes.starts_with(&[0, 0]) => {
-                "PostgreSQL without TLS: use an endpoint with `protocol: tcp` and `mode: forward`, or \
-                 sslnegotiation=direct in clients of PostgreSQL 17"
+                "PostgreSQL without TLS: write `negotiate: postgres` under the endpoint, and sslmode=require in \
+                 the client"
             }
             _ => return None,
         },

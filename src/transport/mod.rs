@@ -4,6 +4,7 @@
 //! routes, certificates, deadlines or logs.
 
 mod budget;
+mod exchange;
 mod options;
 mod pipe;
 mod scratch;

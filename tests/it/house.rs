@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 25] = [
+const ALLOWED: [(&str, &[&str]); 26] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
@@ -23,9 +23,17 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("upstream", &["transport", "outcome", "sync", "sys"]),
     (
         "health",
-        &["sync", "transport", "outcome", "tls", "upstream"],
+        &[
+            "sync",
+            "transport",
+            "outcome",
+            "tls",
+            "upstream",
+            "negotiate",
+        ],
     ),
     ("tls", &["transport", "hostname", "outcome", "sync"]),
+    ("negotiate", &["transport", "outcome"]),
     ("proxy_protocol", &[]),
     (
         "relay",
@@ -37,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
         &[
             "admission",
             "health",
+            "negotiate",
             "transport",
             "observe",
             "proxy_protocol",
@@ -54,6 +63,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "transport",
             "phase",
             "hostname",
+            "negotiate",
             "observe",
             "outcome",
             "proxy_protocol",
@@ -134,6 +144,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "admission",
             "bandwidth",
             "health",
+            "negotiate",
             "transport",
             "hostname",
             "listener::preflight",

@@ -65,6 +65,7 @@ impl Compiler<'_> {
                 None => None,
             },
             alpn: alpn?,
+            alpn_is_optional: spec.negotiate.value.get().is_some(),
             resumption: match &spec.resumption.value {
                 OffOr::Off => None,
                 OffOr::On(resumption) => Some(resumption.max_age.0),

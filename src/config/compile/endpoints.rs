@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::compiler::Compiler;
 use super::context::{EndpointCertificates, EndpointContext, Upstreams};
 use super::limits;
+use super::negotiate::negotiate;
 use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;
@@ -285,6 +286,7 @@ fn assemble(
         name: spec.name.as_str().into(),
         listen,
         protocol: spec.protocol.value,
+        negotiate: negotiate(&spec.negotiate),
         backlog: spec.backlog.0,
         tcp: TcpOptions {
             nodelay: spec.tcp.nodelay.value,

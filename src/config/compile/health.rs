@@ -1,5 +1,6 @@
 //! Balancing and health checks: from keys to policies.
 
+use super::negotiate::negotiate;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
@@ -74,6 +75,7 @@ pub(super) fn health(
     definition: &UpstreamDefinition,
 ) -> Option<HealthPolicy> {
     let opening = opening(spec)?;
+    let negotiate = negotiate(&spec.tls.negotiate);
     let spec = spec.health.as_ref()?;
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
@@ -89,6 +91,7 @@ pub(super) fn health(
     let is_http = matches!(check, health::Check::Http(_));
     let speaks = |protocol: &[u8]| !is_http || protocol == b"http/1.1";
     Some(HealthPolicy {
+        negotiate: tls.and(negotiate),
         tls: tls.map(|side| side.for_checks(negotiated, speaks)),
         check,
         opening,

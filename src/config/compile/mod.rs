@@ -19,6 +19,7 @@ mod health;
 mod limits;
 mod matches;
 mod materials;
+mod negotiate;
 mod no_effect_lints;
 mod origins;
 mod pairs;
@@ -76,6 +77,7 @@ pub fn compile(
     compiler.socket_directories();
     compiler.unix_sockets();
     compiler.startable();
+    compiler.negotiations();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();

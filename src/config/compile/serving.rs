@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::context::EndpointContext;
 use super::limits;
-use super::wire::{cipher_suites, groups, protocols};
+use super::negotiate;
+use super::wire::{cipher_suites, groups};
 use crate::config::reader::generic::{Limit, OffOr};
 use crate::config::reader::problem::quoted_list;
 use crate::config::reader::read::Located;
@@ -103,7 +104,7 @@ impl Compiler<'_> {
             versions: context.versions,
             cipher_suites: cipher_suites(&tls.cipher_suites),
             groups: groups(&tls.groups),
-            alpn: protocols(spec.alpn.as_ref().unwrap_or(&tls.alpn)),
+            alpn: negotiate::alpn(context.endpoint, spec),
             resumption: self.resumption(context, spec, &verifier, &certificate),
             verifier,
             certificate,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::context::Upstreams;
 use super::health::{checks_use_tls, connect, health, passable, passive};
+use super::negotiate::negotiate;
 use super::reuse::unchanged;
 use super::wire::protocols;
 use crate::config::reader::problem::{Span, quoted};
@@ -90,7 +91,8 @@ impl Compiler<'_> {
         passable(spec, self.problems);
         let tls_origins = uses.tls_origins.is_some();
         let tls_checks = checks_use_tls(spec, tls_origins, uses.passthrough.is_some());
-        if !tls_origins && !tls_checks && !uses.is_empty() {
+        let is_asked = uses.passthrough.is_some() && spec.tls.negotiate.value.get().is_some();
+        if !tls_origins && !tls_checks && !is_asked && !uses.is_empty() {
             self.without_effect_plain(spec);
         }
         let send_proxy_protocol = self.send_proxy_protocol(&spec.send_proxy_protocol);
@@ -132,6 +134,7 @@ impl Compiler<'_> {
             health: health.map(|health| unchanged(health, running_health)),
             definition: unchanged(definition, running.map(|running| &running.definition)),
             tls: tls.filter(|_| tls_origins),
+            negotiate: negotiate(&spec.tls.negotiate),
             send_proxy_protocol,
             on_truncation: spec.tls.on_truncation.value,
         })

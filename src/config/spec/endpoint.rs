@@ -2,6 +2,7 @@
 
 use super::endpoint_tls::EndpointTls;
 use super::limits::EndpointLimits;
+use super::negotiate::Negotiate;
 use super::route::{DefaultRoute, Mode, Route};
 use super::sources::Sources;
 use super::tcp::EndpointTcp;
@@ -24,6 +25,9 @@ spec! {
         /// The protocol of clients.
         default protocol: Protocol = "tls"
             because "routes then choose by server name",
+        /// The protocol in which TLS begins: clients ask for it there, and nothing else of them is answered.
+        default negotiate: Negotiate = "none"
+            because "most protocols begin with TLS",
         /// Length of the accept queue of each socket: connections that the kernel has completed.
         default backlog: Count<1, 65_535> = "4096"
             because "it is the kernel's own limit (`net.core.somaxconn`) since Linux 5.4",
@@ -50,6 +54,7 @@ spec! {
             "certificate" | "cert" | "ssl_certificate" | "crt" =>
                 "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
             "ssl" => "tls",
+            "starttls" | "start_tls" => "negotiate",
             "mode" => "`protocol` is `tls` or `tcp`; a `mode` is a key of each route",
             "default" => "default_route",
             "default_backend" =>

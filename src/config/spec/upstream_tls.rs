@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::client_auth::Rule;
 use super::digests::KeySha256;
+use super::negotiate::Negotiate;
 use super::tls_words::{Group, TlsVersion};
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
@@ -35,6 +36,10 @@ spec! {
             because "what a client claims must not choose the name that is verified",
         /// The certificate that Reseal sends to origins that ask for one.
         optional client_certificate: ClientCertificate,
+        /// The protocol in which TLS with the origins begins. In mode `passthrough`: what is sent before the
+        /// client's ClientHello.
+        default negotiate: Negotiate = "none"
+            because "most protocols begin with TLS",
         /// The ALPN protocols that are offered.
         default alpn: UpstreamAlpn = "forward"
             because "the two sides of a connection have to speak the same protocol",
@@ -87,6 +92,7 @@ spec! {
             "enabled" | "mode" =>
                 "TLS with origins is on where a route has the mode `reencrypt` or `originate`",
             "curves" => "groups",
+            "starttls" | "start_tls" => "negotiate",
             "alpn_protocols" => "alpn",
             "protocols" | "versions" => "`min_version` is the oldest version",
             "min_tls_version" => "min_version",

@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use super::Dial;
 use crate::connection::record::Recorder;
-use crate::outcome::{Failure, Reason, Stage};
-use crate::tls::connector::{
-    HandshakeParams, Offer, OriginRefusal, TlsConnector, after_resumption,
-};
+use crate::negotiate;
+use crate::outcome::{Failure, OriginRefusal, Reason, Stage};
+use crate::tls::connector::{HandshakeParams, Offer, TlsConnector, after_resumption};
 use crate::tls::info::TlsFacts;
 use crate::transport::Transport;
 use crate::upstream::{self, Address, OriginDefinition, Pick, PickRequest, Pool};
@@ -43,10 +43,30 @@ impl Dial<'_> {
         record.origin(&picked.origin, Some(&picked.address));
         let mut transport = connected?;
         let header = header.as_deref();
-        greet(&mut transport, header, picked, deadline, record).await?;
-        let Some(tls) = tls else {
-            return Ok(transport);
-        };
+        self.greet(&mut transport, header, picked, deadline, record)
+            .await?;
+        if let Some(tls) = tls {
+            transport = self
+                .sealed(tls, header, picked, transport, deadline, record)
+                .await?;
+        }
+        if let Some(protocol) = self.greeting_to_discard() {
+            negotiate::read_greeting(protocol, &mut transport, deadline).await?;
+        }
+        Ok(transport)
+    }
+
+    /// Does the TLS handshake over a connected transport, or over a second one if an offered session may be why
+    /// it failed.
+    async fn sealed(
+        &self,
+        tls: &TlsConnector,
+        header: Option<&[u8]>,
+        picked: &Pick,
+        mut transport: Transport,
+        deadline: Instant,
+        record: &mut Recorder<'_>,
+    ) -> Result<Transport, OriginRefusal> {
         record.enter(Stage::OriginTls);
         match self
             .handshake(tls, picked, &mut transport, deadline, Offer::Session)
@@ -90,7 +110,8 @@ impl Dial<'_> {
             let mut transport = self
                 .connect(&picked.origin, picked.address.clone(), deadline)
                 .await?;
-            greet(&mut transport, header, picked, deadline, record).await?;
+            self.greet(&mut transport, header, picked, deadline, record)
+                .await?;
             record.enter(Stage::OriginTls);
             let done = self.handshake(tls, picked, &mut transport, deadline, Offer::Nothing);
             done.await.map_err(|failed| failed.refusal)?;
@@ -174,9 +195,12 @@ impl Dial<'_> {
         let mut handshake = tls.begin(about, offer).map_err(give_up)?;
         let offered = handshake.take_offered();
         let was_offered = offered.is_some();
-        // The relay begins with a write to the origin. If the client disconnects, the handshake is dropped
-        // here.
-        let done = handshake.hold_flight().drive(transport, deadline).await;
+        // The relay begins with a write to the origin, unless its greeting is read before. If the client
+        // disconnects, the handshake is dropped here.
+        if self.greeting_to_discard().is_none() {
+            handshake = handshake.hold_flight();
+        }
+        let done = handshake.drive(transport, deadline).await;
         if let Some(offered) = offered {
             offered.settle(transport);
         }
@@ -187,26 +211,46 @@ impl Dial<'_> {
     }
 }
 
+impl Dial<'_> {
+    /// Records our local address, sends the PROXY header if there is one, and asks the origin to begin TLS where
+    /// it does so inside another protocol.
+    async fn greet(
+        &self,
+        transport: &mut Transport,
+        header: Option<&[u8]>,
+        picked: &Pick,
+        deadline: Instant,
+        record: &mut Recorder<'_>,
+    ) -> Result<(), OriginRefusal> {
+        record.connected(&transport.socket);
+        if let Some(header) = header {
+            send_proxy_header(transport, header, &picked.address, deadline).await?;
+        }
+        let Some(negotiate) = self.upstream.negotiate.as_ref().filter(|_| self.is_sealed) else {
+            return Ok(());
+        };
+        record.enter(Stage::OriginTls);
+        let server = picked.origin.server_name.as_ref();
+        let server = server.map(ServerName::to_str).unwrap_or_default();
+        let begun = negotiate.with_origin(&server, &mut transport.socket, deadline);
+        begun.await
+    }
+
+    /// The protocol whose server speaks first, if the client has had our greeting and the origin still sends
+    /// its own.
+    fn greeting_to_discard(&self) -> Option<negotiate::Protocol> {
+        let protocol = self.client_negotiated?;
+        let comes = protocol.server_speaks_first()
+            && (self.upstream.negotiate.is_none() || !self.is_sealed);
+        comes.then_some(protocol)
+    }
+}
+
 /// A failed handshake.
 struct FailedHandshake {
     refusal: OriginRefusal,
     /// Whether a session was offered, which may have caused the failure.
     offered: bool,
-}
-
-/// Records our local address, and sends the PROXY header if there is one.
-async fn greet(
-    transport: &mut Transport,
-    header: Option<&[u8]>,
-    picked: &Pick,
-    deadline: Instant,
-    record: &mut Recorder<'_>,
-) -> Result<(), OriginRefusal> {
-    record.connected(&transport.socket);
-    match header {
-        Some(header) => send_proxy_header(transport, header, &picked.address, deadline).await,
-        None => Ok(()),
-    }
 }
 
 /// Sends the PROXY header. If that fails, the attempt fails like a refused connection.

@@ -11,8 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Dial;
 use crate::connection::record::Recorder;
-use crate::outcome::Stage;
-use crate::tls::connector::OriginRefusal;
+use crate::outcome::{OriginRefusal, Stage};
 use crate::transport::Transport;
 use crate::upstream::{Address, Pick, PickRequest, Pool};
 

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxy_header::HeaderFacts;
 use super::record::Recorder;
-use crate::outcome::{Failure, Fault, Reason, Stage};
+use crate::negotiate;
+use crate::outcome::{Failure, Fault, OriginRefusal, Reason, Stage};
 use crate::snapshot::{Live, Upstream};
-use crate::tls::connector::{OriginRefusal, TlsConnector};
+use crate::tls::connector::TlsConnector;
 use crate::transport::Transport;
 use crate::upstream::{
     OriginStatus, OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams, Waiting,
@@ -32,6 +33,10 @@ pub(super) struct Dial<'a> {
     pub(super) listeners: &'a OwnListeners,
     /// Whether the route's mode requires TLS to the origin.
     pub(super) is_tls: bool,
+    /// Whether it requires TLS, ours or the client's own.
+    pub(super) is_sealed: bool,
+    /// The protocol in which the client's TLS began, if it began inside one.
+    pub(super) client_negotiated: Option<negotiate::Protocol>,
     /// The facts for a PROXY header.
     pub(super) facts: HeaderFacts<'a>,
     pub(super) client_sni: Option<ServerName<'static>>,

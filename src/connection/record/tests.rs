@@ -15,6 +15,7 @@ fn endpoint() -> Endpoint {
     Endpoint {
         name: "edge".into(),
         listen: Vec::new(),
+        negotiate: None,
         protocol: Protocol::Tcp,
         backlog: 1,
         tcp: TcpOptions {

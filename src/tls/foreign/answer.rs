@@ -10,6 +10,9 @@ macro_rules! way_out {
     () => {
         "`mode: terminate` (with `protocol: tcp`: `forward`)"
     };
+    (inside $protocol:literal) => {
+        concat!(": write `tls: { negotiate: ", $protocol, " }` under the upstream")
+    };
     (inside) => {
         "; use an endpoint with `protocol: tcp` and `mode: forward`, so that clients begin it themselves"
     };
@@ -54,14 +57,16 @@ const TEXTS: [(&[&[u8]], &str); 7] = [
         &[b"* OK", b"* BYE", b"* PREAUTH"],
         concat!(
             "IMAP, which begins TLS later (STARTTLS)",
-            way_out!("the origin's port for TLS from the start (993)")
+            way_out!(inside "imap"),
+            ", or use the port for TLS from the start (993)"
         ),
     ),
     (
         &[b"+OK"],
         concat!(
             "POP3, which begins TLS later (STLS)",
-            way_out!("the origin's port for TLS from the start (995)")
+            way_out!(inside "pop3"),
+            ", or use the port for TLS from the start (995)"
         ),
     ),
     (
@@ -80,7 +85,10 @@ const TEXTS: [(&[&[u8]], &str); 7] = [
     ),
     (
         &[b"<?xml", b"<stream"],
-        concat!("XMPP, which begins TLS later (STARTTLS)", way_out!(inside)),
+        concat!(
+            "XMPP, which begins TLS later (STARTTLS)",
+            way_out!(inside "xmpp")
+        ),
     ),
 ];
 
@@ -100,7 +108,8 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         [a, b, c, b' ' | b'-', ..] if [a, b, c].iter().all(|byte| byte.is_ascii_digit()) => {
             concat!(
                 "a greeting of SMTP or FTP, which begin TLS later (STARTTLS)",
-                way_out!("the origin's port for TLS from the start (465, 990)")
+                way_out!(inside "smtp"),
+                ", or use the port for TLS from the start (465, 990)"
             )
         }
         // The length of the packet, its number, and protocol version 10 or an error.
@@ -119,14 +128,15 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         [b'E', 0, 0, _, _, ..] => {
             concat!(
                 "an error of PostgreSQL, whose TLS begins inside its own protocol before version 17",
-                way_out!(inside)
+                way_out!(inside "postgres")
             )
         }
         [b'N'] => "PostgreSQL's answer that it speaks no TLS: set `ssl = on` in its configuration",
         [0x30, _, 0x02, 0x01, ..] => {
             concat!(
                 "LDAP without TLS",
-                way_out!("the origin's port for ldaps (636)")
+                way_out!(inside "ldap"),
+                ", or use the origin's port for ldaps (636)"
             )
         }
         _ => return None,
@@ -190,7 +200,7 @@ mod tests {
             (b"E\0\0\0\x44SFATAL\0", "PostgreSQL", "17"),
             (b"AMQP\0\0\x09\x01", "AMQP", "5671"),
             (b"\x30\x24\x02\x01\0\x78", "LDAP", "636"),
-            (b"<?xml version='1.0'?>", "XMPP", "`mode: forward`"),
+            (b"<?xml version='1.0'?>", "XMPP", "negotiate: xmpp"),
             (
                 b"hello\n",
                 "text without TLS (\"hello\")",

@@ -186,7 +186,7 @@ impl PoolState {
         let time = origin.outlier.eject(&policy, now);
         origin.mark_up(now.checked_add(time).unwrap_or(now));
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
-        self.chooser.mark_stale();
+        self.chooser.is_outdated();
         self.emit(&name, &address, Change::Ejected(time));
         self.serve(now);
     }
@@ -213,10 +213,8 @@ impl PoolState {
             Verdict::Fail(why) | Verdict::ForceDown(why) => Arc::clone(why),
             Verdict::Pass | Verdict::ForceUp => "".into(),
         };
-        let Some(place) = self.places.get(&id).copied() else {
-            return;
-        };
-        let Some(origin) = self.origins.get_mut(place) else {
+        let place = self.places.get(&id);
+        let Some(origin) = place.and_then(|at| self.origins.get_mut(*at)) else {
             return;
         };
         let name = Arc::clone(&origin.definition.name);
@@ -228,8 +226,7 @@ impl PoolState {
             None => return,
         };
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
-        let (definition, origins) = (&self.definition, &mut self.origins);
-        self.chooser.restate(definition, origins, place, now);
+        self.chooser.is_outdated();
         self.emit(&name, &address, change);
         self.serve(now);
     }
@@ -237,7 +234,7 @@ impl PoolState {
     /// Nothing checks the origins any more.
     pub(super) fn unchecked(&mut self, now: Instant) {
         self.origins.iter_mut().for_each(Origin::unchecked);
-        self.chooser.mark_stale();
+        self.chooser.is_outdated();
         self.serve(now);
     }
 
@@ -255,7 +252,7 @@ impl PoolState {
                 count += 1;
             }
         }
-        self.chooser.mark_stale();
+        self.chooser.is_outdated();
         self.serve(now);
         count
     }
@@ -265,7 +262,7 @@ impl PoolState {
     pub(super) fn redefine(&mut self, definition: &Arc<UpstreamDefinition>) -> bool {
         let is_equal = self.definition == *definition;
         self.definition = Arc::clone(definition);
-        self.chooser.mark_stale();
+        self.chooser.is_outdated();
         !is_equal
     }
 

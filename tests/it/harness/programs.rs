@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 22] = [
+const PACKAGES: [(&str, &str); 25] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -31,6 +31,9 @@ const PACKAGES: [(&str, &str); 22] = [
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
     ("python3", "python3"),
+    ("slapd", "slapd"),
+    ("ldapsearch", "ldap-utils"),
+    ("dovecot", "dovecot-imapd dovecot-pop3d"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
 ];

@@ -3,6 +3,7 @@
 mod ends;
 mod etcd;
 mod mariadb;
+mod negotiate;
 mod programs;
 mod prometheus;
 mod pypi;

@@ -6,6 +6,7 @@ mod early_data;
 mod hello;
 mod hello_corpus;
 mod hello_fragmentation;
+mod negotiate;
 mod origin_policy;
 mod origin_sessions;
 mod origin_tls;

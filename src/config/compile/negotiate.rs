@@ -1,0 +1,125 @@
+//! TLS that begins inside another protocol: which endpoints, routes and upstreams go together.
+
+use std::sync::Arc;
+
+use super::compiler::Compiler;
+use crate::config::reader::problem::quoted;
+use crate::config::reader::read::Located;
+use crate::config::spec::{self, Mode};
+use crate::hostname::HostName;
+use crate::negotiate::{Negotiate, Protocol};
+use crate::snapshot;
+
+/// The name of this machine, which the kernel has at hand.
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// How TLS begins, from the key.
+pub(super) fn negotiate(spec: &Located<spec::Negotiate>) -> Option<Negotiate> {
+    let protocol = spec.value.get()?;
+    Some(Negotiate {
+        protocol,
+        name: own_name(),
+    })
+}
+
+/// The name by which we introduce ourselves.
+fn own_name() -> Arc<str> {
+    let name = std::fs::read_to_string(HOSTNAME).unwrap_or_default();
+    match HostName::from_wire(name.trim()) {
+        Ok(name) => name.as_str().into(),
+        Err(_) => "localhost".into(),
+    }
+}
+
+/// The ALPN protocols of a route: its own, else those of the endpoint, else those of clients that begin with
+/// TLS at once.
+pub(super) fn alpn(endpoint: &spec::Endpoint, route: &spec::Route) -> Vec<Vec<u8>> {
+    let given = super::wire::protocols(route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn));
+    let direct = endpoint
+        .negotiate
+        .value
+        .get()
+        .and_then(Protocol::direct_alpn);
+    match direct {
+        Some(direct) if given.is_empty() && route.alpn.is_none() => {
+            vec![direct.as_bytes().to_vec()]
+        }
+        _ => given,
+    }
+}
+
+impl Compiler<'_> {
+    /// Reports endpoints, routes and upstreams whose protocols do not go together.
+    pub(super) fn negotiations(&mut self) {
+        let spec = self.spec;
+        for endpoint in spec.endpoints.iter() {
+            let negotiate = &endpoint.negotiate;
+            if endpoint.protocol.value == snapshot::Protocol::Tcp && negotiate.value.get().is_some()
+            {
+                self.problems
+                    .error(
+                        negotiate.at,
+                        "`negotiate` on an endpoint with `protocol: tcp`, where clients speak no TLS",
+                    )
+                    .help("leave it out, or set `protocol: tls`");
+                continue;
+            }
+            for route in endpoint.routes.iter() {
+                if let Some(upstream) = spec.upstreams.get(route.upstream.as_str()) {
+                    self.negotiation(endpoint, route, upstream);
+                }
+            }
+        }
+    }
+
+    fn negotiation(
+        &mut self,
+        endpoint: &spec::Endpoint,
+        route: &Located<spec::Route>,
+        upstream: &spec::Upstream,
+    ) {
+        let clients = endpoint.negotiate.value.get();
+        let origins = &upstream.tls.negotiate;
+        let mode = route.mode.value;
+        let is_sealed = matches!(mode, Mode::Passthrough | Mode::Reencrypt | Mode::Originate);
+        match (clients, origins.value.get()) {
+            (Some(clients), Some(with_origins)) if clients != with_origins && is_sealed => {
+                self.problems
+                    .error(
+                        route.upstream.at,
+                        format!(
+                            "clients of this route speak {}, and its origins {}",
+                            quoted(endpoint.negotiate.value.as_str()),
+                            quoted(origins.value.as_str())
+                        ),
+                    )
+                    .also(origins.at, "the protocol of the origins");
+            }
+            (Some(clients), None) if clients.server_speaks_first() && mode == Mode::Passthrough => {
+                self.problems
+                    .error(
+                        route.mode.at,
+                        "clients have had a greeting before TLS, and the origin would send another one inside, \
+                         where nothing can be taken out in mode `passthrough`",
+                    )
+                    .help(format!(
+                        "write `tls: {{ negotiate: {} }}` under the upstream",
+                        endpoint.negotiate.value
+                    ));
+            }
+            (None, Some(with_origins))
+                if with_origins.server_speaks_first()
+                    && matches!(mode, Mode::Passthrough | Mode::Reencrypt) =>
+            {
+                self.problems
+                    .error(
+                        route.upstream.at,
+                        "the greeting of these origins comes before TLS, and clients of this endpoint begin \
+                         with TLS at once: they would get none",
+                    )
+                    .help(format!("write `negotiate: {}` under the endpoint", origins.value));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Real clients and servers whose TLS begins inside their protocol, in every mode that applies.
+
+use std::process::Command;
+
+use super::services::{postgres, with_certificate};
+use crate::harness::{Directory, Finished, Proxy, ProxyBuilder, Service, command, finish, output};
+
+/// An edge that speaks `protocol` to clients, with a certificate for `localhost`.
+fn edge(protocol: &str) -> ProxyBuilder {
+    Proxy::builder()
+        .endpoint("edge", "tls")
+        .on_endpoint(&format!("negotiate: {protocol}"))
+}
+
+/// TLS to an origin whose certificate is that of [`with_certificate`].
+fn sealed(protocol: &str) -> String {
+    format!("{{ ca: origin-ca.pem, server_name: localhost, negotiate: {protocol} }}")
+}
+
+/// The three modes over an origin with TLS inside `protocol`.
+fn with_tls(protocol: &str, origin: &Service) -> [(&'static str, Proxy); 2] {
+    let reencrypt = edge(protocol)
+        .reencrypt("localhost", origin)
+        .origin_tls(&sealed(protocol));
+    let passthrough = edge(protocol)
+        .passthrough("localhost", origin)
+        .origin_tls(&sealed(protocol));
+    [
+        ("reencrypt", reencrypt.start()),
+        ("passthrough", passthrough.start()),
+    ]
+}
+
+fn psql(directory: &Directory, port: u16, more: &str) -> Finished {
+    let trust = directory.join("trust.pem").display().to_string();
+    let to = format!(
+        "host=localhost hostaddr=127.0.0.1 port={port} user=tester dbname=postgres \
+         sslrootcert={trust} connect_timeout=10 {more}"
+    );
+    let query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    output("psql", &["-X", "-A", "-t", "-d", &to, "-c", query], "")
+}
+
+#[test]
+fn psql_asks_for_tls_in_every_mode() {
+    let directory = with_certificate();
+    let origin = postgres(&directory, true);
+    let versions = ["TLSv1.2", "TLSv1.3"];
+    let terminate = edge("postgres").terminate("localhost", &origin).start();
+    for version in versions {
+        let more = format!("sslmode=verify-full ssl_max_protocol_version={version}");
+        let port = terminate.listen_addr("edge").port();
+        let finished = psql(&directory, port, &more);
+        finished.must_exit_with(0);
+        assert_eq!(finished.stdout.trim(), "f|", "the origin's leg is plain");
+        terminate.outcome().must_have("tls_version", version);
+    }
+    for (mode, proxy) in with_tls("postgres", &origin) {
+        for version in versions {
+            let more = format!("sslmode=verify-full ssl_max_protocol_version={version}");
+            let finished = psql(&directory, proxy.listen_addr("edge").port(), &more);
+            finished.must_exit_with(0);
+            assert!(
+                finished.stdout.starts_with("t|TLS"),
+                "{mode}: {}",
+                finished.text()
+            );
+            proxy
+                .outcome()
+                .must_have("sni", "localhost")
+                .must_have("stage", "relay");
+        }
+    }
+    // Without TLS, the client is told so by an error of PostgreSQL.
+    let refused = psql(
+        &directory,
+        terminate.listen_addr("edge").port(),
+        "sslmode=disable",
+    );
+    assert!(
+        refused.stderr.contains("FATAL:  TLS is required"),
+        "{}",
+        refused.text()
+    );
+    terminate.outcome().must_be("negotiate_refused");
+}
+
+#[test]
+fn a_plain_client_of_postgresql_reaches_an_origin_over_tls() {
+    let directory = with_certificate();
+    let origin = postgres(&directory, true);
+    let proxy = Proxy::builder()
+        .originate(&origin)
+        .origin_tls(&sealed("postgres"))
+        .start();
+    let port = proxy.listen_addr("originate").port();
+    let finished = psql(&directory, port, "sslmode=disable");
+    finished.must_exit_with(0);
+    assert!(finished.stdout.starts_with("t|TLS"), "{}", finished.text());
+}
+
+#[test]
+fn an_origin_without_tls_is_refused_and_told_by_its_checks() {
+    let directory = with_certificate();
+    let origin = postgres(&directory, false);
+    let proxy = edge("postgres")
+        .reencrypt("localhost", &origin)
+        .origin_tls(&sealed("postgres"))
+        .on_upstream("health: { check: tls, interval: 200ms, fall: 1 }")
+        .start();
+    proxy.log_line(|line| line.contains("origin_tls_refused"));
+    let finished = psql(
+        &directory,
+        proxy.listen_addr("edge").port(),
+        "sslmode=require",
+    );
+    assert_ne!(finished.code, Some(0));
+    let record = proxy.outcome();
+    assert!(
+        ["origin_tls_refused", "no_origin"].contains(&record.reason()),
+        "{record:?}"
+    );
+}
+
+/// OpenLDAP with TLS by StartTLS and plain, over an empty database.
+fn slapd(directory: &Directory) -> Service {
+    let root = directory.path().display().to_string();
+    let config = format!(
+        "include /etc/ldap/schema/core.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
+         TLSCertificateFile {root}/origin.pem\nTLSCertificateKeyFile {root}/origin.key\n\
+         database mdb\nmaxsize 1048576\nsuffix dc=test\nrootdn cn=admin,dc=test\nrootpw secret\n\
+         directory {root}\n"
+    );
+    let config = directory.write("slapd.conf", config);
+    Service::start(|port| {
+        let mut slapd: Command = command("slapd");
+        slapd.arg("-f").arg(&config);
+        slapd.args(["-h", &format!("ldap://127.0.0.1:{port}"), "-d", "0"]);
+        slapd
+    })
+}
+
+#[test]
+fn ldapsearch_begins_tls_in_every_mode() {
+    let directory = with_certificate();
+    let origin = slapd(&directory);
+    let terminate = edge("ldap").terminate("localhost", &origin).start();
+    let proxies = [("terminate", terminate)]
+        .into_iter()
+        .chain(with_tls("ldap", &origin));
+    for (mode, proxy) in proxies {
+        let port = proxy.listen_addr("edge").port();
+        let url = format!("ldap://localhost:{port}");
+        let search = |more: &[&str]| {
+            let mut command: Command = command("ldapsearch");
+            command.args(["-H", &url, "-x", "-b", "", "-s", "base", "namingContexts"]);
+            command
+                .args(["-D", "cn=admin,dc=test", "-w", "secret"])
+                .args(more);
+            // libldap verifies `localhost` under the name of the machine, which no certificate here has.
+            command.env("LDAPTLS_REQCERT", "never");
+            finish(command, b"")
+        };
+        let finished = search(&["-ZZ"]);
+        finished.must_exit_with(0);
+        assert!(
+            finished.stdout.contains("dc=test"),
+            "{mode}: {}",
+            finished.text()
+        );
+        proxy.outcome().must_have("stage", "relay");
+        // Result 13: confidentiality required.
+        let refused = search(&[]);
+        assert_eq!(refused.code, Some(13), "{mode}: {}", refused.text());
+        proxy.outcome().must_be("negotiate_refused");
+    }
+}
+
+/// Dovecot with IMAP or POP3, with and without STARTTLS, on one port.
+fn dovecot(directory: &Directory, protocol: &str) -> Service {
+    let root = directory.path().display().to_string();
+    Service::start(|port| {
+        let listener = format!("{protocol}-login");
+        let config = format!(
+            "base_dir = {root}/run\nstate_dir = {root}/run\nlog_path = /dev/stderr\n\
+             protocols = {protocol}\nlisten = 127.0.0.1\nssl = yes\nssl_cert = <{root}/origin.pem\n\
+             ssl_key = <{root}/origin.key\ndisable_plaintext_auth = no\n\
+             service {listener} {{\n inet_listener {protocol} {{\n port = {port}\n }}\n \
+             inet_listener {protocol}s {{\n port = 0\n }}\n chroot =\n}}\n\
+             service anvil {{\n chroot =\n}}\n\
+             passdb {{\n driver = static\n args = password=secret\n}}\n\
+             userdb {{\n driver = static\n args = uid=1000 gid=1000 home={root}/mail\n}}\n"
+        );
+        let config = directory.write("dovecot.conf", config);
+        let mut dovecot: Command = command("dovecot");
+        dovecot.args(["-F", "-c"]).arg(config);
+        dovecot
+    })
+}
+
+/// Connects as a client of `starttls`, sends `script` inside TLS, and returns the answers.
+fn s_client(
+    proxy: &Proxy,
+    directory: &Directory,
+    starttls: &str,
+    version: &str,
+    script: &str,
+) -> Finished {
+    let trust = directory.join("trust.pem").display().to_string();
+    let to = format!("127.0.0.1:{}", proxy.listen_addr("edge").port());
+    let arguments = [
+        "s_client",
+        "-connect",
+        &to,
+        "-servername",
+        "localhost",
+        "-starttls",
+        starttls,
+        "-quiet",
+        "-verify_return_error",
+        "-CAfile",
+        &trust,
+        version,
+    ];
+    output("openssl", &arguments, script)
+}
+
+#[test]
+fn mail_clients_begin_tls_in_every_mode() {
+    let directory = with_certificate();
+    for (protocol, script, answer) in [
+        ("imap", "a CAPABILITY\r\nb LOGOUT\r\n", "b OK"),
+        ("pop3", "CAPA\r\nQUIT\r\n", "+OK"),
+    ] {
+        let origin = dovecot(&directory, protocol);
+        let terminate = edge(protocol).terminate("localhost", &origin).start();
+        let proxies = [("terminate", terminate)]
+            .into_iter()
+            .chain(with_tls(protocol, &origin));
+        for (mode, proxy) in proxies {
+            for version in ["-tls1_2", "-tls1_3"] {
+                let finished = s_client(&proxy, &directory, protocol, version, script);
+                assert!(
+                    finished.stdout.contains(answer),
+                    "{protocol} {mode}: {}",
+                    finished.text()
+                );
+                // The client has had one greeting, ours, before TLS.
+                assert!(
+                    !finished.stdout.contains("ready"),
+                    "{protocol} {mode}: {}",
+                    finished.text()
+                );
+                proxy.outcome().must_have("stage", "relay");
+            }
+        }
+    }
+}
