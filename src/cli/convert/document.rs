@@ -40,6 +40,8 @@ pub(super) struct Endpoint {
     /// Lines for the reader.
     pub(super) remarks: Vec<String>,
     pub(super) listen: Option<String>,
+    /// The protocol in which TLS begins.
+    pub(super) negotiate: Option<&'static str>,
     pub(super) limits: Keys,
     pub(super) timeouts: Keys,
     /// TLS with clients; absent on `protocol: tcp`.
@@ -183,6 +185,9 @@ impl Out {
         self.line(4, &format!("listen: {}", scalar(listen)));
         if endpoint.tls.is_none() {
             self.line(4, "protocol: tcp");
+        }
+        if let Some(protocol) = endpoint.negotiate {
+            self.line(4, &format!("negotiate: {protocol}"));
         }
         self.block(4, "limits", &endpoint.limits);
         self.block(4, "timeouts", &endpoint.timeouts);

@@ -169,11 +169,30 @@ fn standard_input_is_a_file_too() {
     must_pass_check(&converted);
 }
 
+#[test]
+fn tls_that_begins_inside_another_protocol_is_negotiate() {
+    let text = "[mail]\naccept = 127.0.0.1:1143\nconnect = 10.0.0.1:143\ncert = mail.pem\nprotocol = imap\n\
+                [db]\nclient = yes\naccept = 127.0.0.1:5432\nconnect = db.example.com:5432\n\
+                verifyChain = yes\nCAfile = ca.pem\ncheckHost = db.example.com\nprotocol = pgsql\n";
+    let converted = stunnel(text);
+    must_pass_check(&converted);
+    assert!(
+        converted.stdout.contains("    negotiate: imap\n"),
+        "{}",
+        converted.text()
+    );
+    assert!(
+        converted.stdout.contains("negotiate: postgres"),
+        "{}",
+        converted.text()
+    );
+}
+
 /// Without these, the service would admit more clients, trust another origin, or not work at all.
 #[test]
 fn a_service_that_would_mean_something_else_is_left_out_whole() {
     for lines in [
-        "protocol = smtp",
+        "protocol = nntp",
         "verifyPeer = yes\nCAfile = peers.pem",
         "verify = 3\nCAfile = peers.pem",
         "verifyChain = yes",

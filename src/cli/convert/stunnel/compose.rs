@@ -37,6 +37,7 @@ pub(super) fn add(document: &mut Document, service: &mut Service) -> bool {
     let mut endpoint = Endpoint {
         name: service.name.clone(),
         listen: Some(at),
+        negotiate: service.negotiate.filter(|_| !service.is_client),
         timeouts: timeouts(service),
         left_out: mem::take(&mut service.left_out),
         tls: (!service.is_client).then(|| ServerTls {
@@ -62,6 +63,13 @@ fn add_slave(
         service.block_options(&["sni"], "the service before the colon is a client");
         return false;
     };
+    if service.negotiate.is_some() && service.negotiate != endpoint.negotiate {
+        service.block_options(
+            &["protocol"],
+            "the protocol in which TLS begins is that of the listener",
+        );
+        return false;
+    }
     if tls.policy != policy(service) {
         let keys = [
             "ciphers",
@@ -251,6 +259,11 @@ fn origin_tls(service: &Service, upstream: &mut Upstream) {
     let name = trust.hosts.iter().chain(&trust.addresses).next();
     let sent = service.client_sni.as_ref().filter(|name| !name.is_empty());
     tls.extend(name.or(sent).map(|name| ("server_name", scalar(name))));
+    tls.extend(
+        service
+            .negotiate
+            .map(|protocol| ("negotiate", protocol.to_owned())),
+    );
     if service.client_sni.as_deref() == Some("") {
         tls.push(("sni", "none".to_owned()));
     }

@@ -30,6 +30,8 @@ pub(super) struct Service {
     pub(super) connect_timeout: Option<u64>,
     pub(super) is_first: bool,
     pub(super) sends_proxy: bool,
+    /// The protocol in which TLS begins.
+    pub(super) negotiate: Option<&'static str>,
     pub(super) source: Option<String>,
 }
 
@@ -149,11 +151,14 @@ impl Service {
             // Names are always resolved again, by their TTL.
             "delay" => {}
             _ if value.eq_ignore_ascii_case("proxy") => self.sends_proxy = true,
-            _ => self.block(
-                line,
-                "TLS that begins inside another protocol: `protocol: tcp` and the mode `forward` leave it to \
-                 client and origin",
-            ),
+            _ => match words::negotiate(value) {
+                Some(protocol) => self.negotiate = Some(protocol),
+                None => self.block(
+                    line,
+                    "TLS that begins inside another protocol: `protocol: tcp` and the mode `forward` leave it \
+                     to client and origin",
+                ),
+            },
         }
     }
 

@@ -63,6 +63,18 @@ fn address(host: &str, port: u16) -> String {
     }
 }
 
+/// The protocol in which TLS begins, in Reseal's word; `None` for those that it does not speak.
+pub(super) fn negotiate(protocol: &str) -> Option<&'static str> {
+    Some(match protocol.to_ascii_lowercase().as_str() {
+        "pgsql" => "postgres",
+        "smtp" => "smtp",
+        "imap" => "imap",
+        "pop3" => "pop3",
+        "ldap" => "ldap",
+        _ => return None,
+    })
+}
+
 /// Where `accept` listens. Without a host, stunnel takes all IPv4 addresses.
 pub(super) fn listen(value: &str) -> Option<String> {
     if value.starts_with('/') {
