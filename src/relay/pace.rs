@@ -79,8 +79,9 @@ impl Pace {
         } else {
             ready!(self.timer.as_mut().poll(cx));
         }
-        let now = Instant::now();
         loop {
+            // Each round may come after the timer.
+            let now = Instant::now();
             let until = match self.phase {
                 Phase::Free if from.socket.readable_bytes() == 0 => return Poll::Ready(READ_CHUNK),
                 Phase::Free => {
