@@ -26,14 +26,23 @@ pub(crate) struct Origins {
 
 pub(crate) fn start(certs: &Path) -> Origins {
     Origins {
-        plain: listen("127.0.0.1:0", None),
-        tls: listen("127.0.0.1:0", Some(config(certs))),
+        plain: listen(bind("127.0.0.1:0"), None),
+        tls: listen(bind("127.0.0.1:0"), Some(config(certs))),
     }
+}
+
+/// A plain origin whose sockets queue little for a proxy that does not read.
+pub(crate) fn start_small() -> SocketAddr {
+    let listener = bind("127.0.0.1:0");
+    socket2::SockRef::from(&listener)
+        .set_send_buffer_size(64 * 1024)
+        .unwrap();
+    listen(listener, None)
 }
 
 /// A TLS origin at one port of every address of 127.0.0.0/8.
 pub(crate) fn start_everywhere(certs: &Path) -> u16 {
-    listen("0.0.0.0:0", Some(config(certs))).port()
+    listen(bind("0.0.0.0:0"), Some(config(certs))).port()
 }
 
 fn config(certs: &Path) -> Arc<ServerConfig> {
@@ -54,8 +63,11 @@ fn config(certs: &Path) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-fn listen(address: &str, config: Option<Arc<ServerConfig>>) -> SocketAddr {
-    let listener = TcpListener::bind(address).unwrap();
+fn bind(address: &str) -> TcpListener {
+    TcpListener::bind(address).unwrap()
+}
+
+fn listen(listener: TcpListener, config: Option<Arc<ServerConfig>>) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

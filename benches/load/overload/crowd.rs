@@ -186,6 +186,7 @@ fn readers(address: SocketAddr, count: usize, certs: &Path, ended: impl Fn(Durat
     let mut streams: Vec<_> = (0..count)
         .map(|_| {
             let mut client = clients.connect_to(NAME);
+            let _ = SockRef::from(&client.sock).set_recv_buffer_size(4096);
             client
                 .write_all(&[DOWN])
                 .and_then(|()| client.write_all(&u64::MAX.to_le_bytes()))

@@ -7,6 +7,7 @@ use super::crowd::{Crowd, Kind};
 use super::subject::{Start, Subject};
 use super::table::Table;
 use crate::load::Clients;
+use crate::origin;
 
 const READERS: usize = 1000;
 /// What is read and not written yet, with the overhead of TLS, and an idle connection (docs/operations.md).
@@ -15,16 +16,18 @@ const STREAM: u64 = 512 << 20;
 
 pub(super) fn measure(bench: &Bench<'_>, table: &mut Table) {
     let what = "slow readers";
+    // With sizes that the kernel chooses, the sockets of this many take more than it has for all (tcp_mem).
     let config = format!(
         "access_log: {{ output: none }}
 endpoints:
   - name: edge
     listen: \"@EDGE@\"
+    tcp: {{ send_buffer: 64KiB }}
     tls: {{ certificates: [{{ cert: \"@CERTS@/bench.test.pem\", key: \"@CERTS@/bench.test.key\" }}] }}
     routes: [{{ name: r, match: {{ sni: bench.test }}, mode: terminate, upstream: origin }}]
-upstreams: {{ origin: {{ origins: [\"{}\"] }} }}
+upstreams: {{ origin: {{ origins: [\"{}\"], tcp: {{ receive_buffer: 64KiB }} }} }}
 ",
-        bench.origins.plain
+        origin::start_small()
     );
     let subject = Subject::start(bench.scratch, "readers", &config, &Start::default());
     let clients = Clients::new(subject.address, bench.scratch);
