@@ -185,6 +185,38 @@ else
     cargo test --locked --all-targets
 fi
 
+step 'tests of what serves, in a required sandbox and without root'
+# Not those that reload to another port, which is refused then, and those that need root or a place that it owns.
+beyond=(
+    ctl_reload_returns_after
+    a_retargeted_route_keeps
+    each_reload_has_its_own_drain
+    keys_that_need_a_restart
+    promise_4_a_reload_serves_new_connections
+    removed_parts_drain
+    a_reload_that_changes_the_port
+    srv_records_have_ports
+    an_ordinary_day_passes
+    ports_that_run_out
+    development_certificates_are_created
+    an_outbound_endpoint_on_loopback
+)
+in_sandbox() {
+    RUST_BACKTRACE=0 RESEAL_TEST_SANDBOX=required HOME=/nonexistent \
+        "$@" --test-threads "$((2 * $(nproc)))" "${beyond[@]/#/--skip=}"
+}
+program=$(cargo test --locked --test it --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+unprivileged=()
+if [[ $(id -u) -eq 0 ]]; then
+    unprivileged=(setpriv --reuid=61234 --regid=61234 --clear-groups)
+    # Name servers of tests need port 53.
+    in_sandbox "$program" upstream::names upstream::origins
+fi
+in_sandbox "${unprivileged[@]}" "$program" relay:: reload:: proxy_protocol:: tls:: policy:: admin:: sandbox:: \
+    upstream::balance upstream::connect upstream::health
+RUST_BACKTRACE=0 RESEAL_TEST_SANDBOX=required "$program" --exact --nocapture \
+    sandbox::layers::the_status_and_the_log_name_the_layers_that_hold 2>&1 | grep '^layers:'
+
 step 'dependencies: bans, licences, sources'
 if cargo deny --version >/dev/null 2>&1; then
     cargo deny check bans licenses sources

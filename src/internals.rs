@@ -3,6 +3,7 @@
 pub use crate::admission::{
     Clock, Networks, Rate, SourceKey, SourceLimits, SourcePrefix, SourceTable,
 };
+pub use crate::cli::serve;
 pub use crate::hostname::{HostName, HostNameError, HostPattern};
 pub use crate::observe::escape;
 pub use crate::outcome::{CloseWith, Reason};

@@ -95,6 +95,8 @@ mod cli;
 #[doc(hidden)]
 pub mod internals;
 
+mod sandbox;
+
 mod sync;
 mod sys;
 

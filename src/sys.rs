@@ -1,7 +1,7 @@
 //! The few system calls that have no safe wrapper. The only file where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -229,25 +229,63 @@ pub(crate) fn deliver(signals: &[libc::c_int], delivery: Delivery) -> io::Result
     }
 }
 
+/// A user of the system's databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserEntry {
+    pub(crate) name: CString,
+    pub(crate) uid: u32,
+    /// The number of its own group.
+    pub(crate) gid: u32,
+}
+
 /// The number of a user, from the system's databases (NSS); `None` if there is no such user. A directory
 /// service may be queried over the network. musl's C library reads /etc/passwd, and queries nscd if that is
 /// running.
 pub(crate) fn user_id(name: &CStr) -> io::Result<Option<u32>> {
+    Ok(user_by_name(name)?.map(|entry| entry.uid))
+}
+
+/// The user of this name, likewise.
+pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<UserEntry>> {
+    // SAFETY: the name ends with a NUL; the rest as `user` demands.
+    user(|entry, buffer, len, found| unsafe {
+        libc::getpwnam_r(name.as_ptr(), entry, buffer, len, found)
+    })
+}
+
+/// The user of this number, likewise.
+pub(crate) fn user_by_id(uid: u32) -> io::Result<Option<UserEntry>> {
+    // SAFETY: as `user` demands.
+    user(|entry, buffer, len, found| unsafe { libc::getpwuid_r(uid, entry, buffer, len, found) })
+}
+
+/// `find` looks a user up. It gets pointers to live values, and the length of the second one. It returns an
+/// error number, and leaves the last one null or pointing to the first one, which is then initialised, with
+/// texts in the second one.
+fn user(
+    find: impl Fn(
+        *mut libc::passwd,
+        *mut libc::c_char,
+        libc::size_t,
+        *mut *mut libc::passwd,
+    ) -> libc::c_int,
+) -> io::Result<Option<UserEntry>> {
     look_up(|buffer| {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
         let mut found = std::ptr::null_mut();
-        // SAFETY: the name ends with a NUL, the other pointers are to live values of ours, and the length is
-        // that of the buffer. `found` is null or points to `entry`, which is then initialised.
-        unsafe {
-            let error = libc::getpwnam_r(
-                name.as_ptr(),
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                &mut found,
-            );
-            (error, found.as_ref().map(|entry| entry.pw_uid))
-        }
+        let error = find(
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            &mut found,
+        );
+        // SAFETY: `found` is null or points to `entry`, whose name points into `buffer` and ends with a NUL.
+        let found = unsafe { found.as_ref() }.map(|entry| UserEntry {
+            name: unsafe { CStr::from_ptr(entry.pw_name) }.to_owned(),
+            uid: entry.pw_uid,
+            gid: entry.pw_gid,
+        });
+        (error, found)
     })
 }
 
@@ -256,7 +294,8 @@ pub(crate) fn group_id(name: &CStr) -> io::Result<Option<u32>> {
     look_up(|buffer| {
         let mut entry = MaybeUninit::<libc::group>::uninit();
         let mut found = std::ptr::null_mut();
-        // SAFETY: as in `user_id`.
+        // SAFETY: the name ends with a NUL, the other pointers are to live values of ours, and the length is
+        // that of the buffer. `found` is null or points to `entry`, which is then initialised.
         unsafe {
             let error = libc::getgrnam_r(
                 name.as_ptr(),
@@ -272,9 +311,9 @@ pub(crate) fn group_id(name: &CStr) -> io::Result<Option<u32>> {
 
 /// Retries with a larger buffer as long as the C library reports that it is too small: a group may have
 /// thousands of users.
-fn look_up(
-    mut call: impl FnMut(&mut [u8]) -> (libc::c_int, Option<u32>),
-) -> io::Result<Option<u32>> {
+fn look_up<T>(
+    mut call: impl FnMut(&mut [u8]) -> (libc::c_int, Option<T>),
+) -> io::Result<Option<T>> {
     const LEN_MAX: usize = 1 << 22;
     let mut buffer = vec![0; 4096];
     loop {
@@ -285,11 +324,69 @@ fn look_up(
             }
             (libc::EINTR, _) => {}
             // What the manual names for "not found", besides success without an entry.
-            (0, id) => return Ok(id),
+            (0, found) => return Ok(found),
             (libc::ENOENT | libc::ESRCH, _) => return Ok(None),
             (error, _) => return Err(io::Error::from_raw_os_error(error)),
         }
     }
+}
+
+/// Makes all threads of this process run as this user, for good: with its groups, which are found by its name,
+/// or with its own group alone. Root alone can.
+pub(crate) fn become_user(name: Option<&CStr>, uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: the name ends with a NUL, and `setgroups` reads one number. The others take numbers.
+    unsafe {
+        done(match name {
+            Some(name) => libc::initgroups(name.as_ptr(), gid),
+            None => libc::setgroups(1, &gid),
+        })?;
+        done(libc::setresgid(gid, gid, gid))?;
+        done(libc::setresuid(uid, uid, uid))?;
+        if uid != 0 && libc::setuid(0) == 0 {
+            return Err(io::Error::other("root could be had back"));
+        }
+    }
+    Ok(())
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The newest ABI of Landlock that the kernel has. Fails if it has none, or if Landlock is off.
+pub(crate) fn landlock_abi() -> io::Result<u32> {
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: with this flag the call reads nothing: the pointer has to be null and the length 0.
+    let abi = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0_usize,
+            VERSION,
+        )
+    };
+    match u32::try_from(abi) {
+        Ok(abi) if abi > 0 => Ok(abi),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether the kernel filters system calls (`seccomp(2)`), and can refuse one with an error.
+pub(crate) fn has_seccomp_filters() -> bool {
+    let action = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the call reads the one number that the pointer is to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_ACTION_AVAIL,
+            0,
+            std::ptr::from_ref(&action),
+        )
+    };
+    result == 0
 }
 
 #[cfg(test)]
@@ -316,7 +413,7 @@ mod tests {
         });
         assert_eq!(found.unwrap(), Some(7));
         assert_eq!(lens, [4096, 16_384, 65_536]);
-        let endless = look_up(|_| (libc::ERANGE, None));
+        let endless = look_up(|_| (libc::ERANGE, None::<u32>));
         assert_eq!(endless.unwrap_err().raw_os_error(), Some(libc::ERANGE));
     }
 }

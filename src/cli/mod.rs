@@ -18,13 +18,17 @@ mod routes;
 mod run;
 mod start;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::output::print;
+use crate::config::load::Source;
 use crate::control::signals;
+use crate::server::StopMode;
 
 /// A TLS-terminating and re-encrypting TCP proxy.
 #[derive(Debug, Parser)]
@@ -70,6 +74,13 @@ impl Command {
     const fn serves(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Demo(_) | Self::Forward(_))
     }
+}
+
+/// Runs the configuration of this file. Calls `on_listening` with the addresses of the endpoints, in the
+/// sandbox, once clients can connect. For a test whose own code runs in the process.
+pub fn serve(config: PathBuf, on_listening: impl FnOnce(&[(Arc<str>, String)])) -> ExitCode {
+    let _ = signals::block();
+    start::serve(Source::File(config), StopMode::Drain, on_listening).into()
 }
 
 /// Runs the command of the command line.

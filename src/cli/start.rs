@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit,
+};
 use tracing::{error, info, warn};
 
 use super::exit::Exit;
@@ -13,6 +16,7 @@ use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
 use crate::observe::sink::Output;
+use crate::sandbox::{Layer, Mode, RunAs, Sandbox};
 use crate::server::{self, Ending, Resources, Signals, StartConfig, StartError, StopMode};
 use crate::tls::sessions::Sessions;
 
@@ -27,13 +31,14 @@ pub(super) fn serve(
     mode: StopMode,
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
 ) -> Exit {
-    let config = match load(source) {
+    let mut config = match load(source) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let log = config.log.clone();
     let logs_to_stderr = matches!(config.snapshot.log.output, Output::Stderr);
     let ending = Resources::open(&config.snapshot).and_then(|resources| {
+        give_up_rights(&mut config, &resources).map_err(StartError::Privileges)?;
         server::run(config, resources, || Signals::listen(mode), on_listening)
     });
     match ending {
@@ -53,12 +58,71 @@ pub(super) fn serve(
     }
 }
 
+/// Becomes the user of the configuration, and enters its sandbox. No other thread runs yet.
+fn give_up_rights(config: &mut StartConfig, resources: &Resources) -> Result<(), String> {
+    let process = &config.snapshot.process;
+    let mut rights = config.snapshot.rights();
+    rights.read = config.loaded.paths().map(Path::to_owned).collect();
+    let account = process.run_as.as_ref().map(RunAs::find).transpose()?;
+    if let Some(account) = account
+        .as_ref()
+        .filter(|account| account.is_out_of_reach().is_none())
+    {
+        for log in [config.log.sink(), resources.access_log()] {
+            let given = log.give_to(account.uid());
+            given.map_err(|error| format!("a log cannot be given to the user: {error}"))?;
+        }
+    }
+    let sandbox = Sandbox::enter(&process.sandbox, account.as_ref(), &rights)?;
+    // Another user than root makes the process dumpable or not as the kernel is set.
+    keep_memory_private();
+    info!(
+        mode = sandbox.word(),
+        landlock = %sandbox.landlock,
+        seccomp = %sandbox.seccomp,
+        user = sandbox.user,
+        "sandbox"
+    );
+    for layer in [&sandbox.landlock, &sandbox.seccomp] {
+        if let Layer::Missing(why) = layer {
+            warn!("a part of the sandbox is missing: {why}");
+        }
+    }
+    if process.sandbox.mode == Mode::Required && geteuid().is_root() {
+        warn!("Reseal runs as root: `process.user` names a user to become");
+    }
+    if process.run_as.is_some() {
+        for file in config.loaded.paths().filter(|file| !is_readable(file)) {
+            let (file, user) = (file.display(), &sandbox.user);
+            warn!("{user} may not read {file}: its content stays, and a renewal is not noticed");
+        }
+    }
+    config.sandbox = Arc::new(sandbox);
+    Ok(())
+}
+
+fn is_readable(file: &Path) -> bool {
+    accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Keeps other processes and core dumps from the keys, unless the environment says otherwise.
+fn keep_memory_private() {
+    if std::env::var_os(DUMPABLE).is_some_and(|value| !value.is_empty()) {
+        let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+        return;
+    }
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+}
+
 /// Loads a configuration and opens the process log.
 fn load(source: Source) -> Result<StartConfig, Exit> {
     // Before the first key is read.
-    if std::env::var_os(DUMPABLE).is_none_or(|value| value.is_empty()) {
-        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    }
+    keep_memory_private();
     let sessions = Arc::new(Sessions::default());
     let mut loaded = source
         .load(LoadOptions::first(Files::Read, Purpose::Serve, &sessions))
@@ -92,6 +156,7 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
         snapshot,
         sessions,
         log,
+        sandbox: Arc::new(Sandbox::off()),
     })
 }
 
@@ -109,6 +174,7 @@ fn refusal(error: StartError) -> (Exit, Vec<String>) {
             Exit::Refused,
             vec![format!("access_log: {output} cannot be opened: {error}")],
         ),
+        StartError::Privileges(message) => (Exit::Refused, vec![message]),
         StartError::System(error) => (Exit::Internal, vec![format!("cannot start: {error}")]),
     }
 }

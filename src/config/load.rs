@@ -100,6 +100,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The files and directories that it was made of.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.stamp.paths().chain(self.materials.stamps().paths())
+    }
+
     /// The problems of one severity, one line each, in file order.
     pub fn lines(&self, severity: Severity) -> impl Iterator<Item = String> {
         let path = self.path.to_string_lossy();

@@ -253,7 +253,7 @@ procss: {}
 process:
   workers: 5000
   drain: { stop: 20, lameduck: 5s }
-  sandbox: off
+  user: 'a b'
 log: [info]
 admin: { tls: {} }
 endpoints:
@@ -278,7 +278,7 @@ upstreams:
         "f:3:12: error: `5000` is out of bounds (write a number from 1 to 1024 or `auto`)",
         "f:4:18: error: the duration `20` has no unit (add a unit: `20s`)",
         "f:4:22: error: unknown key `lameduck` (did you mean `lame_duck`?)",
-        "f:5:3: error: `sandbox` is not supported yet (until then, use the settings of the systemd unit in docs/operations.md)",
+        "f:5:9: error: `a b` is not a user (write `USER` or `USER:GROUP`)",
         "f:6:6: error: expected a map, found a list (write it as a map, such as `{ level: info }`)",
         "f:7:10: error: `tls` is not supported yet (until then, listen on `unix:PATH`, or on loopback behind a route of this file)",
         "f:9:11: error: `bad name` is not a name (write `bad-name`: a name is 1 to 64 letters, digits, `.`, `_` or `-`)",

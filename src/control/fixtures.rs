@@ -28,6 +28,7 @@ use crate::observe::access_log::{AccessRecord, Client, StageTimes};
 use crate::observe::metrics::Metrics;
 use crate::outcome::WouldRefuse;
 use crate::phase::Phase;
+use crate::sandbox::Sandbox;
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
 use crate::upstream::Upstreams;
@@ -76,6 +77,7 @@ impl Parts {
             source,
             loaded: Arc::new(loaded),
             sessions,
+            sandbox: Arc::new(Sandbox::off()),
         };
         let metrics = Arc::new(Metrics::new(1, Vec::new(), Vec::new()));
         let table = Arc::default();

@@ -24,7 +24,8 @@ pub(crate) struct Notifier(Option<Arc<Target>>);
 #[derive(Debug)]
 struct Target {
     socket: UnixDatagram,
-    address: SocketAddr,
+    /// Absent if it is connected.
+    address: Option<SocketAddr>,
 }
 
 impl Notifier {
@@ -74,9 +75,11 @@ impl Notifier {
 
     fn send(&self, message: &str) {
         let Some(target) = &self.0 else { return };
-        let sent = target
-            .socket
-            .send_to_addr(message.as_bytes(), &target.address);
+        let (socket, message) = (&target.socket, message.as_bytes());
+        let sent = match &target.address {
+            Some(address) => socket.send_to_addr(message, address),
+            None => socket.send(message),
+        };
         if let Err(error) = sent {
             warn!(%error, "the service manager cannot be notified");
         }
@@ -96,7 +99,19 @@ impl Target {
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        Ok(Self { socket, address })
+        // A sandbox keeps the process from abstract sockets, but not from one that it is connected to. One with a
+        // path may be made anew.
+        if address.as_abstract_name().is_some() {
+            socket.connect_addr(&address)?;
+            return Ok(Self {
+                socket,
+                address: None,
+            });
+        }
+        Ok(Self {
+            socket,
+            address: Some(address),
+        })
     }
 }
 

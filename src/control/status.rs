@@ -53,6 +53,11 @@ impl StatusView {
             "listening": listening,
             "limits": limits::describe(&self.metrics),
         });
+        let sandbox = reloads.sandbox();
+        status["sandbox"] = json!(sandbox.word());
+        status["landlock"] = json!(sandbox.landlock.to_string());
+        status["seccomp"] = json!(sandbox.seccomp.to_string());
+        status["user"] = json!(sandbox.user);
         if let Some(last) = reloads.last() {
             status["last_reload"] = last.clone();
         }

@@ -128,14 +128,28 @@ fn bind_tcp(
     workers: usize,
     probes: bool,
 ) -> io::Result<BoundSocket> {
-    let bound = if probes {
+    let probe = probes.then(|| {
         let probe = tcp_socket(endpoint, address, families)?;
         probe.bind(&address.into())?;
         probe.listen(1)?;
-        local(&probe)?
-    } else {
-        address
+        Ok::<_, io::Error>(probe)
+    });
+    let probe = probe.transpose()?;
+    let bound = probe.as_ref().map_or(Ok(address), local)?;
+    let of_workers = |sockets| BoundSocket {
+        address: bound.to_string(),
+        sockets,
+        inherited: false,
+        file: None,
     };
+    // A sandbox lets a reload bind to port 0, and not to the port that the kernel then chooses: such a socket
+    // is one for all workers.
+    if let Some(chosen) = probe.filter(|_| address.port() == 0) {
+        let again = tcp_socket(endpoint, bound, families)?.bind(&bound.into());
+        if again.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::ACCESS)) {
+            return Ok(of_workers(duplicates(&chosen, workers)?));
+        }
+    }
     let sockets = (0..workers)
         .map(|_| {
             let socket = tcp_socket(endpoint, bound, families)?;
@@ -144,12 +158,7 @@ fn bind_tcp(
             Ok(socket.into())
         })
         .collect::<io::Result<_>>()?;
-    Ok(BoundSocket {
-        address: bound.to_string(),
-        sockets,
-        inherited: false,
-        file: None,
-    })
+    Ok(of_workers(sockets))
 }
 
 /// Binds both address families on one socket, or IPv4 alone on a machine without IPv6.

@@ -11,6 +11,24 @@ use rustix::io::Errno;
 /// The mode of a new file: client addresses and certificate subjects are not public.
 const MODE: u32 = 0o640;
 
+/// An open log file.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    pub(super) file: File,
+    /// Whether it did not exist before.
+    is_new: bool,
+}
+
+impl LogFile {
+    /// Gives a file that did not exist before to a user.
+    pub(super) fn give_to(&self, uid: u32) -> io::Result<()> {
+        match self.is_new {
+            true => std::os::unix::fs::fchown(&self.file, Some(uid), None),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Opens the file at `path` for appending, and creates it if it does not exist. An existing file keeps its
 /// mode. A symbolic link is followed only if root or the user of this process owns it: otherwise a user
 /// with write access to the log directory could choose the file that is written.
@@ -19,14 +37,19 @@ const MODE: u32 = 0o640;
 ///
 /// Besides those of open(2): a pipe that nobody reads, whose opening would wait for a reader; a socket; and a
 /// block device, which a log would overwrite.
-pub(super) fn append(path: &Path) -> io::Result<File> {
+pub(super) fn append(path: &Path) -> io::Result<LogFile> {
     // Without NOCTTY a terminal would become the controlling one.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let open = |flags: OFlags| {
+    let options = |flags: OFlags| {
         let mut options = OpenOptions::new();
         options.create(true).append(true).mode(MODE);
-        options.custom_flags(flags.bits().cast_signed()).open(path)
+        options.custom_flags(flags.bits().cast_signed());
+        options
     };
+    if let Ok(file) = options(flags).create_new(true).open(path) {
+        return Ok(LogFile { file, is_new: true });
+    }
+    let open = |flags: OFlags| options(flags).open(path);
     let is_link = |e: &io::Error| Errno::from_io_error(e) == Some(Errno::LOOP);
     let file = match open(flags | OFlags::NOFOLLOW) {
         Err(error) if is_link(&error) && is_trusted_link(path) => open(flags),
@@ -42,7 +65,10 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
     // The thread of the log may wait for a slow reader.
     let flags = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-    Ok(file)
+    Ok(LogFile {
+        file,
+        is_new: false,
+    })
 }
 
 /// Why a file that is no regular one cannot be opened for writing, where the kernel names a device.
@@ -102,7 +128,7 @@ mod tests {
             .custom_flags(nonblock)
             .open(&pipe)
             .unwrap();
-        let mut file = append(&pipe).unwrap();
+        let mut file = append(&pipe).unwrap().file;
         let flags = rustix::fs::fcntl_getfl(&file).unwrap();
         assert!(
             !flags.contains(OFlags::NONBLOCK),
@@ -114,6 +140,7 @@ mod tests {
         assert_eq!(&read, b"line\n");
         append(Path::new("/dev/null"))
             .unwrap()
+            .file
             .write_all(b"x")
             .unwrap();
     }

@@ -1,13 +1,16 @@
 //! The destination of log lines: a thread with a bounded queue, so that a full disk or a stopped terminal
 //! never blocks a connection. Lines that do not fit are dropped, counted and reported.
+//!
+//! The output is opened before the thread starts: a process that gives up rights opens its logs before, and
+//! has one thread until then. Whoever logs until then writes the line itself.
 
 mod output;
 mod queue;
 mod writer;
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +19,7 @@ use self::output::Destination;
 pub use self::output::Output;
 use self::queue::LineQueue;
 use self::writer::write;
+use crate::sync::Mutex;
 
 /// How long the process waits for the queue to be written before it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,32 +30,64 @@ pub struct Sink(Option<Arc<Handles>>);
 
 /// What all handles of a thread share: it ends with the last of them.
 #[derive(Debug)]
-struct Handles(Arc<LineQueue>);
+struct Handles {
+    queue: Arc<LineQueue>,
+    /// The output, until the thread has it.
+    unstarted: Mutex<Option<Destination>>,
+    is_started: AtomicBool,
+}
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        self.0.order(|pending| pending.is_closed = true);
+        self.queue.order(|pending| pending.is_closed = true);
     }
 }
 
 impl Sink {
-    /// Opens the output and starts its thread. The first line is written at once, and those that come within `pause`
-    /// after it together.
+    /// Opens the output. Once its thread has started, the first line is written at once, and those that come
+    /// within `pause` after it together.
     pub fn open(output: &Output, pause: Duration) -> io::Result<Self> {
         if *output == Output::None {
             return Ok(Self(None));
         }
         let destination = Destination::open(output)?;
         let queue = Arc::new(LineQueue::new(pause));
-        let handles = Handles(Arc::clone(&queue));
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write(&queue, destination))?;
-        Ok(Self(Some(Arc::new(handles))))
+        Ok(Self(Some(Arc::new(Handles {
+            queue,
+            unstarted: Mutex::new(Some(destination)),
+            is_started: AtomicBool::new(false),
+        }))))
+    }
+
+    /// Starts the thread that writes the lines, unless it runs.
+    pub fn start(&self) -> io::Result<()> {
+        let Some(handles) = &self.0 else {
+            return Ok(());
+        };
+        let Some(destination) = handles.unstarted.lock().take() else {
+            return Ok(());
+        };
+        let queue = Arc::clone(&handles.queue);
+        let thread = thread::Builder::new().name("log".to_owned());
+        thread.spawn(move || write(&queue, destination))?;
+        handles.is_started.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives a file that was made for this log to a user, who can then open it again. Does nothing once the
+    /// thread has started.
+    pub fn give_to(&self, uid: u32) -> io::Result<()> {
+        match &self.0 {
+            Some(handles) => match &*handles.unstarted.lock() {
+                Some(destination) => destination.give_to(uid),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     fn queue(&self) -> Option<&LineQueue> {
-        self.0.as_ref().map(|handles| &*handles.0)
+        self.0.as_ref().map(|handles| &*handles.queue)
     }
 
     /// Whether there is an output.
@@ -61,9 +97,14 @@ impl Sink {
 
     /// Queues a line, which ends in a newline. Never waits for the output.
     pub fn line(&self, line: String) {
-        if let Some(queue) = self.queue() {
-            queue.line(line);
+        let Some(handles) = &self.0 else { return };
+        if !handles.is_started.load(Ordering::Acquire)
+            && let Some(destination) = &mut *handles.unstarted.lock()
+        {
+            let _ = destination.write_all(line.as_bytes());
+            return;
         }
+        handles.queue.line(line);
     }
 
     /// The number of lines that were never written because the output was too slow or failed.
@@ -84,6 +125,14 @@ impl Sink {
         let Some(queue) = self.queue() else {
             return;
         };
+        // Until the thread has started, nothing is queued.
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|handles| handles.unstarted.lock().is_some())
+        {
+            return;
+        }
         let (flushed, done) = sync_channel(1);
         queue.order(|pending| pending.flushes.push(flushed));
         let _ = done.recv_timeout(FLUSH_TIMEOUT);
@@ -112,6 +161,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let sink = Sink::open(&Output::File(path.clone()), PAUSE).unwrap();
+        sink.start().unwrap();
         let read = || fs::read_to_string(&path).unwrap();
         // More than the thread takes at a time, fewer than the queue holds.
         for line in lines(5000).split_inclusive('\n') {
@@ -137,6 +187,7 @@ mod tests {
         let reader = options.read(true).custom_flags(nonblock).open(&path);
         let mut reader = reader.unwrap();
         let sink = Sink::open(&Output::File(path), PAUSE).unwrap();
+        sink.start().unwrap();
         // One line fills the pipe and the buffer, so the thread waits with it.
         let first = "x".repeat(1 << 20) + "\n";
         sink.line(first.clone());

@@ -38,6 +38,7 @@ pub(super) struct ControlPlane {
     pub(super) phase: watched::Sender<Phase>,
     pub(super) origins: Origins,
     pub(super) log: LogHandle,
+    pub(super) notifier: Notifier,
 }
 
 impl ControlPlane {
@@ -64,7 +65,7 @@ impl ControlPlane {
             self.phase.send_replace(Phase::Abort);
         })?;
         let targets = self.reload_targets(watch_set);
-        let notifier = Notifier::from_environment();
+        let notifier = self.notifier;
         let mut control = Control {
             live: Arc::clone(live),
             table: Arc::clone(table),

@@ -30,6 +30,7 @@ use crate::health::Checks;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
+use crate::sandbox::Sandbox;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls::sessions::Sessions;
 use crate::upstream::Upstreams;
@@ -50,6 +51,8 @@ pub struct StartConfig {
     pub sessions: Arc<Sessions>,
     /// The process log.
     pub log: LogHandle,
+    /// The rights that the process has given up.
+    pub sandbox: Arc<Sandbox>,
 }
 
 /// Runs both planes: a thread for each worker, which serves connections, and the control loop on this one.
@@ -64,6 +67,9 @@ pub fn run(
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
 ) -> Result<Ending, StartError> {
     let (access_log, log) = (resources.access_log.clone(), config.log.clone());
+    for sink in [log.sink(), access_log.sink()] {
+        sink.start()?;
+    }
     let ending = run_planes(config, resources, signals, on_listening);
     access_log.sink().flush();
     log.sink().flush();
@@ -79,7 +85,13 @@ fn run_planes(
     let control = control_runtime()?;
     let signals = control.block_on(async { signals() })?;
     let fixed = StartupSettings::of(&config.snapshot, &config.loaded);
-    let running = active_config(fixed, config.source, config.loaded, config.sessions);
+    let running = active_config(
+        fixed,
+        config.source,
+        config.loaded,
+        config.sessions,
+        config.sandbox,
+    );
     let handshakes = Gate::new(
         "process.limits.handshakes",
         config.snapshot.process.handshakes,
@@ -128,6 +140,7 @@ fn run_planes(
         phase,
         origins,
         log: config.log,
+        notifier: resources.notifier,
     };
     let ending = control.block_on(async {
         let sockets = (resources.bound, resources.admin);
@@ -145,12 +158,14 @@ fn active_config(
     source: Source,
     loaded: Loaded,
     sessions: Arc<Sessions>,
+    sandbox: Arc<Sandbox>,
 ) -> ActiveConfig {
     ActiveConfig {
         fixed: Arc::new(fixed),
         source,
         loaded: Arc::new(loaded),
         sessions,
+        sandbox,
     }
 }
 

@@ -7,9 +7,10 @@ use tracing::warn;
 use crate::admin::AdminListeners;
 use crate::control::listeners::{Listeners, PendingListeners};
 use crate::control::rlimit;
+use crate::control::sd_notify::Notifier;
 use crate::listener::BindError;
 use crate::observe::access_log::AccessLog;
-use crate::observe::sink::Output;
+use crate::observe::sink::{Output, Sink};
 use crate::snapshot::Snapshot;
 use crate::tls;
 
@@ -22,6 +23,8 @@ pub enum StartError {
     Admin(String),
     /// The access log cannot be opened.
     Log(Output, io::Error),
+    /// The user cannot be changed, or rights not be given up: one sentence.
+    Privileges(String),
     /// Threads, descriptors or randomness are missing.
     System(String),
 }
@@ -41,6 +44,8 @@ pub struct Resources {
     pub(super) access_log: AccessLog,
     pub(super) bound: PendingListeners,
     pub(super) admin: AdminListeners,
+    /// Connected before the process gives up reaching such a socket.
+    pub(super) notifier: Notifier,
 }
 
 impl Resources {
@@ -67,6 +72,12 @@ impl Resources {
             access_log,
             bound,
             admin,
+            notifier: Notifier::from_environment(),
         })
+    }
+
+    /// The sink of the access log.
+    pub const fn access_log(&self) -> &Sink {
+        self.access_log.sink()
     }
 }

@@ -41,6 +41,7 @@ upstreams:
         loaded,
         snapshot,
         sessions,
+        sandbox: Arc::new(Sandbox::off()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod listen;
+mod rights;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, SendHeader};
 use crate::relay::OnTruncation;
 use crate::route::RouteTable;
+use crate::sandbox::{Policy, RunAs};
 use crate::snapshot::admin::AdminSettings;
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::certificates::Certificate;
@@ -142,6 +144,10 @@ pub struct ProcessSettings {
     pub drain: DrainPolicy,
     /// When changed files are read again.
     pub watch: WatchPolicy,
+    /// The user that the process becomes, if any.
+    pub run_as: Option<RunAs>,
+    /// Which rights it gives up.
+    pub sandbox: Policy,
 }
 
 /// When changed files are read again without a request.

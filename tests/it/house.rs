@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 26] = [
+const ALLOWED: [(&str, &[&str]); 27] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
     ("sys", &[]),
     ("sync", &[]),
     ("bandwidth", &["sync"]),
+    ("sandbox", &["sys"]),
     ("admission", &["bandwidth", "sync"]),
     ("transport", &["outcome", "sys"]),
     ("route", &["hostname"]),
@@ -51,6 +52,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "proxy_protocol",
             "relay",
             "route",
+            "sandbox",
             "tls",
             "upstream",
         ],
@@ -111,6 +113,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "outcome",
             "phase",
             "relay",
+            "sandbox",
             "snapshot",
             "sys",
             "tls",
@@ -132,6 +135,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "listener",
             "observe",
             "phase",
+            "sandbox",
             "snapshot",
             "tls",
             "upstream",
@@ -152,6 +156,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "proxy_protocol",
             "relay",
             "route",
+            "sandbox",
             "snapshot",
             "tls",
             "upstream",
@@ -167,6 +172,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "observe",
             "outcome",
             "route",
+            "sandbox",
             "server",
             "snapshot",
             "tls",
@@ -177,6 +183,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
         "internals",
         &[
             "admission",
+            "cli",
             "hostname",
             "observe",
             "outcome",

@@ -25,5 +25,6 @@ mod promises;
 mod proxy_protocol;
 mod relay;
 mod reload;
+mod sandbox;
 mod tls;
 mod upstream;

@@ -103,7 +103,8 @@ impl Setup {
             .map(|name| format!("        - {{ cert: {name}.pem, key: {name}.key }}\n"))
             .collect();
         format!(
-            "# The demo's configuration: all five modes.
+            "# The demo's configuration: all five modes. Its origins are in the process, and it removes its files.
+process: {{ sandbox: off }}
 log: {{ level: warn }}
 access_log: {{ format: text }}
 endpoints:

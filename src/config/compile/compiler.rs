@@ -9,6 +9,7 @@ use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
 use crate::config::spec::{self, Spec};
+use crate::sandbox::Sandbox;
 use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::tls::verify::client::ClientVerifier;
 
@@ -41,6 +42,8 @@ pub struct LoadOptions<'a> {
     pub running: Option<Running<'a>>,
     /// The TLS sessions of the process.
     pub sessions: &'a Sessions,
+    /// The rights that this process has given up, if it runs a configuration.
+    pub sandbox: Option<&'a Sandbox>,
 }
 
 impl<'a> LoadOptions<'a> {
@@ -51,6 +54,7 @@ impl<'a> LoadOptions<'a> {
             purpose,
             running: None,
             sessions,
+            sandbox: None,
         }
     }
 }
@@ -64,6 +68,7 @@ pub(super) struct Compiler<'a> {
     /// Directories of materials that were checked already.
     pub(super) seen_directories: HashSet<PathBuf>,
     pub(super) sessions: &'a Sessions,
+    pub(super) sandbox: Option<&'a Sandbox>,
     pub(super) ticket_secrets: Vec<TicketSecret>,
     pub(super) running: Option<Running<'a>>,
     /// On a renewal, the previous contents of files, for those that cannot be used any more.
@@ -96,6 +101,7 @@ impl<'a> Compiler<'a> {
             purpose: options.purpose,
             seen_directories: HashSet::new(),
             sessions: options.sessions,
+            sandbox: options.sandbox,
             ticket_secrets: Vec::new(),
             has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
             running: options.running,

@@ -25,6 +25,7 @@ mod origins;
 mod pairs;
 pub(super) mod permissions;
 mod presented;
+mod privileges;
 mod process;
 mod proxy_protocol;
 mod reading;
@@ -78,10 +79,11 @@ pub fn compile(
     compiler.unix_sockets();
     compiler.startable();
     compiler.negotiations();
+    compiler.privileges();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();
-    let process = process::settings(&spec.process);
+    let process = process::settings(&spec.process, dir);
     let log = process::log(&spec.log, dir);
     let access_log = process::access_log(&spec.access_log, dir);
     if compiler.problems.has_errors() || compiler.files == Files::Skip {

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use crate::config::reader::values;
+use crate::config::reader::read::Located;
+use crate::config::reader::values::{self, Count};
 use crate::config::spec::{self, AccessEvent};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::observe::sink::Output;
+use crate::sandbox::{Policy, Room};
 use crate::snapshot::{DrainPolicy, ProcessSettings, WatchPolicy};
 
-pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
+pub(super) fn settings(spec: &spec::Process, dir: &Path) -> ProcessSettings {
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     ProcessSettings {
         workers: spec.workers.set().map(|count| size(count.0)),
@@ -24,6 +26,27 @@ pub(super) fn settings(spec: &spec::Process) -> ProcessSettings {
         watch: WatchPolicy {
             what: spec.reload.watch.value,
             debounce: spec.reload.debounce.0,
+        },
+        run_as: spec.user.get().cloned(),
+        sandbox: sandbox(&spec.sandbox, dir),
+    }
+}
+
+fn sandbox(spec: &spec::Sandbox, dir: &Path) -> Policy {
+    let paths = |paths: &[Located<values::Path>]| {
+        paths.iter().map(|path| dir.join(&path.value.0)).collect()
+    };
+    let ports = |ports: &[Located<Count<1, 65535>>]| {
+        let ports = ports.iter().map(|port| u16::try_from(port.value.0));
+        ports.filter_map(Result::ok).collect()
+    };
+    Policy {
+        mode: spec.mode.value,
+        also: Room {
+            read: paths(&spec.also.read),
+            write: paths(&spec.also.write),
+            connect: ports(&spec.also.connect),
+            bind: ports(&spec.also.bind),
         },
     }
 }

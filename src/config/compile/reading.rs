@@ -144,12 +144,14 @@ impl<'a> Compiler<'a> {
                     .previous
                     .and_then(|previous| (of.cache)(previous).get(key));
                 let found = previous.and_then(|previous| previous.found.clone());
+                let hidden = self.hidden(&error);
+                let help = hidden.or(error.help);
                 let problem = if found.is_some() {
                     self.warn_kept(at, error.message)
                 } else {
                     self.problems.error(at, error.message)
                 };
-                if let Some(help) = error.help {
+                if let Some(help) = help {
                     problem.help(help);
                 }
                 Content {
@@ -159,6 +161,13 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
+    }
+
+    /// What keeps this process from a file that it may not read, if its sandbox does.
+    fn hidden(&self, error: &MaterialError) -> Option<String> {
+        let is_denied = std::fs::File::open(&error.path)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        self.sandbox.filter(|_| is_denied)?.keeps_from(&error.path)
     }
 
     /// Warns that a file cannot be used and that its previous content stays.

@@ -32,7 +32,7 @@ pub use limits::{Bandwidth, EndpointLimits, RouteLimits};
 pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
 pub use negotiate::Negotiate;
-pub use process::{KeyPermissions, Process};
+pub use process::{KeyPermissions, Process, Sandbox};
 pub use route::{Acknowledged, DefaultRoute, Delays, Match, Mode, Route};
 pub use sources::{Excluded, NetworkFile, Sources};
 pub use tls_words::{CipherSuite, Group, TlsVersion};

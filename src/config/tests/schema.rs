@@ -18,7 +18,7 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
         schema["$defs"]["Connect"]["properties"]["attempts"]["default"],
         3
     );
-    for later in ["\"sandbox\"", "when_stale"] {
+    for later in ["\"shared\"", "when_stale"] {
         assert!(!text.contains(later), "{later}");
     }
     for found in text.split("#/$defs/").skip(1) {

@@ -29,6 +29,7 @@ use crate::control::recheck;
 use crate::control::sd_notify::Notifier;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::{ReloadExtent, ReloadResult};
+use crate::sandbox::Sandbox;
 
 /// The active configuration and the reloads that replace it, each all or nothing.
 pub(crate) struct Reloader {
@@ -61,6 +62,11 @@ impl Reloader {
     /// The path of the configuration.
     pub(crate) fn source(&self) -> &Path {
         self.running.source.path()
+    }
+
+    /// The rights that the process has given up.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.running.sandbox
     }
 
     /// The contents of the files that the configuration names.

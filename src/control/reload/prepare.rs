@@ -1,6 +1,7 @@
 //! Prepares a reload: everything that can fail, before anything is changed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::config::Severity;
@@ -15,6 +16,7 @@ use crate::control::reload::plan::{self, Change};
 use crate::control::rlimit;
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
+use crate::sandbox::Sandbox;
 use crate::snapshot::admin::AdminSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
 use crate::tls::sessions::Sessions;
@@ -35,6 +37,7 @@ pub(crate) struct ActiveConfig {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) fixed: Arc<StartupSettings>,
+    pub(crate) sandbox: Arc<Sandbox>,
 }
 
 /// A configuration that is ready to replace the active one.
@@ -87,21 +90,33 @@ impl ActiveConfig {
                 stamps,
             }),
             sessions: &self.sessions,
+            sandbox: Some(&self.sandbox),
         };
         let loaded = match scope {
             Scope::Materials => Ok(self.source.load_files(&self.loaded, options)),
             Scope::All => self.source.load(options),
         };
-        let mut loaded = loaded.map_err(|error| Refused {
-            reasons: vec![format!(
-                "{}: cannot be read: {error}",
-                self.loaded.path.display()
-            )],
+        let mut loaded = loaded.map_err(|error| {
+            let path = self.source.path();
+            let hidden = (error.kind() == ErrorKind::PermissionDenied)
+                .then(|| self.sandbox.keeps_from(path))
+                .flatten();
+            let why = hidden.unwrap_or_else(|| error.to_string());
+            Refused {
+                reasons: vec![format!("{}: cannot be read: {why}", path.display())],
+            }
         })?;
         let reasons: Vec<_> = loaded.lines(Severity::Error).collect();
         let mut warnings: Vec<_> = loaded.lines(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(new) => {
+                let lacks = match scope {
+                    Scope::All => self.sandbox.lacks(&new.rights()),
+                    Scope::Materials => Vec::new(),
+                };
+                if !lacks.is_empty() {
+                    return Err(Refused { reasons: lacks });
+                }
                 warnings.extend(rlimit::warnings(&new));
                 let changes = match (&self.loaded.spec, &loaded.spec) {
                     (Some(old_spec), Some(new_spec)) => {
@@ -159,12 +174,16 @@ impl StartupSettings {
             // A reload applies these.
             drain: _,
             watch: _,
+            run_as,
+            sandbox,
         } = &self.process;
         let process = &new.process;
         let limits = (process.connections, process.handshakes);
         let keys = [
             (*workers != process.workers, "process.workers"),
             ((*connections, *handshakes) != limits, "process.limits"),
+            (*run_as != process.run_as, "process.user"),
+            (*sandbox != process.sandbox, "process.sandbox"),
             (self.log != new.log, "log"),
             (self.access_log != new.access_log, "access_log"),
             (self.admin != new.admin, "admin"),
@@ -194,9 +213,15 @@ impl StartupSettings {
             key_permissions,
             ticket_secret,
             reload,
+            user: _,
+            sandbox: _,
         } = process.value;
         let Process {
-            workers, limits, ..
+            workers,
+            limits,
+            user,
+            sandbox,
+            ..
         } = fixed.process.value;
         let running = Process {
             workers,
@@ -205,6 +230,8 @@ impl StartupSettings {
             key_permissions,
             ticket_secret,
             reload,
+            user,
+            sandbox,
         };
         Spec {
             process: Located {

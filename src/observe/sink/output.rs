@@ -1,11 +1,10 @@
 //! Where log lines can go.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::observe::log_file::append;
+use crate::observe::log_file::{LogFile, append};
 
 /// A destination for log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +31,11 @@ impl fmt::Display for Output {
 }
 
 /// An open output.
+#[derive(Debug)]
 pub(super) enum Destination {
     Stdout,
     Stderr,
-    File(PathBuf, File),
+    File(PathBuf, LogFile),
 }
 
 impl Destination {
@@ -45,6 +45,14 @@ impl Destination {
             Output::Stderr => Self::Stderr,
             Output::File(path) => Self::File(path.clone(), append(path)?),
         })
+    }
+
+    /// Gives a file that was made for this log to a user.
+    pub(super) fn give_to(&self, uid: u32) -> io::Result<()> {
+        match self {
+            Self::File(_, file) => file.give_to(uid),
+            Self::Stdout | Self::Stderr => Ok(()),
+        }
     }
 
     /// Opens the file again under its name.
@@ -62,7 +70,7 @@ impl Write for Destination {
         match self {
             Self::Stdout => io::stdout().write(buf),
             Self::Stderr => io::stderr().write(buf),
-            Self::File(_, file) => file.write(buf),
+            Self::File(_, log) => log.file.write(buf),
         }
     }
 
@@ -70,7 +78,7 @@ impl Write for Destination {
         match self {
             Self::Stdout => io::stdout().flush(),
             Self::Stderr => io::stderr().flush(),
-            Self::File(_, file) => file.flush(),
+            Self::File(_, log) => log.file.flush(),
         }
     }
 }

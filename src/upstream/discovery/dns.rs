@@ -1,6 +1,7 @@
 //! The machine's resolver: what /etc/resolv.conf, its variables of the environment and /etc/hosts say. The
 //! files are read again when they change.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -83,6 +84,18 @@ impl Dns {
         let stamps = [RESOLV_CONF, HOSTS].map(Stamp::of);
         let mut known = self.0.lock();
         if let Some((_, files)) = known.as_ref().filter(|(known, _)| *known == stamps) {
+            return Ok(Arc::clone(files));
+        }
+        let denied = [RESOLV_CONF, HOSTS]
+            .into_iter()
+            .find(|file| is_denied(file));
+        if let (Some((known, files)), Some(file)) = (known.as_mut(), denied) {
+            // A sandbox keeps the process from a file that was put in the place of another one.
+            warn!(
+                file,
+                "a file may not be read any more, so its previous content stays in use for resolving names: restart"
+            );
+            *known = stamps;
             return Ok(Arc::clone(files));
         }
         let files = Arc::new(Files::read().map_err(|error| failure(&error).why())?);
@@ -308,6 +321,11 @@ fn left(lookup: &Lookup) -> Duration {
     lookup
         .valid_until()
         .saturating_duration_since(Instant::now())
+}
+
+fn is_denied(path: &str) -> bool {
+    let opened = std::fs::File::open(path);
+    opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// Reads one of the files, and tells the log what of it is not used.

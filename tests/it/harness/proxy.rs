@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::identity::write_authorities;
 use super::lines::Lines;
 use super::process::{Usage, wait};
-use super::yaml::ProxyBuilder;
+use super::yaml::{ProxyBuilder, in_sandbox};
 use super::{Client, Directory, ListenAddr, Stream, TIMEOUT, eventually};
 
 /// The longest time of a test; a program that still runs then is killed, and the waits for it fail.
@@ -154,7 +154,7 @@ impl Proxy {
     #[track_caller]
     pub fn reload(&self, text: &str) -> Vec<String> {
         write_authorities(&self.directory, text);
-        self.directory.write("config.yaml", text);
+        self.directory.write("config.yaml", in_sandbox(text));
         self.reloads(|| self.signal(Signal::HUP))
     }
 

@@ -256,7 +256,7 @@ impl ProxyBuilder {
             self.listeners = text.matches("listen:").count();
         }
         write_authorities(&self.directory, &text);
-        self.directory.write("config.yaml", &text);
+        self.directory.write("config.yaml", in_sandbox(&text));
         Proxy::launch(self, text)
     }
 
@@ -301,6 +301,21 @@ impl ProxyBuilder {
         }
         out
     }
+}
+
+/// The configuration with the sandbox that `RESEAL_TEST_SANDBOX` names, unless it has one of its own.
+pub(super) fn in_sandbox(text: &str) -> String {
+    let mode = std::env::var("RESEAL_TEST_SANDBOX").unwrap_or_default();
+    if mode.is_empty() || text.contains("sandbox:") || !text.contains("endpoints:") {
+        return text.to_owned();
+    }
+    for (block, inner) in [("process: { ", ", "), ("process:\n", "\n")] {
+        if let Some((before, after)) = text.split_once(block) {
+            let indent = if inner == "\n" { "  " } else { "" };
+            return format!("{before}{block}{indent}sandbox: {mode}{inner}{after}");
+        }
+    }
+    format!("{text}\nprocess: {{ sandbox: {mode} }}\n")
 }
 
 impl Endpoint {

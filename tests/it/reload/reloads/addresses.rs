@@ -102,7 +102,13 @@ fn promise_4_clients_that_connect_while_an_address_narrows_are_served() {
 fn an_address_in_use_refuses_the_whole_reload() {
     let (old, new) = (named(b"o"), named(b"n"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = Proxy::builder().forward(&old).start();
+    let port = taken.local_addr().unwrap().port();
+    let proxy = Proxy::builder()
+        .top(&format!(
+            "process: {{ sandbox: {{ also: {{ bind: [{port}] }} }} }}"
+        ))
+        .forward(&old)
+        .start();
     let more = format!(
         "  - name: more\n    listen: {}\n    protocol: tcp\n    routes: [{{ name: more, mode: forward, \
          upstream: {} }}]\n",
