@@ -8,6 +8,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroize;
 
 use super::handshake_notes::{Algorithms, RecordingKey};
 use super::material::file::{Contents, Exposed, FileReader, MaterialError};
@@ -198,7 +199,7 @@ pub fn pair(
         match status {
             ocsp::Status::Good { from, until } => {
                 let mut key = key.clone();
-                key.ocsp = Some(file.bytes.clone());
+                key.ocsp = Some(file.bytes.to_vec());
                 let key = Arc::new(key);
                 stapled = Some(Stapled { key, from, until });
             }
@@ -305,11 +306,11 @@ fn certified_key(contents: &PairContents) -> Result<CertifiedKey, MaterialError>
 
 /// Parses the private key of a file. `bits` is the size of the certificate's key, if that is RSA.
 fn signing_key(file: &Contents, bits: Option<usize>) -> Result<Arc<dyn SigningKey>, MaterialError> {
-    let Item { line, value } =
+    let Item { line, mut value } =
         pem::key(&file.bytes).map_err(|refusal| refused(&file.path, refusal))?;
-    let loaded = aws_lc_rs::default_provider()
-        .key_provider
-        .load_private_key(value);
+    // As the provider of the keys does, which would drop its bytes as they are.
+    let loaded = aws_lc_rs::sign::any_supported_type(&value);
+    value.zeroize();
     loaded.map_err(|_| match bits {
         Some(bits) if bits < RSA_BITS_MIN => file
             .error(format_args!("an RSA key of {bits} bits is too weak"))

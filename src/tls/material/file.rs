@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// The largest file that is read. A bundle of every public CA has 0.2 MiB.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
 
@@ -80,8 +82,8 @@ pub struct Exposed(pub MaterialError);
 pub struct Contents {
     /// Where it was read from.
     pub path: PathBuf,
-    /// All its bytes. They may be a secret, so this type has no `Debug`.
-    pub bytes: Vec<u8>,
+    /// All its bytes. They may be a secret, so this type has no `Debug`, and they are overwritten when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
     mode: u32,
     /// Device and inode.
     id: (u64, u64),
@@ -110,7 +112,9 @@ impl Contents {
         if !meta.is_file() {
             return Err(not_a_file(path, meta.is_dir()));
         }
-        let mut bytes = Vec::new();
+        // Memory that is outgrown would keep a copy.
+        let len = usize::try_from(meta.len().min(FILE_MAX)).unwrap_or_default();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len + 1));
         file.take(FILE_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(cannot)?;

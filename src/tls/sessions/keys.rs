@@ -8,6 +8,7 @@ use std::time::Instant;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::rand;
+use zeroize::Zeroizing;
 
 use crate::sync::Mutex;
 use crate::tls::digest;
@@ -65,8 +66,8 @@ impl LocalKeys {
     pub(super) fn encryption_key(&mut self, max_age: u64) -> Option<Arc<Key>> {
         self.rotate(max_age);
         if self.current.is_none() {
-            let mut material = [0; Material::LEN];
-            rand::fill(&mut material).ok()?;
+            let mut material = Zeroizing::new([0; Material::LEN]);
+            rand::fill(&mut *material).ok()?;
             self.current = Some((Instant::now(), Arc::new(Key::new(&material)?)));
         }
         self.current.as_ref().map(|(_, key)| Arc::clone(key))
@@ -105,12 +106,12 @@ impl SharedKeys {
             return Some(Arc::clone(key));
         }
         derived.retain(|(_, known), _| known.abs_diff(epoch) <= 2);
-        let mut material = [0; Material::LEN];
+        let mut material = Zeroizing::new([0; Material::LEN]);
         let epoch_bytes = epoch.to_le_bytes();
         let info: [&[u8]; 3] = [b"reseal ticket key", &self.scope, &epoch_bytes];
         let root = &self.secrets.get(secret)?.root;
         root.expand(&info, Material)
-            .and_then(|derived| derived.fill(&mut material))
+            .and_then(|derived| derived.fill(&mut *material))
             .ok()?;
         let key = Arc::new(Key::new(&material)?);
         derived.insert((secret, epoch), Arc::clone(&key));

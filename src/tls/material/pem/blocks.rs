@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use super::boundary::{self, Line};
 use super::labels;
@@ -12,14 +13,18 @@ pub(super) struct Block<'a> {
     pub(super) label: &'a str,
     /// The line on which it begins.
     pub(super) line: usize,
-    pub(super) der: Vec<u8>,
+    /// Overwritten when dropped: it may be a key.
+    pub(super) der: Zeroizing<Vec<u8>>,
 }
+
+/// More than a private key has. A text that outgrows its memory leaves a copy behind.
+const BASE64_LEN: usize = 16 * 1024;
 
 /// A block whose END line has not been read yet.
 struct Open<'a> {
     label: &'a str,
     line: usize,
-    base64: Vec<u8>,
+    base64: Zeroizing<Vec<u8>>,
 }
 
 /// All blocks of a text, in order. `accept` decides by the label whether a block is allowed, and
@@ -41,7 +46,7 @@ pub(super) fn blocks<'a>(
                 Some(Open {
                     label,
                     line,
-                    base64: Vec::new(),
+                    base64: Zeroizing::new(Vec::with_capacity(BASE64_LEN.min(text.len()))),
                 })
             }
             (None, Line::End(label)) => {
@@ -121,10 +126,11 @@ impl<'a> Open<'a> {
             let reason = format!("the block `{label}` is empty");
             return Err(Refusal::new(line, reason, DAMAGED));
         }
-        let der = STANDARD.decode(base64).map_err(|_| {
+        let der = STANDARD.decode(&*base64).map_err(|_| {
             let reason = format!("the block `{label}` is damaged: its base64 is not whole");
             Refusal::new(line, reason, DAMAGED)
         })?;
+        let der = Zeroizing::new(der);
         Ok(Block { label, line, der })
     }
 }

@@ -49,7 +49,7 @@ fn certificates(bytes: &[u8], of: Use) -> Result<Vec<Item<CertificateDer<'static
     let found: Vec<_> = certificates
         .map(|block| Item {
             line: block.line,
-            value: block.der.into(),
+            value: block.into_der().into(),
         })
         .collect();
     if found.is_empty() && has_key {
@@ -81,7 +81,7 @@ pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'stat
     }
     let found = blocks.into_iter().map(|block| Item {
         line: block.line,
-        value: block.der.into(),
+        value: block.into_der().into(),
     });
     Ok(found.collect())
 }
@@ -119,15 +119,13 @@ pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
             "leave the one that belongs to the certificate in this file",
         ));
     }
-    let value = match Role::of(block.label) {
-        Role::Pkcs1 => PrivatePkcs1KeyDer::from(block.der).into(),
-        Role::Sec1 => PrivateSec1KeyDer::from(block.der).into(),
-        _ => PrivatePkcs8KeyDer::from(block.der).into(),
+    let (line, role, der) = (block.line, Role::of(block.label), block.into_der());
+    let value = match role {
+        Role::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),
+        Role::Sec1 => PrivateSec1KeyDer::from(der).into(),
+        _ => PrivatePkcs8KeyDer::from(der).into(),
     };
-    Ok(Item {
-        line: block.line,
-        value,
-    })
+    Ok(Item { line, value })
 }
 
 /// All blocks of a file, with contents that match their labels.
@@ -145,6 +143,10 @@ fn nothing(of: Use) -> Refusal {
 }
 
 impl Block<'_> {
+    fn into_der(mut self) -> Vec<u8> {
+        std::mem::take(&mut *self.der)
+    }
+
     /// Checks that the content matches the label, without trailing bytes.
     fn check(&self) -> Result<(), Refusal> {
         let (role, label) = (Role::of(self.label), self.label);
