@@ -78,6 +78,8 @@ mod relay;
 
 mod observe;
 
+mod takeover;
+
 mod listener;
 
 mod worker;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,21 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::auth::Auth;
+use super::open::OpenAdminListeners;
 use super::permits::{self, ConnPermits};
 use super::request::Handle;
 use super::serve::{AdminService, Probes};
 use super::spare::Spare;
+use super::successor;
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};
 use crate::snapshot::admin::{AdminListen, AdminSettings, Token};
+use crate::takeover::{Role, Taking};
 
 const BACKLOG: i32 = 128;
 
@@ -34,7 +38,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct AdminListeners {
     admin: Option<AdminListener>,
-    metrics: Option<StdTcpListener>,
+    metrics: Option<(StdTcpListener, SocketAddr)>,
     admin_permits: ConnPermits,
     metrics_permits: ConnPermits,
 }
@@ -53,16 +57,19 @@ impl Default for AdminListeners {
 #[derive(Debug)]
 enum AdminListener {
     Unix(StdUnixListener, SocketFile, String),
-    Tcp(StdTcpListener, Token),
+    /// With the address of the configuration, whose port the kernel may have chosen.
+    Tcp(StdTcpListener, SocketAddr, Token),
 }
 
 impl AdminListeners {
-    /// Binds and listens as configured. The error is one sentence, with a hint where there is one.
-    pub fn bind(settings: &AdminSettings) -> Result<Self, String> {
+    /// Binds and listens as configured, or takes the sockets of the process that runs. The error is one
+    /// sentence, with a hint where there is one.
+    pub fn bind(settings: &AdminSettings, mut taking: Option<&mut Taking>) -> Result<Self, String> {
         let admin = match &settings.listen {
             None => None,
             Some(AdminListen::Tcp { address, token }) => {
-                Some(AdminListener::Tcp(tcp(*address)?, token.clone()))
+                let listener = tcp(*address, Role::Admin, taking.as_deref_mut())?;
+                Some(AdminListener::Tcp(listener, *address, token.clone()))
             }
             Some(AdminListen::Unix {
                 path,
@@ -76,14 +83,28 @@ impl AdminListeners {
                     group: group.as_deref(),
                 };
                 let address = format!("unix:{}", path.display());
-                let (listener, file) = unix::listen(path, access, BACKLOG)
-                    .map_err(|error| cannot_listen(&address, &error))?;
+                let taken = taking.as_deref_mut().and_then(|taking| {
+                    let file = unix::identity(path)?;
+                    let offered = taking.take(Role::Admin, &address, Some(file)).pop()?;
+                    Some(unix::taken(path, file).map(|file| (offered, file)))
+                });
+                let bound = match taken {
+                    None => unix::listen(path, access, BACKLOG),
+                    Some(taken) => taken.and_then(|(offered, file)| {
+                        let socket = only(offered.sockets)?;
+                        Ok((socket.into(), file))
+                    }),
+                };
+                let (listener, file) = bound.map_err(|error| cannot_listen(&address, &error))?;
                 Some(AdminListener::Unix(listener, file, address))
             }
         };
         Ok(Self {
             admin,
-            metrics: settings.metrics.map(tcp).transpose()?,
+            metrics: match settings.metrics {
+                Some(address) => Some((tcp(address, Role::Metrics, taking)?, address)),
+                None => None,
+            },
             ..Self::default()
         })
     }
@@ -108,9 +129,12 @@ impl AdminListeners {
         let local = |listener: &StdTcpListener| listener.local_addr().map(|a| a.to_string()).ok();
         let admin = self.admin.as_ref().and_then(|service| match service {
             AdminListener::Unix(.., address) => Some(address.clone()),
-            AdminListener::Tcp(listener, _) => local(listener),
+            AdminListener::Tcp(listener, ..) => local(listener),
         });
-        let metrics = self.metrics.as_ref().and_then(local);
+        let metrics = self
+            .metrics
+            .as_ref()
+            .and_then(|(listener, _)| local(listener));
         let admin = admin.map(|address| ("admin", address));
         admin
             .into_iter()
@@ -118,15 +142,15 @@ impl AdminListeners {
             .collect()
     }
 
-    /// The most descriptors that the admin sockets may take: each listener, its connections, one accepted
-    /// connection that waits for a permit, and the spare one.
+    /// The most descriptors that the admin sockets may take: each listener, one for a successor, its
+    /// connections, one accepted connection that waits for a permit, and the spare one.
     pub const fn descriptors(&self) -> usize {
         (self.admin.is_some() as usize + self.metrics.is_some() as usize)
-            * (permits::ALL_PERMITS + 3)
+            * (permits::ALL_PERMITS + 4)
     }
 
-    /// Serves on this thread's runtime until it ends. The returned guard removes a unix socket's file.
-    pub fn open(self, control: &Handle, probes: &Probes) -> io::Result<Option<SocketFile>> {
+    /// Serves on this thread's runtime, until the returned listeners are released or the runtime ends.
+    pub fn open(self, control: &Handle, probes: &Probes) -> io::Result<OpenAdminListeners> {
         let service = |auth, control: Option<&Handle>| {
             Arc::new(AdminService {
                 auth,
@@ -134,33 +158,54 @@ impl AdminListeners {
                 control: control.cloned(),
             })
         };
-        if let Some(listener) = self.metrics {
+        let mut open = OpenAdminListeners::default();
+        if let Some((listener, address)) = self.metrics {
+            let closing = open.add(Role::Metrics, address.to_string(), listener.as_fd(), None)?;
             let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
-            tokio::spawn(listener.accept_loop(service(Auth::Open, None), self.metrics_permits));
+            let service = service(Auth::Open, None);
+            tokio::spawn(listener.accept_loop(service, self.metrics_permits, closing));
         }
-        let (listener, auth, file) = match self.admin {
-            None => return Ok(None),
-            Some(AdminListener::Unix(listener, file, _)) => {
+        let (listener, auth, closing) = match self.admin {
+            None => return Ok(open),
+            Some(AdminListener::Unix(listener, file, address)) => {
+                let closing = open.add(Role::Admin, address, listener.as_fd(), Some(file))?;
                 let listener = AsyncListener::Unix(UnixListener::from_std(listener)?);
-                (listener, Auth::File, Some(file))
+                (listener, Auth::File, closing)
             }
-            Some(AdminListener::Tcp(listener, token)) => {
+            Some(AdminListener::Tcp(listener, address, token)) => {
+                let closing = open.add(Role::Admin, address.to_string(), listener.as_fd(), None)?;
                 let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
-                (listener, Auth::Token(token), None)
+                (listener, Auth::Token(token), closing)
             }
         };
-        tokio::spawn(listener.accept_loop(service(auth, Some(control)), self.admin_permits));
-        Ok(file)
+        let service = service(auth, Some(control));
+        tokio::spawn(listener.accept_loop(service, self.admin_permits, closing));
+        Ok(open)
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<StdTcpListener, String> {
+/// Binds and listens, or takes the socket with this role and address.
+fn tcp(
+    address: SocketAddr,
+    role: Role,
+    taking: Option<&mut Taking>,
+) -> Result<StdTcpListener, String> {
+    let taken = taking.and_then(|taking| taking.take(role, &address.to_string(), None).pop());
     let listen = || {
+        if let Some(taken) = taken {
+            return Ok(only(taken.sockets)?.into());
+        }
         let listener = StdTcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    listen().map_err(|error| cannot_listen(&address.to_string(), &error))
+    listen().map_err(|error: io::Error| cannot_listen(&address.to_string(), &error))
+}
+
+/// The one socket of an admin address.
+fn only(mut sockets: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    let socket = sockets.pop().filter(|_| sockets.is_empty());
+    socket.ok_or_else(|| io::Error::other("the running process passes several sockets for it"))
 }
 
 enum AsyncListener {
@@ -169,13 +214,27 @@ enum AsyncListener {
 }
 
 impl AsyncListener {
-    async fn accept_loop(self, service: Arc<AdminService>, permits: ConnPermits) {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
+            Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
+        }
+    }
+
+    /// Accepts and serves until the sender of `closing` is dropped.
+    async fn accept_loop(
+        self,
+        service: Arc<AdminService>,
+        permits: ConnPermits,
+        mut closing: oneshot::Receiver<()>,
+    ) {
         let mut warned: Option<Instant> = None;
         let spare = Spare::new();
         loop {
-            let accepted = match &self {
-                Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
-                Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
+            let accepted = tokio::select! {
+                biased;
+                _ = &mut closing => return,
+                accepted = self.accept() => accepted,
             };
             let stream = match accepted {
                 Ok(stream) => stream,
@@ -200,14 +259,16 @@ impl AsyncListener {
                     Stream::Unix(stream) => {
                         let peek = || first_byte(stream.as_fd());
                         let first_byte = stream.async_io(Interest::READABLE, peek);
-                        if permit.sends_first_byte(first_byte).await {
-                            service.serve(stream, &permit).await;
+                        match permit.sends_first_byte(first_byte).await {
+                            Some(Some(0)) => successor::serve(stream, &service, &permit).await,
+                            Some(_) => service.serve(stream, &permit).await,
+                            None => {}
                         }
                     }
                     Stream::Tcp(stream) => {
                         let peek = || first_byte(stream.as_fd());
                         let first_byte = stream.async_io(Interest::READABLE, peek);
-                        if permit.sends_first_byte(first_byte).await {
+                        if permit.sends_first_byte(first_byte).await.is_some() {
                             service.serve(stream, &permit).await;
                         }
                     }
@@ -217,10 +278,11 @@ impl AsyncListener {
     }
 }
 
-/// Whether a byte or the end of the stream can be read. The byte is not consumed.
-fn first_byte(socket: BorrowedFd<'_>) -> io::Result<()> {
-    recv(socket, &mut [0], RecvFlags::PEEK)?;
-    Ok(())
+/// The first byte, or `None` at the end of the stream. It is not consumed.
+fn first_byte(socket: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let (len, _) = recv(socket, &mut byte, RecvFlags::PEEK)?;
+    Ok((len > 0).then_some(byte[0]))
 }
 
 enum Stream {

@@ -6,17 +6,21 @@
 mod auth;
 mod commands;
 mod listeners;
+mod open;
 mod permits;
 mod request;
 mod response;
 mod serve;
 mod spare;
+mod successor;
 #[cfg(test)]
 mod tests;
 
 pub use self::listeners::AdminListeners;
+pub use self::open::OpenAdminListeners;
 pub use self::permits::ConnPermits;
 pub use self::request::{
-    OriginAction, PendingRequest, Refusal, RefusalKind, Request, RequestResult, channel,
+    Handle, OriginAction, PendingRequest, Received, Refusal, RefusalKind, Request, RequestResult,
+    channel,
 };
 pub use self::serve::{DrainedEndpoints, Probes};

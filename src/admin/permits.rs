@@ -124,13 +124,13 @@ impl PermitPool {
 }
 
 impl ConnPermit {
-    /// Whether the client sends a first byte in time; `first_byte` waits for it.
+    /// The first byte of the client, if it comes in time; `first_byte` waits for it.
     pub(super) async fn sends_first_byte(
         &self,
-        first_byte: impl Future<Output = io::Result<()>>,
-    ) -> bool {
+        first_byte: impl Future<Output = io::Result<Option<u8>>>,
+    ) -> Option<Option<u8>> {
         let first_byte = timeout(FIRST_BYTE, self.unless_displaced(first_byte)).await;
-        matches!(first_byte, Ok(Some(Ok(()))))
+        first_byte.ok()??.ok()
     }
 
     /// The request is complete: from now on its connection is not displaced.

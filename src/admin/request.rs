@@ -7,6 +7,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
+use crate::takeover::Giving;
+
 /// How many requests may wait for the control loop.
 const QUEUE: usize = 32;
 
@@ -127,12 +129,33 @@ pub struct PendingRequest {
 
 /// Sends requests to the control loop. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<PendingRequest>);
+pub struct Handle {
+    requests: mpsc::Sender<PendingRequest>,
+    successors: mpsc::Sender<Giving>,
+}
+
+/// What the admin socket sends to the control loop.
+#[derive(Debug)]
+pub struct Received {
+    /// Requests.
+    pub requests: mpsc::Receiver<PendingRequest>,
+    /// Processes that want to take over, one at a time.
+    pub successors: mpsc::Receiver<Giving>,
+}
 
 /// The two ends of the channel between the admin socket and the control loop.
-pub fn channel() -> (Handle, mpsc::Receiver<PendingRequest>) {
-    let (calls, receiver) = mpsc::channel(QUEUE);
-    (Handle(calls), receiver)
+pub fn channel() -> (Handle, Received) {
+    let (requests, received) = mpsc::channel(QUEUE);
+    let (successors, asking) = mpsc::channel(1);
+    let handle = Handle {
+        requests,
+        successors,
+    };
+    let received = Received {
+        requests: received,
+        successors: asking,
+    };
+    (handle, received)
 }
 
 impl Handle {
@@ -140,8 +163,14 @@ impl Handle {
     pub async fn request(&self, request: Request) -> RequestResult {
         let ending = || Refusal::new(RefusalKind::Unavailable, "the process is ending");
         let (reply, result) = oneshot::channel();
-        let sent = self.0.send(PendingRequest { request, reply }).await;
+        let sent = self.requests.send(PendingRequest { request, reply }).await;
         sent.map_err(|_| ending())?;
         result.await.map_err(|_| ending())?
+    }
+
+    /// Passes on a process that wants to take over; gives it back if another one waits.
+    pub fn take_over(&self, successor: Giving) -> Result<(), Giving> {
+        let sent = self.successors.try_send(successor);
+        sent.map_err(mpsc::error::TrySendError::into_inner)
     }
 }

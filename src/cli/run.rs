@@ -1,20 +1,48 @@
 //! `reseal run`.
 
+use std::path::PathBuf;
+
 use super::config_file::ConfigFile;
 use super::exit::Exit;
 use super::start;
 use crate::config::load::Source;
-use crate::server::StopMode;
+use crate::server::{Predecessor, StopMode};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
+
+    /// Take over the sockets of the process that serves now, which then drains: the one at the admin socket of
+    /// the configuration, or at this one
+    #[arg(
+        long,
+        value_name = "unix:PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = admin_socket
+    )]
+    takeover: Option<Option<PathBuf>>,
+}
+
+fn admin_socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
+        .ok_or_else(|| "it is not unix:PATH".to_owned())
 }
 
 pub(super) fn main(args: &Args) -> Exit {
     let Some(path) = args.config.find() else {
         return Exit::Refused;
     };
-    start::serve(Source::File(path), StopMode::Drain, |_| ())
+    let predecessor = args.takeover.as_ref().map(|at| match at {
+        Some(path) => Predecessor::At(path.clone()),
+        None => Predecessor::OfConfiguration,
+    });
+    start::serve_after(
+        predecessor.as_ref(),
+        Source::File(path),
+        StopMode::Drain,
+        |_| (),
+    )
 }

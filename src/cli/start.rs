@@ -17,7 +17,9 @@ use crate::config::load::Source;
 use crate::observe::logging;
 use crate::observe::sink::Output;
 use crate::sandbox::{Layer, Mode, RunAs, Sandbox};
-use crate::server::{self, Ending, Resources, Signals, StartConfig, StartError, StopMode};
+use crate::server::{
+    self, Ending, Predecessor, Resources, Signals, StartConfig, StartError, StopMode,
+};
 use crate::tls::sessions::Sessions;
 
 /// The environment variable that keeps the process dumpable: the kernel may write its core, and other
@@ -31,13 +33,23 @@ pub(super) fn serve(
     mode: StopMode,
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
 ) -> Exit {
+    serve_after(None, source, mode, on_listening)
+}
+
+/// The same, with the sockets of the process that serves until then, if it is to take over from one.
+pub(super) fn serve_after(
+    predecessor: Option<&Predecessor>,
+    source: Source,
+    mode: StopMode,
+    on_listening: impl FnOnce(&[(Arc<str>, String)]),
+) -> Exit {
     let mut config = match load(source) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let log = config.log.clone();
     let logs_to_stderr = matches!(config.snapshot.log.output, Output::Stderr);
-    let ending = Resources::open(&config.snapshot).and_then(|resources| {
+    let ending = Resources::open(&config.snapshot, predecessor).and_then(|resources| {
         give_up_rights(&mut config, &resources).map_err(StartError::Privileges)?;
         server::run(config, resources, || Signals::listen(mode), on_listening)
     });
@@ -170,6 +182,17 @@ fn refusal(error: StartError) -> (Exit, Vec<String>) {
             (Exit::CannotBind, reasons.collect())
         }
         StartError::Admin(message) => (Exit::CannotBind, vec![format!("admin: {message}")]),
+        StartError::Takeover(message) => (
+            Exit::CannotBind,
+            vec![format!(
+                "no takeover: {message}; the running process continues"
+            )],
+        ),
+        StartError::NoPredecessor => {
+            let message = "--takeover needs `admin.listen: unix:PATH` in the configuration, or the socket \
+                 of the running process: --takeover=unix:PATH";
+            (Exit::Refused, vec![message.to_owned()])
+        }
         StartError::Log(output, error) => (
             Exit::Refused,
             vec![format!("access_log: {output} cannot be opened: {error}")],

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::listener::{self, BindError, BoundSocket, ProbePolicy};
+use crate::listener::{self, BindError, BoundSocket, Listens, ProbePolicy};
 use crate::snapshot::{Endpoint, Listen, ListenKey, Snapshot};
+use crate::takeover::{Offered, Role, Taking};
 use crate::upstream::{OwnListener, OwnListeners};
 use crate::worker::{Closing, ListenerState, Message, RegisterListener, Workers};
 
@@ -55,12 +57,18 @@ impl Listeners {
         }
     }
 
-    /// Binds the listeners of the first snapshot; all of them, or none.
+    /// Binds the listeners of the first snapshot, or takes them from the process that runs; all of them, or
+    /// none.
     pub(crate) fn first(
         snapshot: &Snapshot,
         workers: usize,
+        taking: Option<&mut Taking>,
     ) -> Result<PendingListeners, Vec<BindError>> {
-        Self::default().bind_beside(snapshot, workers, ProbePolicy::Nothing)
+        let ports = taking.as_ref().map(|taking| taking.ports().clone());
+        let probe = ports
+            .as_ref()
+            .map_or(ProbePolicy::Nothing, ProbePolicy::Takeover);
+        Self::default().bind_beside(snapshot, workers, probe, taking)
     }
 
     /// Binds the listeners of a later snapshot that are not open yet; all of them, or none.
@@ -73,7 +81,7 @@ impl Listeners {
         let closing = self.closing.iter();
         let closing = closing.filter_map(|(port, state)| (!state.is_closed()).then_some(*port));
         let ports: HashSet<_> = open.chain(closing).collect();
-        self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports))
+        self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports), None)
     }
 
     fn bind_beside(
@@ -81,6 +89,7 @@ impl Listeners {
         snapshot: &Snapshot,
         workers: usize,
         probe: ProbePolicy<'_>,
+        mut taking: Option<&mut Taking>,
     ) -> Result<PendingListeners, Vec<BindError>> {
         let mut listeners = Vec::new();
         let mut errors = Vec::new();
@@ -92,7 +101,15 @@ impl Listeners {
                 if too_late || self.open.contains_key(&place) {
                     continue;
                 }
-                match listener::bind(endpoint, listen, workers, probe) {
+                let taken = match taking.as_deref_mut() {
+                    Some(taking) => listener::take(taking, endpoint, &place, listen),
+                    None => Ok(Vec::new()),
+                };
+                let bound = match taken {
+                    Ok(none) if none.is_empty() => listener::bind(endpoint, listen, workers, probe),
+                    taken => taken,
+                };
+                match bound {
                     Ok(bound) => listeners.push((place, Listener::new(endpoint, bound))),
                     Err(error) => errors.push(error),
                 }
@@ -124,7 +141,8 @@ impl Listeners {
             snapshot.endpoint_at(place).is_none()
         });
         self.reapply_options(snapshot);
-        for (place, listener) in new.0 {
+        for (place, mut listener) in new.0 {
+            listener.bound.iter_mut().for_each(BoundSocket::take_file);
             listener.state.send_replace(ListenerState::Open);
             self.open.insert(place, listener);
         }
@@ -148,7 +166,8 @@ impl Listeners {
         listeners.collect()
     }
 
-    fn reapply_options(&mut self, snapshot: &Snapshot) {
+    /// Applies the options of the endpoints to all sockets.
+    pub(crate) fn reapply_options(&mut self, snapshot: &Snapshot) {
         for endpoint in &snapshot.endpoints {
             for (place, listen) in endpoint.listen_keys() {
                 let Some(listener) = self.open.get_mut(&place) else {
@@ -192,6 +211,37 @@ impl Listeners {
         }
     }
 
+    /// The sockets for a process that takes over, and the key of each.
+    pub(crate) fn offer(&self) -> io::Result<(Vec<ListenKey>, Vec<Offered>)> {
+        let mut offer = (Vec::new(), Vec::new());
+        for (key, listener) in &self.open {
+            for bound in &listener.bound {
+                let sockets = bound.sockets.iter().map(OwnedFd::try_clone);
+                offer.0.push(key.clone());
+                offer.1.push(Offered {
+                    role: Role::Endpoint,
+                    key: key.to_string(),
+                    address: bound.address.clone(),
+                    file: bound.unix().map(|(_, file)| file),
+                    sockets: sockets.collect::<io::Result<_>>()?,
+                });
+            }
+        }
+        Ok(offer)
+    }
+
+    /// Stops accepting: leaves the listeners of these keys to the process that has taken them, and closes the
+    /// others. Queued clients of those wait for permits until `permits_within` has passed.
+    pub(crate) fn release(&mut self, taken: &HashSet<ListenKey>, permits_within: Duration) {
+        for (key, listener) in self.open.drain() {
+            if taken.contains(&key) {
+                listener.release();
+            } else {
+                listener.close(LAST_HANDSHAKES, permits_within);
+            }
+        }
+    }
+
     fn close_where(
         &mut self,
         permits_within: Duration,
@@ -225,10 +275,10 @@ impl PendingListeners {
         Self(Vec::new())
     }
 
-    /// The number of sockets.
-    pub(crate) fn sockets(&self) -> usize {
+    /// The descriptors of their sockets, with those of this many workers.
+    pub(crate) fn descriptors(&self, workers: usize) -> usize {
         let bound = self.0.iter().flat_map(|(_, listener)| &listener.bound);
-        bound.map(|bound| bound.sockets.len()).sum()
+        bound.map(|bound| bound.descriptors(workers)).sum()
     }
 
     /// The bound addresses, each with the name of its endpoint, in file order.
@@ -243,31 +293,50 @@ impl PendingListeners {
     /// connect before the listeners open wait in the kernel's accept queue. A socket must listen before
     /// it is registered: epoll reports a hangup for one that does not, and the runtime keeps that state.
     pub(crate) async fn prepare(&self, workers: &Workers) -> Result<(), Vec<BindError>> {
-        let all = self.0.iter().map(|(_, listener)| listener);
-        let errors: Vec<_> = all
-            .flat_map(|listener| {
-                listener
-                    .bound
-                    .iter()
-                    .map(|bound| bound.listen(&listener.endpoint))
-            })
-            .filter_map(Result::err)
+        self.listen_where(workers, |listens| listens != Listens::AfterTakeover)
+            .await
+    }
+
+    /// The same for the sockets of ports whose clients another process served until now: before, a failure
+    /// would have reset the clients that had connected here.
+    pub(crate) async fn prepare_after_takeover(
+        &self,
+        workers: &Workers,
+    ) -> Result<(), Vec<BindError>> {
+        self.listen_where(workers, |listens| listens == Listens::AfterTakeover)
+            .await
+    }
+
+    async fn listen_where(
+        &self,
+        workers: &Workers,
+        is_chosen: impl Fn(Listens) -> bool,
+    ) -> Result<(), Vec<BindError>> {
+        let all = self.0.iter().flat_map(|(place, listener)| {
+            let bound = listener.bound.iter();
+            bound.map(move |bound| (place, listener, bound))
+        });
+        let chosen: Vec<_> = all
+            .filter(|(.., bound)| is_chosen(bound.listens()))
+            .collect();
+        let errors: Vec<_> = chosen
+            .iter()
+            .filter(|(.., bound)| bound.listens() != Listens::Already)
+            .filter_map(|(_, listener, bound)| bound.listen(&listener.endpoint).err())
             .collect();
         if !errors.is_empty() {
             return Err(errors);
         }
-        for (place, listener) in &self.0 {
-            for bound in &listener.bound {
-                listener
-                    .register(place, bound, workers)
-                    .await
-                    .map_err(|error| {
-                        vec![BindError {
-                            endpoint: listener.endpoint.name.to_string(),
-                            message: format!("cannot accept on {}: {error}", bound.address),
-                        }]
-                    })?;
-            }
+        for (place, listener, bound) in chosen {
+            listener
+                .register(place, bound, workers)
+                .await
+                .map_err(|error| {
+                    vec![BindError {
+                        endpoint: listener.endpoint.name.to_string(),
+                        message: format!("cannot accept on {}: {error}", bound.address),
+                    }]
+                })?;
         }
         Ok(())
     }
@@ -300,6 +369,12 @@ impl Listener {
         self.state
     }
 
+    /// Stops accepting. The process that has taken the sockets serves the clients that are queued.
+    fn release(self) {
+        self.state.send_replace(ListenerState::Released);
+        self.bound.into_iter().for_each(BoundSocket::release);
+    }
+
     fn addresses(&self) -> impl Iterator<Item = (Arc<str>, String)> {
         let name = &self.endpoint.name;
         self.bound
@@ -314,13 +389,13 @@ impl Listener {
         bound: &BoundSocket,
         workers: &Workers,
     ) -> io::Result<()> {
-        for (index, socket) in bound.sockets.iter().enumerate() {
+        for (index, socket) in bound.for_workers(workers.count()) {
             let (registered, result) = oneshot::channel();
             let listener = RegisterListener {
                 address: bound.address.clone(),
                 key: place.clone(),
                 endpoint: Arc::clone(&self.endpoint),
-                socket: socket.try_clone()?,
+                socket: socket.try_clone_to_owned()?,
                 state: self.state.subscribe(),
                 registered,
             };

@@ -14,11 +14,14 @@ pub(crate) mod sd_notify;
 pub(crate) mod shutdown;
 pub(crate) mod signals;
 pub(crate) mod status;
+pub(crate) mod successor;
+pub(crate) mod takeover;
 pub(crate) mod watchdog;
 
 #[cfg(test)]
 mod fixtures;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +31,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use crate::admin::{DrainedEndpoints, PendingRequest, Request, RequestResult};
+use crate::admin::{
+    DrainedEndpoints, OpenAdminListeners, PendingRequest, Received, Request, RequestResult,
+};
 use crate::admission::LimitScopes;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
@@ -43,8 +48,9 @@ use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::{Ending, Shutdown, StopMode};
 use crate::control::signals::{Signal, Signals};
 use crate::control::status::StatusView;
+use crate::control::successor::Successors;
+use crate::control::takeover::{ReadySuccessor, Takeover};
 use crate::control::watchdog::Watchdog;
-use crate::listener::unix::SocketFile;
 use crate::observe::logging::LogHandle;
 use crate::observe::sink::Sink;
 use crate::snapshot::Live;
@@ -70,14 +76,15 @@ pub(crate) struct Control {
     pub(crate) access_log: Sink,
     /// The endpoints that were drained on request, for `/readyz`.
     pub(crate) drained: watch::Sender<DrainedEndpoints>,
-    /// The file of the admin socket, removed on drop.
-    pub(crate) _admin: Option<SocketFile>,
+    pub(crate) admin: OpenAdminListeners,
+    pub(crate) takeover: Takeover,
+    pub(crate) successors: Successors,
 }
 
 /// The channels that the control loop receives from.
 pub(crate) struct Inputs {
     pub(crate) signals: Signals,
-    pub(crate) requests: mpsc::Receiver<PendingRequest>,
+    pub(crate) admin: Received,
     pub(crate) changes: mpsc::Receiver<FileChange>,
     pub(crate) origin_events: OriginEvents,
 }
@@ -89,27 +96,47 @@ enum Next {
     Stop,
 }
 
+/// Why the process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Requested,
+    /// Another process serves in its place.
+    TakenOver,
+}
+
 impl Control {
     /// Runs until a signal or a request stops the process, then drains the connections.
     pub(crate) async fn run(mut self, mut inputs: Inputs) -> Ending {
         let mut ticks = interval(TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let stop = loop {
             tokio::select! {
                 biased;
                 signal = inputs.signals.next() => match signal {
-                    Signal::Stop => break,
+                    Signal::Stop => break Stop::Requested,
                     Signal::Reload => self.reloads.request(Scope::All, None),
                     Signal::Reopen => self.reopen(),
-                    Signal::Takeover => refuse_takeover(),
+                    Signal::Takeover => {
+                        self.successors.start(self.reloads.source(), self.admin.path());
+                    }
+                },
+                answer = self.takeover.answered() => if self.hand_over(answer).await {
+                    break Stop::TakenOver;
                 },
                 read = self.reloads.files_read() => {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
                     self.publish_drained();
                 }
-                Some(request) = inputs.requests.recv() => if self.handle(request) == Next::Stop {
-                    break;
+                Some(request) = inputs.admin.requests.recv() => if self.handle(request) == Next::Stop {
+                    break Stop::Requested;
                 },
+                // The sockets do not change while they are offered.
+                Some(successor) = inputs.admin.successors.recv(), if !self.reloads.is_reading() => {
+                    self.reloads.hold();
+                    let generation = self.live.load().generation;
+                    let (listeners, admin) = (&self.listeners, &self.admin);
+                    self.takeover.offer(successor, generation, listeners, admin);
+                }
                 Some(change) = inputs.changes.recv() => self.reloads.files_changed(change),
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
@@ -117,12 +144,38 @@ impl Control {
                 () = self.watchdog.due() => self.watchdog.notify(&self.notifier),
                 _ = ticks.tick() => self.tick(),
             }
+        };
+        self.stop(stop, inputs).await
+    }
+
+    /// Leaves the listeners to a new process that is ready. Returns whether it serves.
+    async fn hand_over(&mut self, answer: io::Result<ReadySuccessor>) -> bool {
+        let pid = answer.as_ref().ok().and_then(ReadySuccessor::pid);
+        let released = match answer {
+            Ok(ready) => ready.release().await,
+            Err(error) => Err(error),
+        };
+        match released {
+            Ok((endpoints, admin)) => {
+                info!(pid, "a new process has taken over");
+                self.notifier.hand_over(pid);
+                self.successors.taken_over();
+                let policy = self.live.load().process.drain;
+                self.listeners.release(&endpoints, policy.stop);
+                self.admin.release(&admin);
+                true
+            }
+            Err(error) => {
+                warn!(pid, %error, "the takeover has failed; this process continues");
+                self.reloads.release();
+                false
+            }
         }
-        self.stop(inputs).await
     }
 
     /// Lets the connections finish, as long as mode and policy allow.
-    async fn stop(mut self, mut inputs: Inputs) -> Ending {
+    async fn stop(mut self, stop: Stop, mut inputs: Inputs) -> Ending {
+        self.takeover.cancel();
         self.notifier.stopping("stopping");
         if inputs.signals.mode == StopMode::Immediate {
             self.shutdown.abort(&mut self.listeners).await;
@@ -130,8 +183,11 @@ impl Control {
         }
         self.reloads.refuse_all();
         let policy = self.live.load().process.drain;
-        let lame_duck_end = self.shutdown.lame_duck(&policy);
-        let stopped_early = self.serve_until(&mut inputs, lame_duck_end).await;
+        // Load balancers see the process that serves.
+        let stopped_early = stop == Stop::Requested && {
+            let lame_duck_end = self.shutdown.lame_duck(&policy);
+            self.serve_until(&mut inputs, lame_duck_end).await
+        };
         let deadline = self.shutdown.drain(&policy, &mut self.listeners);
         self.notifier.status("draining");
         let drained = self.shutdown.drained();
@@ -153,10 +209,13 @@ impl Control {
                     Signal::Stop => return true,
                     Signal::Reload => info!("not reloaded: the process stops"),
                     Signal::Reopen => self.reopen(),
-                    Signal::Takeover => refuse_takeover(),
+                    Signal::Takeover => warn!("USR2 is ignored: the process stops"),
                 },
-                Some(request) = inputs.requests.recv() => {
+                Some(request) = inputs.admin.requests.recv() => {
                     self.handle(request);
+                }
+                Some(successor) = inputs.admin.successors.recv() => {
+                    takeover::refuse(successor, "the process stops");
                 }
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
@@ -272,10 +331,4 @@ impl Control {
         self.access_log.reopen();
         self.log.sink().reopen();
     }
-}
-
-fn refuse_takeover() {
-    warn!(
-        "USR2 is ignored: a new process cannot take over the sockets; HUP reloads the configuration"
-    );
 }

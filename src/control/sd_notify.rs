@@ -48,6 +48,12 @@ impl Notifier {
         self.send(&format!("READY=1\n{}", line_of(status)));
     }
 
+    /// The same for a process that has taken over from the main process of the service.
+    pub(crate) fn ready_as_main_process(&self, status: &str) {
+        let pid = std::process::id();
+        self.send(&format!("MAINPID={pid}\nREADY=1\n{}", line_of(status)));
+    }
+
     /// A reload begins.
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
@@ -66,6 +72,15 @@ impl Notifier {
     /// What the process does, for `systemctl status`.
     pub(crate) fn status(&self, status: &str) {
         self.send(&line_of(status));
+    }
+
+    /// Another process is the main process of the service from now on; a service manager may accept that from
+    /// the main process alone. Nothing is sent later.
+    pub(crate) fn hand_over(&mut self, pid: Option<u32>) {
+        if let Some(pid) = pid {
+            self.send(&format!("MAINPID={pid}"));
+        }
+        self.0 = None;
     }
 
     /// The process is alive.

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{BindError, BoundSocket, FAST_OPEN_QUEUE, access, duplicates};
+use super::socket::{BindError, BoundSocket, FAST_OPEN_QUEUE, Listens, access};
 use super::systemd::take_systemd;
 use super::unix::{self, Access};
 use crate::snapshot::{Endpoint, Listen};
@@ -22,6 +22,8 @@ pub enum ProbePolicy<'a> {
     Nothing,
     /// These: the process reloads.
     Ports(&'a HashSet<u16>),
+    /// None, but the process that this one takes over from listens on these.
+    Takeover(&'a HashSet<u16>),
 }
 
 /// Binds one listening address of an endpoint, with one socket per worker; none listens yet.
@@ -46,9 +48,9 @@ fn bind_one(
     let probes = |port| match probe {
         ProbePolicy::Nothing => true,
         // Our own socket on this port would make the probe fail, though both can listen.
-        ProbePolicy::Ports(ports) => !ports.contains(&port),
+        ProbePolicy::Ports(ports) | ProbePolicy::Takeover(ports) => !ports.contains(&port),
     };
-    let bound = match listen {
+    let mut bound = match listen {
         Listen::Address(address) => {
             let probes = probes(address.port());
             bind_tcp(endpoint, *address, Families::Own, workers, probes)?
@@ -59,9 +61,11 @@ fn bind_one(
             permissions,
             owner,
             group,
-        } => bind_unix(path, access(*permissions, owner, group), workers)?,
+        } => bind_unix(path, access(*permissions, owner, group))?,
         Listen::Systemd(name) => match probe {
-            ProbePolicy::Nothing => return take_systemd(endpoint, name, workers),
+            ProbePolicy::Nothing | ProbePolicy::Takeover(_) => {
+                return take_systemd(endpoint, name);
+            }
             ProbePolicy::Ports(_) => {
                 return Err(io::Error::other(
                     "systemd passes sockets only when the process starts; restart it",
@@ -69,6 +73,11 @@ fn bind_one(
             }
         },
     };
+    if let (ProbePolicy::Takeover(ports), Some(address)) = (probe, bound.tcp())
+        && ports.contains(&address.port())
+    {
+        bound.listens = Listens::AfterTakeover;
+    }
     Ok(vec![bound])
 }
 
@@ -140,6 +149,7 @@ fn bind_tcp(
         address: bound.to_string(),
         sockets,
         inherited: false,
+        listens: Listens::OncePrepared,
         file: None,
     };
     // A sandbox lets a reload bind to port 0, and not to the port that the kernel then chooses: such a socket
@@ -147,7 +157,7 @@ fn bind_tcp(
     if let Some(chosen) = probe.filter(|_| address.port() == 0) {
         let again = tcp_socket(endpoint, bound, families)?.bind(&bound.into());
         if again.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::ACCESS)) {
-            return Ok(of_workers(duplicates(&chosen, workers)?));
+            return Ok(of_workers(vec![chosen.into()]));
         }
     }
     let sockets = (0..workers)
@@ -212,13 +222,14 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// A unix socket has one accept queue; every worker gets a descriptor of it.
-fn bind_unix(path: &Path, access: Access<'_>, workers: usize) -> io::Result<BoundSocket> {
+/// A unix socket has one accept queue, which all workers share.
+fn bind_unix(path: &Path, access: Access<'_>) -> io::Result<BoundSocket> {
     let (listener, file) = unix::bind(path, access)?;
     Ok(BoundSocket {
         address: format!("unix:{}", path.display()),
-        sockets: duplicates(&listener, workers)?,
+        sockets: vec![listener.into()],
         inherited: false,
+        listens: Listens::OncePrepared,
         file: Some(file),
     })
 }

@@ -7,7 +7,9 @@ pub mod preflight;
 mod socket;
 mod socket_file;
 mod systemd;
+mod taken;
 pub mod unix;
 
 pub use bind::{ProbePolicy, bind, cannot_listen};
-pub use socket::{BindError, BoundSocket};
+pub use socket::{BindError, BoundSocket, Listens};
+pub use taken::take;

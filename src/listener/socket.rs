@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use socket2::SockRef;
@@ -28,15 +28,65 @@ pub struct BindError {
 pub struct BoundSocket {
     /// The bound address, with the port that the kernel chose.
     pub address: String,
-    /// One socket per worker; for a unix socket, one descriptor of the same socket per worker.
+    /// Sockets with a queue each: for TCP one for each worker of the process that has bound them.
     pub sockets: Vec<OwnedFd>,
     /// Whether systemd passed them: they listen already, with the backlog of the socket unit.
     pub(super) inherited: bool,
+    /// When they listen.
+    pub(super) listens: Listens,
     /// The file of a unix socket, removed on drop.
     pub(super) file: Option<SocketFile>,
 }
 
+/// When sockets listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listens {
+    /// Once their endpoint is prepared.
+    OncePrepared,
+    /// Once another process, which serves clients of their port, has stopped accepting.
+    AfterTakeover,
+    /// Already: that process has passed them.
+    Already,
+}
+
 impl BoundSocket {
+    /// When they listen.
+    pub const fn listens(&self) -> Listens {
+        self.listens
+    }
+
+    /// Every socket, each with the worker that accepts from it. Each worker gets one at least: if there are
+    /// fewer sockets, workers share them.
+    pub fn for_workers(&self, workers: usize) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let sockets = self.sockets.iter().map(AsFd::as_fd);
+        let count = workers.max(self.sockets.len());
+        sockets
+            .cycle()
+            .take(count)
+            .enumerate()
+            .map(move |(index, socket)| (index % workers, socket))
+    }
+
+    /// The descriptors that it takes, with those of this many workers, and those of a takeover.
+    pub fn descriptors(&self, workers: usize) -> usize {
+        workers.max(self.sockets.len()) + 2 * self.sockets.len()
+    }
+
+    /// The process that has passed it accepts no longer: the file of a unix socket is this process's.
+    pub fn take_file(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.remove_on_drop(true);
+        }
+    }
+
+    /// Closes these descriptors. The sockets, and the file of a unix socket, stay for the process that they
+    /// were passed to.
+    pub fn release(mut self) {
+        if let Some(file) = &mut self.file {
+            file.remove_on_drop(false);
+        }
+    }
+
     /// Listens, or changes the backlog of a socket that listens. The kernel accepts clients from here on.
     pub fn listen(&self, endpoint: &Endpoint) -> Result<(), BindError> {
         if self.inherited {
@@ -123,10 +173,4 @@ pub(super) fn access<'a>(
         owner: owner.as_deref(),
         group: group.as_deref(),
     }
-}
-
-pub(super) fn duplicates(socket: &impl AsFd, workers: usize) -> io::Result<Vec<OwnedFd>> {
-    (0..workers)
-        .map(|_| socket.as_fd().try_clone_to_owned())
-        .collect()
 }

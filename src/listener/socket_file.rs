@@ -82,7 +82,9 @@ pub struct SocketFile {
     location: Location,
     /// Keeps the inode in use, so that no other file can get its number.
     file: OwnedFd,
-    ownership: Ownership,
+    /// Owner and permissions, once this process has set them.
+    ownership: Option<Ownership>,
+    removes_on_drop: bool,
 }
 
 impl SocketFile {
@@ -104,18 +106,45 @@ impl SocketFile {
                  write access to its directory",
             ));
         }
-        let file = Self {
+        let mut file = Self {
             path: path.to_owned(),
             location,
             file,
-            ownership,
+            ownership: None,
+            removes_on_drop: true,
         };
-        file.apply(&file.ownership)?;
+        file.apply(&ownership)?;
+        file.ownership = Some(ownership);
         Ok(file)
     }
 
+    /// The file at `path` that another process has made for a socket that it passes to this one, if it still
+    /// has this device and inode. It is not removed on drop.
+    pub(super) fn taken(path: &Path, identity: (u64, u64)) -> io::Result<Self> {
+        let location = Location::of(path)?;
+        let file = location.open()?;
+        let stat = rustix::fs::fstat(&file)?;
+        if (stat.st_dev, stat.st_ino) != identity {
+            return Err(io::Error::other(
+                "another process has replaced the socket file",
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            location,
+            file,
+            ownership: None,
+            removes_on_drop: false,
+        })
+    }
+
+    /// Whether the file is removed on drop: another process may serve it.
+    pub(crate) const fn remove_on_drop(&mut self, removes: bool) {
+        self.removes_on_drop = removes;
+    }
+
     /// The path, device and inode of the file.
-    pub(super) fn identity(&self) -> Option<(&Path, (u64, u64))> {
+    pub(crate) fn identity(&self) -> Option<(&Path, (u64, u64))> {
         let stat = rustix::fs::fstat(&self.file).ok()?;
         Some((&self.path, (stat.st_dev, stat.st_ino)))
     }
@@ -123,9 +152,9 @@ impl SocketFile {
     /// Changes the owner and permissions of the file that [`SocketFile::bind`] made, if they differ. It is an
     /// error if its path no longer leads to it.
     pub(super) fn change(&mut self, ownership: Ownership) -> io::Result<()> {
-        if self.ownership != ownership {
+        if self.ownership.as_ref() != Some(&ownership) {
             self.apply(&ownership)?;
-            self.ownership = ownership;
+            self.ownership = Some(ownership);
         }
         if self.is_in_place() {
             Ok(())
@@ -138,9 +167,9 @@ impl SocketFile {
         }
     }
 
-    /// The owner and permissions that it has.
-    pub(super) const fn ownership(&self) -> &Ownership {
-        &self.ownership
+    /// The owner and permissions that this process has set.
+    pub(super) const fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.as_ref()
     }
 
     fn apply(&self, ownership: &Ownership) -> io::Result<()> {
@@ -180,7 +209,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Only a user who may remove files of this directory can replace the file between these two calls.
-        if self.is_in_place() {
+        if self.removes_on_drop && self.is_in_place() {
             let _ = self.location.remove();
         }
     }

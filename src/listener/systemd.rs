@@ -4,7 +4,7 @@ use std::io;
 
 use socket2::{SockRef, Socket};
 
-use super::socket::{BoundSocket, duplicates};
+use super::socket::{BoundSocket, Listens};
 use crate::snapshot::Endpoint;
 use crate::sys;
 
@@ -12,11 +12,7 @@ use crate::sys;
 const LISTEN_FDS_START: i32 = 3;
 
 /// The sockets that systemd passes under `name`; a unit may have several.
-pub(super) fn take_systemd(
-    endpoint: &Endpoint,
-    name: &str,
-    workers: usize,
-) -> io::Result<Vec<BoundSocket>> {
+pub(super) fn take_systemd(endpoint: &Endpoint, name: &str) -> io::Result<Vec<BoundSocket>> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let ours = variable("LISTEN_PID") == std::process::id().to_string();
     let count = variable("LISTEN_FDS").parse().unwrap_or(0);
@@ -25,7 +21,7 @@ pub(super) fn take_systemd(
         .zip(names.split(':'))
         .take(if ours { count } else { 0 })
         .filter(|(_, passed)| *passed == name)
-        .map(|(fd, _)| take_inherited(endpoint, name, fd, workers))
+        .map(|(fd, _)| take_inherited(endpoint, name, fd))
         .collect::<io::Result<_>>()?;
     if found.is_empty() {
         return Err(io::Error::new(
@@ -38,12 +34,7 @@ pub(super) fn take_systemd(
     Ok(found)
 }
 
-fn take_inherited(
-    endpoint: &Endpoint,
-    name: &str,
-    fd: i32,
-    workers: usize,
-) -> io::Result<BoundSocket> {
+fn take_inherited(endpoint: &Endpoint, name: &str, fd: i32) -> io::Result<BoundSocket> {
     let socket = Socket::from(sys::inherited(fd)?);
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?.as_socket();
@@ -52,8 +43,9 @@ fn take_inherited(
     }
     Ok(BoundSocket {
         address: address.map_or_else(|| format!("systemd:{name}"), |address| address.to_string()),
-        sockets: duplicates(&socket, workers)?,
+        sockets: vec![socket.into()],
         inherited: true,
+        listens: Listens::OncePrepared,
         file: None,
     })
 }

@@ -65,8 +65,21 @@ pub fn bind(path: &Path, access: Access<'_>) -> io::Result<(Socket, SocketFile)>
 
 /// Changes the owner and permissions of a socket's file.
 pub fn set_access(file: &mut SocketFile, access: Access<'_>) -> io::Result<()> {
-    let ownership = access.ownership(Some(file.ownership()))?;
+    let ownership = access.ownership(file.ownership())?;
     file.change(ownership)
+}
+
+/// The device and inode of the file at `path`, if there is one.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    let stat = Location::of(path)
+        .and_then(|location| location.stat())
+        .ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+/// The file of a socket that another process passes, which has this device and inode.
+pub fn taken(path: &Path, identity: (u64, u64)) -> io::Result<SocketFile> {
+    SocketFile::taken(path, identity)
 }
 
 /// Removes the socket file of a process that has ended. A socket that accepts connections is in use, and a

@@ -3,28 +3,30 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch as watched};
-use tracing::info;
+use tracing::{error, info};
 
-use super::resources::StartError;
-use crate::admin::{self, AdminListeners, DrainedEndpoints, Probes};
+use super::resources::{Sockets, StartError};
+use crate::admin::{self, DrainedEndpoints, OpenAdminListeners, Probes};
 use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
-use crate::control::listeners::{Listeners, PendingListeners};
+use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
 use crate::control::recheck::LateRecheck;
 use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::ActiveConfig;
 use crate::control::reload::watch::WatchSet;
 use crate::control::reload::{Reloader, watch};
-use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signals;
 use crate::control::status::StatusView;
+use crate::control::successor::Successors;
+use crate::control::takeover::Takeover;
 use crate::control::watchdog::Watchdog;
 use crate::control::{Control, Inputs};
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
+use crate::takeover::Taking;
 use crate::worker::Workers;
 use crate::worker::active::ActiveCount;
 
@@ -38,14 +40,13 @@ pub(super) struct ControlPlane {
     pub(super) phase: watched::Sender<Phase>,
     pub(super) origins: Origins,
     pub(super) log: LogHandle,
-    pub(super) notifier: Notifier,
 }
 
 impl ControlPlane {
     /// Opens the admin socket and the listeners: clients can connect afterwards. An error stops the workers.
     pub(super) async fn start(
         self,
-        (bound, admin): (PendingListeners, AdminListeners),
+        sockets: Sockets,
         signals: Signals,
         origin_events: OriginEvents,
     ) -> Result<(Control, Inputs), StartError> {
@@ -53,19 +54,15 @@ impl ControlPlane {
         let snapshot = Arc::clone(&live.load());
         let (watch_set, follow) = watched::channel(WatchSet::of(&self.running, &snapshot));
         let (changed, changes) = mpsc::channel(1);
-        let (handle, requests) = admin::channel();
+        let (handle, received) = admin::channel();
         let (drained, drained_endpoints) = watched::channel(DrainedEndpoints::default());
         let probes = Probes {
             drained: drained_endpoints,
             metrics: Arc::clone(&self.metrics),
             phases: self.phase.subscribe(),
         };
-        let admin_addresses = admin.addresses();
-        let admin_socket = admin.open(&handle, &probes).inspect_err(|_| {
-            self.phase.send_replace(Phase::Abort);
-        })?;
         let targets = self.reload_targets(watch_set);
-        let notifier = self.notifier;
+        let notifier = sockets.notifier.clone();
         let mut control = Control {
             live: Arc::clone(live),
             table: Arc::clone(table),
@@ -87,26 +84,21 @@ impl ControlPlane {
             log: self.log,
             access_log: self.context.access_log.sink().clone(),
             drained,
-            _admin: admin_socket,
+            admin: OpenAdminListeners::default(),
+            takeover: Takeover::default(),
+            successors: Successors::of_this_program(),
         };
         control.origins.count();
-        if let Err(errors) = bound.prepare(&self.workers).await {
-            drop(bound);
-            control.shutdown.abort(&mut control.listeners).await;
-            return Err(StartError::Bind(errors));
-        }
         // A process that listens has opened what it holds for as long as it runs.
         let watching = watch::watch(follow, changed);
-        control.listeners.commit(bound, &snapshot);
-        log_addresses(&control.listeners, admin_addresses);
-        let generation = snapshot.generation;
-        control
-            .notifier
-            .ready(&format!("serving, generation {generation}"));
+        if let Err(error) = open(&mut control, sockets, &self.workers, (&handle, &probes)).await {
+            control.shutdown.abort(&mut control.listeners).await;
+            return Err(error);
+        }
         tokio::spawn(watching);
         let inputs = Inputs {
             signals,
-            requests,
+            admin: received,
             changes,
             origin_events,
         };
@@ -133,4 +125,63 @@ fn log_addresses(listeners: &Listeners, admin: Vec<(&'static str, String)>) {
     for (listener, address) in admin {
         info!(listener, address, "listening");
     }
+}
+
+/// Opens the listeners and the admin socket: clients can connect afterwards. Whatever can fail is done before
+/// the process that serves until now, if there is one, stops accepting.
+async fn open(
+    control: &mut Control,
+    sockets: Sockets,
+    workers: &Workers,
+    (handle, probes): (&admin::Handle, &Probes),
+) -> Result<(), StartError> {
+    let Sockets { bound, admin, .. } = sockets;
+    bound.prepare(workers).await.map_err(StartError::Bind)?;
+    let is_takeover = sockets.taking.is_some();
+    if let Some(taking) = sockets.taking {
+        take_over(taking).await?;
+        for failed in bound
+            .prepare_after_takeover(workers)
+            .await
+            .err()
+            .into_iter()
+            .flatten()
+        {
+            error!(
+                endpoint = failed.endpoint,
+                error = failed.message,
+                "not listening"
+            );
+        }
+    }
+    let snapshot = Arc::clone(&control.live.load());
+    let admin_addresses = admin.addresses();
+    match admin.open(handle, probes) {
+        Ok(open) => control.admin = open,
+        Err(error) if is_takeover => error!(%error, "the admin sockets are not served"),
+        Err(error) => return Err(error.into()),
+    }
+    control.listeners.commit(bound, &snapshot);
+    let generation = snapshot.generation;
+    let status = format!("serving, generation {generation}");
+    if is_takeover {
+        // Those of the process before this one are in force until here.
+        control.listeners.reapply_options(&snapshot);
+        control.admin.set_access(snapshot.admin.listen.as_ref());
+        control.notifier.ready_as_main_process(&status);
+    } else {
+        control.notifier.ready(&status);
+    }
+    log_addresses(&control.listeners, admin_addresses);
+    Ok(())
+}
+
+/// Waits until the running process has stopped accepting.
+async fn take_over(taking: Taking) -> Result<(), StartError> {
+    let pid = taking.pid();
+    let completed = tokio::task::spawn_blocking(|| taking.complete()).await;
+    let completed = completed.map_err(|_| StartError::Takeover("a defect of Reseal".to_owned()))?;
+    completed.map_err(|error| StartError::Takeover(error.to_string()))?;
+    info!(pid, "took over from the process that served");
+    Ok(())
 }

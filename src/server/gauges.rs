@@ -34,7 +34,7 @@ pub(super) fn metrics(
         gate_gauge("handshakes", handshakes),
         gate_gauge("large_hellos", large_hellos),
     ];
-    let listeners = resources.admin.permits();
+    let listeners = resources.sockets.admin.permits();
     limits.extend(listeners.map(|(limit, permits)| listener_gauge(limit, permits)));
     Metrics::new(resources.workers, logs, handshaking).with_limits(limits)
 }

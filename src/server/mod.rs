@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use self::control_plane::ControlPlane;
-pub use self::resources::{Resources, StartError};
+pub use self::resources::{Predecessor, Resources, StartError};
 use self::workers::Shared;
 use crate::admission::{Admission, Gate, LimitScopes, PendingConnections};
 use crate::config::load::{Loaded, Source};
@@ -66,6 +66,8 @@ pub fn run(
     signals: impl FnOnce() -> io::Result<Signals>,
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
 ) -> Result<Ending, StartError> {
+    let mut config = config;
+    config.snapshot.generation = resources.generation();
     let (access_log, log) = (resources.access_log.clone(), config.log.clone());
     for sink in [log.sink(), access_log.sink()] {
         sink.start()?;
@@ -140,11 +142,11 @@ fn run_planes(
         phase,
         origins,
         log: config.log,
-        notifier: resources.notifier,
     };
     let ending = control.block_on(async {
-        let sockets = (resources.bound, resources.admin);
-        let (control, inputs) = plane.start(sockets, signals, origin_events).await?;
+        let (control, inputs) = plane
+            .start(resources.sockets, signals, origin_events)
+            .await?;
         on_listening(&control.listeners.addresses());
         Ok(control.run(inputs).await)
     });

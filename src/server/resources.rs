@@ -1,6 +1,7 @@
 //! What a server needs of the machine, opened before anything is started.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
@@ -12,6 +13,8 @@ use crate::listener::BindError;
 use crate::observe::access_log::AccessLog;
 use crate::observe::sink::{Output, Sink};
 use crate::snapshot::Snapshot;
+use crate::snapshot::admin::AdminListen;
+use crate::takeover::Taking;
 use crate::tls;
 
 /// Why a server cannot start.
@@ -21,6 +24,10 @@ pub enum StartError {
     Bind(Vec<BindError>),
     /// The admin socket or the metrics listener cannot be bound: one sentence.
     Admin(String),
+    /// The sockets of the running process cannot be taken: one sentence.
+    Takeover(String),
+    /// Nothing says where the running process is.
+    NoPredecessor,
     /// The access log cannot be opened.
     Log(Output, io::Error),
     /// The user cannot be changed, or rights not be given up: one sentence.
@@ -42,15 +49,35 @@ pub struct Resources {
     /// The most connections at once.
     pub(super) connections: usize,
     pub(super) access_log: AccessLog,
+    pub(super) sockets: Sockets,
+}
+
+/// The sockets of a server, and the process that some of them are taken from.
+#[derive(Debug)]
+pub(super) struct Sockets {
     pub(super) bound: PendingListeners,
     pub(super) admin: AdminListeners,
+    pub(super) taking: Option<Taking>,
     /// Connected before the process gives up reaching such a socket.
     pub(super) notifier: Notifier,
 }
 
+/// Which process a server takes over from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// The one that serves the admin socket of the configuration.
+    OfConfiguration,
+    /// The one that serves this admin socket.
+    At(PathBuf),
+}
+
 impl Resources {
-    /// Opens what a snapshot needs. Nothing is accepted yet.
-    pub fn open(snapshot: &Snapshot) -> Result<Self, StartError> {
+    /// Opens what a snapshot needs, and takes what `predecessor` has of it. Nothing is accepted yet, and the
+    /// predecessor serves.
+    pub fn open(
+        snapshot: &Snapshot,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Self, StartError> {
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
         let access_log = AccessLog::start(&snapshot.access_log)
@@ -60,19 +87,26 @@ impl Resources {
         }
         let workers = snapshot.process.workers.unwrap_or_else(rlimit::cores);
         rlimit::raise()?;
-        let bound = Listeners::first(snapshot, workers).map_err(StartError::Bind)?;
-        let admin = AdminListeners::bind(&snapshot.admin).map_err(StartError::Admin)?;
-        // Each accept socket has a second descriptor, with its worker.
-        let reserved = 2 * bound.sockets() + admin.descriptors();
+        let mut taking = predecessor
+            .map(|from| take_from(from, snapshot))
+            .transpose()?;
+        let bound = Listeners::first(snapshot, workers, taking.as_mut());
+        let bound = bound.map_err(StartError::Bind)?;
+        let admin = AdminListeners::bind(&snapshot.admin, taking.as_mut());
+        let admin = admin.map_err(StartError::Admin)?;
+        let reserved = bound.descriptors(workers) + admin.descriptors();
         let connections = rlimit::connections(snapshot.process.connections, workers, reserved)
             .map_err(StartError::System)?;
         Ok(Self {
             workers,
             connections,
             access_log,
-            bound,
-            admin,
-            notifier: Notifier::from_environment(),
+            sockets: Sockets {
+                bound,
+                admin,
+                taking,
+                notifier: Notifier::from_environment(),
+            },
         })
     }
 
@@ -80,4 +114,27 @@ impl Resources {
     pub const fn access_log(&self) -> &Sink {
         self.access_log.sink()
     }
+
+    /// The generation of the first snapshot: that after the one of the predecessor.
+    pub(super) fn generation(&self) -> u64 {
+        let taking = self.sockets.taking.as_ref();
+        taking.map_or(1, |taking| taking.generation().saturating_add(1))
+    }
+}
+
+fn take_from(predecessor: &Predecessor, snapshot: &Snapshot) -> Result<Taking, StartError> {
+    let path: &Path = match (predecessor, &snapshot.admin.listen) {
+        (Predecessor::At(path), _) => path,
+        (Predecessor::OfConfiguration, Some(AdminListen::Unix { path, .. })) => path,
+        (Predecessor::OfConfiguration, _) => return Err(StartError::NoPredecessor),
+    };
+    Taking::begin(path).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                "; no process serves there, so start without --takeover"
+            }
+            _ => "",
+        };
+        StartError::Takeover(format!("unix:{}: {error}{hint}", path.display()))
+    })
 }

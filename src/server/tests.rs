@@ -49,7 +49,7 @@ upstreams:
 fn a_server_serves_until_it_is_stopped_and_then_lets_its_connections_finish() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = config(&origin.local_addr().unwrap().to_string());
-    let resources = Resources::open(&config.snapshot).unwrap();
+    let resources = Resources::open(&config.snapshot, None).unwrap();
     let (stop, signals) = Signals::channel(StopMode::Drain);
     let (listening, addresses) = mpsc::channel();
     let server = thread::spawn(move || {

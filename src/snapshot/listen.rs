@@ -1,5 +1,6 @@
 //! Where an endpoint listens.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,22 @@ impl ListenKey {
             (At::Address(address), None) => Some(address.port()),
             (At::Everywhere(port), None) => Some(*port),
             _ => None,
+        }
+    }
+}
+
+/// One spelling for each key: a successor of this process recognizes its addresses by it.
+impl fmt::Display for ListenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            At::Address(address) => write!(f, "{address}"),
+            At::Everywhere(port) => write!(f, "*:{port}"),
+            At::Unix(path) => write!(f, "unix:{}", path.display()),
+            At::Systemd(name) => write!(f, "systemd:{name}"),
+        }?;
+        match &self.chosen {
+            Some((endpoint, index)) => write!(f, " {index} of {endpoint}"),
+            None => Ok(()),
         }
     }
 }

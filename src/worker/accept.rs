@@ -45,11 +45,13 @@ pub(crate) enum ListenerState {
     Open,
     /// Closing: the loop accepts the clients that are queued, and ends.
     Closing(Closing),
+    /// Another process accepts from the socket: the loop ends, and leaves it the clients that are queued.
+    Released,
 }
 
 impl ListenerState {
     const fn is_closing(&self) -> bool {
-        matches!(self, Self::Closing(_))
+        matches!(self, Self::Closing(_) | Self::Released)
     }
 }
 

@@ -77,7 +77,8 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "upstream",
         ],
     ),
-    ("listener", &["snapshot", "sys"]),
+    ("takeover", &[]),
+    ("listener", &["snapshot", "sys", "takeover"]),
     (
         "admin",
         &[
@@ -87,6 +88,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "observe",
             "snapshot::admin",
             "sync",
+            "takeover",
         ],
     ),
     (
@@ -115,6 +117,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "relay",
             "sandbox",
             "snapshot",
+            "takeover",
             "sys",
             "tls",
             "transport",
@@ -137,6 +140,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "phase",
             "sandbox",
             "snapshot",
+            "takeover",
             "tls",
             "upstream",
             "worker",

@@ -37,6 +37,8 @@ pub(crate) struct Reloader {
     targets: ReloadTargets,
     queue: ReloadQueue,
     notifier: Notifier,
+    /// Whether reloads wait: for the end of a takeover.
+    is_held: bool,
     /// The result of the last reload, for `/status`.
     last: Option<Value>,
     /// Keys whose new value needs a restart.
@@ -54,6 +56,7 @@ impl Reloader {
             targets,
             queue: ReloadQueue::default(),
             notifier,
+            is_held: false,
             last: None,
             restart: Vec::new(),
         }
@@ -108,7 +111,26 @@ impl Reloader {
         self.queue.refuse_all();
     }
 
+    /// Whether the files of a reload are being read.
+    pub(crate) const fn is_reading(&self) -> bool {
+        self.queue.is_reading()
+    }
+
+    /// Lets reloads wait until [`Reloader::release`].
+    pub(crate) const fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// Continues with the reloads that were requested meanwhile.
+    pub(crate) fn release(&mut self) {
+        self.is_held = false;
+        self.start_next();
+    }
+
     fn start_next(&mut self) {
+        if self.is_held {
+            return;
+        }
         let (running, targets, notifier) = (&self.running, &self.targets, &self.notifier);
         self.queue.start(|scope, stamps| {
             if scope == Scope::All {

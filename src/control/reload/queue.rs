@@ -83,6 +83,11 @@ impl ReloadQueue {
         }
     }
 
+    /// Whether a reload is in progress.
+    pub(crate) const fn is_reading(&self) -> bool {
+        self.in_progress.is_some()
+    }
+
     /// Waits until the files of the reload in progress were read; forever, if there is none. May be dropped
     /// at any await.
     pub(crate) async fn files_read(&mut self) -> FilesRead {

@@ -13,6 +13,7 @@ mod lines;
 mod lists;
 mod notify;
 mod origin;
+mod passed_sockets;
 mod process;
 mod programs;
 mod proxy;
@@ -40,6 +41,7 @@ pub use notify::NotifySocket;
 pub use origin::{
     HelloReaction, Origin, OriginBuilder, Report, blackhole, blackhole_at, dead_address, echo,
 };
+pub use passed_sockets::PassedSockets;
 pub use process::{Finished, Usage, finish, finish_under, reseal, reseal_in};
 pub use programs::{Service, command, command_as, give_to, is_root, output};
 pub use proxy::{Proxy, Record};

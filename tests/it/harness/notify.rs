@@ -46,4 +46,13 @@ impl NotifySocket {
         let text = std::str::from_utf8(&message[..len]).unwrap();
         text.lines().map(str::to_owned).collect()
     }
+
+    /// Checks that no message waits.
+    #[track_caller]
+    pub fn must_be_empty(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut message = [0; 4096];
+        let received = self.socket.recv(&mut message);
+        assert_eq!(received.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }

@@ -90,11 +90,42 @@ impl Proxy {
     pub(super) fn launch(draft: ProxyBuilder, text: String) -> Self {
         let program = env!("CARGO_BIN_EXE_reseal").to_owned();
         let words: Vec<_> = draft.launcher.iter().cloned().chain([program]).collect();
+        let mut proxy = Self::spawn(&words, &[], draft.directory, text);
+        proxy.places = proxy.wait_until_it_listens(draft.listeners);
+        proxy
+    }
+
+    /// Starts a new process with this configuration that takes over from this one. Returns once it serves.
+    #[track_caller]
+    pub fn successor(&self, text: &str) -> Self {
+        let mut new = self.starting_successor(text, &["--takeover"]);
+        new.log_line(|line| line.contains("took over from"));
+        new.places = new.wait_until_it_listens(text.matches("listen:").count());
+        new
+    }
+
+    /// Starts a new process in the same directory with this configuration and these arguments.
+    #[track_caller]
+    pub fn starting_successor(&self, text: &str, arguments: &[&str]) -> Self {
+        write_authorities(&self.directory, text);
+        self.directory.write("config.yaml", text);
+        let program = env!("CARGO_BIN_EXE_reseal").to_owned();
+        Self::spawn(
+            &[program],
+            arguments,
+            self.directory.clone(),
+            text.to_owned(),
+        )
+    }
+
+    #[track_caller]
+    fn spawn(words: &[String], arguments: &[&str], directory: Directory, text: String) -> Self {
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .arg("run")
             .arg("--config")
-            .arg(draft.directory.join("config.yaml"))
+            .arg(directory.join("config.yaml"))
+            .args(arguments)
             // Without root, tests can inspect the descriptors of a dumpable process only.
             .env("RESEAL_DUMPABLE", "1")
             .stdin(Stdio::null())
@@ -105,17 +136,15 @@ impl Proxy {
         let log = Lines::of(child.stderr.take().unwrap());
         let access_log = Lines::of(child.stdout.take().unwrap());
         let watch = watch(&child);
-        let mut proxy = Self {
+        Self {
             child,
             log,
             access_log,
             places: HashMap::new(),
-            directory: draft.directory,
+            directory,
             text,
             _watch: watch,
-        };
-        proxy.places = proxy.wait_until_it_listens(draft.listeners);
-        proxy
+        }
     }
 
     #[track_caller]

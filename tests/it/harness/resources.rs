@@ -5,20 +5,21 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// A temporary directory, removed with the test. It is world-readable, because servers that tests start drop
+/// A temporary directory, removed with its last clone. It is world-readable, because servers that tests start drop
 /// to their own users.
-#[derive(Debug)]
-pub struct Directory(TempDir);
+#[derive(Clone, Debug)]
+pub struct Directory(Arc<TempDir>);
 
 impl Directory {
     pub fn new() -> Self {
         let directory = TempDir::with_prefix("reseal-it-").unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self(directory)
+        Self(Arc::new(directory))
     }
 
     pub fn path(&self) -> &Path {

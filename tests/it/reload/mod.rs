@@ -7,5 +7,6 @@ mod queues;
 mod reloads;
 mod renewals;
 mod stop;
+mod takeover;
 mod under_load;
 mod upstreams;

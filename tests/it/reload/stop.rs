@@ -316,16 +316,3 @@ fn hangup_ends_a_command_that_does_not_serve() {
         Some(1)
     );
 }
-
-/// HAProxy and nginx hand over to a new process; here it must not end this one.
-#[test]
-fn usr2_is_ignored_with_a_warning() {
-    let origin = Origin::echo();
-    let proxy = Proxy::builder().forward(&origin).start();
-    let live = proxy.dial("forward");
-    live.must_echo(b"before");
-    proxy.signal(Signal::USR2);
-    proxy.log_line(|line| line.contains("USR2 is ignored"));
-    live.must_echo(b"after");
-    proxy.dial("forward").must_echo(b"new");
-}

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{End, Origin, Proxy, noise};
 
-fn number(variable: &str, default: usize) -> usize {
+pub(super) fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
 /// Threads that run until they are stopped; a failure of one is a failure of the test.
-struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
@@ -21,7 +21,7 @@ struct Load {
 impl Load {
     /// Runs `turn` repeatedly on each of `threads`, at most once per `pace`. It gets the numbers of the
     /// thread and of the turn.
-    fn new<T>(
+    pub(super) fn new<T>(
         threads: usize,
         pace: Duration,
         begin: impl Fn() -> T + Send + Sync + 'static,
@@ -57,11 +57,11 @@ impl Load {
         }
     }
 
-    fn done(&self) -> usize {
+    pub(super) fn done(&self) -> usize {
         self.done.load(Ordering::Relaxed)
     }
 
-    fn end(self) -> usize {
+    pub(super) fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("nothing was lost");
