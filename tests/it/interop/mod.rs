@@ -8,6 +8,7 @@ mod programs;
 mod prometheus;
 mod pypi;
 mod services;
+mod systemd;
 mod web;
 
 pub use services::{mosquitto, postgres, redis};
