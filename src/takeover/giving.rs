@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
@@ -12,6 +13,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::frame;
 use super::offer::{BATCH, DESCRIPTORS_MAX, Offered, SILENCE};
+
+/// How long the last message may take, which is shorter than any buffer.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A successor that has asked for the sockets. Dropped, it is not given any.
 #[derive(Debug)]
@@ -60,13 +64,25 @@ impl Giving {
     }
 
     /// Sends the sockets, and waits until the successor is ready. Returns the indexes of those that it has
-    /// taken.
+    /// taken. A successor that has failed is told why.
     pub async fn offer(&mut self, generation: u64, offered: &[Offered]) -> io::Result<Vec<usize>> {
+        let taken = self.send_sockets(generation, offered).await;
+        if let Err(error) = &taken {
+            self.refuse(&error.to_string()).await;
+        }
+        taken
+    }
+
+    async fn send_sockets(
+        &mut self,
+        generation: u64,
+        offered: &[Offered],
+    ) -> io::Result<Vec<usize>> {
         let sockets = offered.iter().flat_map(|offered| &offered.sockets);
         let sockets: Vec<_> = sockets.map(AsFd::as_fd).collect();
         let message = frame::offer(generation, offered);
         if sockets.len() > DESCRIPTORS_MAX {
-            return Err(self.refuse("there are too many sockets").await);
+            return Err(io::Error::other("there are too many sockets"));
         }
         self.send(&message).await?;
         for batch in sockets.chunks(BATCH) {
@@ -78,6 +94,8 @@ impl Giving {
 
     /// Tells the successor that the sockets are its own.
     pub async fn release(mut self) -> io::Result<()> {
+        // The control loop waits for it.
+        self.deadline = Instant::now() + RELEASE_TIMEOUT;
         self.send(&frame::released()).await
     }
 

@@ -15,10 +15,16 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::frame;
 use super::offer::{BATCH, Offered, Role, SILENCE};
+
+/// How long after its sockets the end of a process is reported, generously.
+const END_REPORTED: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// The sockets of a running process, which serves until [`Taking::complete`].
 #[derive(Debug)]
@@ -42,7 +48,11 @@ impl Taking {
     /// No process listens there, or it is not of this user nor of root, does not speak the protocol, refuses,
     /// or is silent.
     pub fn begin(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // A connect, too, waits no longer: the queue of a process that hangs may be full.
+        socket.set_write_timeout(Some(SILENCE))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        let stream = UnixStream::from(OwnedFd::from(socket));
         let peer = socket_peercred(&stream)?;
         let own = rustix::process::geteuid();
         if peer.uid != own && !peer.uid.is_root() {
@@ -52,7 +62,6 @@ impl Taking {
                 own.as_raw()
             )));
         }
-        stream.set_write_timeout(Some(SILENCE))?;
         let mut this = Self {
             stream,
             process: pidfd_open(peer.pid, PidfdFlags::empty()).ok(),
@@ -133,13 +142,14 @@ impl Taking {
         }
     }
 
-    /// Whether the running process has ended.
+    /// Whether the running process has ended. The kernel closes the sockets of a process that is killed just
+    /// before it reports the end.
     fn has_ended(&self) -> bool {
         let Some(process) = &self.process else {
             return false;
         };
         let mut ended = [PollFd::new(process, PollFlags::IN)];
-        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+        poll(&mut ended, Some(&END_REPORTED)).is_ok_and(|count| count > 0)
     }
 
     fn send(&mut self, message: &Value) -> io::Result<()> {

@@ -124,16 +124,19 @@ async fn a_successor_that_ends_is_noticed_at_once() {
     successor.join().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_successor_that_is_silent_has_failed_after_30_seconds() {
     let place = Place::new();
-    let _silent = place.raw(b"\0\0\0\x0e{\"takeover\":1}");
+    let silent = place.raw(b"\0\0\0\x0e{\"takeover\":1}");
     let mut giving = place.request().await.unwrap();
+    tokio::time::pause();
     let start = Instant::now();
     let error = giving.offer(1, &[offered("one", listeners(1))]).await;
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "the new process was not ready within 30 s");
     assert!(start.elapsed() <= SILENCE);
+    drop(giving);
+    assert!(silent.join().unwrap().ends_with("\"takeover\":1}"));
 }
 
 #[tokio::test]

@@ -5,12 +5,15 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{forwarding, served_by};
-use crate::harness::{ListenAddr, Origin, Proxy, Stream, command, eventually, finish, is_root};
+use crate::harness::{
+    ListenAddr, Origin, Proxy, Stream, becomes_true, command, eventually, finish, is_root,
+};
 
 /// A program that asks for the sockets as a new process does.
 struct Asking(UnixStream);
@@ -151,6 +154,29 @@ fn while_one_process_asks_another_is_refused_and_reloads_wait() {
     super::must_be_reloaded(&lines);
     assert!(lines[0].contains("the new process has ended"), "{lines:?}");
     must_go_on(&mut proxy);
+}
+
+/// It takes half a minute: `scripts/takeover.sh` runs it.
+#[test]
+#[ignore = "waits for the limit of 30 s"]
+fn a_process_that_asks_and_is_silent_changes_nothing() {
+    let origin = Origin::echo();
+    let mut proxy = forwarding(&origin).start();
+    let mut asking = Asking::connect(&proxy);
+    asking.send("{\"takeover\":1}").receive();
+    let has_failed = || {
+        let log = proxy.log();
+        log.iter()
+            .any(|line| line.contains("the new process was not ready within 30 s"))
+    };
+    assert!(
+        becomes_true(Duration::from_secs(60), has_failed),
+        "{:?}",
+        proxy.log()
+    );
+    must_go_on(&mut proxy);
+    let _new = proxy.successor(proxy.text());
+    assert_eq!(proxy.exit_code(), 0);
 }
 
 #[test]

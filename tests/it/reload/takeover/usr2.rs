@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -75,6 +76,32 @@ fn usr2_starts_the_program_that_is_there_now_and_a_broken_one_changes_nothing() 
     assert_eq!(proxy.exit_code(), 0);
     proxy.dial("forward").must_echo(b"through the new one");
     drop(started);
+}
+
+/// It takes a minute: `scripts/takeover.sh` runs it.
+#[test]
+#[ignore = "waits for the limit of a minute"]
+fn a_program_that_hangs_is_killed_and_changes_nothing() {
+    let origin = Origin::echo();
+    let (mut proxy, link) = by_link(&origin);
+    let hangs = proxy
+        .directory()
+        .write_with_mode("hangs", "#!/bin/sh\nexec sleep 600\n", 0o700);
+    point(&link, hangs.to_str().unwrap());
+    proxy.signal(Signal::USR2);
+    let is_killed = || {
+        let log = proxy.log();
+        log.iter()
+            .any(|line| line.contains("has not taken over in time and is killed"))
+    };
+    assert!(
+        becomes_true(Duration::from_secs(90), is_killed),
+        "{:?}",
+        proxy.log()
+    );
+    assert_eq!(served_by(&proxy), u64::from(proxy.pid()));
+    proxy.dial("forward").must_echo(b"as before");
+    assert!(proxy.is_running());
 }
 
 #[test]
