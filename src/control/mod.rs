@@ -117,7 +117,9 @@ impl Control {
                     Signal::Reload => self.reloads.request(Scope::All, None),
                     Signal::Reopen => self.reopen(),
                     Signal::Takeover => {
-                        self.successors.start(self.reloads.source(), self.admin.path());
+                        let (reloads, admin) = (&self.reloads, self.admin.path());
+                        let may_execute = reloads.sandbox().word() == "off";
+                        self.successors.start(reloads.source(), admin, may_execute);
                     }
                 },
                 answer = self.takeover.answered() => if self.hand_over(answer).await {

@@ -46,7 +46,14 @@ impl Successors {
 
     /// Starts a process with this configuration file. It finds this one by its admin socket. If it ends or is
     /// not ready in time, that is logged, and this process continues.
-    pub(crate) fn start(&self, config: &Path, admin: Option<&Path>) {
+    pub(crate) fn start(&self, config: &Path, admin: Option<&Path>, may_execute: bool) {
+        if !may_execute {
+            warn!(
+                "USR2 is ignored: in a sandbox a process may start no program; `process.sandbox: off` lets it, \
+                 and `reseal run --takeover` takes over without its help"
+            );
+            return;
+        }
         let (Some(program), Some(admin)) = (&self.program, admin) else {
             warn!(
                 "USR2 is ignored: a new process takes over by the admin socket, and there is no \

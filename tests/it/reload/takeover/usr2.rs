@@ -11,7 +11,7 @@ use crate::harness::{Origin, Proxy, TIMEOUT, becomes_true};
 
 /// A proxy that was started by a symbolic link in its directory.
 fn by_link(origin: &Origin) -> (Proxy, PathBuf) {
-    let draft = forwarding(origin);
+    let draft = forwarding(origin).top("process: { sandbox: off }");
     let link = PathBuf::from(draft.path("reseal"));
     symlink(env!("CARGO_BIN_EXE_reseal"), &link).unwrap();
     let start = "exec \"$0\" \"${@:2}\"";
@@ -78,6 +78,17 @@ fn usr2_starts_the_program_that_is_there_now_and_a_broken_one_changes_nothing() 
     drop(started);
 }
 
+#[test]
+fn usr2_in_a_sandbox_is_ignored_with_a_warning_and_a_takeover_by_hand_works() {
+    let origin = Origin::echo();
+    let mut proxy = forwarding(&origin).start();
+    proxy.signal(Signal::USR2);
+    proxy.log_line(|line| line.contains("in a sandbox a process may start no program"));
+    let new = proxy.successor(proxy.text());
+    assert_eq!(proxy.exit_code(), 0);
+    new.dial("forward").must_echo(b"through the new one");
+}
+
 /// It takes a minute: `scripts/takeover.sh` runs it.
 #[test]
 #[ignore = "waits for the limit of a minute"]
@@ -107,7 +118,8 @@ fn a_program_that_hangs_is_killed_and_changes_nothing() {
 #[test]
 fn usr2_without_an_admin_socket_is_ignored_with_a_warning() {
     let origin = Origin::echo();
-    let mut proxy = Proxy::builder().forward(&origin).start();
+    let off = "process: { sandbox: off }";
+    let mut proxy = Proxy::builder().forward(&origin).top(off).start();
     proxy.signal(Signal::USR2);
     proxy.log_line(|line| line.contains("USR2 is ignored"));
     proxy.dial("forward").must_echo(b"as before");
