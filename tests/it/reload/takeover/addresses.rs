@@ -53,7 +53,7 @@ fn an_address_that_left_refuses_and_a_new_one_is_served() {
     let origin = Origin::echo();
     let ports = [Port::reserve(), Port::reserve()];
     let [leaves, comes] = [0, 1].map(|i| endpoint("changed", &ports[i].address().to_string()));
-    let draft = forwarding(&origin);
+    let draft = forwarding(&origin).top("process: { sandbox: off }");
     let mut old = draft.start();
     let bare = old.text().to_owned();
     super::must_be_reloaded(&old.reload(&with(&bare, &[leaves])));
@@ -71,7 +71,8 @@ fn another_form_of_an_address_of_the_same_port_takes_its_clients() {
     let narrow = endpoint("changed", &format!("127.0.0.1:{}", port.number()));
     let wide = endpoint("changed", &format!("*:{}", port.number()));
     for [before, after] in [[&narrow, &wide], [&wide, &narrow]] {
-        let mut old = forwarding(&origin).start();
+        let draft = forwarding(&origin).top("process: { sandbox: off }");
+        let mut old = draft.start();
         let bare = old.text().to_owned();
         super::must_be_reloaded(&old.reload(&with(&bare, std::slice::from_ref(before))));
         let new = old.successor(&with(&bare, std::slice::from_ref(after)));
