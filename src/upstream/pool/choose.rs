@@ -51,7 +51,7 @@ impl Chooser {
     }
 
     /// More than the number of connections of an origin has changed.
-    pub(super) const fn is_outdated(&mut self) {
+    pub(super) const fn mark_stale(&mut self) {
         self.is_stale = true;
     }
 
@@ -76,6 +76,22 @@ impl Chooser {
             let rank = self.rank(definition, &origins[place], now);
             self.index.set(origins, place, rank);
         }
+    }
+
+    /// A check has changed the state of the origin at this place.
+    pub(super) fn restate(
+        &mut self,
+        definition: &UpstreamDefinition,
+        origins: &mut [Origin],
+        place: usize,
+        now: Instant,
+    ) {
+        self.recount(definition, origins, place, now);
+        if origins[place].is_growing(definition.slow_start, now) && !self.growing.contains(&place) {
+            self.growing.push(place);
+        }
+        // Whether ejected ones are used depends on the others.
+        self.is_stale |= self.all_ejected || self.index.is_empty();
     }
 
     /// Chooses an origin and takes a slot at it, without regard to waiters. `places` has the places of the origins

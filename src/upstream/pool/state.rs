@@ -186,7 +186,7 @@ impl PoolState {
         let time = origin.outlier.eject(&policy, now);
         origin.mark_up(now.checked_add(time).unwrap_or(now));
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
-        self.chooser.is_outdated();
+        self.chooser.mark_stale();
         self.emit(&name, &address, Change::Ejected(time));
         self.serve(now);
     }
@@ -213,8 +213,10 @@ impl PoolState {
             Verdict::Fail(why) | Verdict::ForceDown(why) => Arc::clone(why),
             Verdict::Pass | Verdict::ForceUp => "".into(),
         };
-        let place = self.places.get(&id);
-        let Some(origin) = place.and_then(|at| self.origins.get_mut(*at)) else {
+        let Some(place) = self.places.get(&id).copied() else {
+            return;
+        };
+        let Some(origin) = self.origins.get_mut(place) else {
             return;
         };
         let name = Arc::clone(&origin.definition.name);
@@ -226,7 +228,8 @@ impl PoolState {
             None => return,
         };
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
-        self.chooser.is_outdated();
+        let (definition, origins) = (&self.definition, &mut self.origins);
+        self.chooser.restate(definition, origins, place, now);
         self.emit(&name, &address, change);
         self.serve(now);
     }
@@ -234,7 +237,7 @@ impl PoolState {
     /// Nothing checks the origins any more.
     pub(super) fn unchecked(&mut self, now: Instant) {
         self.origins.iter_mut().for_each(Origin::unchecked);
-        self.chooser.is_outdated();
+        self.chooser.mark_stale();
         self.serve(now);
     }
 
@@ -252,7 +255,7 @@ impl PoolState {
                 count += 1;
             }
         }
-        self.chooser.is_outdated();
+        self.chooser.mark_stale();
         self.serve(now);
         count
     }
@@ -262,7 +265,7 @@ impl PoolState {
     pub(super) fn redefine(&mut self, definition: &Arc<UpstreamDefinition>) -> bool {
         let is_equal = self.definition == *definition;
         self.definition = Arc::clone(definition);
-        self.chooser.is_outdated();
+        self.chooser.mark_stale();
         !is_equal
     }
 

@@ -103,6 +103,9 @@ fn change(model: &mut Model, random: &mut Random, held: &mut Vec<usize>) {
             let verdict = [Verdict::ForceUp, Verdict::ForceDown("x".into())];
             let threshold = Threshold { rise: 1, fall: 1 };
             origin.checked(verdict[random.below(2)].clone(), threshold, now);
+            let (definition, origins) = (&model.definition, &mut model.origins);
+            model.chooser.restate(definition, origins, place, now);
+            return;
         }
         3 => {
             let policy = OutlierPolicy {
@@ -126,7 +129,7 @@ fn change(model: &mut Model, random: &mut Random, held: &mut Vec<usize>) {
             return;
         }
     }
-    model.chooser.is_outdated();
+    model.chooser.mark_stale();
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn an_origin_that_leaves_moves_only_its_own_clients() {
         let before: Vec<_> = (0..CLIENTS).map(|n| model.visit(client(n))).collect();
         for leaving in 0..weights.len() {
             model.origins[leaving].admin = AdminState::Disabled;
-            model.chooser.is_outdated();
+            model.chooser.mark_stale();
             let mut moved = 0;
             for (n, before) in (0..).zip(&before) {
                 let after = model.visit(client(n));
@@ -237,7 +240,7 @@ fn an_origin_that_leaves_moves_only_its_own_clients() {
             let share = f64::from(weights[leaving]) / f64::from(weights.iter().sum::<u32>());
             assert!(f64::from(moved) / CLIENTS as f64 <= share + 0.05);
             model.origins[leaving].admin = AdminState::Enabled;
-            model.chooser.is_outdated();
+            model.chooser.mark_stale();
         }
     }
 }
@@ -248,7 +251,7 @@ fn a_slow_start_does_not_move_clients() {
     let before: Vec<_> = (0..1000).map(|n| model.visit(client(n))).collect();
     Arc::make_mut(&mut model.definition).slow_start = Some(Duration::from_secs(10));
     model.origins[1].mark_up(model.now);
-    model.chooser.is_outdated();
+    model.chooser.mark_stale();
     let after: Vec<_> = (0..1000).map(|n| model.visit(client(n))).collect();
     assert_eq!(before, after);
 }
@@ -260,7 +263,7 @@ fn the_lightest_for_its_weight_is_next() {
     // 2 of 2 is as much as 1 of 1: they take turns.
     assert_eq!([model.visit(0), model.visit(0)], [0, 1]);
     model.origins[0].connections = 2;
-    model.chooser.is_outdated();
+    model.chooser.mark_stale();
     assert_eq!(model.visit(0), 1);
 }
 
