@@ -186,7 +186,8 @@ else
 fi
 
 step 'tests of what serves, in a required sandbox and without root'
-# Not those that reload to another port, which is refused then, and those that need root or a place that it owns.
+# Not those that reload to another port, which is refused then, and those that need root, a place that it owns or
+# a user with a name.
 beyond=(
     ctl_reload_returns_after
     a_retargeted_route_keeps
@@ -200,6 +201,7 @@ beyond=(
     ports_that_run_out
     development_certificates_are_created
     an_outbound_endpoint_on_loopback
+    openssh
 )
 in_sandbox() {
     RUST_BACKTRACE=0 RESEAL_TEST_SANDBOX=required HOME=/nonexistent \

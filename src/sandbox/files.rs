@@ -29,8 +29,9 @@ pub(super) const ABI_WHOLE: u32 = 6;
 /// The first ABI that restricts TCP ports.
 const ABI_NETWORK: u32 = 4;
 
-/// What resolving a name reads, and where the system keeps the CAs that it trusts. Links lead on.
-const PUBLIC: [&str; 17] = [
+/// What resolving a name reads, where the system keeps the CAs that it trusts, and devices that hold nothing: the
+/// spare descriptors of `admin` are of /dev/null. Links lead on.
+const PUBLIC: [&str; 18] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -46,6 +47,7 @@ const PUBLIC: [&str; 17] = [
     "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates",
     "/opt/etc/ssl/certs",
+    "/dev/null",
     "/dev/urandom",
     "/sys/devices/system/cpu",
 ];

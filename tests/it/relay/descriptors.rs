@@ -127,8 +127,15 @@ fn promise_8_it_recovers_from_descriptor_exhaustion_repeatedly() {
 
 #[test]
 fn the_admin_socket_answers_while_there_is_no_descriptor() {
+    for sandbox in ["off", "required"] {
+        admin_answers_without_descriptors(sandbox);
+    }
+}
+
+fn admin_answers_without_descriptors(sandbox: &str) {
     let origin = Origin::echo();
     let proxy = Proxy::builder()
+        .top(&format!("process: {{ sandbox: {sandbox} }}"))
         .forward(&origin)
         .on_upstream("connect: { attempts: 1 }")
         .admin()
