@@ -33,6 +33,8 @@ needed=(
     /usr/lib/dovecot/imap:dovecot-imapd
     /usr/lib/dovecot/pop3:dovecot-pop3d
     python3:python3
+    strace:strace
+    systemd-analyze:systemd
     promtool:prometheus
     man:man-db
     mandoc:mandoc
@@ -130,9 +132,10 @@ environment kubernetes kubernetes_validate 'kubernetes-validate==1.37.*'
 
 # What the test of the Debian package needs.
 step 'a Debian root and cargo-deb'
-if [[ -e target/debian-root.tar ]]; then
+if [[ -f target/debian-root.tar ]]; then
     echo 'target/debian-root.tar: made before'
-elif [[ $(id -u) -eq 0 ]] && mkdir -p target && mmdebstrap --quiet --variant=minbase --include=adduser \
+# Without a format it makes a directory, since the name does not end in `.tar`.
+elif [[ $(id -u) -eq 0 ]] && mkdir -p target && mmdebstrap --quiet --format=tar --variant=minbase --include=adduser \
     "$(. /etc/os-release && echo "$VERSION_CODENAME")" target/debian-root.tar.new; then
     mv target/debian-root.tar.new target/debian-root.tar
     echo 'target/debian-root.tar: made now'
