@@ -122,9 +122,16 @@ fn direct_tls_of_postgresql_works_in_every_mode() {
         );
         run(&python, QUERY, &[&to, &TIMES.to_string()])
     };
-    for proxy in [&terminate, &reencrypt, &passthrough] {
+    // libpq closes right after its close_notify. In passthrough the server's own close_notify, which then meets a
+    // closed socket, is passed on, and the client's kernel may answer it by a reset before Reseal has seen both ends.
+    let seldom_reset: &[&str] = &["ok", "client_reset"];
+    for (proxy, reasons) in [
+        (&terminate, &["ok"][..]),
+        (&reencrypt, &["ok"]),
+        (&passthrough, seldom_reset),
+    ] {
         // Python takes long to start: one process makes all connections.
-        end_well(proxy, &["ok"], || {
+        end_well(proxy, reasons, || {
             query(proxy, "sslnegotiation=direct").must_exit_with(0);
         });
         if proxy.pid() != terminate.pid() {
