@@ -116,8 +116,8 @@ fn find_a_network(bencher: Bencher<'_, '_>, family: &str) {
     });
 }
 
-/// A connection of a source comes and goes: the same source each time, or one of many, so that each pushes another
-/// one out of the table.
+/// A connection of a source comes and goes: the same source each time, or one of many, so that each pushes
+/// another one out of the table.
 #[divan::bench(args = ["the same", "random"])]
 fn count_a_connection_of_a_source(bencher: Bencher<'_, '_>, sources: &str) {
     let table = SourceTable::new(Clock::start());

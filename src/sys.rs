@@ -331,8 +331,8 @@ fn look_up<T>(
     }
 }
 
-/// Makes all threads of this process run as this user, for good: with its groups, which are found by its name,
-/// or with its own group alone. Root alone can.
+/// Makes all threads of this process run as this user, for good: with its groups, which are found by its
+/// name, or with its own group alone. Root alone can.
 pub(crate) fn become_user(name: Option<&CStr>, uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: the name ends with a NUL, and `setgroups` reads one number. The others take numbers.
     unsafe {

@@ -1,5 +1,5 @@
-//! How often a limit made clients wait, for the log and the metrics, and when the next warning about a limit is
-//! due: full is never silent.
+//! How often a limit made clients wait, for the log and the metrics, and when the next warning about a limit
+//! is due: full is never silent.
 
 use std::borrow::Cow;
 use std::sync::Arc;

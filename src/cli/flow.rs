@@ -1,7 +1,7 @@
 //! Values in YAML's flow style, for commands that write a configuration.
 
-/// A scalar with exactly this text: JSON strings are YAML, and `$` is escaped because it would start a variable.
-/// What cannot be seen is written as an escape.
+/// A scalar with exactly this text: JSON strings are YAML, and `$` is escaped because it would start a
+/// variable. What cannot be seen is written as an escape.
 pub(super) fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text.replace('$', "$$")).to_string();
     let mut out = String::new();

@@ -13,8 +13,8 @@ pub(super) struct Args {
     #[command(flatten)]
     config: ConfigFile,
 
-    /// Take over the sockets of the process that serves now, which then drains: the one at the admin socket of
-    /// the configuration, or at this one
+    /// Take over the sockets of the process that serves now, which then drains: the one at the admin socket
+    /// of the configuration, or at this one
     #[arg(
         long,
         value_name = "unix:PATH",

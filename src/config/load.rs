@@ -132,8 +132,8 @@ pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     })
 }
 
-/// Reads the keys of a file that `is_trusted`, and no file that it names. `None` if a value cannot be read. Fails
-/// if the file cannot be read, or is not trusted.
+/// Reads the keys of a file that `is_trusted`, and no file that it names. `None` if a value cannot be read.
+/// Fails if the file cannot be read, or is not trusted.
 pub fn keys(path: &Path, is_trusted: impl Fn(&Metadata) -> bool) -> io::Result<Option<Spec>> {
     let (text, meta) = text_of(path)?;
     if !is_trusted(&meta) {

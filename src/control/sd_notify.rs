@@ -114,8 +114,8 @@ impl Target {
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        // A sandbox keeps the process from abstract sockets, but not from one that it is connected to. One with a
-        // path may be made anew.
+        // A sandbox keeps the process from abstract sockets, but not from one that it is connected to. One
+        // with a path may be made anew.
         if address.as_abstract_name().is_some() {
             socket.connect_addr(&address)?;
             return Ok(Self {

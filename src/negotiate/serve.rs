@@ -72,8 +72,8 @@ impl Dialogue for Serve<'_> {
 }
 
 impl Negotiate {
-    /// The ClientHello of captured bytes of a client, with or without the dialogue before it; `None` if TLS does
-    /// not begin in it.
+    /// The ClientHello of captured bytes of a client, with or without the dialogue before it; `None` if TLS
+    /// does not begin in it.
     pub fn behind_dialogue(&self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         const HANDSHAKE_RECORD: u8 = 0x16;
         if bytes.first() == Some(&HANDSHAKE_RECORD) {

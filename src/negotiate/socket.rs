@@ -34,7 +34,8 @@ impl Negotiate {
     /// Serves a client until it begins with TLS. `bytes` are those that it has sent already; then they are
     /// the start of its hello if it began with TLS at once, and empty otherwise.
     ///
-    /// `received` counts the bytes of the client. A failure without a detail means that what came, and still is in `bytes`, is not of the protocol.
+    /// `received` counts the bytes of the client. A failure without a detail means that what came, and still
+    /// is in `bytes`, is not of the protocol.
     pub async fn with_client(
         &self,
         socket: &mut Socket,

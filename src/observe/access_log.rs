@@ -13,8 +13,8 @@ use super::{digits, escape};
 use crate::outcome::{After, LimitOwner, Outcome, Stage, WouldRefuse};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 
-/// How long records gather for one write. To wake the thread of the log for each record costs a connection more than
-/// the record.
+/// How long records gather for one write. To wake the thread of the log for each record costs a connection
+/// more than the record.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The configuration of the access log.

@@ -1,5 +1,5 @@
-//! Numbers and addresses as text. The formatter of the standard library takes ten times as long, and a record has
-//! twenty of them.
+//! Numbers and addresses as text. The formatter of the standard library takes ten times as long, and a record
+//! has twenty of them.
 
 use std::fmt::Write;
 use std::net::SocketAddr;

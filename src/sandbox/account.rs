@@ -30,7 +30,8 @@ impl RunAs {
     ///
     /// # Errors
     ///
-    /// One sentence, if there is no such user or group, or if a number without an entry comes without a group.
+    /// One sentence, if there is no such user or group, or if a number without an entry comes without a
+    /// group.
     pub fn find(&self) -> Result<Account, String> {
         let Self { user, group } = self;
         let cannot = |what: &str, name: &str, error: io::Error| {

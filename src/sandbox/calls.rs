@@ -1,9 +1,10 @@
 //! seccomp: which system calls the process may make.
 //!
-//! A list of what is allowed, since a list of what is forbidden would not hold against the next kernel. A call
-//! that is on neither list fails with ENOSYS, as on a kernel that does not have it: the C library then takes
-//! another way. A call that no part of the process has a use for and an attacker has fails with EPERM. Neither
-//! ends the process: that would end all connections, which is what an attacker who is that far can do anyway.
+//! A list of what is allowed, since a list of what is forbidden would not hold against the next kernel. A
+//! call that is on neither list fails with ENOSYS, as on a kernel that does not have it: the C library then
+//! takes another way. A call that no part of the process has a use for and an attacker has fails with EPERM.
+//! Neither ends the process: that would end all connections, which is what an attacker who is that far can do
+//! anyway.
 
 mod allowed;
 

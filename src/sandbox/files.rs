@@ -1,8 +1,8 @@
 //! Landlock: what the process may read, write, execute, listen on and connect to, and the processes that it
 //! may signal.
 //!
-//! The rights are those up to ABI 7 (Linux 6.15), all of which were tried; a kernel that knows fewer restricts
-//! fewer. Newer ones are added when they can be tried.
+//! The rights are those up to ABI 7 (Linux 6.15), all of which were tried; a kernel that knows fewer
+//! restricts fewer. Newer ones are added when they can be tried.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,8 +29,8 @@ pub(super) const ABI_WHOLE: u32 = 6;
 /// The first ABI that restricts TCP ports.
 const ABI_NETWORK: u32 = 4;
 
-/// What resolving a name reads, where the system keeps the CAs that it trusts, and devices that hold nothing: the
-/// spare descriptors of `admin` are of /dev/null. Links lead on.
+/// What resolving a name reads, where the system keeps the CAs that it trusts, and devices that hold nothing:
+/// the spare descriptors of `admin` are of /dev/null. Links lead on.
 const PUBLIC: [&str; 18] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -175,8 +175,8 @@ fn rules(mode: Mode) -> Result<RulesetCreated, RulesetError> {
         .create()
 }
 
-/// Allows `access` at a place, and beneath if it is a directory. What does not exist, or is out of reach for the
-/// user, is left out: there is nothing to use it on.
+/// Allows `access` at a place, and beneath if it is a directory. What does not exist, or is out of reach for
+/// the user, is left out: there is nothing to use it on.
 fn allow(
     rules: RulesetCreated,
     place: &Path,

@@ -84,8 +84,9 @@ impl Sandbox {
         }
     }
 
-    /// Becomes the user `account`, and gives up all rights but `rights` and what `policy` keeps. Must be called before the process has a second thread: the kernel
-    /// restricts threads, and those that they start later.
+    /// Becomes the user `account`, and gives up all rights but `rights` and what `policy` keeps. Must be
+    /// called before the process has a second thread: the kernel restricts threads, and those that they start
+    /// later.
     ///
     /// # Errors
     ///

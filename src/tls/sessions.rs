@@ -64,7 +64,8 @@ struct Scopes {
 
 impl Scopes {
     fn add(&mut self, id: [u8; 32], sessions: &Arc<ScopedSessions>) {
-        // With a look at all for each one, a start would take a time that grows with the square of the routes.
+        // With a look at all for each one, a start would take a time that grows with the square of the
+        // routes.
         if self.added * 2 >= self.by_id.len() {
             self.by_id.retain(|_, sessions| sessions.strong_count() > 0);
             self.added = 0;

@@ -1,6 +1,7 @@
 //! Turns of handshakes. A step of a handshake takes as long as many turns of a relay, so a worker with very
-//! many handshakes looks at its sockets after one or two steps, and serves what is ready. Relays then wait for
-//! about one step, however many handshakes wait for theirs. Handshakes get as much time as all else takes.
+//! many handshakes looks at its sockets after one or two steps, and serves what is ready. Relays then wait
+//! for about one step, however many handshakes wait for theirs. Handshakes get as much time as all else
+//! takes.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-/// How long steps follow each other, at least, before the worker looks at its sockets: one or two of them. The
-/// look costs some microseconds; one after each step makes a handshake under load cost a tenth more.
+/// How long steps follow each other, at least, before the worker looks at its sockets: one or two of them.
+/// The look costs some microseconds; one after each step makes a handshake under load cost a tenth more.
 const SLICE_MIN: Duration = Duration::from_micros(200);
 
 /// After a step that is older than this, the worker has looked at its sockets: it does so after a few tasks,

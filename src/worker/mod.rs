@@ -346,9 +346,9 @@ impl Intake for Dispatcher {
     }
 }
 
-/// Wakes once a second, and notes that the worker runs. tokio wakes its driver by a write to an eventfd whenever a timer
-/// is set that is due before all others. Because few other timers here are due within a second, this one
-/// makes that rare.
+/// Wakes once a second, and notes that the worker runs. tokio wakes its driver by a write to an eventfd
+/// whenever a timer is set that is due before all others. Because few other timers here are due within a
+/// second, this one makes that rare.
 async fn heartbeat(index: usize, workers: Arc<Workers>) {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -1,5 +1,5 @@
-//! How the cost grows: with routes and certificates, origins of a pool, idle connections, workers, and with an
-//! access log.
+//! How the cost grows: with routes and certificates, origins of a pool, idle connections, workers, and with
+//! an access log.
 
 mod access_log;
 mod idle;

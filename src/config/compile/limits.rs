@@ -85,8 +85,8 @@ fn prefix(spec: &EndpointLimits) -> SourcePrefix {
     }
 }
 
-/// Warns about limits that can never be reached, and about settings without a limit; reports bandwidth that is
-/// too low.
+/// Warns about limits that can never be reached, and about settings without a limit; reports bandwidth that
+/// is too low.
 pub(super) fn lints(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter() {
         if endpoint.is_tls_in_all_but_protocol() {

@@ -77,8 +77,8 @@ spec! {
         default bandwidth: Bandwidth = "{}",
         /// Bytes per second of each connection.
         default bandwidth_per_connection: Bandwidth = "{}",
-        /// Whether these limits hold nobody up: clients beyond them are admitted all the same, bytes beyond them
-        /// move, and both are only counted.
+        /// Whether these limits hold nobody up: clients beyond them are admitted all the same, bytes beyond
+        /// them move, and both are only counted.
         default dry_run: bool = "false"
             because "a limit that limits nothing would be a surprise",
         example "{ connections: 1000 }";

@@ -8,7 +8,8 @@ keyword! {
     pub enum Negotiate("protocol") {
         /// TLS begins with the first byte.
         Absent = "none",
-        /// PostgreSQL: SSLRequest. TLS from the first byte (`sslnegotiation=direct`) is accepted on the same port.
+        /// PostgreSQL: SSLRequest. TLS from the first byte (`sslnegotiation=direct`) is accepted on the same
+        /// port.
         Postgres = "postgres",
         /// LDAP: StartTLS.
         Ldap = "ldap",

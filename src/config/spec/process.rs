@@ -144,7 +144,8 @@ keyword! {
         /// Everything that the configuration does not need, reading and connecting included. Refuses to start
         /// (exit code 2) where the kernel lacks a part: Linux before 6.12, or without Landlock or seccomp.
         Required = "required",
-        /// Writing, executing, listening on other ports, and reaching other processes, as far as the kernel can.
+        /// Writing, executing, listening on other ports, and reaching other processes, as far as the kernel
+        /// can.
         BestEffort = "best-effort",
         /// Nothing.
         Off = "off",

@@ -82,8 +82,8 @@ spec! {
 spec! {
     /// Which connections a route takes: all keys must match, each with one value of its list.
     pub struct Match {
-        /// Server names: exact, or `*.` before a name for exactly one label, or `**.` for one or more. Regular
-        /// expressions are not supported. Required on `protocol: tls`, unless the route is the
+        /// Server names: exact, or `*.` before a name for exactly one label, or `**.` for one or more.
+        /// Regular expressions are not supported. Required on `protocol: tls`, unless the route is the
         /// default route.
         optional sni: OneOrMany<HostPattern>,
         /// ALPN protocols, of which the client offers one.
@@ -112,8 +112,8 @@ spec! {
         /// How much later the origin's first byte is passed on, beside `chunk`.
         default first_byte: Delay = "none"
             because "nobody wants a slow proxy",
-        /// How much later each chunk is passed on, in both directions: what has arrived when it is read, up to
-        /// 256 KiB. The next one is not read before.
+        /// How much later each chunk is passed on, in both directions: what has arrived when it is read, up
+        /// to 256 KiB. The next one is not read before.
         default chunk: Delay = "none"
             because "nobody wants a slow proxy",
         example "{ chunk: 100ms }";

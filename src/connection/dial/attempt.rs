@@ -56,8 +56,8 @@ impl Dial<'_> {
         Ok(transport)
     }
 
-    /// Does the TLS handshake over a connected transport, or over a second one if an offered session may be why
-    /// it failed.
+    /// Does the TLS handshake over a connected transport, or over a second one if an offered session may be
+    /// why it failed.
     async fn sealed(
         &self,
         tls: &TlsConnector,
@@ -212,8 +212,8 @@ impl Dial<'_> {
 }
 
 impl Dial<'_> {
-    /// Records our local address, sends the PROXY header if there is one, and asks the origin to begin TLS where
-    /// it does so inside another protocol.
+    /// Records our local address, sends the PROXY header if there is one, and asks the origin to begin TLS
+    /// where it does so inside another protocol.
     async fn greet(
         &self,
         transport: &mut Transport,

@@ -203,7 +203,8 @@ impl Direction {
         !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.buffered() > 0)
     }
 
-    /// Whether bytes of the source may not be read yet, though the sink takes all, and the source has not reset.
+    /// Whether bytes of the source may not be read yet, though the sink takes all, and the source has not
+    /// reset.
     pub(super) fn is_held_back(&self) -> bool {
         let is_held = self.pace.as_ref().is_some_and(|pace| pace.holds_back());
         is_held && !self.has_ended() && !self.has_pending() && self.source_error.is_none()

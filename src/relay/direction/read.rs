@@ -12,8 +12,8 @@ use crate::transport::{Budget, OutBuf, READ_CHUNK, Scratch, TlsEnd, TlsState, Tr
 const HALVINGS: u8 = 3;
 
 impl Direction {
-    /// Reads once, as many bytes as the budget has, unless the last turn left bytes to decrypt, and passes the bytes on.
-    /// An error is the sink's.
+    /// Reads once, as many bytes as the budget has, unless the last turn left bytes to decrypt, and passes
+    /// the bytes on. An error is the sink's.
     pub(super) fn fill(
         &mut self,
         cx: &mut Context<'_>,

@@ -82,7 +82,8 @@ pub struct Exposed(pub MaterialError);
 pub struct Contents {
     /// Where it was read from.
     pub path: PathBuf,
-    /// All its bytes. They may be a secret, so this type has no `Debug`, and they are overwritten when dropped.
+    /// All its bytes. They may be a secret, so this type has no `Debug`, and they are overwritten when
+    /// dropped.
     pub bytes: Zeroizing<Vec<u8>>,
     mode: u32,
     /// Device and inode.

@@ -13,8 +13,8 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use super::failure::{Failure, failure};
 use super::resolv_conf::ResolvConf;
 
-/// The servers. The resolver library bounds all servers of one resolver together by the timeout that each has,
-/// so that a silent one leaves no time for the next: each is a resolver of its own.
+/// The servers. The resolver library bounds all servers of one resolver together by the timeout that each
+/// has, so that a silent one leaves no time for the next: each is a resolver of its own.
 pub(super) struct Servers {
     servers: Vec<TokioResolver>,
     attempts: usize,

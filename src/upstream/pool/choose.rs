@@ -94,8 +94,8 @@ impl Chooser {
         self.is_stale |= self.all_ejected || self.index.is_empty();
     }
 
-    /// Chooses an origin and takes a slot at it, without regard to waiters. `places` has the places of the origins
-    /// by their ids.
+    /// Chooses an origin and takes a slot at it, without regard to waiters. `places` has the places of the
+    /// origins by their ids.
     pub(super) fn choose(
         &mut self,
         definition: &Arc<UpstreamDefinition>,

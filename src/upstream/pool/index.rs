@@ -76,8 +76,8 @@ impl Index {
         Some(rank)
     }
 
-    /// The place of the next one; `source` is the client as [`source_key`](crate::upstream::balance::source_key)
-    /// makes it.
+    /// The place of the next one; `source` is the client as
+    /// [`source_key`](crate::upstream::balance::source_key) makes it.
     pub(super) fn choose(
         &mut self,
         origins: &mut [Origin],

@@ -127,7 +127,8 @@ impl Run {
 /// What the script of a page uses.
 const PRELUDE: &str = include_str!("page.sh");
 
-/// Whether every program is there that the page needs. One that is not Debian's is reported, and then nothing runs.
+/// Whether every program is there that the page needs. One that is not Debian's is reported, and then nothing
+/// runs.
 fn has_programs(blocks: &[Block], path: &str) -> bool {
     let needed: BTreeSet<_> = blocks
         .iter()

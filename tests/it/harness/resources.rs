@@ -10,8 +10,8 @@ use std::sync::Arc;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// A temporary directory, removed with its last clone. It is world-readable, because servers that tests start drop
-/// to their own users.
+/// A temporary directory, removed with its last clone. It is world-readable, because servers that tests start
+/// drop to their own users.
 #[derive(Clone, Debug)]
 pub struct Directory(Arc<TempDir>);
 
@@ -115,8 +115,8 @@ impl Port {
     }
 }
 
-/// The bytes in the send and receive queues of the chosen IPv4 sockets, by local and peer address. The receive
-/// queue of a listening socket has connections that were not accepted yet.
+/// The bytes in the send and receive queues of the chosen IPv4 sockets, by local and peer address. The
+/// receive queue of a listening socket has connections that were not accepted yet.
 pub fn queued(is_chosen: impl Fn(SocketAddr, SocketAddr) -> bool) -> (u64, u64) {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let mut sum = (0, 0);

@@ -122,8 +122,9 @@ fn direct_tls_of_postgresql_works_in_every_mode() {
         );
         run(&python, QUERY, &[&to, &TIMES.to_string()])
     };
-    // libpq closes right after its close_notify. In passthrough the server's own close_notify, which then meets a
-    // closed socket, is passed on, and the client's kernel may answer it by a reset before Reseal has seen both ends.
+    // libpq closes right after its close_notify. In passthrough the server's own close_notify, which then
+    // meets a closed socket, is passed on, and the client's kernel may answer it by a reset before Reseal has
+    // seen both ends.
     let seldom_reset: &[&str] = &["ok", "client_reset"];
     for (proxy, reasons) in [
         (&terminate, &["ok"][..]),

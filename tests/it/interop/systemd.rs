@@ -1,5 +1,5 @@
-//! The files for systemd, judged by its own programs. PID 1 is another program here; what it is told is tested
-//! in `reload/notifications.rs` and `reload/takeover.rs`.
+//! The files for systemd, judged by its own programs. PID 1 is another program here; what it is told is
+//! tested in `reload/notifications.rs` and `reload/takeover.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! The examples for Kubernetes: valid to its API's schemas, within the restricted profile of pod security, and
-//! their configurations pass `check`.
+//! The examples for Kubernetes: valid to its API's schemas, within the restricted profile of pod security,
+//! and their configurations pass `check`.
 
 use std::path::PathBuf;
 use std::process::Command;

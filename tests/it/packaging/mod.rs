@@ -1,7 +1,7 @@
 //! What is delivered: the Debian package, the container image, examples for Kubernetes.
 //!
-//! They need much: root, a Debian root of its own, cargo-deb, an environment of Python. `scripts/test.sh` makes them
-//! where it can; elsewhere these tests report that they were skipped.
+//! They need much: root, a Debian root of its own, cargo-deb, an environment of Python. `scripts/test.sh`
+//! makes them where it can; elsewhere these tests report that they were skipped.
 
 mod debian;
 mod image;
@@ -44,8 +44,8 @@ fn run(command: &mut Command) -> String {
 struct Tree(PathBuf);
 
 impl Tree {
-    /// A command in it. It sees /proc, in a mount namespace of its own, so that nothing stays mounted. Each program
-    /// becomes the next, so that the process is that of the command.
+    /// A command in it. It sees /proc, in a mount namespace of its own, so that nothing stays mounted. Each
+    /// program becomes the next, so that the process is that of the command.
     fn command(&self, user: &str, arguments: &[&str]) -> Command {
         const ENTER: &str =
             "mount -t proc proc \"$0/proc\"; exec chroot --userspec=\"$1\" \"$0\" \"${@:2}\"";

@@ -80,8 +80,8 @@ fn clients_of_postgresql_without_tls_get_its_own_error_message() {
     assert_eq!(origin.accepts(), 0);
 }
 
-/// CVE-2011-0411 and CVE-2021-23214: what an attacker on the path puts behind the request is never taken for the
-/// client's, whether it comes in clear or looks like a ClientHello.
+/// CVE-2011-0411 and CVE-2021-23214: what an attacker on the path puts behind the request is never taken for
+/// the client's, whether it comes in clear or looks like a ClientHello.
 #[test]
 fn bytes_behind_the_request_for_tls_are_refused() {
     let origin = Origin::echo();

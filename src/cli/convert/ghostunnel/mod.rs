@@ -1,5 +1,5 @@
-//! Command lines of ghostunnel, its modes `server` and `client`. Where an argument without a counterpart would
-//! change whom the tunnel believes, nothing is converted.
+//! Command lines of ghostunnel, its modes `server` and `client`. Where an argument without a counterpart
+//! would change whom the tunnel believes, nothing is converted.
 
 mod arguments;
 mod words;

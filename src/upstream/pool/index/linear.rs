@@ -46,8 +46,8 @@ fn candidates(
     (candidates.collect(), again)
 }
 
-/// The place of the next one, and whether it was tried. For [`Balance::RandomTwo`] that is any of those that could
-/// be drawn.
+/// The place of the next one, and whether it was tried. For [`Balance::RandomTwo`] that is any of those that
+/// could be drawn.
 pub(super) fn choose(
     definition: &Arc<UpstreamDefinition>,
     origins: &[Origin],

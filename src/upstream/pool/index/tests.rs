@@ -91,7 +91,8 @@ impl Random {
     }
 }
 
-/// Changes of every kind between the picks: of numbers of connections, weights, states, ejections and the time.
+/// Changes of every kind between the picks: of numbers of connections, weights, states, ejections and the
+/// time.
 fn change(model: &mut Model, random: &mut Random, held: &mut Vec<usize>) {
     let place = random.below(model.origins.len());
     let now = model.now;
