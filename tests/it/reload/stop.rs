@@ -303,7 +303,9 @@ fn term_during_the_start_ends_it() {
 fn hangup_ends_a_command_that_does_not_serve() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = format!("http://{}", listener.local_addr().unwrap());
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_reseal"))
+    // A parent that ignores the signal, as nohup does, would have its children ignore it, too.
+    let mut child = std::process::Command::new("env")
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_reseal")])
         .args(["ctl", "--admin", &admin, "status"])
         .spawn()
         .unwrap();

@@ -159,7 +159,9 @@ fn nothing_is_left_open_and_no_child_would_inherit_a_descriptor() {
         proxies.push(new);
     }
     let last = proxies.last().unwrap();
-    assert_eq!(last.usage_at_rest().descriptors, before);
+    // In a required sandbox the first process, which bound its sockets itself, has two more.
+    let now = last.usage_at_rest().descriptors;
+    assert!(now <= before, "{now} descriptors after {before}");
     let directory = format!("/proc/{}", last.pid());
     for entry in std::fs::read_dir(format!("{directory}/fd")).unwrap() {
         let number = entry.unwrap().file_name().into_string().unwrap();
