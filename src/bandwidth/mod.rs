@@ -1,5 +1,5 @@
 //! How many bytes a second a route moves in each direction, and each of its connections. Knows no socket:
-//! whoever moves bytes asks a [`Flow`] first, and tells it afterwards what has moved.
+//! the relay asks a [`Flow`] before it moves bytes, and tells it afterwards what has moved.
 //!
 //! A limit is a token bucket that hands out reservations in the order in which they are asked for. Each
 //! connection has one at a time, of a few milliseconds' worth, so that connections take turns on whatever
