@@ -40,6 +40,7 @@ fn proxy(origin: &Origin, dead: SocketAddr) -> Proxy {
         .on_upstream("connect: { queue: 10 }")
         .passthrough("b.test", origin)
         .on_route("client_auth: { mode: off }")
+        .on_route("limits: { bandwidth: { up: 1GiB/s, down: 1GiB/s } }")
         .on_upstream("health: { check: tcp, interval: 100ms }")
         .forward(&dead)
         .admin()
