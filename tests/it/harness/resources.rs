@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,13 +95,21 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        Self::bind(Domain::IPV4, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// One that no socket has at any address, connections that have just ended included.
+    pub fn reserve_at_all_addresses() -> Self {
+        Self::bind(Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    fn bind(domain: Domain, address: IpAddr) -> Self {
+        let socket = Socket::new(domain, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        let bound = socket.local_addr().unwrap().as_socket().unwrap();
         Self {
-            address: socket.local_addr().unwrap().as_socket().unwrap(),
+            address: (Ipv4Addr::LOCALHOST, bound.port()).into(),
             _socket: socket,
         }
     }

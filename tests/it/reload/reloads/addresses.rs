@@ -45,7 +45,7 @@ fn endpoints_are_added_and_removed_and_others_keep_their_sockets() {
 
 /// A proxy that listens at one address of a port, and the configuration with which it listens at all of them.
 fn at_one_address(origin: &Origin) -> (Proxy, String, Port) {
-    let port = Port::reserve();
+    let port = Port::reserve_at_all_addresses();
     let narrow = format!("127.0.0.1:{}", port.number());
     let proxy = Proxy::builder()
         .yaml(&format!(

@@ -67,7 +67,7 @@ fn an_address_that_left_refuses_and_a_new_one_is_served() {
 #[test]
 fn another_form_of_an_address_of_the_same_port_takes_its_clients() {
     let origin = Origin::echo();
-    let port = Port::reserve();
+    let port = Port::reserve_at_all_addresses();
     let narrow = endpoint("changed", &format!("127.0.0.1:{}", port.number()));
     let wide = endpoint("changed", &format!("*:{}", port.number()));
     for [before, after] in [[&narrow, &wide], [&wide, &narrow]] {
