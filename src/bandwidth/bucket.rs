@@ -67,6 +67,14 @@ impl Bucket {
         self.reserved
     }
 
+    /// How many bytes could move now, at most those of a burst.
+    pub(super) fn room(&self, now: Instant) -> u64 {
+        self.rate.map_or(u64::MAX, |rate| {
+            let allowed = self.allowed_at(now);
+            allowed.saturating_sub(self.reserved).min(rate.burst())
+        })
+    }
+
     /// Takes bytes as far as they are allowed now, and returns how many are not.
     pub(super) fn take(&mut self, bytes: u64, now: Instant) -> u64 {
         let end = self.reserve(bytes, now);

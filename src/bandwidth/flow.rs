@@ -13,6 +13,18 @@ use super::route::{RouteBandwidth, Shared, Way};
 /// connections that waited before it may have ended.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long bytes that were reserved ahead may be used, as long as a bucket gathers: those of very many
+/// connections must not move at once.
+const CREDIT_VALID: Duration = Duration::from_millis(100);
+
+/// A credit is at most what a read takes, and a part of what the buckets gather, divided by the flows of the
+/// route: together they hold back little from a flow that needs all of the rate.
+const CREDIT_MAX: u64 = 256 << 10;
+const CREDITS_PER_BURST: u64 = 4;
+
+/// The least credit that is worth a read: a TLS record.
+const CREDIT_MIN: u64 = 16 << 10;
+
 /// One direction of one connection.
 #[derive(Debug)]
 pub struct Flow {
@@ -21,6 +33,17 @@ pub struct Flow {
     /// The bucket of the connection itself.
     own: Bucket,
     held: Option<Reservation>,
+    credit: Option<Credit>,
+}
+
+/// Bytes that were reserved ahead while the buckets had plenty, so that short messages under a high limit do
+/// not take turns at the lock of the route.
+#[derive(Clone, Copy, Debug)]
+struct Credit {
+    bytes: u64,
+    until: Instant,
+    /// Of the limits under which they were reserved.
+    revision: u64,
 }
 
 /// What a flow has reserved and not moved yet.
@@ -41,7 +64,17 @@ impl Flow {
             way,
             own,
             held: None,
+            credit: None,
         }
+    }
+
+    /// How many bytes may move without asking; [`Flow::settle`] must follow.
+    pub fn credit(&self, now: Instant) -> Option<u64> {
+        let credit = self.credit.as_ref()?;
+        let is_valid = credit.bytes >= CREDIT_MIN
+            && now < credit.until
+            && credit.revision == self.route.revision();
+        is_valid.then_some(credit.bytes)
     }
 
     /// Asks to move `bytes`. Returns how many of them may move now; [`Flow::settle`] must follow.
@@ -55,9 +88,15 @@ impl Flow {
             way,
             own,
             held,
+            credit,
         } = self;
+        let flows = u64::try_from(Arc::strong_count(route)).unwrap_or(u64::MAX);
         let shared = &mut *route.shared(*way);
         own.set_rate(shared.rates.connection, now);
+        if let Some(old) = credit.take() {
+            shared.bucket.give_back(old.bytes);
+            own.give_back(old.bytes);
+        }
         let share = share(shared, own);
         if let Some(large) = held.take_if(|held| shared.is_dry_run || held.bytes > share) {
             // A reload has lowered the rate: what was a moment's worth may be minutes' now.
@@ -70,7 +109,22 @@ impl Flow {
             *held = Some(Reservation::NONE);
             return Ok(bytes);
         }
-        let held = held.get_or_insert_with(|| reserve(shared, own, bytes.min(share), now));
+        let held = held.get_or_insert_with(|| {
+            let bytes = bytes.min(share);
+            let ahead = ahead(shared, own, flows);
+            let room = shared.bucket.room(now).min(own.room(now));
+            if ahead < CREDIT_MIN || room < ahead.saturating_add(bytes) {
+                return reserve(shared, own, bytes, now);
+            }
+            *credit = Some(Credit {
+                bytes: ahead,
+                until: now + CREDIT_VALID,
+                revision: route.revision(),
+            });
+            // The credit first: all of it is due.
+            reserve(shared, own, ahead, now);
+            reserve(shared, own, bytes, now)
+        });
         let [of_route, of_own] = held.ends;
         let of_route = shared.bucket.wait(of_route, now);
         let of_own = own.wait(of_own, now);
@@ -88,18 +142,27 @@ impl Flow {
         Err(wait.min(ASK_AGAIN))
     }
 
-    /// Tells how many bytes have moved since the last call. What was reserved beyond them is given back; what
-    /// has moved beyond the reservation is owed.
-    pub fn settle(&mut self, moved: u64, now: Instant) {
+    /// Tells how many bytes have moved since the last call. What was reserved beyond them is given back, or
+    /// stays as credit; what has moved beyond the reservation is owed.
+    pub fn settle(&mut self, moved: u64, now: impl FnOnce() -> Instant) {
         let reserved = match self.held.take() {
             Some(Reservation { bytes: 0, .. }) => return,
             held => held.map_or(0, |held| held.bytes),
         };
+        if let Some(credit) = &mut self.credit {
+            let left = (credit.bytes + reserved).checked_sub(moved);
+            if let Some(left) = left {
+                credit.bytes = left;
+                return;
+            }
+        }
+        let reserved = reserved + self.credit.take().map_or(0, |credit| credit.bytes);
         if reserved == moved {
             return;
         }
         let shared = &mut *self.route.shared(self.way);
         if moved > reserved {
+            let now = now();
             shared.bucket.reserve(moved - reserved, now);
             self.own.reserve(moved - reserved, now);
         } else {
@@ -138,6 +201,15 @@ fn share(shared: &Shared, own: &Bucket) -> u64 {
     shares.min().unwrap_or(u64::MAX)
 }
 
+/// How many bytes may be reserved ahead.
+fn ahead(shared: &Shared, own: &Bucket, flows: u64) -> u64 {
+    let part = |rate: ByteRate| rate.burst() / CREDITS_PER_BURST;
+    let of_route = shared.bucket.rate().map(|rate| part(rate) / flows.max(1));
+    let of_own = own.rate().map(part);
+    let parts = [of_route, of_own].into_iter().flatten();
+    parts.fold(CREDIT_MAX, u64::min)
+}
+
 fn reserve(shared: &mut Shared, own: &mut Bucket, bytes: u64, now: Instant) -> Reservation {
     Reservation {
         bytes,
@@ -148,8 +220,14 @@ fn reserve(shared: &mut Shared, own: &mut Bucket, bytes: u64, now: Instant) -> R
 
 impl Drop for Flow {
     fn drop(&mut self) {
+        let credit = self.credit.take().map_or(0, |credit| credit.bytes);
+        if self.held.is_none() && credit == 0 {
+            return;
+        }
+        let shared = &mut self.route.shared(self.way);
+        shared.bucket.give_back(credit);
         if let Some(held) = self.held.take() {
-            held.give_back(&mut self.route.shared(self.way), &mut self.own);
+            held.give_back(shared, &mut self.own);
         }
     }
 }
@@ -182,9 +260,10 @@ mod tests {
             if now > end {
                 return moved;
             }
-            match flows[next].ask(1 << 18, now) {
+            let credit = flows[next].credit(now);
+            match credit.map_or_else(|| flows[next].ask(1 << 18, now), Ok) {
                 Ok(bytes) => {
-                    flows[next].settle(bytes, now);
+                    flows[next].settle(bytes, || now);
                     moved[next] += bytes;
                     // A turn of a worker.
                     due[next] = now + Duration::from_micros(50);
@@ -235,6 +314,57 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn short_messages_under_a_high_limit_move_without_asking() {
+        let route = route(1 << 30, 1 << 30);
+        let start = Instant::now();
+        let mut flow = Flow::new(Arc::clone(&route), Way::Down);
+        let mut asked = 0;
+        for step in 0..1000 {
+            let now = start + Duration::from_micros(50) * step;
+            if flow.credit(now).is_none() {
+                asked += 1;
+                flow.ask(100, now).unwrap();
+            }
+            flow.settle(100, || now);
+        }
+        assert_eq!(asked, 1);
+        // It ends with time and with the limits under which it was reserved.
+        let now = start + Duration::from_millis(99);
+        assert!(flow.credit(now).is_some());
+        assert_eq!(flow.credit(start + CREDIT_VALID), None);
+        let slow = Rates {
+            route: ByteRate::new(1000),
+            connection: None,
+        };
+        route.set(Way::Down, slow, false);
+        assert_eq!(flow.credit(now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_hold_little_back_from_a_busy_one() {
+        let rate = 100 << 20;
+        let route = route(rate, 0);
+        let start = Instant::now();
+        let mut flows: Vec<_> = (0..5000)
+            .map(|_| Flow::new(Arc::clone(&route), Way::Down))
+            .collect();
+        for flow in &mut flows[1..] {
+            assert_eq!(flow.ask(1, start), Ok(1));
+            flow.settle(1, || start);
+        }
+        let moved = run(&mut flows[..1], start, start + 10 * SECOND)[0];
+        assert!(
+            (rate * 98 / 10..=rate * 102 / 10).contains(&moved),
+            "{moved}"
+        );
+        // Nor do they move more than a burst at once afterwards.
+        let later = start + 20 * SECOND;
+        assert!(flows.iter().all(|flow| flow.credit(later).is_none()));
+        drop(flows);
+        assert_eq!(route.used(Way::Down).waiting, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_flow_that_ends_gives_back_what_it_waited_for() {
         let route = route(10, 0);
         let now = Instant::now();
@@ -266,7 +396,7 @@ mod tests {
         for step in 0..100 {
             let now = start + SECOND / 20 * step;
             assert_eq!(flow.ask(100, now), Ok(100));
-            flow.settle(100, now);
+            flow.settle(100, || now);
         }
         let used = route.used(Way::Down);
         assert_eq!((used.delayed.route, used.waiting), (0, 0));
@@ -286,7 +416,7 @@ mod tests {
             let mut flow = Flow::new(Arc::clone(&route), Way::Down);
             let now = Instant::now();
             while let Ok(bytes) = flow.ask(1 << 18, now) {
-                flow.settle(bytes, now);
+                flow.settle(bytes, || now);
             }
             let (of_route, of_connection) = rates(1000);
             let slow = Rates {
@@ -306,9 +436,9 @@ mod tests {
         let route = route(1000, 0);
         let now = Instant::now();
         let mut flow = Flow::new(Arc::clone(&route), Way::Down);
-        flow.settle(100, now);
+        flow.settle(100, || now);
         assert_eq!(flow.ask(2, now), Err(Duration::from_millis(2)));
-        flow.settle(0, now);
+        flow.settle(0, || now);
         assert_eq!(flow.ask(1, now), Err(Duration::from_millis(1)));
     }
 }

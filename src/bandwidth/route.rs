@@ -1,6 +1,7 @@
 //! The bandwidth of one route, shared by its connections on all workers. It lives on over reloads.
 
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
@@ -52,7 +53,11 @@ pub struct DelayedBytes {
 
 /// The bandwidth of one route.
 #[derive(Debug)]
-pub struct RouteBandwidth([Mutex<Shared>; 2]);
+pub struct RouteBandwidth {
+    ways: [Mutex<Shared>; 2],
+    /// Counts the changes of limits.
+    revision: AtomicU64,
+}
 
 /// One direction.
 #[derive(Debug)]
@@ -74,7 +79,10 @@ impl Default for RouteBandwidth {
                 used: BandwidthUse::default(),
             })
         };
-        Self([shared(), shared()])
+        Self {
+            ways: [shared(), shared()],
+            revision: AtomicU64::new(0),
+        }
     }
 }
 
@@ -85,6 +93,11 @@ impl RouteBandwidth {
         shared.bucket.set_rate(rates.route, Instant::now());
         shared.rates = rates;
         shared.is_dry_run = is_dry_run;
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     /// What is counted.
@@ -93,7 +106,7 @@ impl RouteBandwidth {
     }
 
     pub(super) fn shared(&self, way: Way) -> MutexGuard<'_, Shared> {
-        let [up, down] = &self.0;
+        let [up, down] = &self.ways;
         match way {
             Way::Up => up.lock(),
             Way::Down => down.lock(),

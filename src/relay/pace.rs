@@ -74,23 +74,27 @@ impl Pace {
         if from.tls.as_ref().is_some_and(|tls| tls.has_backlog()) {
             return Poll::Ready(READ_CHUNK);
         }
-        if !self.holds_back() {
-            ready!(from.socket.poll_readable(cx));
-        } else {
+        if self.holds_back() {
             ready!(self.timer.as_mut().poll(cx));
+        } else {
+            if let Some(bytes) = self.credit() {
+                return Poll::Ready(bytes);
+            }
+            ready!(from.socket.poll_readable(cx));
         }
         loop {
             // Each round may come after the timer.
             let now = Instant::now();
-            let until = match self.phase {
-                Phase::Free if from.socket.readable_bytes() == 0 => return Poll::Ready(READ_CHUNK),
-                Phase::Free => {
-                    let pause = self.delay.first + self.delay.chunk;
-                    self.phase = Phase::Delayed(now + pause);
-                    continue;
+            let readable = from.socket.readable_bytes();
+            if matches!(self.phase, Phase::Free) {
+                if readable == 0 {
+                    return Poll::Ready(READ_CHUNK);
                 }
+                self.phase = Phase::Delayed(now + self.delay.first + self.delay.chunk);
+            }
+            let until = match self.phase {
                 Phase::Delayed(until) if until > now => until,
-                Phase::Delayed(_) | Phase::Waiting => match self.ask(from, now) {
+                Phase::Free | Phase::Delayed(_) | Phase::Waiting => match self.ask(readable, now) {
                     Ok(bytes) => {
                         self.phase = Phase::Free;
                         return Poll::Ready(bytes);
@@ -106,11 +110,19 @@ impl Pace {
         }
     }
 
-    fn ask(&mut self, from: &Transport, now: Instant) -> Result<usize, Duration> {
+    /// What may be read without a look at how much has come.
+    fn credit(&self) -> Option<usize> {
+        let flow = self.flow.as_ref()?;
+        let is_delayed = self.delay != Delay::default();
+        let bytes = (!is_delayed).then(|| flow.credit(Instant::now()))??;
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    fn ask(&mut self, readable: usize, now: Instant) -> Result<usize, Duration> {
         let Some(flow) = &mut self.flow else {
             return Ok(READ_CHUNK);
         };
-        let readable = from.socket.readable_bytes().clamp(1, READ_CHUNK);
+        let readable = readable.clamp(1, READ_CHUNK);
         let bytes = flow.ask(u64::try_from(readable).unwrap_or(u64::MAX), now)?;
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
@@ -121,14 +133,17 @@ impl Pace {
             self.delay.first = Duration::ZERO;
         }
         if let Some(flow) = &mut self.flow {
-            flow.settle(moved, Instant::now());
+            flow.settle(moved, Instant::now);
         }
     }
 
     /// Whether it is time to look whether the peers have reset.
     pub(super) fn is_look_due(&mut self) -> bool {
+        if !self.holds_back() {
+            return false;
+        }
         let now = Instant::now();
-        let is_due = self.holds_back() && now >= self.next_look;
+        let is_due = now >= self.next_look;
         if is_due {
             self.next_look = now + LOOK_INTERVAL;
         }
