@@ -14,16 +14,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::auth::Auth;
+use super::auth::{Auth, Peer};
 use super::open::OpenAdminListeners;
-use super::permits::{self, ConnPermits};
+use super::permits::{self, ConnPermit, ConnPermits};
 use super::request::Handle;
 use super::serve::{AdminService, Probes};
 use super::spare::Spare;
-use super::successor;
+use super::{successor, tls};
 use crate::listener::cannot_listen;
 use crate::listener::unix::{self, Access, SocketFile};
-use crate::snapshot::admin::{AdminListen, AdminSettings, Token};
+use crate::snapshot::admin::{AdminListen, AdminSettings, LiveAccess};
 use crate::takeover::{Role, Taking};
 
 const BACKLOG: i32 = 128;
@@ -58,7 +58,7 @@ impl Default for AdminListeners {
 enum AdminListener {
     Unix(StdUnixListener, SocketFile, String),
     /// With the address of the configuration, whose port the kernel may have chosen.
-    Tcp(StdTcpListener, SocketAddr, Token),
+    Tcp(StdTcpListener, SocketAddr, LiveAccess),
 }
 
 impl AdminListeners {
@@ -67,9 +67,10 @@ impl AdminListeners {
     pub fn bind(settings: &AdminSettings, mut taking: Option<&mut Taking>) -> Result<Self, String> {
         let admin = match &settings.listen {
             None => None,
-            Some(AdminListen::Tcp { address, token }) => {
+            Some(AdminListen::Tcp { address, access }) => {
                 let listener = tcp(*address, Role::Admin, taking.as_deref_mut())?;
-                Some(AdminListener::Tcp(listener, *address, token.clone()))
+                let access = LiveAccess::new(*address, Arc::clone(access));
+                Some(AdminListener::Tcp(listener, *address, access))
             }
             Some(AdminListen::Unix {
                 path,
@@ -142,6 +143,14 @@ impl AdminListeners {
             .collect()
     }
 
+    /// Who may use the admin listener, if that is a TCP address.
+    pub fn access(&self) -> Option<LiveAccess> {
+        match &self.admin {
+            Some(AdminListener::Tcp(_, _, access)) => Some(access.clone()),
+            _ => None,
+        }
+    }
+
     /// The most descriptors that the admin sockets may take: each listener, one for a successor, its
     /// connections, one accepted connection that waits for a permit, and the spare one.
     pub const fn descriptors(&self) -> usize {
@@ -172,10 +181,10 @@ impl AdminListeners {
                 let listener = AsyncListener::Unix(UnixListener::from_std(listener)?);
                 (listener, Auth::File, closing)
             }
-            Some(AdminListener::Tcp(listener, address, token)) => {
+            Some(AdminListener::Tcp(listener, address, access)) => {
                 let closing = open.add(Role::Admin, address.to_string(), listener.as_fd(), None)?;
                 let listener = AsyncListener::Tcp(TcpListener::from_std(listener)?);
-                (listener, Auth::Token(token), closing)
+                (listener, Auth::Access(access), closing)
             }
         };
         let service = service(auth, Some(control));
@@ -217,7 +226,7 @@ impl AsyncListener {
     async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
-            Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
+            Self::Tcp(listener) => listener.accept().await.map(|(s, a)| Stream::Tcp(s, a)),
         }
     }
 
@@ -256,25 +265,53 @@ impl AsyncListener {
                 // After the connection has closed its own.
                 let _refill = spare.refill_on_drop();
                 match stream {
-                    Stream::Unix(stream) => {
-                        let peek = || first_byte(stream.as_fd());
-                        let first_byte = stream.async_io(Interest::READABLE, peek);
-                        match permit.sends_first_byte(first_byte).await {
-                            Some(Some(0)) => successor::serve(stream, &service, &permit).await,
-                            Some(_) => service.serve(stream, &permit).await,
-                            None => {}
-                        }
-                    }
-                    Stream::Tcp(stream) => {
-                        let peek = || first_byte(stream.as_fd());
-                        let first_byte = stream.async_io(Interest::READABLE, peek);
-                        if permit.sends_first_byte(first_byte).await.is_some() {
-                            service.serve(stream, &permit).await;
-                        }
-                    }
+                    Stream::Unix(stream) => on_unix(stream, &service, &permit).await,
+                    Stream::Tcp(stream, peer) => on_tcp(stream, peer, &service, &permit).await,
                 }
             });
         }
+    }
+}
+
+async fn on_unix(stream: UnixStream, service: &AdminService, permit: &ConnPermit) {
+    let peek = || first_byte(stream.as_fd());
+    let first_byte = stream.async_io(Interest::READABLE, peek);
+    match permit.sends_first_byte(first_byte).await {
+        Some(Some(0)) => successor::serve(stream, service, permit).await,
+        Some(_) => {
+            let peer = Peer::Unix(stream.peer_cred().ok().map(|peer| peer.uid()));
+            service.serve(stream, permit, &peer).await;
+        }
+        None => {}
+    }
+}
+
+async fn on_tcp(
+    stream: TcpStream,
+    address: SocketAddr,
+    service: &AdminService,
+    permit: &ConnPermit,
+) {
+    let peek = || first_byte(stream.as_fd());
+    let first_byte = stream.async_io(Interest::READABLE, peek);
+    let Some(first_byte) = permit.sends_first_byte(first_byte).await else {
+        return;
+    };
+    let access = match &service.auth {
+        Auth::Access(access) => Some(access.load()),
+        Auth::Open | Auth::File => None,
+    };
+    let tls = access.as_ref().and_then(|access| access.tls.as_ref());
+    let Some(tls) = tls else {
+        let peer = Peer::tcp(address, access, None);
+        return service.serve(stream, permit, &peer).await;
+    };
+    if first_byte != Some(tls::HANDSHAKE) {
+        return tls::refuse_plain_text(stream, permit).await;
+    }
+    if let Some((stream, certificate)) = tls::accept(stream, tls, permit).await {
+        let peer = Peer::tcp(address, access, certificate);
+        service.serve(stream, permit, &peer).await;
     }
 }
 
@@ -287,5 +324,5 @@ fn first_byte(socket: BorrowedFd<'_>) -> io::Result<Option<u8>> {
 
 enum Stream {
     Unix(UnixStream),
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
 }

@@ -3,6 +3,7 @@
 //! This module parses HTTP, authorises requests and enforces limits. It turns each request into a
 //! [`Request`] for the control loop and knows nothing of how that is handled.
 
+mod audit;
 mod auth;
 mod commands;
 mod listeners;
@@ -15,6 +16,7 @@ mod spare;
 mod successor;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use self::listeners::AdminListeners;
 pub use self::open::OpenAdminListeners;

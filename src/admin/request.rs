@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
+use crate::snapshot::admin::Role;
 use crate::takeover::Giving;
 
 /// How many requests may wait for the control loop.
@@ -57,6 +58,24 @@ pub enum Request {
         /// The change.
         action: OriginAction,
     },
+}
+
+impl Request {
+    /// What a client must be allowed to do for it. What is not listed changes something.
+    pub(super) const fn role(&self) -> Role {
+        match self {
+            Self::Status
+            | Self::Connections
+            | Self::Certificates
+            | Self::Config
+            | Self::Origins
+            | Self::Limits { .. }
+            | Self::LogLevel(None)
+            | Self::Reload { plan: true } => Role::Read,
+            Self::Drain { endpoint: None } => Role::All,
+            _ => Role::Operate,
+        }
+    }
 }
 
 /// A change to how an origin is used.

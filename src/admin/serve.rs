@@ -16,13 +16,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::auth::Auth;
+use super::audit::AuditLine;
+use super::auth::{self, Auth, Caller, Peer};
 use super::commands::{self, RequestKind, Route};
 use super::permits::ConnPermit;
-use super::request::{Handle, Refusal, RefusalKind};
+use super::request::{Handle, Refusal, RefusalKind, Request};
 use super::response::{self, ErrorResponse, HttpResponse};
 use crate::observe::metrics::Metrics;
 use crate::phase::{Phase, PhaseRx};
+use crate::snapshot::admin::Role;
 
 /// From accept to the complete request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,10 +86,11 @@ impl AdminService {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         permit: &ConnPermit,
+        peer: &Peer,
     ) {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let service = service_fn(move |request| async move {
-            let response = self.respond(request, deadline, permit).await;
+            let response = self.respond(request, deadline, permit, peer).await;
             Ok::<_, Infallible>(response.unwrap_or_else(|refused| refused.reply()))
         });
         // One request per connection: requests are rare, and an idle connection would hold a permit.
@@ -122,6 +125,7 @@ impl AdminService {
         request: HttpRequest<Incoming>,
         deadline: Instant,
         permit: &ConnPermit,
+        peer: &Peer,
     ) -> Result<HttpResponse, ErrorResponse> {
         let (head, body) = request.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
@@ -132,8 +136,9 @@ impl AdminService {
             let message = "a body comes with Content-Length, and without Transfer-Encoding";
             return Err(ErrorResponse::new(StatusCode::LENGTH_REQUIRED, message));
         }
-        self.auth.admit(&head)?;
-        let route = commands::find(&head.method, path(&head)?, self.control.is_some())?;
+        let caller = auth::admit(&head, peer)?;
+        let path = path(&head)?;
+        let route = commands::find(&head.method, path, self.control.is_some())?;
         let is_probe = matches!(route, Route::Health | Route::Ready);
         if permit.only_probes && !is_probe {
             return Err(ErrorResponse::new(
@@ -151,7 +156,7 @@ impl AdminService {
             Route::Control(command) => {
                 let body = whole(body, deadline).await?;
                 permit.protect();
-                self.request(command, &body).await
+                self.request(command, (path, &body), &caller).await
             }
         }
     }
@@ -178,9 +183,25 @@ impl AdminService {
     async fn request(
         &self,
         command: RequestKind,
-        body: &[u8],
+        (path, body): (&str, &[u8]),
+        caller: &Caller,
     ) -> Result<HttpResponse, ErrorResponse> {
         let request = command.with(body)?;
+        let role = request.role();
+        let line = (role > Role::Read).then(|| AuditLine::new(caller, path, body));
+        let response = match caller.must_be(role) {
+            Ok(()) => self.control(request).await,
+            Err(refused) => Err(refused),
+        };
+        if let Some(line) = line {
+            let refused = response.as_ref().map_err(|refused| refused.status);
+            line.answered(refused.map_or_else(|status| status, |response| response.status()));
+        }
+        response
+    }
+
+    /// The control loop's answer.
+    async fn control(&self, request: Request) -> Result<HttpResponse, ErrorResponse> {
         let Some(control) = &self.control else {
             return Err(ErrorResponse::new(
                 StatusCode::NOT_FOUND,

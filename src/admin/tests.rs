@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::auth::Auth;
+use super::auth::{Auth, Peer};
 use super::permits::ConnPermits;
 use super::request::channel;
 use super::serve::{AdminService, DrainedEndpoints, Probes};
@@ -33,7 +33,7 @@ fn client() -> DuplexStream {
             control: Some(control),
         };
         let permit = ConnPermits::new("connections to a listener").take().await;
-        service.serve(stream, &permit).await;
+        service.serve(stream, &permit, &Peer::Unix(None)).await;
     });
     client
 }

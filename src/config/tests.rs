@@ -280,7 +280,7 @@ upstreams:
         "f:4:22: error: unknown key `lameduck` (did you mean `lame_duck`?)",
         "f:5:9: error: `a b` is not a user (write `USER` or `USER:GROUP`)",
         "f:6:6: error: expected a map, found a list (write it as a map, such as `{ level: info }`)",
-        "f:7:10: error: `tls` is not supported yet (until then, listen on `unix:PATH`, or on loopback behind a route of this file)",
+        "f:7:15: error: missing key `cert` (add `cert: PATH`)",
         "f:9:11: error: `bad name` is not a name (write `bad-name`: a name is 1 to 64 letters, digits, `.`, `_` or `-`)",
         "f:10:14: error: `443` is a port without an address (`*:443` listens on every address)",
         "f:10:31: error: unknown key `permission` (did you mean `permissions`?)",

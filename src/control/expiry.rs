@@ -129,6 +129,13 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             ..due
         }));
     }
+    if let Some(certificate) = expiry_dates::to_operators(snapshot) {
+        let file = &certificate.pair.source;
+        due.extend(chain(&certificate, now).map(|due| Due {
+            file: Some(file.clone()),
+            ..due
+        }));
+    }
     due
 }
 

@@ -1,7 +1,7 @@
 //! Expiry dates of certificates, CAs, revocation lists and stapled responses, for the metrics and the
 //! admin socket.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
@@ -45,6 +45,18 @@ pub(crate) fn to_origins(snapshot: &Snapshot) -> impl Iterator<Item = Presented<
             names: pair.names.iter().map(ToString::to_string).collect(),
             pair,
         })
+    })
+}
+
+/// The certificate that the admin listener presents, with the word that stands for its owner.
+pub(crate) fn to_operators(snapshot: &Snapshot) -> Option<Presented<'_>> {
+    static ADMIN: LazyLock<Arc<str>> = LazyLock::new(|| "admin".into());
+    let pair = &snapshot.admin.tls()?.pair;
+    Some(Presented {
+        owner: &ADMIN,
+        name: stem(pair.source.as_ref()),
+        names: pair.names.iter().map(ToString::to_string).collect(),
+        pair,
     })
 }
 
@@ -114,6 +126,7 @@ pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
         shown["upstream"] = json!(&**certificate.owner);
         shown
     });
+    let admin_certificates = to_operators(snapshot).map(|certificate| presented(&certificate, now));
     let authorities = materials.authority_ends().into_iter();
     let authorities = authorities.map(|((file, _), validity)| {
         let mut shown = dates(&validity, now);
@@ -132,6 +145,7 @@ pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
     json!({
         "certificates": certificates.collect::<Vec<_>>(),
         "client_certificates": client_certificates.collect::<Vec<_>>(),
+        "admin_certificates": admin_certificates.into_iter().collect::<Vec<_>>(),
         "authorities": authorities.collect::<Vec<_>>(),
         "revocation_lists": lists.collect::<Vec<_>>(),
     })

@@ -98,6 +98,7 @@ impl Parts {
             workers: Workers::new(&[]).0,
             watch_set,
             limits: Arc::new(LimitScopes::new(1)),
+            admin: None,
         };
         let phase = watch::Sender::new(Phase::Run);
         Self {

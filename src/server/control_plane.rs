@@ -26,6 +26,7 @@ use crate::control::{Control, Inputs};
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
+use crate::snapshot::admin::LiveAccess;
 use crate::takeover::Taking;
 use crate::worker::Workers;
 use crate::worker::active::ActiveCount;
@@ -61,7 +62,7 @@ impl ControlPlane {
             metrics: Arc::clone(&self.metrics),
             phases: self.phase.subscribe(),
         };
-        let targets = self.reload_targets(watch_set);
+        let targets = self.reload_targets(watch_set, sockets.admin.access());
         let notifier = sockets.notifier.clone();
         let mut control = Control {
             live: Arc::clone(live),
@@ -105,7 +106,11 @@ impl ControlPlane {
         Ok((control, inputs))
     }
 
-    fn reload_targets(&self, watch_set: watched::Sender<WatchSet>) -> ReloadTargets {
+    fn reload_targets(
+        &self,
+        watch_set: watched::Sender<WatchSet>,
+        admin: Option<LiveAccess>,
+    ) -> ReloadTargets {
         ReloadTargets {
             live: Arc::clone(&self.context.live),
             table: Arc::clone(&self.context.table),
@@ -113,6 +118,7 @@ impl ControlPlane {
             workers: Arc::clone(&self.workers),
             watch_set,
             limits: Arc::clone(&self.context.limits),
+            admin,
         }
     }
 }

@@ -1,14 +1,19 @@
 //! The settings of the admin socket and the metrics listener.
 
-use std::fmt;
+mod access;
+mod token;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+use arc_swap::ArcSwap;
+
+pub use self::access::{Access, AdminTls};
+pub use self::token::{Role, Tokens, strongest};
 
 /// The admin and metrics listeners.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct AdminSettings {
     /// The admin socket, if any.
     pub listen: Option<AdminListen>,
@@ -16,8 +21,29 @@ pub struct AdminSettings {
     pub metrics: Option<SocketAddr>,
 }
 
+impl AdminSettings {
+    /// The certificate that the admin listener presents.
+    pub fn tls(&self) -> Option<&AdminTls> {
+        match &self.listen {
+            Some(AdminListen::Tcp { access, .. }) => access.tls.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether both are about the same listeners, with the same owners and permissions. Who may use them can
+    /// differ.
+    pub fn has_listeners_of(&self, other: &Self) -> bool {
+        let is_same = match (&self.listen, &other.listen) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => ours.is_same_as(theirs),
+            _ => false,
+        };
+        is_same && self.metrics == other.metrics
+    }
+}
+
 /// The address of the admin socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum AdminListen {
     /// A unix socket: a user who may connect to it has full control.
     Unix {
@@ -30,13 +56,39 @@ pub enum AdminListen {
         /// Its group, by name or number.
         group: Option<String>,
     },
-    /// A TCP address: a client with the token has full control.
+    /// A TCP address.
     Tcp {
         /// The address.
         address: SocketAddr,
-        /// The token.
-        token: Token,
+        /// Who may use it.
+        access: Arc<Access>,
     },
+}
+
+impl AdminListen {
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Unix {
+                    path,
+                    permissions,
+                    owner,
+                    group,
+                },
+                Self::Unix {
+                    path: other_path,
+                    permissions: other_permissions,
+                    owner: other_owner,
+                    group: other_group,
+                },
+            ) => {
+                (path, permissions, owner, group)
+                    == (other_path, other_permissions, other_owner, other_group)
+            }
+            (Self::Tcp { address, .. }, Self::Tcp { address: other, .. }) => address == other,
+            _ => false,
+        }
+    }
 }
 
 /// The path of the admin socket in the first directory of `RUNTIME_DIRECTORY`, which service managers set.
@@ -46,51 +98,34 @@ pub fn socket_in(runtime_directories: &str) -> Option<PathBuf> {
     Some(Path::new(first).join("admin.sock"))
 }
 
-/// A token. Only its digest is kept.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    /// The least length of a token in bytes.
-    pub const LEN_MIN: usize = 16;
-
-    /// The token of this text.
-    pub fn new(text: &[u8]) -> Self {
-        let mut stored = [0; 32];
-        for (to, from) in stored.iter_mut().zip(digest(&SHA256, text).as_ref()) {
-            *to = *from;
-        }
-        Self(stored)
-    }
-
-    /// Whether `text` is the token, compared in constant time.
-    pub fn is(&self, text: &[u8]) -> bool {
-        verify_slices_are_equal(&self.0, digest(&SHA256, text).as_ref()).is_ok()
-    }
+/// The access that is in force. Reloads change it, also for sockets that are open already.
+#[derive(Clone, Debug)]
+pub struct LiveAccess {
+    /// The address as configured.
+    address: SocketAddr,
+    access: Arc<ArcSwap<Access>>,
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(<redacted>)")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_matches_only_itself_and_is_redacted_in_debug_output() {
-        let token = Token::new(b"0123456789abcdef");
-        assert!(token.is(b"0123456789abcdef"));
-        for other in [
-            "",
-            "0123456789abcde",
-            "0123456789abcdef0",
-            "0123456789abcdeF",
-        ] {
-            assert!(!token.is(other.as_bytes()), "{other}");
+impl LiveAccess {
+    /// The access of a listener with this configured address.
+    pub fn new(address: SocketAddr, access: Arc<Access>) -> Self {
+        Self {
+            address,
+            access: Arc::new(ArcSwap::new(access)),
         }
-        assert_eq!(format!("{token:?}"), "Token(<redacted>)");
+    }
+
+    /// The access now.
+    pub fn load(&self) -> Arc<Access> {
+        self.access.load_full()
+    }
+
+    /// Takes over the access of new settings, unless they are those of another listener: that needs a restart.
+    pub fn update(&self, settings: &AdminSettings) {
+        if let Some(AdminListen::Tcp { address, access }) = &settings.listen
+            && *address == self.address
+        {
+            self.access.store(Arc::clone(access));
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! `reseal ctl`: queries and controls a running process.
 
+mod address;
 mod client;
 mod place;
 mod show;
+mod trust;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,11 +12,10 @@ use std::path::Path;
 use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::client::{AdminAddress, LONG_TIMEOUT, Response, TIMEOUT};
+use self::client::{LONG_TIMEOUT, Response, TIMEOUT};
 pub(super) use self::place::Place;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
-use crate::tls::material::file::Contents;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -260,30 +261,20 @@ fn query(args: &Args) -> Result<Value, String> {
     {
         return Err(format!("`{}` takes no weight", action.word()));
     }
-    let (address, token_file) = args.place.resolve()?;
-    let is_tcp = matches!(address, AdminAddress::Tcp(_));
-    // A unix socket takes none, so its file need not be readable.
-    let token = token_file.filter(|_| is_tcp);
-    let token = token.as_deref().map(token_in).transpose()?;
+    let admin = args.place.resolve()?;
     let (path, body) = args.command.request();
     let limit = match args.command {
         CtlCommand::Reload { .. } => LONG_TIMEOUT,
         _ => TIMEOUT,
     };
-    let Response { status, body } = address.send(path, body.as_ref(), token.as_deref(), limit)?;
-    let response: Value = serde_json::from_slice(&body)
-        .map_err(|_| format!("{address} did not respond as Reseal does (status {status})"))?;
+    let Response { status, body } = admin.send(path, body.as_ref(), limit)?;
+    let response: Value = serde_json::from_slice(&body).map_err(|_| {
+        let address = &admin.address;
+        format!("{address} did not respond as Reseal does (status {status})")
+    })?;
     if status != 200 {
         let reason = response.get("error").and_then(Value::as_str);
         return Err(reason.map_or_else(|| format!("refused with status {status}"), show::plain));
     }
     Ok(response)
-}
-
-fn token_in(path: &Path) -> Result<String, String> {
-    let file = Contents::read(path).map_err(|error| error.message)?;
-    match std::str::from_utf8(&file.bytes) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(_) => Err(file.error("it is not UTF-8 text").message),
-    }
 }

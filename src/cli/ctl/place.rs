@@ -3,18 +3,26 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::client::AdminAddress;
+use zeroize::Zeroizing;
+
+use super::address::AdminAddress;
+use super::client::Admin;
+use super::trust::Trust;
 use crate::cli::config_file;
 use crate::config::Spec;
 use crate::config::load;
 use crate::config::reader::admin_address::AdminAddress as Listen;
+use crate::snapshot::admin::strongest;
+use crate::tls::material::file::Contents;
 
 /// What the command line says about the admin socket.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Place {
-    /// Address of the admin socket: unix:PATH or http://ADDRESS:PORT [default: $RESEAL_ADMIN, then
-    /// `admin.listen` of the configuration, then admin.sock in $RUNTIME_DIRECTORY, then in /run/reseal]
+    /// Address of the admin socket: unix:PATH, http://ADDRESS:PORT or https://ADDRESS:PORT [default:
+    /// $RESEAL_ADMIN, then `admin.listen` of the configuration, then admin.sock in $RUNTIME_DIRECTORY, then in
+    /// /run/reseal]
     #[arg(long, global = true, value_name = "PLACE")]
     pub(super) admin: Option<String>,
     /// Configuration of the process, which says where its admin socket is [default: as `reseal run`]
@@ -26,55 +34,89 @@ pub(crate) struct Place {
         conflicts_with = "admin"
     )]
     config: Option<PathBuf>,
-    /// File with the token, for http:// [default: `admin.token_file` of the configuration]
+    /// File with the token, for http:// and https:// [default: `admin.token_file` of the configuration]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// File with the CA of the listener's certificate, for https:// [default: the certificate in `admin.tls` of
+    /// the configuration is the one that is trusted, else the public CAs are]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// File with our certificate, for https:// with `client_ca`
+    #[arg(long, global = true, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// File with its private key [default: the file of --cert]
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The listener's own certificate, which a configuration names.
+    #[arg(skip)]
+    pinned: Option<PathBuf>,
+}
+
+/// What a configuration says about its admin socket.
+#[derive(Debug, Default)]
+struct Named {
+    admin: Option<String>,
+    token_file: Option<PathBuf>,
+    /// The certificate of `admin.tls`.
+    cert: Option<PathBuf>,
 }
 
 impl Place {
     /// The place that a configuration names.
     pub(crate) fn of(path: &Path, spec: Option<&Spec>) -> Self {
-        let (admin, token_file) = spec.map(|spec| named_by(path, spec)).unwrap_or_default();
+        let named = spec.map(|spec| named_by(path, spec)).unwrap_or_default();
         Self {
-            admin,
-            token_file,
-            config: None,
+            admin: named.admin,
+            token_file: named.token_file,
+            pinned: named.cert,
+            ..Self::default()
         }
     }
 
-    /// The address, and the file of the token.
-    pub(super) fn resolve(&self) -> Result<(AdminAddress, Option<PathBuf>), String> {
+    /// The address, and what it takes to be admitted.
+    pub(super) fn resolve(&self) -> Result<Admin, String> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        if let Some(path) = &self.config {
-            let (admin, token) = self.of_named(path)?;
-            return self.or_default(admin, token);
-        }
-        let named = self.admin.clone().or_else(|| variable("RESEAL_ADMIN"));
-        match named {
-            Some(named) => Ok((AdminAddress::parse(&named)?, self.token_file.clone())),
-            None => {
-                let (admin, token) = found().unwrap_or_default();
-                self.or_default(admin, token)
-            }
-        }
-    }
-
-    fn or_default(
-        &self,
-        admin: Option<String>,
-        token: Option<PathBuf>,
-    ) -> Result<(AdminAddress, Option<PathBuf>), String> {
-        let address = match admin {
-            Some(admin) => AdminAddress::parse(&admin)?,
+        let named = match &self.config {
+            Some(path) => Self::of_named(path)?,
+            None => match self.admin.clone().or_else(|| variable("RESEAL_ADMIN")) {
+                Some(admin) => Named {
+                    admin: Some(admin),
+                    ..Named::default()
+                },
+                None => found().unwrap_or_default(),
+            },
+        };
+        let address = match &named.admin {
+            Some(admin) => AdminAddress::parse(admin)?,
             None => {
                 let directories = std::env::var("RUNTIME_DIRECTORY").ok();
                 AdminAddress::default_address(directories.as_deref())
             }
         };
-        Ok((address, self.token_file.clone().or(token)))
+        // A unix socket takes no token, so its file need not be readable.
+        let is_unix = matches!(address, AdminAddress::Unix(_));
+        let token_file = self.token_file.clone().or(named.token_file);
+        let token = token_file.filter(|_| !is_unix);
+        let tls = match &address {
+            AdminAddress::Tls(_) => {
+                let trust = Trust {
+                    ca: self.ca.clone(),
+                    pinned: self.pinned.clone().or(named.cert),
+                    cert: self.cert.clone(),
+                    key: self.key.clone(),
+                };
+                Some(Arc::new(trust.config()?))
+            }
+            AdminAddress::Unix(_) | AdminAddress::Tcp(_) => None,
+        };
+        Ok(Admin {
+            address,
+            token: token.as_deref().map(token_in).transpose()?,
+            tls,
+        })
     }
 
-    fn of_named(&self, path: &Path) -> Result<(Option<String>, Option<PathBuf>), String> {
+    fn of_named(path: &Path) -> Result<Named, String> {
         let shown = path.display();
         let spec = load::keys(path, |_| true)
             .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
@@ -88,9 +130,9 @@ impl Place {
     }
 }
 
-/// The admin socket and the file of the token in the configuration that `run` would take. One of another user
+/// The admin socket of the configuration that `run` would take. One of another user
 /// is left alone: it could send a token anywhere. One that cannot be read says nothing.
-fn found() -> Option<(Option<String>, Option<PathBuf>)> {
+fn found() -> Option<Named> {
     let path = config_file::search()?;
     let us = rustix::process::geteuid().as_raw();
     let is_ours = |meta: &Metadata| meta.uid() == 0 || meta.uid() == us;
@@ -98,16 +140,27 @@ fn found() -> Option<(Option<String>, Option<PathBuf>)> {
     Some(named_by(&path, &spec))
 }
 
-fn named_by(path: &Path, spec: &Spec) -> (Option<String>, Option<PathBuf>) {
+fn named_by(path: &Path, spec: &Spec) -> Named {
     let beside = |file: &Path| path.with_file_name("").join(file);
-    let admin = spec
-        .admin
-        .listen
-        .as_ref()
-        .map(|listen| match &listen.value {
-            Listen::Unix(socket) => format!("unix:{}", beside(socket).display()),
-            Listen::Ip(address) => format!("http://{address}"),
-        });
-    let token = spec.admin.token_file.as_ref();
-    (admin, token.map(|file| beside(file)))
+    let admin = &spec.admin;
+    let scheme = if admin.tls.is_some() { "https" } else { "http" };
+    let listen = admin.listen.as_ref().map(|listen| match &listen.value {
+        Listen::Unix(socket) => format!("unix:{}", beside(socket).display()),
+        Listen::Ip(address) => format!("{scheme}://{address}"),
+    });
+    Named {
+        admin: listen,
+        token_file: admin.token_file.as_ref().map(|file| beside(file)),
+        cert: admin.tls.as_ref().map(|tls| beside(&tls.cert)),
+    }
+}
+
+/// The token of a file that has most rights, as the file of the process may have several.
+fn token_in(path: &Path) -> Result<Zeroizing<String>, String> {
+    let file = Contents::read(path).map_err(|error| error.message)?;
+    let text = std::str::from_utf8(&file.bytes);
+    let text = text.map_err(|_| file.error("it is not UTF-8 text").message)?;
+    let token = strongest(text);
+    let token = token.ok_or_else(|| file.error("there is no token in it").message)?;
+    Ok(Zeroizing::new(token.to_owned()))
 }

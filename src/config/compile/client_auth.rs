@@ -33,6 +33,11 @@ fn names_len(roots: &Authorities) -> usize {
     names.iter().map(|name| 2 + name.as_ref().len()).sum()
 }
 
+/// Whether the names of these CAs fit into a CertificateRequest that every client takes.
+pub(super) fn fits_every_client(roots: &Authorities) -> bool {
+    names_len(roots) <= NAMES_SMALL
+}
+
 /// The keys about revocation lists that client and origin policies share.
 pub(super) struct RevocationKeys<'a> {
     pub(super) scope: &'a Located<Depth>,

@@ -1,6 +1,7 @@
-//! Secrets: ticket secrets and the admin token, and the rule on who may read a secret.
+//! Secrets: ticket secrets and the admin tokens, and the rule on who may read a secret.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::reading::{ReadError, cached};
@@ -8,18 +9,18 @@ use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::KeyPermissions;
-use crate::snapshot::admin::Token;
+use crate::snapshot::admin::Tokens;
 use crate::tls::material;
 use crate::tls::material::file::{Exposed, FileReader, MaterialError};
 use crate::tls::sessions::TicketSecret;
 
 impl Compiler<'_> {
-    /// The token of the admin socket.
-    pub(super) fn token(
+    /// The tokens of the admin socket.
+    pub(super) fn tokens(
         &mut self,
         file: &Located<values::Path>,
-        read: fn(&mut FileReader, &Path) -> Result<Token, MaterialError>,
-    ) -> Option<Token> {
+        read: fn(&mut FileReader, &Path) -> Result<Arc<Tokens>, MaterialError>,
+    ) -> Option<Arc<Tokens>> {
         let path = self.resolve(file);
         self.material(file.at, cached!(tokens), path.clone(), |reader, _| {
             Ok(read(reader, &path)?)

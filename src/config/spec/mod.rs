@@ -22,7 +22,7 @@ mod tls_words;
 mod upstream;
 mod upstream_tls;
 
-pub use admin::Admin;
+pub use admin::{Admin, AdminTls};
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use endpoint::Endpoint;
 pub use endpoint_tls::{Certificate, CertificatePair, EndpointTls};

@@ -17,6 +17,7 @@ use crate::control::reload::watch::WatchSet;
 use crate::control::{expiry_dates, recheck};
 use crate::listener::BindError;
 use crate::observe::metrics::Metrics;
+use crate::snapshot::admin::LiveAccess;
 use crate::snapshot::{Live, Snapshot};
 use crate::worker::Workers;
 
@@ -28,6 +29,8 @@ pub(crate) struct ReloadTargets {
     pub(crate) workers: Arc<Workers>,
     pub(crate) watch_set: Sender<WatchSet>,
     pub(crate) limits: Arc<LimitScopes>,
+    /// Who may use the admin listener, if that is a TCP address.
+    pub(crate) admin: Option<LiveAccess>,
 }
 
 impl ReloadTargets {
@@ -48,6 +51,7 @@ impl ReloadTargets {
             workers,
             watch_set,
             limits,
+            admin,
         } = self;
         let new = match scope {
             Scope::All => open(listeners, &prepared.snapshot, workers).await?,
@@ -62,6 +66,9 @@ impl ReloadTargets {
         origins.apply(&prepared.snapshot);
         origins.count();
         limits.apply(prepared.snapshot.limits());
+        if let Some(access) = admin {
+            access.update(&prepared.snapshot.admin);
+        }
         let snapshot = live.swap(prepared.snapshot);
         let opened = new.addresses();
         if scope == Scope::All {

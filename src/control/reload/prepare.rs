@@ -9,7 +9,7 @@ use crate::config::compile::{Files, LoadOptions, Purpose, Reread, Running};
 use crate::config::file_stamps::FileStamps;
 use crate::config::load::{Loaded, Source};
 use crate::config::reader::read::Located;
-use crate::config::spec::{Process, Spec};
+use crate::config::spec::{Admin, Process, Spec};
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::reload::plan::{self, Change};
@@ -186,7 +186,7 @@ impl StartupSettings {
             (*sandbox != process.sandbox, "process.sandbox"),
             (self.log != new.log, "log"),
             (self.access_log != new.access_log, "access_log"),
-            (self.admin != new.admin, "admin"),
+            (!self.admin.has_listeners_of(&new.admin), "admin"),
         ];
         let differing = keys.into_iter().filter(|(differs, _)| *differs);
         differing.map(|(_, key)| key).collect()
@@ -202,7 +202,7 @@ impl StartupSettings {
             process,
             log: _,
             access_log: _,
-            admin: _,
+            admin,
             endpoints,
             upstreams,
         } = spec.clone();
@@ -240,9 +240,26 @@ impl StartupSettings {
             },
             log: fixed.log,
             access_log: fixed.access_log,
-            admin: fixed.admin,
+            admin: admin_in_force(fixed.admin, admin),
             endpoints,
             upstreams,
         }
     }
+}
+
+/// The listeners of the start, with the tokens and the TLS policy that a reload has applied.
+fn admin_in_force(fixed: Located<Admin>, new: Located<Admin>) -> Located<Admin> {
+    let address = |admin: &Admin| admin.listen.as_ref().map(|listen| listen.value.clone());
+    if address(&fixed) != address(&new) {
+        return fixed;
+    }
+    let Admin {
+        token_file, tls, ..
+    } = new.value;
+    let value = Admin {
+        token_file,
+        tls,
+        ..fixed.value
+    };
+    Located { value, ..fixed }
 }

@@ -170,7 +170,7 @@ fn a_weak_token_is_refused() {
     config(tcp).with_file("token", TOKEN, 0o600).must_be_good();
     config("{ listen: \"unix:a.sock\", token_file: token }").must_warn("token }", &["no effect"]);
     config("{ listen: \"*:9090\" }").must_report("\"*:9090\"", &["0.0.0.0:9090"]);
-    config("{ tls: {} }").must_report("tls", &["not supported yet"]);
+    config("{ tls: {} }").must_report("{}", &["cert"]);
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod metrics;
 mod origin_metrics;
 mod own_files;
 mod process_metrics;
+mod tcp;

@@ -79,8 +79,8 @@ fn an_unknown_word_is_an_error_with_a_suggestion() {
 
 #[test]
 fn an_unsupported_key_is_refused_and_not_ignored() {
-    let checked = with("endpoints:", "admin: { tls: {} }\nendpoints:");
-    checked.must_report("tls: {}", &["tls", "not supported yet"]);
+    let checked = with("    tls:", "    limits: { shared: fleet }\n    tls:");
+    checked.must_report("shared", &["shared", "not supported yet"]);
 }
 
 #[test]
