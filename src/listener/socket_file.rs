@@ -153,7 +153,10 @@ impl SocketFile {
     /// error if its path no longer leads to it.
     pub(super) fn change(&mut self, ownership: Ownership) -> io::Result<()> {
         if self.ownership.as_ref() != Some(&ownership) {
-            self.apply(&ownership)?;
+            // Of a file that another process has made, this one may have no right to change anything.
+            if !self.has(&ownership)? {
+                self.apply(&ownership)?;
+            }
             self.ownership = Some(ownership);
         }
         if self.is_in_place() {
@@ -170,6 +173,15 @@ impl SocketFile {
     /// The owner and permissions that this process has set.
     pub(super) const fn ownership(&self) -> Option<&Ownership> {
         self.ownership.as_ref()
+    }
+
+    fn has(&self, ownership: &Ownership) -> io::Result<bool> {
+        let stat = rustix::fs::fstat(&self.file)?;
+        let is =
+            |account: &Option<Account>, id| account.as_ref().is_none_or(|account| account.id == id);
+        Ok(stat.st_mode & 0o7777 == ownership.permissions
+            && is(&ownership.owner, stat.st_uid)
+            && is(&ownership.group, stat.st_gid))
     }
 
     fn apply(&self, ownership: &Ownership) -> io::Result<()> {

@@ -12,6 +12,7 @@ use crate::control::sd_notify::Notifier;
 use crate::listener::BindError;
 use crate::observe::access_log::AccessLog;
 use crate::observe::sink::{Output, Sink};
+use crate::sandbox::RunAs;
 use crate::snapshot::Snapshot;
 use crate::snapshot::admin::AdminListen;
 use crate::takeover::Taking;
@@ -128,7 +129,10 @@ fn take_from(predecessor: &Predecessor, snapshot: &Snapshot) -> Result<Taking, S
         (Predecessor::OfConfiguration, Some(AdminListen::Unix { path, .. })) => path,
         (Predecessor::OfConfiguration, _) => return Err(StartError::NoPredecessor),
     };
-    Taking::begin(path).map_err(|error| {
+    // A user that cannot be found ends the start later, with its reason.
+    let account = snapshot.process.run_as.as_ref().map(RunAs::find);
+    let becomes = account.and_then(|account| Some(account.ok()?.uid()));
+    Taking::begin(path, becomes).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 "; no process serves there, so start without --takeover"

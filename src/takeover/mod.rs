@@ -17,6 +17,7 @@
 mod frame;
 mod giving;
 mod offer;
+mod peer;
 mod taking;
 
 pub use self::giving::Giving;

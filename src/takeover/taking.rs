@@ -9,16 +9,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::{socket_acceptconn, socket_peercred, socket_type};
+use rustix::net::sockopt::{set_socket_passcred, socket_acceptconn, socket_type};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketType, recvmsg,
 };
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::frame;
 use super::offer::{BATCH, Offered, Role, SILENCE};
+use super::peer;
 
 /// How long after its sockets the end of a process is reported, generously.
 const END_REPORTED: Timespec = Timespec {
@@ -41,38 +42,38 @@ pub struct Taking {
 }
 
 impl Taking {
-    /// Asks the process that listens at `path` for its sockets.
+    /// Asks the process that listens at `path` for its sockets. Root may also ask one of the user `becomes`.
     ///
     /// # Errors
     ///
-    /// No process listens there, or it is not of this user nor of root, does not speak the protocol, refuses,
-    /// or is silent.
-    pub fn begin(path: &Path) -> io::Result<Self> {
+    /// No process listens there; or the one that does is of another user, does not speak the protocol,
+    /// refuses, or is silent.
+    pub fn begin(path: &Path, becomes: Option<u32>) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // A connect, too, waits no longer: the queue of a process that hangs may be full.
         socket.set_write_timeout(Some(SILENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;
         let stream = UnixStream::from(OwnedFd::from(socket));
-        let peer = socket_peercred(&stream)?;
-        let own = rustix::process::geteuid();
-        if peer.uid != own && !peer.uid.is_root() {
-            return Err(io::Error::other(format!(
-                "the process there is of user {}, and this one of user {}: start it as that user",
-                peer.uid.as_raw(),
-                own.as_raw()
-            )));
-        }
+        let listener = peer::trusted_listener(&stream, becomes)?;
+        let deadline = Instant::now() + SILENCE;
         let mut this = Self {
             stream,
-            process: pidfd_open(peer.pid, PidfdFlags::empty()).ok(),
-            pid: peer.pid.as_raw_pid(),
+            process: None,
+            pid: listener,
             generation: 0,
             ports: HashSet::new(),
             offered: Vec::new(),
             taken: Vec::new(),
         };
-        let deadline = Instant::now() + SILENCE;
+        set_socket_passcred(&this.stream, true)?;
         this.send(&frame::request())?;
+        this.stream.set_read_timeout(Some(time_left(deadline)?))?;
+        if let Some(pid) = peer::next_sender(&this.stream).map_err(silence)? {
+            this.pid = pid;
+        }
+        set_socket_passcred(&this.stream, false)?;
+        let pid = Pid::from_raw(this.pid);
+        this.process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let offer = this.receive(deadline)?;
         if let Some(why) = frame::other_version(&offer) {
             return Err(io::Error::other(why));
@@ -175,8 +176,7 @@ impl Taking {
                 Ok(0) => return Err(io::Error::other("it has closed the connection")),
                 Ok(len) => bytes = bytes.get_mut(len..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(silent()),
-                Err(error) => return Err(error),
+                Err(error) => return Err(silence(error)),
             }
         }
         Ok(())
@@ -189,17 +189,13 @@ impl Taking {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut byte = [0];
-            let flags = RecvFlags::CMSG_CLOEXEC;
             let message = recvmsg(
                 &self.stream,
                 &mut [IoSliceMut::new(&mut byte)],
                 &mut control,
-                flags,
+                RecvFlags::CMSG_CLOEXEC,
             );
-            let message = message.map_err(|error| match io::Error::from(error) {
-                error if error.kind() == io::ErrorKind::WouldBlock => silent(),
-                error => error,
-            })?;
+            let message = message.map_err(|error| silence(error.into()))?;
             let before = received.len();
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -240,6 +236,14 @@ fn time_left(deadline: Instant) -> io::Result<Duration> {
         return Err(silent());
     }
     Ok(left)
+}
+
+/// The error of a read: one that has waited for its whole time says so.
+fn silence(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => silent(),
+        _ => error,
+    }
 }
 
 fn silent() -> io::Error {

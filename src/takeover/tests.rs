@@ -44,7 +44,7 @@ impl Place {
         run: impl FnOnce(std::io::Result<Taking>) -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let path = self.path.clone();
-        thread::spawn(move || run(Taking::begin(&path)))
+        thread::spawn(move || run(Taking::begin(&path, None)))
     }
 
     /// A peer that sends these bytes, and what it receives.

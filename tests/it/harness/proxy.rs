@@ -98,24 +98,38 @@ impl Proxy {
     /// Starts a new process with this configuration that takes over from this one. Returns once it serves.
     #[track_caller]
     pub fn successor(&self, text: &str) -> Self {
-        let mut new = self.starting_successor(text, &["--takeover"]);
-        new.log_line(|line| line.contains("took over from"));
-        new.places = new.wait_until_it_listens(text.matches("listen:").count());
-        new
+        self.starting_successor(text, &["--takeover"])
+            .once_it_has_taken_over()
+    }
+
+    /// Waits until this process has taken over and serves.
+    #[track_caller]
+    pub fn once_it_has_taken_over(mut self) -> Self {
+        self.log_line(|line| line.contains("took over from"));
+        self.places = self.wait_until_it_listens(self.text.matches("listen:").count());
+        self
     }
 
     /// Starts a new process in the same directory with this configuration and these arguments.
     #[track_caller]
     pub fn starting_successor(&self, text: &str, arguments: &[&str]) -> Self {
+        self.starting_successor_under(&[], text, arguments)
+    }
+
+    /// The same, under another program.
+    #[track_caller]
+    pub fn starting_successor_under(
+        &self,
+        launcher: &[&str],
+        text: &str,
+        arguments: &[&str],
+    ) -> Self {
         write_authorities(&self.directory, text);
-        self.directory.write("config.yaml", text);
-        let program = env!("CARGO_BIN_EXE_reseal").to_owned();
-        Self::spawn(
-            &[program],
-            arguments,
-            self.directory.clone(),
-            text.to_owned(),
-        )
+        self.directory.write("config.yaml", in_sandbox(text));
+        let program = [env!("CARGO_BIN_EXE_reseal")];
+        let words = launcher.iter().chain(&program);
+        let words: Vec<_> = words.map(|word| (*word).to_owned()).collect();
+        Self::spawn(&words, arguments, self.directory.clone(), text.to_owned())
     }
 
     #[track_caller]

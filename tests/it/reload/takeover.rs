@@ -3,6 +3,7 @@
 mod addresses;
 mod failures;
 mod load;
+mod rights;
 mod usr2;
 
 use std::sync::Arc;
