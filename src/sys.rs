@@ -349,8 +349,55 @@ pub(crate) fn become_user(name: Option<&CStr>, uid: u32, gid: u32) -> io::Result
     Ok(())
 }
 
-fn done(result: libc::c_int) -> io::Result<()> {
-    match result {
+/// Calls `look` as this user, on a thread of its own that ends then. The process stays what it is: the kernel
+/// has a user for each thread, and only the C library changes those of all. Root alone can.
+pub(crate) fn as_user<T: Send>(
+    name: Option<&CStr>,
+    uid: u32,
+    gid: u32,
+    look: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let groups = match name {
+        Some(name) => groups_of(name, gid),
+        None => vec![gid],
+    };
+    let look = || {
+        // SAFETY: the first call reads that many numbers of a live list; the others take numbers.
+        unsafe {
+            done(libc::syscall(
+                libc::SYS_setgroups,
+                groups.len(),
+                groups.as_ptr(),
+            ))?;
+            done(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            done(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+        }
+        Ok(look())
+    };
+    let looked = std::thread::scope(|scope| scope.spawn(look).join());
+    looked.map_err(|_| io::Error::other("a defect of Reseal"))?
+}
+
+/// The groups of a user, `gid` among them.
+fn groups_of(name: &CStr, gid: u32) -> Vec<u32> {
+    let mut count = 64;
+    loop {
+        let mut groups = vec![0; usize::try_from(count).unwrap_or_default()];
+        let before = count;
+        // SAFETY: the name ends with a NUL, and `count` is the length of the list; the call sets it to the
+        // number of groups.
+        let found =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &mut count) };
+        groups.truncate(usize::try_from(count).unwrap_or_default());
+        // A list that was too short is told by its new length.
+        if found >= 0 || count <= before {
+            return groups;
+        }
+    }
+}
+
+fn done(result: impl Into<libc::c_long>) -> io::Result<()> {
+    match result.into() {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -43,13 +43,16 @@ pub(super) fn main(args: &Args) -> Exit {
     } else {
         Files::Read
     };
-    let loaded = match load::file(
+    let mut loaded = match load::file(
         &path,
         LoadOptions::first(files, Purpose::Check, &Sessions::default()),
     ) {
         Ok(loaded) => loaded,
         Err(error) => return start::unreadable(&path, &error),
     };
+    if !args.no_files && !loaded.problems.has_errors() {
+        loaded.warn_unreadable();
+    }
     let problems = &loaded.problems;
     if !problems.is_empty() {
         eprint_line(&loaded.report());

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit,
 };
@@ -103,18 +102,13 @@ fn give_up_rights(config: &mut StartConfig, resources: &Resources) -> Result<(),
     if process.sandbox.mode == Mode::Required && geteuid().is_root() {
         warn!("Reseal runs as root: `process.user` names a user to become");
     }
-    if process.run_as.is_some() {
-        for file in config.loaded.paths().filter(|file| !is_readable(file)) {
-            let (file, user) = (file.display(), &sandbox.user);
-            warn!("{user} may not read {file}: its content stays, and a renewal is not noticed");
+    if let (Some(account), Some(run_as)) = (&account, &process.run_as) {
+        for warning in config.loaded.unreadable(run_as, account) {
+            warn!("{warning}");
         }
     }
     config.sandbox = Arc::new(sandbox);
     Ok(())
-}
-
-fn is_readable(file: &Path) -> bool {
-    accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// Keeps other processes and core dumps from the keys, unless the environment says otherwise.

@@ -13,6 +13,7 @@ use super::compile::{LoadOptions, Materials, compile, lint, permissions};
 use super::file_stamps::FileStamps;
 use super::reader::redact;
 use super::{Problems, Severity, Spec, read};
+use crate::sandbox::{Account, RunAs};
 use crate::snapshot::Snapshot;
 
 /// Larger than the reader accepts, so that the reader can report it.
@@ -103,6 +104,41 @@ impl Loaded {
     /// The files and directories that it was made of.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.stamp.paths().chain(self.materials.stamps().paths())
+    }
+
+    /// One sentence for each file that the user of `process.user` may not read. The start reads them before
+    /// it becomes that user.
+    pub fn unreadable(&self, run_as: &RunAs, account: &Account) -> Vec<String> {
+        let files: Vec<_> = self.paths().collect();
+        let sentence = |file: &&Path| {
+            format!(
+                "{} may not read {}: its content stays until a restart; a renewal is not noticed, and a reload is \
+                 refused",
+                run_as.user,
+                file.display()
+            )
+        };
+        account.unreadable(&files).iter().map(sentence).collect()
+    }
+
+    /// The same as warnings, if this process can tell.
+    pub fn warn_unreadable(&mut self) {
+        let Some(user) = self.spec.as_ref().map(|spec| &spec.process.user) else {
+            return;
+        };
+        let Some(run_as) = user.get() else {
+            return;
+        };
+        let Ok(account) = run_as.find() else {
+            return;
+        };
+        let at = user.at;
+        for sentence in self.unreadable(run_as, &account) {
+            self.problems.warning(at, sentence).help(
+                "let its group read it (`chgrp`, `chmod g+r`, and `g+x` of its directories), or restart Reseal when \
+                 it has changed",
+            );
+        }
     }
 
     /// The problems of one severity, one line each, in file order.

@@ -2,6 +2,9 @@
 
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::sys;
 
@@ -98,6 +101,20 @@ impl Account {
         ))
     }
 
+    /// Those of these files that the user may not read. Nobody but root and the user itself can say: for
+    /// others there are none.
+    pub fn unreadable<'a>(&self, files: &[&'a Path]) -> Vec<&'a Path> {
+        let look = || {
+            let files = files.iter().copied();
+            files.filter(|file| !is_readable(file)).collect()
+        };
+        match rustix::process::geteuid().as_raw() {
+            own if own == self.uid => look(),
+            0 => sys::as_user(self.name.as_deref(), self.uid, self.gid, look).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Becomes the user, for good, with its groups.
     ///
     /// # Errors
@@ -115,6 +132,11 @@ impl Account {
         sys::become_user(self.name.as_deref(), self.uid, self.gid)
             .map_err(|error| format!("process.user: the user cannot be changed: {error}"))
     }
+}
+
+/// Whether this thread may read a file.
+fn is_readable(file: &Path) -> bool {
+    accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// The name of the user that this process runs as, or the number.

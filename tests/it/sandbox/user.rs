@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 
@@ -110,11 +111,7 @@ fn a_user_that_is_not_there_is_an_error_of_the_file() {
 fn only_root_can_become_another_user_and_the_check_says_so_before() {
     let check = ConfigCheck::new(&config("daemon"));
     let (finished, checked) = if is_root() {
-        fs::set_permissions(
-            check.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        )
-        .unwrap();
+        fs::set_permissions(check.path(), PermissionsExt::from_mode(0o644)).unwrap();
         let launcher = [
             "setpriv",
             "--reuid=65534",
@@ -135,6 +132,57 @@ fn only_root_can_become_another_user_and_the_check_says_so_before() {
     finished.must_exit_with(2).must_print(why);
     checked.must_exit_with(0).must_print(why);
     checked.must_print("would end with exit code 2");
+}
+
+/// A key of root alone.
+#[test]
+fn check_tells_root_which_files_the_user_cannot_read_and_a_reload_is_refused_for_them() {
+    if !is_root() {
+        return eprintln!("skipped: needs root");
+    }
+    let text = "log: { format: json }\nprocess: { user: nobody }\n\
+        endpoints: [{ name: e, listen: \"127.0.0.1:0\", tls: { certificates: [{ cert: good.pem, key: good.key }] },\n  \
+        routes: [{ name: r, match: { sni: a.test }, mode: terminate, upstream: u }] }]\n\
+        upstreams: { u: { origins: [\"127.0.0.1:9\"] } }\n";
+    let check = ConfigCheck::new(text);
+    let place = |name: &str| check.path().with_file_name(name);
+    let let_in =
+        |path: PathBuf, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let file = check.path().display().to_string();
+    check.must_warn(
+        "nobody",
+        &[&format!("nobody may not read {file}"), "until a restart"],
+    );
+    let_in(check.path(), 0o644);
+    check.must_warn(
+        "nobody",
+        &["nobody may not read", "good.key", "a reload is refused"],
+    );
+    let told = check.check(&[]);
+    assert!(!told.text().contains("good.pem:"), "{}", told.text());
+    let proxy = Proxy::builder()
+        .yaml(text)
+        .file("good.pem", fs::read(place("good.pem")).unwrap())
+        .file("good.key", fs::read(place("good.key")).unwrap());
+    let_in(proxy.path("good.pem").into(), 0o644);
+    let proxy = proxy.start();
+    let_in(proxy.directory().join("config.yaml"), 0o644);
+    proxy.log_line(|line| line.contains("nobody may not read") && line.contains("good.key"));
+    let lines = proxy.reloads(|| proxy.signal(Signal::HUP));
+    let result = lines.join("\n");
+    assert!(
+        result.contains("the reload is refused") && result.contains("good.key"),
+        "{result}"
+    );
+    // A group that may read it is enough, and nothing is left to say.
+    std::os::unix::fs::chown(place("good.key"), None, Some(nobodys_group())).unwrap();
+    let_in(place("good.key"), 0o640);
+    check.must_be_good();
+}
+
+fn nobodys_group() -> u32 {
+    let found = crate::harness::output("id", &["-g", "nobody"], "");
+    found.stdout.trim().parse().unwrap()
 }
 
 #[test]
