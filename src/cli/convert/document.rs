@@ -73,7 +73,8 @@ pub(super) struct Route {
     pub(super) name: String,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) remarks: Vec<String>,
-    pub(super) sni: Option<String>,
+    /// Patterns of server names; empty if it is the default route.
+    pub(super) sni: Vec<String>,
     pub(super) mode: &'static str,
     pub(super) client_auth: Keys,
     pub(super) timeouts: Keys,
@@ -225,8 +226,9 @@ impl Out {
         self.left_out(6, &route.left_out);
         self.remarks(6, &route.remarks);
         self.line(6, &format!("- name: {}", scalar(&route.name)));
-        if let Some(sni) = &route.sni {
-            self.block(8, "match", &vec![("sni", scalar(sni))]);
+        if !route.sni.is_empty() {
+            let names = scalars(route.sni.iter().map(String::as_str));
+            self.block(8, "match", &vec![("sni", names)]);
         }
         self.line(8, &format!("mode: {}", route.mode));
         self.block(8, "client_auth", &route.client_auth);

@@ -14,7 +14,7 @@ pub(super) struct Argument {
 }
 
 /// Flags without a value.
-const SWITCHES: [&str; 19] = [
+const SWITCHES: [&str; 20] = [
     "allow-all",
     "allow-unsafe-cipher-suites",
     "auto-acme-agree-to-tos",
@@ -32,6 +32,7 @@ const SWITCHES: [&str; 19] = [
     "tls-session-tickets",
     "unsafe-listen",
     "unsafe-target",
+    "use-landlock",
     "use-workload-api",
     "verify-all",
 ];
@@ -48,6 +49,7 @@ pub(super) fn read(args: &[String]) -> Vec<Argument> {
             None => ("", text.clone()),
             Some(flag) => match flag.split_once('=') {
                 Some((flag, value)) => (flag, value.to_owned()),
+                None if negated(flag).is_some() => (flag, String::new()),
                 None if SWITCHES.contains(&flag) => (flag, String::new()),
                 None => {
                     // A value does not begin like a flag.
@@ -65,7 +67,21 @@ pub(super) fn read(args: &[String]) -> Vec<Argument> {
             value,
         });
     }
-    all
+    let is_undone = |index: usize, argument: &Argument| {
+        let mut later = all.get(index..).unwrap_or_default().iter();
+        later.any(|other| negated(&other.flag) == Some(&argument.flag))
+    };
+    let kept = all.iter().enumerate();
+    let kept = kept.filter(|(index, argument)| {
+        negated(&argument.flag).is_none() && !is_undone(*index, argument)
+    });
+    kept.map(|(_, argument)| argument.clone()).collect()
+}
+
+/// The switch that `no-SWITCH` turns off again.
+fn negated(flag: &str) -> Option<&str> {
+    flag.strip_prefix("no-")
+        .filter(|switch| SWITCHES.contains(switch))
 }
 
 impl Argument {

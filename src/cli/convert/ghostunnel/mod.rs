@@ -27,6 +27,9 @@ struct Tunnel {
     allows_all: bool,
     is_anonymous: bool,
     server_name: Option<String>,
+    /// Keys that authenticate an origin alone, without its chain.
+    pins: Vec<String>,
+    max_version: Option<&'static str>,
     proxy_header: bool,
     connect_timeout: Option<String>,
     timeouts: Keys,
@@ -117,6 +120,9 @@ impl Tunnel {
             "allow-all" => self.allows_all = true,
             "disable-authentication" => self.is_anonymous = true,
             "proxy-protocol" => self.proxy_header = true,
+            "disable-landlock" => self.process.push(("sandbox", "off".to_owned())),
+            "max-tls-version" => self.newest(argument),
+            "allow-spki-pin" | "verify-spki-pin" => self.pin(argument),
             flag => match words::rule(flag) {
                 Some(key) => self.rule(argument, key),
                 None => self.number_or_other(argument),
@@ -136,6 +142,32 @@ impl Tunnel {
             Some((_, values)) => values.push(value),
             None => self.rules.push((key, vec![value])),
         }
+    }
+
+    fn newest(&mut self, argument: &Argument) {
+        match argument.value.as_str() {
+            "TLS1.3" => self.max_version = None,
+            "TLS1.2" if self.is_client => {
+                self.leave_out(argument, "TLS 1.3 is always offered to origins");
+            }
+            "TLS1.2" => self.max_version = Some("\"1.2\""),
+            _ => self.block(argument, "only TLS 1.2 and 1.3 are spoken"),
+        }
+    }
+
+    fn pin(&mut self, argument: &Argument) {
+        let (algorithm, digest) = argument.value.split_once(':').unwrap_or_default();
+        if !self.is_client {
+            return self.block(
+                argument,
+                "here a pin admits only certificates of the `ca`, too: `client_auth: { ca: FILE, allow: \
+                 { spki_sha256: DIGEST } }`",
+            );
+        }
+        if !algorithm.eq_ignore_ascii_case("sha256") {
+            return self.block(argument, "pins are SHA-256");
+        }
+        self.pins.push(digest.to_owned());
     }
 
     fn number_or_other(&mut self, argument: &Argument) {
@@ -171,7 +203,9 @@ impl Tunnel {
             ("connect-timeout", duration) => self.connect_timeout = duration,
             ("close-timeout", Some(duration)) => self.timeouts.push(("half_close", duration)),
             ("max-conn-lifetime", Some(duration)) => self.timeouts.push(("lifetime", duration)),
-            (_, Some(duration)) => self.process = vec![("drain", map(&[("stop", duration)]))],
+            (_, Some(duration)) => {
+                self.process.push(("drain", map(&[("stop", duration)])));
+            }
         }
     }
 
@@ -224,7 +258,11 @@ impl Tunnel {
                 key: self.key.clone(),
                 names: Vec::new(),
             }],
-            policy: Keys::new(),
+            policy: self
+                .max_version
+                .map(|version| ("max_version", version.to_owned()))
+                .into_iter()
+                .collect(),
             default: NAME.to_owned(),
         });
         let route = Route {
@@ -287,7 +325,12 @@ impl Tunnel {
                 .ca
                 .as_ref()
                 .map_or_else(|| "system".to_owned(), |ca| scalar(ca));
-            tls.push(("ca", ca));
+            if self.pins.is_empty() {
+                tls.push(("ca", ca));
+            } else {
+                tls.push(("verify", "danger-none".to_owned()));
+                tls.push(("spki_sha256", scalars(self.pins.iter().map(String::as_str))));
+            }
             tls.extend(
                 self.server_name
                     .iter()

@@ -85,6 +85,8 @@ pub(super) fn holds(flag: &str, value: &str) -> bool {
     match flag {
         // Changed files are re-read by themselves, names by their TTL; addresses are used as they are.
         "timed-reload" | "skip-resolve" | "unsafe-listen" | "unsafe-target" => true,
+        // The sandbox is on by default.
+        "landlock" | "enable-landlock" | "use-landlock" => true,
         "cipher-suites" => matches!(value, "AES,CHACHA" | "CHACHA,AES"),
         "proxy-protocol-mode" => value == "conn",
         _ => false,
@@ -112,10 +114,6 @@ pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
             false,
         ),
         "target-status" => ("`health` of the upstream checks origins", false),
-        "landlock" | "enable-landlock" | "disable-landlock" => (
-            "`process.sandbox` and the systemd unit restrict the process",
-            false,
-        ),
         "cipher-suites" | "allow-unsafe-cipher-suites" => (
             "`tls: { cipher_suites: [..] }`; all that there are have an AEAD",
             false,
@@ -125,8 +123,8 @@ pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
             "policies of OPA have no counterpart: `allow` has rules",
             true,
         ),
-        "connect-proxy" => ("proxies on the way to the origin are not supported", true),
-        "use-workload-api" | "use-workload-api-addr" => (
+        "proxy" | "connect-proxy" => ("proxies on the way to the origin are not supported", true),
+        "use-workload-api" | "use-workload-api-addr" | "use-workload-api-timeout" => (
             "SPIFFE's Workload API is not supported: write its certificates to files",
             true,
         ),
@@ -134,7 +132,9 @@ pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
         | "auto-acme-email"
         | "auto-acme-agree-to-tos"
         | "auto-acme-ca"
-        | "auto-acme-testca" => (
+        | "auto-acme-testca"
+        | "auto-acme-renew-check-interval"
+        | "auto-acme-alt-tls-alpn-port" => (
             "ACME is not built in: name the files that certbot keeps",
             true,
         ),

@@ -90,24 +90,26 @@ fn add_slave(
         );
         return false;
     }
-    let (_, pattern) = service.slave_of.clone().unwrap_or_default();
-    let own = certificate(service, vec![pattern.clone()]);
+    let (_, patterns) = service.slave_of.clone().unwrap_or_default();
+    let own = certificate(service, patterns.clone());
     match tls
         .certificates
         .iter_mut()
         .find(|known| (&known.cert, &known.key) == (&own.cert, &own.key))
     {
         // The default route names it, whatever names it is for.
-        Some(known) => known.names.push(pattern.clone()),
+        Some(known) => known.names.extend(patterns.iter().cloned()),
         None => tls.certificates.push(own),
     }
     let mut route = route(service);
-    if pattern.starts_with('*') {
+    let mut others = endpoint.routes.iter().flat_map(|route| &route.sni);
+    if others.any(|other| patterns.iter().any(|own| overlap(own, other))) {
         route.remarks.push(
-            "The `*` of stunnel stands for several labels, too; this one for one.".to_owned(),
+            "Of the patterns that match a name, stunnel takes the first, and Reseal the longest."
+                .to_owned(),
         );
     }
-    route.sni = Some(pattern);
+    route.sni = patterns;
     route.left_out = mem::take(&mut service.left_out);
     let own = timeouts(service);
     if own != endpoint.timeouts {
@@ -116,6 +118,15 @@ fn add_slave(
     endpoint.routes.push(route);
     upstreams.push(upstream(service));
     true
+}
+
+/// Whether a name exists that both patterns match.
+fn overlap(one: &str, other: &str) -> bool {
+    let suffix = |pattern: &str| pattern.strip_prefix("**").map(str::to_ascii_lowercase);
+    match (suffix(one), suffix(other)) {
+        (Some(one), Some(other)) => one.ends_with(&other) || other.ends_with(&one),
+        _ => false,
+    }
 }
 
 fn certificate(service: &Service, names: Vec<String>) -> Certificate {

@@ -61,12 +61,6 @@ fn judge_server(service: &mut Service) {
     if service.client_sni.is_some() {
         service.leave_out_options(&["sni"], "a server sends no server name");
     }
-    if let Some((_, pattern)) = &service.slave_of
-        && pattern.contains('*')
-        && (!pattern.starts_with("*.") || pattern.matches('*').count() > 1)
-    {
-        service.block_options(&["sni"], "a pattern is a name, or `*.` before a name");
-    }
 }
 
 fn judge_client(service: &mut Service) {

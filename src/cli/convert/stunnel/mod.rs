@@ -35,6 +35,7 @@ pub(super) fn convert(name: &str, bytes: &[u8]) -> Result<Document, String> {
             inherited.option(line);
         }
     }
+    run_as(&mut document, &global);
     document.left_out.append(&mut inherited.left_out);
     let mut services = Vec::new();
     for section in &sections {
@@ -68,6 +69,25 @@ fn inetd(mut document: Document, global: &Section) -> Result<Document, String> {
     Ok(document)
 }
 
+/// The user and the group that the process becomes; the last line of each decides.
+fn run_as(document: &mut Document, global: &Section) {
+    let last = |key: &str| global.lines.iter().rev().find(|line| line.key == key);
+    let (user, group) = (last("setuid"), last("setgid"));
+    let is_name = |line: &Line| !line.value.is_empty() && !line.value.contains(':');
+    match (user, group) {
+        (Some(user), None) if is_name(user) => document.process.push(("user", scalar(&user.value))),
+        (Some(user), Some(group)) if is_name(user) && is_name(group) => {
+            let both = format!("{}:{}", user.value, group.value);
+            document.process.push(("user", scalar(&both)));
+        }
+        _ => {
+            let lines = [user, group].into_iter().flatten();
+            let left_out = lines.map(|line| line.left_out("`process.user` is USER or USER:GROUP"));
+            document.left_out.extend(left_out);
+        }
+    }
+}
+
 /// Reads an option of the process. Whether it is one.
 fn of_process(document: &mut Document, line: &Line) -> bool {
     let value = line.value.as_str();
@@ -99,7 +119,8 @@ fn of_process(document: &mut Document, line: &Line) -> bool {
         "log" => "a log is appended to",
         "pid" => "there is no PID file: systemd knows the process",
         "chroot" => "`RootDirectory=` of the systemd unit",
-        "setuid" | "setgid" => "`User=` and `Group=` of the systemd unit",
+        // `run_as` has read them.
+        "setuid" | "setgid" => return true,
         "include" => "convert each file of that directory",
         "service" | "taskbar" | "iconactive" | "iconerror" | "iconidle" => {
             "it is about stunnel's own process"

@@ -15,8 +15,8 @@ pub(super) struct Service {
     pub(super) is_client: bool,
     pub(super) accept: Option<String>,
     pub(super) connect: Vec<String>,
-    /// The service that has the listener, and a pattern of server names.
-    pub(super) slave_of: Option<(String, String)>,
+    /// The service that has the listener, and patterns of server names.
+    pub(super) slave_of: Option<(String, Vec<String>)>,
     pub(super) left_out: Vec<LeftOut>,
     /// Something without a counterpart that the service cannot do without, or that makes it stricter.
     pub(super) is_blocked: bool,
@@ -141,9 +141,7 @@ impl Service {
             },
             // Before a colon it is the name of a service, which only servers have.
             "sni" => match value.split_once(':') {
-                Some((master, pattern)) => {
-                    self.slave_of = Some((master.trim().to_owned(), pattern.trim().to_owned()));
-                }
+                Some((master, pattern)) => self.add_pattern(line, master.trim(), pattern.trim()),
                 None => self.client_sni = Some(value.to_owned()),
             },
             "failover" => self.is_first = value.eq_ignore_ascii_case("prio"),
@@ -159,6 +157,24 @@ impl Service {
                      to client and origin",
                 ),
             },
+        }
+    }
+
+    /// A pattern of server names for which this service has the listener of `master`. It may have several.
+    fn add_pattern(&mut self, line: &Line, master: &str, pattern: &str) {
+        if pattern.contains('*') && (!pattern.starts_with("*.") || pattern.matches('*').count() > 1)
+        {
+            return self.block(line, "a pattern is a name, or `*.` before a name");
+        }
+        // stunnel compares the end of the name: its `*` takes several labels, too.
+        let pattern = match pattern.strip_prefix("*.") {
+            Some(suffix) => format!("**.{suffix}"),
+            None => pattern.to_owned(),
+        };
+        match &mut self.slave_of {
+            Some((known, patterns)) if known == master => patterns.push(pattern),
+            Some(_) => self.block(line, "a service has one listener"),
+            none => *none = Some((master.to_owned(), vec![pattern])),
         }
     }
 

@@ -190,7 +190,10 @@ pub(super) fn no_counterpart(key: &str) -> Option<(&'static str, bool)> {
             false,
         ),
         "retry" | "stack" | "logid" => ("it is about stunnel's own process", false),
-        "setuid" | "setgid" => ("`User=` and `Group=` of the systemd unit", false),
+        "setuid" | "setgid" => (
+            "owner and group of a unix socket: `listen: { unix: PATH, owner: .., group: .. }`",
+            false,
+        ),
         "fips" => ("the FIPS mode of OpenSSL has no counterpart", false),
         "debug" => (
             "there is one log level for all services: `log: { level: .. }`",
