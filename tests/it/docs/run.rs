@@ -215,6 +215,7 @@ pages_with_commands! {
     install: "docs/install.md",
     metrics: "docs/metrics.md",
     reload: "docs/reload.md",
+    upgrades: "docs/upgrades.md",
     certificates: "docs/how-to/certificates.md",
     client_ca: "docs/how-to/client-ca.md",
     grpc_and_http: "docs/how-to/grpc-http.md",
