@@ -213,3 +213,55 @@ pub(super) const IOCTLS: [u64; 6] = [0x5421, 0x541b, 0x5411, 0x5401, 0x5413, 0x5
 
 /// The name of a thread, no new privileges (which adding a filter sets), names of memory.
 pub(super) const PRCTLS: [u64; 4] = [15, 16, 38, 0x5356_4d41];
+
+#[cfg(test)]
+mod tests {
+    /// Calls of x86-64 that newer machines have not, each with the one that the C library makes there.
+    const OLD: [(&str, Option<&str>); 19] = [
+        ("open", Some("openat")),
+        ("stat", Some("newfstatat")),
+        ("lstat", Some("newfstatat")),
+        ("access", Some("faccessat")),
+        ("readlink", Some("readlinkat")),
+        ("unlink", Some("unlinkat")),
+        ("chmod", Some("fchmodat")),
+        ("chown", Some("fchownat")),
+        ("dup2", Some("dup3")),
+        ("pipe", Some("pipe2")),
+        ("poll", Some("ppoll")),
+        ("select", Some("pselect6")),
+        ("epoll_wait", Some("epoll_pwait")),
+        ("epoll_create", Some("epoll_create1")),
+        ("eventfd", Some("eventfd2")),
+        ("time", Some("clock_gettime")),
+        ("arch_prctl", None),
+        ("fork", None),
+        ("vfork", None),
+    ];
+
+    /// The names in the lists, each with whether it is for x86-64 alone.
+    fn listed() -> Vec<(&'static str, bool)> {
+        let mut names = Vec::new();
+        let mut is_marked = false;
+        for line in include_str!("allowed.rs").lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("libc::SYS_") {
+                names.push((name.trim_end_matches(','), is_marked));
+            }
+            is_marked = line == "#[cfg(target_arch = \"x86_64\")]";
+        }
+        names
+    }
+
+    #[test]
+    fn calls_of_x86_64_alone_are_marked_and_have_their_successors_beside_them() {
+        let listed = listed();
+        assert!(listed.len() > 100);
+        for (name, is_marked) in &listed {
+            let old = OLD.iter().find(|(old, _)| old == name);
+            assert_eq!(*is_marked, old.is_some(), "{name}");
+            if let Some((_, Some(new))) = old {
+                assert!(listed.contains(&(*new, false)), "{new} in place of {name}");
+            }
+        }
+    }
+}
