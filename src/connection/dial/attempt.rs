@@ -230,8 +230,13 @@ impl Dial<'_> {
             return Ok(());
         };
         record.enter(Stage::OriginTls);
-        let server = picked.origin.server_name.as_ref();
-        let server = server.map(ServerName::to_str).unwrap_or_default();
+        // In a passthrough the client wants the server, and its hello says which.
+        let client = match self.is_tls {
+            true => self.client_server_name().map(ServerName::to_str),
+            false => self.facts.name.map(|name| name.as_str().into()),
+        };
+        let own = picked.origin.server_name.as_ref().map(ServerName::to_str);
+        let server = client.or(own).unwrap_or_default();
         let begun = negotiate.with_origin(&server, &mut transport.socket, deadline);
         begun.await
     }

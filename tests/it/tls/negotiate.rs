@@ -235,6 +235,50 @@ fn an_origin_that_refuses_tls_is_never_spoken_to_in_plain() {
             "origin_tls_error",
             "bytes came",
         ),
+        (
+            "smtp",
+            scripted(&[
+                (b"", b"220 x\r\n"),
+                (b"\r\n", b"250-x\r\n250 STARTTLS\r\n"),
+                (b"STARTTLS\r\n", b"220 go\r\n250 injected\r\n"),
+            ]),
+            "origin_tls_error",
+            "bytes came",
+        ),
+        (
+            "imap",
+            scripted(&[
+                (b"", b"* OK\r\n"),
+                (b"STARTTLS\r\n", b"A OK\r\n* CAPABILITY AUTH=PLAIN\r\n"),
+            ]),
+            "origin_tls_error",
+            "bytes came",
+        ),
+        (
+            "ldap",
+            scripted(&[(
+                START_TLS,
+                b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0\x30\x0c",
+            )]),
+            "origin_tls_error",
+            "bytes came",
+        ),
+        (
+            "xmpp",
+            scripted(&[
+                (
+                    b"streams'>",
+                    b"<stream:stream><stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\
+                      </stream:features>",
+                ),
+                (
+                    b"xmpp-tls'/>",
+                    b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><success/>",
+                ),
+            ]),
+            "origin_tls_error",
+            "bytes came",
+        ),
     ] {
         let proxy = Proxy::builder()
             .originate(&origin)
@@ -252,6 +296,57 @@ fn an_origin_that_refuses_tls_is_never_spoken_to_in_plain() {
         record.must_be(reason);
         assert!(record.text("detail").contains(said), "{record:?}");
         assert_eq!(record.number("bytes_up"), 0);
+    }
+}
+
+/// A server of several domains answers a stream for the one that it is asked for.
+#[test]
+fn the_stream_to_an_origin_of_xmpp_names_the_domain_of_the_client() {
+    for (mode, sni, tls, domain) in [
+        ("passthrough", "a.test", "{ negotiate: xmpp }", "a.test"),
+        (
+            "reencrypt",
+            "a.test",
+            "{ ca: origin-ca.pem, server_name: origin.test, negotiate: xmpp }",
+            "origin.test",
+        ),
+        (
+            "reencrypt",
+            "a.test",
+            "{ ca: origin-ca.pem, server_name: origin.test, sni: client, negotiate: xmpp }",
+            "a.test",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = listener.local_addr().unwrap();
+        let seen = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut seen, mut byte) = (Vec::new(), [0]);
+            while !seen.ends_with(b"streams'>") && stream.read(&mut byte).is_ok_and(|len| len == 1)
+            {
+                seen.push(byte[0]);
+            }
+            String::from_utf8(seen).unwrap()
+        });
+        let draft = endpoint("xmpp").route(mode, sni, &origin).origin_tls(tls);
+        let draft = match mode {
+            "passthrough" => draft,
+            _ => draft.certificate_for(&[sni]),
+        };
+        let proxy = draft.start();
+        let to = format!("127.0.0.1:{}", proxy.listen_addr("edge").port());
+        let client = [
+            "s_client",
+            "-connect",
+            &to,
+            "-servername",
+            sni,
+            "-starttls",
+            "xmpp",
+        ];
+        crate::harness::output("openssl", &client, "");
+        let seen = seen.join().unwrap();
+        assert!(seen.contains(&format!("to='{domain}'")), "{mode}: {seen}");
     }
 }
 
