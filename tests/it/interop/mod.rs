@@ -2,13 +2,16 @@
 
 mod ends;
 mod etcd;
+mod mail;
 mod mariadb;
 mod negotiate;
+mod postgresql;
 mod programs;
 mod prometheus;
 mod pypi;
 mod services;
 mod systemd;
 mod web;
+mod xmpp;
 
 pub use services::{mosquitto, postgres, redis};

@@ -6,19 +6,19 @@ use super::services::{postgres, with_certificate};
 use crate::harness::{Directory, Finished, Proxy, ProxyBuilder, Service, command, finish, output};
 
 /// An edge that speaks `protocol` to clients, with a certificate for `localhost`.
-fn edge(protocol: &str) -> ProxyBuilder {
+pub fn edge(protocol: &str) -> ProxyBuilder {
     Proxy::builder()
         .endpoint("edge", "tls")
         .on_endpoint(&format!("negotiate: {protocol}"))
 }
 
 /// TLS to an origin whose certificate is that of [`with_certificate`].
-fn sealed(protocol: &str) -> String {
+pub fn sealed(protocol: &str) -> String {
     format!("{{ ca: origin-ca.pem, server_name: localhost, negotiate: {protocol} }}")
 }
 
 /// The three modes over an origin with TLS inside `protocol`.
-fn with_tls(protocol: &str, origin: &Service) -> [(&'static str, Proxy); 2] {
+pub fn with_tls(protocol: &str, origin: &Service) -> [(&'static str, Proxy); 2] {
     let reencrypt = edge(protocol)
         .reencrypt("localhost", origin)
         .origin_tls(&sealed(protocol));
@@ -176,83 +176,19 @@ fn ldapsearch_begins_tls_in_every_mode() {
     }
 }
 
-/// Dovecot with IMAP or POP3, with and without STARTTLS, on one port.
-fn dovecot(directory: &Directory, protocol: &str) -> Service {
-    let root = directory.path().display().to_string();
-    Service::start(|port| {
-        let listener = format!("{protocol}-login");
-        let config = format!(
-            "base_dir = {root}/run\nstate_dir = {root}/run\nlog_path = /dev/stderr\n\
-             protocols = {protocol}\nlisten = 127.0.0.1\nssl = yes\nssl_cert = <{root}/origin.pem\n\
-             ssl_key = <{root}/origin.key\ndisable_plaintext_auth = no\n\
-             service {listener} {{\n inet_listener {protocol} {{\n port = {port}\n }}\n \
-             inet_listener {protocol}s {{\n port = 0\n }}\n chroot =\n}}\n\
-             service anvil {{\n chroot =\n}}\n\
-             passdb {{\n driver = static\n args = password=secret\n}}\n\
-             userdb {{\n driver = static\n args = uid=1000 gid=1000 home={root}/mail\n}}\n"
-        );
-        let config = directory.write("dovecot.conf", config);
-        let mut dovecot: Command = command("dovecot");
-        dovecot.args(["-F", "-c"]).arg(config);
-        dovecot
-    })
-}
-
 /// Connects as a client of `starttls`, sends `script` inside TLS, and returns the answers.
-fn s_client(
+pub fn s_client(
     proxy: &Proxy,
     directory: &Directory,
-    starttls: &str,
+    starttls: &[&str],
     version: &str,
     script: &str,
 ) -> Finished {
     let trust = directory.join("trust.pem").display().to_string();
     let to = format!("127.0.0.1:{}", proxy.listen_addr("edge").port());
-    let arguments = [
-        "s_client",
-        "-connect",
-        &to,
-        "-servername",
-        "localhost",
-        "-starttls",
-        starttls,
-        "-quiet",
-        "-verify_return_error",
-        "-CAfile",
-        &trust,
-        version,
-    ];
+    let mut arguments = vec!["s_client", "-connect", &to, "-servername", "localhost"];
+    arguments.extend(["-quiet", "-verify_return_error", "-CAfile", &trust]);
+    arguments.extend([version, "-starttls"]);
+    arguments.extend(starttls);
     output("openssl", &arguments, script)
-}
-
-#[test]
-fn mail_clients_begin_tls_in_every_mode() {
-    let directory = with_certificate();
-    for (protocol, script, answer) in [
-        ("imap", "a CAPABILITY\r\nb LOGOUT\r\n", "b OK"),
-        ("pop3", "CAPA\r\nQUIT\r\n", "+OK"),
-    ] {
-        let origin = dovecot(&directory, protocol);
-        let terminate = edge(protocol).terminate("localhost", &origin).start();
-        let proxies = [("terminate", terminate)]
-            .into_iter()
-            .chain(with_tls(protocol, &origin));
-        for (mode, proxy) in proxies {
-            for version in ["-tls1_2", "-tls1_3"] {
-                let finished = s_client(&proxy, &directory, protocol, version, script);
-                assert!(
-                    finished.stdout.contains(answer),
-                    "{protocol} {mode}: {}",
-                    finished.text()
-                );
-                // The client has had one greeting, ours, before TLS.
-                assert!(
-                    !finished.stdout.contains("ready"),
-                    "{protocol} {mode}: {}",
-                    finished.text()
-                );
-                proxy.outcome().must_have("stage", "relay");
-            }
-        }
-    }
 }

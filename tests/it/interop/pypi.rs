@@ -9,7 +9,7 @@ use super::services::{postgres, with_certificate};
 use crate::harness::{Directory, Finished, Proxy, Service, eventually, finish, firing, pki};
 
 /// The Python of an environment. Without it, the test reports that it was skipped.
-fn python(environment: &str) -> Option<PathBuf> {
+pub fn python(environment: &str) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let python = target.join(environment).join("bin/python");
     if python.is_file() {
@@ -23,7 +23,7 @@ fn python(environment: &str) -> Option<PathBuf> {
 }
 
 /// Runs a program of Python, which verifies and connects as `localhost`.
-fn run(python: &Path, program: &str, arguments: &[&str]) -> Finished {
+pub fn run(python: &Path, program: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(python);
     command
         .args(["-W", "ignore", "-c", program])

@@ -1,5 +1,6 @@
 //! Services other than web servers, each with its own client: redis, mosquitto, PostgreSQL.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{
@@ -228,12 +229,27 @@ fn mosquitto_behind_passthrough() {
     );
 }
 
-/// PostgreSQL refuses to run as root. If we are root, its directory belongs to its own user.
+/// Debian's PostgreSQL.
 pub fn postgres(directory: &Directory, with_tls: bool) -> Service {
+    let own: &[&str] = match with_tls {
+        true => &[
+            "ssl=on",
+            "ssl_cert_file=origin.pem",
+            "ssl_key_file=origin.key",
+        ],
+        false => &[],
+    };
+    postgres_of(Path::new(""), directory, own)
+}
+
+/// PostgreSQL of this directory of programs, with these settings and the files that they name. It refuses to
+/// run as root: if we are root, its directory belongs to its own user.
+pub fn postgres_of(programs: &Path, directory: &Directory, settings: &[&str]) -> Service {
+    let program = |name: &str| command_as("postgres", &programs.join(name).display().to_string());
     let data = directory.join("data");
     std::fs::create_dir(&data).unwrap();
     give_to("postgres", &data);
-    let made = command_as("postgres", "initdb")
+    let made = program("initdb")
         .args([
             "--auth",
             "trust",
@@ -255,16 +271,14 @@ pub fn postgres(directory: &Directory, with_tls: bool) -> Service {
         "{}",
         String::from_utf8_lossy(&made.stderr)
     );
-    if with_tls {
-        for name in ["origin.pem", "origin.key"] {
-            std::fs::copy(directory.join(name), data.join(name)).unwrap();
-        }
-        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(data.join("origin.key"), own).unwrap();
-        give_to("postgres", &data);
+    let files = settings.iter().filter_map(|line| line.split_once("_file="));
+    for (_, name) in files {
+        // The mode of a key is copied, too.
+        std::fs::copy(directory.join(name), data.join(name)).unwrap();
     }
+    give_to("postgres", &data);
     let origin = Service::start(|port| {
-        let mut command = command_as("postgres", "postgres");
+        let mut command = program("postgres");
         command
             .arg("-D")
             .arg(&data)
@@ -272,10 +286,7 @@ pub fn postgres(directory: &Directory, with_tls: bool) -> Service {
             .args(["-p", &port.to_string()]);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c"]);
         command.arg(format!("unix_socket_directories={}", data.display()));
-        if with_tls {
-            command.args(["-c", "ssl=on", "-c", "ssl_cert_file=origin.pem"]);
-            command.args(["-c", "ssl_key_file=origin.key"]);
-        }
+        command.args(settings.iter().flat_map(|line| ["-c", *line]));
         command
     });
     // It accepts connections a moment before it answers queries.
