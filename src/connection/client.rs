@@ -33,6 +33,9 @@ impl Establish<'_> {
         self.admit()?;
         let mut hello = self.hello(client, bytes).await?;
         pending.hello_done();
+        if self.endpoint.protocol == Protocol::Tls {
+            self.record.hello(&hello.bytes);
+        }
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
         self.admit_to(&route)?;

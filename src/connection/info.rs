@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustls::pki_types::UnixTime;
 
 use super::identity::Identity;
+use super::progress::Progress;
 use super::traffic::{CountedTraffic, traffic};
 use crate::admission::SourceDenial;
 use crate::observe::access_log::{AccessRecord, Client, Traffic};
@@ -30,6 +31,8 @@ pub struct ConnInfo {
     pub verifier: AtomicU64,
     /// The bytes that the metrics have counted so far.
     pub counted: CountedTraffic,
+    /// Which records of its progress were written.
+    pub progress: Progress,
     /// Whether it was logged that the rules on addresses now deny its client.
     pub is_denial_logged: AtomicBool,
 }

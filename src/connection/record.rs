@@ -15,6 +15,7 @@ use tracing::{debug, trace};
 
 use super::identity::Identity;
 use super::info::ConnInfo;
+use super::progress::Progress;
 use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
@@ -23,6 +24,7 @@ use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
 use crate::outcome::{Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::info::{CertificateFacts, TlsFacts};
+use crate::tls::ja4::Ja4;
 
 /// Collects the facts of a connection and the time spent in each stage. It writes exactly one record: in
 /// [`Recorder::end`], or else on drop.
@@ -67,6 +69,7 @@ impl<'a> Recorder<'a> {
             peer: None,
             local: local.map(Into::into),
             sni: None,
+            ja4: None,
             tls: None,
             client_cert: None,
             route: None,
@@ -161,6 +164,16 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The ClientHello is whole.
+    pub(super) fn hello(&mut self, wire: &[u8]) {
+        if self.log.is_open() {
+            let ja4 = Ja4::of(wire);
+            if let Some(record) = self.draft() {
+                record.ja4 = ja4;
+            }
+        }
+    }
+
     pub(super) fn sni(&mut self, name: &str) {
         trace!(id = %Id(self.id), sni = name, "server name");
         if let Some(record) = self.draft() {
@@ -223,6 +236,7 @@ impl<'a> Recorder<'a> {
         debug!(id = %Id(self.id), ms = record.total.as_secs_f64() * 1000.0, "relaying");
         self.log.opened(&record);
         let guard = table.enter(ConnInfo {
+            progress: Progress::new(self.start),
             record: *record,
             identity,
             generation,

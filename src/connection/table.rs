@@ -66,6 +66,27 @@ impl<T> ConnTable<T> {
         }
     }
 
+    /// The current connections that `wanted` chooses, with their keys. It must not block, as it runs under a
+    /// lock.
+    pub fn entries(&self, wanted: impl Fn(&Conn<T>) -> bool) -> Vec<(u64, Arc<Conn<T>>)> {
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let chosen = shard.iter().filter(|(_, conn)| wanted(conn));
+            entries.extend(chosen.map(|(key, conn)| (*key, Arc::clone(conn))));
+        }
+        entries
+    }
+
+    /// Calls `act` unless the connection with this key has left, which it cannot do meanwhile. `act` must not
+    /// block, as it runs under a lock.
+    pub fn while_entered(&self, key: u64, act: impl FnOnce()) {
+        let shard = self.shard(key);
+        if shard.contains_key(&key) {
+            act();
+        }
+    }
+
     /// All current connections.
     pub fn all(&self) -> Vec<Arc<Conn<T>>> {
         let mut all = Vec::new();
@@ -149,6 +170,23 @@ mod tests {
         assert_eq!(left.info, 1);
         drop(other);
         assert!(table.all().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_done_for_a_connection_that_has_left() {
+        let table = Arc::new(ConnTable::default());
+        let guards: Vec<_> = (0..40).map(|n| table.enter(n)).collect();
+        let even = table.entries(|conn| conn.info % 2 == 0);
+        assert_eq!(even.len(), 20);
+        for guard in guards.into_iter().take(10) {
+            guard.leave();
+        }
+        let mut done = Vec::new();
+        for (key, conn) in &even {
+            table.while_entered(*key, || done.push(conn.info));
+        }
+        done.sort_unstable();
+        assert_eq!(done, (10..40).step_by(2).collect::<Vec<_>>());
     }
 
     #[test]

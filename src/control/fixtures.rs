@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::admission::LimitScopes;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::connection::ConnInfo;
+use crate::connection::progress::Progress;
 use crate::connection::table::{ConnGuard, ConnTable};
 use crate::connection::traffic::CountedTraffic;
 use crate::control::listeners::Listeners;
@@ -123,6 +125,7 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         peer: None,
         local: None,
         sni: None,
+        ja4: None,
         tls: None,
         client_cert: None,
         route: Some("all".into()),
@@ -143,6 +146,7 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         checked: AtomicU64::new(0),
         verifier: AtomicU64::new(0),
         counted: CountedTraffic::default(),
+        progress: Progress::new(Instant::now()),
         is_denial_logged: AtomicBool::new(false),
     })
 }

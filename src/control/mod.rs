@@ -7,6 +7,7 @@ pub(crate) mod expiry_dates;
 mod limits;
 pub(crate) mod listeners;
 pub(crate) mod origins;
+pub(crate) mod progress;
 pub(crate) mod recheck;
 pub(crate) mod reload;
 pub(crate) mod rlimit;
@@ -40,6 +41,7 @@ use crate::connection::table::ConnTable;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
+use crate::control::progress::ProgressRecords;
 use crate::control::recheck::LateRecheck;
 use crate::control::reload::prepare::Scope;
 use crate::control::reload::watch::FileChange;
@@ -72,6 +74,7 @@ pub(crate) struct Control {
     pub(crate) limit_scopes: Arc<LimitScopes>,
     pub(crate) late_recheck: LateRecheck,
     pub(crate) expiry: ExpiryWarnings,
+    pub(crate) progress: ProgressRecords,
     pub(crate) log: LogHandle,
     pub(crate) access_log: Sink,
     /// The endpoints that were drained on request, for `/readyz`.
@@ -325,6 +328,7 @@ impl Control {
         drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
         recheck::expire(&self.table);
         self.origins.update();
+        self.progress.proceed(&self.table);
         self.expiry.proceed(&snapshot, self.reloads.materials());
     }
 

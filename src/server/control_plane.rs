@@ -11,6 +11,7 @@ use crate::connection::WorkerContext;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
+use crate::control::progress::ProgressRecords;
 use crate::control::recheck::LateRecheck;
 use crate::control::reload::commit::ReloadTargets;
 use crate::control::reload::prepare::ActiveConfig;
@@ -82,6 +83,7 @@ impl ControlPlane {
             notifier,
             late_recheck: LateRecheck::default(),
             expiry: ExpiryWarnings::default(),
+            progress: ProgressRecords::of(self.context.access_log.clone()),
             log: self.log,
             access_log: self.context.access_log.sink().clone(),
             drained,

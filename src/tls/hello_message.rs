@@ -5,8 +5,14 @@ use std::ops::Range;
 use super::early_data::{HANDSHAKE, HEADER, record_len};
 
 /// Extensions (RFC 8446 section 4.2).
+pub(super) const SERVER_NAME: u16 = 0;
+pub(super) const SUPPORTED_GROUPS: u16 = 10;
+pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
+pub(super) const ALPN: u16 = 16;
+pub(super) const SESSION_TICKET: u16 = 35;
 const PRE_SHARED_KEY: u16 = 41;
 const EARLY_DATA: u16 = 42;
+const SUPPORTED_VERSIONS: u16 = 43;
 
 /// The header of a handshake message: its type, three bytes of length.
 const MESSAGE_HEADER: usize = 4;
@@ -48,6 +54,56 @@ impl HelloMessage {
             wire: at,
             extensions,
         })
+    }
+
+    /// The version in the head of the message, which TLS 1.3 does not use (RFC 8446 section 4.1.2).
+    pub(super) fn legacy_version(&self) -> Option<u16> {
+        number(&self.bytes, MESSAGE_HEADER)
+    }
+
+    /// The cipher suites, in the client's order.
+    pub(super) fn suites(&self) -> impl Iterator<Item = u16> {
+        let list = || {
+            let at = after_session_id(&self.bytes)?;
+            let end = at + 2 + usize::from(number(&self.bytes, at)?);
+            self.bytes.get(at + 2..end)
+        };
+        numbers(list().unwrap_or_default())
+    }
+
+    /// The numbers of the extensions, in the client's order.
+    pub(super) fn extension_numbers(&self) -> impl Iterator<Item = u16> {
+        self.extensions.iter().map(|(number, _)| *number)
+    }
+
+    /// The content of an extension.
+    pub(super) fn extension(&self, number: u16) -> Option<&[u8]> {
+        let (_, range) = self.extensions.iter().find(|(own, _)| *own == number)?;
+        self.bytes.get(range.start + 4..range.end)
+    }
+
+    /// The numbers that an extension lists behind a length of two bytes.
+    pub(super) fn listed(&self, number: u16) -> impl Iterator<Item = u16> {
+        let content = self.extension(number);
+        numbers(
+            content
+                .and_then(|content| content.get(2..))
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The TLS versions that are offered, in the client's order (RFC 8446 section 4.2.1).
+    pub(super) fn versions(&self) -> impl Iterator<Item = u16> {
+        let content = self.extension(SUPPORTED_VERSIONS);
+        let listed = content.and_then(|content| content.get(1..));
+        let old = self.legacy_version().filter(|_| listed.is_none());
+        numbers(listed.unwrap_or_default()).chain(old)
+    }
+
+    /// The first application protocol that is offered.
+    pub(super) fn first_protocol(&self) -> Option<&[u8]> {
+        let list = self.extension(ALPN)?;
+        list.get(3..3 + usize::from(*list.get(2)?))
     }
 
     /// Whether the client offers a pre-shared key: with TLS 1.3, a session to resume.
@@ -101,9 +157,8 @@ pub(super) fn in_records(message: &[u8]) -> Vec<u8> {
 
 /// The extensions of a ClientHello, each with its range in the message, header included.
 fn extensions(message: &[u8]) -> Option<Vec<(u16, Range<usize>)>> {
-    // Version and random; session id; suites; compression methods; length of the extensions.
-    let mut at = MESSAGE_HEADER + 2 + 32;
-    at += 1 + usize::from(*message.get(at)?);
+    // Suites; compression methods; length of the extensions.
+    let mut at = after_session_id(message)?;
     at += 2 + usize::from(number(message, at)?);
     at += 1 + usize::from(*message.get(at)?);
     at += 2;
@@ -116,6 +171,17 @@ fn extensions(message: &[u8]) -> Option<Vec<(u16, Range<usize>)>> {
         at = end;
     }
     Some(extensions)
+}
+
+/// Where the suites begin: after version, random and session id.
+fn after_session_id(message: &[u8]) -> Option<usize> {
+    let at = MESSAGE_HEADER + 2 + 32;
+    Some(at + 1 + usize::from(*message.get(at)?))
+}
+
+/// Numbers of two bytes each.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.chunks_exact(2).filter_map(|pair| number(pair, 0))
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u16> {

@@ -17,6 +17,7 @@ pub mod handshake_notes;
 pub mod hello;
 mod hello_message;
 pub mod info;
+pub mod ja4;
 pub mod listener_config;
 pub mod material;
 pub mod ocsp;

@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
         "relay",
         &["bandwidth", "transport", "phase", "outcome", "sync"],
     ),
-    ("observe", &["outcome", "sync", "tls::info"]),
+    ("observe", &["outcome", "sync", "tls::info", "tls::ja4"]),
     (
         "snapshot",
         &[

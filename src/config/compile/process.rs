@@ -66,6 +66,7 @@ pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSetting
         output: output(&spec.output, dir),
         open: has(AccessEvent::Open),
         close: has(AccessEvent::Close),
+        every: spec.every.value.0,
         probes: spec.sample_probes.value.0,
         refused: spec.sample_refused.value.0,
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
+use std::time::Duration as StdDuration;
 
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
@@ -11,7 +12,7 @@ use crate::config::reader::generic::{AutoOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
 use crate::config::reader::reference::Form;
-use crate::config::reader::values::Output;
+use crate::config::reader::values::{Duration, Output};
 use crate::config::reader::words::{self, keyword};
 use crate::observe::format::Format;
 
@@ -102,9 +103,13 @@ spec! {
         /// `stdout`, `stderr`, `none` or a file, which is appended to and reopened on USR1.
         default output: Output = "stdout"
             because "containers collect it there",
-        /// When a record is written. With both, the field `event` tells them apart.
+        /// When a record is written. With `open`, or with `every`, the field `event` tells them apart.
         default events: OneOrMany<AccessEvent> = "[close]"
             because "the record at the end says everything",
+        /// How often a connection that goes on has another record, with `event: progress` and what it has moved so
+        /// far, counted from its accept; at least `1s`. It comes up to a sixtieth of that later, at most 10 s.
+        default every: Every = "none"
+            because "the end says it all, except for connections that last for days",
         /// Of the connections whose client sends no byte (`probe_eof`, or without a byte `client_reset`,
         /// `hello_timeout` and `proxy_header_timeout`): all, one in so many, or none has a record. The
         /// metrics count all of them.
@@ -114,7 +119,6 @@ spec! {
         /// `limit_*`).
         default sample_refused: Sample = "1/1"
             because "who is refused asks why; under attack, `1/1000` shows who attacks",
-        later every => "until then, filter the lines by their `reason`";
         example "{ output: /var/log/reseal/access.log }";
         instead
             "=off" | "=none" | "=false" => "{ output: none }",
@@ -191,6 +195,45 @@ impl Leaf for Sample {
     fn render(&self) -> String {
         self.0
             .map_or_else(|| "off".to_owned(), |one_in| format!("1/{one_in}"))
+    }
+}
+
+/// How often a connection that goes on has a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every(pub Option<StdDuration>);
+
+impl Every {
+    /// Connections are looked at once a second.
+    const LEAST: StdDuration = StdDuration::from_secs(1);
+}
+
+impl Leaf for Every {
+    fn what() -> Cow<'static, str> {
+        "a duration such as `10m`, or `none`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let every = Duration::parse(text)?;
+        if every.0 < Self::LEAST {
+            return Err(Invalid::new("{} is too short").help("the least is `1s`"));
+        }
+        Ok(Self(Some(every.0)))
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "const": "none" }, Duration::schema()] })
+    }
+
+    fn form() -> Form {
+        Duration::form().or(Form::of("`none`"))
+    }
+
+    fn render(&self) -> String {
+        self.0
+            .map_or_else(|| "none".to_owned(), |every| Leaf::render(&Duration(every)))
     }
 }
 

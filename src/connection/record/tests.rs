@@ -54,6 +54,7 @@ async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once()
         output: Output::File(file.clone()),
         open: false,
         close: true,
+        every: None,
         probes: None,
         refused: None,
     };

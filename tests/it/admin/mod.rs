@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+mod audit;
 mod ctl;
 mod log;
 mod log_level;
