@@ -34,6 +34,7 @@ needed=(
     /usr/lib/dovecot/pop3:dovecot-pop3d
     exim4:exim4-daemon-light
     prosody:prosody
+    rsyslogd:rsyslog
     python3:python3
     strace:strace
     systemd-analyze:systemd

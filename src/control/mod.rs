@@ -53,8 +53,8 @@ use crate::control::status::StatusView;
 use crate::control::successor::Successors;
 use crate::control::takeover::{ReadySuccessor, Takeover};
 use crate::control::watchdog::Watchdog;
+use crate::observe::access_log::AccessLog;
 use crate::observe::logging::LogHandle;
-use crate::observe::sink::Sink;
 use crate::snapshot::Live;
 
 /// How often the control loop does its periodic work.
@@ -76,7 +76,7 @@ pub(crate) struct Control {
     pub(crate) expiry: ExpiryWarnings,
     pub(crate) progress: ProgressRecords,
     pub(crate) log: LogHandle,
-    pub(crate) access_log: Sink,
+    pub(crate) access_log: AccessLog,
     /// The endpoints that were drained on request, for `/readyz`.
     pub(crate) drained: watch::Sender<DrainedEndpoints>,
     pub(crate) admin: OpenAdminListeners,
@@ -328,13 +328,14 @@ impl Control {
         drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
         recheck::expire(&self.table);
         self.origins.update();
+        self.access_log.renew(&snapshot.access_log);
         self.progress.proceed(&self.table);
         self.expiry.proceed(&snapshot, self.reloads.materials());
     }
 
     /// Opens the log files again, after a log rotation.
     fn reopen(&self) {
-        self.access_log.reopen();
+        self.access_log.sink().reopen();
         self.log.sink().reopen();
     }
 }

@@ -6,10 +6,11 @@ mod record;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use self::event::Event;
 pub use self::record::{AccessRecord, Client, CompactAddr, StageTimes, Traffic};
+use super::export::{Exported, Exporter, Otlp, OtlpSettings, SyslogAddress, SyslogSettings};
 use super::format::{Format, LogLine};
 use super::sink::{Output, Sink};
 use crate::outcome::{After, Outcome};
@@ -34,7 +35,26 @@ pub struct AccessLogSettings {
     pub probes: Option<NonZeroU32>,
     /// The same for connections that a rule on addresses or a limit refused.
     pub refused: Option<NonZeroU32>,
+    /// The syslog server that gets the records, too.
+    pub syslog: Option<SyslogSettings>,
+    /// The collector of OpenTelemetry that gets them, too.
+    pub otlp: Option<OtlpSettings>,
 }
+
+impl AccessLogSettings {
+    /// The TCP ports that records are sent to.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let syslog = self.syslog.as_ref().and_then(|syslog| match &syslog.to {
+            SyslogAddress::Tcp(place) => Some(place.port),
+            SyslogAddress::Udp(_) | SyslogAddress::Unix(_) => None,
+        });
+        let otlp = self.otlp.as_ref().map(|otlp| otlp.endpoint.place.port);
+        syslog.into_iter().chain(otlp)
+    }
+}
+
+/// How long the process waits for records to be sent before it ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes one in so many, the first one included. Clones count together.
 #[derive(Clone, Debug)]
@@ -68,11 +88,25 @@ pub struct AccessLog {
     probes: Sampler,
     refused: Sampler,
     sink: Sink,
+    syslog: Option<Exporter>,
+    otlp: Option<Otlp>,
+}
+
+/// A record as text.
+#[derive(Debug)]
+pub struct Rendered {
+    /// In the configured form.
+    line: String,
+    /// In JSON, if that is another form and somebody wants it.
+    json: Option<String>,
+    event: &'static str,
+    at: SystemTime,
+    is_fault: bool,
 }
 
 impl AccessLog {
-    /// Opens the access log.
-    pub fn start(settings: &AccessLogSettings) -> std::io::Result<Self> {
+    /// Opens the access log. Its threads start later: until then, records go to the output alone.
+    pub fn open(settings: &AccessLogSettings) -> std::io::Result<Self> {
         Ok(Self {
             format: settings.format,
             opens: settings.open,
@@ -81,12 +115,43 @@ impl AccessLog {
             probes: Sampler::new(settings.probes),
             refused: Sampler::new(settings.refused),
             sink: Sink::open(&settings.output, PAUSE)?,
+            syslog: settings.syslog.as_ref().map(Exporter::syslog),
+            otlp: settings.otlp.as_ref().map(Otlp::new),
         })
+    }
+
+    /// Starts the threads that write and send records.
+    pub fn start(&self) -> std::io::Result<()> {
+        self.sink.start()?;
+        self.exporters().try_for_each(Exporter::start)
+    }
+
+    /// Waits, within bounds, until the queued records are written and sent.
+    pub fn flush(&self) {
+        let end = Instant::now() + FLUSH_TIMEOUT;
+        let sending: Vec<_> = self.exporters().map(Exporter::flush).collect();
+        self.sink.flush();
+        for sent in sending {
+            let _ = sent.recv_timeout(end.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Sends records with what the files of the collector hold now. Another collector needs a restart.
+    pub fn renew(&self, present: &AccessLogSettings) {
+        if let (Some(otlp), Some(present)) = (&self.otlp, &present.otlp) {
+            otlp.renew(present);
+        }
+    }
+
+    /// What sends records elsewhere.
+    pub fn exporters(&self) -> impl Iterator<Item = &Exporter> {
+        let otlp = self.otlp.as_ref().map(Otlp::exporter);
+        self.syslog.iter().chain(otlp)
     }
 
     /// Whether records are written at all, so that their facts are worth collecting.
     pub const fn is_open(&self) -> bool {
-        self.sink.is_open()
+        self.sink.is_open() || self.syslog.is_some() || self.otlp.is_some()
     }
 
     /// Its sink, for reopening and flushing.
@@ -107,7 +172,7 @@ impl AccessLog {
     }
 
     /// What [`AccessLog::write_rendered`] writes of a connection that has gone on for `total`.
-    pub fn progress(&self, record: &AccessRecord, traffic: Traffic, total: Duration) -> String {
+    pub fn progress(&self, record: &AccessRecord, traffic: Traffic, total: Duration) -> Rendered {
         self.render(&Event {
             word: "progress",
             record,
@@ -151,18 +216,49 @@ impl AccessLog {
     }
 
     /// Queues a record that was rendered before.
-    pub fn write_rendered(&self, line: String) {
+    pub fn write_rendered(&self, rendered: Rendered) {
+        let Rendered {
+            line,
+            json,
+            event,
+            at,
+            is_fault,
+        } = rendered;
+        let exported = |text: &str| Exported {
+            at,
+            event,
+            is_fault,
+            text: text.trim_end_matches('\n').to_owned(),
+        };
+        if let Some(syslog) = &self.syslog {
+            syslog.send(exported(&line));
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.exporter()
+                .send(exported(json.as_ref().unwrap_or(&line)));
+        }
         self.sink.line(line);
     }
 
-    fn render(&self, event: &Event<'_>) -> String {
-        let mut line = LogLine::new(self.format);
+    fn render(&self, event: &Event<'_>) -> Rendered {
+        Rendered {
+            line: self.line(event, self.format),
+            json: (self.otlp.is_some() && self.format != Format::Json)
+                .then(|| self.line(event, Format::Json)),
+            event: event.word,
+            at: event.at(),
+            is_fault: event.outcome.is_some_and(|outcome| outcome.fault.is_some()),
+        }
+    }
+
+    fn line(&self, event: &Event<'_>, format: Format) -> String {
+        let mut line = LogLine::new(format);
         line.time("time", event.record.time);
         if self.opens || self.every.is_some() {
             line.string("event", event.word);
-            line.time("at", event.record.time + event.total);
+            line.time("at", event.at());
         }
-        match self.format {
+        match format {
             Format::Text => event.summary(&mut line),
             Format::Json | Format::Logfmt => event.fields(&mut line),
         }

@@ -6,8 +6,10 @@
 pub mod access_log;
 mod digits;
 pub mod escape;
+pub mod export;
 pub mod format;
 mod log_file;
 pub mod logging;
 pub mod metrics;
+mod queue;
 pub mod sink;

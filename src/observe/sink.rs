@@ -5,7 +5,6 @@
 //! has one thread until then. Whoever logs until then writes the line itself.
 
 mod output;
-mod queue;
 mod writer;
 
 use std::io::{self, Write};
@@ -17,8 +16,8 @@ use std::time::Duration;
 
 use self::output::Destination;
 pub use self::output::Output;
-use self::queue::LineQueue;
 use self::writer::write;
+use super::queue::LogQueue;
 use crate::sync::Mutex;
 
 /// How long the process waits for the queue to be written before it ends.
@@ -31,7 +30,7 @@ pub struct Sink(Option<Arc<Handles>>);
 /// What all handles of a thread share: it ends with the last of them.
 #[derive(Debug)]
 struct Handles {
-    queue: Arc<LineQueue>,
+    queue: Arc<LogQueue<String>>,
     /// The output, until the thread has it.
     unstarted: Mutex<Option<Destination>>,
     is_started: AtomicBool,
@@ -51,7 +50,7 @@ impl Sink {
             return Ok(Self(None));
         }
         let destination = Destination::open(output)?;
-        let queue = Arc::new(LineQueue::new(pause));
+        let queue = Arc::new(LogQueue::new(pause));
         Ok(Self(Some(Arc::new(Handles {
             queue,
             unstarted: Mutex::new(Some(destination)),
@@ -86,7 +85,7 @@ impl Sink {
         }
     }
 
-    fn queue(&self) -> Option<&LineQueue> {
+    fn queue(&self) -> Option<&LogQueue<String>> {
         self.0.as_ref().map(|handles| &*handles.queue)
     }
 
@@ -104,12 +103,12 @@ impl Sink {
             let _ = destination.write_all(line.as_bytes());
             return;
         }
-        handles.queue.line(line);
+        handles.queue.push(line);
     }
 
     /// The number of lines that were never written because the output was too slow or failed.
     pub fn dropped(&self) -> u64 {
-        let dropped = |queue: &LineQueue| queue.dropped.load(Ordering::Relaxed);
+        let dropped = |queue: &LogQueue<String>| queue.dropped.load(Ordering::Relaxed);
         self.queue().map_or(0, dropped)
     }
 

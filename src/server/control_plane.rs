@@ -85,7 +85,7 @@ impl ControlPlane {
             expiry: ExpiryWarnings::default(),
             progress: ProgressRecords::of(self.context.access_log.clone()),
             log: self.log,
-            access_log: self.context.access_log.sink().clone(),
+            access_log: self.context.access_log.clone(),
             drained,
             admin: OpenAdminListeners::default(),
             takeover: Takeover::default(),

@@ -9,8 +9,8 @@ use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limi
 use crate::bandwidth::Way;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    BandwidthLimit, BandwidthSample, LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample,
-    TicketSample, WorkerSample,
+    BandwidthLimit, BandwidthSample, DropCounts, LimitGauge, LimitSample, Metrics, ScopeReport,
+    ScopeSample, TicketSample, WorkerSample,
 };
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
@@ -23,10 +23,14 @@ pub(super) fn metrics(
     [handshakes, large_hellos]: [&Gate; 2],
     admission: &Admission,
 ) -> Metrics {
-    let logs = vec![
-        ("access", resources.access_log.sink().clone()),
-        ("process", log.sink().clone()),
+    let (access, process) = (resources.access_log.sink().clone(), log.sink().clone());
+    let mut logs: DropCounts = vec![
+        ("access", Box::new(move || access.dropped())),
+        ("process", Box::new(move || process.dropped())),
     ];
+    for exporter in resources.access_log.exporters().cloned() {
+        logs.push((exporter.name(), Box::new(move || exporter.dropped())));
+    }
     let load = handshakes.load();
     let handshaking = vec![("admitted", load.in_use), ("waiting", load.waiting)];
     let mut limits = vec![

@@ -69,11 +69,10 @@ pub fn run(
     let mut config = config;
     config.snapshot.generation = resources.generation();
     let (access_log, log) = (resources.access_log.clone(), config.log.clone());
-    for sink in [log.sink(), access_log.sink()] {
-        sink.start()?;
-    }
+    log.sink().start()?;
+    access_log.start()?;
     let ending = run_planes(config, resources, signals, on_listening);
-    access_log.sink().flush();
+    access_log.flush();
     log.sink().flush();
     ending
 }

@@ -81,7 +81,7 @@ impl Resources {
     ) -> Result<Self, StartError> {
         tls::seed_randomness()
             .map_err(|_| StartError::System("no randomness to be had".to_owned()))?;
-        let access_log = AccessLog::start(&snapshot.access_log)
+        let access_log = AccessLog::open(&snapshot.access_log)
             .map_err(|e| StartError::Log(snapshot.access_log.output.clone(), e))?;
         for warning in rlimit::warnings(snapshot) {
             warn!("{warning}");

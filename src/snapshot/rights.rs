@@ -40,6 +40,7 @@ impl Snapshot {
         let outputs = [&self.log.output, &self.access_log.output];
         rights.logs = outputs.into_iter().filter_map(file).collect();
         rights.connect = self.ports();
+        rights.connect.extend(self.access_log.ports());
         rights.from_addresses = self.upstreams.iter().any(|upstream| {
             let checks = upstream.health.as_ref();
             !upstream.definition.connect.sources.is_empty()

@@ -25,6 +25,7 @@ pub mod openssl_names;
 mod origin_sessions;
 pub mod pair;
 mod presented_chain;
+pub mod requests;
 mod second_hello;
 pub mod sessions;
 pub mod suites;

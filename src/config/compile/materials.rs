@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
+use crate::observe::export::Headers;
 use crate::snapshot::admin::Tokens;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::material::directory;
@@ -51,6 +52,7 @@ pub struct Materials {
     pub(super) secrets: Cache<PathBuf, TicketSecret>,
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,
     pub(super) tokens: Cache<PathBuf, Arc<Tokens>>,
+    pub(super) headers: Cache<PathBuf, Headers>,
     pub(super) networks: Cache<NetworkFileKey, Arc<Networks>>,
     pub(super) system: Option<Option<Arc<Authorities>>>,
     /// The certificates of each endpoint.

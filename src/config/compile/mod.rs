@@ -10,6 +10,7 @@ mod authorities;
 mod certificates;
 mod client_auth;
 mod client_auth_terms;
+mod collectors;
 mod compiler;
 mod connector;
 mod context;
@@ -85,7 +86,8 @@ pub fn compile(
     let admin = compiler.admin();
     let process = process::settings(&spec.process, dir);
     let log = process::log(&spec.log, dir);
-    let access_log = process::access_log(&spec.access_log, dir);
+    let otlp = compiler.otlp();
+    let access_log = process::access_log(&spec.access_log, dir, otlp);
     if compiler.problems.has_errors() || compiler.files == Files::Skip {
         return None;
     }

@@ -6,6 +6,7 @@ use crate::config::reader::read::Located;
 use crate::config::reader::values::{self, Count};
 use crate::config::spec::{self, AccessEvent};
 use crate::observe::access_log::AccessLogSettings;
+use crate::observe::export::{OtlpSettings, SyslogAddress, SyslogSettings};
 use crate::observe::logging::LogSettings;
 use crate::observe::sink::Output;
 use crate::sandbox::{Policy, Room};
@@ -59,7 +60,11 @@ pub(super) fn log(spec: &spec::Log, dir: &Path) -> LogSettings {
     }
 }
 
-pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSettings {
+pub(super) fn access_log(
+    spec: &spec::AccessLog,
+    dir: &Path,
+    otlp: Option<OtlpSettings>,
+) -> AccessLogSettings {
     let has = |event| spec.events.iter().any(|listed| listed.value == event);
     AccessLogSettings {
         format: spec.format.value,
@@ -69,6 +74,18 @@ pub(super) fn access_log(spec: &spec::AccessLog, dir: &Path) -> AccessLogSetting
         every: spec.every.value.0,
         probes: spec.sample_probes.value.0,
         refused: spec.sample_refused.value.0,
+        syslog: spec.syslog.get().map(|syslog| self::syslog(syslog, dir)),
+        otlp,
+    }
+}
+
+fn syslog(spec: &spec::Syslog, dir: &Path) -> SyslogSettings {
+    SyslogSettings {
+        to: match &spec.to.value {
+            SyslogAddress::Unix(path) => SyslogAddress::Unix(dir.join(path)),
+            place => place.clone(),
+        },
+        facility: spec.facility.value,
     }
 }
 

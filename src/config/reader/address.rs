@@ -360,7 +360,7 @@ fn srv_name(service: &str) -> Result<OriginAddress, Invalid> {
     Ok(OriginAddress::Srv(service.to_owned()))
 }
 
-pub(super) fn unix_path(path: &str) -> Result<Path, Invalid> {
+pub fn unix_path(path: &str) -> Result<Path, Invalid> {
     if path.is_empty() {
         return Err(Invalid::new("{} has no path"));
     }

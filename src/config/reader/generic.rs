@@ -268,6 +268,57 @@ impl<T: Read> Read for OffOr<T> {
     }
 }
 
+/// A map of settings, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoneOr<T> {
+    /// There is none.
+    None,
+    /// One with these settings.
+    Set(T),
+}
+
+impl<T> NoneOr<T> {
+    /// The settings, if there are any.
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Self::None => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<T: Read> Read for NoneOr<T> {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        match cx.peek(node).as_deref() {
+            Some(text) if text == "none" || is_off(text) => Some(Self::None),
+            _ => T::read(node, cx).map(Self::Set),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "anyOf": [{ "enum": ["none", "off", false] }, T::schema(definitions)] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        T::form(reference).or(Form::of("`none`"))
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::None => Rendered::Text("none".to_owned()),
+            Self::Set(value) => value.render(),
+        }
+    }
+
+    fn keys() -> &'static [&'static str] {
+        T::keys()
+    }
+
+    fn example() -> Option<&'static str> {
+        T::example()
+    }
+}
+
 /// A map with names chosen by the user, in file order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names<T>(pub Vec<(Located<Name>, Located<T>)>);

@@ -7,8 +7,9 @@ use std::time::Duration as StdDuration;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
+use super::collectors::{Otlp, Syslog};
 use crate::config::reader::fields::spec;
-use crate::config::reader::generic::{AutoOr, OneOrMany};
+use crate::config::reader::generic::{AutoOr, NoneOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::Leaf;
 use crate::config::reader::reference::Form;
@@ -40,7 +41,7 @@ spec! {
             "file" | "path" | "target" | "destination" => "output",
             "severity" | "loglevel" | "verbosity" => "level",
             "debug" => "`level: debug` shows details",
-            "syslog" => "`output` is a stream or a file; systemd and collectors take the streams";
+            "syslog" => "`output` is a stream or a file; `access_log: { syslog: .. }` sends the records of connections";
     }
 }
 
@@ -119,6 +120,13 @@ spec! {
         /// `limit_*`).
         default sample_refused: Sample = "1/1"
             because "who is refused asks why; under attack, `1/1000` shows who attacks",
+        /// A syslog server that gets each record, too. What it does not take in time is lost, and counted.
+        default syslog: NoneOr<Syslog> = "none"
+            because "most collectors read files or streams",
+        /// A collector of OpenTelemetry that gets each record, too, by OTLP over HTTP. What it does not take in
+        /// time is lost, and counted.
+        default otlp: NoneOr<Otlp> = "none"
+            because "few machines have one",
         example "{ output: /var/log/reseal/access.log }";
         instead
             "=off" | "=none" | "=false" => "{ output: none }",

@@ -4,6 +4,7 @@
 
 mod admin;
 mod client_auth;
+mod collectors;
 mod digests;
 mod endpoint;
 mod endpoint_tls;
@@ -24,6 +25,7 @@ mod upstream_tls;
 
 pub use admin::{Admin, AdminTls};
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
+pub use collectors::{Otlp, Syslog};
 pub use endpoint::Endpoint;
 pub use endpoint_tls::{Certificate, CertificatePair, EndpointTls};
 pub use health::{Check, CheckHeader, Health, OnDown, Preset};

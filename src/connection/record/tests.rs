@@ -57,8 +57,10 @@ async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once()
         every: None,
         probes: None,
         refused: None,
+        syslog: None,
+        otlp: None,
     };
-    let log = AccessLog::start(&settings).unwrap();
+    let log = AccessLog::open(&settings).unwrap();
     let (socket, mut client) = pair().await;
     let task = tokio::spawn({
         let log = log.clone();

@@ -1,6 +1,6 @@
 //! One record of a connection, and its forms.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::record::{AccessRecord, Client, CompactAddr, Traffic};
 use crate::observe::format::{LogLine, unix_timestamp};
@@ -28,6 +28,11 @@ impl<'a> Event<'a> {
             total: record.total,
             outcome: None,
         }
+    }
+
+    /// The moment that it is about.
+    pub(super) fn at(&self) -> SystemTime {
+        self.record.time + self.total
     }
 
     pub(super) fn fields(&self, line: &mut LogLine) {

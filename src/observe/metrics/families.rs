@@ -130,7 +130,8 @@ families! {
     RELOAD_SUCCESS "reseal_last_reload_success_timestamp_seconds" Gauge []
         "When a load or reload last left everything in use, in seconds of unix time.";
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"]
-        "Lines of a log that were lost because its output was too slow or failed.";
+        "Lines of a log that were lost because its output was too slow or failed; records that did not reach \
+         a collector (`syslog`, `otlp`).";
 }
 
 #[cfg(test)]

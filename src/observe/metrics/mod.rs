@@ -28,7 +28,7 @@ pub use self::inventory::{
 pub use self::limits::{
     BandwidthLimit, BandwidthSample, LimitGauge, LimitSample, ScopeReport, ScopeSample,
 };
-pub use self::process::Metrics;
+pub use self::process::{DropCounts, Metrics};
 pub use self::reloads::{ReloadExtent, ReloadResult};
 pub use self::samples::{TicketSample, WorkerSample};
 pub use self::upstreams::UpstreamCounts;

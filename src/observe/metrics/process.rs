@@ -13,7 +13,6 @@ use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
 use super::samples::{Source, TicketSample, WorkerSample};
 use super::upstreams::UpstreamTotals;
-use crate::observe::sink::Sink;
 
 /// The counters of the process.
 #[derive(Debug)]
@@ -24,7 +23,8 @@ pub struct Metrics {
     /// The inventory of the current generation; its counters are in the shards.
     pub(super) inventory: ArcSwap<Inventory>,
     pub(super) origins: ArcSwap<Vec<OriginGauge>>,
-    pub(super) logs: Vec<(&'static str, Sink)>,
+    /// How many lines or records of each log were lost.
+    pub(super) logs: Vec<(&'static str, DropSource)>,
     pub(super) handshakes: Handshakes,
     pub(super) queues: ArcSwap<Vec<QueueGauge>>,
     limits: Vec<LimitGauge>,
@@ -36,7 +36,11 @@ pub struct Metrics {
     workers: OnceLock<WorkerSource>,
 }
 
+type DropSource = Source<dyn Fn() -> u64 + Send + Sync>;
 type WorkerSource = Source<dyn Fn() -> Vec<WorkerSample> + Send + Sync>;
+
+/// Functions that count what was lost of a log, by its label value.
+pub type DropCounts = Vec<(&'static str, Box<dyn Fn() -> u64 + Send + Sync>)>;
 
 /// The handshakes with clients, by state.
 pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
@@ -44,7 +48,8 @@ pub type Handshakes = Vec<(&'static str, Arc<AtomicUsize>)>;
 impl Metrics {
     /// Counters for this many workers. `logs` are the logs whose lost lines are counted, each with its
     /// label value; `handshakes` are counted by the gate.
-    pub fn new(workers: usize, logs: Vec<(&'static str, Sink)>, handshakes: Handshakes) -> Self {
+    pub fn new(workers: usize, logs: DropCounts, handshakes: Handshakes) -> Self {
+        let logs = logs.into_iter().map(|(log, count)| (log, Source(count)));
         let start = SystemTime::now();
         Self {
             start,
@@ -52,7 +57,7 @@ impl Metrics {
             reloads: Reloads::new(start),
             inventory: ArcSwap::default(),
             origins: ArcSwap::default(),
-            logs,
+            logs: logs.collect(),
             handshakes,
             queues: ArcSwap::default(),
             limits: Vec::new(),

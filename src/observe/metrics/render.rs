@@ -38,8 +38,8 @@ fn render(metrics: &Metrics) -> String {
     page.family(&RELOAD_SUCCESS)
         .add(&[], unix(metrics.reloads.succeeded()));
     let mut dropped = page.family(&LOG_DROPPED);
-    for (log, sink) in &metrics.logs {
-        dropped.add(&[log], sink.dropped());
+    for (log, count) in &metrics.logs {
+        dropped.add(&[log], (count.0)());
     }
     page.finish()
 }

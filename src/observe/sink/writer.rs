@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::output::Destination;
-use super::queue::{BATCH, LineQueue};
+use crate::observe::queue::{BATCH, LogQueue};
 
 /// The shortest interval between two reports of lost lines.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The writer thread: writes the lines of the queue, and flushes whenever that is empty.
-pub(super) fn write(queue: &LineQueue, destination: Destination) {
+pub(super) fn write(queue: &LogQueue<String>, destination: Destination) {
     let mut out = BufWriter::with_capacity(64 * 1024, destination);
     let mut report = LossReport::new();
     let mut batch = Vec::with_capacity(BATCH);

@@ -8,6 +8,8 @@ mod log;
 mod log_level;
 mod metrics;
 mod origin_metrics;
+mod otlp;
 mod own_files;
 mod process_metrics;
+mod syslog;
 mod tcp;

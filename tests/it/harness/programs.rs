@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 26] = [
+const PACKAGES: [(&str, &str); 27] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -33,6 +33,7 @@ const PACKAGES: [(&str, &str); 26] = [
     ("python3", "python3"),
     ("slapd", "slapd"),
     ("ldapsearch", "ldap-utils"),
+    ("rsyslogd", "rsyslog"),
     ("dovecot", "dovecot-imapd dovecot-pop3d"),
     ("exim4", "exim4-daemon-light"),
     ("prometheus", "prometheus"),
