@@ -1,23 +1,11 @@
 //! Names what a client speaks that does not begin with TLS, and the way out.
 
 mod answer;
+mod openings;
 
 pub use self::answer::describe_answer;
 use self::answer::unknown;
-
-/// Method names of HTTP/1.x with the space behind them, and the preface of HTTP/2.
-const HTTP: [&[u8]; 10] = [
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PUT ",
-    b"DELETE ",
-    b"CONNECT ",
-    b"OPTIONS ",
-    b"TRACE ",
-    b"PATCH ",
-    b"PRI * HTTP/2",
-];
+use self::openings::{HTTP, TEXTS};
 
 /// The request codes of PostgreSQL that stand in place of a protocol version (its documentation, 54.7).
 const POSTGRES_SSL: u32 = 80_877_103;
@@ -33,14 +21,43 @@ pub fn describe(bytes: &[u8]) -> String {
     }
 }
 
-fn protocol(bytes: &[u8]) -> Option<&'static str> {
-    let starts = |text: &[u8]| bytes.len() >= text.len() && bytes.starts_with(text);
-    let starts_in_any_case = |text: &[u8]| {
-        let start = bytes.get(..text.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(text))
+/// The version of a ClientHello that offers none which is spoken here, and the way out, from its first
+/// bytes. A hello of TLS 1.3 has the version of TLS 1.2 there (RFC 8446 section 4.1.2).
+pub fn describe_old(bytes: &[u8]) -> Option<String> {
+    const CLIENT_HELLO: u8 = 1;
+    let version = match bytes {
+        [0x16, 3, _, _, _, CLIENT_HELLO, _, _, _, 3, minor, ..] => match minor {
+            0 => "SSL 3.0",
+            1 => "TLS 1.0",
+            2 => "TLS 1.1",
+            _ => return None,
+        },
+        _ => return None,
     };
-    let mail = [b"EHLO " as &[u8], b"HELO ", b"LHLO "];
+    Some(format!(
+        "a ClientHello that offers {version} at most: update the client to TLS 1.2 or newer, or let a server \
+         that still speaks {version} answer it behind an endpoint with `protocol: tcp` and `mode: forward`"
+    ))
+}
+
+/// Whether bytes begin with a text, in any case of its letters.
+fn starts_in_any_case(bytes: &[u8], text: &[u8]) -> bool {
+    let start = bytes.get(..text.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(text))
+}
+
+fn protocol(bytes: &[u8]) -> Option<&'static str> {
+    let starts = |text: &[u8]| bytes.starts_with(text);
+    let is_text =
+        |(texts, _): &&(&[&[u8]], &str)| texts.iter().any(|text| starts_in_any_case(bytes, text));
+    if let Some((_, words)) = TEXTS.iter().find(is_text) {
+        return Some(words);
+    }
     Some(match bytes {
+        _ if imap(bytes) => {
+            "IMAP, which begins TLS later (STARTTLS): write `negotiate: imap` under the endpoint, or let the \
+             client use the port for TLS from the start (993)"
+        }
         _ if HTTP.iter().any(|method| starts(method)) => {
             "HTTP without TLS: the client has to use https://, or an endpoint with `protocol: tcp` and \
              `mode: forward`"
@@ -52,17 +69,6 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         _ if starts(b"PROXY ") || starts(b"\r\n\r\n\0\r\nQUIT\n") => {
             "a PROXY header: name its sender in `accept_proxy_protocol: { from: … }` of the endpoint, or \
              have it send none"
-        }
-        _ if mail.iter().any(|verb| starts_in_any_case(verb)) => {
-            "SMTP, which begins TLS later (STARTTLS): write `negotiate: smtp` under the endpoint, or let the \
-             client use the port for TLS from the start (465)"
-        }
-        _ if starts(b"*1\r\n") || starts(b"*2\r\n") || starts(b"*3\r\n") || starts(b"PING\r\n") => {
-            "Redis' protocol without TLS: the client has to use rediss:// or --tls"
-        }
-        _ if starts(b"AMQP") => "AMQP without TLS: the client has to use amqps://",
-        _ if starts(b"<?xml") || starts(b"<stream") => {
-            "XMPP, which begins TLS later (STARTTLS): write `negotiate: xmpp` under the endpoint"
         }
         [0x10, ..] if mqtt(bytes) => "MQTT without TLS: the client has to use mqtts:// or --cafile",
         [0x30, _, 0x02, 0x01, ..] => {
@@ -78,7 +84,37 @@ fn protocol(bytes: &[u8]) -> Option<&'static str> {
         [0x15, 3, ..] => "a TLS alert before any handshake: the client has given up at once",
         [0x17, 3, ..] => "TLS records from the middle of a connection",
         [0x16, 3, ..] => "a handshake message that is no ClientHello",
+        [0x16, 0xfe, ..] => "DTLS, which is TLS over datagrams: the client has to use TLS over TCP",
         [0x16, ..] => "a handshake record of a version that TLS does not have",
+        [5, methods @ 1..=8, ..] if bytes.len() >= 2 + usize::from(*methods) => {
+            "SOCKS 5: the client takes this for a proxy of that kind; take its proxy setting out"
+        }
+        [4, 1, _, _, _, _, _, _, ..] => {
+            "SOCKS 4: the client takes this for a proxy of that kind; take its proxy setting out"
+        }
+        [0xff, 0xfb..=0xfe, ..] => "Telnet without TLS: the client has to use TLS from the start",
+        [0, _, _, _, 0xfe | 0xff, b'S', b'M', b'B', ..] => {
+            "SMB, which has no TLS: use an endpoint with `protocol: tcp` and `mode: forward`"
+        }
+        [
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            0xd4 | 0xdd,
+            0x07,
+            0,
+            0,
+            ..,
+        ] => "MongoDB without TLS: the client has to use tls=true",
         [_, _, _, _, a, b, c, d, ..] => match u32::from_be_bytes([*a, *b, *c, *d]) {
             POSTGRES_SSL => {
                 "PostgreSQL's SSLRequest: TLS begins inside its own protocol; write `negotiate: postgres` under \
@@ -110,6 +146,27 @@ fn mqtt(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether it is a command of IMAP: a tag, then one of those that a client begins with.
+fn imap(bytes: &[u8]) -> bool {
+    let Some(tag) = bytes.iter().take(16).position(|byte| *byte == b' ') else {
+        return false;
+    };
+    let (tag, rest) = bytes.split_at(tag);
+    let commands: [&[u8]; 6] = [
+        b" CAPABILITY",
+        b" STARTTLS",
+        b" LOGIN ",
+        b" AUTHENTICATE ",
+        b" ID ",
+        b" NOOP",
+    ];
+    !tag.is_empty()
+        && tag.iter().all(u8::is_ascii_alphanumeric)
+        && commands
+            .iter()
+            .any(|command| starts_in_any_case(rest, command))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +185,22 @@ mod tests {
                 "accept_proxy_protocol",
             ),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", "accept_proxy_protocol"),
-            (b"EHLO mail.test\r\n", "STARTTLS"),
+            (b"EHLO mail.test\r\n", "negotiate: smtp"),
+            (b"a001 CAPABILITY\r\n", "negotiate: imap"),
+            (b". login user secret\r\n", "first bytes are 2e 20"),
+            (b"CAPA\r\n", "negotiate: pop3"),
+            (b"USER ftp\r\n", "POP3 or FTP"),
+            (b"AUTH TLS\r\n", "990"),
+            (b"OPTIONS sip:a@b SIP/2.0\r\n", "SIP"),
+            (b"CONNECT {\"verbose\":false}\r\n", "NATS"),
+            (b"CONNECT a.test:443 HTTP/1.1\r\n", "HTTP"),
+            (b"\x05\x01\0", "SOCKS 5"),
+            (b"\x04\x01\x01\xbb\x7f\0\0\x01\0", "SOCKS 4"),
+            (b"\x16\xfe\xfd\0\0", "DTLS"),
+            (b"\0\0\0\x85\xffSMB\x72", "SMB"),
+            (b"RFB 003.008\n", "VNC"),
+            (b"\xff\xfd\x03\xff\xfb\x18", "Telnet"),
+            (b"\x3a\0\0\0\x01\0\0\0\0\0\0\0\xd4\x07\0\0", "MongoDB"),
             (b"*1\r\n$4\r\nPING\r\n", "Redis"),
             (b"\x10\x10\0\x04MQTT\x04\x02", "mqtts://"),
             (b"\x30\x0c\x02\x01\x01\x60", "ldaps://"),
@@ -143,6 +215,21 @@ mod tests {
             assert!(said.contains(words), "{said}");
             // The log cuts details at 256 bytes.
             assert!(said.len() <= 256, "{}: {said}", said.len());
+        }
+    }
+    #[test]
+    fn the_version_of_a_hello_that_is_too_old_is_named() {
+        let hello = |minor: u8| [0x16, 3, 1, 0, 50, 1, 0, 0, 46, 3, minor, 7];
+        for (minor, version) in [(0, "SSL 3.0"), (1, "TLS 1.0"), (2, "TLS 1.1")] {
+            let said = describe_old(&hello(minor)).unwrap();
+            assert!(
+                said.contains(version) && said.contains("update the client"),
+                "{said}"
+            );
+            assert!(said.len() <= 256, "{}: {said}", said.len());
+        }
+        for other in [&hello(3)[..], &hello(1)[..10], b"GET / HTTP/1.1\r\n"] {
+            assert_eq!(describe_old(other), None);
         }
     }
 }

@@ -201,6 +201,9 @@ fn classify(error: &Error, bytes: &[u8]) -> Failure {
     };
     refusal(reason, alert).detail(match reason {
         Reason::NotTls => foreign::describe(bytes),
+        Reason::NoCommonVersion => {
+            foreign::describe_old(bytes).unwrap_or_else(|| words::tls(error))
+        }
         _ => words::tls(error),
     })
 }

@@ -113,7 +113,11 @@ fn tls_11_is_refused_by_version_in_every_mode() {
     let (proxy, origin) = proxy();
     for sni in ["a.test", "b.test"] {
         let hello = ForgedHello::tls11(sni.as_bytes()).bytes();
-        must_get_alert(&proxy, &hello, PROTOCOL_VERSION).must_be("no_common_version");
+        let record = must_get_alert(&proxy, &hello, PROTOCOL_VERSION);
+        record.must_be("no_common_version");
+        let detail = record.text("detail");
+        let words = ["TLS 1.1 at most", "update the client"];
+        assert!(words.iter().all(|word| detail.contains(word)), "{detail}");
     }
     assert_eq!(origin.accepts(), 0);
 }
@@ -378,7 +382,10 @@ fn a_client_without_tls_is_told_apart_by_its_protocol() {
     for (opening, words) in [
         (&b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"[..], "https://"),
         (b"\0\0\0\x08\x04\xd2\x16\x2f", "sslnegotiation=direct"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "`mode: forward`"),
+        (b"EHLO mail.test\r\n", "`negotiate: smtp`"),
+        (b"a1 CAPABILITY\r\n", "`negotiate: imap`"),
+        (b"\x05\x01\0", "SOCKS 5"),
         (b"hello\n", "the first bytes are 68 65 6c 6c 6f 0a"),
     ] {
         let record = must_get_alert(&proxy, opening, UNEXPECTED_MESSAGE);
