@@ -4,6 +4,7 @@
 //! tests share them. Reason codes may be added but never renamed.
 
 mod reasons;
+mod remedies;
 
 pub use self::reasons::{Fault, Reason};
 

@@ -2,9 +2,10 @@
 //! each path has one spelling.
 
 use hyper::{Method, StatusCode};
-use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 
+use super::body::{Body, invalid};
+use super::query::{ConnFilter, ConnQuery, FailureQuery};
 use super::request::{OriginAction, Request};
 use super::response::ErrorResponse;
 
@@ -25,7 +26,12 @@ pub(super) enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Status,
+    Stats,
+    StatsWithRates,
     Connections,
+    SelectConnections,
+    Failures,
+    SelectFailures,
     Certificates,
     Config,
     Origins,
@@ -34,14 +40,17 @@ pub(super) enum RequestKind {
     SetLogLevel,
     Reload,
     Drain,
+    Undrain,
     Stop,
     Kill,
     Origin,
 }
 
 /// The paths of requests that change nothing.
-const READING: [(&str, RequestKind); 6] = [
+const READING: [(&str, RequestKind); 8] = [
     ("/status", RequestKind::Status),
+    ("/stats", RequestKind::Stats),
+    ("/failures", RequestKind::Failures),
     ("/connections", RequestKind::Connections),
     ("/certificates", RequestKind::Certificates),
     ("/config", RequestKind::Config),
@@ -50,10 +59,14 @@ const READING: [(&str, RequestKind); 6] = [
 ];
 
 /// The paths of requests that change something, or have arguments.
-const CHANGING: [(&str, RequestKind); 7] = [
+const CHANGING: [(&str, RequestKind); 11] = [
+    ("/stats", RequestKind::StatsWithRates),
+    ("/connections", RequestKind::SelectConnections),
+    ("/failures", RequestKind::SelectFailures),
     ("/limits", RequestKind::Limits),
     ("/reload", RequestKind::Reload),
     ("/drain", RequestKind::Drain),
+    ("/undrain", RequestKind::Undrain),
     ("/stop", RequestKind::Stop),
     ("/kill", RequestKind::Kill),
     ("/log-level", RequestKind::SetLogLevel),
@@ -106,7 +119,14 @@ impl RequestKind {
         let mut body = Body::parse(body)?;
         let request = match self {
             Self::Status => Request::Status,
-            Self::Connections => Request::Connections,
+            Self::Stats => Request::Stats { rates: false },
+            Self::StatsWithRates => Request::Stats {
+                rates: body.switch("rates")?,
+            },
+            Self::Connections => Request::Connections(ConnQuery::all()),
+            Self::SelectConnections => Request::Connections(ConnQuery::read(&mut body)?),
+            Self::Failures => Request::Failures(FailureQuery::ALL),
+            Self::SelectFailures => Request::Failures(FailureQuery::read(&mut body)?),
             Self::Certificates => Request::Certificates,
             Self::Config => Request::Config,
             Self::Origins => Request::Origins,
@@ -126,20 +146,48 @@ impl RequestKind {
             Self::Reload => Request::Reload {
                 plan: body.switch("plan")?,
             },
-            Self::Drain => Request::Drain {
-                endpoint: body.maybe_text("endpoint")?,
+            Self::Drain => match body.maybe_text("endpoint")? {
+                Some(endpoint) => Request::Drain { endpoint },
+                None => return Err(invalid(NO_ENDPOINT)),
             },
-            Self::Stop => Request::Drain { endpoint: None },
-            Self::Kill => Request::Kill(id(&body.text("id")?)?),
+            Self::Undrain => Request::Undrain {
+                endpoint: body.text("endpoint")?,
+            },
+            Self::Stop => Request::Stop,
+            Self::Kill => {
+                let filter = ConnFilter::read(&mut body)?;
+                if filter.is_empty() {
+                    return Err(invalid("`id` is missing, or another condition"));
+                }
+                Request::Kill(filter)
+            }
             Self::Origin => Request::Origin {
                 upstream: body.text("upstream")?,
                 origin: body.text("origin")?,
-                action: body.action()?,
+                action: action(&mut body)?,
             },
         };
         body.end()?;
         Ok(request)
     }
+}
+
+/// Forgetting the name of an endpoint must not stop the process.
+const NO_ENDPOINT: &str =
+    "`endpoint` is missing: a drain is of one endpoint; to stop the process, use `stop`";
+
+fn action(body: &mut Body) -> Result<OriginAction, ErrorResponse> {
+    Ok(match &*body.text("action")? {
+        "drain" => OriginAction::Drain,
+        "disable" => OriginAction::Disable,
+        "enable" => OriginAction::Enable,
+        "weight" => {
+            let weight = body.number("weight")?;
+            let weight = weight.and_then(|weight| u32::try_from(weight).ok());
+            OriginAction::Weight(weight.ok_or_else(|| invalid("`weight` must be a number"))?)
+        }
+        _ => return Err(invalid("`action` is drain, disable, enable or weight")),
+    })
 }
 
 fn level(text: &str) -> Result<LevelFilter, ErrorResponse> {
@@ -151,79 +199,6 @@ fn level(text: &str) -> Result<LevelFilter, ErrorResponse> {
         "trace" => LevelFilter::TRACE,
         _ => return Err(invalid("a level is error, warn, info, debug or trace")),
     })
-}
-
-/// A connection id as the access log writes it.
-fn id(text: &str) -> Result<u64, ErrorResponse> {
-    let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
-    u64::from_str_radix(text, 16)
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| invalid("an id is up to 16 hexadecimal digits, as in the access log"))
-}
-
-fn invalid(message: impl Into<String>) -> ErrorResponse {
-    ErrorResponse::new(StatusCode::BAD_REQUEST, message)
-}
-
-struct Body(Map<String, Value>);
-
-impl Body {
-    fn parse(bytes: &[u8]) -> Result<Self, ErrorResponse> {
-        if bytes.is_empty() {
-            return Ok(Self(Map::new()));
-        }
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            _ => Err(invalid("the body is no JSON object")),
-        }
-    }
-
-    fn maybe_text(&mut self, key: &str) -> Result<Option<String>, ErrorResponse> {
-        match self.0.remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(invalid(format!("`{key}` must be a text"))),
-        }
-    }
-
-    fn text(&mut self, key: &str) -> Result<String, ErrorResponse> {
-        let found = self.maybe_text(key)?;
-        found.ok_or_else(|| invalid(format!("`{key}` is missing")))
-    }
-
-    fn switch(&mut self, key: &str) -> Result<bool, ErrorResponse> {
-        match self.0.remove(key) {
-            None => Ok(false),
-            Some(Value::Bool(value)) => Ok(value),
-            Some(_) => Err(invalid(format!("`{key}` must be true or false"))),
-        }
-    }
-
-    fn action(&mut self) -> Result<OriginAction, ErrorResponse> {
-        Ok(match &*self.text("action")? {
-            "drain" => OriginAction::Drain,
-            "disable" => OriginAction::Disable,
-            "enable" => OriginAction::Enable,
-            "weight" => {
-                let weight = self.0.remove("weight").and_then(|weight| weight.as_u64());
-                let weight = weight.and_then(|weight| u32::try_from(weight).ok());
-                OriginAction::Weight(weight.ok_or_else(|| invalid("`weight` must be a number"))?)
-            }
-            _ => {
-                return Err(invalid("`action` is drain, disable, enable or weight"));
-            }
-        })
-    }
-
-    /// Refuses keys that the path does not know.
-    fn end(self) -> Result<(), ErrorResponse> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(invalid("the body has a key that this path does not know"))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -261,7 +236,8 @@ mod tests {
 
     #[test]
     fn what_changes_something_is_a_post_and_metrics_change_nothing() {
-        for (path, _) in CHANGING.iter().filter(|(path, _)| *path != "/log-level") {
+        let reads = |path: &str| READING.iter().any(|(reading, _)| *reading == path);
+        for (path, _) in CHANGING.iter().filter(|(path, _)| !reads(path)) {
             for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
                 assert_eq!(status(method, path), 405, "{path}");
             }
@@ -288,7 +264,11 @@ mod tests {
             assert!(plan(body).is_err(), "{body}");
         }
         let kill = |id: &str| RequestKind::Kill.with(format!("{{\"id\":\"{id}\"}}").as_bytes());
-        assert_eq!(kill("00000000000000ff").unwrap(), Request::Kill(255));
+        let one = ConnFilter {
+            id: Some(255),
+            ..ConnFilter::default()
+        };
+        assert_eq!(kill("00000000000000ff").unwrap(), Request::Kill(one));
         for id in ["", "+1", "0x1", "10000000000000000", " 1"] {
             assert!(kill(id).is_err(), "{id}");
         }

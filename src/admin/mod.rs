@@ -5,10 +5,13 @@
 
 mod audit;
 mod auth;
+mod body;
 mod commands;
 mod listeners;
 mod open;
 mod permits;
+mod query;
+mod read_query;
 mod request;
 mod response;
 mod serve;
@@ -21,6 +24,7 @@ mod tls;
 pub use self::listeners::AdminListeners;
 pub use self::open::OpenAdminListeners;
 pub use self::permits::ConnPermits;
+pub use self::query::{ConnFilter, ConnKey, ConnQuery, FailureQuery, StageFilter};
 pub use self::request::{
     Handle, OriginAction, PendingRequest, Received, Refusal, RefusalKind, Request, RequestResult,
     channel,

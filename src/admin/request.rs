@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
+use super::query::{ConnFilter, ConnQuery, FailureQuery};
 use crate::snapshot::admin::Role;
 use crate::takeover::Giving;
 
@@ -18,8 +19,15 @@ const QUEUE: usize = 32;
 pub enum Request {
     /// The status of the process.
     Status,
-    /// The live connections.
-    Connections,
+    /// The counters of endpoints, routes and origins, and why connections ended.
+    Stats {
+        /// Whether to wait for rates, if there are none yet.
+        rates: bool,
+    },
+    /// Live connections.
+    Connections(ConnQuery),
+    /// The latest failures.
+    Failures(FailureQuery),
     /// The certificates in use, with their expiry dates.
     Certificates,
     /// The effective configuration.
@@ -42,13 +50,20 @@ pub enum Request {
         /// Report only.
         plan: bool,
     },
-    /// Drains an endpoint, or without a name the process.
+    /// Closes an endpoint, and drains its connections.
     Drain {
         /// The endpoint's name.
-        endpoint: Option<String>,
+        endpoint: String,
     },
-    /// Closes the connection with this id.
-    Kill(u64),
+    /// Opens an endpoint again that was drained.
+    Undrain {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// Drains the process, which then exits.
+    Stop,
+    /// Closes these connections.
+    Kill(ConnFilter),
     /// Changes how an origin is used.
     Origin {
         /// The upstream's name.
@@ -65,14 +80,16 @@ impl Request {
     pub(super) const fn role(&self) -> Role {
         match self {
             Self::Status
-            | Self::Connections
+            | Self::Stats { .. }
+            | Self::Connections(_)
+            | Self::Failures(_)
             | Self::Certificates
             | Self::Config
             | Self::Origins
             | Self::Limits { .. }
             | Self::LogLevel(None)
             | Self::Reload { plan: true } => Role::Read,
-            Self::Drain { endpoint: None } => Role::All,
+            Self::Stop => Role::All,
             _ => Role::Operate,
         }
     }

@@ -2,6 +2,7 @@
 
 mod certs;
 mod check;
+mod completions;
 mod config_file;
 mod convert;
 mod ctl;
@@ -14,6 +15,7 @@ mod forward;
 mod init;
 mod man;
 mod output;
+mod paint;
 mod routes;
 mod run;
 mod start;
@@ -102,11 +104,7 @@ pub fn main() -> ExitCode {
         Command::Ctl(args) => ctl::main(&args),
         Command::Forward(args) => forward::main(&args),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "reseal", &mut script);
-            print(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions { shell } => completions::main(shell, Cli::command()),
         Command::Man(args) => man::main(&args, Cli::command()),
     };
     exit.into()

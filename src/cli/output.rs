@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::exit::Exit;
+use super::paint::{Mood, Paint};
 
 /// Writes to standard output. A closed reader is no error.
 pub(super) fn print(text: &str) -> Exit {
@@ -16,6 +17,34 @@ pub(super) fn print(text: &str) -> Exit {
 /// Writes a line to standard error. A failure is ignored: there is no other place to report it.
 pub(super) fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+/// Columns as wide as their widest cell, each cell in the colour of its mood.
+pub(super) fn painted_table(rows: &[Vec<(String, Mood)>], paint: Paint) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|(cell, _)| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let filled = row.iter().rposition(|(cell, _)| !cell.is_empty());
+        for (n, ((cell, mood), width)) in row.iter().zip(&widths).enumerate() {
+            out.push_str(&paint.text(cell, *mood));
+            if Some(n) >= filled {
+                break;
+            }
+            // Escapes for colours take no room.
+            let gap = width.saturating_sub(cell.chars().count()) + 2;
+            out.extend(std::iter::repeat_n(' ', gap));
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// Columns as wide as their widest cell.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::info::ConnInfo;
+use super::opening::OpeningTable;
 use super::permits;
-use super::record::Recorder;
+use super::record::{Places, Recorder};
 use super::table::ConnTable;
 use crate::admission::{Gate, LimitScopes, PendingShard};
 use crate::observe::access_log::{AccessLog, Client};
+use crate::observe::failures::FailureShard;
 use crate::observe::metrics::Shard;
 use crate::phase::PhaseRx;
 use crate::snapshot::{Endpoint, Live};
@@ -27,6 +29,10 @@ pub struct WorkerContext {
     pub phases: PhaseRx,
     /// The table of established connections.
     pub table: Arc<ConnTable<ConnInfo>>,
+    /// The table of those before.
+    pub openings: Arc<OpeningTable>,
+    /// This worker's latest failures.
+    pub failures: Arc<FailureShard>,
     /// The list of connections that are still pending.
     pub pending: PendingShard,
     /// The current snapshot.
@@ -55,6 +61,11 @@ impl WorkerContext {
         at: Instant,
     ) -> Recorder<'_> {
         let counts = self.counters.endpoint(&endpoint.name);
-        Recorder::new(&self.access_log, counts, client, local, endpoint, at)
+        let places = Places {
+            log: &self.access_log,
+            failures: &self.failures,
+            openings: &self.openings,
+        };
+        Recorder::new(places, counts, client, local, endpoint, at)
     }
 }

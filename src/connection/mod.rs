@@ -15,6 +15,7 @@ mod identity;
 mod info;
 pub mod live_progress;
 pub mod live_traffic;
+pub mod opening;
 mod permits;
 pub mod progress;
 mod proxy_header;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 pub use self::context::WorkerContext;
 use self::establish::{Establish, Established};
 pub use self::info::ConnInfo;
+use self::opening::Opening;
 use crate::admission::{LimitScope, Permit};
 use crate::observe::access_log::Client;
 use crate::outcome::{CloseWith, Failure, Reason};
@@ -88,12 +90,15 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         generation,
         at,
     };
+    let opening = establishing.record.opening();
     let established = tokio::select! {
         biased;
+        () = killed(opening.as_deref()) => Err(Failure::new(Reason::Killed).close_with(CloseWith::Reset)),
         () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).close_with(CloseWith::Reset)),
         // Boxed, so that the memory is freed once the connection is established.
         established = Box::pin(establishing.establish(&mut client)) => established,
     };
+    drop(opening);
     match established {
         Ok(Established {
             route,
@@ -118,6 +123,14 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
             }
         }
         Err(failure) => Box::pin(reject(&mut establishing, client.socket, failure)).await,
+    }
+}
+
+/// Waits until an operator ends a connection that is not established yet.
+async fn killed(opening: Option<&Opening>) {
+    match opening {
+        Some(opening) => opening.killed().await,
+        None => std::future::pending().await,
     }
 }
 

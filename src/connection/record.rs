@@ -7,7 +7,7 @@ mod tests;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -15,11 +15,13 @@ use tracing::{debug, trace};
 
 use super::identity::Identity;
 use super::info::ConnInfo;
+use super::opening::{Draft, Opening, OpeningGuard, OpeningTable};
 use super::progress::Progress;
 use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
 use crate::observe::escape;
+use crate::observe::failures::FailureShard;
 use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
 use crate::outcome::{Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
@@ -30,6 +32,7 @@ use crate::tls::ja4::Ja4;
 /// [`Recorder::end`], or else on drop.
 pub(super) struct Recorder<'a> {
     log: &'a AccessLog,
+    failures: &'a FailureShard,
     counts: Arc<EndpointCounts>,
     /// The counters of the route's upstream.
     upstream: Option<Arc<UpstreamCounts>>,
@@ -46,15 +49,23 @@ pub(super) struct Recorder<'a> {
     entered: Instant,
 }
 
-/// The record: owned by the connection until it is established, then shared through the table.
+/// Where connections are shown as long as they live, and the failed ones afterwards.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub(super) log: &'a AccessLog,
+    pub(super) failures: &'a FailureShard,
+    pub(super) openings: &'a Arc<OpeningTable>,
+}
+
+/// The record: it changes until the connection is established.
 enum Record {
-    Open(Box<AccessRecord>),
+    Open(OpeningGuard),
     Tabled(ConnGuard<ConnInfo>),
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(
-        log: &'a AccessLog,
+        places: Places<'a>,
         counts: Arc<EndpointCounts>,
         client: Client,
         local: Option<SocketAddr>,
@@ -91,11 +102,12 @@ impl<'a> Recorder<'a> {
             "accepted"
         );
         Self {
-            log,
+            log: places.log,
+            failures: places.failures,
             counts,
             upstream: None,
             id: record.id,
-            record: Some(Record::Open(Box::new(record))),
+            record: Some(Record::Open(places.openings.enter(record, at))),
             start: at,
             stage: Stage::Admit,
             has_failed: false,
@@ -105,9 +117,17 @@ impl<'a> Recorder<'a> {
     }
 
     /// The record, as long as it can be changed.
-    fn draft(&mut self) -> Option<&mut AccessRecord> {
-        match &mut self.record {
-            Some(Record::Open(record)) => Some(record),
+    fn draft(&self) -> Option<MutexGuard<'_, Draft>> {
+        match &self.record {
+            Some(Record::Open(opening)) => Some(opening.draft()),
+            Some(Record::Tabled(_)) | None => None,
+        }
+    }
+
+    /// The entry among the connections before their relay.
+    pub(super) fn opening(&self) -> Option<Arc<Opening>> {
+        match &self.record {
+            Some(Record::Open(opening)) => Some(opening.opening()),
             Some(Record::Tabled(_)) | None => None,
         }
     }
@@ -128,8 +148,10 @@ impl<'a> Recorder<'a> {
             ms = spent.as_secs_f64() * 1000.0,
             "next stage"
         );
-        if let Some(record) = self.draft() {
-            record.stages.spend(left, spent);
+        if let Some(mut draft) = self.draft() {
+            draft.record.stages.spend(left, spent);
+            draft.stage = stage;
+            draft.entered = now;
         }
     }
 
@@ -149,14 +171,15 @@ impl<'a> Recorder<'a> {
     }
 
     /// The identifier as written in the log.
-    pub(super) fn id(&mut self) -> String {
-        self.draft().map(|record| record.id()).unwrap_or_default()
+    pub(super) fn id(&self) -> String {
+        Id(self.id).to_string()
     }
 
     /// Sets the addresses of a PROXY header; the peer that sent the header is recorded beside the client.
     pub(super) fn proxied(&mut self, source: SocketAddr, destination: SocketAddr) {
         debug!(id = %Id(self.id), client = %source, local = %destination, "PROXY header read");
-        if let Some(record) = self.draft() {
+        if let Some(mut draft) = self.draft() {
+            let record = &mut draft.record;
             let client = Client::Ip(source);
             let peer = std::mem::replace(&mut record.client, client);
             record.peer = (peer != client).then(|| Box::new(peer));
@@ -168,30 +191,31 @@ impl<'a> Recorder<'a> {
     pub(super) fn hello(&mut self, wire: &[u8]) {
         if self.log.is_open() {
             let ja4 = Ja4::of(wire);
-            if let Some(record) = self.draft() {
-                record.ja4 = ja4;
+            if let Some(mut draft) = self.draft() {
+                draft.record.ja4 = ja4;
             }
         }
     }
 
     pub(super) fn sni(&mut self, name: &str) {
         trace!(id = %Id(self.id), sni = name, "server name");
-        if let Some(record) = self.draft() {
-            record.sni = Some(name.into());
+        if let Some(mut draft) = self.draft() {
+            draft.record.sni = Some(name.into());
         }
     }
 
     pub(super) fn route(&mut self, route: &Route) {
         debug!(
             id = %Id(self.id),
-            sni = self.draft().and_then(|record| record.sni.as_deref()),
+            sni = self.draft().and_then(|draft| draft.record.sni.clone()).as_deref(),
             route = &*route.name,
             mode = route.mode.word(),
             upstream = &*route.upstream.definition.name,
             "routed"
         );
         self.upstream = Some(self.counts.upstream(&route.upstream.definition.name));
-        if let Some(record) = self.draft() {
+        if let Some(mut draft) = self.draft() {
+            let record = &mut draft.record;
             record.route = Some(Arc::clone(&route.name));
             record.mode = Some(route.mode.word());
             record.upstream = Some(Arc::clone(&route.upstream.definition.name));
@@ -202,8 +226,8 @@ impl<'a> Recorder<'a> {
     pub(super) fn client_tls(&mut self, facts: TlsFacts) {
         self.counts.handshake(&facts, self.entered.elapsed());
         handshake_done(self.id, &facts, "TLS with the client established");
-        if let Some(record) = self.draft() {
-            record.tls = Some(Box::new(facts));
+        if let Some(mut draft) = self.draft() {
+            draft.record.tls = Some(Box::new(facts));
         }
     }
 
@@ -213,8 +237,8 @@ impl<'a> Recorder<'a> {
             let subject = facts.subject.as_str();
             debug!(id = %Id(self.id), subject, "client certificate received");
         }
-        if let Some(record) = self.draft() {
-            record.client_cert = facts.map(Box::new);
+        if let Some(mut draft) = self.draft() {
+            draft.record.client_cert = facts.map(Box::new);
         }
     }
 
@@ -226,9 +250,10 @@ impl<'a> Recorder<'a> {
         generation: u64,
         verifier: u64,
     ) -> Option<Arc<Conn<ConnInfo>>> {
-        let Some(Record::Open(mut record)) = self.record.take() else {
+        let Some(Record::Open(opening)) = self.record.take() else {
             return None;
         };
+        let mut record = opening.leave();
         record.total = self.start.elapsed();
         if let (Some(upstream), Some(origin)) = (&record.upstream, &record.origin) {
             self.counts.upstream(upstream).established(origin);
@@ -237,7 +262,7 @@ impl<'a> Recorder<'a> {
         self.log.opened(&record);
         let guard = table.enter(ConnInfo {
             progress: Progress::new(self.start),
-            record: *record,
+            record: record,
             identity,
             generation,
             checked: AtomicU64::new(generation),
@@ -267,8 +292,8 @@ impl<'a> Recorder<'a> {
 
     /// Records that a limit would have refused the client, in a dry run.
     pub(super) fn would_be(&mut self, reason: Reason) {
-        if let Some(record) = self.draft() {
-            record.would_refuse.insert(reason);
+        if let Some(mut draft) = self.draft() {
+            draft.record.would_refuse.insert(reason);
         }
     }
 
@@ -285,7 +310,7 @@ impl<'a> Recorder<'a> {
         limit: Option<LimitOwner>,
     ) {
         let (mut record, traffic) = match self.record.take() {
-            Some(Record::Open(record)) => (*record, Traffic::default()),
+            Some(Record::Open(opening)) => (opening.leave(), Traffic::default()),
             Some(Record::Tabled(guard)) => {
                 let conn = guard.leave();
                 let new = conn.info.uncounted(&conn.handle);
@@ -310,6 +335,7 @@ impl<'a> Recorder<'a> {
             id = %Id(self.id),
             stage = outcome.stage.word(),
             reason = outcome.reason.code(),
+            meaning = outcome.fault.map(|_| outcome.reason.meaning()),
             detail = outcome.detail.as_deref(),
             bytes_up = traffic.up,
             bytes_down = traffic.down,
@@ -320,6 +346,7 @@ impl<'a> Recorder<'a> {
         } else {
             self.log.closed(&record, traffic, &outcome);
         }
+        self.failures.add(record, traffic, outcome);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Drains: of connections whose configuration was removed, and of endpoints on request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::connection::table::{Conn, ConnTable};
 use crate::control::listeners::Listeners;
 use crate::relay::Command;
 use crate::snapshot::{DrainPolicy, Snapshot};
+use crate::worker::Workers;
 
 /// Longest pause between two connections that are closed one after the other.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
@@ -77,15 +79,57 @@ pub(crate) fn drain_endpoint(
     table: &ConnTable<ConnInfo>,
 ) -> RequestResult {
     if snapshot.endpoint(name).is_none() {
-        return Err(Refusal::new(
-            RefusalKind::NotFound,
-            format!("there is no endpoint `{name}`"),
-        ));
+        return Err(no_endpoint(name));
     }
     let closed = listeners.close_endpoint(name, snapshot.process.drain.removed);
     let count = drain_closed_endpoints(snapshot, listeners, table);
     info!(endpoint = name, connections = count, "draining an endpoint");
     Ok(json!({ "draining": name, "closed": closed, "connections": count }))
+}
+
+/// Opens an endpoint again that a request has closed. Its connections that are still there stay.
+pub(crate) async fn undrain_endpoint(
+    name: &str,
+    snapshot: &Snapshot,
+    listeners: &mut Listeners,
+    workers: &Workers,
+    table: &ConnTable<ConnInfo>,
+) -> RequestResult {
+    let Some(endpoint) = snapshot.endpoint(name) else {
+        return Err(no_endpoint(name));
+    };
+    if !listeners.closed.contains(name) {
+        let message = format!("the endpoint `{name}` is not drained");
+        return Err(Refusal::new(RefusalKind::Conflict, message));
+    }
+    let opened = listeners.reopen_endpoint(endpoint, snapshot, workers).await;
+    let opened = opened.map_err(|why| Refusal::new(RefusalKind::Conflict, why))?;
+    let mut kept = 0;
+    table.each(|connection| {
+        let is_its = *connection.info.record.endpoint == *name;
+        if is_its && connection.handle.cancel_drain() {
+            kept += 1;
+            // It may have had to drain for another reason, such as a route that has left the configuration:
+            // the next tick finds that again.
+            connection.info.checked.store(0, Ordering::Relaxed);
+        }
+    });
+    for address in &opened {
+        info!(endpoint = name, address, "listening");
+    }
+    info!(
+        endpoint = name,
+        connections = kept,
+        "an endpoint is no longer drained"
+    );
+    Ok(json!({ "undrained": name, "opened": opened, "connections": kept }))
+}
+
+fn no_endpoint(name: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::NotFound,
+        format!("there is no endpoint `{name}`"),
+    )
 }
 
 /// Drains the connections of endpoints that a request has closed. Returns how many were not draining.

@@ -143,12 +143,19 @@ pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
         })
     });
     json!({
-        "certificates": certificates.collect::<Vec<_>>(),
-        "client_certificates": client_certificates.collect::<Vec<_>>(),
-        "admin_certificates": admin_certificates.into_iter().collect::<Vec<_>>(),
-        "authorities": authorities.collect::<Vec<_>>(),
-        "revocation_lists": lists.collect::<Vec<_>>(),
+        "certificates": by_end(certificates),
+        "client_certificates": by_end(client_certificates),
+        "admin_certificates": by_end(admin_certificates.into_iter()),
+        "authorities": by_end(authorities),
+        "revocation_lists": by_end(lists),
     })
+}
+
+/// The rows, the one that ends first at the top.
+fn by_end(rows: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| row["seconds_left"].as_i64());
+    rows
 }
 
 fn presented(certificate: &Presented<'_>, now: i64) -> Value {

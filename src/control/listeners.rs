@@ -68,7 +68,7 @@ impl Listeners {
         let probe = ports
             .as_ref()
             .map_or(ProbePolicy::Nothing, ProbePolicy::Takeover);
-        Self::default().bind_beside(snapshot, workers, probe, taking)
+        Self::default().bind_beside(&snapshot.endpoints, workers, probe, taking)
     }
 
     /// Binds the listeners of a later snapshot that are not open yet; all of them, or none.
@@ -77,23 +77,68 @@ impl Listeners {
         snapshot: &Snapshot,
         workers: usize,
     ) -> Result<PendingListeners, Vec<BindError>> {
+        let ports = self.ports();
+        self.bind_beside(
+            &snapshot.endpoints,
+            workers,
+            ProbePolicy::Ports(&ports),
+            None,
+        )
+    }
+
+    /// Opens the listeners of an endpoint again that was closed on request. Returns their addresses, or why
+    /// it cannot be done.
+    pub(crate) async fn reopen_endpoint(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        snapshot: &Snapshot,
+        workers: &Workers,
+    ) -> Result<Vec<String>, String> {
+        let places = endpoint.listen_keys();
+        if places
+            .iter()
+            .any(|(_, listen)| matches!(listen, Listen::Systemd(_)))
+        {
+            return Err("systemd passes its sockets at the start alone: restart Reseal".to_owned());
+        }
+        let refused = |errors: Vec<BindError>| {
+            let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+            messages.join("; ")
+        };
+        let ports = self.ports();
+        let probe = ProbePolicy::Ports(&ports);
+        let only = std::slice::from_ref(endpoint);
+        let new = self.bind_beside(only, workers.count(), probe, None);
+        let new = new.map_err(refused)?;
+        new.prepare(workers).await.map_err(refused)?;
+        let opened = new
+            .addresses()
+            .into_iter()
+            .map(|(_, address)| address)
+            .collect();
+        self.commit(new, snapshot);
+        self.closed.remove(&endpoint.name);
+        Ok(opened)
+    }
+
+    /// The ports that are listened on, or were a moment ago.
+    fn ports(&self) -> HashSet<u16> {
         let open = self.open.keys().filter_map(ListenKey::port);
         let closing = self.closing.iter();
         let closing = closing.filter_map(|(port, state)| (!state.is_closed()).then_some(*port));
-        let ports: HashSet<_> = open.chain(closing).collect();
-        self.bind_beside(snapshot, workers, ProbePolicy::Ports(&ports), None)
+        open.chain(closing).collect()
     }
 
     fn bind_beside(
         &self,
-        snapshot: &Snapshot,
+        endpoints: &[Arc<Endpoint>],
         workers: usize,
         probe: ProbePolicy<'_>,
         mut taking: Option<&mut Taking>,
     ) -> Result<PendingListeners, Vec<BindError>> {
         let mut listeners = Vec::new();
         let mut errors = Vec::new();
-        for endpoint in &snapshot.endpoints {
+        for endpoint in endpoints {
             for (place, listen) in endpoint.listen_keys() {
                 // systemd passes its sockets once, at the start.
                 let too_late =

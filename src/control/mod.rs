@@ -4,8 +4,10 @@ pub(crate) mod connections;
 pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod expiry_dates;
+mod failures;
 mod limits;
 pub(crate) mod listeners;
+mod looks;
 pub(crate) mod origins;
 pub(crate) mod progress;
 pub(crate) mod recheck;
@@ -14,6 +16,7 @@ pub(crate) mod rlimit;
 pub(crate) mod sd_notify;
 pub(crate) mod shutdown;
 pub(crate) mod signals;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod successor;
 pub(crate) mod takeover;
@@ -33,11 +36,13 @@ use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::admin::{
-    DrainedEndpoints, OpenAdminListeners, PendingRequest, Received, Request, RequestResult,
+    DrainedEndpoints, OpenAdminListeners, PendingRequest, Received, Refusal, RefusalKind, Request,
+    RequestResult,
 };
 use crate::admission::LimitScopes;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
+use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
@@ -49,13 +54,16 @@ use crate::control::reload::{Reloader, report};
 use crate::control::sd_notify::Notifier;
 use crate::control::shutdown::{Ending, Shutdown, StopMode};
 use crate::control::signals::{Signal, Signals};
+use crate::control::stats::StatsView;
 use crate::control::status::StatusView;
 use crate::control::successor::Successors;
 use crate::control::takeover::{ReadySuccessor, Takeover};
 use crate::control::watchdog::Watchdog;
 use crate::observe::access_log::AccessLog;
+use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::snapshot::Live;
+use crate::worker::Workers;
 
 /// How often the control loop does its periodic work.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,6 +72,10 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Control {
     pub(crate) live: Arc<Live>,
     pub(crate) table: Arc<ConnTable<ConnInfo>>,
+    pub(crate) connections: Connections,
+    pub(crate) failures: Failures,
+    pub(crate) stats: StatsView,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) listeners: Listeners,
     pub(crate) origins: Origins,
     pub(crate) reloads: Reloader,
@@ -132,9 +144,11 @@ impl Control {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
                     self.publish_drained();
                 }
-                Some(request) = inputs.admin.requests.recv() => if self.handle(request) == Next::Stop {
-                    break Stop::Requested;
-                },
+                Some(request) = inputs.admin.requests.recv() => {
+                    if self.handle(request).await == Next::Stop {
+                        break Stop::Requested;
+                    }
+                }
                 // The sockets do not change while they are offered.
                 Some(successor) = inputs.admin.successors.recv(), if !self.reloads.is_reading() => {
                     self.reloads.hold();
@@ -217,7 +231,7 @@ impl Control {
                     Signal::Takeover => warn!("USR2 is ignored: the process stops"),
                 },
                 Some(request) = inputs.admin.requests.recv() => {
-                    self.handle(request);
+                    self.handle(request).await;
                 }
                 Some(successor) = inputs.admin.successors.recv() => {
                     takeover::refuse(successor, "the process stops");
@@ -232,7 +246,7 @@ impl Control {
     }
 
     /// Handles a request: replies now, or leaves the reply to the task that does the work.
-    fn handle(&mut self, pending: PendingRequest) -> Next {
+    async fn handle(&mut self, pending: PendingRequest) -> Next {
         let PendingRequest { request, reply } = pending;
         if reply.is_closed() {
             // The client has disconnected, or was sent "no answer in time".
@@ -243,8 +257,16 @@ impl Control {
             Request::Status => Ok(self
                 .status
                 .json(&self.listeners, &self.reloads, &self.shutdown)),
-            Request::Connections => {
-                connections::list(&self.table, reply);
+            Request::Stats { rates } => {
+                self.stats.answer(rates, reply);
+                return next;
+            }
+            Request::Connections(query) => {
+                self.connections.list(query, reply);
+                return next;
+            }
+            Request::Failures(query) => {
+                failures::list(&self.failures, query, reply);
                 return next;
             }
             Request::Certificates => Ok(expiry_dates::listed(
@@ -253,7 +275,7 @@ impl Control {
             )),
             Request::Config => Ok(self.reloads.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),
-            Request::Kill(id) => connections::kill(&self.table, id),
+            Request::Kill(filter) => self.connections.kill(&filter),
             Request::Reload { .. } if self.shutdown.has_begun() => {
                 Err(report::not_while_stopping())
             }
@@ -265,13 +287,12 @@ impl Control {
                 self.reloads.plan(&self.listeners, reply);
                 return next;
             }
-            Request::Drain { endpoint: None } => {
+            Request::Stop => {
                 next = Next::Stop;
                 Ok(json!({ "draining": "the process", "then": "it exits" }))
             }
-            Request::Drain {
-                endpoint: Some(name),
-            } => self.drain_endpoint(&name),
+            Request::Drain { endpoint } => self.drain_endpoint(&endpoint),
+            Request::Undrain { endpoint } => self.undrain_endpoint(&endpoint).await,
             Request::Origins => Ok(self.origins.list()),
             Request::Limits {
                 endpoint,
@@ -296,6 +317,24 @@ impl Control {
     fn drain_endpoint(&mut self, name: &str) -> RequestResult {
         let snapshot = self.live.load();
         let answer = drain::drain_endpoint(name, &snapshot, &mut self.listeners, &self.table);
+        self.publish_drained();
+        answer
+    }
+
+    async fn undrain_endpoint(&mut self, name: &str) -> RequestResult {
+        if self.shutdown.has_begun() {
+            let message = "the process stops";
+            return Err(Refusal::new(RefusalKind::Conflict, message));
+        }
+        let snapshot = self.live.load();
+        let answer = drain::undrain_endpoint(
+            name,
+            &snapshot,
+            &mut self.listeners,
+            &self.workers,
+            &self.table,
+        );
+        let answer = answer.await;
         self.publish_drained();
         answer
     }
@@ -327,6 +366,7 @@ impl Control {
         self.late_recheck.start(&self.table, &snapshot);
         drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
         recheck::expire(&self.table);
+        self.connections.tick();
         self.origins.update();
         self.access_log.renew(&snapshot.access_log);
         self.progress.proceed(&self.table);

@@ -35,11 +35,12 @@ impl StatusView {
     ) -> Value {
         let start = self.metrics.start();
         let uptime = start.elapsed().unwrap_or_default();
-        let listening: Vec<_> = listeners
-            .addresses()
+        let open = listeners.addresses();
+        let listening: Vec<_> = open
             .iter()
             .map(|(endpoint, address)| json!({ "endpoint": &**endpoint, "address": address }))
             .collect();
+        let endpoints = self.endpoints(listeners, &open);
         let path = reloads.source();
         let mut status = json!({
             "phase": shutdown.phase().word(),
@@ -51,6 +52,7 @@ impl StatusView {
             "generation": self.live.load().generation,
             "connections": self.active.count(),
             "listening": listening,
+            "endpoints": endpoints,
             "limits": limits::describe(&self.metrics),
         });
         let sandbox = reloads.sandbox();
@@ -77,6 +79,35 @@ impl StatusView {
             status["connections_leaving"] = json!(leaving);
         }
         status
+    }
+}
+
+impl StatusView {
+    /// Each endpoint of the configuration, and what becomes of a client that connects to it.
+    fn endpoints(&self, listeners: &Listeners, open: &[(Arc<str>, String)]) -> Value {
+        let live = self.metrics.live();
+        let snapshot = self.live.load();
+        let rows = snapshot.endpoints.iter().map(|endpoint| {
+            let name = &endpoint.name;
+            let addresses = open.iter().filter(|(of, _)| of == name);
+            let addresses: Vec<_> = addresses.map(|(_, address)| address).collect();
+            let state = if listeners.closed.contains(name) {
+                "drained"
+            } else if addresses.is_empty() {
+                "closed"
+            } else {
+                "listening"
+            };
+            let routes = endpoint.routes.iter().map(|route| json!(&*route.name));
+            json!({
+                "endpoint": &**name,
+                "state": state,
+                "addresses": addresses,
+                "connections": live.get(name).copied().unwrap_or(0),
+                "routes": routes.collect::<Value>(),
+            })
+        });
+        rows.collect()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod access_log;
 mod digits;
 pub mod escape;
 pub mod export;
+pub mod failures;
 pub mod format;
 mod log_file;
 pub mod logging;

@@ -182,6 +182,12 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether an end for it, with a fault, is one that an operator looks for: nothing that he did himself, and no
+    /// check by a load balancer.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Drain | Self::Killed | Self::ProbeEof)
+    }
+
     /// Whether a rule on addresses or a limit refused the connection.
     pub const fn is_refusal(self) -> bool {
         matches!(

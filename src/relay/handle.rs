@@ -67,6 +67,17 @@ impl ConnHandle {
         }
     }
 
+    /// Takes a `Drain` back. Returns whether there was one.
+    pub fn cancel_drain(&self) -> bool {
+        let mut current = self.command.lock();
+        let is_drain = matches!(current.as_deref(), Some(Command::Drain { .. }));
+        if is_drain {
+            *current = None;
+            self.changed.notify_one();
+        }
+        is_drain
+    }
+
     /// The command in force.
     pub fn command(&self) -> Option<Command> {
         let current = self.command.lock();

@@ -8,6 +8,7 @@ use tracing::{error, info};
 use super::resources::{Sockets, StartError};
 use crate::admin::{self, DrainedEndpoints, OpenAdminListeners, Probes};
 use crate::connection::WorkerContext;
+use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
@@ -19,11 +20,13 @@ use crate::control::reload::watch::WatchSet;
 use crate::control::reload::{Reloader, watch};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signals;
+use crate::control::stats::StatsView;
 use crate::control::status::StatusView;
 use crate::control::successor::Successors;
 use crate::control::takeover::Takeover;
 use crate::control::watchdog::Watchdog;
 use crate::control::{Control, Inputs};
+use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
@@ -39,6 +42,7 @@ pub(super) struct ControlPlane {
     pub(super) workers: Arc<Workers>,
     pub(super) active: Arc<ActiveCount>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) failures: Failures,
     pub(super) phase: watched::Sender<Phase>,
     pub(super) origins: Origins,
     pub(super) log: LogHandle,
@@ -52,7 +56,12 @@ impl ControlPlane {
         signals: Signals,
         origin_events: OriginEvents,
     ) -> Result<(Control, Inputs), StartError> {
-        let WorkerContext { live, table, .. } = &*self.context;
+        let WorkerContext {
+            live,
+            table,
+            openings,
+            ..
+        } = &*self.context;
         let snapshot = Arc::clone(&live.load());
         let (watch_set, follow) = watched::channel(WatchSet::of(&self.running, &snapshot));
         let (changed, changes) = mpsc::channel(1);
@@ -68,6 +77,10 @@ impl ControlPlane {
         let mut control = Control {
             live: Arc::clone(live),
             table: Arc::clone(table),
+            connections: Connections::new(Arc::clone(table), Arc::clone(openings)),
+            failures: self.failures,
+            stats: StatsView::new(Arc::clone(&self.metrics), Arc::clone(table)),
+            workers: Arc::clone(&self.workers),
             listeners: Listeners::new(Arc::clone(&self.context.listeners)),
             origins: self.origins,
             reloads: Reloader::new(self.running, targets, notifier.clone()),

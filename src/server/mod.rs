@@ -27,6 +27,7 @@ use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
 pub use crate::control::shutdown::{Ending, StopMode};
 pub use crate::control::signals::Signals;
 use crate::health::Checks;
+use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
@@ -108,12 +109,15 @@ fn run_planes(
     let of_process = gauges::metrics(&resources, &config.log, gates, &admission);
     let metrics = metrics(of_process, &running, &live, &limits, &table);
     let (phase, phases) = watch::channel(Phase::Run);
+    let failures = Failures::new(resources.workers);
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
     let context = Arc::new(WorkerContext {
         access_log: resources.access_log,
         counters: metrics.shard(0),
         phases,
         table,
+        openings: Arc::default(),
+        failures: failures.shard(0),
         pending: pending.shard(0),
         live: Arc::clone(&live),
         upstreams: Arc::new(upstreams),
@@ -127,6 +131,7 @@ fn run_planes(
     let shared = Shared {
         admission,
         pending,
+        failures: failures.clone(),
         metrics: Arc::clone(&metrics),
         active: Arc::default(),
     };
@@ -138,6 +143,7 @@ fn run_planes(
         workers,
         active: shared.active,
         metrics,
+        failures,
         phase,
         origins,
         log: config.log,

@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::admission::{Admission, PendingConnections};
 use crate::connection::WorkerContext;
+use crate::observe::failures::Failures;
 use crate::observe::metrics::Metrics;
 use crate::worker::active::ActiveCount;
 use crate::worker::{Worker, Workers};
@@ -22,6 +23,7 @@ const EVENT_INTERVAL: u32 = 16;
 pub(super) struct Shared {
     pub(super) admission: Admission,
     pub(super) pending: PendingConnections,
+    pub(super) failures: Failures,
     pub(super) metrics: Arc<Metrics>,
     pub(super) active: Arc<ActiveCount>,
 }
@@ -49,6 +51,7 @@ pub(super) fn spawn(
             admission: shared.admission.clone(),
             context: Arc::new(WorkerContext {
                 counters: shared.metrics.shard(index),
+                failures: shared.failures.shard(index),
                 pending: shared.pending.shard(index),
                 ..WorkerContext::clone(context)
             }),

@@ -22,7 +22,7 @@ pub use self::balance::Balance;
 pub use self::connect::{connect, probe, reason_for};
 pub use self::definition::{Address, ConnectPolicy, OnGone, OriginDefinition, UpstreamDefinition};
 pub use self::eviction::EvictionReason;
-pub use self::origin::{AdminState, Threshold, Verdict};
+pub use self::origin::{AdminState, LastCheck, Threshold, Verdict};
 pub use self::outlier::OutlierPolicy;
 pub use self::own::{OwnListener, OwnListeners};
 pub use self::pool::{

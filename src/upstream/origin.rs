@@ -1,16 +1,20 @@
 //! One origin at one address, live: its connections, its health, and what an operator has set. The
 //! pool's lock guards it; every moment is a parameter.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::balance::{self, Place};
 use super::definition::{Address, OriginDefinition};
-use super::outlier::{OutlierState, ServedNames};
+use super::outlier::{OutlierPolicy, OutlierState, ServedNames};
 
 /// Slow start shares weights out on this scale, and gives at least this share of 256.
 const WEIGHT_SCALE: u64 = 256;
+
+/// How many results of checks are kept of each origin, for operators.
+const HISTORY: usize = 16;
 const SLOW_SHARE_MIN: u128 = 26;
 
 /// What a check found.
@@ -84,7 +88,14 @@ pub(super) struct Origin {
     pub(super) is_down: bool,
     /// Results in a row that contradict `is_down`.
     streak: u32,
-    pub(super) last_check: Option<LastCheck>,
+    /// The latest checks, the last one at the end.
+    pub(super) checks: VecDeque<LastCheck>,
+    /// When it last went up or down, was ejected, or was changed by an operator; or when it joined.
+    changed: Option<Instant>,
+    /// When its last ejection ends or has ended.
+    ejected_until: Option<Instant>,
+    /// How often it went down or was ejected.
+    pub(super) flaps: u32,
     pub(super) outlier: OutlierState,
     /// The names of clients that it has served.
     pub(super) served: ServedNames,
@@ -110,7 +121,10 @@ impl Origin {
             connections: 0,
             is_down: false,
             streak: 0,
-            last_check: None,
+            checks: VecDeque::new(),
+            changed: None,
+            ejected_until: None,
+            flaps: 0,
             outlier: OutlierState::default(),
             served: ServedNames::default(),
             up_since: None,
@@ -174,7 +188,10 @@ impl Origin {
             Verdict::ForceUp => (true, 1),
             Verdict::ForceDown(_) => (false, 1),
         };
-        self.last_check = Some(LastCheck {
+        if self.checks.len() >= HISTORY {
+            self.checks.pop_front();
+        }
+        self.checks.push_back(LastCheck {
             at: SystemTime::now(),
             verdict,
         });
@@ -188,17 +205,53 @@ impl Origin {
         }
         self.streak = 0;
         self.is_down = !passed;
+        self.changed = Some(now);
         if passed {
             self.mark_up(now);
+        } else {
+            self.flaps = self.flaps.saturating_add(1);
         }
         Some(passed)
     }
 
+    /// Too many connections to it have failed: it gets no new ones for a while.
+    pub(super) fn eject(&mut self, policy: &OutlierPolicy, now: Instant) -> Duration {
+        let time = self.outlier.eject(policy, now);
+        let until = now.checked_add(time).unwrap_or(now);
+        self.mark_up(until);
+        self.changed = Some(now);
+        self.ejected_until = Some(until);
+        self.flaps = self.flaps.saturating_add(1);
+        time
+    }
+
+    /// Sets what an operator wants.
+    pub(super) fn set_admin(&mut self, admin: AdminState, now: Instant) {
+        if self.admin != admin {
+            self.admin = admin;
+            self.changed = Some(now);
+        }
+    }
+
+    /// It is new.
+    pub(super) const fn joined(&mut self, now: Instant) {
+        self.changed = Some(now);
+    }
+
+    /// Since when it is as it is.
+    pub(super) fn since(&self, now: Instant) -> Option<Instant> {
+        let back = self.ejected_until.filter(|until| *until <= now);
+        self.changed.max(back)
+    }
+
     /// Nothing checks it any more: it counts as up.
-    pub(super) fn unchecked(&mut self) {
+    pub(super) fn unchecked(&mut self, now: Instant) {
+        if self.is_down {
+            self.changed = Some(now);
+        }
         self.is_down = false;
         self.streak = 0;
-        self.last_check = None;
+        self.checks.clear();
     }
 
     /// Whether the last results contradict its state, but not often enough yet.

@@ -84,6 +84,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
         &[
             "admission",
             "listener",
+            "outcome",
             "phase",
             "observe",
             "snapshot::admin",
@@ -117,6 +118,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
             "relay",
             "sandbox",
             "snapshot",
+            "sync",
             "takeover",
             "sys",
             "tls",

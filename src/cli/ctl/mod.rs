@@ -1,21 +1,33 @@
 //! `reseal ctl`: queries and controls a running process.
 
 mod address;
+mod ask;
+mod cells;
 mod client;
+mod columns;
+mod facts;
+mod filter;
+mod kill;
+mod names;
 mod place;
 mod show;
+mod tables;
 mod trust;
 
 use std::net::IpAddr;
 use std::path::Path;
 
-use clap::{ArgGroup, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use self::client::{LONG_TIMEOUT, Response, TIMEOUT};
+use self::ask::send;
+use self::client::{LONG_TIMEOUT, TIMEOUT};
+use self::filter::{FailureArgs, KillArgs, ListArgs};
+use self::names::NamesArgs;
 pub(super) use self::place::Place;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
+use super::paint::Paint;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,31 +44,41 @@ pub(super) struct Args {
 enum CtlCommand {
     /// Show the status of the process
     Status,
+    /// Show counters and rates by endpoint, route, origin and reason
+    Stats {
+        /// Do not wait a second for rates
+        #[arg(long)]
+        no_rates: bool,
+    },
     /// Reload the configuration
     Reload {
         /// Only show what a reload would change
         #[arg(long)]
         plan: bool,
     },
-    /// Close an endpoint and let its connections finish, until a reload opens it again
-    #[command(group(ArgGroup::new("which").required(true).args(["endpoint", "all"])))]
+    /// Close an endpoint and let its connections finish, until `undrain` or a reload opens it again
     Drain {
-        /// Drain this endpoint; the process keeps running
-        #[arg(long, value_name = "NAME")]
+        /// The endpoint; the process keeps running
+        #[arg(long, value_name = "ENDPOINT")]
         endpoint: Option<String>,
-        /// Drain all endpoints, then exit, as `stop` does
-        #[arg(long)]
+        /// What `stop` does now
+        #[arg(long, hide = true)]
         all: bool,
+    },
+    /// Open an endpoint again that was drained
+    Undrain {
+        /// The endpoint
+        #[arg(long, value_name = "ENDPOINT")]
+        endpoint: String,
     },
     /// Stop accepting, let existing connections finish, then exit
     Stop,
-    /// List the live connections
-    Connections,
-    /// Close a connection
-    Kill {
-        /// Connection id, as in `connections` and the access log
-        id: String,
-    },
+    /// List the live connections, those before their relay included
+    Connections(ListArgs),
+    /// Close a connection, or all that match
+    Kill(KillArgs),
+    /// List the latest failures, and what to do about them
+    Failures(FailureArgs),
     /// List certificates, CAs and revocation lists with their expiry dates
     Certificates,
     /// Show the effective configuration
@@ -67,13 +89,18 @@ enum CtlCommand {
         level: Option<String>,
     },
     /// List origins and their state
-    Origins,
+    Origins {
+        /// Show their latest checks and failures, too
+        #[arg(long)]
+        history: bool,
+    },
     /// Show how full the limits of an endpoint are, and what happens to the next client
     Limits {
         /// Name of the endpoint
+        #[arg(value_name = "ENDPOINT")]
         endpoint: String,
         /// Name of a route, for its limits as well
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "ROUTE")]
         route: Option<String>,
         /// Client's address, for the limits by source
         #[arg(long, value_name = "IP")]
@@ -91,6 +118,9 @@ enum CtlCommand {
         #[arg(required_if_eq("action", "weight"))]
         weight: Option<u32>,
     },
+    /// Print names of the running process, for completions of the shell
+    #[command(hide = true)]
+    Names(NamesArgs),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -121,10 +151,12 @@ impl CtlCommand {
     fn request(&self) -> (&'static str, Option<Value>) {
         match self {
             Self::Status => ("/status", None),
-            Self::Connections => ("/connections", None),
+            Self::Stats { no_rates } => ("/stats", Some(json!({ "rates": !no_rates }))),
+            Self::Connections(args) => ("/connections", Some(args.body())),
+            Self::Failures(args) => ("/failures", Some(args.body())),
             Self::Certificates => ("/certificates", None),
             Self::Config => ("/config", None),
-            Self::Origins => ("/origins", None),
+            Self::Origins { .. } => ("/origins", None),
             Self::LogLevel { level: None } => ("/log-level", None),
             Self::LogLevel { level: Some(level) } => {
                 ("/log-level", Some(json!({ "level": level })))
@@ -132,7 +164,9 @@ impl CtlCommand {
             Self::Reload { plan } => ("/reload", Some(json!({ "plan": plan }))),
             Self::Drain { endpoint, .. } => ("/drain", Some(json!({ "endpoint": endpoint }))),
             Self::Stop => ("/stop", Some(json!({}))),
-            Self::Kill { id } => ("/kill", Some(json!({ "id": id }))),
+            Self::Undrain { endpoint } => ("/undrain", Some(json!({ "endpoint": endpoint }))),
+            Self::Kill(args) => ("/kill", Some(args.body())),
+            Self::Names(_) => ("/origins", None),
             Self::Limits {
                 endpoint,
                 route,
@@ -160,22 +194,28 @@ impl CtlCommand {
         }
     }
 
-    fn show(&self, response: &Value) -> String {
+    fn show(&self, response: &Value, paint: Paint) -> String {
         match self {
-            Self::Connections => show::table(response, "connections", &show::CONNECTIONS),
-            Self::Certificates => show::certificates(response),
-            Self::Origins | Self::Origin { .. } => show::table(response, "origins", &show::ORIGINS),
-            Self::Limits { .. } => show::table(response, "limits", &show::LIMITS),
-            Self::Config => show::text(response, "yaml"),
-            Self::LogLevel { .. } => format!("{}\n", show::text(response, "level")),
-            Self::Reload { plan: true } => show::changes(response, "no changes"),
+            Self::Status => show::status(response, paint),
+            Self::Stats { .. } => show::stats(response, paint),
+            Self::Connections(_) => show::connections(response, paint),
+            Self::Failures(_) => show::failures(response, paint),
+            Self::Certificates => show::certificates(response, paint),
+            Self::Origins { history } => show::origins(response, *history, paint),
+            Self::Origin { .. } => show::origins(response, false, paint),
+            Self::Limits { .. } => show::limits(response, paint),
+            Self::Config => facts::text(response, "yaml"),
+            Self::LogLevel { .. } => format!("{}\n", facts::text(response, "level")),
+            Self::Reload { plan: true } => show::changes(response, "no changes", paint),
             Self::Reload { plan: false } => show::changes(
                 response,
                 "configuration unchanged; certificates and other files re-read",
+                paint,
             ),
-            Self::Status | Self::Drain { .. } | Self::Stop | Self::Kill { .. } => {
-                show::facts(response)
+            Self::Kill(_) | Self::Drain { .. } | Self::Undrain { .. } | Self::Stop => {
+                show::done(response)
             }
+            Self::Names(_) => String::new(),
         }
     }
 }
@@ -191,12 +231,33 @@ impl Args {
 }
 
 pub(super) fn main(args: &Args) -> Exit {
-    match run(args) {
-        Ok(text) => print(&text),
-        Err(invalid) => {
-            eprint_line(&format!("reseal: {invalid}"));
-            Exit::Bad
-        }
+    if let CtlCommand::Names(names) = &args.command {
+        return print(&names::print(names, &args.place));
+    }
+    let done = complete(args).and_then(|()| match run(args, Paint::of_stdout()) {
+        Ok(text) => Ok(print(&text)),
+        Err(error) => Err((Exit::Bad, error)),
+    });
+    done.unwrap_or_else(|(exit, error)| {
+        eprint_line(&format!("reseal: {error}"));
+        exit
+    })
+}
+
+/// Whether a command says enough to be carried out, by an answer at the terminal where it must.
+fn complete(args: &Args) -> Result<(), (Exit, String)> {
+    match &args.command {
+        CtlCommand::Kill(kill) => kill::confirm(kill, |body| {
+            let found = send(&args.place, "/connections", Some(&body), TIMEOUT)?;
+            let matched = found.get("matched").and_then(Value::as_u64);
+            matched.ok_or_else(|| "the connections cannot be counted".to_owned())
+        }),
+        CtlCommand::Drain { endpoint: None, .. } => Err((
+            Exit::Refused,
+            "drain what? --endpoint NAME drains one endpoint; to stop the process, use `reseal ctl stop`"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -208,10 +269,11 @@ pub(super) fn plan(config: &Path, place: &Place) -> Result<String, String> {
         let running = running.unwrap_or_default();
         return Err(format!(
             "the running process uses another file: {}",
-            show::plain(running)
+            cells::plain(running)
         ));
     }
-    run(&Args::new(place, CtlCommand::Reload { plan: true }))
+    let plan = Args::new(place, CtlCommand::Reload { plan: true });
+    run(&plan, Paint::of_stdout())
 }
 
 /// How full the limits of an endpoint and a route are in the process that runs `config`, for a client at this
@@ -242,12 +304,12 @@ fn is_of(status: &Value, config: &Path) -> bool {
     absolute(Path::new(running.unwrap_or_default())) == absolute(config)
 }
 
-fn run(args: &Args) -> Result<String, String> {
+fn run(args: &Args, paint: Paint) -> Result<String, String> {
     let response = query(args)?;
     Ok(if args.json {
         format!("{response:#}\n")
     } else {
-        args.command.show(&response)
+        args.command.show(&response, paint)
     })
 }
 
@@ -261,20 +323,10 @@ fn query(args: &Args) -> Result<Value, String> {
     {
         return Err(format!("`{}` takes no weight", action.word()));
     }
-    let admin = args.place.resolve()?;
     let (path, body) = args.command.request();
     let limit = match args.command {
         CtlCommand::Reload { .. } => LONG_TIMEOUT,
         _ => TIMEOUT,
     };
-    let Response { status, body } = admin.send(path, body.as_ref(), limit)?;
-    let response: Value = serde_json::from_slice(&body).map_err(|_| {
-        let address = &admin.address;
-        format!("{address} did not respond as Reseal does (status {status})")
-    })?;
-    if status != 200 {
-        let reason = response.get("error").and_then(Value::as_str);
-        return Err(reason.map_or_else(|| format!("refused with status {status}"), show::plain));
-    }
-    Ok(response)
+    send(&args.place, path, body.as_ref(), limit)
 }

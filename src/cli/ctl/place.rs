@@ -73,6 +73,29 @@ impl Place {
         }
     }
 
+    /// The place that flags among these words name, or else this one.
+    pub(super) fn named_in(&self, words: &[String]) -> Self {
+        let value = |flags: &[&str]| {
+            words.iter().enumerate().find_map(|(n, word)| {
+                if flags.contains(&word.as_str()) {
+                    return words.get(n + 1).cloned();
+                }
+                let (flag, value) = word.split_once('=')?;
+                flags.contains(&flag).then(|| value.to_owned())
+            })
+        };
+        Self {
+            admin: value(&["--admin"]).or_else(|| self.admin.clone()),
+            config: value(&["--config", "-c"])
+                .map(PathBuf::from)
+                .or_else(|| self.config.clone()),
+            token_file: value(&["--token-file"])
+                .map(PathBuf::from)
+                .or_else(|| self.token_file.clone()),
+            ..self.clone()
+        }
+    }
+
     /// The address, and what it takes to be admitted.
     pub(super) fn resolve(&self) -> Result<Admin, String> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -1,242 +1,253 @@
 //! Responses as text and tables.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::cli::output;
+use super::cells::{Kind, cell, mood};
+use super::columns::{Column, list, of_rows, table};
+use super::facts::facts;
+use super::tables::{
+    ADMIN_CERTIFICATES, AUTHORITIES, CERTIFICATES, CHANGES, CLIENT_CERTIFICATES, CONNECTIONS,
+    ENDPOINTS, FAILURES, LIMITS, LISTS, ORIGINS, TOTALS,
+};
+use crate::cli::paint::{Mood, Paint};
 
-/// A column: its title, and the key of its cells.
-pub(super) type Column = (&'static str, &'static str);
+/// Live connections, or their totals, and how many are left out.
+pub(super) fn connections(response: &Value, paint: Paint) -> String {
+    let (key, columns, keeps) = match response.get("totals") {
+        Some(_) => ("totals", &TOTALS[..], 4),
+        None => ("connections", &CONNECTIONS[..], 11),
+    };
+    let mut text = table(response, key, columns, keeps, paint);
+    let shown = list(response, key).len() as u64;
+    let all = if key == "totals" { "groups" } else { "matched" };
+    let all = response.get(all).and_then(Value::as_u64).unwrap_or(shown);
+    if let Some(more @ 1..) = all.checked_sub(shown) {
+        text.push_str(&format!("and {more} more: --limit shows them\n"));
+    }
+    text
+}
 
-pub(super) const CONNECTIONS: [Column; 9] = [
-    ("ID", "id"),
-    ("ENDPOINT", "endpoint"),
-    ("CLIENT", "client"),
-    ("SNI", "sni"),
-    ("ROUTE", "route"),
-    ("ORIGIN", "origin"),
-    ("SECONDS", "seconds"),
-    ("UP", "bytes_up"),
-    ("DOWN", "bytes_down"),
-];
+/// The latest failures, and what their reasons mean.
+pub(super) fn failures(response: &Value, paint: Paint) -> String {
+    let rows = list(response, "failures");
+    if rows.is_empty() {
+        return "no failures\n".to_owned();
+    }
+    let mut text = of_rows(rows, &FAILURES, 5, paint);
+    let matched = response.get("matched").and_then(Value::as_u64);
+    if let Some(more @ 1..) = matched.and_then(|all| all.checked_sub(rows.len() as u64)) {
+        text.push_str(&format!("and {more} more: --limit shows them\n"));
+    }
+    for reason in list(response, "reasons") {
+        let of = |key: &str| cell(reason.get(key));
+        let title = format!("{} ({})", of("reason"), of("count"));
+        text.push_str(&format!(
+            "\n{}: {}\n  {}\n",
+            paint.text(&title, Mood::Title),
+            of("meaning"),
+            of("remedy"),
+        ));
+    }
+    text
+}
 
-const CERTIFICATES: [Column; 4] = [
-    ("CERTIFICATE", "name"),
-    ("ENDPOINT", "endpoint"),
-    ("NAMES", "names"),
-    ("EXPIRES", "not_after"),
-];
+/// The status: facts, and the endpoints as a table.
+pub(super) fn status(response: &Value, paint: Paint) -> String {
+    let mut rest = response.clone();
+    if let Some(fields) = rest.as_object_mut() {
+        fields.remove("listening");
+        fields.remove("endpoints");
+    }
+    let mut rows = Vec::new();
+    for endpoint in list(response, "endpoints") {
+        let mut row = endpoint.clone();
+        let addresses = list(endpoint, "addresses");
+        for address in addresses {
+            row["address"] = address.clone();
+            rows.push(row.clone());
+        }
+        if addresses.is_empty() {
+            rows.push(row);
+        }
+    }
+    format!(
+        "{}\n{}",
+        facts(&rest, paint),
+        of_rows(&rows, &ENDPOINTS, 4, paint)
+    )
+}
 
-const CLIENT_CERTIFICATES: [Column; 4] = [
-    ("CERTIFICATE", "name"),
-    ("UPSTREAM", "upstream"),
-    ("SUBJECT", "subject"),
-    ("EXPIRES", "not_after"),
-];
+/// Counters and rates.
+pub(super) fn stats(response: &Value, paint: Paint) -> String {
+    const COUNTED: [(&str, &str, Kind); 5] = [
+        ("CONNECTIONS", "connections", Kind::Plain),
+        ("HANDSHAKES", "handshakes", Kind::Plain),
+        ("ENDED", "ended", Kind::Plain),
+        ("FAILURES", "failures", Kind::Faults),
+        ("ESTABLISHED", "established", Kind::Plain),
+    ];
+    let mut columns: Vec<Column> = Vec::new();
+    columns.extend([("LIVE", "live", Kind::Plain)]);
+    columns.extend(COUNTED);
+    columns.extend([
+        ("RETRIES", "retries", Kind::Plain),
+        ("NEW/S", "connections_per_second", Kind::Plain),
+        ("NEW/S", "established_per_second", Kind::Plain),
+        ("FAILURES/S", "failures_per_second", Kind::Faults),
+        ("UP", "bytes_up", Kind::Bytes),
+        ("DOWN", "bytes_down", Kind::Bytes),
+        ("UP/S", "bytes_up_per_second", Kind::Rate),
+        ("DOWN/S", "bytes_down_per_second", Kind::Rate),
+    ]);
+    let named = |names: &[Column]| names.iter().chain(&columns).copied().collect::<Vec<_>>();
+    let mut totals = response.get("totals").cloned().unwrap_or_else(|| json!({}));
+    totals["endpoint"] = json!("all");
+    let mut endpoints = vec![totals];
+    endpoints.extend(list(response, "endpoints").iter().cloned());
+    let tables = [
+        of_rows(
+            &endpoints,
+            &named(&[("ENDPOINT", "endpoint", Kind::Plain)]),
+            1,
+            paint,
+        ),
+        table(
+            response,
+            "routes",
+            &named(&[
+                ("ENDPOINT", "endpoint", Kind::Plain),
+                ("ROUTE", "route", Kind::Plain),
+            ]),
+            2,
+            paint,
+        ),
+        table(
+            response,
+            "origins",
+            &named(&[
+                ("UPSTREAM", "upstream", Kind::Plain),
+                ("ORIGIN", "origin", Kind::Plain),
+            ]),
+            2,
+            paint,
+        ),
+        table(
+            response,
+            "reasons",
+            &[
+                ("REASON", "reason", Kind::Plain),
+                ("FAULT", "fault", Kind::Plain),
+                ("COUNT", "count", Kind::Plain),
+                ("FAULTS", "faults", Kind::Faults),
+                ("COUNT/S", "count_per_second", Kind::Plain),
+                ("MEANING", "meaning", Kind::Plain),
+            ],
+            3,
+            paint,
+        ),
+    ];
+    tables.join("\n")
+}
 
-const AUTHORITIES: [Column; 3] = [
-    ("CA", "subject"),
-    ("FILE", "file"),
-    ("EXPIRES", "not_after"),
-];
+/// The origins; with `history` what is known of their past.
+pub(super) fn origins(response: &Value, history: bool, paint: Paint) -> String {
+    let rows: Vec<_> = list(response, "origins")
+        .iter()
+        .map(with_last_failure)
+        .collect();
+    let mut text = of_rows(&rows, &ORIGINS, 9, paint);
+    for origin in list(response, "origins").iter().filter(|_| history) {
+        let name = |key: &str| cell(origin.get(key));
+        let title = format!("{} {} {}", name("upstream"), name("name"), name("address"));
+        text.push_str(&format!("\n{}\n", paint.text(&title, Mood::Title)));
+        for check in list(origin, "checks") {
+            let result = cell(check.get("result"));
+            let result = paint.text(&result, mood_of_check(&result));
+            text.push_str(&format!("  {}  check: {result}\n", cell(check.get("time"))));
+        }
+        for failure in list(origin, "failures") {
+            text.push_str(&format!(
+                "  {}  {}\n",
+                cell(failure.get("time")),
+                paint.text(&failed(failure), Mood::Bad)
+            ));
+        }
+    }
+    text
+}
 
-const LISTS: [Column; 3] = [
-    ("REVOCATION LIST OF", "issuer"),
-    ("FILE", "file"),
-    ("NEXT UPDATE", "next_update"),
-];
+fn mood_of_check(result: &str) -> Mood {
+    match mood(result) {
+        Mood::Plain => Mood::Bad,
+        known => known,
+    }
+}
+
+fn with_last_failure(origin: &Value) -> Value {
+    let mut row = origin.clone();
+    if let Some(failure) = list(origin, "failures").first() {
+        row["last_failure"] = json!(format!("{} {}", cell(failure.get("time")), failed(failure)));
+    }
+    row
+}
+
+/// A failure of connections to an origin on one line.
+fn failed(failure: &Value) -> String {
+    let mut text = cell(failure.get("reason"));
+    if let Some(count @ 2..) = failure.get("count").and_then(Value::as_u64) {
+        text.push_str(&format!(" ×{count}"));
+    }
+    if let Some(detail) = failure.get("detail") {
+        text.push_str(&format!(": {}", cell(Some(detail))));
+    }
+    text
+}
 
 /// The certificates in use and the trusted CAs and CRLs, one table for each kind.
-pub(super) fn certificates(response: &Value) -> String {
-    let is_there = |key: &str| {
-        let rows = response.get(key).and_then(Value::as_array);
-        rows.is_some_and(|rows| !rows.is_empty())
-    };
-    let mut tables = vec![table(response, "certificates", &CERTIFICATES)];
-    for (key, text) in [
-        (
-            "client_certificates",
-            table(response, "client_certificates", &CLIENT_CERTIFICATES),
-        ),
-        ("authorities", table(response, "authorities", &AUTHORITIES)),
-        (
-            "revocation_lists",
-            table(response, "revocation_lists", &LISTS),
-        ),
+pub(super) fn certificates(response: &Value, paint: Paint) -> String {
+    let mut tables = vec![table(response, "certificates", &CERTIFICATES, 5, paint)];
+    for (key, columns) in [
+        ("client_certificates", &CLIENT_CERTIFICATES[..]),
+        ("admin_certificates", &ADMIN_CERTIFICATES),
+        ("authorities", &AUTHORITIES),
+        ("revocation_lists", &LISTS),
     ] {
-        if is_there(key) {
-            tables.push(text);
+        if !list(response, key).is_empty() {
+            tables.push(table(response, key, columns, columns.len(), paint));
         }
     }
     tables.join("\n")
 }
 
-pub(super) const LIMITS: [Column; 5] = [
-    ("OF", "of"),
-    ("LIMIT", "limit"),
-    ("VALUE", "value"),
-    ("USED", "used"),
-    ("NEXT CLIENT", "next"),
-];
-
-const CHANGES: [Column; 5] = [
-    ("WHAT", "what"),
-    ("NAME", "name"),
-    ("CHANGE", "change"),
-    ("CONNECTIONS", "connections"),
-    ("LIVE CONNECTIONS", "fate"),
-];
-
-pub(super) const ORIGINS: [Column; 7] = [
-    ("UPSTREAM", "upstream"),
-    ("ORIGIN", "name"),
-    ("ADDRESS", "address"),
-    ("STATE", "state"),
-    ("WEIGHT", "weight"),
-    ("CONNECTIONS", "connections"),
-    ("CHECK", "check"),
-];
-
-/// The objects under `key`, one per line.
-pub(super) fn table<const N: usize>(response: &Value, key: &str, columns: &[Column; N]) -> String {
-    let rows = response.get(key).and_then(Value::as_array);
-    let cells = |row: &Value| columns.map(|(_, key)| cell(row.get(key)));
-    let title = columns.map(|(title, _)| title.to_owned());
-    let rows = rows.into_iter().flatten().map(cells);
-    output::table(&[title].into_iter().chain(rows).collect::<Vec<_>>())
+/// How full limits are.
+pub(super) fn limits(response: &Value, paint: Paint) -> String {
+    table(response, "limits", &LIMITS, LIMITS.len(), paint)
 }
 
 /// What a reload has changed, or would change.
-pub(super) fn changes(response: &Value, none: &str) -> String {
+pub(super) fn changes(response: &Value, none: &str, paint: Paint) -> String {
     let mut rest = response.clone();
-    let changes = rest.as_object_mut().and_then(|rest| rest.remove("changes"));
-    let is_empty = changes.and_then(|c| c.as_array().map(Vec::is_empty)) != Some(false);
-    let text = if is_empty {
+    if let Some(rest) = rest.as_object_mut() {
+        rest.remove("changes");
+    }
+    let text = if list(response, "changes").is_empty() {
         format!("{none}\n")
     } else {
-        table(response, "changes", &CHANGES)
+        table(response, "changes", &CHANGES, CHANGES.len(), paint)
     };
-    text + &facts(&rest)
+    text + &facts(&rest, paint)
 }
 
-/// One field per line; a list has one item per line under its name.
-pub(super) fn facts(response: &Value) -> String {
-    let mut out = String::new();
-    let fields = response.as_object().into_iter().flatten();
-    for (key, value) in ordered(fields) {
-        let name = key.replace('_', " ");
-        let list = match value {
-            Value::Array(items) if items.is_empty() => continue,
-            Value::Array(items) => {
-                out.push_str(&format!("{name}:\n"));
-                Some(items)
+/// What was done to connections or an endpoint.
+pub(super) fn done(response: &Value) -> String {
+    match response.get("count").and_then(Value::as_u64) {
+        Some(count) if response.get("ids").is_some() => format!("{count} connections ended\n"),
+        _ => {
+            let mut shown = response.clone();
+            if let Some(fields) = shown.as_object_mut() {
+                fields.remove("count");
             }
-            value => {
-                out.push_str(&format!("{name}: {}\n", plain(&line(value))));
-                value.get("reasons").and_then(Value::as_array)
-            }
-        };
-        for item in list.into_iter().flatten() {
-            let text = limit(item).unwrap_or_else(|| line(item));
-            out.push_str(&format!("  {text}\n"));
+            facts(&shown, Paint::PLAIN)
         }
-    }
-    out
-}
-
-/// A limit, and how much of it is in use; `None` for anything else.
-fn limit(value: &Value) -> Option<String> {
-    let limit = value.get("limit")?;
-    let mut text = match (value.get("max"), value.get("used")) {
-        (Some(Value::Null), Some(used)) => format!("{}: {used}, no limit", cell(Some(limit))),
-        (Some(max), Some(used)) => format!("{}: {used} of {max}", cell(Some(limit))),
-        _ => format!("{}: {}", cell(Some(limit)), cell(value.get("value"))),
-    };
-    for (key, what) in [
-        ("waiting", "waiting"),
-        ("delayed_bytes", "bytes delayed"),
-        ("would_delay_bytes", "bytes that it would have delayed"),
-        ("refused", "refused"),
-        ("would_refuse", "that it would have refused"),
-    ] {
-        if let Some(count @ 1..) = value.get(key).and_then(Value::as_u64) {
-            text.push_str(&format!(", {count} {what}"));
-        }
-    }
-    if let Some(times @ 1..) = value.get("reached").and_then(Value::as_u64) {
-        let times = if times == 1 {
-            "once".to_owned()
-        } else {
-            format!("{times} times")
-        };
-        text.push_str(&format!(", reached {times}"));
-    }
-    Some(text)
-}
-
-/// The fields in order of interest.
-fn ordered<'a>(
-    fields: impl Iterator<Item = (&'a String, &'a Value)>,
-) -> Vec<(&'a String, &'a Value)> {
-    const FIRST: [&str; 12] = [
-        "phase",
-        "config",
-        "generation",
-        "connections",
-        "started",
-        "uptime_seconds",
-        "pid",
-        "version",
-        "time",
-        "result",
-        "address",
-        "endpoint",
-    ];
-    let place = |key: &str| FIRST.iter().position(|first| *first == key);
-    let mut fields: Vec<_> = fields.collect();
-    fields.sort_by_key(|(key, _)| place(key).unwrap_or(FIRST.len()));
-    fields
-}
-
-/// The text under `key`.
-pub(super) fn text(response: &Value, key: &str) -> String {
-    plain(
-        response
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-    )
-}
-
-/// A text that is safe for a terminal: line breaks pass, other control characters are escaped.
-pub(super) fn plain(text: &str) -> String {
-    let harmless = |c: char| c == '\n' || !c.is_control();
-    text.chars()
-        .map(|c| if harmless(c) { c } else { '\u{fffd}' })
-        .collect()
-}
-
-/// The fields of an object on one line; any other value as it is.
-fn line(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let single = fields.iter().filter(|(_, value)| !value.is_array());
-            let cells = ordered(single).into_iter();
-            let cells: Vec<_> = cells.map(|(_, value)| cell(Some(value))).collect();
-            cells.join("  ")
-        }
-        value => cell(Some(value)),
-    }
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => plain(text).replace('\n', " "),
-        Some(Value::Array(items)) => {
-            let items: Vec<_> = items.iter().map(|item| cell(Some(item))).collect();
-            items.join(" ")
-        }
-        Some(value) => value.to_string(),
     }
 }

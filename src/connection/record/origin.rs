@@ -17,7 +17,8 @@ impl Recorder<'_> {
         origin: &OriginDefinition,
         address: Option<&Address>,
     ) {
-        if let Some(record) = self.draft() {
+        if let Some(mut draft) = self.draft() {
+            let record = &mut draft.record;
             record.origin = Some(Arc::clone(&origin.name));
             record.origin_address = match address {
                 Some(Address::Ip(address)) => Some((*address).into()),
@@ -46,7 +47,7 @@ impl Recorder<'_> {
     ) {
         self.has_failed = true;
         if let Some(upstream) = &self.upstream {
-            upstream.failed(&origin.name, failure.reason);
+            upstream.failed(&origin.name, failure.reason, failure.detail.as_deref());
         }
         debug!(
             id = %Id(self.id),
@@ -82,8 +83,8 @@ impl Recorder<'_> {
             "connected to the origin"
         );
         let local = self.log.is_open().then(|| socket.local()).flatten();
-        if let Some(record) = self.draft() {
-            record.origin_local = local.map(Into::into);
+        if let Some(mut draft) = self.draft() {
+            draft.record.origin_local = local.map(Into::into);
         }
     }
 
@@ -93,8 +94,8 @@ impl Recorder<'_> {
             upstream.handshake(&facts, self.entered.elapsed());
         }
         handshake_done(self.id, &facts, "TLS with the origin established");
-        if let Some(record) = self.draft() {
-            record.origin_tls = Some(Box::new(facts));
+        if let Some(mut draft) = self.draft() {
+            draft.record.origin_tls = Some(Box::new(facts));
         }
     }
 }

@@ -65,8 +65,14 @@ async fn promise_6_a_panic_ends_one_connection_by_a_reset_and_is_recorded_once()
     let task = tokio::spawn({
         let log = log.clone();
         async move {
+            let (failures, openings) = (FailureShard::default(), Arc::default());
+            let places = Places {
+                log: &log,
+                failures: &failures,
+                openings: &openings,
+            };
             let mut recorder = Recorder::new(
-                &log,
+                places,
                 Arc::default(),
                 Client::Unix(None),
                 None,

@@ -5,7 +5,8 @@ use tracing::{info, warn};
 
 use crate::observe::escape;
 use crate::observe::format::timestamp;
-use crate::upstream::{AdminState, Change, OriginEvent, OriginStatus, Verdict};
+use crate::observe::metrics::AttemptFailure;
+use crate::upstream::{AdminState, Change, LastCheck, OriginEvent, OriginStatus, Verdict};
 
 /// The word for the state of an origin.
 pub(super) const fn state(status: &OriginStatus) -> &'static str {
@@ -20,7 +21,11 @@ pub(super) const fn state(status: &OriginStatus) -> &'static str {
 }
 
 /// An origin as JSON. Bytes from the wire are escaped.
-pub(super) fn describe(status: &OriginStatus) -> Value {
+pub(super) fn describe(
+    status: &OriginStatus,
+    checks: &[LastCheck],
+    failures: &[AttemptFailure],
+) -> Value {
     let mut shown = json!({
         "upstream": &*status.upstream,
         "name": &*status.definition.name,
@@ -29,6 +34,9 @@ pub(super) fn describe(status: &OriginStatus) -> Value {
         "backup": status.definition.backup,
         "weight": status.weight,
         "connections": status.connections,
+        "since": status.since.map(timestamp),
+        "flaps": status.flaps,
+        "failures": failures.iter().map(failure).collect::<Value>(),
     });
     if let Some(max) = status.definition.max_connections {
         shown["max_connections"] = json!(max);
@@ -41,10 +49,31 @@ pub(super) fn describe(status: &OriginStatus) -> Value {
     }
     if let Some(check) = &status.last_check {
         shown["checked"] = json!(timestamp(check.at));
-        shown["check"] = json!(match &check.verdict {
-            Verdict::Pass | Verdict::ForceUp => "ok".to_owned(),
-            Verdict::Fail(why) | Verdict::ForceDown(why) => escape::text(why),
-        });
+        shown["check"] = json!(result(check));
+        let results = checks
+            .iter()
+            .rev()
+            .map(|check| json!({ "time": timestamp(check.at), "result": result(check) }));
+        shown["checks"] = results.collect();
+    }
+    shown
+}
+
+fn result(check: &LastCheck) -> String {
+    match &check.verdict {
+        Verdict::Pass | Verdict::ForceUp => "ok".to_owned(),
+        Verdict::Fail(why) | Verdict::ForceDown(why) => escape::text(why),
+    }
+}
+
+fn failure(failure: &AttemptFailure) -> Value {
+    let mut shown = json!({
+        "time": timestamp(failure.at),
+        "reason": failure.reason.code(),
+        "count": failure.count,
+    });
+    if let Some(detail) = &failure.detail {
+        shown["detail"] = json!(escape::text(detail));
     }
     shown
 }

@@ -165,7 +165,17 @@ impl Origins {
     /// The origins and their states, for `/origins`.
     pub(crate) fn list(&self) -> Value {
         let origins = self.upstreams.status();
-        json!({ "origins": origins.iter().map(describe).collect::<Vec<_>>() })
+        let shown = origins.iter().map(|status| self.describe(status));
+        json!({ "origins": shown.collect::<Value>() })
+    }
+
+    /// An origin with its latest checks, and the latest failures of connections to it.
+    fn describe(&self, status: &OriginStatus) -> Value {
+        let pool = self.upstreams.pool(&status.upstream);
+        let checks = pool.map(|pool| pool.history(status.id)).unwrap_or_default();
+        let name = &status.definition.name;
+        let failures = self.metrics.attempt_failures(&status.upstream, name);
+        describe(status, &checks, &failures)
     }
 
     /// Carries out an operator's change to an origin. It holds until the origin's line of the configuration
@@ -206,7 +216,8 @@ impl Origins {
             *status.definition.name == *origin || status.address.to_string() == origin
         });
         self.update();
-        Ok(json!({ "origins": meant.map(describe).collect::<Vec<_>>() }))
+        let shown = meant.map(|status| self.describe(status));
+        Ok(json!({ "origins": shown.collect::<Value>() }))
     }
 }
 

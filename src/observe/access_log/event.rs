@@ -70,6 +70,7 @@ impl<'a> Event<'a> {
         if let Some(outcome) = self.outcome {
             line.string("stage", outcome.stage.word());
             line.string("reason", outcome.reason.code());
+            line.maybe("meaning", outcome.fault.map(|_| outcome.reason.meaning()));
             maybe_escaped(line, "detail", outcome.detail.as_deref());
         }
     }

@@ -86,6 +86,11 @@ impl EndpointCounts {
         self.listener.live.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The connections that have not ended.
+    pub(super) fn live(&self) -> u64 {
+        self.listener.live.load(Ordering::Relaxed)
+    }
+
     /// Counts a finished handshake with a client, and how long it took.
     pub fn handshake(&self, facts: &TlsFacts, time: Duration) {
         self.listener.handshakes.add(facts);

@@ -16,6 +16,7 @@ mod process;
 mod reloads;
 mod render;
 mod samples;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod upstreams;
@@ -31,4 +32,5 @@ pub use self::limits::{
 pub use self::process::{DropCounts, Metrics};
 pub use self::reloads::{ReloadExtent, ReloadResult};
 pub use self::samples::{TicketSample, WorkerSample};
-pub use self::upstreams::UpstreamCounts;
+pub use self::stats::{EndpointStats, Stats};
+pub use self::upstreams::{AttemptFailure, UpstreamCounts};

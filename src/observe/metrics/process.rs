@@ -12,7 +12,7 @@ use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
 use super::samples::{Source, TicketSample, WorkerSample};
-use super::upstreams::UpstreamTotals;
+use super::upstreams::{self, AttemptFailure, UpstreamTotals};
 
 /// The counters of the process.
 #[derive(Debug)]
@@ -176,6 +176,26 @@ impl Metrics {
             }
         }
         totals
+    }
+
+    /// The latest failures of connections to an origin, the last one first.
+    pub fn attempt_failures(&self, upstream: &str, origin: &str) -> Vec<AttemptFailure> {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.upstreams()).collect();
+        let counts = shards.iter().filter_map(|shard| shard.get(upstream));
+        upstreams::latest(counts.map(|counts| &**counts), origin)
+    }
+
+    /// The live connections of each endpoint.
+    pub fn live(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut live = BTreeMap::new();
+        for shard in &self.shards {
+            for (name, counts) in shard.endpoints().iter() {
+                let sum: &mut u64 = live.entry(Arc::clone(name)).or_default();
+                // Each worker counts the ends of its own connections alone, so that none is below zero.
+                *sum += counts.live();
+            }
+        }
+        live
     }
 
     /// The counters of each upstream, over all workers.

@@ -1,14 +1,15 @@
 //! The counters of upstreams and their origins, one set for each worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::handshakes::{HandshakeCounts, HandshakeTotals};
 use super::histogram::{Histogram, HistogramTotals, STEP};
 use super::outcomes::ReasonCounts;
 use crate::outcome::Reason;
+use crate::sync::Mutex;
 use crate::tls::info::TlsFacts;
 
 /// The upstreams of one worker, by name.
@@ -44,7 +45,31 @@ struct OriginCounts {
     retries: AtomicU64,
     /// Allocated with the first failure.
     failures: OnceLock<Box<ReasonCounts>>,
+    latest: Mutex<VecDeque<AttemptFailure>>,
 }
+
+/// Failures of connections to an origin that were alike.
+#[derive(Clone, Debug)]
+pub struct AttemptFailure {
+    /// When the last one was.
+    pub at: SystemTime,
+    /// The reason.
+    pub reason: Reason,
+    /// The detail of the first one. It may hold text from the wire.
+    pub detail: Option<Box<str>>,
+    /// How many there were, one after the other with less than a second in between.
+    pub count: u64,
+}
+
+/// How many kinds of failures are kept for each origin.
+const LATEST: usize = 8;
+
+/// Failures that are alike are one, if they are closer together than this: a flood of them is one entry, and
+/// costs a worker no allocation.
+const ALIKE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The longest detail that is kept, in bytes; what is shown is no longer.
+const DETAIL_MAX: usize = 256;
 
 impl UpstreamCounts {
     /// Creates the counters of origins that are new.
@@ -80,11 +105,62 @@ impl UpstreamCounts {
     }
 
     /// Counts a failed attempt.
-    pub fn failed(&self, origin: &str, reason: Reason) {
+    pub fn failed(&self, origin: &str, reason: Reason, detail: Option<&str>) {
         if let Some(counts) = self.origins.get(origin) {
             counts.failures.get_or_init(Box::default).add(reason);
+            counts.note(SystemTime::now(), reason, detail);
         }
     }
+
+    /// Adds the latest failures of an origin.
+    pub(super) fn add_latest(&self, origin: &str, latest: &mut Vec<AttemptFailure>) {
+        if let Some(counts) = self.origins.get(origin) {
+            latest.extend(counts.latest.lock().iter().cloned());
+        }
+    }
+}
+
+impl OriginCounts {
+    fn note(&self, at: SystemTime, reason: Reason, detail: Option<&str>) {
+        let mut latest = self.latest.lock();
+        if let Some(last) = latest.back_mut()
+            && last.reason == reason
+            && at
+                .duration_since(last.at)
+                .is_ok_and(|time| time < ALIKE_WITHIN)
+        {
+            last.at = at;
+            last.count += 1;
+            return;
+        }
+        if latest.len() >= LATEST {
+            latest.pop_front();
+        }
+        let end = |detail: &str| {
+            (0..=detail.len().min(DETAIL_MAX))
+                .rev()
+                .find(|n| detail.is_char_boundary(*n))
+        };
+        let start = |detail: &str| detail.get(..end(detail)?).map(Box::from);
+        latest.push_back(AttemptFailure {
+            at,
+            reason,
+            detail: detail.and_then(start),
+            count: 1,
+        });
+    }
+}
+
+/// The latest failures of one origin over all workers, the last one first.
+pub(super) fn latest<'a>(
+    workers: impl Iterator<Item = &'a UpstreamCounts>,
+    origin: &str,
+) -> Vec<AttemptFailure> {
+    let mut latest = Vec::new();
+    workers.for_each(|counts| counts.add_latest(origin, &mut latest));
+    latest.sort_by_key(|failure| std::cmp::Reverse(failure.at));
+    latest.truncate(LATEST);
+    latest
 }
 
 /// The sums over all workers for one upstream.

@@ -37,7 +37,7 @@ use self::waiters::Ticket;
 use super::definition::{Address, OnGone, OriginDefinition, UpstreamDefinition};
 use super::discovery::{Resolver, Source};
 use super::eviction::{Eviction, EvictionReason};
-use super::origin::{AdminState, Threshold, Verdict};
+use super::origin::{AdminState, LastCheck, Threshold, Verdict};
 
 /// An origin that was chosen, and a slot at it.
 #[derive(Debug)]
@@ -298,7 +298,9 @@ impl Pool {
 
     /// Sets the administrative state of every origin of this name or address; returns how many.
     pub fn set_admin_state(&self, which: &str, admin: AdminState) -> usize {
-        self.change(|state, now| state.administer(which, |origin| origin.admin = admin, now))
+        self.change(|state, now| {
+            state.administer(which, |origin| origin.set_admin(admin, now), now)
+        })
     }
 
     /// Sets the weight, 1 to 256, of every origin of this name or address, or takes it back; returns
@@ -319,9 +321,20 @@ impl Pool {
         let origins = state.origins.iter();
         let origins = origins.map(|origin| OriginStatus::of(origin, &self.name, now));
         let sources = state.sources.iter();
-        let unresolved =
-            sources.filter_map(|source| OriginStatus::of_unresolved(source, &self.name));
+        let unresolved = sources.enumerate().filter_map(|(n, source)| {
+            let since = state.resolution.since(n);
+            OriginStatus::of_unresolved(source, &self.name, since, now)
+        });
         origins.chain(unresolved).collect()
+    }
+
+    /// The latest checks of the origin with this id, the last one at the end.
+    pub fn history(&self, id: u64) -> Vec<LastCheck> {
+        let state = self.state.lock();
+        let origin = state.origin(id);
+        origin
+            .map(|origin| origin.checks.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The origin with this id; `None` once it left the pool.

@@ -1,6 +1,7 @@
 //! How the names of a pool's origins resolve, as far as it decides why there is no origin to pick.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::request::PickError;
 
@@ -11,9 +12,26 @@ pub(super) struct Resolution {
     pub(super) pending: bool,
     /// What keeps each source from being resolved.
     pub(super) errors: Vec<Option<Arc<str>>>,
+    /// Since when each source is resolved, or not.
+    pub(super) since: Vec<Instant>,
 }
 
 impl Resolution {
+    /// Notes since when each source is as it is, given how they were before.
+    pub(super) fn follow(&mut self, before: &Self, now: Instant) {
+        let since = self.errors.iter().enumerate().map(|(source, error)| {
+            let is_equal = |old: &Option<Arc<str>>| old.is_some() == error.is_some();
+            let is_equal = before.errors.get(source).is_some_and(is_equal);
+            before.since(source).filter(|_| is_equal).unwrap_or(now)
+        });
+        self.since = since.collect();
+    }
+
+    /// Since when a source is resolved, or not.
+    pub(super) fn since(&self, source: usize) -> Option<Instant> {
+        self.since.get(source).copied()
+    }
+
     /// Why there is no origin to choose.
     pub(super) fn error(&self, is_empty: bool) -> PickError {
         match self.errors.iter().flatten().next() {

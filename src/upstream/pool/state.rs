@@ -61,7 +61,7 @@ impl PoolState {
             departed: Vec::new(),
             resolution: Resolution {
                 pending: true,
-                errors: Vec::new(),
+                ..Resolution::default()
             },
             chooser: Chooser::new(random),
             waiters: Waiters::default(),
@@ -183,8 +183,7 @@ impl PoolState {
         if !origin.outlier.failed(&policy, now) || !may_eject {
             return;
         }
-        let time = origin.outlier.eject(&policy, now);
-        origin.mark_up(now.checked_add(time).unwrap_or(now));
+        let time = origin.eject(&policy, now);
         let (name, address) = (Arc::clone(&origin.definition.name), origin.address.clone());
         self.chooser.mark_stale();
         self.emit(&name, &address, Change::Ejected(time));
@@ -236,7 +235,9 @@ impl PoolState {
 
     /// Nothing checks the origins any more.
     pub(super) fn unchecked(&mut self, now: Instant) {
-        self.origins.iter_mut().for_each(Origin::unchecked);
+        for origin in &mut self.origins {
+            origin.unchecked(now);
+        }
         self.chooser.mark_stale();
         self.serve(now);
     }
@@ -300,6 +301,7 @@ impl PoolState {
             }
             self.resolution.errors.push(resolved.error.clone());
         }
+        self.resolution.follow(&before, now);
         for ((source, now), before) in std::iter::zip(&sources, &self.resolution.errors)
             .zip(before.errors.iter().chain(std::iter::repeat(&None)))
         {
@@ -339,6 +341,7 @@ impl PoolState {
             return origin;
         }
         let mut origin = Origin::new(Arc::clone(definition), address);
+        origin.joined(now);
         if self.is_at_work {
             origin.mark_up(now);
             self.emit(&definition.name, &origin.address, Change::Joined);

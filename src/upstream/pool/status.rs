@@ -1,7 +1,7 @@
 //! The state of an origin at one moment, for health checks, metrics and the admin API.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::upstream::definition::{Address, OriginDefinition};
 use crate::upstream::discovery::Source;
@@ -34,6 +34,10 @@ pub struct OriginStatus {
     pub connections: usize,
     /// Its last check.
     pub last_check: Option<LastCheck>,
+    /// Since when it is as it is; before its name was resolved for the first time, unknown.
+    pub since: Option<SystemTime>,
+    /// How often it went down or was ejected.
+    pub flaps: u32,
 }
 
 impl OriginStatus {
@@ -51,7 +55,9 @@ impl OriginStatus {
             admin: origin.admin,
             weight: origin.weight(),
             connections: origin.connections,
-            last_check: origin.last_check.clone(),
+            last_check: origin.checks.back().cloned(),
+            since: origin.since(now).map(|since| wall(since, now)),
+            flaps: origin.flaps,
         }
     }
 
@@ -73,7 +79,12 @@ impl OriginStatus {
     }
 
     /// Of a name of this upstream; `None` if it has an address, so that its origins have a status.
-    pub(super) fn of_unresolved(source: &Source, upstream: &Arc<str>) -> Option<Self> {
+    pub(super) fn of_unresolved(
+        source: &Source,
+        upstream: &Arc<str>,
+        since: Option<Instant>,
+        now: Instant,
+    ) -> Option<Self> {
         let definition = &source.definition;
         Some(Self {
             id: u64::MAX,
@@ -88,6 +99,16 @@ impl OriginStatus {
             weight: definition.weight.into(),
             connections: 0,
             last_check: None,
+            since: since.map(|since| wall(since, now)),
+            flaps: 0,
         })
     }
+}
+
+/// The time of day of a moment.
+fn wall(moment: Instant, now: Instant) -> SystemTime {
+    let ago = now.saturating_duration_since(moment);
+    SystemTime::now()
+        .checked_sub(ago)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -33,7 +33,8 @@ fn certificates_are_a_table_with_expiry_dates() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(lines[0], ["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"]);
+    let title = ["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES", "LEFT"];
+    assert_eq!(lines[0], title);
     assert_eq!(lines[1][..3], ["identity-0", "edge", "a.test"]);
     let list = proxy.ctl_json(&["certificates"]);
     assert_eq!(list["certificates"][0]["not_after"], lines[1][3]);

@@ -7,6 +7,7 @@ mod ctl;
 mod log;
 mod log_level;
 mod metrics;
+mod operator;
 mod origin_metrics;
 mod otlp;
 mod own_files;
