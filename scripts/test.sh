@@ -21,6 +21,7 @@ needed=(
     mosquitto_pub:mosquitto-clients
     haproxy:haproxy
     stunnel:stunnel4
+    socat:socat
     hitch:hitch
     etcd:etcd-server
     postgres:postgresql

@@ -7,7 +7,8 @@ use super::output::eprint_line;
 /// Names a configuration file, with or without its flag.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigFile {
-    /// Configuration file [default: $RESEAL_CONFIG, ./config.yaml, /etc/reseal/config.yaml]
+    /// Configuration file; - is standard input [default: $RESEAL_CONFIG, ./config.yaml,
+    /// /etc/reseal/config.yaml]
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
     /// The same, as a flag

@@ -7,6 +7,7 @@ mod config_file;
 mod convert;
 mod ctl;
 mod demo;
+mod document;
 mod exit;
 mod explain;
 mod explanation;

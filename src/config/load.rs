@@ -187,9 +187,16 @@ fn text_of(path: &Path) -> io::Result<(String, Metadata)> {
     Ok((text, meta))
 }
 
+/// The name of standard input. Paths in it are relative to the working directory.
+const STDIN: &str = "-";
+
 /// Opens a file, or a pipe that a program writes to, such as `/dev/stdin`. One that nobody writes to is
 /// empty: waiting for a writer would hold up a start or a reload.
 fn open(path: &Path) -> io::Result<File> {
+    let path = match path.to_str() {
+        Some(STDIN) => Path::new("/dev/stdin"),
+        _ => path,
+    };
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     let options = options.read(true).custom_flags(flags.bits().cast_signed());

@@ -1,6 +1,5 @@
 //! `reseal convert`: configurations of other programs, as far as their meaning is certain.
 
-mod document;
 mod ghostunnel;
 mod stunnel;
 
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use self::document::Document;
+use super::document::Document;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
 use crate::config::compile::{Files, LoadOptions, Purpose};

@@ -1,6 +1,7 @@
-//! Commands that need no running process: `init`, `man`; and how commands find the configuration.
+//! Commands that need no running process, and `forward`; and how commands find the configuration.
 
 mod convert;
 mod files;
+mod forward;
 mod init;
 mod man;

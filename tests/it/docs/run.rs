@@ -229,6 +229,7 @@ pages_with_commands! {
     moving_from_haproxy: "docs/moving/haproxy.md",
     moving_from_hitch: "docs/moving/hitch.md",
     moving_from_nginx: "docs/moving/nginx.md",
+    moving_from_socat: "docs/moving/socat.md",
     moving_from_stunnel: "docs/moving/stunnel.md",
     moving_from_traefik: "docs/moving/traefik.md",
 }

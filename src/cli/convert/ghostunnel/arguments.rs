@@ -1,6 +1,6 @@
 //! The arguments of a command line of ghostunnel: flags with their values.
 
-use crate::cli::convert::document::LeftOut;
+use crate::cli::document::LeftOut;
 
 /// A flag, or an argument that is none.
 #[derive(Clone, Debug)]

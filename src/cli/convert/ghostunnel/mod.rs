@@ -5,10 +5,10 @@ mod arguments;
 mod words;
 
 use self::arguments::Argument;
-use super::document::{
-    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, scalars,
+use crate::cli::document::{
+    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, rules,
 };
-use crate::cli::flow::{map, one_or_many, scalar};
+use crate::cli::flow::{map, scalar};
 
 /// The name of the endpoint, its route and its upstream.
 const NAME: &str = "tunnel";
@@ -65,7 +65,7 @@ pub(super) fn convert(args: &[String]) -> Result<Document, String> {
         tunnel.read(argument);
     }
     let mut document = Document {
-        origin: "a command line of ghostunnel".to_owned(),
+        title: "Converted from a command line of ghostunnel".to_owned(),
         ..Document::default()
     };
     if let Some(why) = tunnel.missing() {
@@ -297,18 +297,13 @@ impl Tunnel {
         let mut keys = vec![("mode", "required".to_owned())];
         keys.extend(self.ca.iter().map(|ca| ("ca", scalar(ca))));
         if !self.allows_all {
-            keys.push(("allow", self.allow()));
+            keys.extend(self.allow().map(|rules| ("allow", rules)));
         }
         keys
     }
 
-    fn allow(&self) -> String {
-        let rules = self
-            .rules
-            .iter()
-            .map(|(key, values)| map(&[(*key, scalars(values.iter().map(String::as_str)))]));
-        let rules: Vec<_> = rules.collect();
-        one_or_many(&rules)
+    fn allow(&self) -> Option<String> {
+        rules(self.rules.iter().map(|(key, values)| (*key, &**values)))
     }
 
     fn upstream(&self) -> Upstream {
@@ -341,9 +336,7 @@ impl Tunnel {
                 pair.extend(self.key.iter().map(|key| ("key", scalar(key))));
                 tls.push(("client_certificate", map(&pair)));
             }
-            if !self.rules.is_empty() {
-                tls.push(("allow", self.allow()));
-            }
+            tls.extend(self.allow().map(|rules| ("allow", rules)));
         }
         Upstream {
             name: NAME.to_owned(),

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::service::Service;
 use super::tls::Version;
-use crate::cli::convert::document::{
+use crate::cli::document::{
     Certificate, Document, Endpoint, Keys, Route, ServerTls, Upstream, scalars,
 };
 use crate::cli::flow::{list, map, scalar};
@@ -37,7 +37,10 @@ pub(super) fn add(document: &mut Document, service: &mut Service) -> bool {
     let mut endpoint = Endpoint {
         name: service.name.clone(),
         listen: Some(at),
-        negotiate: service.negotiate.filter(|_| !service.is_client),
+        negotiate: service
+            .negotiate
+            .filter(|_| !service.is_client)
+            .map(str::to_owned),
         timeouts: timeouts(service),
         left_out: mem::take(&mut service.left_out),
         tls: (!service.is_client).then(|| ServerTls {
@@ -63,7 +66,7 @@ fn add_slave(
         service.block_options(&["sni"], "the service before the colon is a client");
         return false;
     };
-    if service.negotiate.is_some() && service.negotiate != endpoint.negotiate {
+    if service.negotiate.is_some() && service.negotiate != endpoint.negotiate.as_deref() {
         service.block_options(
             &["protocol"],
             "the protocol in which TLS begins is that of the listener",

@@ -1,6 +1,6 @@
 //! The lines of a stunnel configuration: sections and options.
 
-use crate::cli::convert::document::LeftOut;
+use crate::cli::document::LeftOut;
 
 /// A line that says something.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use std::mem;
 use self::lines::{Line, Section};
 use self::service::Service;
 use self::words::Switch;
-use super::document::{Document, Endpoint};
+use crate::cli::document::{Document, Endpoint};
 use crate::cli::flow::scalar;
 
 /// The configuration of a file. Fails for what is none of stunnel's.
@@ -21,7 +21,7 @@ pub(super) fn convert(name: &str, bytes: &[u8]) -> Result<Document, String> {
     let mut sections = lines::sections(bytes)?.into_iter();
     let global = sections.next().unwrap_or_default();
     let mut document = Document {
-        origin: name.to_owned(),
+        title: format!("Converted from {name}"),
         ..Document::default()
     };
     let sections: Vec<_> = sections.collect();

@@ -3,8 +3,8 @@
 use super::lines::Line;
 use super::tls::{NoCounterpart, TlsOptions};
 use super::words::{self, Switch};
-use crate::cli::convert::document::{Keys, LeftOut, scalars};
-use crate::cli::flow::{map, one_or_many};
+use crate::cli::document::{Keys, LeftOut, rules};
+use crate::cli::flow::map;
 
 /// A service: what is certain, what was left out, and whether the rest means the same without it.
 #[derive(Clone, Debug, Default)]
@@ -52,16 +52,11 @@ pub(super) struct Trust {
 impl Trust {
     /// Rules of `allow` for the names of the peer: any of them admits.
     pub(super) fn rules(&self) -> Option<String> {
-        let lists = [
-            ("dns", &self.hosts),
-            ("ip", &self.addresses),
-            ("email", &self.emails),
-        ];
-        let rules = lists.into_iter().filter(|(_, values)| !values.is_empty());
-        let rules =
-            rules.map(|(key, values)| map(&[(key, scalars(values.iter().map(String::as_str)))]));
-        let rules: Vec<_> = rules.collect();
-        (!rules.is_empty()).then(|| one_or_many(&rules))
+        rules([
+            ("dns", &*self.hosts),
+            ("ip", &*self.addresses),
+            ("email", &*self.emails),
+        ])
     }
 }
 

@@ -1,4 +1,4 @@
-//! A converted configuration and its YAML. Knows Reseal's keys, and no other program's.
+//! A configuration that a command composes, and its YAML. Knows Reseal's keys, and no other program's.
 
 use std::fmt::Write;
 
@@ -22,12 +22,13 @@ pub(super) type Keys = Vec<(&'static str, String)>;
 /// A configuration.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    /// What it was converted from.
-    pub(super) origin: String,
+    /// What it is, for the reader.
+    pub(super) title: String,
     /// What was left out of the process as a whole.
     pub(super) left_out: Vec<LeftOut>,
     pub(super) process: Keys,
     pub(super) log: Keys,
+    pub(super) access_log: Keys,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) upstreams: Vec<Upstream>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Endpoint {
     pub(super) remarks: Vec<String>,
     pub(super) listen: Option<String>,
     /// The protocol in which TLS begins.
-    pub(super) negotiate: Option<&'static str>,
+    pub(super) negotiate: Option<String>,
     pub(super) limits: Keys,
     pub(super) timeouts: Keys,
     /// TLS with clients; absent on `protocol: tcp`.
@@ -77,7 +78,9 @@ pub(super) struct Route {
     pub(super) sni: Vec<String>,
     pub(super) mode: &'static str,
     pub(super) client_auth: Keys,
+    pub(super) limits: Keys,
     pub(super) timeouts: Keys,
+    pub(super) delay: Keys,
     pub(super) upstream: String,
 }
 
@@ -103,18 +106,13 @@ impl Document {
 
     /// The file.
     pub(super) fn print(&self) -> String {
-        let origin = escape::text(&self.origin);
+        let title = escape::text(&self.title);
         let mut out = Out::default();
-        out.line(
-            0,
-            &format!("# Converted from {origin}. Read it, then: reseal check FILE"),
-        );
+        out.line(0, &format!("# {title}. Read it, then: reseal check FILE"));
         out.left_out(0, &self.left_out);
-        for (key, values) in [("process", &self.process), ("log", &self.log)] {
-            if !values.is_empty() {
-                out.line(0, &format!("{key}: {}", map(values)));
-            }
-        }
+        out.block(0, "process", &self.process);
+        out.block(0, "log", &self.log);
+        out.block(0, "access_log", &self.access_log);
         out.line(0, "");
         out.line(0, "endpoints:");
         for (place, endpoint) in self.endpoints.iter().enumerate() {
@@ -187,7 +185,7 @@ impl Out {
         if endpoint.tls.is_none() {
             self.line(4, "protocol: tcp");
         }
-        if let Some(protocol) = endpoint.negotiate {
+        if let Some(protocol) = &endpoint.negotiate {
             self.line(4, &format!("negotiate: {protocol}"));
         }
         self.block(4, "limits", &endpoint.limits);
@@ -232,7 +230,9 @@ impl Out {
         }
         self.line(8, &format!("mode: {}", route.mode));
         self.block(8, "client_auth", &route.client_auth);
+        self.block(8, "limits", &route.limits);
         self.block(8, "timeouts", &route.timeouts);
+        self.block(8, "delay", &route.delay);
         self.line(8, &format!("upstream: {}", scalar(&route.upstream)));
     }
 
@@ -257,4 +257,17 @@ impl Out {
 pub(super) fn scalars<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     let values: Vec<_> = values.into_iter().map(scalar).collect();
     one_or_many(&values)
+}
+
+/// Rules of `allow`, each of which is enough: one for each key that has values.
+pub(super) fn rules<'a>(
+    lists: impl IntoIterator<Item = (&'static str, &'a [String])>,
+) -> Option<String> {
+    let lists = lists.into_iter().filter(|(_, values)| !values.is_empty());
+    let rules = lists.map(|(key, values)| {
+        let values = values.iter().map(String::as_str);
+        map(&[(key, scalars(values))])
+    });
+    let rules: Vec<_> = rules.collect();
+    (!rules.is_empty()).then(|| one_or_many(&rules))
 }
