@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::body::BodySearch;
 use super::greeting::Greeting;
 use super::policy::{Check, HealthPolicy};
 use super::{io, request};
@@ -212,7 +213,7 @@ fn error(reason: Reason) -> CheckError {
     CheckError::Origin(reason.code().into())
 }
 
-/// Sends the request and judges the status of the response.
+/// Sends the request and judges the response.
 async fn exchange(
     transport: &mut Transport,
     request: &request::Request,
@@ -231,11 +232,30 @@ async fn exchange(
             Ok(bytes) => response.extend_from_slice(&bytes),
             Err(error) => return cut(error),
         }
-        match request::status(&response) {
-            Ok(Some(status)) => return request.judge(status),
-            Ok(None) => {}
+        let verdict = match request::status(&response) {
+            Ok(Some(status)) => request.judge(status),
+            Ok(None) => continue,
             Err(why) => return Verdict::Fail(why),
+        };
+        return match &request.expect_body {
+            Some(text) if verdict == Verdict::Pass => body(transport, response, text).await,
+            _ => verdict,
+        };
+    }
+}
+
+/// Looks for a text in the body of a response, of which these bytes were read.
+async fn body(transport: &mut Transport, mut response: Vec<u8>, text: &str) -> Verdict {
+    let mut search = BodySearch::new(text);
+    loop {
+        if let Some(verdict) = search.take(&response) {
+            return verdict;
         }
+        response = match transport.read().await {
+            Ok(bytes) if bytes.is_empty() => return search.end(),
+            Ok(bytes) => bytes,
+            Err(error) => return Verdict::Fail(format!("the answer was cut: {error}").into()),
+        };
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Knows neither connections of clients nor the configuration file.
 
+mod body;
 mod check;
 mod greeting;
 mod io;

@@ -12,8 +12,8 @@ pub(super) const STATUS_MAX: usize = 512;
 /// The longest run of interim responses, in bytes.
 const INTERIM_MAX: usize = 8 * 1024;
 
-/// The most header fields of an interim response.
-const INTERIM_FIELDS: usize = 64;
+/// The most header fields of a response.
+pub(super) const FIELDS_MAX: usize = 64;
 
 /// 101 Switching Protocols, the one status below 200 that is final (RFC 9110 section 15.2.2).
 const SWITCHING: u16 = 101;
@@ -39,8 +39,12 @@ pub struct Request {
     pub path: String,
     /// The `Host`; absent, the origin's own name.
     pub host: Option<String>,
+    /// More header fields.
+    pub headers: Vec<(String, String)>,
     /// The responses that pass.
     pub expect: Expect,
+    /// A text that their body must hold.
+    pub expect_body: Option<String>,
 }
 
 /// The responses that pass.
@@ -68,7 +72,9 @@ impl Request {
             method: "GET".to_owned(),
             path: "/v1/sys/health".to_owned(),
             host: None,
+            headers: Vec::new(),
             expect: Expect::Vault(role),
+            expect_body: None,
         }
     }
 
@@ -81,8 +87,20 @@ impl Request {
             "{} {} HTTP/1.1\r\nHost: {host}\r\n",
             self.method, self.path
         );
-        let _ = write!(head, "User-Agent: reseal/{}\r\n", env!("CARGO_PKG_VERSION"));
-        head.push_str("Accept: */*\r\nConnection: close\r\n\r\n");
+        let own = [
+            ("User-Agent", concat!("reseal/", env!("CARGO_PKG_VERSION"))),
+            ("Accept", "*/*"),
+        ];
+        for (name, value) in own {
+            let is_it = |(given, _): &(String, String)| given.eq_ignore_ascii_case(name);
+            if !self.headers.iter().any(is_it) {
+                let _ = write!(head, "{name}: {value}\r\n");
+            }
+        }
+        for (name, value) in &self.headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head.push_str("Connection: close\r\n\r\n");
         head.into_bytes()
     }
 
@@ -113,9 +131,14 @@ impl Role {
 /// The status of a response once its first line is complete. Interim responses before it are skipped (RFC
 /// 9110 section 15.2). An error if the bytes are not HTTP/1.
 pub(super) fn status(response: &[u8]) -> Result<Option<u16>, Arc<str>> {
+    Ok(last(response)?.map(|(status, _)| status))
+}
+
+/// The status of a response that is no interim one, and the bytes from its first line on.
+pub(super) fn last(response: &[u8]) -> Result<Option<(u16, &[u8])>, Arc<str>> {
     let mut rest = response;
     loop {
-        let mut fields = [httparse::EMPTY_HEADER; INTERIM_FIELDS];
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut head = httparse::Response::new(&mut fields);
         // The parser would skip empty lines before the status line, as of requests.
         if rest.first().is_some_and(|first| *first != b'H') {
@@ -131,7 +154,7 @@ pub(super) fn status(response: &[u8]) -> Result<Option<u16>, Arc<str>> {
             _ => return Err("the answer is not HTTP/1.1".into()),
         };
         if status >= 200 || status == SWITCHING {
-            return Ok(Some(status));
+            return Ok(Some((status, rest)));
         }
         rest = match parsed {
             Ok(httparse::Status::Complete(end)) => rest.get(end..).unwrap_or_default(),
@@ -204,6 +227,9 @@ mod tests {
         assert!(head(&request).ends_with("\r\n\r\n"));
         request.host = Some("other.test".to_owned());
         assert!(head(&request).contains("\r\nHost: other.test\r\n"));
+        request.headers = vec![("accept".to_owned(), "text/plain".to_owned())];
+        assert!(head(&request).contains("\r\naccept: text/plain\r\n"));
+        assert!(!head(&request).contains("*/*"));
     }
 
     #[test]

@@ -171,10 +171,15 @@ impl TlsConnector {
 
     /// The same policy for health checks. They send the configured name and share no sessions with
     /// connections. With [`OriginAlpn::Forward`] they offer all of `negotiated`, the protocols that
-    /// clients may negotiate, and the origin must select one, as for connections. They offer only
-    /// protocols that `speaks` accepts.
+    /// clients may negotiate; if these are those of all clients, the origin must select one, as for
+    /// connections. They offer only protocols that `speaks` accepts.
     #[must_use]
-    pub fn for_checks(&self, negotiated: &[Vec<u8>], speaks: impl Fn(&[u8]) -> bool) -> Self {
+    pub fn for_checks(
+        &self,
+        negotiated: &[Vec<u8>],
+        by_all: bool,
+        speaks: impl Fn(&[u8]) -> bool,
+    ) -> Self {
         let offered: &[Vec<u8>] = match &self.policy.alpn {
             OriginAlpn::Forward => negotiated,
             OriginAlpn::Fixed(list) => list,
@@ -186,7 +191,8 @@ impl TlsConnector {
         Self {
             policy: Arc::clone(&self.policy),
             offered: config.alpn_protocols.clone(),
-            must_select: self.policy.alpn == OriginAlpn::Forward
+            must_select: by_all
+                && self.policy.alpn == OriginAlpn::Forward
                 && !self.policy.alpn_is_optional
                 && !config.alpn_protocols.is_empty(),
             generation: Mutex::new(Generation::new(Arc::new(config))),

@@ -1,6 +1,7 @@
 //! Balancing and health checks: from keys to policies.
 
 use super::negotiate::negotiate;
+use super::negotiated::Negotiated;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::Problems;
 use crate::config::spec;
@@ -55,9 +56,10 @@ pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
         .health
         .as_ref()
         .and_then(|health| health.check.as_ref());
-    if let Some(Check::Http(http)) = check.map(|check| &check.value)
-        && http.expect.is_empty()
-    {
+    let Some(Check::Http(http)) = check.map(|check| &check.value) else {
+        return;
+    };
+    if http.expect.is_empty() {
         problems
             .error(
                 http.expect.at,
@@ -65,13 +67,19 @@ pub(super) fn passable(spec: &spec::Upstream, problems: &mut Problems) {
             )
             .help("leave `expect` out for 200 to 299");
     }
+    let is_head = http.method.0.0 == "HEAD";
+    if let Some(text) = http.expect_body.as_ref().filter(|_| is_head) {
+        problems
+            .error(text.at, "the answer to HEAD has no body")
+            .help("leave `method` out, or `expect_body`");
+    }
 }
 
 /// The health check policy, if there is one.
 pub(super) fn health(
     spec: &spec::Upstream,
     tls: Option<&TlsConnector>,
-    negotiated: &[Vec<u8>],
+    negotiated: &Negotiated,
     definition: &UpstreamDefinition,
 ) -> Option<HealthPolicy> {
     let opening = opening(spec)?;
@@ -92,7 +100,7 @@ pub(super) fn health(
     let speaks = |protocol: &[u8]| !is_http || protocol == b"http/1.1";
     Some(HealthPolicy {
         negotiate: tls.and(negotiate),
-        tls: tls.map(|side| side.for_checks(negotiated, speaks)),
+        tls: tls.map(|side| side.for_checks(&negotiated.protocols, negotiated.by_all, speaks)),
         check,
         opening,
         port: spec
@@ -143,6 +151,13 @@ fn request(http: &HttpCheck) -> Request {
         method: http.method.0.0.clone(),
         path: http.path.0.0.clone(),
         host: http.host.as_ref().map(|host| host.0.0.clone()),
+        headers: http
+            .headers
+            .0
+            .iter()
+            .map(|(name, value)| (name.clone(), value.0.clone()))
+            .collect(),
         expect: Expect::Statuses(ranges.collect()),
+        expect_body: http.expect_body.as_ref().map(|text| text.0.clone()),
     }
 }

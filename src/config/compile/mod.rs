@@ -21,6 +21,7 @@ mod limits;
 mod matches;
 mod materials;
 mod negotiate;
+mod negotiated;
 mod no_effect_lints;
 mod origins;
 mod pairs;

@@ -7,8 +7,8 @@ use super::compiler::Compiler;
 use super::context::Upstreams;
 use super::health::{checks_use_tls, connect, health, passable, passive};
 use super::negotiate::negotiate;
+use super::negotiated::Negotiated;
 use super::reuse::unchanged;
-use super::wire::protocols;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, Mode};
@@ -124,8 +124,8 @@ impl Compiler<'_> {
         };
         let check_tls = tls.as_deref().filter(|_| tls_checks);
         let negotiated = match check_tls {
-            Some(_) => negotiated(self.spec, name),
-            None => Vec::new(),
+            Some(_) => Negotiated::with(self.spec, name),
+            None => Negotiated::default(),
         };
         let health = health(spec, check_tls, &negotiated, &definition);
         let running = self.parts.upstream(name);
@@ -158,26 +158,6 @@ impl Compiler<'_> {
             self.problems.warning(name.at, message).help(help);
         }
     }
-}
-
-/// The protocols that clients of an upstream may have negotiated; empty if some negotiate none.
-fn negotiated(spec: &spec::Spec, upstream: &str) -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
-    for endpoint in spec.endpoints.iter() {
-        let routes = endpoint.routes.iter();
-        for route in routes.filter(|route| route.upstream.as_str() == upstream) {
-            let list = route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn);
-            if route.mode.value != Mode::Reencrypt || list.is_empty() {
-                return Vec::new();
-            }
-            for protocol in protocols(list) {
-                if !all.contains(&protocol) {
-                    all.push(protocol);
-                }
-            }
-        }
-    }
-    all
 }
 
 /// How each upstream is used; absent if no route leads to it.

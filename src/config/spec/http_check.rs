@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use super::http_headers::HttpHeaders;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::invalid::Invalid;
@@ -11,7 +12,7 @@ use crate::config::reader::read::Leaf;
 use crate::config::reader::values::{Count, Text};
 
 spec! {
-    /// An HTTP request, and the statuses of a healthy origin.
+    /// An HTTP request, and the answer of a healthy origin.
     pub struct HttpCheck {
         /// The path, query included.
         default path: HttpPath = "/"
@@ -24,20 +25,26 @@ spec! {
         /// The statuses that pass, such as `[200, 429, 470-479]`.
         default expect: OneOrMany<Statuses> = "[200-299]"
             because "they are the statuses of success (RFC 9110)",
+        /// A text that the body must hold, in its first 64 KiB. Absent: the body is not read.
+        optional expect_body: Text,
+        /// More header fields. `User-Agent` and `Accept` replace those of the check. A value such as
+        /// `Bearer ${TOKEN}` is taken from the environment, and is not shown.
+        default headers: HttpHeaders = "{}",
         example "{ path: /health }";
         instead
             "url" | "uri" => "path",
             "status" | "statuses" | "expected_statuses" | "codes" | "expect_status" => "expect",
             "hostname" => "host",
-            "body" => "the body is not read: `expect` holds statuses",
-            "headers" => "the only header is `host`";
+            "body" | "expect_string" | "contains" | "response" => "expect_body",
+            "header" | "hdr" | "http_headers" => "headers",
+            "user_agent" | "authorization" => "`headers: { NAME: VALUE }` holds it";
     }
 }
 
 spec! {
     /// An HTTP request, by the key `http`.
     pub struct HttpKey {
-        /// The request, and the statuses of a healthy origin.
+        /// The request, and the answer of a healthy origin.
         required http: HttpCheck,
     }
 }

@@ -10,6 +10,7 @@ mod endpoint;
 mod endpoint_tls;
 mod health;
 mod http_check;
+mod http_headers;
 mod limits;
 mod log;
 mod names;

@@ -62,6 +62,7 @@ fn every_key_of_an_upstream_is_accepted() {
         "{ preset: ssh }",
         "{ preset: vault-any }",
         "{ http: {} }",
+        "{ http: { expect_body: ok, headers: { Accept: text/plain } } }",
     ] {
         with("forward", &format!("health: {{ check: {check} }}")).must_be_good();
     }
@@ -72,7 +73,7 @@ fn every_key_of_an_upstream_is_accepted() {
 fn the_printed_form_reads_back() {
     let checked = with(
         "forward",
-        "health: { check: { http: { expect: [200-204, 301] } }, passive: { max_ejected: 7% } }",
+        "health: { check: { http: { expect: [200-204, 301], headers: { A: b } } }, passive: { max_ejected: 7% } }",
     );
     let printed = checked.check(&["--print"]);
     printed
@@ -122,6 +123,46 @@ fn invalid_values_are_refused() {
             "health: { check: { http: { host: \"a b\" } } }",
             "\"a b\"",
             "not a host",
+        ),
+        (
+            "health: { check: { http: { method: HEAD, expect_body: ok } } }",
+            "ok }",
+            "the answer to HEAD has no body",
+        ),
+        (
+            "health: { check: { http: { headers: { host: a.test } } } }",
+            "host:",
+            "`host: NAME`, beside `headers`",
+        ),
+        (
+            "health: { check: { http: { headers: { Connection: close } } } }",
+            "Connection",
+            "the only request of its connection",
+        ),
+        (
+            "health: { check: { http: { headers: { Content-Length: 5 } } } }",
+            "Content-Length",
+            "a check has no body",
+        ),
+        (
+            "health: { check: { http: { headers: { \"a b\": c } } } }",
+            "\"a b\"",
+            "a name is of letters",
+        ),
+        (
+            "health: { check: { http: { headers: { A: b, a: c } } } }",
+            "a: c",
+            "is there twice",
+        ),
+        (
+            "health: { check: { http: { headers: { A: \"b\\r\\nC: d\" } } } }",
+            "\"b",
+            "not the value of a header",
+        ),
+        (
+            "health: { check: { http: { headers: [a] } } }",
+            "[a]",
+            "`{ NAME: VALUE }`",
         ),
         (
             "health: { check: { http: {}, preset: vault-any } }",

@@ -1,7 +1,12 @@
 //! What checks send, how they begin and how they end.
 
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
 use super::{Node, cluster, pair, request_letter};
-use crate::harness::{End, LetterOrigin, Origin, Proxy, Stream, dead_address, eventually, pki};
+use crate::harness::{
+    End, LetterOrigin, Origin, Proxy, Stream, TIMEOUT, dead_address, eventually, pki,
+};
 
 /// U03: checks end cleanly. They resume sessions of other checks, never of connections, and never twice in
 /// a row: every other one verifies the certificate.
@@ -174,4 +179,127 @@ fn checks_begin_with_the_proxy_header_that_connections_begin_with() {
 fn port_of(origin: &Origin) -> String {
     let address = origin.listen_addr().to_string();
     address.rsplit(':').next().unwrap().to_owned()
+}
+
+/// An HTTP server that answers every request with this text, and passes the requests on.
+fn server(answer: &Arc<Mutex<String>>) -> (Origin, Receiver<String>) {
+    let (sender, requests) = channel();
+    let (sender, answer) = (Mutex::new(sender), Arc::clone(answer));
+    let origin = Origin::plain().serve(move |stream| {
+        let Ok(request) = stream.read() else { return };
+        let request = String::from_utf8(request).unwrap();
+        let _ = sender.lock().unwrap().send(request);
+        let _ = stream.try_send(answer.lock().unwrap().as_bytes());
+        // An origin that keeps the connection open does not delay the verdict.
+        let _ = stream.receive_to_end();
+    });
+    (origin, requests)
+}
+
+#[test]
+fn an_origin_is_up_while_its_answer_holds_the_expected_text() {
+    let good = [
+        "HTTP/1.1 200 Good\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}",
+        "HTTP/1.1 200 Good\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{\"status\"\r\n6\r\n:\"ok\"}\r\n0\r\n\r\n",
+    ];
+    let bad = [
+        (
+            "HTTP/1.1 200 Good\r\nContent-Length: 17\r\n\r\n{\"status\":\"sick\"}",
+            "the body does not hold the text of `expect_body`",
+        ),
+        (
+            "HTTP/1.1 500 Bad\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}",
+            "status 500",
+        ),
+        (
+            "HTTP/1.1 200 Good\r\nX: {\"status\":\"ok\"}\r\nContent-Length: 0\r\n\r\n",
+            "the body does not hold the text of `expect_body`",
+        ),
+    ];
+    let answer = Arc::new(Mutex::new(good[0].to_owned()));
+    let (origin, _requests) = server(&answer);
+    let proxy = Proxy::builder()
+        .forward(&origin)
+        .on_upstream(
+            "health: { check: { http: { expect_body: '\"status\":\"ok\"' } }, interval: 60ms, rise: 1, fall: 1 }",
+        )
+        .start();
+    for (n, (sick, why)) in bad.into_iter().enumerate() {
+        let before = proxy.log().len();
+        *answer.lock().unwrap() = sick.to_owned();
+        let said = |what: &str| {
+            eventually(what, || {
+                let log = proxy.log();
+                log[before..].iter().any(|line| line.contains(what))
+            });
+        };
+        said("an origin is down");
+        let log = proxy.log();
+        let down = log[before..]
+            .iter()
+            .find(|line| line.contains("an origin is down"));
+        assert!(down.unwrap().contains(why), "{down:?}");
+        *answer.lock().unwrap() = good[n % 2].to_owned();
+        said("an origin is up");
+    }
+}
+
+#[test]
+fn requests_have_the_headers_of_the_file_and_no_other_value_is_shown() {
+    let answer = Arc::new(Mutex::new("HTTP/1.1 200 Good\r\n\r\n".to_owned()));
+    let (origin, requests) = server(&answer);
+    let proxy = Proxy::builder()
+        .under(&[])
+        .environment("TOKEN", "canary-7f3a")
+        .forward(&origin)
+        .on_upstream(
+            "health: { check: { http: { path: /h, headers: { Authorization: \"Bearer ${TOKEN}\", \
+             user-agent: mine, X-Number: 7 } } }, interval: 60ms }",
+        )
+        .start();
+    let request = requests.recv_timeout(TIMEOUT).unwrap();
+    assert!(
+        request.starts_with("GET /h HTTP/1.1\r\nHost: "),
+        "{request}"
+    );
+    for line in [
+        "Authorization: Bearer canary-7f3a",
+        "user-agent: mine",
+        "X-Number: 7",
+        "Accept: */*",
+        "Connection: close",
+    ] {
+        assert!(request.contains(&format!("\r\n{line}\r\n")), "{request}");
+    }
+    assert!(!request.contains("User-Agent: reseal"), "{request}");
+    assert!(request.ends_with("\r\n\r\n"));
+    assert!(!proxy.log().join("\n").contains("canary"));
+}
+
+/// An origin that demands ALPN, as PostgreSQL does for TLS at once, fails a check that offers none.
+#[test]
+fn tls_checks_offer_the_alpn_that_passthrough_routes_match() {
+    let origin = Origin::with_tls().alpn(&["postgresql"]).serve(|stream| {
+        let protocol = stream.alpn();
+        if protocol.is_none() {
+            return stream.reset();
+        }
+        let _ = stream.receive_to_end();
+    });
+    let proxy = Proxy::builder()
+        .passthrough("a.test", &origin)
+        .matching("alpn: [postgresql, acme-tls/1]")
+        .origin_tls("{ ca: origin-ca.pem, server_name: origin.test }")
+        .on_upstream("health: { check: tls, interval: 60ms, rise: 1, fall: 1 }")
+        .admin()
+        .start();
+    let is_checked = |result: &str| {
+        let list = proxy.ctl_json(&["origins"]);
+        let mut list = list["origins"].as_array().unwrap().iter();
+        list.any(|origin| origin["check"] == result)
+    };
+    eventually("the check passes", || is_checked("ok"));
+    let before = origin.accepts();
+    eventually("more checks", || origin.accepts() > before + 3);
+    assert!(!proxy.log().join("\n").contains("an origin is down"));
 }
