@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::config_file::ConfigFile;
+use super::connect::{self, Answer};
 use super::exit::Exit;
 use super::output::{eprint_line, print, table};
 use super::{ctl, routes, start};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
-use crate::config::{self, load};
+use crate::config::{self, Spec, load};
 use crate::hostname::HostPattern;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
+use crate::outcome::Reason;
 use crate::snapshot::Snapshot;
 use crate::tls::pair::stem;
 use crate::tls::sessions::Sessions;
@@ -32,6 +36,13 @@ pub(super) struct Args {
     /// Show what a reload of the process that runs this file would change
     #[arg(long)]
     against_running: bool,
+    /// Connect to every origin as connections do (TLS, name, client certificate, negotiate, PROXY header), and
+    /// print a line for each; exit 1 if one fails
+    #[arg(long, conflicts_with_all = ["print", "no_files", "against_running"])]
+    connect: bool,
+    /// Print how the origins answered as JSON, and nothing else
+    #[arg(long, requires = "connect")]
+    json: bool,
 }
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -70,16 +81,43 @@ pub(super) fn main(args: &Args) -> Exit {
             path.display(),
             routes::table(spec)
         )),
+        (Some(spec), Some(snapshot)) if args.json => connections(spec, snapshot, true),
         (Some(spec), Some(snapshot)) => {
             let certificates = certificates(snapshot, &loaded.materials);
-            print(&format!(
+            let printed = print(&format!(
                 "{}: good\n{}{certificates}",
                 path.display(),
                 routes::table(spec)
-            ))
+            ));
+            match args.connect {
+                true => connections(spec, snapshot, false),
+                false => printed,
+            }
         }
         // A spec without errors always exists.
         (None, _) => Exit::Internal,
+    }
+}
+
+/// Connects to every origin, and prints how each answered.
+fn connections(spec: &Spec, snapshot: &Snapshot, as_json: bool) -> Exit {
+    let answers = match connect::to_all(spec, snapshot) {
+        Ok(answers) => answers,
+        Err(error) => {
+            eprint_line(&format!("reseal: cannot connect: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let printed = print(&match as_json {
+        true => {
+            let origins: Vec<_> = answers.iter().map(Answer::json).collect();
+            format!("{:#}\n", json!({ "origins": origins }))
+        }
+        false => format!("\n{}", connect::lines(&answers)),
+    });
+    match answers.iter().all(|answer| answer.reason() == Reason::Ok) {
+        true => printed,
+        false => Exit::Bad,
     }
 }
 

@@ -5,16 +5,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::config_file::ConfigFile;
+use super::connect::{self, Answer, Client};
 use super::exit::Exit;
 use super::explanation::Explanation;
 use super::output::{eprint_line, print};
 use super::{ctl, start};
 use crate::config::compile::{Files, LoadOptions, Purpose};
+use crate::config::spec::server_name;
 use crate::config::{Spec, load};
 use crate::connection::decision;
+use crate::hostname::HostName;
 use crate::outcome::Reason;
 use crate::route::Query;
 use crate::snapshot::{Endpoint, Listen, Protocol, Route, Snapshot, Sources};
@@ -46,6 +49,12 @@ pub(super) struct Args {
     /// List every route of the endpoint, not only those that came near
     #[arg(long)]
     all: bool,
+    /// Connect to the origin that the connection would get, as it would, if it is not refused before
+    #[arg(long)]
+    connect: bool,
+    /// Print the verdict, and how the origin answered, as JSON
+    #[arg(long, requires = "connect")]
+    json: bool,
 }
 
 pub(super) fn main(args: &Args) -> Exit {
@@ -70,8 +79,11 @@ pub(super) fn main(args: &Args) -> Exit {
         ctl::limits(&path, &place, names, args.source).unwrap_or_default()
     };
     match explain(args, spec, snapshot, &ask) {
-        Ok((text, reason)) => {
-            print(&text);
+        Ok((said, reason)) => {
+            print(&match args.json {
+                true => format!("{:#}\n", as_json(args, &said, reason)),
+                false => said.text,
+            });
             if reason.is_none() {
                 Exit::Good
             } else {
@@ -85,6 +97,20 @@ pub(super) fn main(args: &Args) -> Exit {
     }
 }
 
+/// The verdict, for programs.
+fn as_json(args: &Args, said: &Explanation, reason: Option<Reason>) -> Value {
+    json!({
+        "endpoint": args.endpoint,
+        "route": said.route.as_deref(),
+        "verdict": match reason {
+            None => "allowed",
+            Some(_) => "refused",
+        },
+        "reason": reason.unwrap_or(Reason::Ok).code(),
+        "origin": said.answer.as_ref().map(Answer::json),
+    })
+}
+
 /// Asks the running process how full the limits of an endpoint and route are; nothing if there is none.
 type AskRunning<'a> = dyn Fn(&Endpoint, &Route) -> Vec<Value> + 'a;
 
@@ -94,7 +120,7 @@ fn explain(
     spec: &Spec,
     snapshot: &Snapshot,
     ask: &AskRunning<'_>,
-) -> Result<(String, Option<Reason>), String> {
+) -> Result<(Explanation, Option<Reason>), String> {
     let endpoint = snapshot.endpoint(&args.endpoint).ok_or_else(|| {
         let names = snapshot.endpoints.iter().map(|e| format!("`{}`", e.name));
         let names: Vec<_> = names.collect();
@@ -106,7 +132,7 @@ fn explain(
     })?;
     let mut said = Explanation::default();
     let reason = match greeting(args, endpoint)? {
-        Ok(hello) => decide(args, spec, endpoint, &hello, &mut said, ask)?,
+        Ok(hello) => decide(args, (spec, snapshot), endpoint, &hello, &mut said, ask)?,
         Err(reason) => Some(reason),
     };
     let verdict = match reason {
@@ -114,7 +140,7 @@ fn explain(
         Some(reason) => format!("refused: {reason} ({})", reason.meaning()),
     };
     said.line("verdict", &verdict);
-    Ok((said.0, reason))
+    Ok((said, reason))
 }
 
 /// The ClientHello, behind the dialogue of the endpoint; or the reason for which it is refused at once.
@@ -154,7 +180,7 @@ fn refuse_hello_of_tcp(args: &Args, endpoint: &Endpoint) -> Result<(), String> {
 
 fn decide(
     args: &Args,
-    spec: &Spec,
+    (spec, snapshot): (&Spec, &Snapshot),
     endpoint: &Endpoint,
     hello: &Hello,
     said: &mut Explanation,
@@ -205,6 +231,7 @@ fn decide(
     if let Some(reason) = sources(args, endpoint, ("route", route.sources.as_deref()), said)? {
         return Ok(Some(reason));
     }
+    said.route = Some(Arc::clone(&route.name));
     said.line("mode", route.mode.word());
     let client_cert = args.client_cert.as_deref();
     let reason = said.client(route, name.as_ref(), hello, client_cert)?;
@@ -215,7 +242,37 @@ fn decide(
     let running = is_limited.then(|| ask(endpoint, route));
     let full = said.limits(endpoint, route, &running.unwrap_or_default());
     // Limits come before client auth.
-    Ok(full.or(reason))
+    let refused = full.or(reason);
+    if !args.connect || refused.is_some() {
+        return Ok(refused);
+    }
+    connected(args, snapshot, route, name.as_ref(), hello, said)
+}
+
+/// Connects to the origin that the connection would get. Returns the reason if that fails.
+fn connected(
+    args: &Args,
+    snapshot: &Snapshot,
+    route: &Route,
+    name: Option<&HostName>,
+    hello: &Hello,
+    said: &mut Explanation,
+) -> Result<Option<Reason>, String> {
+    let negotiated = route.mode.acceptor();
+    let negotiated = negotiated.and_then(|side| side.negotiate(&hello.alpn).ok().flatten());
+    let client = Client {
+        source: args.source,
+        name: name
+            .filter(|_| route.named)
+            .and_then(|name| server_name(name.as_str())),
+        alpn: negotiated.map(<[u8]>::to_vec),
+    };
+    let answer = connect::to_taken(snapshot, route, &client)
+        .map_err(|error| format!("cannot connect: {error}"))?;
+    said.line("connect", &answer.line());
+    let reason = answer.reason();
+    said.answer = Some(answer);
+    Ok(Some(reason).filter(|reason| *reason != Reason::Ok))
 }
 
 /// Whether the rules of an endpoint or route on addresses admit the client; the reason, if not.

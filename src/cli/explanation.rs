@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 
+use super::connect::Answer;
 use crate::admission::LimitKind;
 use crate::config::{self, Spec, spec};
 use crate::connection::decision::limit_reason;
@@ -22,13 +24,17 @@ use crate::tls::info::CertificateFacts;
 use crate::tls::verify::client::Admitted;
 use crate::tls::{classify, material, unix_now, words};
 
-/// Lines of a name and a value.
+/// Lines of a name and a value, and what is printed of them as JSON.
 #[derive(Default)]
-pub(super) struct Explanation(pub(super) String);
+pub(super) struct Explanation {
+    pub(super) text: String,
+    pub(super) route: Option<Arc<str>>,
+    pub(super) answer: Option<Answer>,
+}
 
 impl Explanation {
     pub(super) fn line(&mut self, name: &str, value: &str) {
-        let _ = writeln!(self.0, "{name:<14}{value}");
+        let _ = writeln!(self.text, "{name:<14}{value}");
     }
 
     /// The routes in file order, and why each wins or loses: those that match the server name, or all.
@@ -245,7 +251,7 @@ impl Explanation {
         if let (Some(upstream), true) = (upstream, route.upstream.tls.is_some()) {
             self.line("origin TLS", "");
             for line in config::print_part(&upstream.tls.value).lines() {
-                let _ = writeln!(self.0, "  {line}");
+                let _ = writeln!(self.text, "  {line}");
             }
         }
     }

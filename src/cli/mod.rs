@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod completions;
 mod config_file;
+mod connect;
 mod convert;
 mod ctl;
 mod demo;

@@ -16,11 +16,11 @@ use crate::transport::Transport;
 use crate::upstream::{self, Address, OriginStatus, Verdict};
 
 /// Why a check failed before its request.
-enum CheckError {
+pub(super) enum CheckError {
     /// The origin failed, and how.
-    Origin(Arc<str>),
+    Origin(Failure),
     /// The proxy failed, for example without a free port: the result says nothing about the origin.
-    Local,
+    Local(Failure),
 }
 
 /// Checks an origin and reports the verdict as soon as there is one, then closes the connection. A failure
@@ -35,14 +35,14 @@ pub(super) async fn run(
     if policy.sends_nothing() {
         return match probe(policy, origin, deadline).await {
             Ok(()) => report(Verdict::Pass),
-            Err(CheckError::Origin(why)) => report(Verdict::Fail(why)),
-            Err(CheckError::Local) => {}
+            Err(CheckError::Origin(failure)) => report(Verdict::Fail(why(&failure))),
+            Err(CheckError::Local(_)) => {}
         };
     }
-    let mut transport = match open(policy, origin, deadline, offer).await {
+    let mut transport = match open(policy, origin, None, deadline, offer).await {
         Ok(transport) => transport,
-        Err(CheckError::Origin(why)) => return report(Verdict::Fail(why)),
-        Err(CheckError::Local) => return,
+        Err(CheckError::Origin(failure)) => return report(Verdict::Fail(why(&failure))),
+        Err(CheckError::Local(_)) => return,
     };
     match &policy.check {
         Check::Connect => report(Verdict::Pass),
@@ -74,11 +74,22 @@ pub(super) async fn run(
     io::lingering_close(transport).await;
 }
 
-/// Connects, and does the TLS handshake if checks use TLS. As for a client's connection, a handshake that
-/// fails while a session is offered is followed by a full one over a new connection.
-async fn open(
+/// The words of a failure.
+fn why(failure: &Failure) -> Arc<str> {
+    let reason = failure.reason;
+    match &failure.detail {
+        Some(detail) => format!("{reason}: {detail}").into(),
+        None => reason.code().into(),
+    }
+}
+
+/// Connects, and does the TLS handshake if checks use TLS; `client` is the server name of a client, for
+/// upstreams that pass it on. As for a client's connection, a handshake that fails while a session is offered
+/// is followed by a full one over a new connection.
+pub(super) async fn open(
     policy: &HealthPolicy,
     origin: &OriginStatus,
+    client: Option<&ServerName<'static>>,
     deadline: Instant,
     offer: Offer,
 ) -> Result<Transport, CheckError> {
@@ -86,12 +97,13 @@ async fn open(
     let Some(tls) = &policy.tls else {
         return Ok(transport);
     };
-    match handshake(tls, origin, &mut transport, deadline, offer).await {
+    match handshake(tls, origin, client, &mut transport, deadline, offer).await {
         Ok(()) => Ok(transport),
         Err((refusal, false)) => Err(refusal.into()),
         Err((first, true)) => {
             let mut transport = connect(policy, origin, deadline).await?;
-            let full = handshake(tls, origin, &mut transport, deadline, Offer::Nothing).await;
+            let full = Offer::Nothing;
+            let full = handshake(tls, origin, client, &mut transport, deadline, full).await;
             full.map_err(|(refusal, _)| after_resumption(refusal, &first.failure))?;
             Ok(transport)
         }
@@ -122,12 +134,13 @@ fn connected<T>(result: Result<std::io::Result<T>, Elapsed>) -> Result<T, CheckE
         Ok(Ok(connected)) => Ok(connected),
         Ok(Err(error)) => {
             let reason = upstream::reason_for(&error);
+            let failure = Failure::new(reason).detail(error.to_string());
             Err(match reason.fault() {
-                Some(Fault::Proxy) => CheckError::Local,
-                _ => CheckError::Origin(format!("{reason}: {error}").into()),
+                Some(Fault::Proxy) => CheckError::Local(failure),
+                _ => CheckError::Origin(failure),
             })
         }
-        Err(_) => Err(error(Reason::OriginConnectTimeout)),
+        Err(_) => Err(CheckError::Origin(Reason::OriginConnectTimeout.into())),
     }
 }
 
@@ -144,9 +157,8 @@ async fn connect(
     if !policy.opening.is_empty()
         && let Err(error) = transport.socket.write_all(policy.opening).await
     {
-        return Err(CheckError::Origin(
-            format!("{}: {error}", Reason::OriginReset).into(),
-        ));
+        let failure = Failure::new(Reason::OriginReset).detail(error.to_string());
+        return Err(CheckError::Origin(failure));
     }
     negotiate(policy, origin, &mut transport, deadline).await?;
     Ok(transport)
@@ -172,6 +184,7 @@ async fn negotiate(
 async fn handshake(
     tls: &TlsConnector,
     origin: &OriginStatus,
+    client: Option<&ServerName<'static>>,
     transport: &mut Transport,
     deadline: Instant,
     offer: Offer,
@@ -186,7 +199,7 @@ async fn handshake(
     let about = HandshakeParams {
         origin: origin.id,
         name,
-        client_sni: None,
+        client_sni: client.cloned(),
         client_alpn: None,
     };
     let mut handshake = tls.begin(about, offer).map_err(|f| (refuse(f), false))?;
@@ -201,16 +214,8 @@ async fn handshake(
 
 impl From<OriginRefusal> for CheckError {
     fn from(refusal: OriginRefusal) -> Self {
-        let reason = refusal.failure.reason;
-        match refusal.failure.detail {
-            Some(detail) => Self::Origin(format!("{reason}: {detail}").into()),
-            None => error(reason),
-        }
+        Self::Origin(refusal.failure)
     }
-}
-
-fn error(reason: Reason) -> CheckError {
-    CheckError::Origin(reason.code().into())
 }
 
 /// Sends the request and judges the response.

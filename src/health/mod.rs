@@ -8,6 +8,7 @@ mod check;
 mod greeting;
 mod io;
 mod policy;
+mod reach;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tracing::debug;
 
 pub use self::greeting::Greeting;
 pub use self::policy::{Check, HealthPolicy};
+pub use self::reach::{Reached, reach};
 pub use self::request::{Expect, Request, Role};
 use crate::sync::Mutex;
 use crate::tls::connector::Offer;

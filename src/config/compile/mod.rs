@@ -54,6 +54,7 @@ use crate::snapshot::Snapshot;
 pub use self::compiler::{Files, LoadOptions, Purpose};
 pub use self::limits::{of_endpoint as endpoint_limits, of_route as route_limits};
 pub use self::materials::Materials;
+pub use self::negotiated::Negotiated;
 pub use self::reuse::{Reread, Running};
 
 /// Reports what the values of `spec` say about each other, whatever files hold.

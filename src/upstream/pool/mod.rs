@@ -314,6 +314,22 @@ impl Pool {
         self.changed.subscribe()
     }
 
+    /// Waits until the resolver has answered, or has failed, for the name of each origin.
+    pub async fn answered(&self) {
+        let mut changes = self.changes();
+        let is_waiting = || {
+            let state = self.state.lock();
+            state
+                .sources
+                .iter()
+                .any(|source| source.resolved().is_none())
+        };
+        while is_waiting() {
+            // It cannot end while the pool is there.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// How each origin is at this moment, in file order, and the names without an address.
     pub fn status(&self) -> Vec<OriginStatus> {
         let now = Instant::now();

@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod commands;
+mod connect;
 mod errors;
 mod explain;
 mod meaning;
