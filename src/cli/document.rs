@@ -65,6 +65,7 @@ pub(super) struct Certificate {
     pub(super) name: String,
     pub(super) cert: String,
     pub(super) key: Option<String>,
+    pub(super) password_file: Option<String>,
     /// Server names that it is for; empty leaves that to the certificate.
     pub(super) names: Vec<String>,
 }
@@ -211,6 +212,8 @@ impl Out {
                 ("cert", scalar(&certificate.cert)),
             ];
             keys.extend(certificate.key.iter().map(|key| ("key", scalar(key))));
+            let password = certificate.password_file.iter();
+            keys.extend(password.map(|file| ("password_file", scalar(file))));
             if !certificate.names.is_empty() {
                 let names: Vec<_> = certificate.names.iter().map(|name| scalar(name)).collect();
                 keys.push(("names", list(&names)));
@@ -257,6 +260,11 @@ impl Out {
 pub(super) fn scalars<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     let values: Vec<_> = values.into_iter().map(scalar).collect();
     one_or_many(&values)
+}
+
+/// The file for the password of a store.
+pub(super) fn password_file(store: &str) -> String {
+    format!("{store}.password")
 }
 
 /// Rules of `allow`, each of which is enough: one for each key that has values.

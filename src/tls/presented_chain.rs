@@ -190,6 +190,31 @@ pub(super) fn issuer_of_leaf(chain: &[CertificateDer<'_>]) -> Option<Certificate
     None
 }
 
+/// The chain of a leaf out of certificates in any order, each behind what it has signed, without the root that
+/// peers have; and how many of the others are in no such place.
+pub(super) fn ordered(
+    leaf: CertificateDer<'static>,
+    mut others: Vec<CertificateDer<'static>>,
+) -> (Vec<CertificateDer<'static>>, usize) {
+    let mut chain = vec![leaf];
+    let mut last = chain.clone();
+    loop {
+        last.truncate(1);
+        last.extend(others.iter().cloned());
+        let issuer = issuer_of_leaf(&last).filter(|issuer| last.first() != Some(issuer));
+        let Some(issuer) = issuer else { break };
+        others.retain(|other| *other != issuer);
+        last = vec![issuer.clone()];
+        // A root has signed itself.
+        if issuer_of_leaf(&last).is_some() {
+            break;
+        }
+        chain.push(issuer);
+    }
+    others.retain(|other| issuer_of_leaf(std::slice::from_ref(other)).is_none());
+    (chain, others.len())
+}
+
 /// Why clients and auditors reject a signature as weak.
 fn weak_signature(certificate: &X509Certificate<'_>) -> Option<&'static str> {
     const SHA1_WITH_RSA: &str = "1.2.840.113549.1.1.5";

@@ -77,6 +77,7 @@ fn identity(cert: &Path, key: Option<&Path>) -> Result<Arc<CertifiedKey>, Materi
         cert: cert.to_owned(),
         key: key.unwrap_or(cert).to_owned(),
         ocsp: None,
+        password: None,
     };
     let contents = PairContents::read(&mut FileReader::default(), &files)?;
     Ok(pair::pair(&files, &contents)?.0.key)

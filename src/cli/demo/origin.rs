@@ -39,6 +39,7 @@ pub(super) fn tls(certificates: &[(&str, PathBuf, PathBuf)]) -> io::Result<Socke
             cert: cert.clone(),
             key: key.clone(),
             ocsp: None,
+            password: None,
         };
         let (pair, _) = PairContents::read(&mut FileReader::default(), &files)
             .and_then(|contents| pair::pair(&files, &contents))

@@ -56,6 +56,7 @@ fn server(args: &Args) -> ServerTls {
             name: NAME.to_owned(),
             cert: clients.cert.as_deref().map(whole).unwrap_or_default(),
             key: clients.key.as_deref().map(whole),
+            password_file: clients.password_file.as_deref().map(whole),
             names: Vec::new(),
         }],
         policy,
@@ -137,6 +138,8 @@ fn origin_tls(args: &Args, sides: &Sides<'_>) -> Keys {
     if let Some(cert) = &origins.client_cert {
         let mut pair = vec![("cert", file(cert))];
         pair.extend(origins.client_key.as_deref().map(|key| ("key", file(key))));
+        let password = origins.client_password_file.as_deref();
+        pair.extend(password.map(|password| ("password_file", file(password))));
         tls.push(("client_certificate", map(&pair)));
     }
     tls.extend(args.negotiate.as_deref().map(|p| ("negotiate", scalar(p))));

@@ -12,6 +12,9 @@ pub(super) struct ClientArgs {
     /// Key of the certificate [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
+    /// File with the password of the key, or of a certificate in PKCS#12, which holds its key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) password_file: Option<PathBuf>,
     /// CA of client certificates, which are then required [default: clients need no certificate]
     #[arg(long, value_name = "FILE")]
     pub(super) client_ca: Option<PathBuf>,
@@ -52,6 +55,9 @@ pub(super) struct OriginArgs {
     /// Key of that certificate [default: in the same file]
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     pub(super) client_key: Option<PathBuf>,
+    /// File with the password of that key, or of PKCS#12
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub(super) client_password_file: Option<PathBuf>,
     /// Revocation lists of the CA of tls:// origins; repeatable
     #[arg(long, value_name = "FILE")]
     pub(super) verify_crl: Vec<PathBuf>,

@@ -98,6 +98,7 @@ impl Compiler<'_> {
         let files = PairFiles {
             key: key.map_or_else(|| cert.clone(), |key| self.resolve(key)),
             ocsp: None,
+            password: None,
             cert,
         };
         let places = PairPlaces {

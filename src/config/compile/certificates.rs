@@ -193,6 +193,10 @@ impl Compiler<'_> {
                 cert: pair.cert.at,
                 key: pair.key.as_ref().map_or(pair.cert.at, |key| key.at),
                 ocsp: pair.ocsp.as_ref().map_or(pair.cert.at, |ocsp| ocsp.at),
+                password: pair
+                    .password_file
+                    .as_ref()
+                    .map_or(pair.cert.at, |file| file.at),
                 or_directory: true,
             },
             name: pair
@@ -202,6 +206,7 @@ impl Compiler<'_> {
             files: PairFiles {
                 key: key.unwrap_or_else(|| cert.clone()),
                 ocsp: pair.ocsp.as_ref().map(|ocsp| self.resolve(ocsp)),
+                password: pair.password_file.as_ref().map(|file| self.resolve(file)),
                 cert,
             },
             names,

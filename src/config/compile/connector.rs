@@ -171,10 +171,12 @@ impl Compiler<'_> {
         let files = PairFiles {
             key: key.map_or_else(|| cert.clone(), |key| self.resolve(key)),
             ocsp: None,
+            password: spec.password_file.as_ref().map(|file| self.resolve(file)),
             cert,
         };
         let places = PairPlaces {
             key: key_at,
+            password: spec.password_file.as_ref().map_or(at, |file| file.at),
             ..PairPlaces::all(at)
         };
         let pair = self.certified(places, files)?;

@@ -24,6 +24,7 @@ pub(super) struct PairPlaces {
     pub(super) cert: Span,
     pub(super) key: Span,
     pub(super) ocsp: Span,
+    pub(super) password: Span,
     /// Whether a directory of pairs may stand in place of the files.
     pub(super) or_directory: bool,
 }
@@ -35,6 +36,7 @@ impl PairPlaces {
             cert: at,
             key: at,
             ocsp: at,
+            password: at,
             or_directory: false,
         }
     }
@@ -45,6 +47,8 @@ impl PairPlaces {
             self.cert
         } else if path == files.key {
             self.key
+        } else if Some(path) == files.password.as_deref() {
+            self.password
         } else {
             self.ocsp
         }

@@ -105,10 +105,13 @@ spec! {
     pub struct CertificatePair {
         /// What `default_route` calls it. Absent: the file's name without its extension.
         optional name: Name,
-        /// The chain in PEM, the server's own certificate first.
+        /// The chain in PEM, the server's own certificate first; or PKCS#12, which holds the key, too.
         required cert: Path,
-        /// The private key in PEM (PKCS#8, PKCS#1 or SEC1), not encrypted. Absent: in the file of `cert`.
+        /// The private key in PEM (PKCS#8, PKCS#1 or SEC1). Absent: in the file of `cert`.
         optional key: Path,
+        /// The file with the password of PKCS#12, or of an encrypted key (PKCS#8 with PBES2 and AES); one line,
+        /// read by nobody else.
+        optional password_file: Path,
         /// The server names it is presented for. Absent: the DNS names in the certificate.
         optional names: OneOrMany<HostPattern>,
         /// An OCSP response in DER, stapled until its next update.
@@ -121,7 +124,12 @@ spec! {
             "sni" | "hosts" | "server_names" | "domains" | "server_name" => "names",
             "ocsp_staple" => "ocsp",
             "directory" => "`dir: DIRECTORY`, in place of `cert`, takes every pair in a directory",
-            "password" | "passphrase" => "encrypted keys are not read: decrypt it with `openssl pkey`";
+            "password" | "passphrase" | "pass" | "storepass" | "key_password" =>
+                "`password_file: FILE` names the file that holds it",
+            "keystore" | "pkcs12" | "p12" | "pfx" => "`cert: FILE.p12` beside `password_file: FILE` is PKCS#12",
+            "pkcs11" | "pkcs11_module" | "engine" | "engineid" | "hsm" =>
+                "keys in hardware (PKCS#11) are not supported: have the CA in it sign a short-lived certificate \
+                 for a key in a file, or let a program with PKCS#11 terminate TLS behind a `passthrough`";
     }
 }
 

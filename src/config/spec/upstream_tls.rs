@@ -115,14 +115,19 @@ spec! {
 spec! {
     /// The certificate that Reseal sends to origins.
     pub struct ClientCertificate {
-        /// The chain in PEM.
+        /// The chain in PEM; or PKCS#12, which holds the key, too.
         required cert: Path,
         /// The private key in PEM. Absent: in the file of `cert`.
         optional key: Path,
+        /// The file with the password of PKCS#12, or of an encrypted key.
+        optional password_file: Path,
         example "{ cert: FILE, key: FILE }";
         instead
             "certificate" | "cert_file" | "crt" => "cert",
-            "private_key" | "key_file" => "key";
+            "private_key" | "key_file" => "key",
+            "password" | "passphrase" | "pass" | "storepass" | "key_password" =>
+                "`password_file: FILE` names the file that holds it",
+            "keystore" | "pkcs12" | "p12" | "pfx" => "`cert: FILE.p12` beside `password_file: FILE` is PKCS#12";
     }
 }
 

@@ -171,6 +171,7 @@ fn named(name: Option<&OsStr>, cert: PathBuf, key: PathBuf) -> Named {
         cert,
         key,
         ocsp: None,
+        password: None,
     };
     (text(name), files)
 }

@@ -189,6 +189,12 @@ const FILES_NAMED_MAX: usize = 4;
 /// The error for a file or directory that cannot be read.
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
     let found = MaterialError::new(path, format_args!("cannot be read: {}", plain(error)));
+    if error.kind() == io::ErrorKind::NotFound && is_in_hardware(path) {
+        return MaterialError::new(path, "a key in hardware (PKCS#11) is not supported").help(
+            "have the CA in the hardware sign a short-lived certificate for a key in a file; or let a program with \
+             PKCS#11 terminate TLS, and lead a route with `mode: passthrough` to it",
+        );
+    }
     match error.kind() {
         io::ErrorKind::NotFound => found.help(no_path(path).unwrap_or(
             "paths are relative to the configuration file; \
@@ -200,6 +206,12 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> MaterialError {
         },
         _ => found,
     }
+}
+
+/// Whether a path, which has a directory before it, is the URI of a key in hardware (RFC 7512).
+fn is_in_hardware(path: &Path) -> bool {
+    let mut parts = path.components();
+    parts.any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:"))
 }
 
 /// What to write in place of a text that names no file by the rules of a shell or of a URL, or is the content

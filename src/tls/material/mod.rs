@@ -1,18 +1,24 @@
-//! Reads certificates, keys and CA bundles from files. Every error names the file and a remedy.
+//! Reads certificates, keys and CA bundles from files: PEM, and PKCS#12 for a key with its chain. Every error
+//! names the file and a remedy.
 
 pub mod directory;
 pub mod file;
+pub mod password;
+mod pbe;
 pub mod pem;
+pub mod pkcs12;
 pub mod system;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use self::file::{Contents, FileReader, MaterialError};
+use self::password::Password;
+use self::pbe::{Effort, Locked};
 use self::pem::{Item, Refusal};
 use crate::tls::sessions::TicketSecret;
 use crate::tls::validity::{DateFault, Validity};
@@ -185,6 +191,51 @@ pub fn revocation_lists(
         }
     }
     Ok(lists)
+}
+
+/// The private key of a file, which may be encrypted, and whether it was.
+///
+/// # Errors
+///
+/// As for [`pem::key`], and if it is encrypted and the password is absent or wrong, or does not fit a method that is
+/// supported.
+pub fn private_key(
+    file: &Contents,
+    password: Option<&Password>,
+) -> Result<(Item<PrivateKeyDer<'static>>, bool), MaterialError> {
+    let mut was_encrypted = false;
+    let decrypt = |der: &[u8]| {
+        was_encrypted = true;
+        let Some(password) = password else {
+            return Err((pem::ENCRYPTED.0.to_owned(), pem::ENCRYPTED.1));
+        };
+        let decrypted = pbe::private_key(der, password, &mut Effort::of_a_file());
+        decrypted.map_err(|why| locked_key(&why))
+    };
+    let item = pem::key_or(&file.bytes, decrypt);
+    let item = item.map_err(|refusal| refused(&file.path, refusal))?;
+    Ok((item, was_encrypted))
+}
+
+/// Why an encrypted key is not read, and the remedy.
+fn locked_key(why: &Locked) -> (String, &'static str) {
+    const ANEW: &str =
+        "encrypt it anew with AES: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.new";
+    match why {
+        Locked::WrongPassword => (
+            "the password is wrong, or the private key is damaged".to_owned(),
+            "try it: openssl pkey -in FILE -passin file:PASSWORD -noout",
+        ),
+        Locked::Unsupported(what) => (
+            format!("the private key is encrypted with {what}, which is not supported"),
+            ANEW,
+        ),
+        Locked::TooManyIterations => (
+            "the password of the private key would take more than 5 million iterations".to_owned(),
+            "encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 600000 -in FILE -out FILE.new",
+        ),
+        Locked::Malformed => ("the encrypted private key is damaged".to_owned(), ANEW),
+    }
 }
 
 /// A secret for ticket keys: the unmodified bytes of the file.

@@ -658,7 +658,7 @@ fn what_ghostunnel_has_and_reseal_has_not_is_a_comment() {
         "--allow-uri=spiffe://example.com/**",
         "--pkcs11-module=/usr/lib/p11.so",
         "--new-flag=x",
-        "--keystore=server.p12",
+        "--keystore=server.jks",
     ] {
         let converted = ghostunnel(&[&SERVER[..], &["--allow-all", argument]].concat());
         converted
@@ -675,4 +675,32 @@ fn what_ghostunnel_has_and_reseal_has_not_is_a_comment() {
     let secret = ghostunnel(&[&SERVER[..], &["--allow-all", "--storepass", "hunter2"]].concat());
     secret.must_exit_with(0).must_print("--storepass=(hidden)");
     assert!(!secret.text().contains("hunter2"));
+}
+
+/// The password is no part of a configuration: the file for it is named.
+#[test]
+fn stores_in_pkcs12_become_certificates_with_a_password_file() {
+    let store = ["--keystore=app.p12", "--storepass=hunter2"];
+    let server = [
+        "server",
+        "--listen=127.0.0.1:1",
+        "--target=localhost:2",
+        "--disable-authentication",
+    ];
+    let converted = ghostunnel(&[&server[..], &store].concat());
+    converted
+        .must_exit_with(0)
+        .must_print("{ name: tunnel, cert: app.p12, password_file: app.p12.password }")
+        .must_print("# not converted: argument 6: --storepass=(hidden)\n#   `password_file` names a file with it");
+    assert!(!converted.text().contains("hunter2"));
+    check(&converted).must_exit_with(0);
+    let client = ["client", "--listen=127.0.0.1:1", "--target=a.test:2"];
+    let converted = ghostunnel(&[&client[..], &store].concat());
+    converted.must_print("client_certificate: { cert: app.p12, password_file: app.p12.password }");
+    check(&converted).must_exit_with(0);
+    let converted = stunnel("[a]\naccept = 127.0.0.1:1\nconnect = 127.0.0.1:2\ncert = app.pfx\n");
+    converted
+        .must_exit_with(0)
+        .must_print("cert: app.pfx, password_file: app.pfx.password");
+    check(&converted).must_exit_with(0);
 }

@@ -11,6 +11,7 @@ mod origin_policy;
 mod origin_sessions;
 mod origin_tls;
 mod pem_corpus;
+mod pkcs12;
 mod presented;
 mod resumption_pairs;
 mod rotation;

@@ -6,7 +6,8 @@ mod words;
 
 use self::arguments::Argument;
 use crate::cli::document::{
-    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, rules,
+    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, password_file,
+    rules, scalars,
 };
 use crate::cli::flow::{map, scalar};
 
@@ -21,6 +22,7 @@ struct Tunnel {
     target: Option<String>,
     cert: Option<String>,
     key: Option<String>,
+    password_file: Option<String>,
     ca: Option<String>,
     /// Rules on the peer's certificate by the key of `allow`: any of them admits.
     rules: Vec<(&'static str, Vec<String>)>,
@@ -111,11 +113,20 @@ impl Tunnel {
             "cacert" => self.ca = value(),
             "keystore" => match argument.value.to_ascii_lowercase() {
                 name if name.ends_with(".pem") => self.cert = value(),
+                name if name.ends_with(".p12") || name.ends_with(".pfx") => {
+                    self.cert = value();
+                    self.password_file = Some(password_file(&argument.value));
+                }
                 _ => self.block(
                     argument,
-                    "PKCS#12 is not read: openssl pkcs12 -in FILE -out FILE.pem -nodes, then --keystore FILE.pem",
+                    "a keystore is PEM or PKCS#12: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 \
+                     -deststoretype PKCS12",
                 ),
             },
+            "storepass" => self.leave_out(
+                argument,
+                "`password_file` names a file with it, which has to be written; a key in PEM needs none",
+            ),
             "override-server-name" => self.server_name = value(),
             "allow-all" => self.allows_all = true,
             "disable-authentication" => self.is_anonymous = true,
@@ -256,6 +267,7 @@ impl Tunnel {
                 name: NAME.to_owned(),
                 cert: self.cert.clone().unwrap_or_default(),
                 key: self.key.clone(),
+                password_file: self.password_file.clone(),
                 names: Vec::new(),
             }],
             policy: self
@@ -334,6 +346,8 @@ impl Tunnel {
             if let Some(cert) = &self.cert {
                 let mut pair = vec![("cert", scalar(cert))];
                 pair.extend(self.key.iter().map(|key| ("key", scalar(key))));
+                let password = self.password_file.iter();
+                pair.extend(password.map(|file| ("password_file", scalar(file))));
                 tls.push(("client_certificate", map(&pair)));
             }
             tls.extend(self.allow().map(|rules| ("allow", rules)));

@@ -96,7 +96,6 @@ pub(super) fn holds(flag: &str, value: &str) -> bool {
 /// Why a flag has no counterpart, and whether the tunnel is not to be had without it.
 pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
     Some(match flag {
-        "storepass" => ("a key in PEM needs no password", false),
         "status" | "enable-pprof" => (
             "`admin: { metrics: IP:PORT }` has /healthz, /readyz and /metrics",
             false,

@@ -136,10 +136,17 @@ fn certificate(service: &Service, names: Vec<String>) -> Certificate {
     let cert = service.cert.clone().unwrap_or_default();
     Certificate {
         name: service.name.clone(),
-        key: service.key.clone().filter(|key| *key != cert),
+        key: own_key(service).cloned(),
         cert,
+        password_file: service.password_file.clone(),
         names,
     }
+}
+
+/// The file of the key, if it is another one than that of the certificate.
+fn own_key(service: &Service) -> Option<&String> {
+    let key = service.key.as_ref();
+    key.filter(|key| service.cert.as_ref() != Some(key) && service.password_file.is_none())
 }
 
 fn route(service: &Service) -> Route {
@@ -283,13 +290,9 @@ fn origin_tls(service: &Service, upstream: &mut Upstream) {
     }
     if let Some(cert) = &service.cert {
         let mut pair = vec![("cert", scalar(cert))];
-        pair.extend(
-            service
-                .key
-                .iter()
-                .filter(|key| *key != cert)
-                .map(|key| ("key", scalar(key))),
-        );
+        pair.extend(own_key(service).map(|key| ("key", scalar(key))));
+        let password = service.password_file.iter();
+        pair.extend(password.map(|file| ("password_file", scalar(file))));
         tls.push(("client_certificate", map(&pair)));
     }
     tls.extend(

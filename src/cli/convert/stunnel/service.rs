@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::tls::{NoCounterpart, TlsOptions};
 use super::words::{self, Switch};
-use crate::cli::document::{Keys, LeftOut, rules};
+use crate::cli::document::{Keys, LeftOut, password_file, rules};
 use crate::cli::flow::map;
 
 /// A service: what is certain, what was left out, and whether the rest means the same without it.
@@ -22,6 +22,7 @@ pub(super) struct Service {
     pub(super) is_blocked: bool,
     pub(super) cert: Option<String>,
     pub(super) key: Option<String>,
+    pub(super) password_file: Option<String>,
     pub(super) trust: Trust,
     pub(super) client_sni: Option<String>,
     pub(super) tls: TlsOptions,
@@ -182,10 +183,13 @@ impl Service {
                 "keys in hardware are not supported: a key is a file in PEM",
             );
         }
-        if lower.ends_with(".p12") || lower.ends_with(".pfx") {
+        let is_store = lower.ends_with(".p12") || lower.ends_with(".pfx");
+        if is_store && line.key == "cert" {
+            self.password_file = Some(password_file(value));
+        } else if is_store {
             return self.block(
                 line,
-                "PKCS#12 is not read: openssl pkcs12 -in FILE -out FILE.pem -nodes",
+                "PKCS#12 is read as `cert`, with its key; all else is PEM: openssl pkcs12 -in FILE -out FILE.pem -nodes",
             );
         }
         let file = Some(value.clone());

@@ -106,7 +106,7 @@ impl<'a> Open<'a> {
     /// Refuses a header (RFC 1421 section 4.6). Only encrypted keys have headers in practice.
     fn header(&self, line: usize, text: &[u8]) -> Refusal {
         if text.starts_with(b"Proc-Type:") || text.starts_with(b"DEK-Info:") {
-            let (reason, help) = labels::ENCRYPTED;
+            let (reason, help) = labels::TRADITIONAL;
             return Refusal::new(self.line, reason, help);
         }
         let reason = format!(

@@ -74,7 +74,7 @@ pub(super) fn refuse(bytes: &[u8], of: Use) -> Result<(), Refusal> {
         return refuse(
             format!("holds no {wanted} in PEM: it is a Java keystore"),
             "convert it to PKCS#12: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 \
-             -deststoretype PKCS12, and then to PEM: openssl pkcs12 -in FILE.p12 -nodes -out FILE.pem",
+             -deststoretype PKCS12; it is read as `cert` beside `password_file`",
         );
     }
     if bytes.starts_with(b"PuTTY-User-Key-File") {
@@ -119,11 +119,17 @@ fn der(bytes: &[u8], of: Use) -> (&'static str, &'static str) {
         (Der::Key, _) => ("a private key in DER", of.must_hold()),
         (Der::EncryptedKey, _) => (
             "an encrypted private key in DER",
-            "decrypt and convert it: openssl pkey -inform der -in FILE -out FILE.pem",
+            "convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -inform der -in FILE -out FILE.pem",
         ),
         (Der::Pkcs12, Use::Key) => (
             "PKCS#12",
-            "take the key out of it: openssl pkcs12 -in FILE -nocerts -nodes -out FILE.key",
+            "it is read with its chain: name it by `cert` beside `password_file`, without `key`; or take the key \
+             out of it: openssl pkcs12 -in FILE -nocerts -nodes -out FILE.key",
+        ),
+        (Der::Pkcs12, Use::Chain) => (
+            "PKCS#12",
+            "as `cert`, beside `password_file`, it is read with its key; or take the certificates out of it: \
+             openssl pkcs12 -in FILE -nokeys -out FILE.pem",
         ),
         (Der::Pkcs12, _) => (
             "PKCS#12",

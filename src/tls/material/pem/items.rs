@@ -6,10 +6,11 @@ use rustls::pki_types::{
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::blocks::{Block, blocks};
 use super::foreign::{self, element, is_der};
-use super::labels::{Role, Use, accept};
+use super::labels::{ENCRYPTED, Role, Use, accept};
 use super::refusal::{DAMAGED, Refusal};
 
 /// The content of a block, and the line on which the block begins.
@@ -92,6 +93,18 @@ pub fn lists(bytes: &[u8]) -> Result<Vec<Item<CertificateRevocationListDer<'stat
 ///
 /// As for [`chain`], and if there are several keys: there is no rule which one to use.
 pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
+    key_or(bytes, |_| Err((ENCRYPTED.0.to_owned(), ENCRYPTED.1)))
+}
+
+/// The same of a file whose key may be encrypted: `decrypt` returns it in PKCS#8, or a reason and a remedy.
+///
+/// # Errors
+///
+/// As for [`key`], and as `decrypt` says.
+pub fn key_or(
+    bytes: &[u8],
+    decrypt: impl FnOnce(&[u8]) -> Result<Zeroizing<Vec<u8>>, (String, &'static str)>,
+) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
     let blocks = checked(bytes, Use::Key)?;
     let has_certificate = blocks
         .iter()
@@ -119,7 +132,14 @@ pub fn key(bytes: &[u8]) -> Result<Item<PrivateKeyDer<'static>>, Refusal> {
             "leave the one that belongs to the certificate in this file",
         ));
     }
-    let (line, role, der) = (block.line, Role::of(block.label), block.into_der());
+    let (line, role) = (block.line, Role::of(block.label));
+    if role == Role::EncryptedKey {
+        let mut plain =
+            decrypt(&block.der).map_err(|(reason, help)| Refusal::new(line, reason, help))?;
+        let value = PrivatePkcs8KeyDer::from(std::mem::take(&mut *plain)).into();
+        return Ok(Item { line, value });
+    }
+    let der = block.into_der();
     let value = match role {
         Role::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),
         Role::Sec1 => PrivateSec1KeyDer::from(der).into(),

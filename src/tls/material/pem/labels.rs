@@ -7,7 +7,7 @@ pub(super) enum Role {
     /// A certificate to which OpenSSL may have appended trust settings.
     TrustedCertificate,
     List,
-    /// A private key: PKCS#8, PKCS#1, SEC1.
+    /// A private key: PKCS#8, PKCS#1, SEC1, encrypted PKCS#8.
     Pkcs8,
     Pkcs1,
     Sec1,
@@ -37,7 +37,10 @@ impl Role {
     }
 
     pub(super) const fn is_key(self) -> bool {
-        matches!(self, Self::Pkcs8 | Self::Pkcs1 | Self::Sec1)
+        matches!(
+            self,
+            Self::Pkcs8 | Self::Pkcs1 | Self::Sec1 | Self::EncryptedKey
+        )
     }
 }
 
@@ -78,9 +81,17 @@ impl Use {
 }
 
 /// The reason and the remedy for an encrypted key.
-pub(super) const ENCRYPTED: (&str, &str) = (
+pub const ENCRYPTED: (&str, &str) = (
     "the private key is encrypted",
-    "decrypt it: openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions",
+    "name the file that holds its password: password_file: FILE; or decrypt it: \
+     openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions",
+);
+
+/// The same for the traditional form, whose derivation is one round of MD5.
+pub(super) const TRADITIONAL: (&str, &str) = (
+    "the private key is encrypted in the traditional form of OpenSSL, which is not supported",
+    "encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.new; or decrypt it: \
+     openssl pkey -in FILE -out FILE.plain, and protect the file by its permissions",
 );
 
 /// Checks that a file of this use may hold a block with this label; the error is reason and remedy.
@@ -90,13 +101,10 @@ pub(super) fn accept(of: Use, label: &str) -> Result<(), (String, &'static str)>
         Use::Chain => !matches!(role, Role::List | Role::Other),
         Use::Authorities => role.is_certificate(),
         Use::Lists => role == Role::List,
-        Use::Key => role.is_certificate() || role.is_key() || role == Role::Parameters,
+        Use::Key => !matches!(role, Role::List | Role::Other),
     };
     if is_accepted {
         return Ok(());
-    }
-    if of == Use::Key && role == Role::EncryptedKey {
-        return Err((ENCRYPTED.0.to_owned(), ENCRYPTED.1));
     }
     let reason = format!("`{label}` is no {}", of.wanted());
     Err((reason, remedy(of, label, role)))

@@ -10,7 +10,8 @@ mod labels;
 mod refusal;
 
 pub use foreign::{is_der, refuse_pem};
-pub use items::{Item, authorities, chain, key, lists};
+pub use items::{Item, authorities, chain, key, key_or, lists};
+pub use labels::ENCRYPTED;
 pub use refusal::Refusal;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(
+    pub(in crate::tls::material) fn new(
         line: impl Into<Option<usize>>,
         reason: impl Into<String>,
         help: &str,
