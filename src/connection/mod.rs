@@ -58,9 +58,15 @@ pub struct Accepted {
     pub at: Instant,
 }
 
-/// Serves one connection to its end and records its outcome exactly once. `_guard` is dropped when the
+/// Serves one connection to its end and records its outcome exactly once. `guard` is dropped when the
 /// connection is closed.
-pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl Send) {
+///
+/// Not an `async fn`: its future would hold each argument a second time for as long as the connection lasts.
+pub fn run(
+    accepted: Accepted,
+    context: Arc<WorkerContext>,
+    guard: impl Send,
+) -> impl Future<Output = ()> {
     let Accepted {
         socket,
         client: source,
@@ -70,59 +76,63 @@ pub async fn run(accepted: Accepted, context: Arc<WorkerContext>, _guard: impl S
         scope,
         at,
     } = accepted;
-    let mut phases = context.phases.clone();
-    let peer = source.map_or_else(|| Client::Unix(socket.peer_user()), Client::Ip);
-    let local = context
-        .access_log
-        .is_open()
-        .then(|| socket.local())
-        .flatten();
     let mut client = Transport::plain(socket);
-    let mut establishing = Establish {
-        permit,
-        scope,
-        limit_permits: None,
-        context: &context,
-        record: context.recorder(peer, local, &endpoint, at),
-        endpoint: &endpoint,
-        source,
-        dialled: None,
-        generation,
-        at,
-    };
-    let opening = establishing.record.opening();
-    let established = tokio::select! {
-        biased;
-        () = killed(opening.as_deref()) => Err(Failure::new(Reason::Killed).close_with(CloseWith::Reset)),
-        () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).close_with(CloseWith::Reset)),
-        // Boxed, so that the memory is freed once the connection is established.
-        established = Box::pin(establishing.establish(&mut client)) => established,
-    };
-    drop(opening);
-    match established {
-        Ok(Established {
-            route,
-            origin,
-            slot: _slot,
-            on_truncation,
-        }) => {
-            // This is the only place that opens the record.
-            let Some(entry) = establishing.opened(&client, &route, &context.table, generation)
-            else {
-                return;
-            };
-            let relay = establishing.relay(client, origin, &route, on_truncation);
-            // The relay has copied the limits and needs no more of the route.
-            drop(route);
-            let (end, teardown) = relay.run(&entry.handle).await;
-            let (_, down) = entry.handle.traffic();
-            drop(entry);
-            establishing.end_relay(&end, down);
-            if let Some(teardown) = teardown {
-                Box::pin(teardown.run(&mut phases)).await;
+    async move {
+        // What the future captures is dropped after what it makes.
+        let _ = &guard;
+        let mut phases = context.phases.clone();
+        let local = context
+            .access_log
+            .is_open()
+            .then(|| client.socket.local())
+            .flatten();
+        let peer = source.map_or_else(|| Client::Unix(client.socket.peer_user()), Client::Ip);
+        let mut establishing = Establish {
+            permit,
+            scope,
+            limit_permits: None,
+            context: &context,
+            record: context.recorder(peer, local, &endpoint, at),
+            endpoint: &endpoint,
+            source,
+            dialled: None,
+            generation,
+            at,
+        };
+        let opening = establishing.record.opening();
+        let established = tokio::select! {
+            biased;
+            () = killed(opening.as_deref()) => Err(Failure::new(Reason::Killed).close_with(CloseWith::Reset)),
+            () = phase::aborted(&mut phases) => Err(Failure::new(Reason::Drain).close_with(CloseWith::Reset)),
+            // Boxed, so that the memory is freed once the connection is established.
+            established = Box::pin(establishing.establish(&mut client)) => established,
+        };
+        drop(opening);
+        match established {
+            Ok(Established {
+                route,
+                origin,
+                slot: _slot,
+                on_truncation,
+            }) => {
+                // This is the only place that opens the record.
+                let Some(entry) = establishing.opened(&client, &route, &context.table, generation)
+                else {
+                    return;
+                };
+                let relay = establishing.relay(client, origin, &route, on_truncation);
+                // The relay has copied the limits and needs no more of the route.
+                drop(route);
+                let (end, teardown) = relay.run(&entry.handle).await;
+                let (_, down) = entry.handle.traffic();
+                drop(entry);
+                establishing.end_relay(&end, down);
+                if let Some(teardown) = teardown {
+                    Box::pin(teardown.run(&mut phases)).await;
+                }
             }
+            Err(failure) => Box::pin(reject(&mut establishing, client.socket, failure)).await,
         }
-        Err(failure) => Box::pin(reject(&mut establishing, client.socket, failure)).await,
     }
 }
 
