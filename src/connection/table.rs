@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn nothing_is_done_for_a_connection_that_has_left() {
         let table = Arc::new(ConnTable::default());
-        let guards: Vec<_> = (0..40).map(|n| table.enter(n)).collect();
+        let mut guards: Vec<_> = (0..40).map(|n| table.enter(n)).collect();
         let even = table.entries(|conn| conn.info % 2 == 0);
         assert_eq!(even.len(), 20);
-        for guard in guards.into_iter().take(10) {
+        for guard in guards.drain(..10) {
             guard.leave();
         }
         let mut done = Vec::new();
