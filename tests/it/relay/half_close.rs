@@ -166,7 +166,7 @@ fn read_slowly(client: &Stream, len: usize) -> Vec<u8> {
     let mut data = Vec::new();
     while data.len() < len {
         data.extend(client.receive((64 << 10).min(len - data.len())));
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(40));
     }
     data
 }
@@ -184,9 +184,9 @@ fn promise_3_a_slow_reader_gets_all_bytes_in_the_kernel_after_the_other_side_end
     let proxy = Proxy::builder()
         .terminate("t.test", &plain)
         .reencrypt("r.test", &tls_origin)
-        .on_endpoint("timeouts: { half_close: 500ms }")
+        .on_endpoint("timeouts: { half_close: 1s }")
         .forward(&plain)
-        .on_endpoint("timeouts: { half_close: 500ms }")
+        .on_endpoint("timeouts: { half_close: 1s }")
         .start();
     let clients = [
         proxy.client("t.test").small_window().connect(),
