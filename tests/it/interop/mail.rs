@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::negotiate::{edge, s_client, with_tls};
+use super::negotiate::{edge, s_client, sealed, with_tls};
 use super::services::with_certificate;
 use crate::harness::{
     Directory, Finished, Proxy, Service, at_once, command, finish, give_to, is_root,
@@ -83,6 +83,39 @@ fn work(directory: &Directory, protocol: &str, origin: &Service, script: &str, a
     );
 }
 
+/// Clients that know no TLS reach the server over it. The greeting is Reseal's.
+fn work_in_plain(protocol: &str, origin: &Service) {
+    const CLIENT: &str = "import imaplib, poplib, smtplib, sys\n\
+        protocol, port = sys.argv[1], int(sys.argv[2])\n\
+        if protocol == 'smtp':\n\
+        \x20   with smtplib.SMTP('localhost', port, 'client.test', timeout=30) as server:\n\
+        \x20       server.sendmail('a@localhost', ['b@localhost'], 'Subject: it\\r\\n\\r\\nin plain\\r\\n')\n\
+        \x20       print(server.has_extn('starttls'))\n\
+        elif protocol == 'imap':\n\
+        \x20   server = imaplib.IMAP4('localhost', port, timeout=30)\n\
+        \x20   print('STARTTLS' in server.capability()[1][0].decode().split())\n\
+        \x20   server.logout()\n\
+        else:\n\
+        \x20   server = poplib.POP3('localhost', port, timeout=30)\n\
+        \x20   print('STLS' in server.capa())\n\
+        \x20   server.quit()\n";
+    let proxy = Proxy::builder()
+        .originate(origin)
+        .origin_tls(&sealed(protocol))
+        .start();
+    let port = proxy.listen_addr("originate").port().to_string();
+    let mut client: Command = command("python3");
+    client.args(["-W", "ignore", "-c", CLIENT, protocol, &port]);
+    let finished = finish(client, b"");
+    finished.must_exit_with(0);
+    // What the server says inside of TLS.
+    assert_eq!(finished.stdout, "False", "{protocol}");
+    proxy
+        .outcome()
+        .must_have("mode", "originate")
+        .must_have("stage", "relay");
+}
+
 /// Exim, which takes mail for everybody and keeps it in its queue.
 fn exim(directory: &Directory) -> Service {
     let spool = directory.join("spool");
@@ -126,9 +159,10 @@ fn mail_is_delivered_to_exim_in_every_mode() {
         "NOOP\r\nQUIT\r\n",
         "221 localhost closing connection",
     );
+    work_in_plain("smtp", &origin);
     let queue = std::fs::read_dir(directory.join("spool/input")).unwrap();
     let names = queue.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.ends_with("-D")).count(), 6);
+    assert_eq!(names.filter(|name| name.ends_with("-D")).count(), 7);
 }
 
 /// Dovecot with IMAP or POP3, with and without STARTTLS, on one port.
@@ -162,5 +196,6 @@ fn imap_and_pop3_clients_reach_dovecot_in_every_mode() {
     ] {
         let origin = dovecot(&directory, protocol);
         work(&directory, protocol, &origin, script, answer);
+        work_in_plain(protocol, &origin);
     }
 }

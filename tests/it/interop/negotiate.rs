@@ -142,6 +142,8 @@ fn slapd(directory: &Directory) -> Service {
 
 #[test]
 fn ldapsearch_begins_tls_in_every_mode() {
+    // An unbind, after which the server ends the connection.
+    const UNBIND: &str = "\x30\x05\x02\x01\x01\x42\0";
     let directory = with_certificate();
     let origin = slapd(&directory);
     let terminate = edge("ldap").terminate("localhost", &origin).start();
@@ -169,11 +171,30 @@ fn ldapsearch_begins_tls_in_every_mode() {
             finished.text()
         );
         proxy.outcome().must_have("stage", "relay");
+        for version in ["-tls1_2", "-tls1_3"] {
+            let connected = s_client(&proxy, &directory, &["ldap"], version, UNBIND);
+            assert!(
+                connected.stderr.contains("verify return:1"),
+                "{mode}: {}",
+                connected.text()
+            );
+            proxy.outcome().must_have("stage", "relay");
+        }
         // Result 13: confidentiality required.
         let refused = search(&[]);
         assert_eq!(refused.code, Some(13), "{mode}: {}", refused.text());
         proxy.outcome().must_be("negotiate_refused");
     }
+    // A client that knows no TLS.
+    let plain = Proxy::builder()
+        .originate(&origin)
+        .origin_tls(&sealed("ldap"))
+        .start();
+    let url = format!("ldap://localhost:{}", plain.listen_addr("originate").port());
+    let search = ["-H", &url, "-x", "-b", "", "-s", "base", "namingContexts"];
+    let login = ["-D", "cn=admin,dc=test", "-w", "secret"];
+    let finished = output("ldapsearch", &[&search[..], &login].concat(), "");
+    finished.must_exit_with(0).must_print("dc=test");
 }
 
 /// Connects as a client of `starttls`, sends `script` inside TLS, and returns the answers.

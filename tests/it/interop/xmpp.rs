@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use super::negotiate::{edge, s_client, with_tls};
+use super::negotiate::{edge, s_client, sealed, with_tls};
 use super::services::with_certificate;
-use crate::harness::{Directory, Service, at_once, command_as, give_to};
+use crate::harness::{Directory, Proxy, Service, at_once, command_as, give_to};
 
 /// Prosody with the domain `localhost`. It lets clients in without TLS: behind `terminate` they have had it.
 fn prosody(directory: &Directory) -> Service {
@@ -38,6 +38,16 @@ fn clients_of_xmpp_reach_prosody_in_every_mode() {
         xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'></stream:stream>";
     let directory = with_certificate();
     let origin = prosody(&directory);
+    let plain = Proxy::builder()
+        .originate(&origin)
+        .origin_tls(&sealed("xmpp"))
+        .start();
+    let client = plain.dial("originate");
+    client.send(STREAM);
+    let answer = String::from_utf8(client.receive_to_end().0).unwrap();
+    assert!(answer.contains("<mechanism>PLAIN</mechanism>"), "{answer}");
+    // It has TLS already.
+    assert!(!answer.contains("starttls"), "{answer}");
     let terminate = edge("xmpp").terminate("localhost", &origin).start();
     let proxies = [("terminate", terminate)].into_iter();
     at_once(proxies.chain(with_tls("xmpp", &origin)), |(mode, proxy)| {

@@ -1,6 +1,7 @@
 //! The rights that the process gives up, and what still works without them.
 
 mod layers;
+mod memory;
 mod reloads;
 mod user;
 
