@@ -162,6 +162,27 @@ newest_postgresql() {
 step 'PostgreSQL from npm'
 newest_postgresql
 
+# The tests of the dashboard alone need it, and it is large. Where it cannot be had, they report that they were
+# skipped.
+step 'a browser'
+browser=()
+for program in chromium:chromium node:nodejs npm:npm; do
+    has "${program%%:*}" || browser+=("${program#*:}")
+done
+if ((${#browser[@]})) && [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${browser[@]}" || true
+fi
+if cmp -s tests/browser/package-lock.json target/browser/package-lock.json && has chromium &&
+    [[ -d target/browser/node_modules/playwright-core ]]; then
+    echo 'target/browser: installed'
+elif has chromium && has npm && mkdir -p target/browser && cp tests/browser/package*.json target/browser &&
+    npm ci --prefix target/browser --ignore-scripts --no-audit --no-fund --silent; then
+    echo 'target/browser: installed now'
+else
+    rm -rf target/browser
+    echo 'target/browser: skipped, it needs Chromium, Node.js with npm, and access to the npm registry'
+fi
+
 # What the test of the Debian package needs.
 step 'a Debian root and cargo-deb'
 if [[ -f target/debian-root.tar ]]; then

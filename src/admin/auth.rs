@@ -14,6 +14,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use zeroize::Zeroizing;
 
+pub(super) use self::origin::is_page;
 use self::origin::{is_from_our_page, is_ours};
 use super::response::ErrorResponse;
 use crate::snapshot::admin::{Access, LiveAccess, Role};

@@ -5,6 +5,7 @@ use hyper::{Method, StatusCode};
 use tracing::level_filters::LevelFilter;
 
 use super::body::{Body, invalid};
+use super::dashboard::{self, Asset};
 use super::query::{ConnFilter, ConnQuery, FailureQuery};
 use super::request::{OriginAction, Request};
 use super::response::ErrorResponse;
@@ -18,6 +19,10 @@ pub(super) enum Route {
     Ready,
     /// The metrics page.
     Metrics,
+    /// A part of the dashboard.
+    Page(&'static Asset),
+    /// What the dashboard shows, as a stream of events.
+    Events,
     /// A request to the control loop.
     Control(RequestKind),
 }
@@ -35,6 +40,7 @@ pub(super) enum RequestKind {
     Certificates,
     Config,
     Origins,
+    Reloads,
     Limits,
     ShowLogLevel,
     SetLogLevel,
@@ -47,7 +53,7 @@ pub(super) enum RequestKind {
 }
 
 /// The paths of requests that change nothing.
-const READING: [(&str, RequestKind); 8] = [
+const READING: [(&str, RequestKind); 9] = [
     ("/status", RequestKind::Status),
     ("/stats", RequestKind::Stats),
     ("/failures", RequestKind::Failures),
@@ -55,6 +61,7 @@ const READING: [(&str, RequestKind); 8] = [
     ("/certificates", RequestKind::Certificates),
     ("/config", RequestKind::Config),
     ("/origins", RequestKind::Origins),
+    ("/reloads", RequestKind::Reloads),
     ("/log-level", RequestKind::ShowLogLevel),
 ];
 
@@ -80,7 +87,8 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, 
         "/healthz" => Some(Route::Health),
         "/readyz" => Some(Route::Ready),
         "/metrics" => Some(Route::Metrics),
-        _ => None,
+        "/events" if control => Some(Route::Events),
+        path => dashboard::asset(path).filter(|_| control).map(Route::Page),
     };
     if let Some(route) = open {
         return if reads {
@@ -130,6 +138,7 @@ impl RequestKind {
             Self::Certificates => Request::Certificates,
             Self::Config => Request::Config,
             Self::Origins => Request::Origins,
+            Self::Reloads => Request::Reloads,
             Self::Limits => Request::Limits {
                 endpoint: body.text("endpoint")?,
                 route: body.maybe_text("route")?,
@@ -217,7 +226,13 @@ mod tests {
         assert_eq!(status(Method::GET, "/status"), 200);
         for path in [
             "",
-            "/",
+            "//",
+            "/dashboard/",
+            "/dashboard/..",
+            "/dashboard/../status",
+            "/dashboard//main.js",
+            "/dashboard/index.html",
+            "/dashboard/main.js.map",
             "//status",
             "/status/",
             "/./status",

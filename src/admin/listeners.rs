@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::auth::{Auth, Peer};
+use super::dashboard::{Feed, PAGES_MAX};
 use super::open::OpenAdminListeners;
 use super::permits::{self, ConnPermit, ConnPermits};
 use super::request::Handle;
@@ -152,10 +153,13 @@ impl AdminListeners {
     }
 
     /// The most descriptors that the admin sockets may take: each listener, one for a successor, its
-    /// connections, one accepted connection that waits for a permit, and the spare one.
+    /// connections, one accepted connection that waits for a permit, and the spare one; and the open dashboards.
     pub const fn descriptors(&self) -> usize {
-        (self.admin.is_some() as usize + self.metrics.is_some() as usize)
-            * (permits::ALL_PERMITS + 4)
+        let (admin, metrics) = (
+            self.admin.is_some() as usize,
+            self.metrics.is_some() as usize,
+        );
+        (admin + metrics) * (permits::ALL_PERMITS + 4) + admin * PAGES_MAX
     }
 
     /// Serves on this thread's runtime, until the returned listeners are released or the runtime ends.
@@ -165,6 +169,7 @@ impl AdminListeners {
                 auth,
                 probes: probes.clone(),
                 control: control.cloned(),
+                feed: control.cloned().map(Feed::start),
             })
         };
         let mut open = OpenAdminListeners::default();

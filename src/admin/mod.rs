@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod body;
 mod commands;
+mod dashboard;
 mod listeners;
 mod open;
 mod permits;

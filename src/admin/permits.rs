@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::admission::{LimitUse, PendingConnections, PendingGuard};
+use crate::sync::Mutex;
 
 /// Concurrent connections of one listener. They are separate from those of endpoints, so that the admin
 /// socket works when the process is full.
@@ -45,7 +46,7 @@ pub(super) struct ConnPermit {
     pending: PendingGuard,
     /// Whether this connection may only request probes.
     pub(super) only_probes: bool,
-    _permit: OwnedSemaphorePermit,
+    room: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl ConnPermits {
@@ -118,7 +119,7 @@ impl PermitPool {
         ConnPermit {
             pending: self.pending.shard(0).enter(Instant::now()),
             only_probes: self.only_probes,
-            _permit: permit,
+            room: Mutex::new(Some(permit)),
         }
     }
 }
@@ -136,6 +137,11 @@ impl ConnPermit {
     /// The request is complete: from now on its connection is not displaced.
     pub(super) fn protect(&self) {
         self.pending.leave();
+    }
+
+    /// Leaves the place to another connection: this one has a place elsewhere.
+    pub(super) fn release(&self) {
+        self.room.lock().take();
     }
 
     /// Runs `work` until another connection needs the permit.

@@ -34,6 +34,8 @@ pub enum Request {
     Config,
     /// The origins and their state.
     Origins,
+    /// The last reloads.
+    Reloads,
     /// How full the limits of an endpoint and a route are.
     Limits {
         /// The endpoint's name.
@@ -86,6 +88,7 @@ impl Request {
             | Self::Certificates
             | Self::Config
             | Self::Origins
+            | Self::Reloads
             | Self::Limits { .. }
             | Self::LogLevel(None)
             | Self::Reload { plan: true } => Role::Read,

@@ -1,22 +1,65 @@
 //! HTTP responses.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::dashboard::stream::EventStream;
 use super::request::{RefusalKind, RequestResult};
 
-pub(super) type HttpResponse = Response<Full<Bytes>>;
+pub(super) type HttpResponse = Response<ResponseBody>;
+
+/// The body of a response.
+#[derive(Debug)]
+pub(super) enum ResponseBody {
+    Whole(Full<Bytes>),
+    Events(EventStream),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Events(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Events(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Events(body) => body.size_hint(),
+        }
+    }
+}
 
 /// An HTTP error response.
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     message: String,
+    /// Whether a browser may ask its user for a token.
+    asks_user: bool,
 }
 
 impl ErrorResponse {
@@ -24,6 +67,15 @@ impl ErrorResponse {
         Self {
             status,
             message: message.into(),
+            asks_user: false,
+        }
+    }
+
+    /// A refusal of the page itself, for which a browser asks its user for a token.
+    pub(super) fn of_page(self) -> Self {
+        Self {
+            asks_user: true,
+            ..self
         }
     }
 
@@ -32,6 +84,11 @@ impl ErrorResponse {
         if self.status == StatusCode::UNAUTHORIZED {
             let headers = reply.headers_mut();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            if self.asks_user {
+                let basic =
+                    "Basic realm=\"the token of Reseal, as the password\", charset=\"UTF-8\"";
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(basic));
+            }
         }
         reply
     }
@@ -71,8 +128,22 @@ pub(super) fn metrics(page: String) -> HttpResponse {
     )
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+/// The stream of events of a page.
+pub(super) fn events(stream: EventStream) -> HttpResponse {
+    let body = ResponseBody::Events(stream);
+    with_body(StatusCode::OK, "text/event-stream", body)
+}
+
+pub(super) fn with_type(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> HttpResponse {
+    with_body(status, kind, ResponseBody::Whole(Full::new(body.into())))
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: ResponseBody) -> HttpResponse {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let fixed: [(HeaderName, &'static str); 3] = [
         (CONTENT_TYPE, kind),

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::audit::AuditLine;
-use super::auth::{self, Auth, Caller, Peer};
+use super::auth::{self, Auth, Caller, Peer, is_page};
 use super::commands::{self, RequestKind, Route};
+use super::dashboard::Feed;
+use super::dashboard::stream::StreamState;
 use super::permits::ConnPermit;
 use super::request::{Handle, Refusal, RefusalKind, Request};
 use super::response::{self, ErrorResponse, HttpResponse};
@@ -63,6 +65,14 @@ pub struct Probes {
     pub phases: PhaseRx,
 }
 
+/// One connection, as its requests see it.
+#[derive(Clone, Copy)]
+struct Client<'a> {
+    permit: &'a ConnPermit,
+    peer: &'a Peer,
+    stream: &'a StreamState,
+}
+
 /// A listener's rules, and its way to the control loop.
 #[derive(Debug)]
 pub(super) struct AdminService {
@@ -70,6 +80,8 @@ pub(super) struct AdminService {
     pub(super) probes: Probes,
     /// Absent on the metrics listener.
     pub(super) control: Option<Handle>,
+    /// What the dashboard shows; likewise.
+    pub(super) feed: Option<Feed>,
 }
 
 impl AdminService {
@@ -89,8 +101,14 @@ impl AdminService {
         peer: &Peer,
     ) {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
-        let service = service_fn(move |request| async move {
-            let response = self.respond(request, deadline, permit, peer).await;
+        let stream_state = StreamState::default();
+        let client = Client {
+            permit,
+            peer,
+            stream: &stream_state,
+        };
+        let service = service_fn(|request| async move {
+            let response = self.respond(request, deadline, client).await;
             Ok::<_, Infallible>(response.unwrap_or_else(|refused| refused.reply()))
         });
         // One request per connection: requests are rare, and an idle connection would hold a permit.
@@ -107,7 +125,10 @@ impl AdminService {
         } else {
             OPEN_CONNECTION_TIMEOUT
         };
-        let _ = timeout(whole, permit.unless_displaced(connection)).await;
+        tokio::select! {
+            _ = permit.unless_displaced(connection) => {}
+            () = stream_state.deadline(whole) => {}
+        }
     }
 
     /// The metrics page, rendered on a thread of its own: there may be very many connections and routes.
@@ -124,9 +145,9 @@ impl AdminService {
         &self,
         request: HttpRequest<Incoming>,
         deadline: Instant,
-        permit: &ConnPermit,
-        peer: &Peer,
+        client: Client<'_>,
     ) -> Result<HttpResponse, ErrorResponse> {
+        let permit = client.permit;
         let (head, body) = request.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
             // With both Content-Length and Transfer-Encoding, two parsers could see two requests (RFC
@@ -136,7 +157,11 @@ impl AdminService {
             let message = "a body comes with Content-Length, and without Transfer-Encoding";
             return Err(ErrorResponse::new(StatusCode::LENGTH_REQUIRED, message));
         }
-        let caller = auth::admit(&head, peer)?;
+        let caller = auth::admit(&head, client.peer);
+        let caller = caller.map_err(|refused| match is_page(head.uri.path()) {
+            true => refused.of_page(),
+            false => refused,
+        })?;
         let path = path(&head)?;
         let route = commands::find(&head.method, path, self.control.is_some())?;
         let is_probe = matches!(route, Route::Health | Route::Ready);
@@ -153,12 +178,33 @@ impl AdminService {
             Route::Health => Ok(response::text(StatusCode::OK, "alive")),
             Route::Ready => Ok(self.ready()),
             Route::Metrics => self.metrics().await,
+            Route::Page(asset) => Ok(asset.response()),
+            Route::Events => self.events(&caller, client).await,
             Route::Control(command) => {
                 let body = whole(body, deadline).await?;
                 permit.protect();
                 self.request(command, (path, &body), &caller).await
             }
         }
+    }
+
+    /// A stream of events. It has a place of its own, and its own deadlines.
+    async fn events(
+        &self,
+        caller: &Caller,
+        client: Client<'_>,
+    ) -> Result<HttpResponse, ErrorResponse> {
+        let joined = match &self.feed {
+            Some(feed) => feed.join(caller).await,
+            None => None,
+        };
+        let Some((stream, given_up)) = joined else {
+            let message = "too many dashboards are open";
+            return Err(ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        };
+        client.permit.release();
+        client.stream.begin(given_up);
+        Ok(response::events(stream))
     }
 
     fn ready(&self) -> HttpResponse {

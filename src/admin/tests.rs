@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::auth::{Auth, Peer};
+use super::dashboard::Feed;
 use super::permits::ConnPermits;
 use super::request::channel;
 use super::serve::{AdminService, DrainedEndpoints, Probes};
@@ -31,6 +34,7 @@ fn client() -> DuplexStream {
                 phases,
             },
             control: Some(control),
+            feed: None,
         };
         let permit = ConnPermits::new("connections to a listener").take().await;
         service.serve(stream, &permit, &Peer::Unix(None)).await;
@@ -86,4 +90,59 @@ async fn a_silent_client_is_closed_after_a_second() {
     let first_byte = permit.sends_first_byte(std::future::pending()).await;
     assert_eq!(first_byte, None);
     assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+/// A page that has asked for its events, and the task that serves it.
+async fn page() -> (DuplexStream, JoinHandle<()>) {
+    let (mut client, stream) = duplex(1024);
+    let served = tokio::spawn(async move {
+        let (_drained, drained) = watch::channel(DrainedEndpoints::default());
+        let (_phases, phases) = watch::channel(Phase::Run);
+        let (control, mut received) = channel();
+        tokio::spawn(async move {
+            let mut n = 0;
+            while let Some(pending) = received.requests.recv().await {
+                n += 1;
+                let answer = json!({ "n": n, "text": "x".repeat(4096) });
+                let _ = pending.reply.send(Ok(answer));
+            }
+        });
+        let service = AdminService {
+            auth: Auth::Open,
+            probes: Probes {
+                drained,
+                metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
+                phases,
+            },
+            feed: Some(Feed::start(control.clone())),
+            control: Some(control),
+        };
+        let permit = ConnPermits::new("connections to a listener").take().await;
+        service.serve(stream, &permit, &Peer::Unix(None)).await;
+    });
+    let request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    (client, served)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_reads_nothing_is_dropped() {
+    let start = Instant::now();
+    let (_client, served) = page().await;
+    served.await.unwrap();
+    let lasted = start.elapsed().as_secs();
+    assert!((10..20).contains(&lasted), "{lasted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_reads_is_served_for_a_quarter_of_an_hour() {
+    let start = Instant::now();
+    let (mut client, served) = page().await;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    served.await.unwrap();
+    let lasted = start.elapsed().as_secs();
+    assert!((900..910).contains(&lasted), "{lasted}");
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.matches("event: status").count() > 800);
 }

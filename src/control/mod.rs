@@ -294,6 +294,7 @@ impl Control {
             Request::Drain { endpoint } => self.drain_endpoint(&endpoint),
             Request::Undrain { endpoint } => self.undrain_endpoint(&endpoint).await,
             Request::Origins => Ok(self.origins.list()),
+            Request::Reloads => Ok(self.reloads.history()),
             Request::Limits {
                 endpoint,
                 route,

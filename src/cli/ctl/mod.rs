@@ -5,6 +5,7 @@ mod ask;
 mod cells;
 mod client;
 mod columns;
+mod dashboard;
 mod facts;
 mod filter;
 mod kill;
@@ -94,6 +95,17 @@ enum CtlCommand {
         #[arg(long)]
         history: bool,
     },
+    /// Serve the dashboard on loopback, until ctrl-C, and print an address for a browser that works once
+    Dashboard {
+        /// Port on 127.0.0.1 [default: one that is free]
+        #[arg(
+            long,
+            value_name = "PORT",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
+        port: u16,
+    },
     /// Show how full the limits of an endpoint are, and what happens to the next client
     Limits {
         /// Name of the endpoint
@@ -150,7 +162,7 @@ impl CtlCommand {
     /// The path of the request, and its body; requests that change nothing have none.
     fn request(&self) -> (&'static str, Option<Value>) {
         match self {
-            Self::Status => ("/status", None),
+            Self::Status | Self::Dashboard { .. } => ("/status", None),
             Self::Stats { no_rates } => ("/stats", Some(json!({ "rates": !no_rates }))),
             Self::Connections(args) => ("/connections", Some(args.body())),
             Self::Failures(args) => ("/failures", Some(args.body())),
@@ -215,7 +227,7 @@ impl CtlCommand {
             Self::Kill(_) | Self::Drain { .. } | Self::Undrain { .. } | Self::Stop => {
                 show::done(response)
             }
-            Self::Names(_) => String::new(),
+            Self::Names(_) | Self::Dashboard { .. } => String::new(),
         }
     }
 }
@@ -306,6 +318,11 @@ fn is_of(status: &Value, config: &Path) -> bool {
 
 fn run(args: &Args, paint: Paint) -> Result<String, String> {
     let response = query(args)?;
+    if let CtlCommand::Dashboard { port } = args.command {
+        // The process answers.
+        dashboard::serve(args.place.resolve()?, port)?;
+        return Ok(String::new());
+    }
     Ok(if args.json {
         format!("{response:#}\n")
     } else {

@@ -7,7 +7,7 @@ pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +31,9 @@ use crate::observe::format::timestamp;
 use crate::observe::metrics::{ReloadExtent, ReloadResult};
 use crate::sandbox::Sandbox;
 
+/// How many reloads are kept for operators.
+const HISTORY: usize = 16;
+
 /// The active configuration and the reloads that replace it, each all or nothing.
 pub(crate) struct Reloader {
     running: ActiveConfig,
@@ -41,6 +44,8 @@ pub(crate) struct Reloader {
     is_held: bool,
     /// The result of the last reload, for `/status`.
     last: Option<Value>,
+    /// The last reloads, the latest first.
+    history: VecDeque<Value>,
     /// Keys whose new value needs a restart.
     restart: Vec<&'static str>,
     /// Warnings about the active configuration that were logged already.
@@ -58,6 +63,7 @@ impl Reloader {
             notifier,
             is_held: false,
             last: None,
+            history: VecDeque::new(),
             restart: Vec::new(),
         }
     }
@@ -80,6 +86,29 @@ impl Reloader {
     /// The result of the last reload, for `/status`.
     pub(crate) const fn last(&self) -> Option<&Value> {
         self.last.as_ref()
+    }
+
+    /// The last reloads, the latest first, with what each has changed, for `/reloads`.
+    pub(crate) fn history(&self) -> Value {
+        json!({ "reloads": self.history })
+    }
+
+    /// Keeps a reload: its result, and what it has changed.
+    fn remember(&mut self, scope: Scope, last: Value, report: Option<&Report>) {
+        let mut entry = last.clone();
+        entry["scope"] = json!(match scope {
+            Scope::All => "all",
+            Scope::Materials => "materials",
+        });
+        if let (Some(report), Value::Object(entry)) = (report, &mut entry) {
+            let Value::Object(changed) = report.json() else {
+                return;
+            };
+            entry.extend(changed);
+        }
+        self.history.truncate(HISTORY - 1);
+        self.history.push_front(entry);
+        self.last = Some(last);
     }
 
     /// Keys whose new value needs a restart.
@@ -187,7 +216,7 @@ impl Reloader {
                 if !stale.is_empty() {
                     last["reasons"] = json!(stale);
                 }
-                self.last = Some(last);
+                self.remember(scope, last, Some(&report));
                 self.restart.clone_from(&report.restart);
                 Ok(report.json())
             }
@@ -203,7 +232,7 @@ impl Reloader {
                 let result = ReloadResult::Refused;
                 self.targets.metrics.reloaded(result, extent(scope));
                 let last = json!({ "time": time, "result": result.word(), "reasons": reasons });
-                self.last = Some(last);
+                self.remember(scope, last, None);
                 Err(refusal(&refused))
             }
         };

@@ -4,6 +4,8 @@ mod alerts;
 mod api;
 mod audit;
 mod ctl;
+mod dashboard;
+mod dashboard_api;
 mod log;
 mod log_level;
 mod metrics;

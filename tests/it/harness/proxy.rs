@@ -110,6 +110,15 @@ impl Proxy {
         self
     }
 
+    /// Starts a process in a directory that another one has left.
+    #[track_caller]
+    pub fn again(directory: &Directory, text: &str) -> Self {
+        let program = env!("CARGO_BIN_EXE_reseal").to_owned();
+        let mut new = Self::spawn(&[program], &[], directory.clone(), text.to_owned());
+        new.places = new.wait_until_it_listens(text.matches("listen:").count());
+        new
+    }
+
     /// Starts a new process in the same directory with this configuration and these arguments.
     #[track_caller]
     pub fn starting_successor(&self, text: &str, arguments: &[&str]) -> Self {

@@ -1,0 +1,52 @@
+// Certificates, CAs and revocation lists, those that end first in front.
+
+import { byId, reconcile, row, setBadge, setText, table } from "./dom.js";
+
+const SOON_DAYS = 14;
+const NEAR_DAYS = 30;
+const ROWS_MAX = 300;
+
+function kind(days) {
+  if (days < SOON_DAYS) return "bad";
+  return days < NEAR_DAYS ? "warn" : "ok";
+}
+
+function left(seconds) {
+  const days = Math.floor(seconds / 86400);
+  if (seconds <= 0) return "ended";
+  if (days >= 3650) return `${Math.floor(days / 365)} years`;
+  if (days >= 1) return days === 1 ? "1 day" : `${days} days`;
+  return `${Math.max(1, Math.floor(seconds / 3600))} h`;
+}
+
+const COLUMNS = [
+  { title: "Left", head: false, render: (cell, of) => setBadge(cell, left(of.seconds), kind(of.seconds / 86400)) },
+  { title: "What", cell: (of) => of.what },
+  { title: "Name", cell: (of) => of.name, kind: "break" },
+  { title: "For", cell: (of) => of.names, kind: "wide" },
+  { title: "Ends", cell: (of) => of.ends.replace("T", " ").replace(/:\d\d(\.\d+)?Z$/, " UTC") },
+];
+
+function all(answer) {
+  const list = [];
+  const add = (what, name, names, of, ends = of.not_after) =>
+    list.push({ key: `${what} ${name} ${of.file ?? ""} ${of.subject ?? ""}`, what, name, names, seconds: of.seconds_left, ends: ends ?? "" });
+  const names = (of) => [...(of.names ?? []), ...(of.addresses ?? [])].join(", ");
+  for (const of of answer.certificates ?? []) add(`served by ${of.endpoint}`, of.name, names(of), of);
+  for (const of of answer.client_certificates ?? []) add(`shown to ${of.upstream}`, of.name, of.subject, of);
+  for (const of of answer.admin_certificates ?? []) add("this listener", of.name, names(of), of);
+  for (const of of answer.authorities ?? []) add("CA", of.subject, of.file, of);
+  for (const of of answer.revocation_lists ?? []) add("revocation list", of.issuer, of.file, of, of.next_update);
+  return list.sort((a, b) => a.seconds - b.seconds);
+}
+
+export function certificates() {
+  const shown = table("Certificates, CAs and revocation lists", COLUMNS);
+  byId("certificates-table").append(shown);
+  return (answer) => {
+    const list = all(answer);
+    reconcile(shown.body, list.slice(0, ROWS_MAX), (of) => of.key, (of) => row(COLUMNS, of));
+    const caption = "Certificates, CAs and revocation lists";
+    setText(shown.caption, list.length > ROWS_MAX ? `${caption}: the first ${ROWS_MAX} of ${list.length} that end` : caption);
+  };
+}
