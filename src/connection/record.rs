@@ -262,7 +262,7 @@ impl<'a> Recorder<'a> {
         self.log.opened(&record);
         let guard = table.enter(ConnInfo {
             progress: Progress::new(self.start),
-            record: record,
+            record,
             identity,
             generation,
             checked: AtomicU64::new(generation),

@@ -120,14 +120,15 @@ impl Since {
     }
 }
 
+/// A counter of an endpoint.
+type Counter = fn(&EndpointStats) -> u64;
+
 fn totals(stats: &Stats, since: &Since) -> Value {
     let mut row = json!({});
     let all = stats.endpoints.values();
     row["live"] = json!(all.map(|of| of.live).sum::<u64>());
-    let sum = |stats: &Stats, of: fn(&EndpointStats) -> u64| {
-        stats.endpoints.values().map(of).sum::<u64>()
-    };
-    let counters: [(&str, fn(&EndpointStats) -> u64); 5] = [
+    let sum = |stats: &Stats, of: Counter| stats.endpoints.values().map(of).sum::<u64>();
+    let counters: [(&str, Counter); 5] = [
         ("connections", |of| of.connections),
         ("handshakes", |of| of.handshakes),
         ("failures", |of| of.failures),

@@ -339,7 +339,7 @@ impl Pool {
         let sources = state.sources.iter();
         let unresolved = sources.enumerate().filter_map(|(n, source)| {
             let since = state.resolution.since(n);
-            OriginStatus::of_unresolved(source, &self.name, since, now)
+            OriginStatus::of_unresolved(source, &self.name, since)
         });
         origins.chain(unresolved).collect()
     }

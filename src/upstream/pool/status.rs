@@ -1,6 +1,6 @@
 //! The state of an origin at one moment, for health checks, metrics and the admin API.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::upstream::definition::{Address, OriginDefinition};
@@ -56,7 +56,7 @@ impl OriginStatus {
             weight: origin.weight(),
             connections: origin.connections,
             last_check: origin.checks.back().cloned(),
-            since: origin.since(now).map(|since| wall(since, now)),
+            since: origin.since(now).map(wall),
             flaps: origin.flaps,
         }
     }
@@ -83,7 +83,6 @@ impl OriginStatus {
         source: &Source,
         upstream: &Arc<str>,
         since: Option<Instant>,
-        now: Instant,
     ) -> Option<Self> {
         let definition = &source.definition;
         Some(Self {
@@ -99,16 +98,20 @@ impl OriginStatus {
             weight: definition.weight.into(),
             connections: 0,
             last_check: None,
-            since: since.map(|since| wall(since, now)),
+            since: since.map(wall),
             flaps: 0,
         })
     }
 }
 
-/// The time of day of a moment.
-fn wall(moment: Instant, now: Instant) -> SystemTime {
-    let ago = now.saturating_duration_since(moment);
-    SystemTime::now()
-        .checked_sub(ago)
-        .unwrap_or(SystemTime::UNIX_EPOCH)
+/// The time of day of a moment: always the same for the same moment.
+fn wall(moment: Instant) -> SystemTime {
+    static BASE: LazyLock<(Instant, SystemTime)> =
+        LazyLock::new(|| (Instant::now(), SystemTime::now()));
+    let (base, time) = *BASE;
+    let moved = match moment.checked_duration_since(base) {
+        Some(after) => time.checked_add(after),
+        None => time.checked_sub(base.saturating_duration_since(moment)),
+    };
+    moved.unwrap_or(time)
 }
