@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Reads `cargo metadata`, and writes a CycloneDX list of the crates that the program is made of.
 
-Crates that only tests, build scripts and the compiler use are left out. The same sources give the same bytes.
+usage: cargo metadata ... | sbom.py FILE
+
+The file has the lines of `cargo tree`: `cargo metadata` also names crates that are there only with features that
+tests enable. Crates that only tests, build scripts and the compiler use are left out. The same sources give the same
+bytes.
 """
 
 import json
@@ -11,6 +15,13 @@ metadata = json.load(sys.stdin)
 packages = {package["id"]: package for package in metadata["packages"]}
 nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
 root = metadata["resolve"]["root"]
+with open(sys.argv[1]) as tree:
+    # `NAME vVERSION`, and for some crates more.
+    listed = {tuple(line.replace(" v", " ").split()[:2]) for line in tree}
+
+
+def is_listed(node):
+    return (packages[node]["name"], packages[node]["version"]) in listed
 
 
 def is_macro(node):
@@ -22,7 +33,7 @@ def dependencies(node):
     """What a crate is linked with."""
     for dependency in nodes[node]["deps"]:
         is_linked = any(kind["kind"] is None for kind in dependency["dep_kinds"])
-        if is_linked and not is_macro(dependency["pkg"]):
+        if is_linked and not is_macro(dependency["pkg"]) and is_listed(dependency["pkg"]):
             yield dependency["pkg"]
 
 

@@ -13,5 +13,7 @@ for shell in bash zsh fish; do
     "$program" completions "$shell" >"$directory/reseal.$shell"
 done
 "$program" schema >"$directory/reseal.schema.json"
-cargo metadata --format-version 1 --locked --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" |
-    python3 scripts/sbom.py >"$directory/reseal.cdx.json"
+host=$(rustc -vV | sed -n 's/^host: //p')
+cargo metadata --format-version 1 --locked --filter-platform "$host" |
+    python3 scripts/sbom.py <(cargo tree --locked --target "$host" --edges normal,no-proc-macro \
+        --prefix none --format '{p}') >"$directory/reseal.cdx.json"

@@ -6,6 +6,7 @@
 mod debian;
 mod image;
 mod kubernetes;
+mod sbom;
 
 use std::fs;
 use std::path::{Path, PathBuf};
