@@ -107,8 +107,10 @@ pub(super) fn admit(request: &Parts, peer: &Peer) -> Result<Caller, ErrorRespons
             certificate,
         } => (*address, access, certificate),
         Peer::Tcp { access: None, .. } | Peer::Unix(_) => {
-            // No page can have been loaded from here.
-            if request.headers.contains_key(ORIGIN) || !is_from_our_page(request) {
+            // No page can have been loaded from here. Metrics may be opened by a link.
+            let is_link = matches!(peer, Peer::Tcp { .. });
+            let is_foreign = !is_link && !is_from_our_page(request);
+            if request.headers.contains_key(ORIGIN) || is_foreign {
                 return forbidden("requests of web pages are refused");
             }
             return Ok(without_token(peer));

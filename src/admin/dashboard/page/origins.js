@@ -44,7 +44,7 @@ export function origins(session) {
     { title: "Flaps", numeric: true, cell: (origin) => count(origin.flaps ?? 0) },
     { title: "Live", numeric: true, cell: (origin) => (origin.max_connections ? `${count(origin.connections)} of ${count(origin.max_connections)}` : count(origin.connections)) },
     { title: "Weight", numeric: true, cell: (origin) => `${origin.weight}${origin.backup ? " (backup)" : ""}` },
-    { title: "Checks", render: checks },
+    { title: "Checks", render: checks, kind: "history" },
     { title: "Last trouble", cell: trouble, kind: "wide" },
     { title: "", render: actions, kind: "action" },
   ];

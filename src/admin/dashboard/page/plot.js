@@ -57,7 +57,7 @@ export function plot(title, series, show, binary) {
         svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(top * part), y2: y(top * part) }),
         svg("text", { x: LEFT - 6, y: y(top * part) + 4, "text-anchor": "end" }, show(top * part)),
       ]),
-      ...[5, 4, 3, 2, 1, 0].map((minutes) => svg("text", {
+      ...(width < 460 ? [4, 2, 0] : [5, 4, 3, 2, 1, 0]).map((minutes) => svg("text", {
         x: x(now - minutes * 60000), y: HEIGHT - 5,
         "text-anchor": minutes === 0 ? "end" : minutes === 5 ? "start" : "middle",
       }, minutes === 0 ? "now" : `−${minutes} min`)),
