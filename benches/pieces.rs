@@ -42,6 +42,7 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
             name: Some(&name),
             alpn: &alpn,
             source: None,
+            speaks_tls: true,
         };
         *table.choose(black_box(&query)).unwrap()
     });

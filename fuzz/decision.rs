@@ -75,6 +75,7 @@ fn route(hello: Hello) -> Decision {
         name: name.as_ref(),
         alpn: &hello.alpn,
         source: None,
+        speaks_tls: true,
     };
     let route = ROUTES.choose(&query).copied();
     let route = route.map_err(|unrouted| format!("{unrouted:?}"));

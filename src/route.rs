@@ -2,7 +2,8 @@
 //!
 //! The most specific pattern that has any route owns a name: exact, then the wildcard of one left-most
 //! label, then the default. The owner's routes are tried in file order; the first whose match holds
-//! wins. If none holds, there is no route: less specific patterns are not tried.
+//! wins. If none holds, there is no route: less specific patterns are not tried. Clients without TLS have routes
+//! of their own.
 
 use std::net::IpAddr;
 
@@ -105,6 +106,8 @@ pub struct Query<'a> {
     pub alpn: &'a [Vec<u8>],
     /// The client's address; absent for a unix peer, which is in no network.
     pub source: Option<IpAddr>,
+    /// Whether the client speaks TLS with us. One that does not has neither a name nor protocols.
+    pub speaks_tls: bool,
 }
 
 impl Match {
@@ -147,6 +150,7 @@ pub enum Unrouted {
 pub struct RouteTable<T> {
     owners: HostTable<Vec<(Match, T)>>,
     default: Vec<(Match, T)>,
+    plain: Vec<(Match, T)>,
 }
 
 impl<T> Default for RouteTable<T> {
@@ -154,6 +158,7 @@ impl<T> Default for RouteTable<T> {
         Self {
             owners: HostTable::default(),
             default: Vec::new(),
+            plain: Vec::new(),
         }
     }
 }
@@ -169,14 +174,25 @@ impl<T> RouteTable<T> {
         self.default.push((when, route));
     }
 
+    /// Appends a route for clients that do not speak TLS.
+    pub fn add_plain(&mut self, when: Match, route: T) {
+        self.plain.push((when, route));
+    }
+
     /// Every route, in arbitrary order, once for each of its patterns.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let owned = self.owners.values().flatten();
-        owned.chain(&self.default).map(|(_, route)| route)
+        let others = self.default.iter().chain(&self.plain);
+        owned.chain(others).map(|(_, route)| route)
     }
 
-    /// The routes that are tried for a name, in order: those of its owner, else the default ones.
-    pub fn candidates(&self, name: Option<&HostName>) -> &[(Match, T)] {
+    /// The routes that are tried for a query, in order: those of the owner of its name, else the default ones;
+    /// without TLS, those for that.
+    pub fn candidates(&self, query: &Query<'_>) -> &[(Match, T)] {
+        if !query.speaks_tls {
+            return &self.plain;
+        }
+        let name = query.name;
         name.and_then(|name| self.owners.owner(name))
             .map_or(&self.default, |owned| owned)
     }
@@ -185,6 +201,7 @@ impl<T> RouteTable<T> {
     pub fn choose(&self, query: &Query<'_>) -> Result<&T, Unrouted> {
         let owned = query.name.and_then(|name| self.owners.owner(name));
         let candidates = match owned {
+            _ if !query.speaks_tls => &self.plain,
             Some(routes) => routes,
             None if !self.default.is_empty() => &self.default,
             None if query.name.is_some() => return Err(Unrouted::UnknownName),
@@ -242,6 +259,7 @@ mod tests {
             name: name.as_ref(),
             alpn: &alpn,
             source: source.parse().ok(),
+            speaks_tls: true,
         })
     }
 
@@ -284,6 +302,24 @@ mod tests {
             choose(&table(), "b.example", &[], "192.0.2.1"),
             Err(Unrouted::UnknownName)
         );
+    }
+
+    #[test]
+    fn a_client_without_tls_and_one_with_it_never_get_each_others_routes() {
+        let mut table = table();
+        let query = |speaks_tls| Query {
+            name: None,
+            alpn: &[],
+            source: None,
+            speaks_tls,
+        };
+        assert_eq!(table.choose(&query(false)), Err(Unrouted::NoMatch));
+        table.add_plain(Match::default(), "plain");
+        assert_eq!(table.choose(&query(false)), Ok(&"plain"));
+        assert_eq!(table.choose(&query(true)), Err(Unrouted::NoName));
+        table.add_default(Match::default(), "default");
+        assert_eq!(table.choose(&query(false)), Ok(&"plain"));
+        assert_eq!(table.choose(&query(true)), Ok(&"default"));
     }
 
     #[test]

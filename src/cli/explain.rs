@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// Captured ClientHello (TLS records), instead of --sni and --alpn
     #[arg(long, value_name = "FILE")]
     hello: Option<PathBuf>,
+    /// The client does not begin with TLS (for an endpoint with `protocol: any`)
+    #[arg(long, conflicts_with_all = ["sni", "alpn", "hello"])]
+    not_tls: bool,
     /// List every route of the endpoint, not only those that came near
     #[arg(long)]
     all: bool,
@@ -132,7 +135,7 @@ fn explain(
     })?;
     let mut said = Explanation::default();
     let reason = match greeting(args, endpoint)? {
-        Ok(hello) => decide(args, (spec, snapshot), endpoint, &hello, &mut said, ask)?,
+        Ok(greeting) => decide(args, (spec, snapshot), endpoint, &greeting, &mut said, ask)?,
         Err(reason) => Some(reason),
     };
     let verdict = match reason {
@@ -143,11 +146,43 @@ fn explain(
     Ok((said, reason))
 }
 
+/// What a client begins with.
+struct Greeting {
+    hello: Hello,
+    speaks_tls: bool,
+}
+
+impl Greeting {
+    const fn of(hello: Hello) -> Self {
+        Self {
+            hello,
+            speaks_tls: true,
+        }
+    }
+
+    fn plain() -> Self {
+        Self {
+            hello: Hello::default(),
+            speaks_tls: false,
+        }
+    }
+}
+
 /// The ClientHello, behind the dialogue of the endpoint; or the reason for which it is refused at once.
-fn greeting(args: &Args, endpoint: &Endpoint) -> Result<Result<Hello, Reason>, String> {
+fn greeting(args: &Args, endpoint: &Endpoint) -> Result<Result<Greeting, Reason>, String> {
+    match (endpoint.protocol, &endpoint.negotiate) {
+        (Protocol::Tcp, _) => return Ok(Ok(Greeting::plain())),
+        (Protocol::Any, _) if args.not_tls => return Ok(Ok(Greeting::plain())),
+        (Protocol::Tls, Some(_)) if args.not_tls => return Ok(Err(Reason::NegotiateRefused)),
+        (Protocol::Tls, None) if args.not_tls => return Ok(Err(Reason::NotTls)),
+        (Protocol::Tls | Protocol::Any, _) => {}
+    }
     match &args.hello {
         Some(path) => {
             let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            if endpoint.protocol == Protocol::Any && !decision::begins_with_tls(&bytes) {
+                return Ok(Ok(Greeting::plain()));
+            }
             let bytes = match &endpoint.negotiate {
                 Some(negotiate) => match negotiate.behind_dialogue(bytes) {
                     Some(bytes) => bytes,
@@ -155,14 +190,15 @@ fn greeting(args: &Args, endpoint: &Endpoint) -> Result<Result<Hello, Reason>, S
                 },
                 None => bytes,
             };
-            Ok(hello::captured(bytes).map_err(|failure| failure.reason))
+            let hello = hello::captured(bytes);
+            Ok(hello.map(Greeting::of).map_err(|failure| failure.reason))
         }
-        None => Ok(Ok(Hello {
+        None => Ok(Ok(Greeting::of(Hello {
             // rustls lowercases server names.
             server_name: args.sni.as_ref().map(|name| name.to_ascii_lowercase()),
             alpn: args.alpn.iter().map(|p| p.clone().into_bytes()).collect(),
             ..Hello::default()
-        })),
+        }))),
     }
 }
 
@@ -182,7 +218,7 @@ fn decide(
     args: &Args,
     (spec, snapshot): (&Spec, &Snapshot),
     endpoint: &Endpoint,
-    hello: &Hello,
+    Greeting { hello, speaks_tls }: &Greeting,
     said: &mut Explanation,
     ask: &AskRunning<'_>,
 ) -> Result<Option<Reason>, String> {
@@ -200,13 +236,17 @@ fn decide(
         Ok(name) => name,
         Err(failure) => return Ok(Some(failure.reason)),
     };
-    if endpoint.protocol == Protocol::Tls {
+    if endpoint.protocol == Protocol::Any && !speaks_tls {
+        said.without_tls(endpoint.sniff);
+    }
+    if *speaks_tls {
         said.server_name(hello.server_name.as_deref(), name.as_ref());
     }
     let query = Query {
         name: name.as_ref(),
         alpn: &hello.alpn,
         source: args.source,
+        speaks_tls: *speaks_tls,
     };
     if args.source.is_none()
         && let Some(route) = depends_on_source(endpoint, &query)
@@ -316,7 +356,7 @@ fn depends_on_source(endpoint: &Endpoint, query: &Query<'_>) -> Option<Arc<str>>
     if is_unix(endpoint) {
         return None;
     }
-    for (when, route) in endpoint.routes.candidates(query.name) {
+    for (when, route) in endpoint.routes.candidates(query) {
         if when.is_offered(query) {
             return (!when.sources.is_any()).then(|| Arc::clone(&route.name));
         }

@@ -46,7 +46,11 @@ impl Explanation {
         winner: Option<&Route>,
         all: bool,
     ) {
-        let candidates = endpoint.routes.candidates(query.name);
+        let candidates = endpoint.routes.candidates(query);
+        let other = match query.speaks_tls {
+            true => "for this server name",
+            false => "for clients without TLS",
+        };
         let mut listed = spec.endpoints.iter();
         let Some(listed) = listed.find(|e| *e.name.as_str() == *endpoint.name) else {
             return;
@@ -71,7 +75,8 @@ impl Explanation {
                 (None, Some(owner)) if is_default => {
                     format!("is the default route, but `{owner}` owns the name")
                 }
-                _ if all => "is not for this server name".to_owned(),
+                _ if listed.is_not_tls(route) => "is for clients without TLS".to_owned(),
+                _ if all => format!("is not {other}"),
                 _ => {
                     others += 1;
                     continue;
@@ -81,13 +86,10 @@ impl Explanation {
         }
         match others {
             0 => {}
-            1 => self.line(
-                "other routes",
-                "1, not for this server name; --all lists it",
-            ),
+            1 => self.line("other routes", &format!("1, not {other}; --all lists it")),
             _ => self.line(
                 "other routes",
-                &format!("{others}, not for this server name; --all lists them"),
+                &format!("{others}, not {other}; --all lists them"),
             ),
         }
     }
@@ -101,6 +103,17 @@ impl Explanation {
             false => format!(" (sent: {sent})"),
         };
         self.line("server name", &format!("{used}{note}"));
+    }
+
+    /// How a client of an endpoint for any protocol is taken for one without TLS.
+    pub(super) fn without_tls(&mut self, sniff: Duration) {
+        let sniff = seconds(sniff);
+        self.line(
+            "client",
+            &format!(
+                "without TLS: its first bytes are no TLS record, or none comes within {sniff}"
+            ),
+        );
     }
 
     /// What happens to the client's TLS; the reason, if it is refused.

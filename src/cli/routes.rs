@@ -86,6 +86,9 @@ fn names(endpoint: &Endpoint, route: &Route) -> String {
     if is_default {
         names.push("(default)".to_owned());
     }
+    if endpoint.is_not_tls(route) {
+        names.push("(not TLS)".to_owned());
+    }
     if names.is_empty() {
         names.push("*".to_owned());
     }

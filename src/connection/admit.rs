@@ -11,7 +11,7 @@ use super::establish::Establish;
 use super::permits::{HandshakePermits, LimitPermits};
 use crate::admission::{ClientSource, LimitKind, LimitScope, Limits, SourcePermit, WhenFull};
 use crate::outcome::{CloseWith, Failure, LimitOwner, Reason, Stage};
-use crate::snapshot::{Protocol, Route, Sources};
+use crate::snapshot::{Route, Sources};
 use crate::tls::{self, classify};
 
 impl<'a> Establish<'a> {
@@ -197,9 +197,9 @@ impl<'a> Establish<'a> {
     }
 
     fn refused_with(&self, alert: rustls::AlertDescription) -> CloseWith {
-        match self.endpoint.protocol {
-            Protocol::Tls => CloseWith::Alert(classify::alert_record(alert)),
-            Protocol::Tcp => CloseWith::Reset,
+        match self.speaks_tls {
+            true => CloseWith::Alert(classify::alert_record(alert)),
+            false => CloseWith::Reset,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::establish::{AdmittedClient, Establish, Pending};
 use super::permits::{self, Handshaking};
-use super::{decision, proxy_header};
+use super::{decision, proxy_header, sniff};
 use crate::hostname::HostName;
 use crate::negotiate::Negotiate;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
@@ -77,14 +77,19 @@ impl Establish<'_> {
         client: &mut Transport,
         mut bytes: Vec<u8>,
     ) -> Result<Hello, Failure> {
-        if self.endpoint.protocol == Protocol::Tcp {
+        let limit = self.endpoint.hello_timeout;
+        if self.endpoint.protocol != Protocol::Tcp {
+            self.record.enter(Stage::Hello);
+        }
+        if self.endpoint.protocol == Protocol::Any {
+            self.sniff(client, &mut bytes).await?;
+        }
+        if !self.speaks_tls {
             return Ok(Hello {
                 bytes,
                 ..Hello::default()
             });
         }
-        self.record.enter(Stage::Hello);
-        let limit = self.endpoint.hello_timeout;
         let read = match &self.endpoint.negotiate {
             None => {
                 let read = self.hello_bytes(client, &mut bytes).await;
@@ -109,6 +114,17 @@ impl Establish<'_> {
             }),
             _ => Err(failure),
         }
+    }
+
+    /// Finds out whether the client speaks TLS.
+    async fn sniff(&mut self, client: &mut Transport, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+        let limit = self.endpoint.hello_timeout;
+        let silent_at = (self.at + limit).min(Instant::now() + self.endpoint.sniff);
+        let sniffing = sniff::begins_with_tls(&mut client.socket, bytes, silent_at);
+        let sniffed = before(self.at, limit, Reason::HelloTimeout, sniffing).await;
+        self.note_silence(&sniffed, bytes);
+        self.speaks_tls = sniffed?;
+        Ok(())
     }
 
     /// Notes a client that has ended, or did not send in time, if there is no byte of it. A PROXY header is
@@ -193,6 +209,7 @@ impl Establish<'_> {
             name,
             alpn: &hello.alpn,
             source: self.source.map(|address| address.ip()),
+            speaks_tls: self.speaks_tls,
         };
         let route = decision::route(self.endpoint, &query)?;
         self.record.route(route);

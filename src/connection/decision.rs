@@ -7,7 +7,7 @@ use crate::admission::LimitKind;
 use crate::hostname::{HostName, HostNameError};
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::route::{Query, Unrouted};
-use crate::snapshot::{Endpoint, Protocol, Route};
+use crate::snapshot::{Endpoint, Route};
 use crate::tls::{self, classify};
 
 /// The normalised server name. An IP address counts as no name (RFC 6066 section 3).
@@ -19,6 +19,8 @@ pub fn name(sent: Option<&str>) -> Result<Option<HostName>, Failure> {
     }
 }
 
+pub use super::sniff::is_handshake as begins_with_tls;
+
 /// The route of an endpoint that matches a query.
 pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Route>, Failure> {
     endpoint.routes.choose(query).map_err(|unrouted| {
@@ -27,9 +29,9 @@ pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Ro
             Unrouted::UnknownName => Reason::UnknownSni,
             Unrouted::NoMatch => Reason::NoRoute,
         };
-        match endpoint.protocol {
-            Protocol::Tls => unrecognized(reason),
-            Protocol::Tcp => Failure::new(reason).close_with(CloseWith::Reset),
+        match query.speaks_tls {
+            true => unrecognized(reason),
+            false => Failure::new(reason).close_with(CloseWith::Reset),
         }
     })
 }

@@ -84,6 +84,8 @@ pub(super) struct Establish<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// The client's address as rules, limits and logs use it: the one of the PROXY header, if any.
     pub(super) source: Option<SocketAddr>,
+    /// Whether the client speaks TLS with us, as far as is known.
+    pub(super) speaks_tls: bool,
     /// The address that the client dialled, if a PROXY header says so.
     pub(super) dialled: Option<SocketAddr>,
     /// The generation of the snapshot that the endpoint is of.

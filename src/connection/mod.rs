@@ -20,6 +20,7 @@ mod permits;
 pub mod progress;
 mod proxy_header;
 mod record;
+mod sniff;
 pub mod table;
 pub mod traffic;
 
@@ -36,7 +37,7 @@ use crate::admission::{LimitScope, Permit};
 use crate::observe::access_log::Client;
 use crate::outcome::{CloseWith, Failure, Reason};
 use crate::phase;
-use crate::snapshot::Endpoint;
+use crate::snapshot::{Endpoint, Protocol};
 use crate::transport::{Socket, Transport};
 
 /// A connection that was just accepted.
@@ -95,6 +96,7 @@ pub fn run(
             record: context.recorder(peer, local, &endpoint, at),
             endpoint: &endpoint,
             source,
+            speaks_tls: endpoint.protocol != Protocol::Tcp,
             dialled: None,
             generation,
             at,

@@ -192,6 +192,8 @@ pub struct Endpoint {
     pub listen: Vec<Listen>,
     /// The protocol that clients speak.
     pub protocol: Protocol,
+    /// How long a client of [`Protocol::Any`] may say nothing before it is taken for one without TLS.
+    pub sniff: Duration,
     /// How TLS begins, if it does so inside another protocol.
     pub negotiate: Option<Negotiate>,
     /// The length of each socket's accept queue.
@@ -221,6 +223,8 @@ pub enum Protocol {
     Tls,
     /// Anything.
     Tcp,
+    /// TLS or anything else, told apart by the first bytes.
+    Any,
 }
 
 impl Endpoint {

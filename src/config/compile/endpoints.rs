@@ -13,7 +13,7 @@ use super::negotiate::negotiate;
 use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::problem::quoted;
-use crate::config::reader::read::Located;
+use crate::config::reader::read::{Leaf, Located};
 use crate::config::reader::values;
 use crate::config::spec::{self, ClientAuthMode, TlsVersion};
 use crate::proxy_protocol::Accept;
@@ -98,6 +98,7 @@ impl Compiler<'_> {
                 );
         }
         self.endpoint_tls(spec);
+        self.any_protocol(spec);
         let context = EndpointContext {
             endpoint: spec,
             upstreams,
@@ -159,6 +160,60 @@ impl Compiler<'_> {
             if let Some(default) = &spec.default_route {
                 refuse(default.at, "`default_route`");
             }
+        }
+    }
+
+    /// Reports an endpoint for any protocol without a route for what is not TLS, and the keys of one elsewhere.
+    fn any_protocol(&mut self, spec: &Located<spec::Endpoint>) {
+        let protocol = &spec.protocol;
+        match &spec.not_tls {
+            None if protocol.value == Protocol::Any => {
+                self.problems
+                    .error(protocol.at, "`protocol: any` without a route for what is not TLS")
+                    .help(
+                        "name one with the mode `forward`: `not_tls: ROUTE`; if all clients speak TLS, leave \
+                         `protocol` out",
+                    );
+            }
+            Some(name) if protocol.value != Protocol::Any => {
+                self.problems
+                    .error(
+                        name.at,
+                        format!(
+                            "`not_tls` on an endpoint with `protocol: {}`",
+                            protocol.value.render()
+                        ),
+                    )
+                    .help("set `protocol: any`");
+            }
+            Some(name) => {
+                let names: Vec<_> = spec
+                    .routes
+                    .iter()
+                    .map(|route| route.name.as_str())
+                    .collect();
+                if !names.contains(&name.as_str()) && !self.problems.is_incomplete(spec.routes.at) {
+                    self.unknown(name.at, "route", name.as_str(), &names);
+                }
+            }
+            None => {}
+        }
+        // As `check --print` writes it, the default is no mistake.
+        const DEFAULT: Duration = Duration::from_millis(200);
+        if protocol.value != Protocol::Any && spec.sniff.0 != DEFAULT {
+            self.problems
+                .warning(
+                    spec.sniff.at,
+                    "`sniff` has no effect without `protocol: any`",
+                )
+                .help("leave it out");
+        } else if protocol.value == Protocol::Any && spec.sniff.0 > spec.timeouts.hello.0 {
+            self.problems
+                .error(
+                    spec.sniff.at,
+                    "`sniff` is above `timeouts.hello`, which ends the wait",
+                )
+                .help("lower it; a client of TLS that is slow still has all of `timeouts.hello`");
         }
     }
 
@@ -286,6 +341,7 @@ fn assemble(
         name: spec.name.as_str().into(),
         listen,
         protocol: spec.protocol.value,
+        sniff: spec.sniff.0,
         negotiate: negotiate(&spec.negotiate),
         backlog: spec.backlog.0,
         tcp: TcpOptions {

@@ -332,7 +332,7 @@ fn without_handshake(endpoint: &spec::Endpoint, problems: &mut Problems) {
     let limits = &endpoint.limits;
     let mut routes = endpoint.routes.iter();
     if routes.any(|route| route.mode.value.terminates_tls())
-        && endpoint.protocol.value == Protocol::Tls
+        && endpoint.protocol.value != Protocol::Tcp
     {
         return;
     }

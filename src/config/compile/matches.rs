@@ -19,7 +19,7 @@ impl Compiler<'_> {
         spec: &spec::Route,
     ) -> bool {
         let mode = spec.mode.value;
-        if context.endpoint.protocol.value == Protocol::Tls && spec.delay.is_any() {
+        if context.endpoint.protocol.value != Protocol::Tcp && spec.delay.is_any() {
             self.problems
                 .error(
                     spec.delay.at,
@@ -31,7 +31,23 @@ impl Compiler<'_> {
                 );
         }
         let plain = matches!(mode, Mode::Forward | Mode::Originate);
+        let is_not_tls = context.endpoint.is_not_tls(spec);
         let (protocol, help) = match context.endpoint.protocol.value {
+            Protocol::Any if is_not_tls && mode != Mode::Forward => {
+                self.problems
+                    .error(
+                        spec.mode.at,
+                        format!("the route of `not_tls` has the mode `{mode}`, and its clients speak no TLS"),
+                    )
+                    .help("use `forward`");
+                return false;
+            }
+            // That none is named, or one that is not there, is a problem of its own.
+            Protocol::Any if plain && !context.endpoint.has_not_tls() => return false,
+            Protocol::Any if plain && !is_not_tls => (
+                "any",
+                "only the route that `not_tls` names has the mode `forward`; the others are for TLS",
+            ),
             Protocol::Tls if plain => (
                 "tls",
                 "use `passthrough`, `terminate` or `reencrypt`, or set `protocol: tcp` on the endpoint",
@@ -109,7 +125,15 @@ impl Compiler<'_> {
         spec: &Located<spec::Route>,
     ) -> Option<Vec<(Span, HostPattern)>> {
         let matches = &spec.matches;
-        if context.endpoint.protocol.value == Protocol::Tcp {
+        if context.endpoint.is_not_tls(spec) && !context.endpoint.has_not_tls() {
+            // Its mode is the problem.
+            return Some(Vec::new());
+        }
+        if context.endpoint.is_plain(spec) {
+            let place = match context.endpoint.protocol.value {
+                Protocol::Tcp => "an endpoint with `protocol: tcp`",
+                Protocol::Tls | Protocol::Any => "the route of `not_tls`",
+            };
             for (at, what) in [
                 matches.sni.as_ref().map(|sni| (sni.at, "sni")),
                 matches.alpn.as_ref().map(|alpn| (alpn.at, "alpn")),
@@ -119,10 +143,7 @@ impl Compiler<'_> {
             {
                 self.problems.error(
                     at,
-                    format!(
-                        "`match.{what}` on an endpoint with `protocol: tcp`, where clients \
-                        send none"
-                    ),
+                    format!("`match.{what}` on {place}, where clients send none"),
                 );
             }
             return Some(Vec::new());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use crate::config::reader::problem::quoted;
-use crate::config::reader::read::Located;
+use crate::config::reader::read::{Leaf, Located};
 use crate::config::spec::{self, Mode};
 use crate::hostname::HostName;
 use crate::negotiate::{Negotiate, Protocol};
@@ -54,12 +54,21 @@ impl Compiler<'_> {
         let spec = self.spec;
         for endpoint in spec.endpoints.iter() {
             let negotiate = &endpoint.negotiate;
-            if endpoint.protocol.value == snapshot::Protocol::Tcp && negotiate.value.get().is_some()
-            {
+            let why = match endpoint.protocol.value {
+                snapshot::Protocol::Tls => None,
+                snapshot::Protocol::Tcp => Some("where clients speak no TLS"),
+                snapshot::Protocol::Any => {
+                    Some("where what does not begin with TLS goes to `not_tls`")
+                }
+            };
+            if let (Some(why), Some(_)) = (why, negotiate.value.get()) {
                 self.problems
                     .error(
                         negotiate.at,
-                        "`negotiate` on an endpoint with `protocol: tcp`, where clients speak no TLS",
+                        format!(
+                            "`negotiate` on an endpoint with `protocol: {}`, {why}",
+                            endpoint.protocol.value.render()
+                        ),
                     )
                     .help("leave it out, or set `protocol: tls`");
                 continue;

@@ -12,7 +12,7 @@ use crate::config::reader::read::{Located, nearest};
 use crate::config::spec::{self, Mode};
 use crate::hostname::HostPattern;
 use crate::route::{Match, RouteTable};
-use crate::snapshot::{Protocol, Route, Upstream};
+use crate::snapshot::{Route, Upstream};
 use crate::tls::certificates::CertificateChoice;
 
 /// A route that was compiled under a pattern, for comparison with later ones.
@@ -73,8 +73,8 @@ impl Compiler<'_> {
                 .collect(),
             None => Vec::new(),
         };
-        let tcp = context.endpoint.protocol.value == Protocol::Tcp;
-        let places = if tcp {
+        let is_plain = context.endpoint.is_plain(spec);
+        let places = if is_plain {
             vec![(spec.matches.at, None)]
         } else {
             places
@@ -98,8 +98,8 @@ impl Compiler<'_> {
             sources?,
             RouteKind::ByName,
         ));
-        if tcp {
-            table.add_default(when, route);
+        if is_plain {
+            table.add_plain(when, route);
         } else {
             for (_, pattern) in patterns {
                 table.add(pattern, when.clone(), Arc::clone(&route));
@@ -231,7 +231,7 @@ impl Compiler<'_> {
 
     /// Reports an unknown name. The message omits the name itself, which may be the value of a
     /// variable.
-    fn unknown(&mut self, at: Span, what: &str, name: &str, known: &[&str]) {
+    pub(super) fn unknown(&mut self, at: Span, what: &str, name: &str, known: &[&str]) {
         let help = match nearest(name, known.iter().copied()) {
             Some(nearest) => format!("did you mean {}?", quoted(nearest)),
             None => format!("there is {}", quoted_list(known.iter().copied())),
@@ -255,6 +255,15 @@ impl Compiler<'_> {
             self.unknown(default.route.at, "route", name, &known);
             return None;
         };
+        if context.endpoint.is_not_tls(spec) {
+            self.problems
+                .error(
+                    default.route.at,
+                    "this is the route of `not_tls`, and the default route is for clients with TLS",
+                )
+                .help("name a route for TLS, or leave `default_route` out");
+            return None;
+        }
         let certificate = match spec.mode.value {
             Mode::Terminate | Mode::Reencrypt => self.default_certificate(context, default)?,
             _ => CertificateChoice::ByName(Arc::clone(&context.certificates.by_name)),

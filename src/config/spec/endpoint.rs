@@ -25,6 +25,13 @@ spec! {
         /// The protocol of clients.
         default protocol: Protocol = "tls"
             because "routes then choose by server name",
+        /// The name of the route for clients that do not begin with TLS, of mode `forward`. Required on
+        /// `protocol: any`, and for that alone.
+        optional not_tls: Name,
+        /// How long a client that says nothing is waited for, on `protocol: any`, before it is taken for one that
+        /// waits for the server. At most `timeouts.hello`.
+        default sniff: Timeout = "200ms"
+            because "a client of TLS speaks first, within a round trip; nobody notices a fifth of a second",
         /// The protocol in which TLS begins: clients ask for it there, and nothing else of them is answered.
         default negotiate: Negotiate = "none"
             because "most protocols begin with TLS",
@@ -55,11 +62,13 @@ spec! {
                 "`tls: { certificates: [{ cert: FILE, key: FILE }] }` is where certificates are",
             "ssl" => "tls",
             "starttls" | "start_tls" => "negotiate",
-            "mode" => "`protocol` is `tls` or `tcp`; a `mode` is a key of each route",
+            "mode" => "`protocol` is `tls`, `tcp` or `any`; a `mode` is a key of each route",
             "default" => "default_route",
             "default_backend" =>
                 "`default_route: NAME` is the route for an unknown server name; a route names the upstream",
             "fallback" => "default_route",
+            "plain_route" | "on_not_tls" | "not_ssl" => "not_tls",
+            "inspect_delay" | "tcp_request" | "sniff_timeout" | "preread_timeout" => "sniff",
             "rules" | "routers" | "filter_chains" => "routes",
             "upstream" | "backend" =>
                 "`routes` lead to upstreams: `routes: [{ name: NAME, mode: MODE, upstream: NAME }]`",
@@ -83,6 +92,24 @@ spec! {
 }
 
 impl Endpoint {
+    /// Whether a route is the one for clients that do not begin with TLS.
+    pub fn is_not_tls(&self, route: &Route) -> bool {
+        let named = self.not_tls.as_ref();
+        self.protocol.value == Protocol::Any
+            && named.is_some_and(|name| name.as_str() == route.name.as_str())
+    }
+
+    /// Whether there is a route for clients that do not begin with TLS, and of the mode for that.
+    pub fn has_not_tls(&self) -> bool {
+        let is_it = |route: &Route| self.is_not_tls(route) && route.mode.value == Mode::Forward;
+        self.routes.iter().any(|route| is_it(route))
+    }
+
+    /// Whether the clients of a route speak no TLS with Reseal.
+    pub fn is_plain(&self, route: &Route) -> bool {
+        self.protocol.value == Protocol::Tcp || self.is_not_tls(route)
+    }
+
     /// Whether it has `protocol: tcp`, and everything else of it is for TLS.
     pub fn is_tls_in_all_but_protocol(&self) -> bool {
         let is_tls = |route: &Route| !matches!(route.mode.value, Mode::Forward | Mode::Originate);
@@ -101,7 +128,10 @@ keyword! {
         Tls = "tls",
         /// Any protocol over TCP.
         Tcp = "tcp",
+        /// Both: clients that begin with TLS go to the routes, all others to the route of `not_tls`.
+        Any = "any",
         instead
+            "both" | "auto" | "mixed" | "sniff" => "any",
             "ssl" | "https" | "tls_tcp" | "mtls" => "tls",
             "http" => "write `tls` if clients speak TLS, else `tcp`; HTTP itself is passed on unread",
             "raw" | "plain" | "none" => "tcp",

@@ -37,7 +37,7 @@ spec! {
         /// Whether clients need a certificate, in place of the endpoint's whole block.
         optional client_auth: ClientAuth,
         /// Which addresses may use it, beside the `sources` of the endpoint. Others get an alert, or a reset
-        /// on `protocol: tcp`.
+        /// if they do not speak TLS.
         optional sources: Sources,
         /// How many connections it takes.
         default limits: RouteLimits = "{}",
@@ -147,7 +147,7 @@ keyword! {
         Terminate = "terminate",
         /// TLS from the client, and a new TLS connection to the origin.
         Reencrypt = "reencrypt",
-        /// Plain both ways, on an endpoint with `protocol: tcp`.
+        /// Plain both ways, on an endpoint with `protocol: tcp`, and on the route of `not_tls`.
         Forward = "forward",
         /// Plain from the client, TLS to the origin, on an endpoint with `protocol: tcp`.
         Originate = "originate",

@@ -17,6 +17,7 @@ fn endpoint() -> Endpoint {
         listen: Vec::new(),
         negotiate: None,
         protocol: Protocol::Tcp,
+        sniff: Duration::ZERO,
         backlog: 1,
         tcp: TcpOptions {
             nodelay: true,

@@ -220,6 +220,7 @@ pages_with_commands! {
     client_ca: "docs/how-to/client-ca.md",
     grpc_and_http: "docs/how-to/grpc-http.md",
     load_balancer: "docs/how-to/load-balancer.md",
+    one_port: "docs/how-to/one-port.md",
     passthrough: "docs/how-to/passthrough.md",
     postgresql: "docs/how-to/postgresql.md",
     redis_and_mqtt: "docs/how-to/redis-mqtt.md",

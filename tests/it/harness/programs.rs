@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 27] = [
+const PACKAGES: [(&str, &str); 29] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -29,7 +29,9 @@ const PACKAGES: [(&str, &str); 27] = [
     ("mariadb-install-db", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
     ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
+    ("ssh-keyscan", "openssh-client"),
     ("python3", "python3"),
     ("slapd", "slapd"),
     ("ldapsearch", "ldap-utils"),

@@ -1,5 +1,6 @@
 //! Real programs, from Debian and PyPI.
 
+mod any_protocol;
 mod ends;
 mod etcd;
 mod mail;

@@ -1,5 +1,6 @@
 //! TLS towards clients and origins: hellos, handshakes, suites, sessions, staples, renewals.
 
+mod any_protocol;
 mod client_auth_resumption;
 mod directories;
 mod early_data;
