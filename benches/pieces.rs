@@ -61,6 +61,7 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u16) {
             weight: 1,
             backup: false,
             max_connections: Some(1000),
+            may_be_local: true,
         })
     };
     let definition = Arc::new(UpstreamDefinition {
@@ -84,6 +85,7 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u16) {
             send_buffer: None,
             receive_buffer: None,
         },
+        made_of: None,
     });
     let control = tokio::runtime::Builder::new_current_thread()
         .build()

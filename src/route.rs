@@ -197,6 +197,11 @@ impl<T> RouteTable<T> {
             .map_or(&self.default, |owned| owned)
     }
 
+    /// The pattern that owns a name.
+    pub fn owning_pattern(&self, name: &HostName) -> Option<HostPattern> {
+        self.owners.owning_pattern(name)
+    }
+
     /// The route of a query.
     pub fn choose(&self, query: &Query<'_>) -> Result<&T, Unrouted> {
         let owned = query.name.and_then(|name| self.owners.owner(name));

@@ -272,10 +272,14 @@ fn decide(
         return Ok(Some(reason));
     }
     said.route = Some(Arc::clone(&route.name));
+    let labels = match decision::labels(endpoint, route, name.as_ref()) {
+        Ok(labels) => labels,
+        Err(failure) => return Ok(Some(failure.reason)),
+    };
     said.line("mode", route.mode.word());
     let client_cert = args.client_cert.as_deref();
     let reason = said.client(route, name.as_ref(), hello, client_cert)?;
-    said.upstream(spec, route);
+    said.upstream(spec, route, labels);
     said.delays(route);
     said.timeouts(endpoint, route);
     let is_limited = endpoint.limits.is_some() || route.limits.is_some();

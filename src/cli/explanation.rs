@@ -247,11 +247,14 @@ impl Explanation {
         reason
     }
 
-    pub(super) fn upstream(&mut self, spec: &Spec, route: &Route) {
-        let origins = &route.upstream.definition;
+    pub(super) fn upstream(&mut self, spec: &Spec, route: &Route, labels: Option<&str>) {
+        let configured = &route.upstream.definition;
+        let made = labels.and_then(|labels| configured.made(labels));
+        let origins = made.as_ref().unwrap_or(configured);
         self.line("upstream", &origins.name);
         for origin in &origins.origins {
-            let verified = match &origin.server_name {
+            let speaks_tls = made.is_none() || route.upstream.tls.is_some();
+            let verified = match origin.server_name.as_ref().filter(|_| speaks_tls) {
                 Some(name) => format!(", verified as {}", name.to_str()),
                 None => String::new(),
             };

@@ -38,11 +38,13 @@ impl Establish<'_> {
         }
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
+        let labels = decision::labels(self.endpoint, &route, name.as_ref())?.map(Into::into);
         self.admit_to(&route)?;
         let notes = self.client_tls(client, &mut hello, &route).await?;
         Ok(AdmittedClient {
             route,
             name,
+            labels,
             offered: hello.alpn,
             notes,
         })

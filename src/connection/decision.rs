@@ -36,6 +36,28 @@ pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Ro
     })
 }
 
+/// The labels of a client's name that the addresses of the route's upstream are made of; `None` if they are not
+/// made of a name. A name that makes no host name is one that is not served.
+pub fn labels<'n>(
+    endpoint: &Endpoint,
+    route: &Route,
+    name: Option<&'n HostName>,
+) -> Result<Option<&'n str>, Failure> {
+    let definition = &route.upstream.definition;
+    if !definition.is_template() {
+        return Ok(None);
+    }
+    let owner = name.and_then(|name| endpoint.routes.owning_pattern(name));
+    let taken = owner.zip(name).and_then(|(owner, name)| owner.taken(name));
+    let usable = taken.filter(|labels| definition.makes(labels));
+    usable.map(Some).ok_or_else(|| {
+        unrecognized(Reason::UnknownSni).detail(
+            "no address can be made of this name: its labels have something else than letters, digits and \
+             hyphens, or the result would be too long",
+        )
+    })
+}
+
 /// The reason of a client that a limit refuses.
 pub const fn limit_reason(kind: LimitKind) -> Reason {
     match kind {

@@ -31,6 +31,8 @@ use crate::upstream::Slot;
 pub(super) struct AdmittedClient {
     pub(super) route: Arc<Route>,
     pub(super) name: Option<HostName>,
+    /// The labels of the name that the origin's address is made of, if it is made of any.
+    pub(super) labels: Option<Box<str>>,
     /// The ALPN protocols that it offers.
     pub(super) offered: Vec<Vec<u8>>,
     pub(super) notes: HandshakeNotes,
@@ -112,12 +114,13 @@ impl Establish<'_> {
         let AdmittedClient {
             route,
             name,
+            labels,
             offered,
             notes,
         } = admitted?;
-        let (transport, slot, upstream) = self
-            .origin(&route, name.as_ref(), client, &offered, &notes)
-            .await?;
+        let asked = (name.as_ref(), labels.as_deref());
+        let (transport, slot, upstream) =
+            self.origin(&route, asked, client, &offered, &notes).await?;
         self.greet(client, &route, &upstream).await?;
         Ok(Established {
             on_truncation: upstream.on_truncation,
@@ -144,7 +147,7 @@ impl Establish<'_> {
     async fn origin(
         &mut self,
         route: &Route,
-        name: Option<&HostName>,
+        (name, labels): (Option<&HostName>, Option<&str>),
         client: &Transport,
         offered: &[Vec<u8>],
         notes: &HandshakeNotes,
@@ -159,6 +162,7 @@ impl Establish<'_> {
             listeners: &self.context.listeners,
             is_tls: matches!(route.mode, Mode::Reencrypt(_) | Mode::Originate),
             is_sealed: !matches!(route.mode, Mode::Terminate(_) | Mode::Forward),
+            labels,
             client_negotiated: self.endpoint.negotiate.as_ref().map(|begun| begun.protocol),
             facts: HeaderFacts {
                 client,

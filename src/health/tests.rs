@@ -43,6 +43,7 @@ impl Checked {
             weight: 1,
             backup: false,
             max_connections: None,
+            may_be_local: true,
         };
         let definition = Arc::new(UpstreamDefinition {
             name: name.into(),
@@ -59,6 +60,7 @@ impl Checked {
                 sources: Vec::new(),
             },
             tcp: TCP,
+            made_of: None,
         });
         Self {
             listener,

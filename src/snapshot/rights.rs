@@ -56,7 +56,7 @@ impl Snapshot {
             for origin in &upstream.definition.origins {
                 match &origin.address {
                     Address::Ip(address) => drop(ports.insert(address.port())),
-                    Address::Host(_, port) => drop(ports.insert(*port)),
+                    Address::Host(_, port) | Address::Made(_, port) => drop(ports.insert(*port)),
                     // The ports of a service are not in the file; the compiler demands that they are named.
                     Address::Srv(_) | Address::Unix(_) => {}
                 }

@@ -36,7 +36,9 @@ pub async fn probe(address: &Address, options: &TcpOptions, sources: &[IpAddr]) 
     match address {
         // Dropped, the socket is reset.
         Address::Ip(_) => drop(socket),
-        Address::Unix(_) | Address::Host(..) | Address::Srv(_) => socket.close(),
+        Address::Unix(_) | Address::Host(..) | Address::Srv(_) | Address::Made(..) => {
+            socket.close()
+        }
     }
     Ok(())
 }
@@ -66,7 +68,9 @@ async fn connect_as(
                 connected => return connected.map(Socket::from),
             }
         },
-        Address::Host(..) | Address::Srv(_) => Err(io::ErrorKind::InvalidInput.into()),
+        Address::Host(..) | Address::Srv(_) | Address::Made(..) => {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }
 

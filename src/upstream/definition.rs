@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use super::balance::Balance;
 use super::outlier::OutlierPolicy;
+use crate::hostname::{HostName, HostTemplate};
 use crate::transport::TcpOptions;
 
 /// Where an origin is.
@@ -23,12 +24,14 @@ pub enum Address {
     Srv(Arc<str>),
     /// A unix socket.
     Unix(PathBuf),
+    /// A host name that is made for each client of its server name, and a port.
+    Made(HostTemplate, u16),
 }
 
 impl Address {
     /// Whether it has to be resolved, and may stand for several.
     pub const fn is_name(&self) -> bool {
-        matches!(self, Self::Host(..) | Self::Srv(_))
+        matches!(self, Self::Host(..) | Self::Srv(_) | Self::Made(..))
     }
 }
 
@@ -39,6 +42,7 @@ impl fmt::Display for Address {
             Self::Host(host, port) => write!(f, "{host}:{port}"),
             Self::Srv(service) => write!(f, "srv:{service}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Made(host, port) => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -58,6 +62,29 @@ pub struct OriginDefinition {
     pub backup: bool,
     /// The most connections at each of its addresses; `None` is no limit.
     pub max_connections: Option<usize>,
+    /// Whether its name may stand for this machine or its link.
+    pub may_be_local: bool,
+}
+
+impl OriginDefinition {
+    /// The same at the address that is made of these labels of a client's name, if it is to be made.
+    fn made(&self, labels: &str) -> Option<Self> {
+        let Address::Made(template, port) = &self.address else {
+            return None;
+        };
+        let host = template.host(labels)?;
+        Some(Self {
+            // Without the dot, domains that resolv.conf searches could be put behind it.
+            address: Address::Host(format!("{host}.").into(), *port),
+            server_name: self.server_name.clone().or_else(|| verified(&host)),
+            ..self.clone()
+        })
+    }
+}
+
+/// The name that a certificate of a host must have.
+fn verified(host: &HostName) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.as_str().to_owned()).ok()
 }
 
 /// How connections to origins are made.
@@ -103,4 +130,40 @@ pub struct UpstreamDefinition {
     pub connect: ConnectPolicy,
     /// Options of the sockets to them.
     pub tcp: TcpOptions,
+    /// The definition that it was made of, if its addresses are made of a client's name.
+    pub made_of: Option<Arc<UpstreamDefinition>>,
+}
+
+impl UpstreamDefinition {
+    /// Whether the addresses of its origins are made of clients' names: of all or of none.
+    pub fn is_template(&self) -> bool {
+        let mut origins = self.origins.iter();
+        origins.any(|origin| matches!(origin.address, Address::Made(..)))
+    }
+
+    /// Whether these labels of a client's name make addresses.
+    pub fn makes(&self, labels: &str) -> bool {
+        let is_made = |origin: &Arc<OriginDefinition>| match &origin.address {
+            Address::Made(template, _) => template.host(labels).is_some(),
+            Address::Ip(_) | Address::Host(..) | Address::Srv(_) | Address::Unix(_) => false,
+        };
+        self.origins.iter().all(is_made)
+    }
+
+    /// The same with the addresses that are made of these labels of a client's name; `None` if they make no host
+    /// name.
+    pub fn made(self: &Arc<Self>, labels: &str) -> Option<Self> {
+        let origins = self.origins.iter();
+        let origins = origins.map(|origin| origin.made(labels).map(Arc::new));
+        Some(Self {
+            origins: origins.collect::<Option<_>>()?,
+            made_of: Some(Arc::clone(self)),
+            ..Self::clone(self)
+        })
+    }
+
+    /// The definition of the configuration: the one that it was made of, or itself.
+    pub fn configured(self: &Arc<Self>) -> &Arc<Self> {
+        self.made_of.as_ref().unwrap_or(self)
+    }
 }

@@ -51,7 +51,7 @@ impl OwnListeners {
                 let is_literal = match origin {
                     Address::Ip(_) => true,
                     Address::Host(host, _) => host.eq_ignore_ascii_case("localhost"),
-                    Address::Srv(_) | Address::Unix(_) => false,
+                    Address::Srv(_) | Address::Unix(_) | Address::Made(..) => false,
                 };
                 listeners.iter().any(|listener| match listener {
                     OwnListener::Tcp {
@@ -69,7 +69,7 @@ impl OwnListeners {
                 OwnListener::Unix { path: known, file } => known != path && is_file(path, *file),
                 OwnListener::Tcp { .. } => false,
             }),
-            Address::Host(..) | Address::Srv(_) => false,
+            Address::Host(..) | Address::Srv(_) | Address::Made(..) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Origins, their choice and their life, as connections and checks see them.
 
 mod ejection;
+mod named;
 mod queue;
 mod reload;
 mod states;
@@ -26,6 +27,7 @@ pub(super) fn origin(n: u8) -> OriginDefinition {
         weight: 1,
         backup: false,
         max_connections: None,
+        may_be_local: true,
     }
 }
 
@@ -51,6 +53,7 @@ pub(super) fn upstream(origins: Vec<OriginDefinition>) -> UpstreamDefinition {
             send_buffer: None,
             receive_buffer: None,
         },
+        made_of: None,
     }
 }
 

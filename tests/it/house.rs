@@ -21,7 +21,10 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("admission", &["bandwidth", "sync"]),
     ("transport", &["outcome", "sys"]),
     ("route", &["hostname"]),
-    ("upstream", &["transport", "outcome", "sync", "sys"]),
+    (
+        "upstream",
+        &["transport", "hostname", "outcome", "sync", "sys"],
+    ),
     (
         "health",
         &[

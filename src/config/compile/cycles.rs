@@ -110,7 +110,7 @@ fn same_host(listen: SocketAddr, origin: SocketAddr) -> bool {
 fn port_of(origin: &OriginAddress) -> Option<u16> {
     match origin {
         OriginAddress::Ip(address) => Some(address.port()),
-        OriginAddress::Host { port, .. } => Some(*port),
+        OriginAddress::Host { port, .. } | OriginAddress::Made { port, .. } => Some(*port),
         OriginAddress::Srv(_) | OriginAddress::Unix(_) => None,
     }
 }
@@ -123,7 +123,8 @@ fn is_here(origin: &OriginAddress) -> bool {
             ip.is_loopback() || ip.is_unspecified()
         }
         OriginAddress::Host { host, .. } => host.eq_ignore_ascii_case("localhost"),
-        OriginAddress::Srv(_) => false,
+        // What a made name resolves to is compared when it is dialled.
+        OriginAddress::Srv(_) | OriginAddress::Made { .. } => false,
         OriginAddress::Unix(_) => true,
     }
 }

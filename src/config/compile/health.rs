@@ -127,7 +127,9 @@ fn opening(upstream: &spec::Upstream) -> Option<&'static [u8]> {
         let mut origins = upstream.origins.iter();
         origins.all(|origin| match origin.address.value {
             OriginAddress::Ip(address) => u32::from(address.port()) == port.0,
-            OriginAddress::Host { port: own, .. } => u32::from(own) == port.0,
+            OriginAddress::Host { port: own, .. } | OriginAddress::Made { port: own, .. } => {
+                u32::from(own) == port.0
+            }
             OriginAddress::Srv(_) | OriginAddress::Unix(_) => false,
         })
     });

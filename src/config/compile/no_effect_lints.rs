@@ -179,7 +179,7 @@ fn names(upstream: &spec::Upstream, problems: &mut Problems) {
     let is_name = |origin: &Located<spec::Origin>| {
         matches!(
             origin.address.value,
-            OriginAddress::Host { .. } | OriginAddress::Srv(_)
+            OriginAddress::Host { .. } | OriginAddress::Srv(_) | OriginAddress::Made { .. }
         )
     };
     let resolve = &upstream.resolve;

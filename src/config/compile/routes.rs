@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::client_auth_terms::ClientAuthTerms;
 use super::compiler::{Compiler, Files};
 use super::context::EndpointContext;
+use super::origins::is_made;
 use super::serving::{self, RouteKind};
 use crate::config::reader::problem::{Span, TOP, quoted, quoted_list};
 use crate::config::reader::read::{Located, nearest};
@@ -63,6 +64,7 @@ impl Compiler<'_> {
     ) -> Option<()> {
         let fits = self.fits_protocol(context, spec);
         let upstream = self.route_upstream(context, spec);
+        let has_labels = self.has_labels(context, spec);
         let when = self.route_match(&spec.matches);
         let patterns = self.patterns(context, spec);
         self.without_effect(context, spec);
@@ -87,7 +89,7 @@ impl Compiler<'_> {
         let mode = self.mode(context, spec, by_name);
         let sources = self.source_rules(context.endpoint, spec.sources.as_ref());
         let (patterns, when, upstream) = (patterns?, when?, upstream?);
-        if !fits {
+        if !fits || !has_labels {
             return None;
         }
         let route = Arc::new(serving::route(
@@ -124,6 +126,41 @@ impl Compiler<'_> {
         let known: Vec<_> = context.upstreams.keys().map(String::as_str).collect();
         self.unknown(spec.upstream.at, "upstream", name, &known);
         None
+    }
+
+    /// Reports a route to addresses that are made of what a wildcard stood for, and that has names without one.
+    fn has_labels(&mut self, context: &EndpointContext<'_>, spec: &Located<spec::Route>) -> bool {
+        let upstream = self.spec.upstreams.get(spec.upstream.as_str());
+        let mut origins = upstream.iter().flat_map(|upstream| upstream.origins.iter());
+        let Some(made) = origins.find(|origin| is_made(origin)) else {
+            return true;
+        };
+        let default = context.endpoint.default_route.as_ref();
+        let default = default.filter(|default| default.route.as_str() == spec.name.as_str());
+        let listed = spec.matches.sni.iter().flat_map(|sni| sni.iter());
+        let mut exact = listed.filter(|name| matches!(name.value, HostPattern::Exact(_)));
+        let (at, what) = match (default, exact.next()) {
+            (Some(default), _) => (
+                default.route.at,
+                "the default route is for other names and for none",
+            ),
+            (None, Some(exact)) => (exact.at, "this name has no wildcard"),
+            (None, None) if context.endpoint.is_plain(spec) => {
+                (spec.name.at, "clients of this route send no name")
+            }
+            (None, None) => return true,
+        };
+        self.problems
+            .error(
+                at,
+                format!(
+                    "the origins of {} are made of what a wildcard stood for, and {what}",
+                    quoted(spec.upstream.as_str())
+                ),
+            )
+            .help("match `*.NAME` or `**.NAME` alone, or lead to another upstream")
+            .also(made.address.at, "the address with `{1}`");
+        false
     }
 
     /// Reports a route that earlier routes make unreachable, and one whose client auth differs from that

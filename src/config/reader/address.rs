@@ -16,6 +16,7 @@ use super::reference::{Form, Reference};
 use super::rendered::Rendered;
 use super::values::{Name, Path, Permissions, Text, check_text};
 use super::yaml::{Kind, Node};
+use crate::hostname::{HostTemplate, HostTemplateError};
 
 /// Where an endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +167,13 @@ pub enum OriginAddress {
     Srv(String),
     /// `unix:PATH`.
     Unix(Path),
+    /// `HOST:PORT` with `{1}` in the host: a name that is made for each client.
+    Made {
+        /// The host, with the place for the labels of the client's name.
+        host: HostTemplate,
+        /// The port, not 0.
+        port: u16,
+    },
 }
 
 impl Leaf for OriginAddress {
@@ -204,6 +212,9 @@ impl OriginAddress {
             return srv_name(service);
         }
         let text = text.strip_prefix("dns:").unwrap_or(text);
+        if text.contains(['{', '}']) {
+            return made(text);
+        }
         if let Some(invalid) = ip_without_port(text) {
             return Err(invalid);
         }
@@ -243,7 +254,30 @@ impl fmt::Display for OriginAddress {
             Self::Host { host, port } => write!(f, "{host}:{port}"),
             Self::Srv(service) => write!(f, "srv:{service}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Made { host, port } => write!(f, "{host}:{port}"),
         }
+    }
+}
+
+/// An address that is made of clients' names.
+fn made(text: &str) -> Result<OriginAddress, Invalid> {
+    const HELP: &str = "such as `{1}.tenants.internal:5432`, where `{1}` is what `*` or `**` of `match.sni` stood for";
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(missing_port(text));
+    };
+    let host = HostTemplate::parse(host).map_err(|error| {
+        Invalid::new(match error {
+            HostTemplateError::Place => "{} has not exactly one `{1}`, in its host",
+            HostTemplateError::NoSuffix => {
+                "{} would let clients choose any domain: a name has to follow `{1}`"
+            }
+            HostTemplateError::Malformed => "{} makes no host name",
+        })
+        .help(HELP)
+    })?;
+    match parse_port(port)? {
+        0 => Err(port_zero()),
+        port => Ok(OriginAddress::Made { host, port }),
     }
 }
 

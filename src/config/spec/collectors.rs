@@ -169,7 +169,7 @@ fn host_and_port(text: &str) -> Result<HostPort, Invalid> {
             port: address.port(),
         }),
         OriginAddress::Host { host, port } => Ok(HostPort { host, port }),
-        OriginAddress::Srv(_) | OriginAddress::Unix(_) => {
+        OriginAddress::Srv(_) | OriginAddress::Unix(_) | OriginAddress::Made { .. } => {
             Err(Invalid::new("{} is no address of a syslog server").help(SYSLOG_ADDRESSES))
         }
     }

@@ -14,6 +14,25 @@ use crate::config::reader::values::{Name, check_text};
 use crate::hostname::{HostName, HostNameError, HostPattern, is_typographic};
 use crate::tls::verify::allow::{Email, UriPattern};
 
+impl Leaf for HostName {
+    fn what() -> Cow<'static, str> {
+        "a host name such as `tenants.internal`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        Self::from_config(text).map_err(|_| Invalid::new("{} is not a host name"))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Leaf for HostPattern {
     fn what() -> Cow<'static, str> {
         "a host name such as `a.example.com`, `*.example.com` or `**.example.com`".into()

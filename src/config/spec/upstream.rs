@@ -11,6 +11,7 @@ use crate::config::reader::generic::{Limit, OneOrMany};
 use crate::config::reader::read::Located;
 use crate::config::reader::values::{Count, Duration, Name, Timeout};
 use crate::config::reader::words::keyword;
+use crate::hostname::HostName;
 use crate::upstream::{Balance, OnGone};
 
 spec! {
@@ -115,8 +116,14 @@ spec! {
     /// One server.
     pub struct Origin or address {
         /// `IP:PORT`, `[IPV6]:PORT`, `HOST:PORT`, `srv:NAME` or `unix:PATH`; `dns:HOST:PORT` is the same as
-        /// `HOST:PORT`.
+        /// `HOST:PORT`. In `{1}.HOST:PORT`, `{1}` is what `*` or `**` in `match.sni` of the route stands for.
         required address: OriginAddress,
+        /// The name that every address made with `{1}` is below. Required for these, and for them alone.
+        optional under: HostName,
+        /// Whether a name made with `{1}` may resolve to this machine or its link: loopback, link-local, and
+        /// the forms of these in IPv6.
+        default loopback: bool = "false"
+            because "names that clients choose must not lead to what trusts this machine",
         /// Its name in logs and metrics. Absent: its address.
         optional name: Name,
         /// The host name or IP address that its certificate must hold. Absent: the upstream's, else its host.

@@ -18,7 +18,8 @@ use crate::snapshot::{Live, Upstream};
 use crate::tls::connector::TlsConnector;
 use crate::transport::Transport;
 use crate::upstream::{
-    OriginStatus, OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams, Waiting,
+    NoPool, OriginStatus, OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams,
+    Waiting,
 };
 
 /// The parameters of a dial. Until it is connected, a connection uses the current upstream of its route:
@@ -35,6 +36,8 @@ pub(super) struct Dial<'a> {
     pub(super) is_tls: bool,
     /// Whether it requires TLS, ours or the client's own.
     pub(super) is_sealed: bool,
+    /// The labels of the client's name that the origin's address is made of, if it is made of any.
+    pub(super) labels: Option<&'a str>,
     /// The protocol in which the client's TLS began, if it began inside one.
     pub(super) client_negotiated: Option<negotiate::Protocol>,
     /// The facts for a PROXY header.
@@ -106,12 +109,7 @@ impl Dial<'_> {
         record: &mut Recorder<'_>,
     ) -> Result<(Arc<Pool>, Pick), (Stage, Failure)> {
         loop {
-            let name = Arc::clone(&self.upstream.definition.name);
-            let Some(pool) = self.upstreams.pool(&name) else {
-                let failure = Failure::new(Reason::NoOrigin);
-                let failure = failure.detail("the upstream left the configuration");
-                return Err((Stage::Connect, failure));
-            };
+            let pool = self.pool().map_err(|failure| (Stage::Connect, failure))?;
             let mut waits = None;
             let acquiring = pool.acquire(request, |wait| {
                 waits = Some(wait);
@@ -136,6 +134,23 @@ impl Dial<'_> {
         }
     }
 
+    /// The pool of the upstream; the one for the client's name, if its addresses are made of that.
+    fn pool(&self) -> Result<Arc<Pool>, Failure> {
+        let definition = &self.upstream.definition;
+        let pool = match (definition.is_template(), self.labels) {
+            (false, _) => self.upstreams.pool(&definition.name).ok_or(NoPool::Left),
+            (true, Some(labels)) => self.upstreams.pool_for(&definition.name, labels),
+            (true, None) => Err(NoPool::Unusable),
+        };
+        pool.map_err(|why| {
+            Failure::new(Reason::NoOrigin).detail(match why {
+                NoPool::Left => "the upstream left the configuration",
+                NoPool::Unusable => "a reload made the addresses of the upstream of other names",
+                NoPool::Full => "too many names of clients wait for an answer of the resolver",
+            })
+        })
+    }
+
     /// Updates `upstream` to the current snapshot, and returns whether `pick` is of the same definition.
     fn is_current(&mut self, pick: &Pick) -> bool {
         let snapshot = self.live.load();
@@ -145,7 +160,7 @@ impl Dial<'_> {
                 self.upstream = Arc::clone(current);
             }
         }
-        Arc::ptr_eq(&self.upstream.definition, &pick.upstream)
+        Arc::ptr_eq(&self.upstream.definition, pick.upstream.configured())
     }
 
     /// The TLS connector, if the mode requires TLS. If a reload has removed TLS from the upstream, the

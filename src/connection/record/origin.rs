@@ -22,7 +22,10 @@ impl Recorder<'_> {
             record.origin = Some(Arc::clone(&origin.name));
             record.origin_address = match address {
                 Some(Address::Ip(address)) => Some((*address).into()),
-                Some(Address::Host(..) | Address::Srv(_) | Address::Unix(_)) | None => None,
+                Some(
+                    Address::Host(..) | Address::Srv(_) | Address::Unix(_) | Address::Made(..),
+                )
+                | None => None,
             };
         }
     }

@@ -18,14 +18,13 @@ impl Evictions {
         let mut evictions = HashMap::new();
         for upstream in &snapshot.upstreams {
             let closes = upstream.health.as_ref().is_some_and(|health| health.close);
-            let pool = upstreams.pool(&upstream.definition.name);
-            for eviction in pool.map(|pool| pool.evictions()).unwrap_or_default() {
+            for eviction in upstreams.evictions(&upstream.definition.name) {
                 if eviction.reason == EvictionReason::Down && !closes {
                     continue;
                 }
                 let (address, name) = match eviction.address {
                     Address::Ip(address) => (Some(address.into()), None),
-                    Address::Host(..) | Address::Srv(_) | Address::Unix(_) => {
+                    Address::Host(..) | Address::Srv(_) | Address::Unix(_) | Address::Made(..) => {
                         (None, eviction.origin)
                     }
                 };

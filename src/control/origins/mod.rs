@@ -67,6 +67,7 @@ impl Origins {
 
     /// Ends or drains connections as the states of the origins require, and sets the gauges.
     pub(crate) fn update(&self) {
+        self.upstreams.sweep();
         self.evict();
         self.count();
     }
@@ -111,6 +112,10 @@ impl Origins {
             let pool = self.upstreams.pool(&upstream.definition.name);
             let pool = pool.filter(|_| upstream.health.is_some());
             let upstream = &upstream.definition;
+            // The names of clients have no numbers of their own, and may be none at all.
+            if upstream.is_template() {
+                continue;
+            }
             for origin in &upstream.origins {
                 let gauge = OriginGauge {
                     upstream: Arc::clone(&upstream.name),

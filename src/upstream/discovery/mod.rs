@@ -26,6 +26,7 @@ use self::answer::{Answer, Query, Record, Resolved};
 use self::dns::Dns;
 use self::history::AnswerHistory;
 use super::definition::{Address, OriginDefinition};
+use super::local::is_local;
 
 /// The bounds of the time for which an answer is used, whatever its TTL is.
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -74,7 +75,7 @@ impl Resolver {
         let query = match &definition.address {
             Address::Host(host, _) => Some(Query::Host(Arc::clone(host))),
             Address::Srv(service) => Some(Query::Srv(Arc::clone(service))),
-            Address::Ip(_) | Address::Unix(_) => None,
+            Address::Ip(_) | Address::Unix(_) | Address::Made(..) => None,
         };
         Source {
             definition: Arc::clone(definition),
@@ -200,7 +201,22 @@ impl Source {
                 u32::from(record.weight),
             )
         };
-        resolved.found.iter().map(of).collect()
+        let usable = resolved.found.iter().filter(|record| self.may_use(record));
+        usable.map(of).collect()
+    }
+
+    /// Whether an address may be that of an origin.
+    fn may_use(&self, record: &Record) -> bool {
+        self.definition.may_be_local || !is_local(record.address.ip())
+    }
+
+    /// What keeps its name from having an address that may be used.
+    pub(super) fn error(&self, resolved: &Resolved) -> Option<Arc<str>> {
+        let is_refused = || !resolved.found.iter().any(|record| self.may_use(record));
+        let why =
+            || "its addresses are of this machine or its link, which only `loopback: true` allows";
+        let refused = || (!resolved.found.is_empty() && is_refused()).then(|| why().into());
+        resolved.error.clone().or_else(refused)
     }
 
     /// Why its name has no address, where that is so.
@@ -210,8 +226,8 @@ impl Source {
             return Some("the resolver has not answered yet".into());
         };
         let why = || "the name has no address".into();
-        let is_empty = resolved.found.is_empty();
-        is_empty.then(|| resolved.error.clone().unwrap_or_else(why))
+        let is_empty = self.addresses(&resolved).is_empty();
+        is_empty.then(|| self.error(&resolved).unwrap_or_else(why))
     }
 
     /// Receives what becomes known of its name.

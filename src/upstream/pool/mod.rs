@@ -360,6 +360,11 @@ impl Pool {
         Some(OriginStatus::of(origin, &self.name, Instant::now()))
     }
 
+    /// Whether a name of it has an address, or had one.
+    pub(super) fn has_origin(&self) -> bool {
+        !self.state.lock().origins.is_empty()
+    }
+
     /// The origins whose connections have to end. Connections that are being made are not among them,
     /// so the caller has to ask again.
     pub fn evictions(&self) -> Vec<Eviction> {

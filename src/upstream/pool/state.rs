@@ -299,7 +299,7 @@ impl PoolState {
                 self.places.insert(origin.id, self.origins.len());
                 self.origins.push(origin);
             }
-            self.resolution.errors.push(resolved.error.clone());
+            self.resolution.errors.push(source.error(&resolved));
         }
         self.resolution.follow(&before, now);
         for ((source, now), before) in std::iter::zip(&sources, &self.resolution.errors)

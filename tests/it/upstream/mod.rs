@@ -3,5 +3,6 @@
 mod balance;
 mod connect;
 mod health;
+mod made_addresses;
 mod names;
 mod origins;
