@@ -8,10 +8,10 @@ use std::time::Duration;
 use divan::{Bencher, black_box, counter::BytesCount};
 use ipnet::IpNet;
 use reseal::internals::{
-    Address, Balance, Budget, Clock, ConnectPolicy, HostName, HostPattern, Match, Networks, OnGone,
-    OriginDefinition, OutBuf, PickRequest, Query, Rate, RouteTable, SourceKey, SourceLimits,
-    SourcePrefix, SourceTable, TcpOptions, TlsConn, TlsState, UpstreamDefinition, Upstreams,
-    escape,
+    Address, Balance, Budget, Clock, ConnectPolicy, HostName, HostPattern, HostTable, Match,
+    Networks, OnGone, OriginDefinition, OutBuf, PickRequest, Query, Rate, RouteTable, SourceKey,
+    SourceLimits, SourcePrefix, SourceTable, TcpOptions, TlsConn, TlsState, UpstreamDefinition,
+    Upstreams, escape,
 };
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -41,6 +41,29 @@ fn choose_a_route(bencher: Bencher<'_, '_>, names: usize) {
         let query = Query {
             name: Some(&name),
             alpn: &alpn,
+            source: None,
+            speaks_tls: true,
+        };
+        *table.choose(black_box(&query)).unwrap()
+    });
+}
+
+/// The same in a table whose names are those of a file.
+#[divan::bench(args = [1, 100, 100_000])]
+fn choose_a_route_of_a_file(bencher: Bencher<'_, '_>, names: u32) {
+    let mut file = HostTable::default();
+    for n in 0..names {
+        let pattern = HostPattern::parse(&format!("host-{n}.example.com")).unwrap();
+        file.insert(pattern, n % 2);
+    }
+    let mut table = RouteTable::default();
+    let routes = vec![(Match::default(), 0), (Match::default(), 1)];
+    table.add_file(Arc::new(file), routes);
+    let name = HostName::from_wire("host-0.example.com").unwrap();
+    bencher.bench(|| {
+        let query = Query {
+            name: Some(&name),
+            alpn: &[],
             source: None,
             speaks_tls: true,
         };

@@ -4,7 +4,7 @@ pub use crate::admission::{
     Clock, Networks, Rate, SourceKey, SourceLimits, SourcePrefix, SourceTable,
 };
 pub use crate::cli::serve;
-pub use crate::hostname::{HostName, HostNameError, HostPattern};
+pub use crate::hostname::{HostName, HostNameError, HostPattern, HostTable};
 pub use crate::observe::escape;
 pub use crate::outcome::{CloseWith, Reason};
 pub use crate::proxy_protocol::{Decoded, decode as decode_proxy_header};

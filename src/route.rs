@@ -6,6 +6,7 @@
 //! of their own.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -151,6 +152,14 @@ pub struct RouteTable<T> {
     owners: HostTable<Vec<(Match, T)>>,
     default: Vec<(Match, T)>,
     plain: Vec<(Match, T)>,
+    files: Vec<FileRoutes<T>>,
+}
+
+/// The routes of names that a file has: for each name the number of one.
+#[derive(Debug)]
+struct FileRoutes<T> {
+    names: Arc<HostTable<u32>>,
+    routes: Vec<(Match, T)>,
 }
 
 impl<T> Default for RouteTable<T> {
@@ -159,14 +168,27 @@ impl<T> Default for RouteTable<T> {
             owners: HostTable::default(),
             default: Vec::new(),
             plain: Vec::new(),
+            files: Vec::new(),
         }
     }
 }
 
 impl<T> RouteTable<T> {
+    /// Appends the routes of a file, by their numbers. Of equal patterns, that of [`RouteTable::add`] owns a name,
+    /// then that of the first file.
+    pub fn add_file(&mut self, names: Arc<HostTable<u32>>, routes: Vec<(Match, T)>) {
+        self.files.push(FileRoutes { names, routes });
+    }
+
     /// Appends a route to those of `pattern`.
     pub fn add(&mut self, pattern: HostPattern, when: Match, route: T) {
         self.owners.entry(pattern).push((when, route));
+    }
+
+    /// The names of each file, and its routes by their numbers.
+    pub fn files(&self) -> impl Iterator<Item = (&Arc<HostTable<u32>>, impl Iterator<Item = &T>)> {
+        let files = self.files.iter();
+        files.map(|file| (&file.names, file.routes.iter().map(|(_, route)| route)))
     }
 
     /// Appends a default route.
@@ -183,7 +205,9 @@ impl<T> RouteTable<T> {
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let owned = self.owners.values().flatten();
         let others = self.default.iter().chain(&self.plain);
-        owned.chain(others).map(|(_, route)| route)
+        let of_files = self.files.iter().flat_map(|file| &file.routes);
+        let all = owned.chain(others).chain(of_files);
+        all.map(|(_, route)| route)
     }
 
     /// The routes that are tried for a query, in order: those of the owner of its name, else the default ones;
@@ -192,21 +216,41 @@ impl<T> RouteTable<T> {
         if !query.speaks_tls {
             return &self.plain;
         }
-        let name = query.name;
-        name.and_then(|name| self.owners.owner(name))
-            .map_or(&self.default, |owned| owned)
+        let owned = query.name.and_then(|name| self.owned(name));
+        owned.unwrap_or(&self.default)
     }
 
     /// The pattern that owns a name.
     pub fn owning_pattern(&self, name: &HostName) -> Option<HostPattern> {
-        self.owners.owning_pattern(name)
+        let of_files = self.files.iter();
+        let of_files = of_files.filter_map(|file| file.names.owning_pattern(name));
+        let all = self.owners.owning_pattern(name).into_iter().chain(of_files);
+        all.reduce(|best, next| match next.specificity() > best.specificity() {
+            true => next,
+            false => best,
+        })
+    }
+
+    /// The routes of the owner of a name.
+    fn owned(&self, name: &HostName) -> Option<&[(Match, T)]> {
+        if self.files.is_empty() {
+            return self.owners.owner(name).map(Vec::as_slice);
+        }
+        let owner = self.owning_pattern(name)?;
+        if let Some(routes) = self.owners.get(&owner) {
+            return Some(routes);
+        }
+        self.files.iter().find_map(|file| {
+            let number = usize::try_from(*file.names.get(&owner)?).ok()?;
+            file.routes.get(number).map(std::slice::from_ref)
+        })
     }
 
     /// The route of a query.
     pub fn choose(&self, query: &Query<'_>) -> Result<&T, Unrouted> {
-        let owned = query.name.and_then(|name| self.owners.owner(name));
+        let owned = query.name.and_then(|name| self.owned(name));
         let candidates = match owned {
-            _ if !query.speaks_tls => &self.plain,
+            _ if !query.speaks_tls => &*self.plain,
             Some(routes) => routes,
             None if !self.default.is_empty() => &self.default,
             None if query.name.is_some() => return Err(Unrouted::UnknownName),
@@ -325,6 +369,48 @@ mod tests {
         table.add_default(Match::default(), "default");
         assert_eq!(table.choose(&query(false)), Ok(&"plain"));
         assert_eq!(table.choose(&query(true)), Ok(&"default"));
+    }
+
+    #[test]
+    fn names_of_files_are_owned_by_the_most_specific_pattern_of_all() {
+        let mut table = table();
+        let file = |names: &[(&str, u32)]| {
+            let mut file = HostTable::default();
+            for (pattern, number) in names {
+                file.insert(HostPattern::parse_deep(pattern).unwrap(), *number);
+            }
+            Arc::new(file)
+        };
+        let routes = |names: [&'static str; 2]| names.map(|name| (Match::default(), name)).to_vec();
+        let first = file(&[
+            ("b.test", 0),
+            ("a.test", 0),
+            ("**.deep.test", 1),
+            ("c.test", 1),
+        ]);
+        let second = file(&[("b.test", 1), ("*.other.test", 0), ("x.deep.test", 1)]);
+        table.add_file(first, routes(["first 0", "first 1"]));
+        table.add_file(second, routes(["second 0", "second 1"]));
+        for (name, expected) in [
+            ("b.test", Ok(&"first 0")),
+            ("c.test", Ok(&"first 1")),
+            ("d.test", Ok(&"wildcard")),
+            ("x.deep.test", Ok(&"second 1")),
+            ("y.deep.test", Ok(&"first 1")),
+            ("y.other.test", Ok(&"second 0")),
+            ("y.z.test", Err(Unrouted::UnknownName)),
+            // Its owner is the route that names it, which no match of holds.
+            ("a.test", Err(Unrouted::NoMatch)),
+        ] {
+            assert_eq!(choose(&table, name, &[], "192.0.2.1"), expected, "{name}");
+        }
+        let owner = |name: &str| {
+            let owner = table.owning_pattern(&HostName::from_wire(name).unwrap());
+            owner.map(|owner| owner.to_string())
+        };
+        assert_eq!(owner("y.deep.test").as_deref(), Some("**.deep.test"));
+        assert_eq!(owner("d.test").as_deref(), Some("*.test"));
+        assert_eq!(table.iter().count(), 7);
     }
 
     #[test]

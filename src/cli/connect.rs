@@ -56,7 +56,7 @@ pub(super) fn to_all(spec: &Spec, snapshot: &Snapshot) -> io::Result<Vec<Answer>
                 continue;
             };
             let _ = timeout(RESOLVE_MAX, pool.answered()).await;
-            let negotiated = Negotiated::with(spec, name);
+            let negotiated = Negotiated::with(spec, |route| route.upstream_name() == Some(name));
             let policy = policy(upstream, Leg::of(snapshot, upstream), &negotiated);
             let policy = Arc::new(policy);
             let client = client_name(spec, upstream);
@@ -81,6 +81,8 @@ pub(super) struct Client {
     pub(super) name: Option<ServerName<'static>>,
     /// The protocol that it has negotiated.
     pub(super) alpn: Option<Vec<u8>>,
+    /// The labels of its name that the origin's address is made of, if it is made of any.
+    pub(super) labels: Option<String>,
 }
 
 /// Connects to the origin that a connection over this route would get first.
@@ -102,7 +104,11 @@ pub(super) fn to_taken(snapshot: &Snapshot, route: &Route, client: &Client) -> i
             server_name: None,
             result: Err(Failure::new(reason).detail(why)),
         };
-        let Some(pool) = pools.pool(name) else {
+        let pool = match &client.labels {
+            Some(labels) => pools.pool_for(name, labels).ok(),
+            None => pools.pool(name),
+        };
+        let Some(pool) = pool else {
             return Ok(failed(Reason::NoOrigin, "no route uses the upstream"));
         };
         let request = PickRequest::new(client.source);
@@ -197,7 +203,7 @@ fn client_name(spec: &Spec, upstream: &Upstream) -> Option<ServerName<'static>> 
     }
     let routes = spec.endpoints.iter().flat_map(|e| e.routes.iter());
     let mut names = routes
-        .filter(|route| *route.upstream.as_str() == *upstream.definition.name)
+        .filter(|route| route.upstream_name() == Some(&*upstream.definition.name))
         .flat_map(|route| route.server_names());
     names.find_map(|pattern| match pattern {
         HostPattern::Exact(name) => server_name(name.as_str()),

@@ -290,7 +290,7 @@ fn decide(
     if !args.connect || refused.is_some() {
         return Ok(refused);
     }
-    connected(args, snapshot, route, name.as_ref(), hello, said)
+    connected(args, snapshot, route, (name.as_ref(), labels), hello, said)
 }
 
 /// Connects to the origin that the connection would get. Returns the reason if that fails.
@@ -298,7 +298,7 @@ fn connected(
     args: &Args,
     snapshot: &Snapshot,
     route: &Route,
-    name: Option<&HostName>,
+    (name, labels): (Option<&HostName>, Option<&str>),
     hello: &Hello,
     said: &mut Explanation,
 ) -> Result<Option<Reason>, String> {
@@ -310,6 +310,7 @@ fn connected(
             .filter(|_| route.named)
             .and_then(|name| server_name(name.as_str())),
         alpn: negotiated.map(<[u8]>::to_vec),
+        labels: labels.map(str::to_owned),
     };
     let answer = connect::to_taken(snapshot, route, &client)
         .map_err(|error| format!("cannot connect: {error}"))?;

@@ -55,18 +55,16 @@ impl Explanation {
         let Some(listed) = listed.find(|e| *e.name.as_str() == *endpoint.name) else {
             return;
         };
-        let patterns = listed
-            .routes
-            .iter()
-            .flat_map(|route| matching(route, query.name));
-        let owner = patterns.max_by_key(|pattern| pattern.specificity());
+        let owner = query
+            .name
+            .and_then(|name| endpoint.routes.owning_pattern(name));
         let mut others = 0;
         for route in listed.routes.iter() {
             let name = route.name.as_str();
             let found = candidates.iter().find(|(_, route)| *route.name == *name);
             let is_default = listed.default_route.as_ref();
             let is_default = is_default.is_some_and(|default| default.route.as_str() == name);
-            let why = match (found, owner) {
+            let why = match (found, &owner) {
                 _ if winner.is_some_and(|winner| *winner.name == *name) => "wins".to_owned(),
                 (Some((when, _)), _) => loses(when, query),
                 (None, Some(owner)) if matching(route, query.name).next().is_some() => {

@@ -71,7 +71,10 @@ fn row(endpoint: &Endpoint, route: &Route) -> [String; 11] {
             limits(compile::route_limits(&endpoint.limits, &route.limits)),
         ),
         route.mode.value.to_string(),
-        route.upstream.as_str().to_owned(),
+        match route.upstream_name() {
+            Some(name) => name.to_owned(),
+            None => "(by file)".to_owned(),
+        },
     ]
 }
 
@@ -83,6 +86,9 @@ fn names(endpoint: &Endpoint, route: &Route) -> String {
         .is_some_and(|default| default.route.as_str() == route.name.as_str());
     let sni = route.matches.sni.iter().flat_map(|sni| sni.iter());
     let mut names: Vec<_> = sni.map(|name| name.value.to_string()).collect();
+    if let Some(file) = &route.routes_file {
+        names.push(format!("({})", file.file.display()));
+    }
     if is_default {
         names.push("(default)".to_owned());
     }

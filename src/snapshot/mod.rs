@@ -311,14 +311,14 @@ pub struct Sources {
 }
 
 /// How a route carries its connections.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// The client's TLS goes to the origin unchanged.
     Passthrough,
     /// The client's TLS ends here, the origin gets plaintext.
-    Terminate(TlsAcceptor),
+    Terminate(Arc<TlsAcceptor>),
     /// The client's TLS ends here, and Reseal opens a new TLS connection to the origin.
-    Reencrypt(TlsAcceptor),
+    Reencrypt(Arc<TlsAcceptor>),
     /// Plain on both sides.
     Forward,
     /// Plain from the client, TLS to the origin.
@@ -338,9 +338,9 @@ impl Mode {
     }
 
     /// The acceptor for the client's TLS, if it ends here.
-    pub const fn acceptor(&self) -> Option<&TlsAcceptor> {
+    pub fn acceptor(&self) -> Option<&TlsAcceptor> {
         match self {
-            Self::Terminate(acceptor) | Self::Reencrypt(acceptor) => Some(acceptor),
+            Self::Terminate(acceptor) | Self::Reencrypt(acceptor) => Some(&**acceptor),
             Self::Passthrough | Self::Forward | Self::Originate => None,
         }
     }

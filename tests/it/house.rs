@@ -114,6 +114,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
             "config",
             "connection",
             "health",
+            "hostname",
             "listener",
             "observe",
             "outcome",

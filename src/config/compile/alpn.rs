@@ -155,7 +155,10 @@ fn unforwarded_by(
     spec: &spec::Spec,
     problems: &mut Problems,
 ) {
-    let Some(upstream) = spec.upstreams.get(route.upstream.as_str()) else {
+    let Some(upstream) = route
+        .upstream_name()
+        .and_then(|name| spec.upstreams.get(name))
+    else {
         return;
     };
     let alpn = &upstream.tls.alpn;

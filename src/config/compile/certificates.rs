@@ -352,5 +352,8 @@ fn is_routed(endpoint: &spec::Endpoint, name: &HostPattern) -> bool {
         .routes
         .iter()
         .filter(|route| route.mode.value.terminates_tls());
-    routes.any(|route| route.server_names().any(|served| served.overlaps(name)))
+    // What a file has is not compared: it may change.
+    routes.any(|route| {
+        route.routes_file.is_some() || route.server_names().any(|served| served.overlaps(name))
+    })
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::materials::Materials;
+use super::names_by_file::RoutesFiles;
 use super::reuse::{Parts, Reread, Running};
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problems;
@@ -79,6 +81,8 @@ pub(super) struct Compiler<'a> {
     pub(super) parts: Parts<'a>,
     /// The verifiers of the blocks of the spec that were compiled already.
     pub(super) client_verifiers: HashMap<*const spec::ClientAuth, Option<ClientVerifier>>,
+    /// What the files of routes have.
+    pub(super) routes_files: Arc<RoutesFiles>,
     pub(super) materials: Materials,
     pub(super) problems: &'a mut Problems,
 }
@@ -112,6 +116,7 @@ impl<'a> Compiler<'a> {
                 .map(|running| Parts::of(running.snapshot))
                 .unwrap_or_default(),
             client_verifiers: HashMap::new(),
+            routes_files: Arc::default(),
             materials: Materials::default(),
             problems,
         }

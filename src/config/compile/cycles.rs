@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::endpoints::same_path;
 use crate::config::reader::address::{Listen, OriginAddress};
 use crate::config::reader::problem::{Problems, Span, quoted};
-use crate::config::spec::{Endpoint, Spec};
+use crate::config::spec::{Endpoint, Spec, Upstream};
 
 /// Reports every origin that leads back to its own endpoint. Of host names only `localhost` is
 /// resolved.
@@ -27,6 +27,12 @@ pub(super) fn find(spec: &Spec, problems: &mut Problems) {
             }
         }
     }
+}
+
+/// Whether an upstream leads back to the endpoint at `index`.
+pub(super) fn leads_back(spec: &Spec, index: usize, upstream: &Upstream) -> bool {
+    let mut next = endpoints_at(spec, upstream);
+    next.any(|(_, next)| reaches(spec, next, index))
 }
 
 fn reaches(spec: &Spec, from: usize, goal: usize) -> bool {
@@ -50,24 +56,32 @@ fn successors<'a>(
     spec: &'a Spec,
     endpoint: &'a Endpoint,
 ) -> impl Iterator<Item = (Span, usize)> + 'a {
+    // Of files, what was read is compared line by line.
     endpoint
         .routes
         .iter()
-        .filter_map(|route| spec.upstreams.get(route.upstream.as_str()))
-        .flat_map(|upstream| upstream.origins.iter())
-        .flat_map(move |origin| {
-            let leads_to = |index: usize, how: fn(&Listen, &OriginAddress) -> bool| {
-                let endpoint = spec.endpoints.get(index);
-                let mut listens = endpoint.into_iter().flat_map(|e| e.listen.iter());
-                listens.any(|listen| how(&listen.value, &origin.address.value))
-            };
-            let all = 0..spec.endpoints.len();
-            // The kernel prefers a socket at the very address to one at every address.
-            let is_exact = all.clone().any(|index| leads_to(index, is_exactly));
-            let how = if is_exact { is_exactly } else { is_same };
-            all.filter(move |index| leads_to(*index, how))
-                .map(move |index| (origin.address.at, index))
-        })
+        .filter_map(|route| spec.upstreams.get(route.upstream_name()?))
+        .flat_map(|upstream| endpoints_at(spec, upstream))
+}
+
+/// The endpoints that the origins of an upstream are, each with the span of the origin.
+fn endpoints_at<'a>(
+    spec: &'a Spec,
+    upstream: &'a Upstream,
+) -> impl Iterator<Item = (Span, usize)> + 'a {
+    upstream.origins.iter().flat_map(move |origin| {
+        let leads_to = |index: usize, how: fn(&Listen, &OriginAddress) -> bool| {
+            let endpoint = spec.endpoints.get(index);
+            let mut listens = endpoint.into_iter().flat_map(|e| e.listen.iter());
+            listens.any(|listen| how(&listen.value, &origin.address.value))
+        };
+        let all = 0..spec.endpoints.len();
+        // The kernel prefers a socket at the very address to one at every address.
+        let is_exact = all.clone().any(|index| leads_to(index, is_exactly));
+        let how = if is_exact { is_exactly } else { is_same };
+        all.filter(move |index| leads_to(*index, how))
+            .map(move |index| (origin.address.at, index))
+    })
 }
 
 /// Whether an endpoint listens at the very address of an origin.

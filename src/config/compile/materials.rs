@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::names_by_file::{RoutesFile, RoutesFileKey};
 use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
@@ -54,6 +55,7 @@ pub struct Materials {
     pub(super) tokens: Cache<PathBuf, Arc<Tokens>>,
     pub(super) headers: Cache<PathBuf, Headers>,
     pub(super) networks: Cache<NetworkFileKey, Arc<Networks>>,
+    pub(super) routes: Cache<RoutesFileKey, Arc<RoutesFile>>,
     pub(super) system: Option<Option<Arc<Authorities>>>,
     /// The certificates of each endpoint.
     pub(super) served: HashMap<String, ServedCertificates>,
@@ -105,6 +107,12 @@ impl Key for PathBuf {
 }
 
 impl Key for NetworkFileKey {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path.as_path())
+    }
+}
+
+impl Key for RoutesFileKey {
     fn paths(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.path.as_path())
     }

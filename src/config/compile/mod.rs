@@ -20,6 +20,7 @@ mod health;
 mod limits;
 mod matches;
 mod materials;
+mod names_by_file;
 mod negotiate;
 mod negotiated;
 mod no_effect_lints;
@@ -33,6 +34,8 @@ mod proxy_protocol;
 mod reading;
 mod reuse;
 mod routes;
+mod routes_by_file;
+mod routes_files;
 mod rules;
 mod secrets;
 mod security_lints;
@@ -47,6 +50,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::compiler::Compiler;
+use self::names_by_file::RoutesFiles;
 use crate::config::reader::problem::Problems;
 use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
@@ -60,7 +64,7 @@ pub use self::reuse::{Reread, Running};
 /// Reports what the values of `spec` say about each other, whatever files hold.
 pub fn lint(spec: &Spec, problems: &mut Problems) {
     cycles::find(spec, problems);
-    security_lints::origins(spec, problems);
+    security_lints::origins(spec, &RoutesFiles::default(), problems);
     security_lints::vaults(spec, problems);
     no_effect_lints::settings(spec, problems);
     limits::lints(spec, problems);
@@ -82,6 +86,10 @@ pub fn compile(
     compiler.unix_sockets();
     compiler.startable();
     compiler.negotiations();
+    compiler.read_routes_files();
+    if !compiler.routes_files.is_empty() {
+        security_lints::origins(spec, &compiler.routes_files, compiler.problems);
+    }
     compiler.privileges();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
@@ -94,7 +102,7 @@ pub fn compile(
         return None;
     }
     // In file order, and only those that a route leads to.
-    let uses = upstreams::uses(spec);
+    let uses = upstreams::uses(spec, &compiler.routes_files);
     let used = spec.upstreams.0.iter().map(|(name, _)| name.as_str());
     let used = used.filter(|name| uses.contains_key(name));
     let used = used.filter_map(|name| upstreams.get(name)?.clone());

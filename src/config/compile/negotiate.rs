@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::compiler::Compiler;
-use crate::config::reader::problem::quoted;
-use crate::config::reader::read::{Leaf, Located};
+use crate::config::reader::problem::{Problems, quoted};
+use crate::config::reader::read::Leaf;
 use crate::config::spec::{self, Mode};
 use crate::hostname::HostName;
 use crate::negotiate::{Negotiate, Protocol};
@@ -74,61 +74,63 @@ impl Compiler<'_> {
                 continue;
             }
             for route in endpoint.routes.iter() {
-                if let Some(upstream) = spec.upstreams.get(route.upstream.as_str()) {
-                    self.negotiation(endpoint, route, upstream);
+                let upstream = route.upstream_name();
+                if let Some(upstream) = upstream.and_then(|name| spec.upstreams.get(name)) {
+                    negotiation(endpoint, route, upstream, self.problems);
                 }
             }
         }
     }
+}
 
-    fn negotiation(
-        &mut self,
-        endpoint: &spec::Endpoint,
-        route: &Located<spec::Route>,
-        upstream: &spec::Upstream,
-    ) {
-        let clients = endpoint.negotiate.value.get();
-        let origins = &upstream.tls.negotiate;
-        let mode = route.mode.value;
-        let is_sealed = matches!(mode, Mode::Passthrough | Mode::Reencrypt | Mode::Originate);
-        match (clients, origins.value.get()) {
-            (Some(clients), Some(with_origins)) if clients != with_origins && is_sealed => {
-                self.problems
-                    .error(
-                        route.upstream.at,
-                        format!(
-                            "clients of this route speak {}, and its origins {}",
-                            quoted(endpoint.negotiate.value.as_str()),
-                            quoted(origins.value.as_str())
-                        ),
-                    )
-                    .also(origins.at, "the protocol of the origins");
-            }
-            (Some(clients), None) if clients.server_speaks_first() && mode == Mode::Passthrough => {
-                self.problems
-                    .error(
-                        route.mode.at,
-                        "clients have had a greeting before TLS, and the origin would send another one inside, \
-                         where nothing can be taken out in mode `passthrough`",
-                    )
-                    .help(format!(
-                        "write `tls: {{ negotiate: {} }}` under the upstream",
-                        endpoint.negotiate.value
-                    ));
-            }
-            (None, Some(with_origins))
-                if with_origins.server_speaks_first()
-                    && matches!(mode, Mode::Passthrough | Mode::Reencrypt) =>
-            {
-                self.problems
-                    .error(
-                        route.upstream.at,
-                        "the greeting of these origins comes before TLS, and clients of this endpoint begin \
-                         with TLS at once: they would get none",
-                    )
-                    .help(format!("write `negotiate: {}` under the endpoint", origins.value));
-            }
-            _ => {}
+/// Reports a route and an upstream whose protocols do not go together.
+pub(super) fn negotiation(
+    endpoint: &spec::Endpoint,
+    route: &spec::Route,
+    upstream: &spec::Upstream,
+    problems: &mut Problems,
+) {
+    let clients = endpoint.negotiate.value.get();
+    let origins = &upstream.tls.negotiate;
+    let mode = route.mode.value;
+    let is_sealed = matches!(mode, Mode::Passthrough | Mode::Reencrypt | Mode::Originate);
+    match (clients, origins.value.get()) {
+        (Some(clients), Some(with_origins)) if clients != with_origins && is_sealed => {
+            problems
+                .error(
+                    route.leads_at(),
+                    format!(
+                        "clients of this route speak {}, and its origins {}",
+                        quoted(endpoint.negotiate.value.as_str()),
+                        quoted(origins.value.as_str())
+                    ),
+                )
+                .also(origins.at, "the protocol of the origins");
         }
+        (Some(clients), None) if clients.server_speaks_first() && mode == Mode::Passthrough => {
+            problems
+                .error(
+                    route.mode.at,
+                    "clients have had a greeting before TLS, and the origin would send another one inside, \
+                     where nothing can be taken out in mode `passthrough`",
+                )
+                .help(format!(
+                    "write `tls: {{ negotiate: {} }}` under the upstream",
+                    endpoint.negotiate.value
+                ));
+        }
+        (None, Some(with_origins))
+            if with_origins.server_speaks_first()
+                && matches!(mode, Mode::Passthrough | Mode::Reencrypt) =>
+        {
+            problems
+                .error(
+                    route.leads_at(),
+                    "the greeting of these origins comes before TLS, and clients of this endpoint begin \
+                     with TLS at once: they would get none",
+                )
+                .help(format!("write `negotiate: {}` under the endpoint", origins.value));
+        }
+        _ => {}
     }
 }

@@ -1,7 +1,7 @@
 //! The ALPN protocols of the clients of an upstream, which its checks offer.
 
 use super::wire::protocols;
-use crate::config::spec::{Mode, Spec};
+use crate::config::spec::{Mode, Route, Spec};
 
 /// The protocol of ACME's challenges (RFC 8737): an origin answers it for names that are being validated.
 const CHALLENGES: &[u8] = b"acme-tls/1";
@@ -16,16 +16,16 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// Those of the routes that lead to this upstream. A `passthrough` tells what its clients offer by
+    /// Those of the routes that lead to an upstream. A `passthrough` tells what its clients offer by
     /// `match.alpn`.
-    pub fn with(spec: &Spec, upstream: &str) -> Self {
+    pub fn with(spec: &Spec, leads: impl Fn(&Route) -> bool) -> Self {
         let mut found = Self {
             protocols: Vec::new(),
             by_all: true,
         };
         for endpoint in spec.endpoints.iter() {
             let routes = endpoint.routes.iter();
-            for route in routes.filter(|route| route.upstream.as_str() == upstream) {
+            for route in routes.filter(|route| leads(route)) {
                 let list = match route.mode.value {
                     Mode::Reencrypt => Some(route.alpn.as_ref().unwrap_or(&endpoint.tls.alpn)),
                     Mode::Passthrough => route.matches.alpn.as_ref(),

@@ -62,6 +62,9 @@ impl Compiler<'_> {
         table: &mut RouteTable<Arc<Route>>,
         seen: &mut SeenRoutes<'s>,
     ) -> Option<()> {
+        if let Some(file) = &spec.routes_file {
+            return self.route_by_file(context, spec, file, table);
+        }
         let fits = self.fits_protocol(context, spec);
         let upstream = self.route_upstream(context, spec);
         let has_labels = self.has_labels(context, spec);
@@ -115,7 +118,8 @@ impl Compiler<'_> {
         context: &EndpointContext<'_>,
         spec: &spec::Route,
     ) -> Option<Arc<Upstream>> {
-        let name = spec.upstream.as_str();
+        let named = spec.upstream.as_ref()?;
+        let name = named.as_str();
         // The upstream may be what was rejected.
         if self.problems.is_incomplete(self.spec.upstreams.at) || self.problems.is_incomplete(TOP) {
             return context.upstreams.get(name)?.clone();
@@ -124,13 +128,14 @@ impl Compiler<'_> {
             return upstream.clone();
         }
         let known: Vec<_> = context.upstreams.keys().map(String::as_str).collect();
-        self.unknown(spec.upstream.at, "upstream", name, &known);
+        self.unknown(named.at, "upstream", name, &known);
         None
     }
 
     /// Reports a route to addresses that are made of what a wildcard stood for, and that has names without one.
     fn has_labels(&mut self, context: &EndpointContext<'_>, spec: &Located<spec::Route>) -> bool {
-        let upstream = self.spec.upstreams.get(spec.upstream.as_str());
+        let name = spec.upstream_name().unwrap_or_default();
+        let upstream = self.spec.upstreams.get(name);
         let mut origins = upstream.iter().flat_map(|upstream| upstream.origins.iter());
         let Some(made) = origins.find(|origin| is_made(origin)) else {
             return true;
@@ -155,7 +160,7 @@ impl Compiler<'_> {
                 at,
                 format!(
                     "the origins of {} are made of what a wildcard stood for, and {what}",
-                    quoted(spec.upstream.as_str())
+                    quoted(name)
                 ),
             )
             .help("match `*.NAME` or `**.NAME` alone, or lead to another upstream")
@@ -301,12 +306,21 @@ impl Compiler<'_> {
                 .help("name a route for TLS, or leave `default_route` out");
             return None;
         }
+        let Some(upstream) = spec.upstream_name() else {
+            self.problems
+                .error(
+                    default.route.at,
+                    "this route has a `routes_file`, which has nothing for clients without a name",
+                )
+                .help("name a route with an `upstream`");
+            return None;
+        };
         let certificate = match spec.mode.value {
             Mode::Terminate | Mode::Reencrypt => self.default_certificate(context, default)?,
             _ => CertificateChoice::ByName(Arc::clone(&context.certificates.by_name)),
         };
         let when = self.route_match(&spec.matches)?;
-        let upstream = context.upstreams.get(spec.upstream.as_str())?.clone()?;
+        let upstream = context.upstreams.get(upstream)?.clone()?;
         let mode = self.mode(context, spec, certificate)?;
         let sources = self.source_rules(context.endpoint, spec.sources.as_ref())?;
         let kind = RouteKind::ByDefault;

@@ -7,6 +7,7 @@ use super::client_auth_terms::ClientAuthTerms;
 use super::compiler::Compiler;
 use super::context::EndpointContext;
 use super::matches::source_match;
+use super::names_by_file::RoutesFiles;
 use crate::config::reader::address::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
@@ -21,19 +22,13 @@ struct RouteToOrigin<'a> {
 
 /// Warns about origins that several routes reach with different client auth: a client that one route
 /// rejects may use the other. Reseal cannot see which host a request is for.
-pub(super) fn origins(spec: &spec::Spec, problems: &mut Problems) {
+pub(super) fn origins(spec: &spec::Spec, files: &RoutesFiles, problems: &mut Problems) {
     let mut by_origin: BTreeMap<String, Vec<RouteToOrigin<'_>>> = BTreeMap::new();
     for endpoint in spec.endpoints.iter().filter(|e| !is_local_only(e)) {
         for route in endpoint.routes.iter() {
-            let upstream = spec
-                .upstreams
-                .0
-                .iter()
-                .find(|(name, _)| name.as_str() == route.upstream.as_str());
-            for origin in upstream
-                .iter()
-                .flat_map(|(_, upstream)| upstream.origins.iter())
-            {
+            let upstreams = files.upstreams(route);
+            let upstreams = upstreams.filter_map(|name| spec.upstreams.get(name));
+            for origin in upstreams.flat_map(|upstream| upstream.origins.iter()) {
                 by_origin
                     .entry(origin.address.value.to_string())
                     .or_default()
@@ -95,7 +90,8 @@ pub(super) fn vaults(spec: &spec::Spec, problems: &mut Problems) {
     for endpoint in spec.endpoints.iter().filter(|endpoint| !passes(endpoint)) {
         for route in endpoint.routes.iter() {
             let requests_certificate = ClientAuthTerms::of(endpoint, route).is_some();
-            let upstream = spec.upstreams.get(route.upstream.as_str());
+            let upstream = route.upstream_name();
+            let upstream = upstream.and_then(|name| spec.upstreams.get(name));
             let health = upstream.and_then(|upstream| upstream.health.as_ref());
             let check = health.and_then(|health| health.check.as_ref());
             let is_vault = check.is_some_and(|check| match &check.value {
@@ -156,7 +152,7 @@ impl Compiler<'_> {
             for certificate in own {
                 let groups = presented.entry(certificate).or_default();
                 let is_own = |group: &Group<'_>| {
-                    group.upstream == route.upstream.as_str() && group.terms == terms
+                    Some(group.upstream) == route.upstream_name() && group.terms == terms
                 };
                 for (m, other) in groups
                     .iter()
@@ -168,7 +164,7 @@ impl Compiler<'_> {
                 match groups.iter_mut().find(|group| is_own(group)) {
                     Some(group) => group.routes.push((n, route)),
                     None => groups.push(Group {
-                        upstream: route.upstream.as_str(),
+                        upstream: route.upstream_name().unwrap_or_default(),
                         terms,
                         routes: vec![(n, route)],
                     }),

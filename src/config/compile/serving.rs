@@ -82,10 +82,10 @@ impl Compiler<'_> {
             Mode::Forward => snapshot::Mode::Forward,
             Mode::Originate => snapshot::Mode::Originate,
             Mode::Terminate => {
-                snapshot::Mode::Terminate(self.acceptor(context, spec, certificate)?)
+                snapshot::Mode::Terminate(Arc::new(self.acceptor(context, spec, certificate)?))
             }
             Mode::Reencrypt => {
-                snapshot::Mode::Reencrypt(self.acceptor(context, spec, certificate)?)
+                snapshot::Mode::Reencrypt(Arc::new(self.acceptor(context, spec, certificate)?))
             }
         })
     }
@@ -148,7 +148,14 @@ impl Compiler<'_> {
             return None;
         };
         let served: Vec<_> = spec.server_names().cloned().collect();
-        let certificates = certificate.fingerprints(&served);
+        let certificates = match (&spec.routes_file, certificate) {
+            // Each of them may be presented for some name of the file.
+            (Some(_), CertificateChoice::ByName(_)) => {
+                let all = context.certificates.all.iter();
+                all.map(|certificate| certificate.pair.sha256).collect()
+            }
+            _ => certificate.fingerprints(&served),
+        };
         let names = [context.endpoint.name.as_str(), spec.name.as_str()];
         let parts = names.iter().map(|name| name.as_bytes());
         let parts = parts

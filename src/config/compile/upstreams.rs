@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::context::Upstreams;
 use super::health::{checks_use_tls, connect, health, passable, passive};
+use super::names_by_file::RoutesFiles;
 use super::negotiate::negotiate;
 use super::negotiated::Negotiated;
 use super::reuse::unchanged;
@@ -33,6 +34,17 @@ impl Uses {
             && self.tls_origins.is_none()
     }
 
+    /// One more route leads to it.
+    fn add(&mut self, route: &spec::Route) {
+        let at = route.leads_at();
+        match route.mode.value {
+            Mode::Terminate => self.terminate.get_or_insert(at),
+            Mode::Forward => self.forward.get_or_insert(at),
+            Mode::Passthrough => self.passthrough.get_or_insert(at),
+            Mode::Reencrypt | Mode::Originate => self.tls_origins.get_or_insert(at),
+        };
+    }
+
     /// The span of a route that sends plaintext to origins that another route sends TLS to. Passthrough
     /// counts as TLS; forward carries unknown bytes and conflicts only with TLS of our own.
     fn conflict(self) -> Option<Span> {
@@ -45,8 +57,13 @@ impl Uses {
 
 impl Compiler<'_> {
     pub(super) fn upstreams(&mut self) -> Upstreams {
-        let spec = self.spec;
-        let uses = uses(spec);
+        let (spec, files) = (self.spec, Arc::clone(&self.routes_files));
+        let uses = uses(spec, &files);
+        // A file may name it later.
+        let has_files = spec.endpoints.iter().any(|endpoint| {
+            let mut routes = endpoint.routes.iter();
+            routes.any(|route| route.routes_file.is_some())
+        });
         let mut upstreams = HashMap::new();
         for (name, upstream) in &spec.upstreams.0 {
             let uses = uses.get(name.as_str()).copied().unwrap_or_default();
@@ -55,9 +72,10 @@ impl Compiler<'_> {
                 spec.endpoints
                     .iter()
                     .flat_map(|endpoint| endpoint.routes.iter())
-                    .any(|route| spec.upstreams.get(route.upstream.as_str()).is_none())
+                    .filter_map(|route| route.upstream_name())
+                    .any(|name| spec.upstreams.get(name).is_none())
             };
-            if uses.is_empty() && !is_misnamed() {
+            if uses.is_empty() && !has_files && !is_misnamed() {
                 self.problems.warning(
                     name.at,
                     format!("no route uses the upstream {}", quoted(name.as_str())),
@@ -124,7 +142,12 @@ impl Compiler<'_> {
         };
         let check_tls = tls.as_deref().filter(|_| tls_checks);
         let negotiated = match check_tls {
-            Some(_) => Negotiated::with(self.spec, name),
+            Some(_) => {
+                let files = Arc::clone(&self.routes_files);
+                Negotiated::with(self.spec, |route| {
+                    files.upstreams(route).any(|led| led == name)
+                })
+            }
             None => Negotiated::default(),
         };
         let health = health(spec, check_tls, &negotiated, &definition);
@@ -160,22 +183,25 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether a route cannot lead to an upstream that is used so already: either all of them speak TLS to its
+/// origins or none.
+pub(super) fn conflicts(uses: Uses, route: &spec::Route) -> bool {
+    let mut uses = uses;
+    uses.add(route);
+    uses.conflict().is_some()
+}
+
 /// How each upstream is used; absent if no route leads to it.
-pub(super) fn uses(spec: &spec::Spec) -> HashMap<&str, Uses> {
+pub(super) fn uses<'a>(spec: &'a spec::Spec, files: &'a RoutesFiles) -> HashMap<&'a str, Uses> {
     let mut uses: HashMap<&str, Uses> = HashMap::new();
     for route in spec
         .endpoints
         .iter()
         .flat_map(|endpoint| endpoint.routes.iter())
     {
-        let uses = uses.entry(route.upstream.as_str()).or_default();
-        let at = route.upstream.at;
-        match route.mode.value {
-            Mode::Terminate => uses.terminate.get_or_insert(at),
-            Mode::Forward => uses.forward.get_or_insert(at),
-            Mode::Passthrough => uses.passthrough.get_or_insert(at),
-            Mode::Reencrypt | Mode::Originate => uses.tls_origins.get_or_insert(at),
-        };
+        for name in files.upstreams(route) {
+            uses.entry(name).or_default().add(route);
+        }
     }
     uses
 }

@@ -112,6 +112,19 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// A key that is mandatory without another one. The outer `None` means that it is missing, or was rejected.
+    pub fn alternative<T: Read>(
+        &self,
+        key: &str,
+        cx: &mut Reader<'_>,
+        other: &str,
+    ) -> Option<Option<Located<T>>> {
+        match self.find(other) {
+            Some(_) => self.optional(key, cx),
+            None => self.required(key, cx).map(Some),
+        }
+    }
+
     /// A key that is `text` when absent.
     pub fn default<T: Read>(
         &self,
@@ -204,6 +217,8 @@ impl<T: FieldMap> Located<T> {
 /// - `default key: T = "text" because "reason",` stands for the text when absent, read by the same reader;
 ///   the field is a `Located<T>`. The reason is for the reference; a map of defaults needs none;
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
+/// - `alternative key: T = "other",` must be given unless the key `other` is; the field is an
+///   `Option<Located<T>>`;
 /// - `later key, key => "until then";` at the end: known, but rejected as not supported yet;
 /// - `example "{ .. }";`, then: a map for messages;
 /// - `instead "other" | "another" => "key",.. ;`, then: keys of other programs, each with the key to write
@@ -212,13 +227,17 @@ impl<T: FieldMap> Located<T> {
 /// `field as "key"` names a key that Rust cannot. `or key` after the name of the struct lets a single value
 /// stand for a map with that key alone.
 macro_rules! spec {
+    (@field alternative $type:ty) => { Option<$crate::config::reader::read::Located<$type>> };
     (@field optional $type:ty) => { Option<$crate::config::reader::read::Located<$type>> };
     (@field $mode:ident $type:ty) => { $crate::config::reader::read::Located<$type> };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
     (@presence $presence:ident required) => { $presence::Required };
     (@presence $presence:ident optional) => { $presence::Optional };
+    (@presence $presence:ident alternative $other:literal) => { $presence::Optional };
     (@presence $presence:ident default $default:literal) => { $presence::Default($default) };
+    (@default default $default:literal) => { Some($default) };
+    (@default $mode:ident $($other:literal)?) => { None };
     (@advice) => { None };
     (@advice $advice:literal) => { Some($advice) };
     (@short $node:ident) => { None::<$crate::config::reader::yaml::Node> };
@@ -293,7 +312,7 @@ macro_rules! spec {
                 let name = stringify!($name);
                 $crate::config::reader::schema::map(definitions, name, about, short, |keys| {
                     $(
-                        let default: Option<&str> = None $(.or(Some($default)))?;
+                        let default: Option<&str> = spec!(@default $mode $($default)?);
                         keys.add::<$type>(
                             spec!(@key $field $($key)?),
                             concat!($($doc),+),

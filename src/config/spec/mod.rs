@@ -36,7 +36,7 @@ pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
 pub use negotiate::Negotiate;
 pub use process::{KeyPermissions, Process, Sandbox};
-pub use route::{Acknowledged, DefaultRoute, Delays, Match, Mode, Route};
+pub use route::{Acknowledged, DefaultRoute, Delays, Match, Mode, Route, RoutesFile};
 pub use sources::{Excluded, NetworkFile, Sources};
 pub use tls_words::{CipherSuite, Group, TlsVersion};
 pub use upstream::{Connect, HeaderVersion, Origin, SendProxyProtocol, Tlv, Upstream};

@@ -9,7 +9,8 @@ use crate::config::reader::delay::Delay;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::networks::CidrOr;
-use crate::config::reader::values::{Name, Protocol};
+use crate::config::reader::problem::Span;
+use crate::config::reader::values::{Name, Path, Protocol};
 use crate::config::reader::words::keyword;
 use crate::hostname::HostPattern;
 
@@ -41,8 +42,11 @@ spec! {
         optional sources: Sources,
         /// How many connections it takes.
         default limits: RouteLimits = "{}",
-        /// The name of the upstream it leads to.
-        required upstream: UpstreamName,
+        /// The name of the upstream it leads to. Required without `routes_file`.
+        alternative upstream: UpstreamName = "routes_file",
+        /// A file with server names and the upstream that each leads to, in place of `match.sni` and
+        /// `upstream`.
+        optional routes_file: RoutesFile,
         /// Delays, to test how applications bear a slow peer. On `protocol: tcp` only.
         default delay: Delays = "{}",
         /// Time limits that replace those of the endpoint.
@@ -53,6 +57,7 @@ spec! {
         instead
             "backend" | "service" | "use_backend" | "proxy_pass" | "target" | "cluster"
                 | "origin" => "upstream",
+            "map" | "map_file" | "routes_map" => "routes_file",
             "origins" => "`upstream: NAME` leads to origins, which are listed under `upstreams`",
             "to" | "forward_to" => "upstream",
             "rule" | "when" | "filter_chain_match" => "match",
@@ -80,11 +85,24 @@ spec! {
 }
 
 spec! {
+    /// A file with server names and the upstream that each leads to.
+    pub struct RoutesFile {
+        /// Its path. `NAME,UPSTREAM` in each line, where `NAME` is as in `match.sni`; `#` begins a comment. It is
+        /// re-read when it changes; one with a bad line keeps its old content.
+        required file: Path,
+        example "{ file: FILE }";
+        instead
+            "path" | "map" | "csv" => "file",
+            "url" => "`file: FILE` is re-read when it changes: let another program fetch the list into it";
+    }
+}
+
+spec! {
     /// Which connections a route takes: all keys must match, each with one value of its list.
     pub struct Match {
         /// Server names: exact, or `*.` before a name for exactly one label, or `**.` for one or more.
         /// Regular expressions are not supported. Required on `protocol: tls`, unless the route is the
-        /// default route.
+        /// default route or has a `routes_file`.
         optional sni: OneOrMany<HostPattern>,
         /// ALPN protocols, of which the client offers one.
         optional alpn: OneOrMany<Protocol>,
@@ -191,6 +209,18 @@ impl Route {
     pub fn may_negotiate(&self, endpoint: &OneOrMany<Protocol>, protocol: &str) -> bool {
         let alpn = self.alpn.as_ref().map_or(endpoint, |alpn| &alpn.value);
         alpn.iter().any(|item| item.value.0 == protocol)
+    }
+
+    /// The name of its upstream; absent where a file has one for each server name.
+    pub fn upstream_name(&self) -> Option<&str> {
+        self.upstream.as_ref().map(|name| name.as_str())
+    }
+
+    /// Where the file says to which upstreams it leads.
+    pub fn leads_at(&self) -> Span {
+        let upstream = self.upstream.as_ref().map(|name| name.at);
+        let file = self.routes_file.as_ref().map(|file| file.at);
+        upstream.or(file).unwrap_or(self.name.at)
     }
 
     /// The server names that lead to this route.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::Spec;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
+use crate::hostname::HostTable;
 use crate::snapshot::Snapshot;
 
 /// One difference between two configurations.
@@ -99,6 +100,15 @@ pub(crate) fn changes(
             compare(what, before, after, &mut changes);
         }
     }
+    let mut of_files = Vec::new();
+    compare("route", &files(old), &files(new), &mut of_files);
+    // A route that came or went, or whose keys have changed, is there already.
+    let is_new = |change: &Change| {
+        let is_it = |known: &Change| (known.what, &known.name) == (change.what, &change.name);
+        change.kind == Kind::Changed && !changes.iter().any(is_it)
+    };
+    of_files.retain(is_new);
+    changes.append(&mut of_files);
     let (before, after) = (certificates(old), certificates(new));
     compare("certificate", &before, &after, &mut changes);
     count(&mut changes, table);
@@ -201,6 +211,25 @@ fn items(spec: &Spec) -> [(&'static str, Items); 4] {
         ("upstream", upstreams),
         ("origin", origins),
     ]
+}
+
+/// The routes whose names a file has, each with these and the upstream of each.
+fn files(snapshot: &Snapshot) -> BTreeMap<String, (Arc<HostTable<u32>>, Vec<Arc<str>>)> {
+    let mut files = BTreeMap::new();
+    for endpoint in &snapshot.endpoints {
+        for (names, routes) in endpoint.routes.files() {
+            let mut place = None;
+            let upstreams = routes.map(|route| {
+                place = Some(format!("{}/{}", endpoint.name, route.name));
+                Arc::clone(&route.upstream.definition.name)
+            });
+            let upstreams = upstreams.collect();
+            if let Some(place) = place {
+                files.insert(place, (Arc::clone(names), upstreams));
+            }
+        }
+    }
+    files
 }
 
 /// The certificates of endpoints by name, each with its fingerprint.

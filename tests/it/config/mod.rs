@@ -8,4 +8,5 @@ mod explain;
 mod meaning;
 mod mistakes;
 mod review;
+mod routes_files;
 mod upstreams;
