@@ -100,6 +100,7 @@ fn pick_an_origin(bencher: Bencher<'_, '_>, count: u16) {
             queue: None,
             queue_timeout: Duration::from_secs(1),
             sources: Vec::new(),
+            proxy: None,
         },
         tcp: TcpOptions {
             nodelay: true,

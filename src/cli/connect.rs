@@ -177,6 +177,7 @@ fn policy(upstream: &Upstream, leg: Leg, negotiated: &Negotiated) -> HealthPolic
         check: Check::Connect,
         tls: tls.map(|tls| tls.for_checks(&negotiated.protocols, negotiated.by_all, |_| true)),
         negotiate: upstream.negotiate.clone().filter(|_| leg.is_sealed),
+        tunnel: upstream.tunnel.clone().filter(|_| leg.is_sealed),
         opening: match upstream.send_proxy_protocol {
             None => &[],
             Some(SendHeader::V1) => OWN_V1,

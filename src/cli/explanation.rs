@@ -261,6 +261,12 @@ impl Explanation {
                 &format!("{} at {}{verified}", origin.name, origin.address),
             );
         }
+        if let Some(tunnel) = &route.upstream.tunnel {
+            self.line(
+                "through",
+                &format!("the HTTP proxy {} (CONNECT)", tunnel.proxy),
+            );
+        }
         let upstream = spec.upstreams.get(&origins.name);
         if let (Some(upstream), true) = (upstream, route.upstream.tls.is_some()) {
             self.line("origin TLS", "");

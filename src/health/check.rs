@@ -125,6 +125,7 @@ async fn probe(
 fn address_of(policy: &HealthPolicy, origin: &OriginStatus) -> Address {
     match (&origin.address, policy.port) {
         (Address::Ip(address), Some(port)) => Address::Ip((address.ip(), port).into()),
+        (Address::Host(host, _), Some(port)) => Address::Host(Arc::clone(host), port),
         (address, _) => address.clone(),
     }
 }
@@ -149,8 +150,13 @@ async fn connect(
     origin: &OriginStatus,
     deadline: Instant,
 ) -> Result<Transport, CheckError> {
-    let address = address_of(policy, origin);
-    let connecting = upstream::connect(&address, &policy.tcp, &policy.sources);
+    let target = address_of(policy, origin);
+    let proxy = policy
+        .tunnel
+        .as_ref()
+        .map(|tunnel| Address::Ip(tunnel.proxy));
+    let address = proxy.as_ref().unwrap_or(&target);
+    let connecting = upstream::connect(address, &policy.tcp, &policy.sources);
     let socket = connected(timeout_at(deadline, connecting).await)?;
     let mut transport = Transport::plain(socket);
     // The empty send buffer of a new socket takes the PROXY header at once.
@@ -159,6 +165,12 @@ async fn connect(
     {
         let failure = Failure::new(Reason::OriginReset).detail(error.to_string());
         return Err(CheckError::Origin(failure));
+    }
+    if let Some(tunnel) = &policy.tunnel {
+        let target = target.to_string();
+        tunnel
+            .open(&target, &mut transport.socket, deadline)
+            .await?;
     }
     negotiate(policy, origin, &mut transport, deadline).await?;
     Ok(transport)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::greeting::Greeting;
 use super::request::Request;
-use crate::negotiate::Negotiate;
+use crate::negotiate::{Negotiate, Tunnel};
 use crate::tls::connector::TlsConnector;
 use crate::transport::TcpOptions;
 use crate::upstream::Threshold;
@@ -20,6 +20,8 @@ pub struct HealthPolicy {
     pub tls: Option<TlsConnector>,
     /// How TLS begins, if it does so inside another protocol.
     pub negotiate: Option<Negotiate>,
+    /// The HTTP proxy before the origins, if any.
+    pub tunnel: Option<Tunnel>,
     /// Sent first: a PROXY header, or nothing.
     pub opening: &'static [u8],
     /// The port, if it is not the origin's.
@@ -52,7 +54,10 @@ pub enum Check {
 impl HealthPolicy {
     /// Whether a check is a connection and nothing over it.
     pub(super) fn sends_nothing(&self) -> bool {
-        self.check == Check::Connect && self.tls.is_none() && self.opening.is_empty()
+        self.check == Check::Connect
+            && self.tls.is_none()
+            && self.tunnel.is_none()
+            && self.opening.is_empty()
     }
 
     /// Whether a check by `other` finds the same, a renewed certificate aside.
@@ -61,6 +66,7 @@ impl HealthPolicy {
             check,
             tls,
             negotiate,
+            tunnel,
             opening,
             port,
             // When, how long and from where a check connects, and what follows from its result.
@@ -73,6 +79,7 @@ impl HealthPolicy {
         } = self;
         *check == other.check
             && *negotiate == other.negotiate
+            && *tunnel == other.tunnel
             && tls.is_some() == other.tls.is_some()
             && (*opening, *port) == (other.opening, other.port)
     }

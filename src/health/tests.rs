@@ -58,6 +58,7 @@ impl Checked {
                 queue: None,
                 queue_timeout: Duration::from_secs(1),
                 sources: Vec::new(),
+                proxy: None,
             },
             tcp: TCP,
             made_of: None,
@@ -78,6 +79,7 @@ impl Checked {
 fn hourly() -> HealthPolicy {
     HealthPolicy {
         negotiate: None,
+        tunnel: None,
         check: Check::Connect,
         tls: None,
         opening: b"\n",

@@ -1,5 +1,5 @@
 //! TLS that begins inside another protocol: the dialogues before the ClientHello, with clients and with
-//! origins.
+//! origins; and the one with an HTTP proxy on the way to an origin.
 //!
 //! A `Dialogue` is pure: bytes of the peer go in, a `Step` comes out; `socket` alone reads and writes. Each
 //! dialogue is the least that its protocol allows: nothing of a client but the request for TLS is answered
@@ -20,9 +20,11 @@ mod smtp;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod xml;
 mod xmpp;
 
 pub use self::dialogue::{Negotiate, Protocol};
 pub use self::greeting::greeting;
 pub use self::socket::read_greeting;
+pub use self::tunnel::{Authorization, Tunnel};

@@ -15,7 +15,7 @@ use crate::transport::{Socket, Transport};
 const READ: usize = 4096;
 
 /// Why TLS did not begin.
-enum Interrupted {
+pub(super) enum Interrupted {
     /// The peer ended its stream; whether it had not sent a byte.
     Ended { silent: bool },
     /// The connection failed.
@@ -83,15 +83,7 @@ impl Negotiate {
         let refused = Failure::new(Reason::OriginTlsRefused);
         Err(match interrupted {
             Interrupted::Ended { .. } => retry(Failure::new(Reason::OriginClosed)),
-            Interrupted::Socket(error) => retry(
-                Failure::new(match error.kind() {
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                        Reason::OriginReset
-                    }
-                    _ => Reason::OriginUnreachable,
-                })
-                .detail(error.to_string()),
-            ),
+            Interrupted::Socket(error) => retry(reset(&error)),
             Interrupted::Refused { why, .. } => last(refused.detail(why)),
             Interrupted::Violated { why, .. } => {
                 last(Failure::new(Reason::OriginTlsError).detail(why))
@@ -101,7 +93,7 @@ impl Negotiate {
     }
 }
 
-const fn retry(failure: Failure) -> OriginRefusal {
+pub(super) const fn retry(failure: Failure) -> OriginRefusal {
     OriginRefusal {
         failure,
         may_retry: true,
@@ -109,15 +101,24 @@ const fn retry(failure: Failure) -> OriginRefusal {
 }
 
 /// The next origin is not asked: it would hide a server without TLS.
-const fn last(failure: Failure) -> OriginRefusal {
+pub(super) const fn last(failure: Failure) -> OriginRefusal {
     OriginRefusal {
         failure,
         may_retry: false,
     }
 }
 
+/// A connection that failed.
+pub(super) fn reset(error: &io::Error) -> Failure {
+    let failure = Failure::new(match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::OriginReset,
+        _ => Reason::OriginUnreachable,
+    });
+    failure.detail(error.to_string())
+}
+
 /// Runs a dialogue until TLS begins.
-async fn drive(
+pub(super) async fn drive(
     dialogue: &mut impl Dialogue,
     socket: &mut Socket,
     bytes: &mut Vec<u8>,

@@ -17,7 +17,7 @@ use self::listen::At;
 pub use self::listen::{Listen, ListenKey};
 use crate::admission::{EndpointLimits, Limits, SourceRules};
 use crate::health::HealthPolicy;
-use crate::negotiate::Negotiate;
+use crate::negotiate::{Negotiate, Tunnel};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, SendHeader};
@@ -356,6 +356,8 @@ pub struct Upstream {
     /// How TLS with them begins, if it does so inside another protocol: ours, and that of clients which is
     /// passed through.
     pub negotiate: Option<Negotiate>,
+    /// The HTTP proxy before them, if any.
+    pub tunnel: Option<Tunnel>,
     /// The PROXY header that origins get, if any.
     pub send_proxy_protocol: Option<SendHeader>,
     /// The policy of health checks, if any.

@@ -53,6 +53,10 @@ impl Snapshot {
     fn ports(&self) -> BTreeSet<u16> {
         let mut ports = BTreeSet::from([DNS]);
         for upstream in &self.upstreams {
+            if let Some(proxy) = upstream.definition.connect.proxy {
+                ports.insert(proxy.port());
+                continue;
+            }
             for origin in &upstream.definition.origins {
                 match &origin.address {
                     Address::Ip(address) => drop(ports.insert(address.port())),

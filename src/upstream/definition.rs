@@ -100,6 +100,9 @@ pub struct ConnectPolicy {
     pub queue_timeout: Duration,
     /// The addresses to dial from, in turn; empty leaves it to the kernel.
     pub sources: Vec<IpAddr>,
+    /// The HTTP proxy that is dialled in the place of every origin, if there is one. It looks up their host
+    /// names.
+    pub proxy: Option<SocketAddr>,
 }
 
 /// What happens to the connections to an address that has left the answers of the resolver.

@@ -45,6 +45,7 @@ pub(super) fn upstream(origins: Vec<OriginDefinition>) -> UpstreamDefinition {
             queue: None,
             queue_timeout: Duration::from_secs(10),
             sources: Vec::new(),
+            proxy: None,
         },
         tcp: TcpOptions {
             nodelay: true,

@@ -65,7 +65,7 @@ impl Compiler<'_> {
                 None => None,
             },
             alpn: alpn?,
-            alpn_is_optional: spec.negotiate.value.get().is_some(),
+            alpn_is_optional: spec.negotiate.protocol().is_some(),
             resumption: match &spec.resumption.value {
                 OffOr::Off => None,
                 OffOr::On(resumption) => Some(resumption.max_age.0),

@@ -64,23 +64,28 @@ fn successors<'a>(
         .flat_map(|upstream| endpoints_at(spec, upstream))
 }
 
-/// The endpoints that the origins of an upstream are, each with the span of the origin.
+/// The endpoints that the origins of an upstream are, or the proxy before them, each with the span of the
+/// origin or proxy.
 fn endpoints_at<'a>(
     spec: &'a Spec,
     upstream: &'a Upstream,
 ) -> impl Iterator<Item = (Span, usize)> + 'a {
-    upstream.origins.iter().flat_map(move |origin| {
-        let leads_to = |index: usize, how: fn(&Listen, &OriginAddress) -> bool| {
+    let origins = upstream.origins.iter();
+    let origins = origins.map(|origin| (origin.address.at, origin.address.value.clone()));
+    let proxy = upstream.tls.negotiate.proxy();
+    let proxy = proxy.map(|proxy| (proxy.proxy.at, OriginAddress::Ip(proxy.proxy.0)));
+    origins.chain(proxy).flat_map(move |(at, address)| {
+        let leads_to = move |index: usize, how: fn(&Listen, &OriginAddress) -> bool| {
             let endpoint = spec.endpoints.get(index);
             let mut listens = endpoint.into_iter().flat_map(|e| e.listen.iter());
-            listens.any(|listen| how(&listen.value, &origin.address.value))
+            listens.any(|listen| how(&listen.value, &address))
         };
         let all = 0..spec.endpoints.len();
         // The kernel prefers a socket at the very address to one at every address.
         let is_exact = all.clone().any(|index| leads_to(index, is_exactly));
         let how = if is_exact { is_exactly } else { is_same };
         all.filter(move |index| leads_to(*index, how))
-            .map(move |index| (origin.address.at, index))
+            .map(move |index| (at, index))
     })
 }
 

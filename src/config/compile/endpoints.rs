@@ -342,7 +342,7 @@ fn assemble(
         listen,
         protocol: spec.protocol.value,
         sniff: spec.sniff.0,
-        negotiate: negotiate(&spec.negotiate),
+        negotiate: negotiate(spec.negotiate.get()),
         backlog: spec.backlog.0,
         tcp: TcpOptions {
             nodelay: spec.tcp.nodelay.value,

@@ -7,12 +7,15 @@ use crate::config::reader::problem::Problems;
 use crate::config::spec;
 use crate::config::spec::{Check, CheckHeader, HeaderVersion, HttpCheck, OnDown, Preset};
 use crate::health::{self, Expect, Greeting, HealthPolicy, Request, Role};
+use crate::negotiate::Tunnel;
 use crate::proxy_protocol;
 use crate::tls::connector::TlsConnector;
 use crate::upstream::{ConnectPolicy, OutlierPolicy, Threshold, UpstreamDefinition};
 
-pub(super) fn connect(spec: &spec::Connect) -> ConnectPolicy {
+pub(super) fn connect(upstream: &spec::Upstream) -> ConnectPolicy {
+    let spec = &upstream.connect;
     ConnectPolicy {
+        proxy: upstream.tls.negotiate.proxy().map(|proxy| proxy.proxy.0),
         timeout: spec.timeout.0,
         attempts: spec.attempts.0,
         queue: spec
@@ -81,9 +84,10 @@ pub(super) fn health(
     tls: Option<&TlsConnector>,
     negotiated: &Negotiated,
     definition: &UpstreamDefinition,
+    tunnel: Option<&Tunnel>,
 ) -> Option<HealthPolicy> {
     let opening = opening(spec)?;
-    let negotiate = negotiate(&spec.tls.negotiate);
+    let negotiate = negotiate(spec.tls.negotiate.protocol());
     let spec = spec.health.as_ref()?;
     let check = match &spec.check.as_ref()?.value {
         Check::Tcp | Check::Tls => health::Check::Connect,
@@ -100,6 +104,7 @@ pub(super) fn health(
     let speaks = |protocol: &[u8]| !is_http || protocol == b"http/1.1";
     Some(HealthPolicy {
         negotiate: tls.and(negotiate),
+        tunnel: tunnel.cloned(),
         tls: tls.map(|side| side.for_checks(&negotiated.protocols, negotiated.by_all, speaks)),
         check,
         opening,

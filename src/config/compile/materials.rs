@@ -9,6 +9,7 @@ use super::names_by_file::{RoutesFile, RoutesFileKey};
 use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
+use crate::negotiate::Authorization;
 use crate::observe::export::Headers;
 use crate::snapshot::admin::Tokens;
 use crate::tls::certificates::{Certificate, Certificates};
@@ -54,6 +55,7 @@ pub struct Materials {
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,
     pub(super) tokens: Cache<PathBuf, Arc<Tokens>>,
     pub(super) headers: Cache<PathBuf, Headers>,
+    pub(super) authorizations: Cache<PathBuf, Authorization>,
     pub(super) networks: Cache<NetworkFileKey, Arc<Networks>>,
     pub(super) routes: Cache<RoutesFileKey, Arc<RoutesFile>>,
     pub(super) system: Option<Option<Arc<Authorities>>>,

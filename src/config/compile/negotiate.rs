@@ -13,9 +13,9 @@ use crate::snapshot;
 /// The name of this machine, which the kernel has at hand.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
-/// How TLS begins, from the key.
-pub(super) fn negotiate(spec: &Located<spec::Negotiate>) -> Option<Negotiate> {
-    let protocol = spec.value.get()?;
+/// How TLS begins, from the protocol of the key.
+pub(super) fn negotiate(protocol: Option<Protocol>) -> Option<Negotiate> {
+    let protocol = protocol?;
     Some(Negotiate {
         protocol,
         name: own_name(),
@@ -94,7 +94,16 @@ pub(super) fn negotiation(
     let origins = &upstream.tls.negotiate;
     let mode = route.mode.value;
     let is_sealed = matches!(mode, Mode::Passthrough | Mode::Reencrypt | Mode::Originate);
-    match (clients, origins.value.get()) {
+    if origins.proxy().is_some() && !is_sealed {
+        problems
+            .error(
+                route.leads_at(),
+                format!("the mode `{mode}` sends plaintext to these origins, and `connect` is for TLS with them"),
+            )
+            .help("use `passthrough`, `reencrypt` or `originate`, or lead to another upstream")
+            .also(origins.at, "the proxy before the origins");
+    }
+    match (clients, origins.protocol()) {
         (Some(clients), Some(with_origins)) if clients != with_origins && is_sealed => {
             problems
                 .error(
@@ -102,7 +111,7 @@ pub(super) fn negotiation(
                     format!(
                         "clients of this route speak {}, and its origins {}",
                         quoted(endpoint.negotiate.value.as_str()),
-                        quoted(origins.value.as_str())
+                        quoted(&word(origins))
                     ),
                 )
                 .also(origins.at, "the protocol of the origins");
@@ -129,8 +138,16 @@ pub(super) fn negotiation(
                     "the greeting of these origins comes before TLS, and clients of this endpoint begin \
                      with TLS at once: they would get none",
                 )
-                .help(format!("write `negotiate: {}` under the endpoint", origins.value));
+                .help(format!("write `negotiate: {}` under the endpoint", word(origins)));
         }
         _ => {}
+    }
+}
+
+/// The word of the configuration for the protocol of origins.
+fn word(origins: &spec::OriginNegotiate) -> String {
+    match origins {
+        spec::OriginNegotiate::Inside(negotiate) => negotiate.to_string(),
+        spec::OriginNegotiate::Behind(_) => "connect".to_owned(),
     }
 }

@@ -10,6 +10,7 @@ use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::quoted;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, server_name};
+use crate::hostname::HostName;
 use crate::tls::connector::Sni;
 use crate::upstream::{Address, OriginDefinition};
 
@@ -19,13 +20,18 @@ impl Compiler<'_> {
         spec: &spec::Upstream,
         tls_origins: bool,
     ) -> Option<Vec<Arc<OriginDefinition>>> {
+        let is_proxied = spec.tls.negotiate.proxy().is_some();
         let mut names = HashMap::new();
         let mut complete = !spec.origins.is_empty();
         let mut origins = Vec::new();
         for origin in spec.origins.iter() {
             let address = match &origin.address.value {
                 OriginAddress::Ip(address) => Address::Ip(*address),
-                OriginAddress::Host { host, port } => Address::Host(host.as_str().into(), *port),
+                OriginAddress::Host { host, port } => match HostName::from_config(host) {
+                    // In an HTTP request it is ASCII.
+                    Ok(name) if is_proxied => Address::Host(name.as_str().into(), *port),
+                    _ => Address::Host(host.as_str().into(), *port),
+                },
                 OriginAddress::Srv(service) => Address::Srv(service.as_str().into()),
                 OriginAddress::Unix(path) => Address::Unix(self.resolve(path)),
                 OriginAddress::Made { host, port } => Address::Made(host.clone(), *port),

@@ -9,6 +9,7 @@ use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::KeyPermissions;
+use crate::negotiate::Authorization;
 use crate::snapshot::admin::Tokens;
 use crate::tls::material;
 use crate::tls::material::file::{Exposed, FileReader, MaterialError};
@@ -25,6 +26,30 @@ impl Compiler<'_> {
         self.material(file.at, cached!(tokens), path.clone(), |reader, _| {
             Ok(read(reader, &path)?)
         })
+    }
+
+    /// What an HTTP proxy is shown.
+    pub(super) fn authorization(&mut self, file: &Located<values::Path>) -> Option<Authorization> {
+        const HELP: &str = "it holds the value of Proxy-Authorization alone, in one line, such as \
+            `Basic ` and the base64 of USER:PASSWORD";
+        let path = self.resolve(file);
+        let policy = self.spec.process.key_permissions.value;
+        let read = |reader: &mut FileReader, problems: &mut Problems| {
+            let secret = reader.read(&path).map_err(|e| e.help(HELP))?;
+            secrecy(policy, file.at, secret.exposed("authorization"), problems)?;
+            let text = std::str::from_utf8(&secret.bytes).unwrap_or_default();
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            let is_field = text.to_ascii_lowercase().starts_with("proxy-authorization");
+            let found = Authorization::new(text).filter(|_| !is_field);
+            let refused = || {
+                secret
+                    .error("not the value of a Proxy-Authorization field")
+                    .help(HELP)
+            };
+            Ok(found.ok_or_else(refused)?)
+        };
+        self.material(file.at, cached!(authorizations), path.clone(), read)
     }
 
     /// The secrets for ticket keys; empty if none are configured.

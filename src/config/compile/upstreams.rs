@@ -10,9 +10,11 @@ use super::names_by_file::RoutesFiles;
 use super::negotiate::negotiate;
 use super::negotiated::Negotiated;
 use super::reuse::unchanged;
+use crate::config::reader::address::OriginAddress;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, Mode};
+use crate::negotiate::Tunnel;
 use crate::snapshot::Upstream;
 use crate::transport::TcpOptions;
 use crate::upstream::UpstreamDefinition;
@@ -109,7 +111,9 @@ impl Compiler<'_> {
         passable(spec, self.problems);
         let tls_origins = uses.tls_origins.is_some();
         let tls_checks = checks_use_tls(spec, tls_origins, uses.passthrough.is_some());
-        let is_asked = uses.passthrough.is_some() && spec.tls.negotiate.value.get().is_some();
+        let begins = &spec.tls.negotiate;
+        let is_asked = begins.protocol().is_some() || begins.proxy().is_some();
+        let is_asked = uses.passthrough.is_some() && is_asked;
         if !tls_origins && !tls_checks && !is_asked && !uses.is_empty() {
             self.without_effect_plain(spec);
         }
@@ -120,6 +124,7 @@ impl Compiler<'_> {
         } else {
             None
         };
+        let tunnel = self.tunnel(spec);
         let definition = UpstreamDefinition {
             name: name.into(),
             origins: origins?,
@@ -127,7 +132,8 @@ impl Compiler<'_> {
             slow_start: spec.slow_start.get().map(|time| time.0),
             outlier: passive(spec),
             on_gone: spec.resolve.on_gone.value,
-            connect: connect(&spec.connect),
+            made_of: None,
+            connect: connect(spec),
             tcp: TcpOptions {
                 nodelay: spec.tcp.nodelay.value,
                 keepalive: self.keepalive(&spec.tcp.keepalive),
@@ -150,17 +156,49 @@ impl Compiler<'_> {
             }
             None => Negotiated::default(),
         };
-        let health = health(spec, check_tls, &negotiated, &definition);
+        let tunnel = tunnel?;
+        let health = health(spec, check_tls, &negotiated, &definition, tunnel.as_ref());
         let running = self.parts.upstream(name);
         let running_health = running.and_then(|running| running.health.as_ref());
         Some(Upstream {
             health: health.map(|health| unchanged(health, running_health)),
             definition: unchanged(definition, running.map(|running| &running.definition)),
             tls: tls.filter(|_| tls_origins),
-            negotiate: negotiate(&spec.tls.negotiate),
+            negotiate: negotiate(spec.tls.negotiate.protocol()),
+            tunnel,
             send_proxy_protocol,
             on_truncation: spec.tls.on_truncation.value,
         })
+    }
+
+    /// The proxy before the origins; the outer `None` follows errors that were reported.
+    fn tunnel(&mut self, spec: &spec::Upstream) -> Option<Option<Tunnel>> {
+        let Some(proxy) = spec.tls.negotiate.proxy() else {
+            return Some(None);
+        };
+        for origin in spec.origins.iter() {
+            let why = match &origin.address.value {
+                OriginAddress::Unix(_) => "an HTTP proxy connects to no unix socket",
+                // The proxy resolves the name, so that what it resolves to cannot be judged.
+                OriginAddress::Made { .. } => {
+                    "an HTTP proxy would resolve names that clients choose, with no bounds of `loopback`"
+                }
+                OriginAddress::Ip(_) | OriginAddress::Host { .. } | OriginAddress::Srv(_) => {
+                    continue;
+                }
+            };
+            self.problems
+                .error(origin.address.at, why)
+                .also(spec.tls.negotiate.at, "the proxy");
+        }
+        let authorization = match &proxy.authorization_file {
+            Some(file) => Some(self.authorization(file)?),
+            None => None,
+        };
+        Some(Some(Tunnel {
+            proxy: proxy.proxy.0,
+            authorization,
+        }))
     }
 
     /// Warns about TLS settings that no route applies.

@@ -21,6 +21,7 @@ mod sources;
 mod tcp;
 mod timeouts;
 mod tls_words;
+mod tunnel;
 mod upstream;
 mod upstream_tls;
 
@@ -34,12 +35,12 @@ pub use http_check::HttpCheck;
 pub use limits::{Bandwidth, EndpointLimits, RouteLimits};
 pub use log::{AccessEvent, AccessLog, Log};
 pub use names::server_name;
-pub use negotiate::Negotiate;
 pub use process::{KeyPermissions, Process, Sandbox};
 pub use route::{Acknowledged, DefaultRoute, Delays, Match, Mode, Route, RoutesFile};
 pub use sources::{Excluded, NetworkFile, Sources};
 pub use tls_words::{CipherSuite, Group, TlsVersion};
-pub use upstream::{Connect, HeaderVersion, Origin, SendProxyProtocol, Tlv, Upstream};
+pub use tunnel::OriginNegotiate;
+pub use upstream::{HeaderVersion, Origin, SendProxyProtocol, Tlv, Upstream};
 pub use upstream_tls::{ClientCertificate, Trust, UpstreamAlpn, UpstreamTls, Verify};
 
 use super::reader::fields::spec;

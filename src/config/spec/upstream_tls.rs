@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::client_auth::Rule;
 use super::digests::KeySha256;
-use super::negotiate::Negotiate;
 use super::tls_words::{Group, TlsVersion};
+use super::tunnel::OriginNegotiate;
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{OffOr, OneOrMany};
@@ -36,9 +36,9 @@ spec! {
             because "what a client claims must not choose the name that is verified",
         /// The certificate that Reseal sends to origins that ask for one.
         optional client_certificate: ClientCertificate,
-        /// The protocol in which TLS with the origins begins. In mode `passthrough`: what is sent before the
-        /// client's ClientHello.
-        default negotiate: Negotiate = "none"
+        /// The protocol in which TLS with the origins begins, or an HTTP proxy before them. In mode `passthrough`:
+        /// what is sent before the client's ClientHello.
+        default negotiate: OriginNegotiate = "none"
             because "most protocols begin with TLS",
         /// The ALPN protocols that are offered.
         default alpn: UpstreamAlpn = "forward"

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Dial;
 use crate::connection::record::Recorder;
-use crate::negotiate;
+use crate::negotiate::{self, Tunnel};
 use crate::outcome::{Failure, OriginRefusal, Reason, Stage};
 use crate::tls::connector::{HandshakeParams, Offer, TlsConnector, after_resumption};
 use crate::tls::info::TlsFacts;
@@ -138,7 +138,11 @@ impl Dial<'_> {
         address: Address,
         deadline: Instant,
     ) -> Result<Transport, OriginRefusal> {
-        if self.listeners.lead_back(&origin.address, &address) {
+        // Who is dialled in the place of the origin is known from the configuration.
+        let proxy = self.tunnel().map(|tunnel| Address::Ip(tunnel.proxy));
+        let configured = proxy.as_ref().unwrap_or(&origin.address);
+        let address = proxy.clone().unwrap_or(address);
+        if self.listeners.lead_back(configured, &address) {
             let failure = Failure::new(Reason::OriginLoop);
             return Err(retry(
                 failure.detail(format!("this process listens at {address}")),
@@ -212,8 +216,8 @@ impl Dial<'_> {
 }
 
 impl Dial<'_> {
-    /// Records our local address, sends the PROXY header if there is one, and asks the origin to begin TLS
-    /// where it does so inside another protocol.
+    /// Records our local address, sends the PROXY header if there is one, and then asks the proxy before the
+    /// origin for it, or the origin to begin TLS where it does so inside another protocol.
     async fn greet(
         &self,
         transport: &mut Transport,
@@ -225,6 +229,10 @@ impl Dial<'_> {
         record.connected(&transport.socket);
         if let Some(header) = header {
             send_proxy_header(transport, header, &picked.address, deadline).await?;
+        }
+        if let Some(tunnel) = self.tunnel() {
+            let target = picked.address.to_string();
+            return tunnel.open(&target, &mut transport.socket, deadline).await;
         }
         let Some(negotiate) = self.upstream.negotiate.as_ref().filter(|_| self.is_sealed) else {
             return Ok(());
@@ -239,6 +247,11 @@ impl Dial<'_> {
         let server = client.or(own).unwrap_or_default();
         let begun = negotiate.with_origin(&server, &mut transport.socket, deadline);
         begun.await
+    }
+
+    /// The HTTP proxy that is dialled in the place of the origin.
+    fn tunnel(&self) -> Option<&Tunnel> {
+        self.upstream.tunnel.as_ref().filter(|_| self.is_sealed)
     }
 
     /// The protocol whose server speaks first, if the client has had our greeting and the origin still sends

@@ -70,9 +70,10 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// The source that an origin's definition stands for.
-    pub(super) fn source(&self, definition: &Arc<OriginDefinition>) -> Source {
+    /// The source that an origin's definition stands for. A proxy before it looks up a host name itself.
+    pub(super) fn source(&self, definition: &Arc<OriginDefinition>, is_proxied: bool) -> Source {
         let query = match &definition.address {
+            Address::Host(..) if is_proxied => None,
             Address::Host(host, _) => Some(Query::Host(Arc::clone(host))),
             Address::Srv(service) => Some(Query::Srv(Arc::clone(service))),
             Address::Ip(_) | Address::Unix(_) | Address::Made(..) => None,

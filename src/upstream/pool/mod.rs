@@ -140,7 +140,8 @@ impl Pool {
         if !is_changed && !is_new {
             return;
         }
-        let source = |origin: &Arc<OriginDefinition>| resolver.source(origin);
+        let is_proxied = definition.connect.proxy.is_some();
+        let source = |origin: &Arc<OriginDefinition>| resolver.source(origin, is_proxied);
         let sources: Vec<_> = definition.origins.iter().map(source).collect();
         let followers = sources
             .iter()

@@ -54,7 +54,9 @@ impl Model {
     fn redefine(&mut self, definition: UpstreamDefinition) {
         self.state.redefine(&Arc::new(definition));
         let origins = self.state.definition.origins.iter();
-        self.state.sources = origins.map(|origin| self.resolver.source(origin)).collect();
+        self.state.sources = origins
+            .map(|origin| self.resolver.source(origin, false))
+            .collect();
         self.state.refresh(&Change::Removed, self.now);
     }
 }

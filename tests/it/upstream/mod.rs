@@ -6,3 +6,4 @@ mod health;
 mod made_addresses;
 mod names;
 mod origins;
+mod tunnel;
