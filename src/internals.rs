@@ -5,6 +5,7 @@ pub use crate::admission::{
 };
 pub use crate::cli::serve;
 pub use crate::hostname::{HostName, HostNameError, HostPattern, HostTable};
+pub use crate::negotiate::{Ask, Connect, Dialogue, Protocol as NegotiatedProtocol, Serve, Step};
 pub use crate::observe::escape;
 pub use crate::outcome::{CloseWith, Reason};
 pub use crate::proxy_protocol::{Decoded, decode as decode_proxy_header};

@@ -24,7 +24,9 @@ mod tunnel;
 mod xml;
 mod xmpp;
 
-pub use self::dialogue::{Negotiate, Protocol};
+pub use self::ask::Ask;
+pub use self::dialogue::{Dialogue, Negotiate, Protocol, Step};
 pub use self::greeting::greeting;
+pub use self::serve::Serve;
 pub use self::socket::read_greeting;
-pub use self::tunnel::{Authorization, Tunnel};
+pub use self::tunnel::{Authorization, Connect, Tunnel};

@@ -198,6 +198,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
             "admission",
             "cli",
             "hostname",
+            "negotiate",
             "observe",
             "outcome",
             "proxy_protocol",

@@ -2,6 +2,7 @@
 
 mod any_protocol;
 mod client_auth_resumption;
+mod dialogue_corpus;
 mod directories;
 mod early_data;
 mod hello;
