@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::output::table;
 use crate::config::Spec;
@@ -27,7 +27,7 @@ use crate::snapshot::{Mode, Route, Snapshot, Upstream};
 use crate::tls::connector::TlsConnector;
 use crate::upstream::{OriginEvent, OriginStatus, PickError, PickRequest, Threshold, Upstreams};
 
-/// How long names may take to be resolved.
+/// How long all names may take to be resolved.
 const RESOLVE_MAX: Duration = Duration::from_secs(10);
 
 /// How many origins are connected to at a time.
@@ -50,12 +50,14 @@ pub(super) fn to_all(spec: &Spec, snapshot: &Snapshot) -> io::Result<Vec<Answer>
         let (pools, _events) = pools(snapshot);
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
         let mut running = JoinSet::new();
+        // All names are being resolved.
+        let resolved_by = Instant::now() + RESOLVE_MAX;
         for upstream in &snapshot.upstreams {
             let name = &*upstream.definition.name;
             let Some(pool) = pools.pool(name) else {
                 continue;
             };
-            let _ = timeout(RESOLVE_MAX, pool.answered()).await;
+            let _ = timeout_at(resolved_by, pool.answered()).await;
             let negotiated = Negotiated::with(spec, |route| route.upstream_name() == Some(name));
             let policy = policy(upstream, Leg::of(snapshot, upstream), &negotiated);
             let policy = Arc::new(policy);

@@ -61,7 +61,7 @@ enum Command {
     /// Query or control a running process
     Ctl(ctl::Args),
     /// Forward one port, without a configuration file
-    Forward(forward::Args),
+    Forward(Box<forward::Args>),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Print a completion script for a shell
