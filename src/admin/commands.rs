@@ -1,14 +1,19 @@
 //! The paths of the admin socket. Matching is exact: nothing is decoded, folded or normalised, so that
 //! each path has one spelling.
 
+use std::time::Duration;
+
 use hyper::{Method, StatusCode};
 use tracing::level_filters::LevelFilter;
 
 use super::body::{Body, invalid};
 use super::dashboard::{self, Asset};
 use super::query::{ConnFilter, ConnQuery, FailureQuery};
+use super::read_query::id;
 use super::request::{OriginAction, Request};
 use super::response::ErrorResponse;
+use crate::observe::format::Format;
+use crate::observe::trace::{TraceFilter, TraceRequest};
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub(super) enum Route {
     Events,
     /// A request to the control loop.
     Control(RequestKind),
+    /// A trace of connections.
+    Trace,
 }
 
 /// A request to the control loop whose body is not read yet.
@@ -80,6 +87,9 @@ const CHANGING: [(&str, RequestKind); 11] = [
     ("/origin", RequestKind::Origin),
 ];
 
+/// The path of traces.
+const TRACE: &str = "/trace";
+
 /// The route of a method and path. `control` is whether this listener accepts more than metrics.
 pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, ErrorResponse> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -95,6 +105,12 @@ pub(super) fn find(method: &Method, path: &str, control: bool) -> Result<Route, 
             Ok(route)
         } else {
             Err(wrong_method("GET"))
+        };
+    }
+    if control && path == TRACE {
+        return match *method {
+            Method::POST => Ok(Route::Trace),
+            _ => Err(wrong_method("POST")),
         };
     }
     let of = |table: &[(&str, RequestKind)]| {
@@ -199,6 +215,55 @@ fn action(body: &mut Body) -> Result<OriginAction, ErrorResponse> {
     })
 }
 
+/// The trace that a body asks for.
+pub(super) fn trace(body: &[u8]) -> Result<TraceRequest, ErrorResponse> {
+    let mut body = Body::parse(body)?;
+    let source = body.maybe_text("source")?;
+    let sni = body.maybe_text("sni")?;
+    let filter = match (source, sni, body.maybe_text("id")?) {
+        (Some(source), None, None) => {
+            let source = source.parse();
+            TraceFilter::Source(source.map_err(|_| invalid("`source` is no IP address"))?)
+        }
+        (None, Some(name), None) => {
+            let name = name.strip_suffix('.').unwrap_or(&name);
+            TraceFilter::Sni(name.to_ascii_lowercase())
+        }
+        (None, None, Some(text)) => {
+            let id = id(&text);
+            let message = "`id` must be up to 16 hexadecimal digits, as in the access log";
+            TraceFilter::Id(id.ok_or_else(|| invalid(message))?)
+        }
+        _ => return Err(invalid("a trace is of one of `source`, `sni` and `id`")),
+    };
+    let seconds_max = TraceRequest::DURATION_MAX.as_secs() as usize;
+    let seconds = within(&mut body, "seconds", seconds_max)?;
+    let connections = within(&mut body, "connections", TraceRequest::CONNECTIONS_MAX)?;
+    let request = TraceRequest {
+        filter,
+        duration: seconds.map_or(TraceRequest::DURATION, |n| Duration::from_secs(n as u64)),
+        connections: connections.unwrap_or(TraceRequest::CONNECTIONS),
+        format: match body.maybe_text("format")?.as_deref() {
+            None | Some("json") => Format::Json,
+            Some("text") => Format::Text,
+            Some(_) => return Err(invalid("`format` is json or text")),
+        },
+    };
+    body.end()?;
+    Ok(request)
+}
+
+/// A number from 1 to `max`.
+fn within(body: &mut Body, key: &str, max: usize) -> Result<Option<usize>, ErrorResponse> {
+    let number = body.number(key)?;
+    match number {
+        Some(number) if !(1..=max).contains(&number) => {
+            Err(invalid(format!("`{key}` is a number from 1 to {max}")))
+        }
+        number => Ok(number),
+    }
+}
+
 fn level(text: &str) -> Result<LevelFilter, ErrorResponse> {
     Ok(match text {
         "error" => LevelFilter::ERROR,
@@ -265,6 +330,33 @@ mod tests {
             Route::Metrics
         );
         assert!(find(&Method::GET, "/config", false).is_err());
+    }
+
+    #[test]
+    fn a_trace_is_of_one_condition_within_bounds() {
+        let asked = trace(br#"{"sni":"A.Test.","seconds":5,"format":"text"}"#).unwrap();
+        assert_eq!(asked.filter, TraceFilter::Sni("a.test".to_owned()));
+        assert_eq!(
+            (asked.duration, asked.connections),
+            (Duration::from_secs(5), 100)
+        );
+        for body in [
+            "",
+            r#"{"seconds":5}"#,
+            r#"{"sni":"a","id":"1"}"#,
+            r#"{"source":"10.0.0.0/8"}"#,
+            r#"{"id":"x"}"#,
+            r#"{"id":"1","seconds":0}"#,
+            r#"{"id":"1","seconds":601}"#,
+            r#"{"id":"1","connections":1001}"#,
+            r#"{"id":"1","format":"yaml"}"#,
+            r#"{"id":"1","level":"debug"}"#,
+        ] {
+            assert!(trace(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(find(&Method::GET, "/trace", true).is_err());
+        assert!(find(&Method::POST, "/trace", false).is_err());
+        assert_eq!(find(&Method::POST, "/trace", true).unwrap(), Route::Trace);
     }
 
     #[test]

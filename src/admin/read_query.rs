@@ -83,7 +83,7 @@ impl FailureQuery {
 const SOURCE: &str = "an IP address or a network such as 10.0.0.0/8";
 
 /// A connection id as the access log writes it.
-fn id(text: &str) -> Option<u64> {
+pub(super) fn id(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
     u64::from_str_radix(text, 16).ok().filter(|_| digits)
 }

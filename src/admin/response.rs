@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -11,6 +11,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::dashboard::stream::EventStream;
 use super::request::{RefusalKind, RequestResult};
@@ -22,6 +23,8 @@ pub(super) type HttpResponse = Response<ResponseBody>;
 pub(super) enum ResponseBody {
     Whole(Full<Bytes>),
     Events(EventStream),
+    /// Lines, as they come.
+    Lines(mpsc::Receiver<String>),
 }
 
 impl Body for ResponseBody {
@@ -35,6 +38,10 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(context),
             Self::Events(body) => Pin::new(body).poll_frame(context),
+            Self::Lines(lines) => {
+                let line = ready!(lines.poll_recv(context));
+                Poll::Ready(line.map(|line| Ok(Frame::data(line.into()))))
+            }
         }
     }
 
@@ -42,6 +49,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Events(body) => body.is_end_stream(),
+            Self::Lines(_) => false,
         }
     }
 
@@ -49,6 +57,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Events(body) => body.size_hint(),
+            Self::Lines(_) => SizeHint::default(),
         }
     }
 }
@@ -126,6 +135,12 @@ pub(super) fn metrics(page: String) -> HttpResponse {
         "text/plain; version=0.0.4; charset=utf-8",
         page,
     )
+}
+
+/// Lines that are sent as they come.
+pub(super) fn lines(lines: mpsc::Receiver<String>) -> HttpResponse {
+    let body = ResponseBody::Lines(lines);
+    with_body(StatusCode::OK, "application/x-ndjson", body)
 }
 
 /// The stream of events of a page.

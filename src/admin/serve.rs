@@ -13,8 +13,8 @@ use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::audit::AuditLine;
 use super::auth::{self, Auth, Caller, Peer, is_page};
@@ -25,6 +25,7 @@ use super::permits::ConnPermit;
 use super::request::{Handle, Refusal, RefusalKind, Request};
 use super::response::{self, ErrorResponse, HttpResponse};
 use crate::observe::metrics::Metrics;
+use crate::observe::trace::{TraceRequest, Traces};
 use crate::phase::{Phase, PhaseRx};
 use crate::snapshot::admin::Role;
 
@@ -39,6 +40,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The same for requests that the control loop does not handle.
 const OPEN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the end of a trace to that of its connection, whatever the peer does: what is left has to fit into
+/// the socket.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The request line and all headers.
 const HEAD_MAX: usize = 16 * 1024;
@@ -63,6 +68,8 @@ pub struct Probes {
     pub metrics: Arc<Metrics>,
     /// The phase of the process.
     pub phases: PhaseRx,
+    /// The traces of connections.
+    pub traces: Arc<Traces>,
 }
 
 /// One connection, as its requests see it.
@@ -171,7 +178,7 @@ impl AdminService {
                 "too many requests at a time: only /healthz and /readyz are answered now",
             ));
         }
-        if !matches!(route, Route::Control(_)) {
+        if !matches!(route, Route::Control(_) | Route::Trace) {
             permit.protect();
         }
         match route {
@@ -184,6 +191,11 @@ impl AdminService {
                 let body = whole(body, deadline).await?;
                 permit.protect();
                 self.request(command, (path, &body), &caller).await
+            }
+            Route::Trace => {
+                let body = whole(body, deadline).await?;
+                permit.protect();
+                self.trace((path, &body), &caller, client)
             }
         }
     }
@@ -205,6 +217,43 @@ impl AdminService {
         client.permit.release();
         client.stream.begin(given_up);
         Ok(response::events(stream))
+    }
+
+    /// Begins a trace, whose lines are the response. It costs all connections, so that reading alone is no
+    /// right to it.
+    fn trace(
+        &self,
+        (path, body): (&str, &[u8]),
+        caller: &Caller,
+        client: Client<'_>,
+    ) -> Result<HttpResponse, ErrorResponse> {
+        let request = commands::trace(body)?;
+        let line = AuditLine::new(caller, path, body);
+        let begun = caller
+            .must_be(Role::Operate)
+            .and_then(|()| self.begin_trace(request, client));
+        let status = begun.as_ref().map_err(|refused| refused.status);
+        line.answered(status.map_or_else(|status| status, |begun| begun.status()));
+        begun
+    }
+
+    fn begin_trace(
+        &self,
+        request: TraceRequest,
+        client: Client<'_>,
+    ) -> Result<HttpResponse, ErrorResponse> {
+        let duration = request.duration;
+        let lines = self.probes.traces.begin(request).ok_or_else(|| {
+            let message = format!("there are {} traces at a time already", Traces::MAX);
+            ErrorResponse::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        })?;
+        let (alive, over) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            sleep(duration + GRACE).await;
+            drop(alive);
+        });
+        client.stream.begin(over);
+        Ok(response::lines(lines))
     }
 
     fn ready(&self) -> HttpResponse {

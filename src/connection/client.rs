@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::AlertDescription;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::time::{Instant, timeout_at};
 
 use super::establish::{AdmittedClient, Establish, Pending};
@@ -20,6 +21,7 @@ use crate::tls::foreign;
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
 use crate::tls::info::{CertificateFacts, TlsFacts};
+use crate::tls::verify::client::ClientVerifier;
 use crate::transport::Transport;
 
 impl Establish<'_> {
@@ -34,7 +36,7 @@ impl Establish<'_> {
         let mut hello = self.hello(client, bytes).await?;
         pending.hello_done();
         if self.endpoint.protocol == Protocol::Tls {
-            self.record.hello(&hello.bytes);
+            self.record.hello(&hello);
         }
         let name = self.name(&hello)?;
         let route = self.route(&hello, name.as_ref())?;
@@ -214,7 +216,8 @@ impl Establish<'_> {
             speaks_tls: self.speaks_tls,
         };
         let route = decision::route(self.endpoint, &query)?;
-        self.record.route(route);
+        let why = || decision::why(self.endpoint, &query, route);
+        self.record.route(route, why);
         Ok(Arc::clone(route))
     }
 
@@ -246,14 +249,29 @@ impl Establish<'_> {
         if let Some(owner) = peer.waits_for {
             done = Err(Failure::new(Reason::LimitHandshakes).limit(owner));
         }
+        self.record.presented(&notes);
         self.record
             .client_cert(notes.peer.as_ref().map(CertificateFacts::of));
         if let Some(tls) = &client.tls {
             self.record.client_tls(TlsFacts::of(tls.facts()));
+            let path = || path(acceptor.verifier(), tls.facts().peer_certificates()?);
+            if done.is_ok() {
+                self.record.verified(path);
+            }
         }
         hello.bytes = Vec::new();
         done.map(|()| notes)
     }
+}
+
+/// The names on the path from a client's certificate to a CA; `None` if there is no path.
+fn path(verifier: &ClientVerifier, chain: &[CertificateDer<'static>]) -> Option<String> {
+    let path = verifier.path(chain, UnixTime::now());
+    let facts: Vec<_> = path.iter().map(|der| CertificateFacts::of(der)).collect();
+    let last = facts.last()?;
+    let subjects = facts.iter().map(|facts| facts.subject.as_str());
+    let names: Vec<_> = subjects.chain([last.issuer.as_str()]).collect();
+    Some(names.join(" < "))
 }
 
 /// The refusal of a client that begins with TLS at once, and does not offer the ALPN protocol for that.

@@ -58,6 +58,34 @@ pub fn labels<'n>(
     })
 }
 
+/// Why a query has got this route, in words.
+pub fn why(endpoint: &Endpoint, query: &Query<'_>, route: &Arc<Route>) -> String {
+    let mut why = match (query.name, route.named) {
+        _ if endpoint.protocol == Protocol::Tcp => {
+            "clients of this endpoint send no server name".to_owned()
+        }
+        (Some(_), true) => "it is for this server name".to_owned(),
+        (Some(_), false) => "a default route: no other is for this server name".to_owned(),
+        (None, _) => "a default route: there is no server name".to_owned(),
+    };
+    let candidates = endpoint.routes.candidates(query.name);
+    let place = candidates
+        .iter()
+        .position(|(_, own)| Arc::ptr_eq(own, route));
+    if let Some((when, _)) = place.and_then(|place| candidates.get(place)) {
+        if !when.alpn.is_empty() {
+            why.push_str(", the client offers one of its ALPN protocols");
+        }
+        if !when.sources.is_any() {
+            why.push_str(", its networks hold the client's address");
+        }
+    }
+    if let Some(before @ 1..) = place {
+        why.push_str(&format!(", and {before} before it did not match"));
+    }
+    why
+}
+
 /// The reason of a client that a limit refuses.
 pub const fn limit_reason(kind: LimitKind) -> Reason {
     match kind {

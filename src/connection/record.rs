@@ -1,18 +1,19 @@
 //! Collects the record of one connection and guarantees that it is written and counted once.
 
 mod origin;
+mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tracing::{debug, trace};
+use tracing::{Level, debug, enabled, trace};
 
+use self::steps::{Id, handshake_done};
 use super::identity::Identity;
 use super::info::ConnInfo;
 use super::opening::{Draft, Opening, OpeningGuard, OpeningTable};
@@ -20,11 +21,12 @@ use super::progress::Progress;
 use super::table::{Conn, ConnGuard, ConnTable};
 use super::traffic::{CountedTraffic, traffic};
 use crate::observe::access_log::{AccessLog, AccessRecord, Client, StageTimes, Traffic};
-use crate::observe::escape;
 use crate::observe::failures::FailureShard;
 use crate::observe::metrics::{EndpointCounts, UpstreamCounts};
 use crate::outcome::{Fault, LimitOwner, Outcome, Reason, Stage, WouldRefuse};
 use crate::snapshot::{Endpoint, Route};
+use crate::tls::handshake_notes::HandshakeNotes;
+use crate::tls::hello::Hello;
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::tls::ja4::Ja4;
 
@@ -188,12 +190,17 @@ impl<'a> Recorder<'a> {
     }
 
     /// The ClientHello is whole.
-    pub(super) fn hello(&mut self, wire: &[u8]) {
-        if self.log.is_open() {
-            let ja4 = Ja4::of(wire);
-            if let Some(mut draft) = self.draft() {
-                draft.record.ja4 = ja4;
-            }
+    pub(super) fn hello(&mut self, hello: &Hello) {
+        let is_shown = enabled!(Level::DEBUG, id);
+        if !is_shown && !self.log.is_open() {
+            return;
+        }
+        let ja4 = Ja4::of(&hello.bytes);
+        if is_shown {
+            steps::hello(self.id, hello, ja4);
+        }
+        if let Some(mut draft) = self.draft() {
+            draft.record.ja4 = ja4;
         }
     }
 
@@ -204,13 +211,15 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    pub(super) fn route(&mut self, route: &Route) {
+    /// `why` says in words why it is this route.
+    pub(super) fn route(&mut self, route: &Route, why: impl FnOnce() -> String) {
         debug!(
             id = %Id(self.id),
             sni = self.draft().and_then(|draft| draft.record.sni.clone()).as_deref(),
             route = &*route.name,
             mode = route.mode.word(),
             upstream = &*route.upstream.definition.name,
+            why = why(),
             "routed"
         );
         self.upstream = Some(self.counts.upstream(&route.upstream.definition.name));
@@ -228,6 +237,20 @@ impl<'a> Recorder<'a> {
         handshake_done(self.id, &facts, "TLS with the client established");
         if let Some(mut draft) = self.draft() {
             draft.record.tls = Some(Box::new(facts));
+        }
+    }
+
+    /// The certificate that was chosen for the client.
+    pub(super) fn presented(&self, notes: &HandshakeNotes) {
+        steps::presented(self.id, notes);
+    }
+
+    /// The client's certificate was accepted, by the path that `path` tells: names, from the client's on.
+    pub(super) fn verified(&self, path: impl FnOnce() -> Option<String>) {
+        if enabled!(Level::DEBUG, id)
+            && let Some(path) = path()
+        {
+            debug!(id = %Id(self.id), path, "client certificate accepted");
         }
     }
 
@@ -348,27 +371,6 @@ impl<'a> Recorder<'a> {
         }
         self.failures.add(record, traffic, outcome);
     }
-}
-
-/// An identifier as the access log has it.
-struct Id(u64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-fn handshake_done(id: u64, facts: &TlsFacts, message: &'static str) {
-    debug!(
-        id = %Id(id),
-        version = facts.version,
-        cipher = facts.cipher,
-        group = facts.group,
-        alpn = facts.alpn.as_deref().map(escape::bytes),
-        resumed = facts.resumed,
-        "{message}"
-    );
 }
 
 /// The record of a connection that has left the table.

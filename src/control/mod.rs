@@ -20,6 +20,7 @@ pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod successor;
 pub(crate) mod takeover;
+mod trace;
 pub(crate) mod watchdog;
 
 #[cfg(test)]
@@ -371,6 +372,7 @@ impl Control {
         self.origins.update();
         self.access_log.renew(&snapshot.access_log);
         self.progress.proceed(&self.table);
+        trace::proceed(self.log.traces(), &self.table);
         self.expiry.proceed(&snapshot, self.reloads.materials());
     }
 

@@ -14,6 +14,7 @@ use tracing::{Event, Metadata, Subscriber};
 use super::escape;
 use super::format::{Format, LogLine, timestamp};
 use super::sink::{Output, Sink};
+use super::trace::{Step, Traces};
 
 /// The configuration of the process's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +32,15 @@ pub struct LogSettings {
 pub struct LogHandle {
     sink: Sink,
     level: Arc<Level>,
+    traces: Arc<Traces>,
 }
 
 impl LogHandle {
+    /// The traces of connections.
+    pub const fn traces(&self) -> &Arc<Traces> {
+        &self.traces
+    }
+
     /// Its sink, for reopening and flushing.
     pub const fn sink(&self) -> &Sink {
         &self.sink
@@ -50,6 +57,12 @@ impl LogHandle {
         tracing::callsite::rebuild_interest_cache();
     }
 }
+
+/// The field that holds the identifier of a connection, in events that are about one.
+const ID: &str = "id";
+
+/// The message of the last step of a connection.
+pub const ENDED: &str = "ended";
 
 /// The levels, the most severe first.
 const LEVELS: [LevelFilter; 6] = [
@@ -96,45 +109,78 @@ pub fn start(settings: &LogSettings) -> std::io::Result<LogHandle> {
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
     let level = Arc::new(Level::new(settings.level));
+    let traces = Arc::<Traces>::default();
     let log = LogSubscriber {
         level: Arc::clone(&level),
         format,
         sink: sink.clone(),
+        traces: Arc::clone(&traces),
     };
     // This fails only for a second start in one process; the first log stays installed then.
     let _ = tracing::subscriber::set_global_default(log);
-    Ok(LogHandle { sink, level })
+    Ok(LogHandle {
+        sink,
+        level,
+        traces,
+    })
 }
 
 struct LogSubscriber {
     level: Arc<Level>,
     format: Format,
     sink: Sink,
+    traces: Arc<Traces>,
+}
+
+impl LogSubscriber {
+    fn is_logged(&self, metadata: &Metadata<'_>) -> bool {
+        let level = self.level.get();
+        // What libraries say below `info` is about themselves, and much.
+        let is_shown = is_own(metadata)
+            || level == LevelFilter::TRACE
+            || *metadata.level() <= tracing::Level::INFO;
+        is_shown && *metadata.level() <= level
+    }
+}
+
+/// Whether an event is Reseal's, and not of a library.
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+}
+
+/// Whether an event is a step of one connection.
+fn is_step(metadata: &Metadata<'_>) -> bool {
+    is_own(metadata) && metadata.fields().field(ID).is_some()
 }
 
 impl Subscriber for LogSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let level = self.level.get();
-        // What libraries say below `info` is about themselves, and much.
-        let is_own = metadata.target().starts_with(env!("CARGO_CRATE_NAME"));
-        let is_shown =
-            is_own || level == LevelFilter::TRACE || *metadata.level() <= tracing::Level::INFO;
-        is_shown && *metadata.level() <= level
+        self.is_logged(metadata) || (self.traces.is_active() && is_step(metadata))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level.get())
+        Some(match self.traces.is_active() {
+            true => LevelFilter::TRACE,
+            false => self.level.get(),
+        })
     }
 
     fn event(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
         let mut fields = EventFields::default();
         event.record(&mut fields);
-        let level = event.metadata().level().as_str().to_ascii_lowercase();
+        let level = metadata.level().as_str().to_ascii_lowercase();
         let time = timestamp(SystemTime::now());
-        self.sink.line(match self.format {
-            Format::Text => fields.text(&time, &level),
-            format => fields.line(format, &time, &level),
-        });
+        if self.traces.is_active()
+            && is_step(metadata)
+            && let Some(step) = fields.step()
+        {
+            self.traces
+                .step(&step, |format| fields.rendered(format, &time, &level));
+        }
+        if self.is_logged(metadata) {
+            self.sink.line(fields.rendered(self.format, &time, &level));
+        }
     }
 
     // Reseal uses no spans: the facts of a connection are in one record.
@@ -173,9 +219,33 @@ struct EventFields {
 }
 
 impl EventFields {
+    /// What an event says of its connection, if it has one.
+    fn step(&self) -> Option<Step<'_>> {
+        let text = |key: &str| {
+            let (_, fact) = self.others.iter().find(|(name, _)| *name == key)?;
+            match fact {
+                Fact::Text(text) => Some(text.as_str()),
+                Fact::Bare(_) => None,
+            }
+        };
+        Some(Step {
+            id: u64::from_str_radix(text(ID)?, 16).ok()?,
+            client: text("client"),
+            sni: text("sni"),
+            is_end: self.message == ENDED,
+        })
+    }
+
     fn bare(&mut self, field: &Field, value: impl fmt::Display) {
         self.others
             .push((field.name(), Fact::Bare(value.to_string())));
+    }
+
+    fn rendered(&self, format: Format, time: &str, level: &str) -> String {
+        match format {
+            Format::Text => self.text(time, level),
+            format => self.line(format, time, level),
+        }
     }
 
     fn text(&self, time: &str, level: &str) -> String {

@@ -14,3 +14,4 @@ pub mod logging;
 pub mod metrics;
 mod queue;
 pub mod sink;
+pub mod trace;

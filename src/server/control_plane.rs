@@ -71,6 +71,7 @@ impl ControlPlane {
             drained: drained_endpoints,
             metrics: Arc::clone(&self.metrics),
             phases: self.phase.subscribe(),
+            traces: Arc::clone(self.log.traces()),
         };
         let targets = self.reload_targets(watch_set, sockets.admin.access());
         let notifier = sockets.notifier.clone();

@@ -16,6 +16,7 @@ pub mod handshake;
 pub mod handshake_notes;
 pub mod hello;
 mod hello_message;
+pub mod hello_offer;
 pub mod info;
 pub mod ja4;
 pub mod listener_config;

@@ -1,13 +1,12 @@
 //! The HTTP client for the admin socket, over a unix socket, TCP or TLS.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -104,21 +103,65 @@ impl Admin {
         }
     }
 
+    /// Sends a request, and passes on what comes until the response ends, or `take` returns `false`. A response
+    /// with another status than 200 is returned whole.
+    pub(super) fn follow(
+        &self,
+        path: &str,
+        body: &Value,
+        mut take: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Response>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start a runtime: {error}"))?;
+        let followed = runtime.block_on(async {
+            let mut response = self.respond(path, Some(body)).await?;
+            if response.status() != StatusCode::OK {
+                return self.whole(response).await.map(Some);
+            }
+            while let Some(frame) = response.frame().await {
+                let frame = frame.map_err(|error| self.address.failed(&error))?;
+                if frame.data_ref().is_some_and(|bytes| !take(bytes)) {
+                    break;
+                }
+            }
+            Ok(None)
+        });
+        runtime.shutdown_background();
+        followed
+    }
+
     async fn exchange(&self, path: &str, body: Option<&Value>) -> Result<Response, String> {
+        let response = self.respond(path, body).await?;
+        self.whole(response).await
+    }
+
+    /// A response whose body is still to be read.
+    async fn respond(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<hyper::Response<Incoming>, String> {
         let (stream, host) = self.connect().await?;
         let token = self.token.as_ref().map(|token| token.as_str());
-        let failed = |error: &(dyn Error + 'static)| self.address.failed(error);
-        let request = request(&host, path, body, token).map_err(|e| failed(&e))?;
-        let response = async {
-            let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-            tokio::spawn(connection);
-            let response = sender.send_request(request).await?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), RESPONSE_MAX).collect();
-            let body = body.await?.to_bytes().to_vec();
-            Ok::<_, Box<dyn Error + Send + Sync>>(Response { status, body })
-        };
-        response.await.map_err(|e| failed(&*e))
+        let request = request(&host, path, body, token);
+        let request = request.map_err(|e| self.address.failed(&e))?;
+        let opened = handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = opened.map_err(|e| self.address.failed(&e))?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        response.map_err(|e| self.address.failed(&e))
+    }
+
+    async fn whole(&self, response: hyper::Response<Incoming>) -> Result<Response, String> {
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), RESPONSE_MAX).collect();
+        let body = body.await.map_err(|e| self.address.failed(&*e))?;
+        Ok(Response {
+            status,
+            body: body.to_bytes().to_vec(),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod names;
 mod place;
 mod show;
 mod tables;
+mod trace;
 mod trust;
 
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use self::client::{LONG_TIMEOUT, TIMEOUT};
 use self::filter::{FailureArgs, KillArgs, ListArgs};
 use self::names::NamesArgs;
 pub(super) use self::place::Place;
+use self::trace::TraceArgs;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
 use super::paint::Paint;
@@ -80,6 +82,8 @@ enum CtlCommand {
     Kill(KillArgs),
     /// List the latest failures, and what to do about them
     Failures(FailureArgs),
+    /// Show every step of the connections of one source, server name or id, as they happen
+    Trace(TraceArgs),
     /// List certificates, CAs and revocation lists with their expiry dates
     Certificates,
     /// Show the effective configuration
@@ -166,6 +170,7 @@ impl CtlCommand {
             Self::Stats { no_rates } => ("/stats", Some(json!({ "rates": !no_rates }))),
             Self::Connections(args) => ("/connections", Some(args.body())),
             Self::Failures(args) => ("/failures", Some(args.body())),
+            Self::Trace(_) => ("/trace", None),
             Self::Certificates => ("/certificates", None),
             Self::Config => ("/config", None),
             Self::Origins { .. } => ("/origins", None),
@@ -224,6 +229,7 @@ impl CtlCommand {
                 "configuration unchanged; certificates and other files re-read",
                 paint,
             ),
+            Self::Trace(_) => String::new(),
             Self::Kill(_) | Self::Drain { .. } | Self::Undrain { .. } | Self::Stop => {
                 show::done(response)
             }
@@ -245,6 +251,15 @@ impl Args {
 pub(super) fn main(args: &Args) -> Exit {
     if let CtlCommand::Names(names) = &args.command {
         return print(&names::print(names, &args.place));
+    }
+    if let CtlCommand::Trace(trace) = &args.command {
+        return match trace::run(&args.place, trace, args.json) {
+            Ok(()) => Exit::Good,
+            Err(error) => {
+                eprint_line(&format!("reseal: {error}"));
+                Exit::Bad
+            }
+        };
     }
     let done = complete(args).and_then(|()| match run(args, Paint::of_stdout()) {
         Ok(text) => Ok(print(&text)),

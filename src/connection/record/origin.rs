@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::{Id, Recorder, handshake_done};
+use super::Recorder;
+use super::steps::{Id, handshake_done};
 use crate::outcome::Failure;
 use crate::tls::info::TlsFacts;
 use crate::transport::Socket;

@@ -16,3 +16,4 @@ mod own_files;
 mod process_metrics;
 mod syslog;
 mod tcp;
+mod trace;
