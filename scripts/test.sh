@@ -36,6 +36,7 @@ needed=(
     exim4:exim4-daemon-light
     prosody:prosody
     rsyslogd:rsyslog
+    tmux:tmux
     python3:python3
     strace:strace
     systemd-analyze:systemd

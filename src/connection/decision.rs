@@ -61,14 +61,12 @@ pub fn labels<'n>(
 /// Why a query has got this route, in words.
 pub fn why(endpoint: &Endpoint, query: &Query<'_>, route: &Arc<Route>) -> String {
     let mut why = match (query.name, route.named) {
-        _ if endpoint.protocol == Protocol::Tcp => {
-            "clients of this endpoint send no server name".to_owned()
-        }
+        _ if !query.speaks_tls => "the client does not speak TLS".to_owned(),
         (Some(_), true) => "it is for this server name".to_owned(),
         (Some(_), false) => "a default route: no other is for this server name".to_owned(),
         (None, _) => "a default route: there is no server name".to_owned(),
     };
-    let candidates = endpoint.routes.candidates(query.name);
+    let candidates = endpoint.routes.candidates(query);
     let place = candidates
         .iter()
         .position(|(_, own)| Arc::ptr_eq(own, route));

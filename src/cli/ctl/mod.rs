@@ -13,6 +13,7 @@ mod names;
 mod place;
 mod show;
 mod tables;
+mod top;
 mod trace;
 mod trust;
 
@@ -27,6 +28,7 @@ use self::client::{LONG_TIMEOUT, TIMEOUT};
 use self::filter::{FailureArgs, KillArgs, ListArgs};
 use self::names::NamesArgs;
 pub(super) use self::place::Place;
+use self::top::TopArgs;
 use self::trace::TraceArgs;
 use super::exit::Exit;
 use super::output::{eprint_line, print};
@@ -84,6 +86,8 @@ enum CtlCommand {
     Failures(FailureArgs),
     /// Show every step of the connections of one source, server name or id, as they happen
     Trace(TraceArgs),
+    /// Watch rates, connections, origins and failures live at a terminal
+    Top(TopArgs),
     /// List certificates, CAs and revocation lists with their expiry dates
     Certificates,
     /// Show the effective configuration
@@ -171,6 +175,7 @@ impl CtlCommand {
             Self::Connections(args) => ("/connections", Some(args.body())),
             Self::Failures(args) => ("/failures", Some(args.body())),
             Self::Trace(_) => ("/trace", None),
+            Self::Top(_) => ("/status", None),
             Self::Certificates => ("/certificates", None),
             Self::Config => ("/config", None),
             Self::Origins { .. } => ("/origins", None),
@@ -229,7 +234,7 @@ impl CtlCommand {
                 "configuration unchanged; certificates and other files re-read",
                 paint,
             ),
-            Self::Trace(_) => String::new(),
+            Self::Trace(_) | Self::Top(_) => String::new(),
             Self::Kill(_) | Self::Drain { .. } | Self::Undrain { .. } | Self::Stop => {
                 show::done(response)
             }
@@ -252,19 +257,15 @@ pub(super) fn main(args: &Args) -> Exit {
     if let CtlCommand::Names(names) = &args.command {
         return print(&names::print(names, &args.place));
     }
-    if let CtlCommand::Trace(trace) = &args.command {
-        return match trace::run(&args.place, trace, args.json) {
-            Ok(()) => Exit::Good,
-            Err(error) => {
-                eprint_line(&format!("reseal: {error}"));
-                Exit::Bad
-            }
-        };
-    }
-    let done = complete(args).and_then(|()| match run(args, Paint::of_stdout()) {
-        Ok(text) => Ok(print(&text)),
-        Err(error) => Err((Exit::Bad, error)),
-    });
+    let good = |()| Exit::Good;
+    let done = match &args.command {
+        CtlCommand::Trace(trace) => trace::run(&args.place, trace, args.json).map(good),
+        CtlCommand::Top(top) => top::run(&args.place, top).map(good),
+        _ => complete(args).and_then(|()| match run(args, Paint::of_stdout()) {
+            Ok(text) => Ok(print(&text)),
+            Err(error) => Err((Exit::Bad, error)),
+        }),
+    };
     done.unwrap_or_else(|(exit, error)| {
         eprint_line(&format!("reseal: {error}"));
         exit

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::cells::plain;
 use super::place::Place;
+use crate::cli::exit::Exit;
 
 /// Which connections, and for how long.
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,11 @@ impl TraceArgs {
 }
 
 /// Prints the lines of a trace until it ends, or nobody reads them any more.
-pub(super) fn run(place: &Place, args: &TraceArgs, is_json: bool) -> Result<(), String> {
+pub(super) fn run(place: &Place, args: &TraceArgs, is_json: bool) -> Result<(), (Exit, String)> {
+    follow(place, args, is_json).map_err(|error| (Exit::Bad, error))
+}
+
+fn follow(place: &Place, args: &TraceArgs, is_json: bool) -> Result<(), String> {
     let mut rest = Vec::new();
     let print_lines = |bytes: &[u8]| {
         rest.extend_from_slice(bytes);

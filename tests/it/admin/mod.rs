@@ -16,4 +16,5 @@ mod own_files;
 mod process_metrics;
 mod syslog;
 mod tcp;
+mod top;
 mod trace;

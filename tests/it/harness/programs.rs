@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 29] = [
+const PACKAGES: [(&str, &str); 30] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -36,6 +36,7 @@ const PACKAGES: [(&str, &str); 29] = [
     ("slapd", "slapd"),
     ("ldapsearch", "ldap-utils"),
     ("rsyslogd", "rsyslog"),
+    ("tmux", "tmux"),
     ("dovecot", "dovecot-imapd dovecot-pop3d"),
     ("exim4", "exim4-daemon-light"),
     ("prometheus", "prometheus"),

@@ -1,0 +1,341 @@
+//! What is shown, and what keys do to it.
+
+use serde_json::{Map, Value, json};
+
+use super::feed::{News, State};
+use super::input::Key;
+use crate::cli::ctl::columns::list;
+
+/// What connections can be sorted by, in the order of the key `s`.
+const SORTS: [&str; 10] = [
+    "rate", "bytes", "up", "down", "age", "idle", "source", "sni", "route", "stage",
+];
+
+/// The most connections that are asked for.
+const ROWS: usize = 500;
+
+/// What fills the lower part of the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Pane {
+    #[default]
+    Connections,
+    Origins,
+    Routes,
+    Failures,
+}
+
+impl Pane {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::Origins,
+        Self::Routes,
+        Self::Failures,
+    ];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Origins => "origins",
+            Self::Routes => "routes",
+            Self::Failures => "failures",
+        }
+    }
+
+    fn next(self) -> Self {
+        let place = Self::ALL.iter().position(|pane| *pane == self);
+        let next = place.map_or(0, |place| (place + 1) % Self::ALL.len());
+        Self::ALL.get(next).copied().unwrap_or_default()
+    }
+}
+
+/// What the line at the bottom asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Prompt {
+    /// A filter, as far as it is written.
+    Filter(String),
+    /// Whether to end the connection with this id, and whose it is.
+    Kill { id: String, client: String },
+}
+
+/// What has to be done after a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Show,
+    /// The query has changed, or an answer is wanted now.
+    Ask,
+    Kill(String),
+    Quit,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) state: State,
+    /// Why the last refresh has failed.
+    pub(super) error: Option<String>,
+    /// What the last command has done.
+    pub(super) note: Option<String>,
+    pub(super) pane: Pane,
+    pub(super) prompt: Option<Prompt>,
+    /// The filter as it was written.
+    pub(super) filter: String,
+    pub(super) is_paused: bool,
+    /// The row that is marked.
+    pub(super) row: usize,
+    sort: usize,
+    is_reversed: bool,
+}
+
+impl View {
+    pub(super) fn learn(&mut self, news: &News) {
+        match news {
+            News::State(state) if !self.is_paused => {
+                let marked = self.marked().map(|row| id(row).to_owned());
+                self.state = (**state).clone();
+                self.error = None;
+                // The mark stays on its connection while others come and go.
+                let rows = self.rows();
+                let place = marked.and_then(|marked| rows.iter().position(|row| id(row) == marked));
+                self.row = place.unwrap_or(self.row).min(rows.len().saturating_sub(1));
+            }
+            News::State(_) => self.error = None,
+            News::Failed(error) => self.error = Some(error.clone()),
+            News::Done(note) => self.note = Some(note.clone()),
+        }
+    }
+
+    /// The rows of the pane.
+    pub(super) fn rows(&self) -> &[Value] {
+        match self.pane {
+            Pane::Connections => list(&self.state.connections, "connections"),
+            Pane::Origins => list(&self.state.origins, "origins"),
+            Pane::Routes => list(&self.state.stats, "routes"),
+            Pane::Failures => list(&self.state.failures, "failures"),
+        }
+    }
+
+    pub(super) fn sort(&self) -> &'static str {
+        SORTS.get(self.sort).copied().unwrap_or("age")
+    }
+
+    pub(super) const fn is_reversed(&self) -> bool {
+        self.is_reversed
+    }
+
+    /// The body of the request for connections.
+    pub(super) fn query(&self) -> Value {
+        let mut query = conditions(&self.filter);
+        query.insert("sort".to_owned(), json!(self.sort()));
+        query.insert("reverse".to_owned(), json!(self.is_reversed));
+        query.insert("limit".to_owned(), json!(ROWS));
+        query.insert("rates".to_owned(), json!(true));
+        Value::Object(query)
+    }
+
+    pub(super) fn press(&mut self, key: Key) -> Next {
+        if key == Key::Interrupt {
+            return Next::Quit;
+        }
+        self.note = None;
+        match self.prompt.take() {
+            Some(Prompt::Filter(text)) => self.write_filter(text, key),
+            Some(Prompt::Kill { id, .. }) => match key {
+                Key::Char('y' | 'Y') => Next::Kill(id),
+                _ => Next::Show,
+            },
+            None => self.command(key),
+        }
+    }
+
+    fn write_filter(&mut self, mut text: String, key: Key) -> Next {
+        match key {
+            Key::Enter => {
+                self.filter = text.trim().to_owned();
+                self.row = 0;
+                return Next::Ask;
+            }
+            Key::Escape => return Next::Show,
+            Key::Backspace => drop(text.pop()),
+            Key::Char(char) => text.push(char),
+            _ => {}
+        }
+        self.prompt = Some(Prompt::Filter(text));
+        Next::Show
+    }
+
+    fn command(&mut self, key: Key) -> Next {
+        let last = self.rows().len().saturating_sub(1);
+        match key {
+            Key::Char('q') => return Next::Quit,
+            Key::Char('s') => {
+                self.sort = (self.sort + 1) % SORTS.len();
+                self.row = 0;
+                return Next::Ask;
+            }
+            Key::Char('r') => {
+                self.is_reversed = !self.is_reversed;
+                self.row = 0;
+                return Next::Ask;
+            }
+            Key::Char(' ') => self.is_paused = !self.is_paused,
+            Key::Char('/' | 'f') => self.prompt = Some(Prompt::Filter(self.filter.clone())),
+            Key::Char('k') => {
+                self.prompt = self.marked().map(|row| Prompt::Kill {
+                    id: id(row).to_owned(),
+                    client: text(row, "client").to_owned(),
+                });
+            }
+            Key::Tab => {
+                self.pane = self.pane.next();
+                self.row = 0;
+            }
+            Key::Up => self.row = self.row.saturating_sub(1),
+            Key::Down => self.row = (self.row + 1).min(last),
+            Key::PageUp => self.row = self.row.saturating_sub(10),
+            Key::PageDown => self.row = (self.row + 10).min(last),
+            Key::Home => self.row = 0,
+            Key::End => self.row = last,
+            Key::Escape if !self.filter.is_empty() => {
+                self.filter.clear();
+                return Next::Ask;
+            }
+            _ => {}
+        }
+        Next::Show
+    }
+
+    /// The connection that is marked.
+    fn marked(&self) -> Option<&Value> {
+        (self.pane == Pane::Connections)
+            .then(|| self.rows().get(self.row))
+            .flatten()
+    }
+}
+
+fn id(row: &Value) -> &str {
+    text(row, "id")
+}
+
+fn text<'r>(row: &'r Value, key: &str) -> &'r str {
+    row.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The conditions of a filter: `key=value` words, as the flags of `ctl connections`. A word alone is an address, a
+/// network or a server name.
+fn conditions(filter: &str) -> Map<String, Value> {
+    let mut conditions = Map::new();
+    for word in filter.split_whitespace() {
+        let (key, value) = match word.split_once('=') {
+            Some((key, value)) => (key.replace('-', "_"), value),
+            None if is_network(word) => ("source".to_owned(), word),
+            None => ("sni".to_owned(), word),
+        };
+        let value = match key.as_str() {
+            "older_than" | "idle_for" => seconds(value).map_or_else(|| json!(value), |n| json!(n)),
+            _ => json!(value),
+        };
+        conditions.insert(key, value);
+    }
+    conditions
+}
+
+fn is_network(word: &str) -> bool {
+    word.parse::<std::net::IpAddr>().is_ok() || word.parse::<ipnet::IpNet>().is_ok()
+}
+
+/// Seconds of a number with a unit, `s` if it has none.
+fn seconds(text: &str) -> Option<f64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let factor = match unit {
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    digits.parse::<f64>().ok().map(|number| number * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(ids: &[&str]) -> News {
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| json!({ "id": id, "client": "192.0.2.1:1" }))
+            .collect();
+        News::State(Box::new(State {
+            connections: json!({ "connections": rows }),
+            ..State::default()
+        }))
+    }
+
+    #[test]
+    fn a_filter_is_words_with_keys_and_a_word_alone_is_a_network_or_a_name() {
+        let all = conditions("route=edge/vault older-than=10m 10.0.0.0/8 stage=relay");
+        let expected = json!({ "route": "edge/vault", "older_than": 600.0, "source": "10.0.0.0/8", "stage": "relay" });
+        assert_eq!(Value::Object(all), expected);
+        assert_eq!(
+            Value::Object(conditions("a.test")),
+            json!({ "sni": "a.test" })
+        );
+        assert_eq!(
+            Value::Object(conditions("idle_for=x")),
+            json!({ "idle_for": "x" })
+        );
+        assert!(conditions("  ").is_empty());
+    }
+
+    #[test]
+    fn the_mark_stays_on_its_connection() {
+        let mut view = View::default();
+        view.learn(&state(&["1", "2", "3"]));
+        view.press(Key::Down);
+        view.learn(&state(&["0", "1", "2", "3"]));
+        assert_eq!(view.row, 2);
+        view.learn(&state(&["0"]));
+        assert_eq!(view.row, 0);
+    }
+
+    #[test]
+    fn a_connection_is_ended_after_a_yes_alone() {
+        let mut view = View::default();
+        view.learn(&state(&["1", "2"]));
+        view.press(Key::Down);
+        for (answer, next) in [
+            (Key::Enter, Next::Show),
+            (Key::Char('n'), Next::Show),
+            (Key::Escape, Next::Show),
+            (Key::Char('y'), Next::Kill("2".to_owned())),
+        ] {
+            assert_eq!(view.press(Key::Char('k')), Next::Show);
+            assert!(matches!(&view.prompt, Some(Prompt::Kill { id, .. }) if id == "2"));
+            // One that moves meanwhile is not another one.
+            view.learn(&state(&["2", "1"]));
+            assert_eq!(view.press(answer), next);
+            assert_eq!(view.prompt, None);
+            view.learn(&state(&["1", "2"]));
+        }
+        view.press(Key::Tab);
+        view.press(Key::Char('k'));
+        assert_eq!(view.prompt, None, "there is no connection on this pane");
+    }
+
+    #[test]
+    fn letters_of_a_filter_are_no_commands() {
+        let mut view = View::default();
+        view.press(Key::Char('/'));
+        for char in "sni=q.test".chars() {
+            assert_eq!(view.press(Key::Char(char)), Next::Show);
+        }
+        view.press(Key::Backspace);
+        assert_eq!(view.press(Key::Enter), Next::Ask);
+        assert_eq!(view.query()["sni"], "q.tes");
+        assert_eq!(view.press(Key::Escape), Next::Ask);
+        assert!(view.query().get("sni").is_none());
+        assert_eq!(view.press(Key::Char('q')), Next::Quit);
+    }
+}
