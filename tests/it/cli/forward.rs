@@ -16,7 +16,7 @@ use rustls::ServerConnection;
 use crate::harness::proxy_header::ReceivedHeader;
 use crate::harness::{
     Client, Directory, End, Identity, Leaf, LetterOrigin, List, Origin, Serving, Stream, TIMEOUT,
-    echo, finish, pki, reseal, reseal_in,
+    echo, finish, output, pki, reseal, reseal_in,
 };
 
 const ACCESS_DENIED: End = End::Alert(49);
@@ -150,6 +150,35 @@ fn the_origin_is_shown_the_client_certificate() {
         &format!("{flags} --client-cert both.pem"),
         must_carry,
     );
+}
+
+#[test]
+fn certificates_may_be_stores_with_a_password() {
+    let directory = files();
+    directory.write("password", "a secret");
+    let store = |name: &str, pair: &Identity| {
+        directory.write("pair.key", &pair.key);
+        directory.write("pair.pem", &pair.cert);
+        let path = |name: &str| directory.join(name).display().to_string();
+        let (key, cert, out) = (path("pair.key"), path("pair.pem"), path(name));
+        let secret = format!("file:{}", path("password"));
+        let words = [
+            "pkcs12", "-export", "-inkey", &key, "-in", &cert, "-passout", &secret, "-out", &out,
+        ];
+        output("openssl", &words, "").must_exit_with(0);
+    };
+    store("edge.p12", &pki().edge(&["a.test"]));
+    store("client.p12", &pki().client("forward"));
+    let origin = Origin::with_tls().requiring_certificate().echo();
+    let flags = format!(
+        "--listen tls://127.0.0.1:0 --cert edge.p12 --password-file password --to tls://{origin} \
+         --ca origin-ca.pem --server-name origin.test --client-cert client.p12 \
+         --client-password-file password"
+    );
+    each_way(&directory, &flags, |serving| {
+        let client = Client::new(&serving.listen_addr(), "a.test");
+        client.connect().must_echo(b"stores on both sides");
+    });
 }
 
 /// A client that has this name in one of the ways that rules look at.
