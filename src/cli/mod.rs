@@ -59,7 +59,7 @@ enum Command {
     /// Make development certificates: a CA, servers and a client
     Certs(certs::Args),
     /// Query or control a running process
-    Ctl(ctl::Args),
+    Ctl(Box<ctl::Args>),
     /// Forward one port, without a configuration file
     Forward(Box<forward::Args>),
     /// Print the JSON Schema of the configuration file

@@ -40,7 +40,7 @@ impl<T> HostTable<T> {
     }
 
     /// How many patterns it has.
-    pub fn len(&self) -> usize {
+    pub fn pattern_count(&self) -> usize {
         self.exact.len() + self.wildcard.len() + self.deep.len()
     }
 

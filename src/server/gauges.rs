@@ -28,7 +28,8 @@ pub(super) fn metrics(
         ("access", Box::new(move || access.dropped())),
         ("process", Box::new(move || process.dropped())),
     ];
-    for exporter in resources.access_log.exporters().cloned() {
+    for exporter in resources.access_log.exporters() {
+        let exporter = exporter.clone();
         logs.push((exporter.name(), Box::new(move || exporter.dropped())));
     }
     let load = handshakes.load();

@@ -134,7 +134,7 @@ pub struct UpstreamDefinition {
     /// Options of the sockets to them.
     pub tcp: TcpOptions,
     /// The definition that it was made of, if its addresses are made of a client's name.
-    pub made_of: Option<Arc<UpstreamDefinition>>,
+    pub made_of: Option<Arc<Self>>,
 }
 
 impl UpstreamDefinition {

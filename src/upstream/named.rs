@@ -88,7 +88,7 @@ impl NamedPools {
         }
         names.definition = Arc::clone(definition);
         let Names { known, fresh, .. } = &mut *names;
-        let redefine = |labels: &Box<str>, entry: &mut Entry| {
+        let redefine = |labels: &str, entry: &mut Entry| {
             let made = definition.made(labels).map(Arc::new);
             match made {
                 Some(made) => entry.pool.apply(&made, resolver, control, false),
@@ -97,8 +97,8 @@ impl NamedPools {
             // One that is used goes on; the others need not.
             !entry.is_idle()
         };
-        known.retain(redefine);
-        fresh.retain(redefine);
+        known.retain(|labels, entry| redefine(labels, entry));
+        fresh.retain(|labels, entry| redefine(labels, entry));
     }
 
     /// The upstream left the configuration.

@@ -34,8 +34,11 @@ const TOPICS: usize = TOPIC_TABLE.len();
 /// How many connections and failures a page shows.
 const ROWS: usize = 100;
 
-/// What a page is told about: the name of its event, and how many refreshes lie between two answers.
-const TOPIC_TABLE: [(&str, u32, fn() -> Request); 7] = [
+/// What a page is told about: the name of its event, how many refreshes lie between two answers, and what they
+/// answer.
+type Topic = (&'static str, u32, fn() -> Request);
+
+const TOPIC_TABLE: [Topic; 7] = [
     ("status", 1, || Request::Status),
     ("stats", 1, || Request::Stats { rates: false }),
     ("origins", 1, || Request::Origins),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::materials::Materials;
 use super::names_by_file::RoutesFiles;
@@ -82,7 +82,7 @@ pub(super) struct Compiler<'a> {
     /// The verifiers of the blocks of the spec that were compiled already.
     pub(super) client_verifiers: HashMap<*const spec::ClientAuth, Option<ClientVerifier>>,
     /// What the files of routes have.
-    pub(super) routes_files: Arc<RoutesFiles>,
+    pub(super) routes_files: Rc<RoutesFiles>,
     pub(super) materials: Materials,
     pub(super) problems: &'a mut Problems,
 }
@@ -116,7 +116,7 @@ impl<'a> Compiler<'a> {
                 .map(|running| Parts::of(running.snapshot))
                 .unwrap_or_default(),
             client_verifiers: HashMap::new(),
-            routes_files: Arc::default(),
+            routes_files: Rc::default(),
             materials: Materials::default(),
             problems,
         }

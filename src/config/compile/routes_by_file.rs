@@ -98,7 +98,7 @@ impl Compiler<'_> {
         if let Some(first) = first {
             let message = format!(
                 "{shown}: no certificate of this endpoint covers {count} of its {} names, such as `{first}`",
-                content.names.len()
+                content.names.pattern_count()
             );
             self.problems.warning(file.at, message);
         }

@@ -1,6 +1,7 @@
 //! Files of server names and the upstream that each leads to.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compiler::Compiler;
@@ -44,7 +45,7 @@ impl Compiler<'_> {
                 }
             }
         }
-        self.routes_files = Arc::new(files);
+        self.routes_files = Rc::new(files);
     }
 
     fn routes_file(

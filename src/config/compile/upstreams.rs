@@ -1,6 +1,7 @@
 //! Upstreams: how routes use them, and their connection policy.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compiler::Compiler;
@@ -59,7 +60,7 @@ impl Uses {
 
 impl Compiler<'_> {
     pub(super) fn upstreams(&mut self) -> Upstreams {
-        let (spec, files) = (self.spec, Arc::clone(&self.routes_files));
+        let (spec, files) = (self.spec, Rc::clone(&self.routes_files));
         let uses = uses(spec, &files);
         // A file may name it later.
         let has_files = spec.endpoints.iter().any(|endpoint| {
@@ -149,7 +150,7 @@ impl Compiler<'_> {
         let check_tls = tls.as_deref().filter(|_| tls_checks);
         let negotiated = match check_tls {
             Some(_) => {
-                let files = Arc::clone(&self.routes_files);
+                let files = Rc::clone(&self.routes_files);
                 Negotiated::with(self.spec, |route| {
                     files.upstreams(route).any(|led| led == name)
                 })

@@ -213,8 +213,11 @@ fn items(spec: &Spec) -> [(&'static str, Items); 4] {
     ]
 }
 
+/// The names that a file has, and the upstreams that they lead to.
+type NamesOfFile = (Arc<HostTable<u32>>, Vec<Arc<str>>);
+
 /// The routes whose names a file has, each with these and the upstream of each.
-fn files(snapshot: &Snapshot) -> BTreeMap<String, (Arc<HostTable<u32>>, Vec<Arc<str>>)> {
+fn files(snapshot: &Snapshot) -> BTreeMap<String, NamesOfFile> {
     let mut files = BTreeMap::new();
     for endpoint in &snapshot.endpoints {
         for (names, routes) in endpoint.routes.files() {

@@ -152,7 +152,7 @@ fn the_dashboard_shows_live_traffic_filters_and_ends_connections() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                busy.must_echo(&[b'x'; 4096]);
+                busy.must_echo([b'x'; 4096]);
                 hostile.must_echo(b"x");
                 // It is ended meanwhile.
                 let _ = killed.try_send(b"x");

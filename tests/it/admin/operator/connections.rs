@@ -159,7 +159,7 @@ fn they_are_sorted_grouped_and_limited() {
         .into_iter()
         .map(|size| {
             let stream = proxy.client("a.test").connect();
-            stream.must_echo(&vec![7; size]);
+            stream.must_echo(vec![7; size]);
             stream
         })
         .collect();
@@ -217,7 +217,7 @@ fn rates_are_bytes_per_second_between_two_looks() {
     let row = &answer["connections"][0];
     assert_eq!((&row["rate_up"], &row["rate_down"]), (&json!(0), &json!(0)));
     assert!(answer["rate_seconds"].as_f64() >= Some(0.9), "{answer}");
-    stream.must_echo(&vec![7; 100_000]);
+    stream.must_echo(vec![7; 100_000]);
     // There is a look already, so this one is answered at once, and again once the look is old enough.
     eventually("the rate shows", || {
         let answer = post(&proxy, "/connections", &json!({ "sort": "rate" }));
