@@ -37,6 +37,8 @@ needed=(
     prosody:prosody
     rsyslogd:rsyslog
     tmux:tmux
+    zsh:zsh
+    fish:fish
     python3:python3
     strace:strace
     systemd-analyze:systemd

@@ -10,7 +10,7 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 30] = [
+const PACKAGES: [(&str, &str); 32] = [
     ("man", "man-db"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
@@ -37,6 +37,8 @@ const PACKAGES: [(&str, &str); 30] = [
     ("ldapsearch", "ldap-utils"),
     ("rsyslogd", "rsyslog"),
     ("tmux", "tmux"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
     ("dovecot", "dovecot-imapd dovecot-pop3d"),
     ("exim4", "exim4-daemon-light"),
     ("prometheus", "prometheus"),

@@ -16,7 +16,7 @@ fn malformed_requests_are_refused() {
     let many: Vec<String> = (0..100).map(|n| format!("X-{n}: y")).collect();
     let many: Vec<&str> = many.iter().flat_map(|h| ["-H", h.as_str()]).collect();
     let table: [(&str, &[&str], u16); 22] = [
-        ("/", &[], 404),
+        ("/dashboard/nothing.js", &[], 404),
         ("/nothing", &[], 404),
         ("/status/", &[], 404),
         ("//status", &["--path-as-is"], 404),
@@ -214,7 +214,7 @@ fn the_admin_socket_works_when_connections_use_all_descriptors() {
         .forward(&origin)
         .admin()
         .top("process: { workers: 1 }")
-        .under(&["prlimit", "--nofile=160"])
+        .under(&["prlimit", "--nofile=180"])
         .start();
     let clients: Vec<_> = (0..60).map(|_| proxy.dial("forward")).collect();
     clients[0].must_echo(b"served");
