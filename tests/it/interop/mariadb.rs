@@ -17,13 +17,17 @@ const OWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// A server that locks out a host after one error, with a user that has no password; with TLS if there are
 /// files for it.
 fn mariadb(directory: &Directory) -> Service {
-    let data = directory.join("data");
+    let [data, own] = ["data", "tmp"].map(|name| directory.join(name));
     std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&own).unwrap();
+    // A server that starts removes the temporary tables of all others from the directory that they share.
+    let own_directory = format!("--tmpdir={}", own.display());
     let path = |name: &str| data.join(name).display().to_string();
     let mut install = command("mariadb-install-db");
     install.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
     install.args(["--skip-test-db", "--skip-name-resolve"]);
     install.arg(format!("--datadir={}", data.display()));
+    install.arg(&own_directory);
     let made = install.output().unwrap();
     assert!(
         made.status.success(),
@@ -40,6 +44,7 @@ fn mariadb(directory: &Directory) -> Service {
         std::fs::copy(directory.join(name), data.join(name)).unwrap();
     }
     give_to("mysql", &data);
+    give_to("mysql", &own);
     Service::start(|port| {
         let mut command: Command = command_as("mysql", "mariadbd");
         let tls = ["cert", "key"].into_iter().zip(pair).filter(|_| with_tls);
@@ -54,6 +59,7 @@ fn mariadb(directory: &Directory) -> Service {
             .args(["--skip-innodb", "--default-storage-engine=Aria"])
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", data.display()))
+            .arg(&own_directory)
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--init-file={}", init.display()))
             .args(tls);
