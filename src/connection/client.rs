@@ -35,7 +35,7 @@ impl Establish<'_> {
         self.admit()?;
         let mut hello = self.hello(client, bytes).await?;
         pending.hello_done();
-        if self.endpoint.protocol == Protocol::Tls {
+        if self.speaks_tls {
             self.record.hello(&hello);
         }
         let name = self.name(&hello)?;
