@@ -1,8 +1,10 @@
 //! The accept loop of one listening socket on one worker.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -90,6 +92,7 @@ pub(crate) async fn accept_loop(
             _ = state.wait_for(ListenerState::is_closing) => break,
             ready = listener.readable() => ready?,
         };
+        let mut is_full = false;
         for turn in 0..BATCH {
             // An accept that finds no client makes and destroys a socket; poll is cheaper.
             if turn > 0 && !has_client(&listener) {
@@ -114,6 +117,7 @@ pub(crate) async fn accept_loop(
                 Ok((socket, client)) => {
                     backoff.reset();
                     intake.take(socket, client, permit);
+                    is_full = turn + 1 == BATCH;
                 }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
@@ -128,7 +132,9 @@ pub(crate) async fn accept_loop(
                 }
             }
         }
-        tokio::task::consume_budget().await;
+        if is_full {
+            yield_once().await;
+        }
     }
     let ListenerState::Closing(closing) = *state.borrow() else {
         return Ok(());
@@ -180,6 +186,20 @@ async fn empty_queue(
             }
         }
     }
+}
+
+/// Lets each task that is ready run once before this one goes on. The cooperative budget of a task would only
+/// end its turn after some 200 connections, and a flood of them would delay every relay by as many first turns.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether a client waits to be accepted; `true` if that is unknown.
