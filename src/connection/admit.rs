@@ -8,11 +8,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::decision::limit_reason;
 use super::establish::Establish;
-use super::permits::{HandshakePermits, LimitPermits};
+use super::permits::{self, HandshakePermits, LimitPermits};
 use crate::admission::{ClientSource, LimitKind, LimitScope, Limits, SourcePermit, WhenFull};
 use crate::outcome::{CloseWith, Failure, LimitOwner, Reason, Stage};
 use crate::snapshot::{Route, Sources};
 use crate::tls::{self, classify};
+use crate::transport::Socket;
 
 impl<'a> Establish<'a> {
     /// Takes the client's place among the connections of its endpoint, unless it had to wait for that before
@@ -88,11 +89,12 @@ impl<'a> Establish<'a> {
     pub(super) async fn admit_handshake(
         &mut self,
         deadline: Instant,
+        socket: &Socket,
     ) -> Result<(HandshakePermits, Option<SourcePermit>), Failure> {
         let source = ClientSource::from(self.source);
         let Some((scope, limits)) = self.endpoint_limits() else {
             let gate = &self.context.handshakes;
-            let permits = HandshakePermits::enter(gate, None, source, deadline).await?;
+            let permits = HandshakePermits::enter(gate, None, source, deadline, socket).await?;
             return Ok((permits, None));
         };
         let failed = |kind| {
@@ -113,7 +115,12 @@ impl<'a> Establish<'a> {
             Some(gate) => match (gate.enter_now(source), limits.when_full) {
                 (Some(permit), _) => Some((gate.clone(), permit)),
                 (None, WhenFull::Wait) if !limits.dry_run => {
-                    match timeout_at(deadline, gate.enter(source)).await {
+                    let entered = tokio::select! {
+                        biased;
+                        entered = timeout_at(deadline, gate.enter(source)) => entered,
+                        () = socket.peer_left() => return Err(permits::left(socket)),
+                    };
+                    match entered {
                         Ok(permit) => Some((gate.clone(), permit)),
                         Err(_) => {
                             scope
@@ -133,7 +140,7 @@ impl<'a> Establish<'a> {
             },
         };
         let gate = &self.context.handshakes;
-        let permits = HandshakePermits::enter(gate, endpoint, source, deadline).await?;
+        let permits = HandshakePermits::enter(gate, endpoint, source, deadline, socket).await?;
         Ok((permits, counted))
     }
 

@@ -191,7 +191,7 @@ impl Establish<'_> {
             return Ok(hello);
         }
         let gate = &self.context.large_hellos;
-        let _permit = permits::enter(gate, self.source.into(), at + limit).await?;
+        let _permit = permits::enter(gate, self.source.into(), at + limit, socket).await?;
         let reading = hello::read(&mut parser, socket, bytes, hello::HELLO_MAX);
         let hello = before(at, limit, Reason::HelloTimeout, reading).await?;
         hello.ok_or_else(|| Reason::HelloTooLarge.into())
@@ -236,7 +236,7 @@ impl Establish<'_> {
         };
         self.record.enter(Stage::ClientTls);
         let deadline = self.at + route.client_timeout;
-        let (permits, _source) = self.admit_handshake(deadline).await?;
+        let (permits, _source) = self.admit_handshake(deadline, &client.socket).await?;
         let mut peer = Handshaking::new(permits);
         let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);
         let mut done = before(

@@ -35,14 +35,29 @@ pub(super) struct LimitPermits {
 /// clients send one.
 pub(super) const LARGE_HELLOS: usize = 256;
 
-/// Waits for a permit of `gate` until `deadline`.
+/// Waits for a permit of `gate` until `deadline`, and for as long as the client does. A flood of clients that
+/// reset at once would fill the queue otherwise, and each would get a permit and a handshake in the end.
 pub(super) async fn enter(
     gate: &Gate,
     source: ClientSource,
     deadline: Instant,
+    socket: &Socket,
 ) -> Result<GatePermit, Failure> {
-    let permit = timeout_at(deadline, gate.enter(source)).await;
-    permit.map_err(|_| Failure::new(Reason::LimitHandshakes).limit(LimitOwner::Process))
+    tokio::select! {
+        biased;
+        permit = timeout_at(deadline, gate.enter(source)) => {
+            permit.map_err(|_| Failure::new(Reason::LimitHandshakes).limit(LimitOwner::Process))
+        }
+        () = socket.peer_left() => Err(left(socket)),
+    }
+}
+
+/// The end of a client that has left while it waited.
+pub(super) fn left(socket: &Socket) -> Failure {
+    match socket.gone() {
+        Some(error) => Failure::new(Reason::ClientReset).detail(error.to_string()),
+        None => Reason::ClientClosed.into(),
+    }
 }
 
 /// The permits of a handshake: one of its endpoint, where that has a limit, and one of the process.
@@ -59,8 +74,9 @@ impl HandshakePermits {
         endpoint: Option<(Gate, GatePermit)>,
         source: ClientSource,
         deadline: Instant,
+        socket: &Socket,
     ) -> Result<Self, Failure> {
-        let permit = enter(process, source, deadline).await?;
+        let permit = enter(process, source, deadline, socket).await?;
         Ok(Self {
             source,
             endpoint: endpoint.map(|(gate, permit)| (gate, Some(permit))),
@@ -147,7 +163,13 @@ impl AwaitPeer for Handshaking {
             self.permits.release();
         }
         socket.readable().await?;
-        self.permits.renew(&mut self.waits_for).await;
-        Ok(())
+        tokio::select! {
+            biased;
+            () = self.permits.renew(&mut self.waits_for) => Ok(()),
+            () = socket.was_reset() => {
+                self.waits_for = None;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
     }
 }

@@ -208,6 +208,22 @@ impl Socket {
         std::future::pending().await
     }
 
+    /// Waits until the peer has reset the connection or ended its side of it. Behind bytes that nobody has read
+    /// only a reset is noticed; for a unix socket this waits forever.
+    pub async fn peer_left(&self) {
+        if let OsStream::Tcp(stream) = &self.stream {
+            let mut byte = [0];
+            tokio::select! {
+                biased;
+                () = self.was_reset() => return,
+                peeked = stream.peek(&mut byte) => if !matches!(peeked, Ok(1..)) {
+                    return;
+                },
+            }
+        }
+        self.was_reset().await;
+    }
+
     /// Writes some of `buf`. Cancel-safe: a cancelled write has written nothing.
     pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_write(cx, buf)).await

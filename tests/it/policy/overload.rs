@@ -94,6 +94,15 @@ fn stalled_and_trickling_handshakes_end_at_their_deadline_and_leave_others_alone
     nothing_is_counted(&proxy);
 }
 
+/// Ends a flood, of a test that fails, too.
+struct Flood<'a>(&'a AtomicBool);
+
+impl Drop for Flood<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_handshake_flood_leaves_relays_and_handshakes_of_other_sources_alone() {
     let origin = Origin::echo();
@@ -107,6 +116,7 @@ fn a_handshake_flood_leaves_relays_and_handshakes_of_other_sources_alone() {
     live.must_echo(b"before");
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let flood = Flood(&ended);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
@@ -125,9 +135,34 @@ fn a_handshake_flood_leaves_relays_and_handshakes_of_other_sources_alone() {
             live.must_echo(b"beside them");
             proxy.client("a.test").connect().must_echo(b"a new one");
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(flood);
     });
     live.end();
     live.receive_to_end();
     nothing_is_counted(&proxy);
+}
+
+/// Each of those before it would keep its permit for 100 ms, so that the queue lasts longer than the test.
+#[test]
+fn a_client_that_leaves_while_it_waits_for_a_handshake_leaves_the_queue_at_once() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder()
+        .top("process: { workers: 1, limits: { handshakes: 1 } }")
+        .terminate("a.test", &origin)
+        .on_endpoint("timeouts: { client: 2m }")
+        .start();
+    let hello = recorded_hello("a.test");
+    let stall = || {
+        let client = Stream::dial_from("127.0.0.66", proxy.listen_addr("edge"));
+        client.write_raw(&hello).unwrap();
+        client
+    };
+    let crowd: Vec<Stream> = (0..600).map(|_| stall()).collect();
+    let (resets, ends) = (stall(), stall());
+    let (reset_from, ended_from) = (resets.local(), ends.local());
+    resets.reset();
+    proxy.outcome_from(reset_from).must_be("client_reset");
+    drop(ends);
+    proxy.outcome_from(ended_from).must_be("client_closed");
+    crowd.into_iter().for_each(Stream::reset);
 }
