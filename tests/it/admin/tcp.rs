@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::harness::{
-    ConfigCheck, Leaf, Origin, Proxy, ProxyBuilder, TIMEOUT, at_once, ctl, curl, eventually, pki,
+    ConfigCheck, Leaf, Origin, Proxy, ProxyBuilder, TIMEOUT, ctl, curl, eventually, pki,
 };
 
 const READ: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
@@ -424,21 +424,22 @@ fn stalled_handshakes_block_nobody_and_end_at_their_deadline() {
     let proxy = draft(&origin, "").start();
     let address = proxy.admin_listener("admin");
     let bare = bearer(BARE);
-    at_once(
-        [
-            &b"\x16\x03\x01\x02\x00\x01"[..],
-            b"\x16",
-            b"\x16\x03\x01\xff\xff",
-        ],
-        |begun| {
-            let mut clients = stalled(address, begun, 60);
-            assert_eq!(status(&proxy, "/status", &["-H", &bare]), 200, "{begun:?}");
-            let mut last = clients.pop().unwrap();
-            last.set_read_timeout(Some(TIMEOUT)).unwrap();
-            // Closed or reset, perhaps after an alert.
-            let _ = last.read_to_end(&mut Vec::new());
-        },
-    );
+    // One crowd after the other: a newer connection takes the place of the oldest without a request.
+    let crowds = [
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+        b"\x16",
+        b"\x16\x03\x01\xff\xff",
+    ];
+    let crowds = crowds.map(|begun| {
+        let clients = stalled(address, begun, 60);
+        assert_eq!(status(&proxy, "/status", &["-H", &bare]), 200, "{begun:?}");
+        clients
+    });
+    for mut last in crowds.into_iter().filter_map(|mut clients| clients.pop()) {
+        last.set_read_timeout(Some(TIMEOUT)).unwrap();
+        // Closed or reset, perhaps after an alert.
+        let _ = last.read_to_end(&mut Vec::new());
+    }
     let garbage = stalled(address, b"\x16\x03\x01\x00\x05hello", 60);
     assert_eq!(status(&proxy, "/status", &["-H", &bare]), 200);
     drop(garbage);
