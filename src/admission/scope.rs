@@ -36,7 +36,7 @@ pub struct LimitScope {
     waits: LimitUse,
     bucket: AtomicU64,
     handshakes: Gate,
-    bandwidth: Arc<RouteBandwidth>,
+    bandwidth: RouteBandwidth,
     /// The connections that may be dropped for others.
     pub pending: PendingConnections,
     sources: SourceTable,
@@ -75,7 +75,7 @@ impl LimitScope {
             waits: LimitUse::new(format!("limits.connections of {name}"), 0),
             bucket: AtomicU64::new(0),
             handshakes: Gate::new(format!("limits.handshakes of {name}"), 0),
-            bandwidth: Arc::default(),
+            bandwidth: RouteBandwidth::default(),
             pending: PendingConnections::new(workers),
             sources,
             clock,
@@ -106,7 +106,7 @@ impl LimitScope {
     /// One direction of a new connection, if its bandwidth is limited.
     pub fn flow(&self, limits: &Limits, way: Way) -> Option<Flow> {
         let is_limited = limits.rates(way).is_any();
-        is_limited.then(|| Flow::new(Arc::clone(&self.bandwidth), way))
+        is_limited.then(|| Flow::new(&self.bandwidth, way))
     }
 
     /// What is counted for the limits of bandwidth in one direction.

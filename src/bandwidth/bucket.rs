@@ -75,6 +75,11 @@ impl Bucket {
         })
     }
 
+    /// Whether a full bucket would do the same: nobody has taken from it for a while.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.rate.is_none_or(|rate| self.room(now) == rate.burst())
+    }
+
     /// Takes bytes as far as they are allowed now, and returns how many are not.
     pub(super) fn take(&mut self, bytes: u64, now: Instant) -> u64 {
         let end = self.reserve(bytes, now);

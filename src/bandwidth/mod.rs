@@ -6,6 +6,7 @@
 //! worker they are, without a queue: a reservation says when it is due, and its connection sleeps until then.
 
 mod bucket;
+mod credit;
 mod flow;
 mod rate;
 mod route;

@@ -1,11 +1,12 @@
 //! The bandwidth of one route, shared by its connections on all workers. It lives on over reloads.
 
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
+use super::credit::CreditClock;
 use super::rate::Rates;
 use crate::sync::Mutex;
 
@@ -52,14 +53,19 @@ pub struct DelayedBytes {
 }
 
 /// The bandwidth of one route.
+#[derive(Debug, Default)]
+pub struct RouteBandwidth([Arc<OneWay>; 2]);
+
+/// The bandwidth in one direction.
 #[derive(Debug)]
-pub struct RouteBandwidth {
-    ways: [Mutex<Shared>; 2],
+pub(super) struct OneWay {
+    shared: Mutex<Shared>,
+    began: Instant,
     /// Counts the changes of limits.
-    revision: AtomicU64,
+    revision: AtomicU32,
 }
 
-/// One direction.
+/// What the flows of one direction share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bucket: Bucket,
@@ -68,48 +74,61 @@ pub(super) struct Shared {
     pub(super) used: BandwidthUse,
 }
 
-impl Default for RouteBandwidth {
-    /// Without a limit yet.
-    fn default() -> Self {
-        let shared = || {
-            Mutex::new(Shared {
-                bucket: Bucket::new(None, Instant::now()),
-                rates: Rates::default(),
-                is_dry_run: false,
-                used: BandwidthUse::default(),
-            })
-        };
-        Self {
-            ways: [shared(), shared()],
-            revision: AtomicU64::new(0),
-        }
-    }
-}
-
 impl RouteBandwidth {
     /// Sets the limits, for connections that are there as well.
     pub fn set(&self, way: Way, rates: Rates, is_dry_run: bool) {
-        let mut shared = self.shared(way);
+        let one_way = self.one_way(way);
+        let mut shared = one_way.shared();
         shared.bucket.set_rate(rates.route, Instant::now());
         shared.rates = rates;
         shared.is_dry_run = is_dry_run;
-        self.revision.fetch_add(1, Ordering::Release);
-    }
-
-    pub(super) fn revision(&self) -> u64 {
-        self.revision.load(Ordering::Acquire)
+        one_way.revision.fetch_add(1, Ordering::Release);
     }
 
     /// What is counted.
     pub fn used(&self, way: Way) -> BandwidthUse {
-        self.shared(way).used
+        self.one_way(way).shared().used
     }
 
-    pub(super) fn shared(&self, way: Way) -> MutexGuard<'_, Shared> {
-        let [up, down] = &self.ways;
+    pub(super) const fn one_way(&self, way: Way) -> &Arc<OneWay> {
+        let Self([up, down]) = self;
         match way {
-            Way::Up => up.lock(),
-            Way::Down => down.lock(),
+            Way::Up => up,
+            Way::Down => down,
+        }
+    }
+}
+
+impl Default for OneWay {
+    /// Without a limit yet.
+    fn default() -> Self {
+        let now = Instant::now();
+        let shared = Shared {
+            bucket: Bucket::new(None, now),
+            rates: Rates::default(),
+            is_dry_run: false,
+            used: BandwidthUse::default(),
+        };
+        Self {
+            shared: Mutex::new(shared),
+            began: now,
+            revision: AtomicU32::new(0),
+        }
+    }
+}
+
+impl OneWay {
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock()
+    }
+
+    pub(super) fn clock(&self, now: Instant) -> CreditClock {
+        let since = now.saturating_duration_since(self.began);
+        // The lower bits: the clock wraps.
+        let ms = u32::try_from(since.as_millis() & u128::from(u32::MAX)).unwrap_or_default();
+        CreditClock {
+            ms,
+            revision: self.revision.load(Ordering::Acquire),
         }
     }
 }

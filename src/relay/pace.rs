@@ -24,16 +24,22 @@ pub struct Delay {
     pub chunk: Duration,
 }
 
-/// What holds one direction back.
+/// What holds one direction back. Small while nothing does: most connections are idle.
 #[derive(Debug)]
 pub struct Pace {
     flow: Option<Flow>,
+    hold: Option<Box<Hold>>,
+}
+
+/// The state of a direction that has delays or has waited for its share.
+#[derive(Debug)]
+struct Hold {
     delay: Delay,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
     next_look: Instant,
     /// Whether the last look has found that the source has reset.
-    pub(super) was_reset: bool,
+    was_reset: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,22 +55,18 @@ enum Phase {
 impl Pace {
     /// The pace of a direction; `None` if nothing holds it back.
     pub fn new(flow: Option<Flow>, delay: Delay) -> Option<Box<Self>> {
-        let now = Instant::now();
-        (flow.is_some() || delay != Delay::default()).then(|| {
-            Box::new(Self {
-                flow,
-                delay,
-                phase: Phase::Free,
-                timer: Box::pin(sleep_until(now)),
-                next_look: now,
-                was_reset: false,
-            })
-        })
+        let is_delayed = delay != Delay::default();
+        let hold = is_delayed.then(|| Hold::new(delay, Instant::now()));
+        (flow.is_some() || is_delayed).then(|| Box::new(Self { flow, hold }))
+    }
+
+    fn phase(&self) -> Phase {
+        self.hold.as_ref().map_or(Phase::Free, |hold| hold.phase)
     }
 
     /// Whether bytes have come that may not be read yet.
-    pub(super) const fn holds_back(&self) -> bool {
-        !matches!(self.phase, Phase::Free)
+    pub(super) fn holds_back(&self) -> bool {
+        !matches!(self.phase(), Phase::Free)
     }
 
     /// Waits until bytes may be read, and returns how many; [`Pace::settle`] must follow. An end is never
@@ -74,47 +76,52 @@ impl Pace {
         if from.tls.as_ref().is_some_and(|tls| tls.has_backlog()) {
             return Poll::Ready(READ_CHUNK);
         }
-        if self.holds_back() {
-            ready!(self.timer.as_mut().poll(cx));
-        } else {
-            if let Some(bytes) = self.credit() {
-                return Poll::Ready(bytes);
+        match &mut self.hold {
+            Some(hold) if !matches!(hold.phase, Phase::Free) => {
+                ready!(hold.timer.as_mut().poll(cx));
             }
-            ready!(from.socket.poll_readable(cx));
+            _ => {
+                if let Some(bytes) = self.credit() {
+                    return Poll::Ready(bytes);
+                }
+                ready!(from.socket.poll_readable(cx));
+            }
         }
         loop {
             // Each round may come after the timer.
             let now = Instant::now();
             let readable = from.socket.readable_bytes();
-            if matches!(self.phase, Phase::Free) {
-                if readable == 0 {
-                    return Poll::Ready(READ_CHUNK);
-                }
-                self.phase = Phase::Delayed(now + self.delay.first + self.delay.chunk);
-            }
-            let until = match self.phase {
-                Phase::Delayed(until) if until > now => until,
-                Phase::Free | Phase::Delayed(_) | Phase::Waiting => match self.ask(readable, now) {
+            let delayed_until = match self.phase() {
+                Phase::Free if readable == 0 => return Poll::Ready(READ_CHUNK),
+                Phase::Free => self.hold.as_ref().and_then(|hold| hold.delay_from(now)),
+                Phase::Delayed(until) => Some(until).filter(|until| *until > now),
+                Phase::Waiting => None,
+            };
+            let (phase, until) = match delayed_until {
+                Some(until) => (Phase::Delayed(until), until),
+                None => match self.ask(readable, now) {
                     Ok(bytes) => {
-                        self.phase = Phase::Free;
+                        if let Some(hold) = &mut self.hold {
+                            hold.phase = Phase::Free;
+                        }
                         return Poll::Ready(bytes);
                     }
-                    Err(wait) => {
-                        self.phase = Phase::Waiting;
-                        now + wait
-                    }
+                    Err(wait) => (Phase::Waiting, now + wait),
                 },
             };
-            self.timer.as_mut().reset(until.min(now + LOOK_INTERVAL));
-            ready!(self.timer.as_mut().poll(cx));
+            let undelayed = || Hold::new(Delay::default(), now);
+            let hold = self.hold.get_or_insert_with(undelayed);
+            hold.phase = phase;
+            hold.timer.as_mut().reset(until.min(now + LOOK_INTERVAL));
+            ready!(hold.timer.as_mut().poll(cx));
         }
     }
 
     /// What may be read without a look at how much has come.
-    fn credit(&self) -> Option<usize> {
-        let flow = self.flow.as_ref()?;
-        let is_delayed = self.delay != Delay::default();
-        let bytes = (!is_delayed).then(|| flow.credit(Instant::now()))??;
+    fn credit(&mut self) -> Option<usize> {
+        let is_delayed = self.hold.as_ref().is_some_and(|hold| hold.is_delayed());
+        let flow = self.flow.as_mut().filter(|_| !is_delayed)?;
+        let bytes = flow.credit(Instant::now())?;
         Some(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
@@ -129,8 +136,8 @@ impl Pace {
 
     /// Tells how many bytes have moved since the last call.
     pub(super) fn settle(&mut self, moved: u64) {
-        if moved > 0 {
-            self.delay.first = Duration::ZERO;
+        if let Some(hold) = self.hold.as_mut().filter(|_| moved > 0) {
+            hold.delay.first = Duration::ZERO;
         }
         if let Some(flow) = &mut self.flow {
             flow.settle(moved, Instant::now);
@@ -139,14 +146,43 @@ impl Pace {
 
     /// Whether it is time to look whether the peers have reset.
     pub(super) fn is_look_due(&mut self) -> bool {
-        if !self.holds_back() {
+        let holds_back = self.holds_back();
+        let Some(hold) = self.hold.as_mut().filter(|_| holds_back) else {
             return false;
-        }
+        };
         let now = Instant::now();
-        let is_due = now >= self.next_look;
+        let is_due = now >= hold.next_look;
         if is_due {
-            self.next_look = now + LOOK_INTERVAL;
+            hold.next_look = now + LOOK_INTERVAL;
         }
         is_due
+    }
+
+    /// Keeps whether a look has found that the source has reset, and returns what the one before had found.
+    pub(super) fn replace_reset(&mut self, is_reset: bool) -> bool {
+        let hold = self.hold.as_mut();
+        hold.is_some_and(|hold| std::mem::replace(&mut hold.was_reset, is_reset))
+    }
+}
+
+impl Hold {
+    fn new(delay: Delay, now: Instant) -> Box<Self> {
+        Box::new(Self {
+            delay,
+            phase: Phase::Free,
+            timer: Box::pin(sleep_until(now)),
+            next_look: now,
+            was_reset: false,
+        })
+    }
+
+    fn is_delayed(&self) -> bool {
+        self.delay != Delay::default()
+    }
+
+    /// When a chunk that has come now may be read, if that is later.
+    fn delay_from(&self, now: Instant) -> Option<Instant> {
+        let until = now + self.delay.first + self.delay.chunk;
+        (until > now).then_some(until)
     }
 }

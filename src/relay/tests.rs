@@ -336,13 +336,13 @@ async fn a_final_message_to_a_client_that_has_reset_is_no_loss_though_it_is_read
 async fn bytes_that_wait_for_their_share_are_neither_idle_nor_late() {
     let (to_client, mut client) = connected().await;
     let (to_origin, mut origin) = connected().await;
-    let bandwidth = Arc::new(RouteBandwidth::default());
+    let bandwidth = RouteBandwidth::default();
     let rates = Rates {
         route: ByteRate::new(1),
         connection: None,
     };
     bandwidth.set(Way::Down, rates, false);
-    let pace = Pace::new(Some(Flow::new(bandwidth, Way::Down)), Delay::default());
+    let pace = Pace::new(Some(Flow::new(&bandwidth, Way::Down)), Delay::default());
     let limits = Limits {
         idle: Some(Duration::from_millis(700)),
         half_close: Some(Duration::from_millis(500)),

@@ -42,15 +42,17 @@ impl Direction {
         let Some(pace) = &mut self.pace else {
             return false;
         };
-        match self.source_error.take() {
-            Some(error) if pace.was_reset => {
+        let error = self.source_error.take().or_else(|| from.socket.gone());
+        let had_reset = pace.replace_reset(error.is_some());
+        match error {
+            Some(error) if had_reset => {
                 self.abort(Abort::Reset(error));
-                return true;
+                true
             }
-            Some(error) => self.source_error = Some(error),
-            None => self.source_error = from.socket.gone(),
+            error => {
+                self.source_error = error;
+                false
+            }
         }
-        pace.was_reset = self.source_error.is_some();
-        false
     }
 }
