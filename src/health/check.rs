@@ -12,7 +12,7 @@ use super::policy::{Check, HealthPolicy};
 use super::{io, request};
 use crate::outcome::{Failure, Fault, OriginRefusal, Reason};
 use crate::tls::connector::{HandshakeParams, Offer, TlsConnector, after_resumption};
-use crate::transport::Transport;
+use crate::transport::{TcpOptions, Transport};
 use crate::upstream::{self, Address, OriginStatus, Verdict};
 
 /// Why a check failed before its request.
@@ -156,7 +156,12 @@ async fn connect(
         .as_ref()
         .map(|tunnel| Address::Ip(tunnel.proxy));
     let address = proxy.as_ref().unwrap_or(&target);
-    let connecting = upstream::connect(address, &policy.tcp, &policy.sources);
+    // A check ends long before the kernel would probe for a silent peer: four calls less for each.
+    let tcp = TcpOptions {
+        keepalive: None,
+        ..policy.tcp
+    };
+    let connecting = upstream::connect(address, &tcp, &policy.sources);
     let socket = connected(timeout_at(deadline, connecting).await)?;
     let mut transport = Transport::plain(socket);
     // The empty send buffer of a new socket takes the PROXY header at once.
