@@ -140,8 +140,9 @@ pub struct UpstreamDefinition {
 impl UpstreamDefinition {
     /// Whether the addresses of its origins are made of clients' names: of all or of none.
     pub fn is_template(&self) -> bool {
-        let mut origins = self.origins.iter();
-        origins.any(|origin| matches!(origin.address, Address::Made(..)))
+        // Asked for each connection, so it must not grow with the origins.
+        let first = self.origins.first();
+        first.is_some_and(|origin| matches!(origin.address, Address::Made(..)))
     }
 
     /// Whether these labels of a client's name make addresses.
