@@ -1,12 +1,12 @@
 //! SHA-256, as fingerprints and keys of tables.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 
 /// The digest of some bytes.
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = Context::new(&SHA256);
-    hash.update(bytes);
-    finish(hash)
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
 }
 
 /// The digest of several parts. Each is preceded by its length, so that different parts never give the

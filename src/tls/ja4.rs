@@ -40,14 +40,18 @@ impl Ja4 {
         extensions.sort_unstable();
         let algorithms = hello.listed(SIGNATURE_ALGORITHMS);
         let algorithms: Vec<u16> = algorithms.filter(|n| !is_grease(*n)).collect();
-        let mut listed = list(&extensions);
+        let mut listed = Vec::new();
+        list(&suites, &mut listed);
+        let suites = beginning(&listed);
+        listed.clear();
+        list(&extensions, &mut listed);
         if !listed.is_empty() && !algorithms.is_empty() {
-            listed.push('_');
-            listed.push_str(&list(&algorithms));
+            listed.push(b'_');
+            list(&algorithms, &mut listed);
         }
         Some(Self {
             head,
-            suites: beginning(&list(&suites)),
+            suites,
             extensions: beginning(&listed),
         })
     }
@@ -129,25 +133,25 @@ fn two_digits(count: usize) -> [u8; 2] {
     [b'0' + count / 10, b'0' + count % 10]
 }
 
-/// The numbers in hexadecimal, separated by commas.
-fn list(numbers: &[u16]) -> String {
-    let mut out = String::with_capacity(numbers.len() * 5);
+/// Appends the numbers in hexadecimal, separated by commas.
+fn list(numbers: &[u16], out: &mut Vec<u8>) {
+    out.reserve(numbers.len() * 5);
     for (n, number) in numbers.iter().enumerate() {
-        if n > 0 {
-            out.push(',');
-        }
         let [high, low] = number.to_be_bytes();
-        out.extend([high >> 4, high, low >> 4, low].map(|digit| char::from(hex_digit(digit))));
+        let digits = [high >> 4, high, low >> 4, low].map(hex_digit);
+        if n > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&digits);
     }
-    out
 }
 
 /// The beginning of the digest of a list; zeros if that is empty.
-fn beginning(list: &str) -> [u8; DIGEST] {
+fn beginning(list: &[u8]) -> [u8; DIGEST] {
     if list.is_empty() {
         return [0; DIGEST];
     }
-    let [a, b, c, d, e, f, ..] = sha256(list.as_bytes());
+    let [a, b, c, d, e, f, ..] = sha256(list);
     [a, b, c, d, e, f]
 }
 
