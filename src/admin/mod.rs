@@ -30,4 +30,4 @@ pub use self::request::{
     Handle, OriginAction, PendingRequest, Received, Refusal, RefusalKind, Request, RequestResult,
     channel,
 };
-pub use self::serve::{DrainedEndpoints, Probes};
+pub use self::serve::{DrainedEndpoints, PendingCertificates, Probes};

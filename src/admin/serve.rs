@@ -59,11 +59,22 @@ pub struct DrainedEndpoints {
     pub is_all: bool,
 }
 
+/// The certificates that issuers have yet to issue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingCertificates {
+    /// One line for each: whose it is, and why it is not there.
+    pub lines: Vec<String>,
+    /// Whether the process is not ready before they are there.
+    pub is_awaited: bool,
+}
+
 /// What every listener can report.
 #[derive(Clone, Debug)]
 pub struct Probes {
     /// The endpoints that were drained on request.
     pub drained: watch::Receiver<DrainedEndpoints>,
+    /// The certificates that are not there yet.
+    pub pending: watch::Receiver<PendingCertificates>,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The phase of the process.
@@ -259,20 +270,21 @@ impl AdminService {
     fn ready(&self) -> HttpResponse {
         let phase = *self.probes.phases.borrow();
         let drained = self.probes.drained.borrow();
-        let status = match phase {
-            Phase::Run if !drained.is_all => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
+        let pending = self.probes.pending.borrow();
+        let is_ready = phase == Phase::Run && !drained.is_all && !pending.is_awaited;
+        let status = match is_ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
         };
-        if phase != Phase::Run || drained.names.is_empty() {
+        if phase != Phase::Run {
             return response::text(status, phase.word());
         }
-        let names = drained.names.join(", ");
-        let rest = if drained.is_all {
-            "listening on nothing"
-        } else {
-            phase.word()
-        };
-        response::text(status, &format!("{rest}; drained endpoints: {names}"))
+        let mut text = state(phase, &drained);
+        for line in &pending.lines {
+            text.push('\n');
+            text.push_str(line);
+        }
+        response::text(status, &text)
     }
 
     async fn request(
@@ -312,6 +324,20 @@ impl AdminService {
         let result = timeout(CONTROL_TIMEOUT, control.request(request)).await;
         Ok(response::control(result.unwrap_or_else(|_| late())))
     }
+}
+
+/// The phase of a process that runs, and the endpoints that are drained.
+fn state(phase: Phase, drained: &DrainedEndpoints) -> String {
+    if drained.names.is_empty() {
+        return phase.word().to_owned();
+    }
+    let names = drained.names.join(", ");
+    let rest = if drained.is_all {
+        "listening on nothing"
+    } else {
+        phase.word()
+    };
+    format!("{rest}; drained endpoints: {names}")
 }
 
 /// The path; a request target with anything else is refused.

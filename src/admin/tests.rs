@@ -13,7 +13,7 @@ use super::auth::{Auth, Peer};
 use super::dashboard::Feed;
 use super::permits::ConnPermits;
 use super::request::channel;
-use super::serve::{AdminService, DrainedEndpoints, Probes};
+use super::serve::{AdminService, DrainedEndpoints, PendingCertificates, Probes};
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
 
@@ -24,12 +24,14 @@ fn client() -> DuplexStream {
     let (client, stream) = duplex(1024);
     tokio::spawn(async move {
         let (_drained, drained) = watch::channel(DrainedEndpoints::default());
+        let (_pending, pending) = watch::channel(PendingCertificates::default());
         let (_phases, phases) = watch::channel(Phase::Run);
         let (control, _requests) = channel();
         let service = AdminService {
             auth: Auth::Open,
             probes: Probes {
                 drained,
+                pending,
                 metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
                 phases,
                 traces: Arc::default(),
@@ -98,6 +100,7 @@ async fn page() -> (DuplexStream, JoinHandle<()>) {
     let (mut client, stream) = duplex(1024);
     let served = tokio::spawn(async move {
         let (_drained, drained) = watch::channel(DrainedEndpoints::default());
+        let (_pending, pending) = watch::channel(PendingCertificates::default());
         let (_phases, phases) = watch::channel(Phase::Run);
         let (control, mut received) = channel();
         tokio::spawn(async move {
@@ -112,6 +115,7 @@ async fn page() -> (DuplexStream, JoinHandle<()>) {
             auth: Auth::Open,
             probes: Probes {
                 drained,
+                pending,
                 metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
                 phases,
                 traces: Arc::default(),

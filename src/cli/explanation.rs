@@ -144,6 +144,7 @@ impl Explanation {
         client_cert: Option<&Path>,
     ) -> Result<Option<Reason>, String> {
         let now = UnixTime::now();
+        let is_pending = side.certificate().is_pending(name);
         match side.certificate().for_client(name, unix_now()) {
             Some(certificate) => {
                 let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
@@ -157,6 +158,7 @@ impl Explanation {
                     ),
                 );
             }
+            None if is_pending => self.line("certificate", "not issued yet"),
             None => self.line("certificate", "none for this name"),
         }
         let alpn = side.negotiate(&hello.alpn);
@@ -177,7 +179,8 @@ impl Explanation {
                 None => error.message,
             })?;
         let verdict = self.client_auth(side, chain.as_deref(), now);
-        Ok(alpn.err().or(verdict))
+        let pending = is_pending.then_some(Reason::CertificatePending);
+        Ok(pending.or(alpn.err()).or(verdict))
     }
 
     /// The ALPN that is offered to the origin, given what the client negotiated.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::config_file::ConfigFile;
 use super::exit::Exit;
-use super::start;
+use super::start::{self, Start};
 use crate::config::load::Source;
 use crate::server::{Predecessor, StopMode};
 
@@ -23,6 +23,9 @@ pub(super) struct Args {
         value_parser = admin_socket
     )]
     takeover: Option<Option<PathBuf>>,
+    /// Be ready (/readyz, and the service manager) only once every certificate of `acme` is there
+    #[arg(long)]
+    wait_certificates: bool,
 }
 
 fn admin_socket(text: &str) -> Result<PathBuf, String> {
@@ -39,10 +42,9 @@ pub(super) fn main(args: &Args) -> Exit {
         Some(path) => Predecessor::At(path.clone()),
         None => Predecessor::OfConfiguration,
     });
-    start::serve_after(
-        predecessor.as_ref(),
-        Source::File(path),
-        StopMode::Drain,
-        |_| (),
-    )
+    let start = Start {
+        predecessor: predecessor.as_ref(),
+        waits: args.wait_certificates,
+    };
+    start::serve_as(&start, Source::File(path), StopMode::Drain, |_| ())
 }

@@ -1,5 +1,6 @@
 //! The start of a server, for all commands that run one.
 
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
 use crate::observe::logging;
 use crate::observe::sink::Output;
-use crate::sandbox::{Layer, Mode, RunAs, Sandbox};
+use crate::sandbox::{Account, Layer, Mode, RunAs, Sandbox};
 use crate::server::{
     self, Ending, Predecessor, Resources, Signals, StartConfig, StartError, StopMode,
 };
+use crate::snapshot::Snapshot;
+use crate::state;
 use crate::tls::sessions::Sessions;
 
 /// The environment variable that keeps the process dumpable: the kernel may write its core, and other
@@ -32,12 +35,21 @@ pub(super) fn serve(
     mode: StopMode,
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
 ) -> Exit {
-    serve_after(None, source, mode, on_listening)
+    serve_as(&Start::default(), source, mode, on_listening)
 }
 
-/// The same, with the sockets of the process that serves until then, if it is to take over from one.
-pub(super) fn serve_after(
-    predecessor: Option<&Predecessor>,
+/// How a server starts.
+#[derive(Debug, Default)]
+pub(super) struct Start<'a> {
+    /// The process that serves until then, whose sockets it takes.
+    pub(super) predecessor: Option<&'a Predecessor>,
+    /// Whether it is ready only once every certificate is there.
+    pub(super) waits: bool,
+}
+
+/// The same, in a certain way.
+pub(super) fn serve_as(
+    start: &Start<'_>,
     source: Source,
     mode: StopMode,
     on_listening: impl FnOnce(&[(Arc<str>, String)]),
@@ -46,9 +58,10 @@ pub(super) fn serve_after(
         Ok(config) => config,
         Err(exit) => return exit,
     };
+    config.waits = start.waits;
     let log = config.log.clone();
     let logs_to_stderr = matches!(config.snapshot.log.output, Output::Stderr);
-    let ending = Resources::open(&config.snapshot, predecessor).and_then(|resources| {
+    let ending = Resources::open(&config.snapshot, start.predecessor).and_then(|resources| {
         give_up_rights(&mut config, &resources).map_err(StartError::Privileges)?;
         server::run(config, resources, || Signals::listen(mode), on_listening)
     });
@@ -73,8 +86,10 @@ pub(super) fn serve_after(
 fn give_up_rights(config: &mut StartConfig, resources: &Resources) -> Result<(), String> {
     let process = &config.snapshot.process;
     let mut rights = config.snapshot.rights();
-    rights.read = config.loaded.paths().map(Path::to_owned).collect();
+    let paths = config.loaded.paths();
+    rights.read.extend(paths.map(Path::to_owned));
     let account = process.run_as.as_ref().map(RunAs::find).transpose()?;
+    prepare_states(&config.snapshot, account.as_ref())?;
     if let Some(account) = account
         .as_ref()
         .filter(|account| account.is_out_of_reach().is_none())
@@ -108,6 +123,24 @@ fn give_up_rights(config: &mut StartConfig, resources: &Resources) -> Result<(),
         }
     }
     config.sandbox = Arc::new(sandbox);
+    Ok(())
+}
+
+/// Makes the directories of the process's own files that are missing, for the user that this process becomes.
+fn prepare_states(snapshot: &Snapshot, account: Option<&Account>) -> Result<(), String> {
+    for directory in snapshot.states() {
+        let is_new = !directory.exists();
+        let cannot = |error| {
+            format!(
+                "{}: the directory cannot be made: {error}",
+                directory.display()
+            )
+        };
+        state::prepare(directory).map_err(cannot)?;
+        if let Some(account) = account.filter(|_| is_new) {
+            chown(directory, Some(account.uid()), Some(account.gid())).map_err(cannot)?;
+        }
+    }
     Ok(())
 }
 
@@ -163,6 +196,7 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
         sessions,
         log,
         sandbox: Arc::new(Sandbox::off()),
+        waits: false,
     })
 }
 

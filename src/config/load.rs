@@ -109,7 +109,7 @@ impl Loaded {
     /// One sentence for each file that the user of `process.user` may not read. The start reads them before
     /// it becomes that user.
     pub fn unreadable(&self, run_as: &RunAs, account: &Account) -> Vec<String> {
-        let files: Vec<_> = self.paths().collect();
+        let files: Vec<_> = self.paths().filter(|path| path.exists()).collect();
         let sentence = |file: &&Path| {
             format!(
                 "{} may not read {}: its content stays until a restart; a renewal is not noticed, and a reload is \

@@ -16,13 +16,14 @@ use crate::negotiate::Negotiate;
 use crate::outcome::{CloseWith, Failure, Reason, Stage};
 use crate::route::Query;
 use crate::snapshot::{Protocol, Route};
+use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::classify::alert_record;
 use crate::tls::foreign;
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::{self, Hello};
 use crate::tls::info::{CertificateFacts, TlsFacts};
 use crate::tls::verify::client::ClientVerifier;
-use crate::transport::Transport;
+use crate::transport::{Transport, with_scratch};
 
 impl Establish<'_> {
     /// Runs the stages of the client, up to the end of its handshake.
@@ -39,10 +40,15 @@ impl Establish<'_> {
             self.record.hello(&hello);
         }
         let name = self.name(&hello)?;
+        if let Some(challenge) = self.challenge(&hello, name.as_ref()) {
+            return Err(self.validate(client, &mut hello, &challenge).await);
+        }
         let route = self.route(&hello, name.as_ref())?;
         let labels = decision::labels(self.endpoint, &route, name.as_ref())?.map(Into::into);
         self.admit_to(&route)?;
-        let notes = self.client_tls(client, &mut hello, &route).await?;
+        let notes = self
+            .client_tls(client, &mut hello, name.as_ref(), &route)
+            .await?;
         Ok(AdmittedClient {
             route,
             name,
@@ -227,6 +233,7 @@ impl Establish<'_> {
         &mut self,
         client: &mut Transport,
         hello: &mut Hello,
+        name: Option<&HostName>,
         route: &Route,
     ) -> Result<HandshakeNotes, Failure> {
         let mut notes = HandshakeNotes::default();
@@ -235,21 +242,34 @@ impl Establish<'_> {
             return Ok(notes);
         };
         self.record.enter(Stage::ClientTls);
-        let deadline = self.at + route.client_timeout;
+        if acceptor.certificate().is_pending(name) {
+            let alert = alert_record(AlertDescription::InternalError);
+            let failure = Failure::new(Reason::CertificatePending);
+            return Err(failure.close_with(CloseWith::Alert(alert)));
+        }
+        let limit = route.client_timeout;
+        let done = self.handshake(client, hello, acceptor, limit, &mut notes);
+        done.await.map(|()| notes)
+    }
+
+    /// Performs a handshake with a client, within the limits on handshakes.
+    async fn handshake(
+        &mut self,
+        client: &mut Transport,
+        hello: &mut Hello,
+        acceptor: &TlsAcceptor,
+        limit: Duration,
+        notes: &mut HandshakeNotes,
+    ) -> Result<(), Failure> {
+        let deadline = self.at + limit;
         let (permits, _source) = self.admit_handshake(deadline, &client.socket).await?;
         let mut peer = Handshaking::new(permits);
-        let handshake = acceptor.accept(client, hello, &mut notes, &mut peer);
-        let mut done = before(
-            self.at,
-            route.client_timeout,
-            Reason::ClientTlsTimeout,
-            handshake,
-        )
-        .await;
+        let handshake = acceptor.accept(client, hello, notes, &mut peer);
+        let mut done = before(self.at, limit, Reason::ClientTlsTimeout, handshake).await;
         if let Some(owner) = peer.waits_for {
             done = Err(Failure::new(Reason::LimitHandshakes).limit(owner));
         }
-        self.record.presented(&notes);
+        self.record.presented(notes);
         self.record
             .client_cert(notes.peer.as_ref().map(CertificateFacts::of));
         if let Some(tls) = &client.tls {
@@ -260,8 +280,52 @@ impl Establish<'_> {
             }
         }
         hello.bytes = Vec::new();
-        done.map(|()| notes)
+        done
     }
+
+    /// The validation by a CA that this is, if it is one: decided before a route is chosen, by the only protocol
+    /// that is offered and by what is pending.
+    fn challenge(&self, hello: &Hello, name: Option<&HostName>) -> Option<Arc<TlsAcceptor>> {
+        if self.endpoint.negotiate.is_some() {
+            return None;
+        }
+        self.context
+            .challenges
+            .acceptor(name?.as_str(), &hello.alpn)
+    }
+
+    /// Shows a CA the certificate of a validation. Nothing follows: no route, no origin, no byte of data.
+    async fn validate(
+        &mut self,
+        client: &mut Transport,
+        hello: &mut Hello,
+        challenge: &TlsAcceptor,
+    ) -> Failure {
+        self.record.enter(Stage::ClientTls);
+        let mut notes = HandshakeNotes::default();
+        let limit = self.endpoint.client_timeout;
+        match self
+            .handshake(client, hello, challenge, limit, &mut notes)
+            .await
+        {
+            Ok(()) => {
+                Failure::new(Reason::AcmeValidated).close_with(CloseWith::Alert(closing(client)))
+            }
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// The message that ends the TLS of a client.
+fn closing(client: &mut Transport) -> Vec<u8> {
+    let Some(tls) = &mut client.tls else {
+        return Vec::new();
+    };
+    let closed = with_scratch(|scratch| {
+        let closed = tls.close(&mut scratch.output);
+        closed.map(|()| scratch.output.filled().to_vec())
+    });
+    closed.unwrap_or_default()
 }
 
 /// The names on the path from a client's certificate to a CA; `None` if there is no path.

@@ -10,6 +10,7 @@ use super::opening::OpeningTable;
 use super::permits;
 use super::record::{Places, Recorder};
 use super::table::ConnTable;
+use crate::acme::Challenges;
 use crate::admission::{Gate, LimitScopes, PendingShard};
 use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::failures::FailureShard;
@@ -47,6 +48,8 @@ pub struct WorkerContext {
     pub large_hellos: Gate,
     /// The addresses this process listens on: a name that resolves to one of them is a loop.
     pub listeners: Arc<OwnListeners>,
+    /// The validations that CAs are asked to make now.
+    pub challenges: Arc<Challenges>,
 }
 
 impl WorkerContext {

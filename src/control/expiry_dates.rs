@@ -1,6 +1,7 @@
 //! Expiry dates of certificates, CAs, revocation lists and stapled responses, for the metrics and the
 //! admin socket.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
@@ -90,6 +91,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
                 next_update,
             })
             .collect(),
+        pending: pending(snapshot).into_iter().collect(),
         upstreams: snapshot
             .upstreams
             .iter()
@@ -108,6 +110,28 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
             })
             .collect(),
     }
+}
+
+/// The issuers of certificates, and how many each has yet to issue.
+fn pending(snapshot: &Snapshot) -> BTreeMap<Arc<str>, usize> {
+    let issuers = snapshot
+        .managed
+        .iter()
+        .map(|managed| (Arc::clone(&managed.issuer.name), 0));
+    let mut pending: BTreeMap<_, _> = issuers.collect();
+    let awaited = snapshot
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| &endpoint.pending);
+    let awaited: BTreeMap<_, _> = awaited
+        .map(|awaited| (&awaited.managed.file, awaited))
+        .collect();
+    for awaited in awaited.values() {
+        if let Some(count) = pending.get_mut(&awaited.managed.issuer.name) {
+            *count += 1;
+        }
+    }
+    pending
 }
 
 /// All expiry dates as JSON, for `/certificates`.

@@ -1,5 +1,6 @@
 //! The control loop: signals, admin requests, reloads, origin events and periodic work.
 
+pub(crate) mod certificates;
 pub(crate) mod connections;
 pub(crate) mod drain;
 pub(crate) mod expiry;
@@ -43,6 +44,7 @@ use crate::admin::{
 use crate::admission::LimitScopes;
 use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
+use crate::control::certificates::Certificates;
 use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
@@ -92,6 +94,7 @@ pub(crate) struct Control {
     pub(crate) access_log: AccessLog,
     /// The endpoints that were drained on request, for `/readyz`.
     pub(crate) drained: watch::Sender<DrainedEndpoints>,
+    pub(crate) certificates: Certificates,
     pub(crate) admin: OpenAdminListeners,
     pub(crate) takeover: Takeover,
     pub(crate) successors: Successors,
@@ -102,6 +105,8 @@ pub(crate) struct Inputs {
     pub(crate) signals: Signals,
     pub(crate) admin: Received,
     pub(crate) changes: mpsc::Receiver<FileChange>,
+    /// An issuer has issued a certificate.
+    pub(crate) renewed: mpsc::Receiver<()>,
     pub(crate) origin_events: OriginEvents,
 }
 
@@ -144,6 +149,8 @@ impl Control {
                 read = self.reloads.files_read() => {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
                     self.publish_drained();
+                    self.certificates.apply(&self.live.load());
+                    self.publish_certificates();
                 }
                 Some(request) = inputs.admin.requests.recv() => {
                     if self.handle(request).await == Next::Stop {
@@ -158,6 +165,7 @@ impl Control {
                     self.takeover.offer(successor, generation, listeners, admin);
                 }
                 Some(change) = inputs.changes.recv() => self.reloads.files_changed(change),
+                Some(()) = inputs.renewed.recv() => self.reloads.request(Scope::Materials, None),
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
                 }
@@ -197,6 +205,7 @@ impl Control {
     async fn stop(mut self, stop: Stop, mut inputs: Inputs) -> Ending {
         self.takeover.cancel();
         self.notifier.stopping("stopping");
+        self.certificates.stop();
         if inputs.signals.mode == StopMode::Immediate {
             self.shutdown.abort(&mut self.listeners).await;
             return Ending::Drained;
@@ -270,10 +279,12 @@ impl Control {
                 failures::list(&self.failures, query, reply);
                 return next;
             }
-            Request::Certificates => Ok(expiry_dates::listed(
-                &self.live.load(),
-                self.reloads.materials(),
-            )),
+            Request::Certificates => {
+                let snapshot = self.live.load();
+                let mut listed = expiry_dates::listed(&snapshot, self.reloads.materials());
+                listed["managed"] = self.certificates.listed(&snapshot);
+                Ok(listed)
+            }
             Request::Config => Ok(self.reloads.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),
             Request::Kill(filter) => self.connections.kill(&filter),
@@ -374,6 +385,18 @@ impl Control {
         self.progress.proceed(&self.table);
         trace::proceed(self.log.traces(), &self.table);
         self.expiry.proceed(&snapshot, self.reloads.materials());
+        self.publish_certificates();
+    }
+
+    /// Tells which certificates are not there yet, and the service manager when the last one that was waited for
+    /// has come.
+    fn publish_certificates(&self) {
+        let snapshot = self.live.load();
+        if self.certificates.publish(&snapshot) {
+            let generation = snapshot.generation;
+            let status = format!("serving, generation {generation}");
+            self.notifier.ready(&status);
+        }
     }
 
     /// Opens the log files again, after a log rotation.

@@ -120,6 +120,10 @@ reasons! {
     NoRoute "no_route" POLICY,
         "Routes have the server name, but none matches the ALPN protocols or the source.";
     ClientTlsTimeout "client_tls_timeout" CLIENT, "The client's handshake did not finish within `client`.";
+    CertificatePending "certificate_pending" PROXY,
+        "The certificate for the server name has not been issued yet.";
+    AcmeValidated "acme_validated" None,
+        "A CA's validation of a server name (`acme-tls/1`) was answered, and nothing else.";
     NoCommonVersion "no_common_version" CLIENT, "No TLS version in common (TLS 1.1 and older are refused).";
     NoCommonCipher "no_common_cipher" CLIENT, "No cipher suite in common.";
     NoCommonGroup "no_common_group" CLIENT, "No key exchange group in common.";

@@ -87,6 +87,11 @@ impl Reason {
                 "A slow client, or one that waits for something. Raise `timeouts.client` only if real \
                  clients are that slow."
             }
+            Self::CertificatePending => {
+                "Look at `ctl certificates`: it has the CA's last words, and when it is asked again \
+                 (how-to/acme.md#when-there-is-no-certificate)."
+            }
+            Self::AcmeValidated => "Nothing. A CA has verified that the name leads here.",
             Self::NoCommonVersion | Self::NoCommonCipher | Self::NoCommonGroup => {
                 "Update the client: tls.md#versions-suites-groups. Or your own `min_version`, \
                  `cipher_suites`, `groups` are too narrow."

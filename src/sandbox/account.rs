@@ -83,6 +83,11 @@ impl Account {
         self.uid
     }
 
+    /// The number of its group.
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
     /// Why this process cannot become the user, if it cannot: one sentence.
     pub fn is_out_of_reach(&self) -> Option<String> {
         let own = rustix::process::geteuid().as_raw();

@@ -39,6 +39,11 @@ pub(super) fn of_new(path: &Path) -> BTreeSet<PathBuf> {
     parents.collect()
 }
 
+/// The path without symbolic links, or as it is if nothing is there.
+pub(super) fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Whether this is a directory of everybody.
 pub(super) fn is_shared(directory: &Path) -> bool {
     SHARED.iter().any(|shared| directory == Path::new(shared))

@@ -15,7 +15,7 @@ use landlock::{
     RulesetStatus, Scope,
 };
 
-use super::directories::{of_new, places};
+use super::directories::{of_new, places, real};
 use super::policy::Mode;
 use super::rights::Rights;
 use crate::sys;
@@ -72,6 +72,8 @@ pub(super) struct Restricted {
     pub(super) read: Vec<PathBuf>,
     /// The directories in which sockets may be made.
     pub(super) sockets: Vec<PathBuf>,
+    /// The places that may be written for another reason.
+    pub(super) write: Vec<PathBuf>,
     pub(super) bind: BTreeSet<u16>,
     pub(super) pinned: Pinned,
 }
@@ -153,6 +155,7 @@ pub(super) fn restrict(mode: Mode, rights: &Rights) -> Result<Restricted, String
         abi,
         read,
         sockets,
+        write: rights.write.iter().map(|path| real(path)).collect(),
         bind,
         pinned,
     })
@@ -233,10 +236,12 @@ fn writable(rights: &Rights) -> [(BTreeSet<PathBuf>, BitFlags<AccessFs>); 3] {
             _ => of_new(path),
         });
     let sockets = rights.sockets.iter().flat_map(|path| of_new(path));
-    let canonical = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     [
         (logs.collect(), log),
         (sockets.collect(), socket),
-        (rights.write.iter().map(canonical).collect(), log | socket),
+        (
+            rights.write.iter().map(|path| real(path)).collect(),
+            log | socket,
+        ),
     ]
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 pub use self::account::{Account, RunAs};
-use self::directories::places;
+use self::directories::{places, real};
 pub use self::policy::{Mode, Policy, Room};
 pub use self::rights::Rights;
 use crate::sys;
@@ -65,6 +65,8 @@ struct Granted {
     read: Option<Vec<PathBuf>>,
     /// The directories in which sockets may be made.
     sockets: Option<Vec<PathBuf>>,
+    /// The directories and files that may be written for another reason.
+    write: Option<Vec<PathBuf>>,
     bind: Option<BTreeSet<u16>>,
     connect: Option<BTreeSet<u16>>,
     /// Keeps the directories of /proc in memory: the kernel makes new ones of the same name if they are
@@ -184,6 +186,16 @@ impl Sandbox {
                 beyond(&format!("making a socket in {place}"), "write", place)
             }));
         }
+        if let Some(granted) = &self.granted.write {
+            let written = rights.write.iter().map(|place| real(place));
+            let new: BTreeSet<_> = written
+                .filter(|place| !is_beneath(place, granted))
+                .collect();
+            lacks.extend(new.iter().map(|place| {
+                let place = place.display();
+                beyond(&format!("writing in {place}"), "write", place)
+            }));
+        }
         lacks
     }
 
@@ -227,12 +239,14 @@ impl Granted {
             abi: _,
             read,
             sockets,
+            write,
             bind,
             pinned,
         } = restricted;
         Self {
             read: reading.then_some(read),
             sockets: Some(sockets),
+            write: Some(write),
             bind: network.then_some(bind),
             connect: (network && reading).then(|| rights.connect.clone()),
             _proc: pinned,

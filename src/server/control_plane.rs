@@ -6,8 +6,10 @@ use tokio::sync::{mpsc, watch as watched};
 use tracing::{error, info};
 
 use super::resources::{Sockets, StartError};
+use crate::acme::Keepers;
 use crate::admin::{self, DrainedEndpoints, OpenAdminListeners, Probes};
 use crate::connection::WorkerContext;
+use crate::control::certificates::Certificates;
 use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
 use crate::control::listeners::Listeners;
@@ -46,6 +48,9 @@ pub(super) struct ControlPlane {
     pub(super) phase: watched::Sender<Phase>,
     pub(super) origins: Origins,
     pub(super) log: LogHandle,
+    pub(super) keepers: Keepers,
+    /// Whether the process is ready only once every certificate is there.
+    pub(super) waits: bool,
 }
 
 impl ControlPlane {
@@ -54,7 +59,7 @@ impl ControlPlane {
         self,
         sockets: Sockets,
         signals: Signals,
-        origin_events: OriginEvents,
+        (origin_events, renewed): (OriginEvents, mpsc::Receiver<()>),
     ) -> Result<(Control, Inputs), StartError> {
         let WorkerContext {
             live,
@@ -67,13 +72,15 @@ impl ControlPlane {
         let (changed, changes) = mpsc::channel(1);
         let (handle, received) = admin::channel();
         let (drained, drained_endpoints) = watched::channel(DrainedEndpoints::default());
+        let targets = self.reload_targets(watch_set, sockets.admin.access());
+        let certificates = Certificates::new(self.keepers, self.waits);
         let probes = Probes {
             drained: drained_endpoints,
+            pending: certificates.pending(),
             metrics: Arc::clone(&self.metrics),
             phases: self.phase.subscribe(),
             traces: Arc::clone(self.log.traces()),
         };
-        let targets = self.reload_targets(watch_set, sockets.admin.access());
         let notifier = sockets.notifier.clone();
         let mut control = Control {
             live: Arc::clone(live),
@@ -101,6 +108,7 @@ impl ControlPlane {
             log: self.log,
             access_log: self.context.access_log.clone(),
             drained,
+            certificates,
             admin: OpenAdminListeners::default(),
             takeover: Takeover::default(),
             successors: Successors::of_this_program(),
@@ -117,6 +125,7 @@ impl ControlPlane {
             signals,
             admin: received,
             changes,
+            renewed,
             origin_events,
         };
         Ok((control, inputs))
@@ -184,6 +193,9 @@ async fn open(
         Err(error) => return Err(error.into()),
     }
     control.listeners.commit(bound, &snapshot);
+    // CAs can connect.
+    control.certificates.apply(&snapshot);
+    control.certificates.publish(&snapshot);
     let generation = snapshot.generation;
     let status = format!("serving, generation {generation}");
     if is_takeover {
@@ -191,6 +203,8 @@ async fn open(
         control.listeners.reapply_options(&snapshot);
         control.admin.set_access(snapshot.admin.listen.as_ref());
         control.notifier.ready_as_main_process(&status);
+    } else if control.certificates.is_awaited() {
+        control.notifier.status("waiting for certificates");
     } else {
         control.notifier.ready(&status);
     }

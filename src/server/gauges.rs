@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::resources::Resources;
+use crate::acme::{Kind, OrderCounts, Statuses};
 use crate::admin::ConnPermits;
 use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits};
 use crate::bandwidth::Way;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    BandwidthLimit, BandwidthSample, DropCounts, LimitGauge, LimitSample, Metrics, ScopeReport,
-    ScopeSample, TicketSample, WorkerSample,
+    BandwidthLimit, BandwidthSample, DropCounts, LimitGauge, LimitSample, Metrics, OrderSample,
+    ScopeReport, ScopeSample, TicketSample, WorkerSample,
 };
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
@@ -172,6 +173,26 @@ pub(super) fn tickets(sessions: &Sessions) -> impl Fn() -> TicketSample + Send +
         issued: load(&counts.issued),
         accepted: load(&counts.accepted),
         refused: load(&counts.refused),
+    }
+}
+
+/// Reads the orders of certificates.
+pub(super) fn orders(
+    statuses: &Arc<Statuses>,
+) -> impl Fn() -> Vec<OrderSample> + Send + Sync + 'static {
+    let statuses = Arc::clone(statuses);
+    move || {
+        let of = |(issuer, counts): (Arc<str>, OrderCounts)| {
+            let failed = Kind::ALL.iter().map(|kind| kind.word()).zip(counts.failed);
+            let results = [("issued", counts.issued)].into_iter().chain(failed);
+            let samples = results.map(move |(result, count)| OrderSample {
+                issuer: Arc::clone(&issuer),
+                result,
+                count,
+            });
+            samples.collect::<Vec<_>>()
+        };
+        statuses.orders().into_iter().flat_map(of).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::error;
 use self::control_plane::ControlPlane;
 pub use self::resources::{Predecessor, Resources, StartError};
 use self::workers::Shared;
+use crate::acme::{self, Keepers};
 use crate::admission::{Admission, Gate, LimitScopes, PendingConnections};
 use crate::config::load::{Loaded, Source};
 use crate::connection::table::ConnTable;
@@ -54,6 +55,8 @@ pub struct StartConfig {
     pub log: LogHandle,
     /// The rights that the process has given up.
     pub sandbox: Arc<Sandbox>,
+    /// Whether the process is ready only once every certificate is there.
+    pub waits: bool,
 }
 
 /// Runs both planes: a thread for each worker, which serves connections, and the control loop on this one.
@@ -111,6 +114,9 @@ fn run_planes(
     let (phase, phases) = watch::channel(Phase::Run);
     let failures = Failures::new(resources.workers);
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
+    let means = acme::Means::default();
+    let challenges = Arc::clone(&means.challenges);
+    let (keepers, renewed) = Keepers::new(control.handle().clone(), means);
     let context = Arc::new(WorkerContext {
         access_log: resources.access_log,
         counters: metrics.shard(0),
@@ -125,6 +131,7 @@ fn run_planes(
         handshakes,
         large_hellos,
         listeners: Arc::default(),
+        challenges,
     });
     let origins = origins(&control, &context, &metrics);
     origins.apply(&live.load());
@@ -136,6 +143,7 @@ fn run_planes(
         active: Arc::default(),
     };
     let (workers, threads) = workers::spawn(resources.workers, &context, &shared)?;
+    metrics.watch_orders(gauges::orders(keepers.statuses()));
     metrics.watch_workers(gauges::worker_samples(&workers));
     let plane = ControlPlane {
         running,
@@ -147,10 +155,12 @@ fn run_planes(
         phase,
         origins,
         log: config.log,
+        keepers,
+        waits: config.waits,
     };
     let ending = control.block_on(async {
         let (control, inputs) = plane
-            .start(resources.sockets, signals, origin_events)
+            .start(resources.sockets, signals, (origin_events, renewed))
             .await?;
         on_listening(&control.listeners.addresses());
         Ok(control.run(inputs).await)

@@ -42,6 +42,7 @@ upstreams:
         snapshot,
         sessions,
         sandbox: Arc::new(Sandbox::off()),
+        waits: false,
     }
 }
 

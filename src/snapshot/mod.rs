@@ -7,7 +7,8 @@ pub mod admin;
 mod listen;
 mod rights;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use arc_swap::ArcSwap;
 
 use self::listen::At;
 pub use self::listen::{Listen, ListenKey};
+use crate::acme::Managed;
 use crate::admission::{EndpointLimits, Limits, SourceRules};
 use crate::health::HealthPolicy;
+use crate::hostname::HostPattern;
 use crate::negotiate::{Negotiate, Tunnel};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
@@ -50,6 +53,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The upstreams that routes use, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The certificates that issuers keep.
+    pub managed: Vec<Arc<Managed>>,
     /// The names of the origins of every upstream of the file, also of upstreams that no route uses.
     origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
@@ -86,6 +91,7 @@ impl Snapshot {
             endpoints,
             generation: 1,
             upstreams,
+            managed: Vec::new(),
             origins,
             by_name,
             by_key,
@@ -112,6 +118,11 @@ impl Snapshot {
                 .into_iter()
                 .collect(),
         })
+    }
+
+    /// The directories of the state of issuers.
+    pub fn states(&self) -> BTreeSet<&Path> {
+        self.managed.iter().map(|managed| managed.state()).collect()
     }
 
     /// The upstream of this name that routes lead to.
@@ -204,6 +215,8 @@ pub struct Endpoint {
     pub fast_open: bool,
     /// The certificates it presents, in file order.
     pub certificates: Vec<Arc<Certificate>>,
+    /// Those that are not there yet.
+    pub pending: Vec<PendingCertificate>,
     /// The peers that send a PROXY header, if any.
     pub accept_proxy_protocol: Option<Accept>,
     /// Which addresses may connect; absent: all.
@@ -212,8 +225,21 @@ pub struct Endpoint {
     pub limits: Option<Box<Limits>>,
     /// Time from accept to a whole ClientHello, PROXY header included.
     pub hello_timeout: Duration,
+    /// Time from accept to the end of the handshake of a CA's validation.
+    pub client_timeout: Duration,
     /// The routes.
     pub routes: RouteTable<Arc<Route>>,
+}
+
+/// A certificate that an issuer has yet to issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingCertificate {
+    /// The name by which the configuration refers to it.
+    pub name: String,
+    /// The host names that it will be presented for.
+    pub names: Vec<HostPattern>,
+    /// What is ordered.
+    pub managed: Arc<Managed>,
 }
 
 /// The protocol that clients of an endpoint speak.

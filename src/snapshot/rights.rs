@@ -41,6 +41,10 @@ impl Snapshot {
         rights.logs = outputs.into_iter().filter_map(file).collect();
         rights.connect = self.ports();
         rights.connect.extend(self.access_log.ports());
+        for state in self.states() {
+            rights.read.insert(state.to_owned());
+            rights.write.insert(state.to_owned());
+        }
         rights.from_addresses = self.upstreams.iter().any(|upstream| {
             let checks = upstream.health.as_ref();
             !upstream.definition.connect.sources.is_empty()
@@ -49,7 +53,7 @@ impl Snapshot {
         rights
     }
 
-    /// The ports that origins have by the file, and those of name servers.
+    /// The ports that origins and the directories of CAs have by the file, and those of name servers.
     fn ports(&self) -> BTreeSet<u16> {
         let mut ports = BTreeSet::from([DNS]);
         for upstream in &self.upstreams {
@@ -67,6 +71,7 @@ impl Snapshot {
             }
             ports.extend(upstream.health.as_ref().and_then(|health| health.port));
         }
+        ports.extend(self.managed.iter().map(|managed| managed.issuer.port()));
         ports
     }
 }

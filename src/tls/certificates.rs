@@ -50,6 +50,8 @@ pub struct Certificates {
     /// The place of each certificate, by its address.
     places: HashMap<usize, usize>,
     by_name: HostTable<Vec<Arc<Certificate>>>,
+    /// The names of certificates that are not there yet.
+    expected: Option<HostTable<()>>,
 }
 
 impl Certificates {
@@ -64,6 +66,11 @@ impl Certificates {
         }
     }
 
+    /// Notes that a certificate for this name is not there yet.
+    pub fn expect(&mut self, pattern: &HostPattern) {
+        *self.expected.get_or_insert_default().entry(pattern.clone()) = ();
+    }
+
     /// The place of a certificate in the order of addition.
     pub fn place(&self, certificate: &Arc<Certificate>) -> Option<usize> {
         self.places.get(&Arc::as_ptr(certificate).addr()).copied()
@@ -74,9 +81,11 @@ impl Certificates {
         self.by_name.overlapping(pattern).into_iter().flatten()
     }
 
-    /// Whether every name of `pattern` has a certificate.
+    /// Whether every name of `pattern` has a certificate, or will have one.
     pub fn cover(&self, pattern: &HostPattern) -> bool {
+        let expected = self.expected.as_ref();
         self.by_name.covering(pattern).is_some()
+            || expected.is_some_and(|expected| expected.covering(pattern).is_some())
     }
 
     fn for_name(&self, name: &str) -> &[Arc<Certificate>] {
@@ -94,6 +103,8 @@ pub enum CertificateChoice {
     ByName(Arc<Certificates>),
     /// The certificate of a default route.
     Fixed(Arc<Certificate>),
+    /// That of a default route, which is not there yet.
+    Pending,
 }
 
 impl CertificateChoice {
@@ -102,15 +113,30 @@ impl CertificateChoice {
         let candidates = match self {
             Self::ByName(certificates) => certificates.for_name(name?.as_str()),
             Self::Fixed(certificate) => std::slice::from_ref(certificate),
+            Self::Pending => &[],
         };
         let valid = candidates.iter().find(|c| c.is_valid_at(now));
         valid.or_else(|| candidates.first())
+    }
+
+    /// Whether the certificate for a client is not there yet.
+    pub fn is_pending(&self, name: Option<&HostName>) -> bool {
+        match (self, name) {
+            (Self::Pending, _) => true,
+            (Self::ByName(certificates), Some(name)) => {
+                let expected = certificates.expected.as_ref();
+                expected.is_some_and(|expected| expected.owner(name).is_some())
+                    && certificates.for_name(name.as_str()).is_empty()
+            }
+            (Self::Fixed(_), _) | (Self::ByName(_), None) => false,
+        }
     }
 
     /// The SHA-256 fingerprints of the certificates that may be presented for these patterns.
     pub fn fingerprints(&self, patterns: &[HostPattern]) -> Vec<[u8; 32]> {
         match self {
             Self::Fixed(certificate) => vec![certificate.pair.sha256],
+            Self::Pending => Vec::new(),
             Self::ByName(certificates) => {
                 let found = patterns.iter().flat_map(|p| certificates.overlapping(p));
                 let placed = found.map(|c| (certificates.place(c), c.pair.sha256));
@@ -126,6 +152,7 @@ impl ResolvesServerCert for CertificateChoice {
         let candidates = match self {
             Self::ByName(certificates) => certificates.for_name(hello.server_name()?),
             Self::Fixed(certificate) => std::slice::from_ref(certificate),
+            Self::Pending => return None,
         };
         let now = unix_now();
         let chosen = choose(candidates, hello.signature_schemes(), now)?;

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
 /// The digest of some bytes.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
@@ -11,7 +11,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// The digest of several parts. Each is preceded by its length, so that different parts never give the
 /// same input.
-pub(super) fn parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+pub fn parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     for part in parts {
         hash.update(&(part.len() as u64).to_le_bytes());

@@ -201,8 +201,9 @@ pub fn pair(
 ) -> Result<(Pair, Vec<String>), MaterialError> {
     let cert = files.cert.as_path();
     let (key, mut warnings) = certified_key(contents)?;
-    let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
-    let (_, parsed) = X509Certificate::from_der(leaf)
+    let leaf = key.cert.first().map(|der| der.to_vec());
+    let leaf = leaf.unwrap_or_default();
+    let (_, parsed) = X509Certificate::from_der(&leaf)
         .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
     let mut stapled = None;
     if let Some(file) = &contents.ocsp {
@@ -231,21 +232,47 @@ pub fn pair(
             .into_iter()
             .map(|fault| format!("{}: {fault}", cert.display())),
     );
-    let pair = Pair {
-        source: cert.display().to_string(),
-        names: dns_names(&parsed),
-        addresses: addresses(&parsed),
-        common_name: info::common_name(&CertificateDer::from(leaf)),
-        not_before: parsed.validity().not_before.timestamp(),
-        not_after: parsed.validity().not_after.timestamp(),
-        chain: chain::validities(&key.cert),
-        usage: Usage::of(&parsed),
-        sha256: digest::sha256(leaf),
-        algorithms: Arc::new(Algorithms::of(&parsed)),
-        stapled,
-        key: Arc::new(key),
-    };
-    Ok((pair, warnings))
+    let source = cert.display().to_string();
+    Ok((Pair::of(source, key, stapled, &parsed), warnings))
+}
+
+impl Pair {
+    /// A certificate that signs itself and that no file holds; `None` if the key is none that can be used.
+    pub fn in_memory(
+        source: &str,
+        certificate: CertificateDer<'static>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Option<Self> {
+        let signing = aws_lc_rs::sign::any_supported_type(key).ok()?;
+        let leaf = certificate.clone();
+        let (_, parsed) = X509Certificate::from_der(&leaf).ok()?;
+        let key = CertifiedKey::new(vec![certificate], Arc::new(RecordingKey(signing)));
+        Some(Self::of(source.to_owned(), key, None, &parsed))
+    }
+
+    /// A chain with its key, whose leaf is `parsed`.
+    fn of(
+        source: String,
+        key: CertifiedKey,
+        stapled: Option<Stapled>,
+        parsed: &X509Certificate<'_>,
+    ) -> Self {
+        let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
+        Self {
+            source,
+            names: dns_names(parsed),
+            addresses: addresses(parsed),
+            common_name: info::common_name(&CertificateDer::from(leaf)),
+            not_before: parsed.validity().not_before.timestamp(),
+            not_after: parsed.validity().not_after.timestamp(),
+            chain: chain::validities(&key.cert),
+            usage: Usage::of(parsed),
+            sha256: digest::sha256(leaf),
+            algorithms: Arc::new(Algorithms::of(parsed)),
+            stapled,
+            key: Arc::new(key),
+        }
+    }
 }
 
 /// Reads the status of the leaf of a chain from an OCSP response.

@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use self::balance::Balance;
 pub use self::connect::{connect, probe, reason_for};
 pub use self::definition::{Address, ConnectPolicy, OnGone, OriginDefinition, UpstreamDefinition};
+pub use self::discovery::Lookup;
 pub use self::eviction::EvictionReason;
 pub use self::named::NoPool;
 pub use self::origin::{AdminState, LastCheck, Threshold, Verdict};

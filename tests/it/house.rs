@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 28] = [
+const ALLOWED: [(&str, &[&str]); 31] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
@@ -37,6 +37,14 @@ const ALLOWED: [(&str, &[&str]); 28] = [
         ],
     ),
     ("tls", &["transport", "hostname", "outcome", "sync"]),
+    ("state", &[]),
+    ("fetch", &["tls", "upstream"]),
+    (
+        "acme",
+        &[
+            "fetch", "hostname", "observe", "state", "sync", "tls", "upstream",
+        ],
+    ),
     ("negotiate", &["transport", "outcome"]),
     ("proxy_protocol", &[]),
     (
@@ -47,8 +55,10 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "snapshot",
         &[
+            "acme",
             "admission",
             "health",
+            "hostname",
             "negotiate",
             "transport",
             "observe",
@@ -63,6 +73,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "connection",
         &[
+            "acme",
             "admission",
             "bandwidth",
             "transport",
@@ -109,6 +120,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "control",
         &[
+            "acme",
             "admin",
             "admission",
             "config",
@@ -134,6 +146,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "server",
         &[
+            "acme",
             "admin",
             "admission",
             "bandwidth",
@@ -155,6 +168,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "config",
         &[
+            "acme",
             "admission",
             "bandwidth",
             "health",
@@ -175,6 +189,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     (
         "cli",
         &[
+            "acme",
             "admission",
             "config",
             "connection",
@@ -187,6 +202,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
             "sandbox",
             "server",
             "snapshot",
+            "state",
             "tls",
             "upstream",
             "hostname",

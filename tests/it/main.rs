@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod acme;
 mod admin;
 mod cli;
 mod config;

@@ -7,7 +7,7 @@ use super::columns::{Column, list, of_rows, table};
 use super::facts::facts;
 use super::tables::{
     ADMIN_CERTIFICATES, AUTHORITIES, CERTIFICATES, CHANGES, CLIENT_CERTIFICATES, CONNECTIONS,
-    ENDPOINTS, FAILURES, LIMITS, LISTS, ORIGINS, TOTALS,
+    ENDPOINTS, FAILURES, LIMITS, LISTS, MANAGED, ORIGINS, TOTALS,
 };
 use crate::cli::paint::{Mood, Paint};
 
@@ -207,7 +207,8 @@ fn failed(failure: &Value) -> String {
 pub(super) fn certificates(response: &Value, paint: Paint) -> String {
     let mut tables = vec![table(response, "certificates", &CERTIFICATES, 5, paint)];
     for (key, columns) in [
-        ("client_certificates", &CLIENT_CERTIFICATES[..]),
+        ("managed", &MANAGED[..]),
+        ("client_certificates", &CLIENT_CERTIFICATES),
         ("admin_certificates", &ADMIN_CERTIFICATES),
         ("authorities", &AUTHORITIES),
         ("revocation_lists", &LISTS),

@@ -56,6 +56,15 @@ pub(super) const CERTIFICATES: [Column; 5] = [
     ("LEFT", "seconds_left", Kind::Left),
 ];
 
+pub(super) const MANAGED: [Column; 6] = [
+    ("ISSUER", "issuer", Kind::Plain),
+    ("NAMES", "names", Kind::Plain),
+    ("STATE", "state", Kind::Plain),
+    ("EXPIRES", "not_after", Kind::Plain),
+    ("NEXT ORDER", "next_order", Kind::Plain),
+    ("LAST ERROR", "last_error", Kind::Plain),
+];
+
 pub(super) const CLIENT_CERTIFICATES: [Column; 5] = [
     ("CERTIFICATE", "name", Kind::Plain),
     ("UPSTREAM", "upstream", Kind::Plain),

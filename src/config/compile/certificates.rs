@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::compiler::Compiler;
+use super::compiler::{Compiler, Files};
 use super::context::EndpointCertificates;
 use super::materials::ServedCertificates;
 use super::pairs::PairPlaces;
 use super::reuse::unchanged;
+use crate::acme::{Identifier, Managed};
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, CertificatePair};
 use crate::hostname::HostPattern;
+use crate::snapshot::PendingCertificate;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, PairFiles, stem};
 use crate::tls::usage::Presented;
@@ -28,6 +30,8 @@ struct CertificateSource {
     names: Option<Vec<HostPattern>>,
     /// Whether it was found in a directory instead of named by the configuration.
     found: bool,
+    /// The certificate of an issuer that it is.
+    managed: Option<Arc<Managed>>,
 }
 
 impl Compiler<'_> {
@@ -35,6 +39,7 @@ impl Compiler<'_> {
         let specs = &endpoint.tls.certificates;
         let mut complete = true;
         let mut all = Vec::new();
+        let mut pending = Vec::new();
         let mut names = HashMap::new();
         let served = self.running_served(endpoint.name.as_str());
         let running = served.iter().flat_map(|served| &served.all);
@@ -56,7 +61,11 @@ impl Compiler<'_> {
                     .help("give one of them a `name`")
                     .also(first, "the first one");
             }
-            match self.certificate(endpoint, source, by_default) {
+            let made = match source.managed.clone() {
+                Some(managed) => self.kept_certificate(source, &managed, by_default, &mut pending),
+                None => self.certificate(endpoint, source, by_default),
+            };
+            match made {
                 Ok(Some(certificate)) => {
                     let running = running.get(certificate.name.as_str()).copied();
                     all.push(unchanged(certificate, running));
@@ -66,19 +75,23 @@ impl Compiler<'_> {
             }
         }
         let mut by_name = match served {
-            Some(served) if served.all == all => Arc::clone(&served.by_name),
-            _ => Arc::new(by_name(&all)),
+            Some(served) if served.all == all && served.pending == pending => {
+                Arc::clone(&served.by_name)
+            }
+            _ => Arc::new(by_name(&all, &pending)),
         };
-        self.keep_needed(endpoint, &mut all, &mut by_name);
+        self.keep_needed(endpoint, &mut all, &pending, &mut by_name);
         let served = ServedCertificates {
             all: all.clone(),
             by_name: Arc::clone(&by_name),
+            pending: pending.clone(),
         };
         self.serves(endpoint.name.as_str(), served);
         EndpointCertificates {
             complete,
             by_name,
             all,
+            pending,
         }
     }
 
@@ -88,6 +101,7 @@ impl Compiler<'_> {
         &mut self,
         endpoint: &spec::Endpoint,
         all: &mut Vec<Arc<Certificate>>,
+        pending: &[PendingCertificate],
         table: &mut Arc<Certificates>,
     ) {
         let before = self.previous_served(endpoint.name.as_str());
@@ -105,10 +119,10 @@ impl Compiler<'_> {
                 continue;
             }
             let covers =
-                |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old)).cover(pattern);
+                |old: &&Arc<Certificate>| by_name(std::slice::from_ref(*old), &[]).cover(pattern);
             if let Some(old) = before.iter().find(covers) {
                 self.keep(name.at, &format!("`{pattern}`"), old, all);
-                *table = Arc::new(by_name(all));
+                *table = Arc::new(by_name(all, pending));
             }
         }
         let Some(default) = &endpoint.default_route else {
@@ -122,10 +136,11 @@ impl Compiler<'_> {
         };
         if let Some(name) = name
             && !all.iter().any(|certificate| certificate.name == name)
+            && !pending.iter().any(|certificate| certificate.name == name)
             && let Some(old) = before.iter().find(|old| old.name == name)
         {
             self.keep(default.at, "the default route", old, all);
-            *table = Arc::new(by_name(all));
+            *table = Arc::new(by_name(all, pending));
         }
     }
 
@@ -174,8 +189,13 @@ impl Compiler<'_> {
                         files,
                         names: None,
                         found: true,
+                        managed: None,
                     }));
                 }
+                spec::Certificate::Acme(kept) => match self.kept_source(spec.at, kept) {
+                    Some(source) => sources.push(source),
+                    None => *complete = false,
+                },
             }
         }
         sources
@@ -211,7 +231,73 @@ impl Compiler<'_> {
             },
             names,
             found: false,
+            managed: None,
         })
+    }
+
+    /// The certificate that an issuer keeps.
+    fn kept_source(&mut self, at: Span, spec: &spec::AcmeCertificate) -> Option<CertificateSource> {
+        let managed = self.managed(spec)?;
+        let hosts = managed.names.iter().filter_map(|name| match name {
+            Identifier::Dns(name) => Some(HostPattern::Exact(name.clone())),
+            Identifier::Ip(_) => None,
+        });
+        let first = spec.names.first().map(|name| name.value.to_string());
+        let name = spec.name.as_ref().map(|name| name.as_str().to_owned());
+        Some(CertificateSource {
+            places: PairPlaces::all(at),
+            name: name.or(first)?,
+            files: PairFiles {
+                cert: managed.file.clone(),
+                key: managed.file.clone(),
+                ocsp: None,
+                password: None,
+            },
+            names: Some(hosts.collect()),
+            found: false,
+            managed: Some(managed),
+        })
+    }
+
+    /// The certificate that an issuer keeps; one that is not there yet is added to `pending`.
+    fn kept_certificate(
+        &mut self,
+        source: CertificateSource,
+        managed: &Arc<Managed>,
+        by_default: bool,
+        pending: &mut Vec<PendingCertificate>,
+    ) -> Result<Option<Certificate>, Reported> {
+        let at = source.places.cert;
+        let names = source.names.unwrap_or_default();
+        if names.is_empty() && !by_default {
+            let message =
+                "this certificate names addresses and no host, and no default route presents it";
+            self.problems.error(at, message).help(format!(
+                "clients that connect by address send no server name: default_route: {{ route: ROUTE, \
+                 certificate: {} }}",
+                source.name
+            ));
+            return Err(Reported);
+        }
+        match self.managed_pair(at, managed) {
+            Some(pair) => {
+                self.presented(at, &pair, Presented::ToClients);
+                Ok(Some(Certificate {
+                    name: source.name,
+                    pair,
+                    names,
+                }))
+            }
+            None if self.files == Files::Skip => Err(Reported),
+            None => {
+                pending.push(PendingCertificate {
+                    name: source.name,
+                    names,
+                    managed: Arc::clone(managed),
+                });
+                Ok(None)
+            }
+        }
     }
 
     fn names(&mut self, names: &Located<OneOrMany<HostPattern>>) -> Option<Vec<HostPattern>> {
@@ -323,10 +409,13 @@ impl Compiler<'_> {
     }
 }
 
-fn by_name(all: &[Arc<Certificate>]) -> Certificates {
+fn by_name(all: &[Arc<Certificate>], pending: &[PendingCertificate]) -> Certificates {
     let mut certificates = Certificates::default();
     for certificate in all {
         certificates.add(certificate);
+    }
+    for name in pending.iter().flat_map(|pending| &pending.names) {
+        certificates.expect(name);
     }
     certificates
 }

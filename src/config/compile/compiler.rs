@@ -3,10 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::context::Issuers;
 use super::materials::Materials;
 use super::names_by_file::RoutesFiles;
 use super::reuse::{Parts, Reread, Running};
+use crate::acme::Managed;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
@@ -72,6 +75,9 @@ pub(super) struct Compiler<'a> {
     pub(super) sessions: &'a Sessions,
     pub(super) sandbox: Option<&'a Sandbox>,
     pub(super) ticket_secrets: Vec<TicketSecret>,
+    pub(super) issuers: Issuers,
+    /// The certificates that they keep, none twice.
+    pub(super) kept: Vec<Arc<Managed>>,
     pub(super) running: Option<Running<'a>>,
     /// On a renewal, the previous contents of files, for those that cannot be used any more.
     pub(super) previous: Option<&'a Materials>,
@@ -107,6 +113,8 @@ impl<'a> Compiler<'a> {
             sessions: options.sessions,
             sandbox: options.sandbox,
             ticket_secrets: Vec::new(),
+            issuers: Issuers::new(),
+            kept: Vec::new(),
             has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
             running: options.running,
             previous,

@@ -356,7 +356,9 @@ fn assemble(
         sources,
         limits: limits::of_endpoint(&spec.limits),
         hello_timeout: spec.timeouts.hello.0,
+        client_timeout: spec.timeouts.client.0,
         certificates: certificates.all,
+        pending: certificates.pending,
         routes,
     }
 }

@@ -5,12 +5,15 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::names_by_file::{RoutesFile, RoutesFileKey};
 use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
 use crate::negotiate::Authorization;
 use crate::observe::export::Headers;
+use crate::snapshot::PendingCertificate;
 use crate::snapshot::admin::Tokens;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::material::directory;
@@ -52,6 +55,9 @@ pub struct Materials {
     pub(super) lists: Cache<Vec<PathBuf>, Arc<RevocationLists>>,
     pub(super) pairs: Cache<PairFiles, Arc<Pair>>,
     pub(super) secrets: Cache<PathBuf, TicketSecret>,
+    pub(super) external_keys: Cache<PathBuf, Zeroizing<Vec<u8>>>,
+    /// The certificates that issuers keep, where they are there.
+    pub(super) managed: Cache<PathBuf, Option<Arc<Pair>>>,
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,
     pub(super) tokens: Cache<PathBuf, Arc<Tokens>>,
     pub(super) headers: Cache<PathBuf, Headers>,
@@ -75,6 +81,8 @@ pub(super) struct ServedCertificates {
     pub(super) all: Vec<Arc<Certificate>>,
     /// By the server names that they cover.
     pub(super) by_name: Arc<Certificates>,
+    /// Those that are not there yet.
+    pub(super) pending: Vec<PendingCertificate>,
 }
 
 /// What a list does to the addresses in it.

@@ -4,6 +4,7 @@
 //! Each step continues after an error as far as possible, so that one run reports all problems. The
 //! snapshot holds parsed values only.
 
+mod acme;
 mod admin;
 mod alpn;
 mod authorities;
@@ -91,6 +92,7 @@ pub fn compile(
         security_lints::origins(spec, &compiler.routes_files, compiler.problems);
     }
     compiler.privileges();
+    compiler.issuers = compiler.issuers();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
     let admin = compiler.admin();
@@ -112,7 +114,7 @@ pub fn compile(
         let names = origins.map(|origin| Arc::clone(&origin.name)).collect();
         (Arc::clone(&upstream.definition.name), names)
     });
-    let snapshot = Snapshot::new(
+    let mut snapshot = Snapshot::new(
         process,
         log,
         access_log,
@@ -121,5 +123,6 @@ pub fn compile(
         used,
         names.collect(),
     );
+    snapshot.managed = compiler.kept;
     Some((snapshot, compiler.materials))
 }

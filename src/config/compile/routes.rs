@@ -242,7 +242,8 @@ impl Compiler<'_> {
         {
             return;
         }
-        if context.certificates.all.is_empty() {
+        let pending = &context.certificates.pending;
+        if context.certificates.all.is_empty() && pending.is_empty() {
             // One problem for all routes: the same message at the same place counts once.
             self.problems
                 .error(
@@ -257,6 +258,7 @@ impl Compiler<'_> {
             .all
             .iter()
             .flat_map(|c| &c.names)
+            .chain(pending.iter().flat_map(|c| &c.names))
             .map(HostPattern::to_string)
             .collect();
         let help = format!(

@@ -177,15 +177,26 @@ impl Compiler<'_> {
         default: &Located<spec::DefaultRoute>,
     ) -> Option<CertificateChoice> {
         let all = &context.certificates.all;
-        let names = || quoted_list(all.iter().map(|c| c.name.as_str()));
+        let pending = &context.certificates.pending;
+        let expected = pending.iter().map(|c| c.name.as_str());
+        let names = || quoted_list(all.iter().map(|c| c.name.as_str()).chain(expected.clone()));
         if !context.certificates.complete {
             return None;
         }
         let endpoint = context.endpoint.name.as_str();
         let before = self.previous_default(endpoint);
+        let awaited = match (&default.certificate, all.as_slice(), pending.as_slice()) {
+            (Some(name), ..) => pending.iter().find(|c| c.name == name.as_str()),
+            (None, [], [only]) => Some(only),
+            (None, ..) => pending.iter().find(|c| before.as_ref() == Some(&c.name)),
+        };
+        if let Some(awaited) = awaited {
+            self.defaults_to(endpoint, &awaited.name);
+            return Some(CertificateChoice::Pending);
+        }
         let found = match (&default.certificate, all.as_slice()) {
             (Some(name), _) => all.iter().find(|c| c.name == name.as_str()),
-            (None, [only]) => Some(only),
+            (None, [only]) if pending.is_empty() => Some(only),
             (None, _) if before.is_some() => {
                 let name = before.unwrap_or_default();
                 let why = "several certificates, and the default route names none".to_owned();

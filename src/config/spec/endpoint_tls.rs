@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::acme::AcmeCertificate;
 use super::client_auth::ClientAuth;
 use super::tls_words::{CipherSuite, Group, TlsVersion};
 use crate::config::reader::definitions::Definitions;
@@ -62,7 +63,7 @@ spec! {
             "alpn_protocols" | "protocol" => "alpn",
             "session_cache" | "session_tickets" | "tickets" => "resumption",
             "acme" | "letsencrypt" | "cert_resolver" | "certresolver" | "auto_https" =>
-                "`certificates` names the files of any ACME client: they are read again when they change",
+                "`certificates: [{ acme: NAME, names: [HOST] }]` is kept by an issuer of `acme`, at the top",
             "ocsp" | "ocsp_stapling" | "ssl_stapling" =>
                 "`certificates: [{ cert: FILE, key: FILE, ocsp: FILE }]` is stapled",
             "dhparam" | "dh_params" | "ssl_dhparam" => "finite-field Diffie-Hellman is not supported: leave it out",
@@ -91,13 +92,15 @@ spec! {
     }
 }
 
-/// A certificate with its key, or a directory of them.
+/// A certificate with its key, a directory of them, or one that an issuer keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
     /// One pair of files.
     Pair(Box<CertificatePair>),
     /// Every pair in a directory.
     Directory(CertificateDirectory),
+    /// One that an issuer of `acme` keeps.
+    Acme(AcmeCertificate),
 }
 
 spec! {
@@ -150,6 +153,13 @@ impl Read for Certificate {
             return None;
         };
         let has = |name: &str| entries.iter().any(|(key, _)| key.text == name);
+        if has("acme") {
+            if let Some(other) = ["cert", "dir"].into_iter().find(|other| has(other)) {
+                cx.error(node.at, format!("`acme` and `{other}` exclude each other"));
+                return None;
+            }
+            return AcmeCertificate::read(node, cx).map(Self::Acme);
+        }
         match (has("cert"), has("dir")) {
             (true, true) => {
                 cx.error(node.at, "`cert` and `dir` exclude each other");
@@ -176,12 +186,14 @@ impl Read for Certificate {
 
     fn schema(definitions: &mut Definitions) -> Value {
         let pair = CertificatePair::schema(definitions);
-        json!({ "anyOf": [pair, CertificateDirectory::schema(definitions)] })
+        let directory = CertificateDirectory::schema(definitions);
+        json!({ "anyOf": [pair, directory, AcmeCertificate::schema(definitions)] })
     }
 
     fn form(reference: &mut Reference) -> Form {
         let mut form = CertificatePair::form(reference);
         form.maps.extend(CertificateDirectory::form(reference).maps);
+        form.maps.extend(AcmeCertificate::form(reference).maps);
         form
     }
 
@@ -189,6 +201,7 @@ impl Read for Certificate {
         match self {
             Self::Pair(pair) => pair.render(),
             Self::Directory(directory) => directory.render(),
+            Self::Acme(kept) => kept.render(),
         }
     }
 

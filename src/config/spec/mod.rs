@@ -2,6 +2,7 @@
 //! reader, the JSON Schema, the printed form and the reference are derived from. Knows nothing of how keys
 //! are used, nor which values fit together.
 
+mod acme;
 mod admin;
 mod client_auth;
 mod collectors;
@@ -25,6 +26,7 @@ mod tunnel;
 mod upstream;
 mod upstream_tls;
 
+pub use acme::{AcmeCertificate, ExternalAccount, Issuer};
 pub use admin::{Admin, AdminTls};
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use collectors::{Otlp, Syslog};
@@ -56,6 +58,8 @@ spec! {
         default log: Log = "{}",
         /// The access log: one record for each connection.
         default access_log: AccessLog = "{}",
+        /// CAs that issue certificates by ACME, by name.
+        default acme: Names<Issuer> = "{}",
         /// The admin socket and the metrics listener.
         default admin: Admin = "{}",
         /// The endpoints that clients connect to, at least one.

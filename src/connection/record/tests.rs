@@ -28,10 +28,12 @@ fn endpoint() -> Endpoint {
         },
         fast_open: false,
         certificates: Vec::new(),
+        pending: Vec::new(),
         accept_proxy_protocol: None,
         sources: None,
         limits: None,
         hello_timeout: Duration::from_secs(1),
+        client_timeout: Duration::from_secs(1),
         routes: RouteTable::default(),
     }
 }

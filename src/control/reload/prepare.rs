@@ -203,6 +203,7 @@ impl StartupSettings {
             log: _,
             access_log: _,
             admin,
+            acme,
             endpoints,
             upstreams,
         } = spec.clone();
@@ -241,6 +242,7 @@ impl StartupSettings {
             log: fixed.log,
             access_log: fixed.access_log,
             admin: admin_in_force(fixed.admin, admin),
+            acme,
             endpoints,
             upstreams,
         }

@@ -121,6 +121,10 @@ families! {
          that is less, in seconds of unix time.";
     LISTS "reseal_crl_next_update_timestamp_seconds" Gauge ["file", "issuer"]
         "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
+    ACME_PENDING "reseal_acme_certificates_pending" Gauge ["issuer"]
+        "Certificates that an issuer of `acme` has yet to issue: their routes refuse clients.";
+    ACME_ORDERS "reseal_acme_orders_total" Counter ["issuer", "result"]
+        "Orders at an issuer of `acme`: `issued`, or why they failed.";
     RELOADS "reseal_reloads_total" Counter ["result"]
         "Reloads of the configuration: done, refused, or partial, if a file could not be used and its old \
          content stays.";

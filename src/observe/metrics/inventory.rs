@@ -18,6 +18,8 @@ pub struct Inventory {
     pub authorities: Vec<AuthorityEnd>,
     /// The revocation lists in use.
     pub lists: Vec<ListEnd>,
+    /// The issuers of certificates, and how many certificates each has yet to issue.
+    pub pending: Vec<(Arc<str>, usize)>,
 }
 
 /// The expiry of a revocation list.

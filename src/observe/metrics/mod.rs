@@ -31,6 +31,6 @@ pub use self::limits::{
 };
 pub use self::process::{DropCounts, Metrics};
 pub use self::reloads::{ReloadExtent, ReloadResult};
-pub use self::samples::{TicketSample, WorkerSample};
+pub use self::samples::{OrderSample, TicketSample, WorkerSample};
 pub use self::stats::{EndpointStats, Stats};
 pub use self::upstreams::{AttemptFailure, UpstreamCounts};

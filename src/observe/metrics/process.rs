@@ -11,7 +11,7 @@ use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
-use super::samples::{Source, TicketSample, WorkerSample};
+use super::samples::{OrderSample, Source, TicketSample, WorkerSample};
 use super::upstreams::{self, AttemptFailure, UpstreamTotals};
 
 /// The counters of the process.
@@ -34,9 +34,12 @@ pub struct Metrics {
     tickets: Source<dyn Fn() -> TicketSample + Send + Sync>,
     /// Absent until the workers run.
     workers: OnceLock<WorkerSource>,
+    /// Absent until certificates are kept.
+    orders: OnceLock<OrderSource>,
 }
 
 type DropSource = Source<dyn Fn() -> u64 + Send + Sync>;
+type OrderSource = Source<dyn Fn() -> Vec<OrderSample> + Send + Sync>;
 type WorkerSource = Source<dyn Fn() -> Vec<WorkerSample> + Send + Sync>;
 
 /// Functions that count what was lost of a log, by its label value.
@@ -65,6 +68,7 @@ impl Metrics {
             traffic: Source(Box::new(|_| {})),
             tickets: Source(Box::new(TicketSample::default)),
             workers: OnceLock::new(),
+            orders: OnceLock::new(),
         }
     }
 
@@ -85,6 +89,17 @@ impl Metrics {
     /// Has the workers read by `read`, which gives one sample for each. Only the first call counts.
     pub fn watch_workers(&self, read: impl Fn() -> Vec<WorkerSample> + Send + Sync + 'static) {
         let _ = self.workers.set(Source(Box::new(read)));
+    }
+
+    /// Has the orders of certificates read by `read`. Only the first call counts.
+    pub fn watch_orders(&self, read: impl Fn() -> Vec<OrderSample> + Send + Sync + 'static) {
+        let _ = self.orders.set(Source(Box::new(read)));
+    }
+
+    /// The orders of certificates so far.
+    pub(super) fn orders(&self) -> Vec<OrderSample> {
+        let orders = self.orders.get();
+        orders.map(|orders| (orders.0)()).unwrap_or_default()
     }
 
     /// The tickets of sessions at this moment.

@@ -29,6 +29,14 @@ fn render(metrics: &Metrics) -> String {
     origins::render(&mut page, metrics);
     limits(&mut page, metrics);
     ends(&mut page, &metrics.inventory.load());
+    let mut pending = page.family(&ACME_PENDING);
+    for (issuer, count) in &metrics.inventory.load().pending {
+        pending.add(&[issuer], count);
+    }
+    let mut orders = page.family(&ACME_ORDERS);
+    for order in metrics.orders() {
+        orders.add(&[&order.issuer, order.result], order.count);
+    }
     let mut reloads = page.family(&RELOADS);
     for (result, count) in metrics.reloads.counts() {
         reloads.add(&[result.word()], count);

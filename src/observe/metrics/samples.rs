@@ -1,6 +1,7 @@
 //! Numbers that other parts keep, read when somebody looks.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A function that reads numbers.
@@ -21,6 +22,17 @@ pub struct TicketSample {
     pub accepted: u64,
     /// Those that clients offered, and that could not be read or were too old.
     pub refused: u64,
+}
+
+/// The orders at one issuer of certificates so far that ended in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderSample {
+    /// The issuer's name.
+    pub issuer: Arc<str>,
+    /// How they ended: `issued`, or the kind of failure.
+    pub result: &'static str,
+    /// Their number.
+    pub count: u64,
 }
 
 /// A worker at one moment.

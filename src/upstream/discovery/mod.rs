@@ -6,6 +6,7 @@ mod dns;
 mod failure;
 mod history;
 mod hosts;
+mod lookup;
 mod resolv_conf;
 mod servers;
 mod text;
@@ -25,6 +26,7 @@ use crate::sync::Mutex;
 use self::answer::{Answer, Query, Record, Resolved};
 use self::dns::Dns;
 use self::history::AnswerHistory;
+pub use self::lookup::Lookup;
 use super::definition::{Address, OriginDefinition};
 use super::local::is_local;
 

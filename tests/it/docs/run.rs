@@ -217,6 +217,7 @@ pages_with_commands! {
     reload: "docs/reload.md",
     upgrades: "docs/upgrades.md",
     audit: "docs/how-to/audit.md",
+    certificates_by_acme: "docs/how-to/acme.md",
     certificates: "docs/how-to/certificates.md",
     client_ca: "docs/how-to/client-ca.md",
     grpc_and_http: "docs/how-to/grpc-http.md",

@@ -10,8 +10,9 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 32] = [
+const PACKAGES: [(&str, &str); 33] = [
     ("man", "man-db"),
+    ("pebble", "pebble"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
@@ -92,22 +93,35 @@ impl Service {
     pub fn start(make: impl Fn(u16) -> Command) -> Self {
         for _ in 0..3 {
             let port = Port::reserve();
-            let mut command = make(port.number());
-            let what = format!("{command:?}");
-            let mut child = command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
-            let log = Lines::of(child.stderr.take().unwrap());
-            let mut service = Self { child, log, port };
-            if service.accepts() {
+            if let Some(service) = Self::try_start(make(port.number()), port) {
                 return service;
             }
-            eprintln!("{what} did not start:\n{}", service.log.all().join("\n"));
         }
         panic!("the service did not start");
+    }
+
+    /// Starts the command of `make`, which listens on this port, and waits until it accepts.
+    #[track_caller]
+    pub fn start_at(port: &Port, make: impl Fn() -> Command) -> Self {
+        let started = (0..3).find_map(|_| Self::try_start(make(), port.again()));
+        started.expect("the service starts")
+    }
+
+    fn try_start(mut command: Command, port: Port) -> Option<Self> {
+        let what = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
+        let log = Lines::of(child.stderr.take().unwrap());
+        let mut service = Self { child, log, port };
+        if service.accepts() {
+            return Some(service);
+        }
+        eprintln!("{what} did not start:\n{}", service.log.all().join("\n"));
+        None
     }
 
     fn accepts(&mut self) -> bool {

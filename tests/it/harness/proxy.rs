@@ -90,7 +90,8 @@ impl Proxy {
     pub(super) fn launch(draft: ProxyBuilder, text: String) -> Self {
         let program = env!("CARGO_BIN_EXE_reseal").to_owned();
         let words: Vec<_> = draft.launcher.iter().cloned().chain([program]).collect();
-        let mut proxy = Self::spawn(&words, &[], draft.directory, text);
+        let arguments: Vec<_> = draft.arguments.iter().map(String::as_str).collect();
+        let mut proxy = Self::spawn(&words, &arguments, draft.directory, text);
         proxy.places = proxy.wait_until_it_listens(draft.listeners);
         proxy
     }
@@ -208,6 +209,15 @@ impl Proxy {
         write_authorities(&self.directory, text);
         self.directory.write("config.yaml", in_sandbox(text));
         self.reloads(|| self.signal(Signal::HUP))
+    }
+
+    /// Stops it, and starts the same configuration over the same files.
+    #[track_caller]
+    pub fn restarted(mut self) -> Self {
+        self.signal(Signal::TERM);
+        self.exit_code();
+        let directory = std::mem::replace(&mut self.directory, Directory::new());
+        ProxyBuilder::over(directory, &self.text).start()
     }
 
     /// The log lines of the reload that `cause` triggers, its result last.

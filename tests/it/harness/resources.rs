@@ -114,6 +114,14 @@ impl Port {
         }
     }
 
+    /// The same port, reserved for as long as the result lives, too.
+    pub fn again(&self) -> Self {
+        Self {
+            address: self.address,
+            _socket: self._socket.try_clone().unwrap(),
+        }
+    }
+
     pub fn number(&self) -> u16 {
         self.address.port()
     }

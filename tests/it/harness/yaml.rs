@@ -10,6 +10,7 @@ use super::{Directory, Identity, Proxy, pki};
 pub struct ProxyBuilder {
     pub(super) directory: Directory,
     pub(super) launcher: Vec<String>,
+    pub(super) arguments: Vec<String>,
     pub(super) listeners: usize,
     waits: bool,
     whole: Option<String>,
@@ -49,6 +50,7 @@ impl ProxyBuilder {
         Self {
             directory: Directory::new(),
             launcher: Vec::new(),
+            arguments: Vec::new(),
             listeners: 0,
             waits: true,
             whole: None,
@@ -222,6 +224,21 @@ impl ProxyBuilder {
     pub fn yaml(mut self, text: &str) -> Self {
         self.whole = Some(text.to_owned());
         self
+    }
+
+    /// Adds an argument of `reseal run`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// This configuration over the files of another one.
+    pub(super) fn over(directory: Directory, text: &str) -> Self {
+        Self {
+            directory,
+            whole: Some(text.to_owned()),
+            ..Self::new()
+        }
     }
 
     /// Sets an environment variable of the program; after [`ProxyBuilder::under`].

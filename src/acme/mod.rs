@@ -1,0 +1,115 @@
+//! Certificates that are kept by CAs of the ACME protocol (RFC 8555): ordered, renewed, and written to files of a
+//! state directory, from where they are read as any other certificate is.
+//!
+//! One task on the control plane keeps each certificate. Workers see [`Challenges`] alone. Knows nothing of
+//! endpoints, routes and connections, nor of who presents a certificate.
+
+mod account;
+pub mod certificates;
+mod challenges;
+mod definition;
+mod failure;
+mod keeper;
+mod order;
+mod probe;
+mod schedule;
+mod status;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tracing::info;
+
+pub use self::challenges::Challenges;
+pub use self::definition::{ExternalKey, Identifier, Issuer, KeyKind, Managed};
+pub use self::failure::Kind;
+use self::keeper::{Keeper, Shared};
+pub use self::order::Means;
+pub use self::probe::{Finding, probe};
+pub use self::status::{OrderCounts, Status, Statuses};
+
+/// The certificates that this process keeps, each with its task.
+#[derive(Debug)]
+pub struct Keepers {
+    control: Handle,
+    means: Means,
+    statuses: Arc<Statuses>,
+    renewed: mpsc::Sender<()>,
+    kept: HashMap<PathBuf, (Arc<Managed>, AbortHandle)>,
+    issuers: HashMap<Arc<str>, Arc<Shared>>,
+}
+
+impl Keepers {
+    /// None yet. Tasks will run on `control`; the receiver is told when there is another certificate in a file.
+    pub fn new(control: Handle, means: Means) -> (Self, mpsc::Receiver<()>) {
+        let (renewed, receiver) = mpsc::channel(1);
+        let keepers = Self {
+            control,
+            means,
+            statuses: Arc::default(),
+            renewed,
+            kept: HashMap::new(),
+            issuers: HashMap::new(),
+        };
+        (keepers, receiver)
+    }
+
+    /// What is known of the certificates.
+    pub const fn statuses(&self) -> &Arc<Statuses> {
+        &self.statuses
+    }
+
+    /// Keeps these certificates from now on, and no others. The file of one that is kept no longer stays, in case
+    /// that it comes back.
+    pub fn apply(&mut self, all: &[Arc<Managed>]) {
+        let stay: HashSet<_> = all.iter().map(|managed| &managed.file).collect();
+        for (file, (managed, task)) in self.kept.extract_if(|file, _| !stay.contains(file)) {
+            task.abort();
+            self.statuses.forget(&file);
+            let (issuer, names, file) = (&*managed.issuer.name, managed.shown(), file.display());
+            info!(issuer, names, %file, "a certificate is not kept any more; its file may be removed");
+        }
+        for managed in all {
+            match self.kept.get(&managed.file) {
+                Some((known, _)) if known == managed => {}
+                _ => self.keep(managed),
+            }
+        }
+    }
+
+    /// Keeps none from now on: the process stops.
+    pub fn stop(&mut self) {
+        for (_, (_, task)) in self.kept.drain() {
+            task.abort();
+        }
+    }
+
+    fn keep(&mut self, managed: &Arc<Managed>) {
+        let shared = self
+            .issuers
+            .entry(Arc::clone(&managed.issuer.name))
+            .or_default();
+        let keeper = Keeper {
+            managed: Arc::clone(managed),
+            means: self.means.clone(),
+            shared: Arc::clone(shared),
+            statuses: Arc::clone(&self.statuses),
+            renewed: self.renewed.clone(),
+        };
+        let task = self.control.spawn(keeper.run()).abort_handle();
+        let kept = (Arc::clone(managed), task);
+        if let Some((_, before)) = self.kept.insert(managed.file.clone(), kept) {
+            before.abort();
+        }
+    }
+}
+
+impl Drop for Keepers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

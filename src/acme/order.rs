@@ -1,0 +1,251 @@
+//! One order, from the account to the file of the certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, Challenge, ChallengeStatus, ChallengeType,
+    Identifier as Wanted, NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_RSA_SHA256, RsaKeySize,
+};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::account::blocking;
+use super::certificates;
+use super::challenges::{Answering, Challenges, alternative_name};
+use super::definition::{Identifier, KeyKind, Managed};
+use super::failure::{Kind, OrderFailure};
+use crate::state;
+use crate::tls::pair::Pair;
+use crate::tls::unix_now;
+use crate::upstream::Lookup;
+
+/// How long the CA may take to decide about the names, and to sign.
+const DECISION: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
+
+/// How long a whole order may take.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What orders share.
+#[derive(Clone, Debug, Default)]
+pub struct Means {
+    /// Where validations are answered.
+    pub challenges: Arc<Challenges>,
+    /// Resolves the names of CAs.
+    pub lookup: Lookup,
+}
+
+/// Orders a certificate, and writes it to its file. `replaced` is the one that it follows.
+pub(super) async fn obtain(
+    managed: &Arc<Managed>,
+    means: &Means,
+    account: &Account,
+    replaced: Option<&Pair>,
+) -> Result<(), OrderFailure> {
+    let ordered = timeout(ORDER_TIMEOUT, order(managed, means, account, replaced)).await;
+    let late = || OrderFailure::new(Kind::Unreachable, "the order was not done within 5 minutes");
+    ordered.unwrap_or_else(|_| Err(late()))
+}
+
+async fn order(
+    managed: &Arc<Managed>,
+    means: &Means,
+    account: &Account,
+    replaced: Option<&Pair>,
+) -> Result<(), OrderFailure> {
+    let mut order = new_order(account, managed, replaced).await?;
+    // Answered until the CA has decided.
+    let answering = prove(&mut order, managed, means).await?;
+    if order.state().status != OrderStatus::Ready {
+        let status = order.poll_ready(&DECISION).await;
+        if !matches!(status, Ok(OrderStatus::Ready)) {
+            return Err(match (status, refused(&mut order).await) {
+                (_, Some(failure)) => failure,
+                (Err(error), None) => OrderFailure::of(error),
+                (Ok(_), None) => OrderFailure::new(Kind::Refused, "the CA refused the order"),
+            });
+        }
+    }
+    drop(answering);
+    let key = key(managed.issuer.key).await?;
+    let request = request(managed, &key)?;
+    order
+        .finalize_csr(&request)
+        .await
+        .map_err(OrderFailure::of)?;
+    let chain = order
+        .poll_certificate(&DECISION)
+        .await
+        .map_err(OrderFailure::of)?;
+    install(managed, &key, &chain).await
+}
+
+async fn new_order(
+    account: &Account,
+    managed: &Managed,
+    replaced: Option<&Pair>,
+) -> Result<Order, OrderFailure> {
+    let names: Vec<_> = managed.names.iter().map(wanted).collect();
+    let plain = || match &managed.issuer.profile {
+        Some(profile) => NewOrder::new(&names).profile(profile),
+        None => NewOrder::new(&names),
+    };
+    if let Some(profile) = &managed.issuer.profile
+        && !account.profiles().any(|known| known.name == profile)
+    {
+        let known: Vec<_> = account.profiles().map(|known| known.name).collect();
+        let known = match known.as_slice() {
+            [] => "it has none".to_owned(),
+            known => format!("it has {}", known.join(", ")),
+        };
+        let why = format!("the CA has no profile `{profile}`: {known}");
+        return Err(OrderFailure::new(Kind::Refused, why));
+    }
+    let before = replaced.and_then(certificates::leaf);
+    if let Some(before) = before.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
+        // A CA without renewal information, or one that has forgotten the certificate, gets a plain order.
+        if let Ok(order) = account.new_order(&plain().replaces(before)).await {
+            return Ok(order);
+        }
+    }
+    account.new_order(&plain()).await.map_err(OrderFailure::of)
+}
+
+fn wanted(name: &Identifier) -> Wanted {
+    match name {
+        Identifier::Dns(name) => Wanted::Dns(name.as_str().to_owned()),
+        Identifier::Ip(address) => Wanted::Ip(*address),
+    }
+}
+
+/// Has the CA validate every name that it has not validated before. The validations are answered until the
+/// result is dropped.
+async fn prove(
+    order: &mut Order,
+    managed: &Managed,
+    means: &Means,
+) -> Result<Vec<Answering>, OrderFailure> {
+    let mut answering = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(OrderFailure::of)?;
+        match authorization.status {
+            AuthorizationStatus::Valid => continue,
+            AuthorizationStatus::Pending => {}
+            _ => {
+                let why = "the CA has an authorization of the order that has ended";
+                return Err(OrderFailure::new(Kind::Validation, why));
+            }
+        }
+        let challenge = authorization.challenge(ChallengeType::TlsAlpn01);
+        let mut challenge = challenge.ok_or_else(|| {
+            OrderFailure::new(
+                Kind::Refused,
+                "the CA does not offer the challenge tls-alpn-01",
+            )
+        })?;
+        let name = ours(challenge.identifier().identifier, managed)?;
+        let digest = challenge.key_authorization().digest();
+        let answered = means.challenges.answer(&name, digest.as_ref());
+        match answered.map_err(OrderFailure::local)? {
+            Some(answer) => answering.push(answer),
+            None => {
+                let why = format!("another order is having {name} validated");
+                return Err(OrderFailure::local(why));
+            }
+        }
+        challenge.set_ready().await.map_err(OrderFailure::of)?;
+    }
+    Ok(answering)
+}
+
+/// A name of the order. A CA that asks about another one gets no answer.
+fn ours(asked: &Wanted, managed: &Managed) -> Result<Identifier, OrderFailure> {
+    let mut names = managed.names.iter();
+    let name = names.find(|name| wanted(name) == *asked);
+    name.cloned().ok_or_else(|| {
+        OrderFailure::new(
+            Kind::Refused,
+            "the CA asks about a name that was not ordered",
+        )
+    })
+}
+
+/// Why a name could not be validated, by the CA's words.
+async fn refused(order: &mut Order) -> Option<OrderFailure> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let authorization = authorization.ok()?;
+        let is_failed = |challenge: &&Challenge| challenge.status == ChallengeStatus::Invalid;
+        let mut failed = authorization.challenges.iter().filter(is_failed);
+        let problem = failed.find_map(|challenge| challenge.error.as_ref());
+        if let Some(problem) = problem {
+            let said = OrderFailure::said(problem);
+            let why = format!("{}: {}", authorization.identifier(), said.why);
+            return Some(OrderFailure::new(Kind::Validation, why));
+        }
+    }
+    None
+}
+
+/// A new key. Of RSA it takes long to make, so a thread that may block does.
+async fn key(kind: KeyKind) -> Result<KeyPair, OrderFailure> {
+    let made = blocking(move || match kind {
+        KeyKind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        KeyKind::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+        KeyKind::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+    });
+    made.await?.map_err(OrderFailure::local)
+}
+
+/// The request for the certificate, in DER.
+fn request(managed: &Managed, key: &KeyPair) -> Result<Vec<u8>, OrderFailure> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let names = managed.names.iter().map(alternative_name);
+    params.subject_alt_names = names
+        .collect::<Result<_, _>>()
+        .map_err(OrderFailure::local)?;
+    let request = params.serialize_request(key).map_err(OrderFailure::local)?;
+    Ok(request.der().to_vec())
+}
+
+/// Writes key and chain, if they can be served. What is there already stays if they cannot.
+async fn install(managed: &Arc<Managed>, key: &KeyPair, chain: &str) -> Result<(), OrderFailure> {
+    let mut bytes = Zeroizing::new(key.serialize_pem().into_bytes());
+    bytes.extend_from_slice(chain.as_bytes());
+    let managed = Arc::clone(managed);
+    let installed = blocking(move || install_blocking(&managed, &bytes));
+    installed.await?
+}
+
+fn install_blocking(managed: &Managed, bytes: &[u8]) -> Result<(), OrderFailure> {
+    let unusable = |why: String| {
+        OrderFailure::new(
+            Kind::Refused,
+            format_args!("what the CA issued cannot be used: {why}"),
+        )
+    };
+    // It is read as it will be served, under another name.
+    let tried = Managed {
+        file: managed.file.with_extension("new"),
+        ..managed.clone()
+    };
+    let write = |file, bytes| {
+        let written = state::write(file, bytes);
+        written.map_err(|why| OrderFailure::local(format_args!("{}: {why}", file.display())))
+    };
+    write(&tried.file, bytes)?;
+    let pair = certificates::read(&tried);
+    certificates::forget(&tried.file);
+    let pair = pair.map_err(unusable)?;
+    let pair = pair.ok_or_else(|| OrderFailure::local("a file of the state has vanished"))?;
+    if pair.not_after <= unix_now() {
+        return Err(unusable("it has expired".to_owned()));
+    }
+    write(&managed.file, bytes)
+}

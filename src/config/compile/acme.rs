@@ -1,0 +1,168 @@
+//! Issuers, and the certificates that they keep: what there is of them already, and what has yet to be ordered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::compiler::{Compiler, Files};
+use super::context::Issuers;
+use super::reading::cached;
+use super::secrets::secrecy;
+use crate::acme::{ExternalKey, Issuer, Managed, certificates};
+use crate::config::reader::problem::Span;
+use crate::config::reader::read::Located;
+use crate::config::spec::{self, AcmeCertificate, ExternalAccount};
+use crate::tls::pair::Pair;
+
+/// The most names of one certificate, as public CAs have it.
+const NAMES_MAX: usize = 100;
+
+impl Compiler<'_> {
+    /// Compiles the issuers, for the certificates that name them.
+    pub(super) fn issuers(&mut self) -> Issuers {
+        let spec = self.spec;
+        let compiled = spec.acme.0.iter().map(|(name, issuer)| {
+            let issuer = self.issuer(name.as_str(), issuer);
+            (name.as_str().to_owned(), issuer.map(Arc::new))
+        });
+        compiled.collect()
+    }
+
+    fn issuer(&mut self, name: &str, spec: &Located<spec::Issuer>) -> Option<Issuer> {
+        let authorities = self.authorities(&spec.ca);
+        let external = match &spec.eab {
+            Some(external) => Some(self.external(external)),
+            None => None,
+        };
+        let contact = spec.contact.iter().map(|contact| contact.0.clone());
+        Some(Issuer {
+            name: name.into(),
+            directory: spec.directory.0.to_string(),
+            contact: contact.collect(),
+            authorities: authorities?,
+            external: match external {
+                Some(external) => Some(external?),
+                None => None,
+            },
+            profile: spec.profile.0.clone(),
+            key: spec.key.value,
+            renew_before: spec.renew.set().map(|before| before.0),
+            state: self.resolve(&spec.state),
+        })
+    }
+
+    /// The account outside of ACME, with its key.
+    fn external(&mut self, spec: &ExternalAccount) -> Option<ExternalKey> {
+        let path = self.resolve(&spec.key_file);
+        let at = spec.key_file.at;
+        let policy = self.spec.process.key_permissions.value;
+        let key = self.material(
+            at,
+            cached!(external_keys),
+            path.clone(),
+            |reader, problems| {
+                let file = reader.read(&path)?;
+                secrecy(policy, at, file.exposed("key"), problems)?;
+                let text = file.bytes.trim_ascii();
+                let text = text.strip_suffix(b"=").unwrap_or(text);
+                let text = text.strip_suffix(b"=").unwrap_or(text);
+                let key = BASE64_URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new);
+                match key {
+                    Ok(key) if !key.is_empty() => Ok(key),
+                    _ => {
+                        let error = file.error("this is no key in base64url");
+                        let help =
+                            "copy it as the CA shows it: letters, digits, `-` and `_`, on one line";
+                        Err(error.help(help).into())
+                    }
+                }
+            },
+        );
+        Some(ExternalKey {
+            id: spec.key_id.0.clone(),
+            key: key?,
+        })
+    }
+
+    /// The certificate that an issuer keeps by this spec.
+    pub(super) fn managed(&mut self, spec: &AcmeCertificate) -> Option<Arc<Managed>> {
+        let name = spec.acme.as_str();
+        let Some(issuer) = self.issuers.get(name).cloned() else {
+            let known: Vec<_> = self
+                .spec
+                .acme
+                .0
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if known.is_empty() {
+                self.problems
+                    .error(spec.acme.at, "there is no issuer of this name")
+                    .help("name it at the top: `acme: { NAME: { directory: URL, state: DIRECTORY } }`");
+            } else {
+                self.unknown(spec.acme.at, "issuer", name, &known);
+            }
+            return None;
+        };
+        let names: Vec<_> = spec.names.iter().map(|name| name.value.clone()).collect();
+        if names.is_empty() {
+            let problem = self.problems.error(spec.names.at, "an empty list of names");
+            problem.help("name the hosts that the certificate is for");
+            return None;
+        }
+        let managed = Arc::new(Managed::new(&issuer?, names));
+        if managed.names.len() > NAMES_MAX {
+            let message = format!(
+                "{} names, and CAs take {NAMES_MAX} at most",
+                managed.names.len()
+            );
+            let problem = self.problems.error(spec.names.at, message);
+            problem.help("make several certificates of them");
+            return None;
+        }
+        // However many endpoints present it, there is one.
+        let known = self.kept.iter().find(|known| known.file == managed.file);
+        if let Some(known) = known {
+            return Some(Arc::clone(known));
+        }
+        self.kept.push(Arc::clone(&managed));
+        Some(managed)
+    }
+
+    /// The certificate in the state of an issuer, if it is there and can be served. One that cannot be is no
+    /// error: the issuer is asked for another one.
+    pub(super) fn managed_pair(&mut self, at: Span, managed: &Managed) -> Option<Arc<Pair>> {
+        if self.files == Files::Skip {
+            return None;
+        }
+        let path = managed.file.clone();
+        let before = self.running_managed(&path);
+        let found = self.material(at, cached!(managed), path, |_, problems| {
+            Ok(match certificates::read(managed) {
+                Ok(Some(pair)) => match before {
+                    Some(before) if *before == pair => Some(before),
+                    _ => Some(Arc::new(pair)),
+                },
+                // What is served stays until there is another one.
+                Ok(None) => before,
+                Err(why) => {
+                    let next = match &before {
+                        Some(_) => "its previous content stays in use",
+                        None => "a new certificate is ordered",
+                    };
+                    problems.warning(at, format!("{why}; {next}"));
+                    before
+                }
+            })
+        });
+        found.flatten()
+    }
+
+    fn running_managed(&self, file: &PathBuf) -> Option<Arc<Pair>> {
+        let running = &self.running?.materials.managed;
+        running.get(file)?.found.clone().flatten()
+    }
+}

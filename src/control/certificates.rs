@@ -1,0 +1,134 @@
+//! The certificates that issuers keep: which are not there yet, and what is told of them.
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::acme::{Keepers, Managed, Status};
+use crate::admin::PendingCertificates;
+use crate::observe::format::unix_timestamp;
+use crate::outcome::Reason;
+use crate::snapshot::{Endpoint, PendingCertificate, Snapshot};
+
+/// The tasks that keep certificates, and what `/readyz` says of those that are not there yet.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    keepers: Keepers,
+    pending: watch::Sender<PendingCertificates>,
+}
+
+impl Certificates {
+    /// None yet. If the process `waits`, it is not ready before all of them are there.
+    pub(crate) fn new(keepers: Keepers, waits: bool) -> Self {
+        let none = PendingCertificates {
+            lines: Vec::new(),
+            is_awaited: waits,
+        };
+        Self {
+            keepers,
+            pending: watch::Sender::new(none),
+        }
+    }
+
+    /// Those that are not there yet, for `/readyz`.
+    pub(crate) fn pending(&self) -> watch::Receiver<PendingCertificates> {
+        self.pending.subscribe()
+    }
+
+    /// Keeps the certificates of a configuration, and no others.
+    pub(crate) fn apply(&mut self, snapshot: &Snapshot) {
+        self.keepers.apply(&snapshot.managed);
+    }
+
+    /// Keeps none from now on.
+    pub(crate) fn stop(&mut self) {
+        self.keepers.stop();
+    }
+
+    /// Whether the process is not ready because certificates are not there.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.pending.borrow().is_awaited
+    }
+
+    /// Tells which certificates are not there. Returns whether the last one that was waited for has come.
+    pub(crate) fn publish(&self, snapshot: &Snapshot) -> bool {
+        let of = |endpoint: &Endpoint| {
+            let pending = endpoint.pending.iter();
+            pending
+                .map(|pending| self.line(endpoint, pending))
+                .collect::<Vec<_>>()
+        };
+        let lines: Vec<_> = snapshot
+            .endpoints
+            .iter()
+            .flat_map(|endpoint| of(endpoint))
+            .collect();
+        let mut has_come = false;
+        self.pending.send_if_modified(|known| {
+            let is_awaited = known.is_awaited && !lines.is_empty();
+            has_come = known.is_awaited && !is_awaited;
+            let is_new = known.lines != lines || has_come;
+            known.lines = lines;
+            known.is_awaited = is_awaited;
+            is_new
+        });
+        if has_come {
+            info!("every certificate is there");
+        }
+        has_come
+    }
+
+    fn line(&self, endpoint: &Endpoint, pending: &PendingCertificate) -> String {
+        let status = self.keepers.statuses().get(&pending.managed.file);
+        let why = match status.last_error {
+            Some((why, _)) => why,
+            None => "it was not issued yet".to_owned(),
+        };
+        let reason = Reason::CertificatePending;
+        format!("{reason}: {}/{}: {why}", endpoint.name, pending.name)
+    }
+
+    /// What is known of all of them, for `/certificates`.
+    pub(crate) fn listed(&self, snapshot: &Snapshot) -> Value {
+        let all = snapshot.managed.iter().map(|managed| {
+            let status = self.keepers.statuses().get(&managed.file);
+            shown(managed, &status, not_after(snapshot, managed))
+        });
+        Value::Array(all.collect())
+    }
+}
+
+/// When the certificate that is served ends; `None` if it is not there yet.
+fn not_after(snapshot: &Snapshot, managed: &Managed) -> Option<i64> {
+    let mut served = snapshot
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| &endpoint.certificates);
+    let source = managed.file.to_string_lossy();
+    let certificate = served.find(|certificate| *certificate.pair.source == *source);
+    certificate.map(|certificate| certificate.pair.not_after)
+}
+
+fn shown(managed: &Managed, status: &Status, not_after: Option<i64>) -> Value {
+    let names: Vec<_> = managed.names.iter().map(ToString::to_string).collect();
+    let state = match not_after {
+        Some(_) => "served",
+        None => Reason::CertificatePending.code(),
+    };
+    let (error, at) = status
+        .last_error
+        .as_ref()
+        .map(|(why, at)| (why, *at))
+        .unzip();
+    json!({
+        "issuer": &*managed.issuer.name,
+        "names": names,
+        "file": managed.file.display().to_string(),
+        "state": state,
+        "not_after": not_after.map(unix_timestamp),
+        "is_ordering": status.is_ordering,
+        "next_order": status.next_order.map(unix_timestamp),
+        "last_error": error,
+        "last_error_at": at.map(unix_timestamp),
+    })
+}

@@ -1,0 +1,33 @@
+//! TLS of the requests that the process itself makes.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, Error};
+
+use super::suites::aes_first;
+use super::verify::authorities::Authorities;
+use super::verify::origin::{Authority, OriginVerifier, Trust};
+use super::{Versions, provider};
+
+/// The policy of requests to servers whose certificates these CAs have signed: name, chain and dates are
+/// verified as those of an origin.
+///
+/// # Errors
+///
+/// If the TLS library refuses the combination of its own defaults.
+pub fn client(authorities: &Arc<Authorities>) -> Result<Arc<ClientConfig>, Error> {
+    let trust = Trust {
+        authority: Authority::Roots(Arc::clone(authorities)),
+        verify_name: None,
+        revocation: None,
+        pins: Vec::new(),
+        rules: None,
+    };
+    let builder = ClientConfig::builder_with_provider(provider(aes_first(), &[]))
+        .with_protocol_versions(Versions::Both.supported())?;
+    let verifier = Arc::new(OriginVerifier::new(trust));
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(builder.with_no_client_auth()))
+}

@@ -1,0 +1,8 @@
+//! Certificates that CAs issue by ACME, kept by the running program.
+
+mod attacks;
+mod authority;
+mod hostile;
+mod issuing;
+mod renewal;
+mod words;

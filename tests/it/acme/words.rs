@@ -1,0 +1,171 @@
+//! What `check` says of issuers and of the certificates that they keep.
+
+use super::authority::{Ca, Wishes};
+use crate::harness::{ConfigCheck, Proxy};
+
+/// A configuration with this issuer, and these certificates of its endpoint.
+fn configuration(issuer: &str, certificates: &str) -> String {
+    format!(
+        "acme: {{ le: {issuer} }}
+endpoints:
+  - name: edge
+    listen: 127.0.0.1:0
+    tls: {{ certificates: [{certificates}] }}
+    routes: [{{ name: a, mode: terminate, upstream: up, match: {{ sni: a.test }} }}]
+upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}
+"
+    )
+}
+
+const ISSUER: &str = "{ directory: \"https://127.0.0.1:1/dir\", state: state }";
+const KEPT: &str = "{ acme: le, names: [a.test] }";
+
+#[test]
+fn a_certificate_that_is_yet_to_be_issued_is_good() {
+    let check = ConfigCheck::new(&configuration(ISSUER, KEPT));
+    let quiet = check.check(&["--strict", "--no-network"]);
+    quiet.must_exit_with(0);
+    assert_eq!(quiet.stderr, "");
+    let explained = check.explain(&["--sni", "a.test"]);
+    explained.must_print("certificate_pending");
+}
+
+#[test]
+fn a_directory_that_does_not_answer_is_a_warning_and_one_that_does_not_fit_an_error() {
+    let check = ConfigCheck::new(&configuration(ISSUER, KEPT));
+    check.must_warn(
+        "\"https",
+        &["the directory of the CA cannot be had now", "--no-network"],
+    );
+    let mut ca = Ca::prepare(Wishes {
+        external: Some((
+            "kid-1",
+            "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W",
+        )),
+        ..Wishes::default()
+    });
+    ca.run();
+    let (url, ca_file) = (ca.url(), ca.vouching());
+    let issuer = format!("{{ directory: \"{url}\", ca: {ca_file}, state: state }}");
+    let check = ConfigCheck::new(&configuration(&issuer, KEPT));
+    check
+        .check(&[])
+        .must_exit_with(1)
+        .must_print("demands an account of its own: `eab`");
+    check.check(&["--no-network"]).must_exit_with(0);
+    let issuer = issuer.replace(
+        " }",
+        ", eab: { key_id: kid-1, key_file: eab.key }, profile: short }",
+    );
+    let check = ConfigCheck::new(&configuration(&issuer, KEPT)).with_file("eab.key", "a2V5", 0o600);
+    check
+        .check(&[])
+        .must_exit_with(1)
+        .must_print("this CA has no");
+}
+
+#[test]
+fn mistakes_in_issuers_and_names_are_told_with_a_way_out() {
+    let issuer = |more: &str| ISSUER.replace(" }", &format!(", {more} }}"));
+    let kept = KEPT.to_owned();
+    let cases = [
+        (
+            issuer("challenge: dns-01"),
+            kept.clone(),
+            "dns-01",
+            "unknown challenge",
+            "name each host",
+        ),
+        (
+            issuer("http: \"*:80\""),
+            kept.clone(),
+            "http: \"",
+            "not supported yet",
+            "tls-alpn-01",
+        ),
+        (
+            issuer("contact: ops@example.com"),
+            kept.clone(),
+            "ops@example.com",
+            "is not a URL",
+            "mailto:ops@example.com",
+        ),
+        (
+            ISSUER.replace("https", "http"),
+            kept.clone(),
+            "\"http://127.0.0.1:1/dir\"",
+            "does not begin with `https://`",
+            "over TLS alone",
+        ),
+        (
+            "{ directory: \"https://127.0.0.1:1/dir\" }".to_owned(),
+            kept,
+            "{ directory",
+            "missing key `state`",
+            "state",
+        ),
+        (
+            ISSUER.to_owned(),
+            "{ acme: other, names: [a.test] }".to_owned(),
+            "other",
+            "no issuer of this name",
+            "le",
+        ),
+        (
+            ISSUER.to_owned(),
+            "{ acme: le, names: [\"*.test\"] }".to_owned(),
+            "\"*.test\"",
+            "is a wildcard",
+            "dns-01",
+        ),
+        (
+            ISSUER.to_owned(),
+            "{ acme: le, names: [] }".to_owned(),
+            "[] }",
+            "an empty list of names",
+            "hosts",
+        ),
+        (
+            ISSUER.to_owned(),
+            "{ acme: le }".to_owned(),
+            "{ acme: le }",
+            "missing key `names`",
+            "names",
+        ),
+        (
+            ISSUER.to_owned(),
+            "{ acme: le, cert: a.pem, names: [a.test] }".to_owned(),
+            "{ acme: le, cert",
+            "`acme` and `cert` exclude each other",
+            "",
+        ),
+        (
+            ISSUER.to_owned(),
+            format!("{KEPT}, {{ acme: le, names: [127.0.0.1] }}"),
+            "{ acme: le, names: [127",
+            "names addresses and no host",
+            "default_route",
+        ),
+    ];
+    for (issuer, certificates, about, what, help) in cases {
+        let check = ConfigCheck::new(&configuration(&issuer, &certificates));
+        check.must_report(about, &[what, help]);
+    }
+}
+
+#[test]
+fn a_key_of_an_account_that_is_no_base64url_is_an_error() {
+    let issuer = ISSUER.replace(" }", ", eab: { key_id: k, key_file: eab.key } }");
+    let check =
+        ConfigCheck::new(&configuration(&issuer, KEPT)).with_file("eab.key", "no key!", 0o600);
+    check.must_report("eab.key", &["this is no key in base64url"]);
+}
+
+#[test]
+fn an_issuer_of_another_name_than_the_files_is_not_needed() {
+    // A process without issuers makes no directory and no task.
+    let proxy = Proxy::builder()
+        .terminate("a.test", &crate::harness::Origin::echo())
+        .start();
+    assert!(!proxy.directory().join("state").exists());
+}
