@@ -36,6 +36,7 @@ needed=(
     exim4:exim4-daemon-light
     prosody:prosody
     rsyslogd:rsyslog
+    squid:squid
     tmux:tmux
     zsh:zsh
     fish:fish

@@ -110,9 +110,9 @@ impl<'a> Connect<'a> {
         }
     }
 
-    /// Whether the proxy said that it cannot reach the origin.
+    /// Whether the proxy said that it cannot reach the origin. Squid says 500 where it finds no address.
     fn is_unreachable(&self) -> bool {
-        matches!(self.status, Some(502..=504))
+        matches!(self.status, Some(500 | 502..=504))
     }
 }
 

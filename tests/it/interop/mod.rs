@@ -11,6 +11,7 @@ mod programs;
 mod prometheus;
 mod pypi;
 mod services;
+mod squid;
 mod systemd;
 mod web;
 mod xmpp;

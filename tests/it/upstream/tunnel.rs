@@ -113,6 +113,8 @@ fn a_proxy_that_does_not_connect_is_told_in_the_record() {
             "answered CONNECT by 407 Proxy Authentication Required",
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "origin_tls_refused", "by 403 Forbidden"),
+        (b"HTTP/1.1 501 Not Implemented\r\n\r\n", "origin_tls_refused", "by 501"),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", "origin_unreachable", "by 500"),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "origin_unreachable", "by 503"),
         (b"SSH-2.0-x\r\n", "origin_tls_refused", "did not answer CONNECT by HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\nx", "origin_tls_error", "too much"),
