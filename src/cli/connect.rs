@@ -2,7 +2,7 @@
 //! answered.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct Answer {
     address: String,
     /// The name that its certificate had to have.
     server_name: Option<String>,
+    /// The HTTP proxy that was asked for it.
+    through: Option<SocketAddr>,
     result: Result<Reached, Failure>,
 }
 
@@ -104,6 +106,7 @@ pub(super) fn to_taken(snapshot: &Snapshot, route: &Route, client: &Client) -> i
             origin: "-".into(),
             address: "-".to_owned(),
             server_name: None,
+            through: None,
             result: Err(Failure::new(reason).detail(why)),
         };
         let pool = match &client.labels {
@@ -232,6 +235,7 @@ async fn answer(
         origin: Arc::clone(&origin.definition.name),
         address: origin.address.to_string(),
         server_name: name.map(|name| name.to_str().into_owned()),
+        through: policy.tunnel.as_ref().map(|tunnel| tunnel.proxy),
         result,
     }
 }
@@ -269,6 +273,8 @@ impl Answer {
             }
             None => parts.push("connected".to_owned()),
         }
+        let through = self.through.iter();
+        parts.extend(through.map(|proxy| format!("through the HTTP proxy {proxy}")));
         if reached.spoke {
             parts.push("it speaks first".to_owned());
         }
@@ -285,6 +291,7 @@ impl Answer {
             "origin": &*self.origin,
             "address": self.address,
             "server_name": self.server_name,
+            "through": self.through.map(|proxy| proxy.to_string()),
             "reason": self.reason().code(),
             "detail": failure.and_then(|failure| failure.detail.as_deref()).map(escape::text),
             "ms": reached.map(|reached| milliseconds(reached.took)),

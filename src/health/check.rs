@@ -162,7 +162,11 @@ async fn connect(
         ..policy.tcp
     };
     let connecting = upstream::connect(address, &tcp, &policy.sources);
-    let socket = connected(timeout_at(deadline, connecting).await)?;
+    let connected = connected(timeout_at(deadline, connecting).await);
+    let socket = connected.map_err(|error| match &proxy {
+        Some(proxy) => error.of_proxy(proxy),
+        None => error,
+    })?;
     let mut transport = Transport::plain(socket);
     // The empty send buffer of a new socket takes the PROXY header at once.
     if !policy.opening.is_empty()
@@ -227,6 +231,16 @@ async fn handshake(
         offered.settle(transport);
     }
     done.map_err(|refusal| (refusal, is_offered))
+}
+
+impl CheckError {
+    /// The error of dialling the HTTP proxy in the place of the origin.
+    fn of_proxy(mut self, proxy: &Address) -> Self {
+        let (Self::Origin(failure) | Self::Local(failure)) = &mut self;
+        let why = failure.detail.as_deref().unwrap_or("no answer in time");
+        failure.detail = Some(format!("the HTTP proxy {proxy}: {why}"));
+        self
+    }
 }
 
 impl From<OriginRefusal> for CheckError {

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// A configuration with one upstream, which routes of this mode lead to. `edge` is its endpoint.
-fn config(mode: &str, upstream: &str) -> ConfigCheck {
+pub fn config(mode: &str, upstream: &str) -> ConfigCheck {
     let (endpoint, matches) = match mode {
         "forward" | "originate" => ("protocol: tcp", ""),
         "passthrough" => ("timeouts: {}", "match: { sni: a.test }, "),
@@ -50,8 +50,9 @@ fn line<'f>(checked: &'f Finished, origin: &impl std::fmt::Display) -> &'f str {
     found.unwrap_or_else(|| panic!("no line of {origin} in\n{}", checked.text()))
 }
 
+/// The line of an origin must have these words; the exit code is that of one good or bad origin.
 #[track_caller]
-fn must_answer(check: &ConfigCheck, origin: &impl std::fmt::Display, words: &[&str]) {
+pub fn must_answer(check: &ConfigCheck, origin: &impl std::fmt::Display, words: &[&str]) {
     let checked = check.check(&["--connect"]);
     let line = line(&checked, origin);
     for word in words {

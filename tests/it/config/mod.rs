@@ -3,6 +3,7 @@
 mod bad_files;
 mod commands;
 mod connect;
+mod connect_through;
 mod errors;
 mod explain;
 mod meaning;
