@@ -1,5 +1,6 @@
 //! The dialogues before TLS: what they send and how they end does not depend on how the peer's bytes were
-//! delivered, and TLS begins only where it was asked for. Shared by the fuzz target and the test of its corpus.
+//! delivered, and TLS begins only where it was asked for. Shared by the fuzz target and the test of its
+//! corpus.
 
 use reseal::internals::{Ask, Connect, Dialogue, NegotiatedProtocol as Protocol, Serve, Step};
 

@@ -31,9 +31,9 @@
 //!
 //! - Below [`config`], nothing knows YAML, the text of the file or defaults. A [`snapshot`] holds no number
 //!   that changes and no text that still has to be parsed.
-//! - The stages ([`admission`], [`tls`], [`negotiate`], [`route`], [`upstream`], [`proxy_protocol`], [`relay`]) do not
-//!   import each other, do not log and do not count. They return values; [`connection`] joins them, and
-//!   records and counts once.
+//! - The stages ([`admission`], [`tls`], [`negotiate`], [`route`], [`upstream`], [`proxy_protocol`],
+//!   [`relay`]) do not import each other, do not log and do not count. They return values; [`connection`]
+//!   joins them, and records and counts once.
 //! - The origin is not dialled before the client has passed TLS and client auth.
 //! - Every await before the relay is under an absolute deadline; every await in it is under idle,
 //!   half-close, lifetime or drain.

@@ -2,8 +2,8 @@
 //!
 //! The most specific pattern that has any route owns a name: exact, then the wildcard of one left-most
 //! label, then the default. The owner's routes are tried in file order; the first whose match holds
-//! wins. If none holds, there is no route: less specific patterns are not tried. Clients without TLS have routes
-//! of their own.
+//! wins. If none holds, there is no route: less specific patterns are not tried. Clients without TLS have
+//! routes of their own.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -174,8 +174,8 @@ impl<T> Default for RouteTable<T> {
 }
 
 impl<T> RouteTable<T> {
-    /// Appends the routes of a file, by their numbers. Of equal patterns, that of [`RouteTable::add`] owns a name,
-    /// then that of the first file.
+    /// Appends the routes of a file, by their numbers. Of equal patterns, that of [`RouteTable::add`] owns a
+    /// name, then that of the first file.
     pub fn add_file(&mut self, names: Arc<HostTable<u32>>, routes: Vec<(Match, T)>) {
         self.files.push(FileRoutes { names, routes });
     }
@@ -210,8 +210,8 @@ impl<T> RouteTable<T> {
         all.map(|(_, route)| route)
     }
 
-    /// The routes that are tried for a query, in order: those of the owner of its name, else the default ones;
-    /// without TLS, those for that.
+    /// The routes that are tried for a query, in order: those of the owner of its name, else the default
+    /// ones; without TLS, those for that.
     pub fn candidates(&self, query: &Query<'_>) -> &[(Match, T)] {
         if !query.speaks_tls {
             return &self.plain;

@@ -26,8 +26,8 @@ pub(super) enum Auth {
     Open,
     /// Nothing: the permissions of the socket's file decide.
     File,
-    /// A token, a certificate, or both, and an IP address in `Host` or a name of the certificate. Another host
-    /// name there is how a web page gets around the same-origin policy (DNS rebinding).
+    /// A token, a certificate, or both, and an IP address in `Host` or a name of the certificate. Another
+    /// host name there is how a web page gets around the same-origin policy (DNS rebinding).
     Access(LiveAccess),
 }
 

@@ -153,7 +153,8 @@ impl AdminListeners {
     }
 
     /// The most descriptors that the admin sockets may take: each listener, one for a successor, its
-    /// connections, one accepted connection that waits for a permit, and the spare one; and the open dashboards.
+    /// connections, one accepted connection that waits for a permit, and the spare one; and the open
+    /// dashboards.
     pub const fn descriptors(&self) -> usize {
         let (admin, metrics) = (
             self.admin.is_some() as usize,

@@ -41,8 +41,8 @@ pub(super) struct Args {
     /// Show what a reload of the process that runs this file would change
     #[arg(long)]
     against_running: bool,
-    /// Connect to every origin as connections do (TLS, name, client certificate, negotiate, PROXY header), and
-    /// print a line for each; exit 1 if one fails
+    /// Connect to every origin as connections do (TLS, name, client certificate, negotiate, PROXY header),
+    /// and print a line for each; exit 1 if one fails
     #[arg(long, conflicts_with_all = ["print", "no_files", "against_running"])]
     connect: bool,
     /// Print how the origins answered as JSON, and nothing else

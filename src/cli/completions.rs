@@ -44,8 +44,8 @@ fn zsh(mut script: String) -> String {
         let asks = value.replace("_default", &format!("{{_reseal_names {names}}}"));
         script = script.replace(&format!("{value}'"), &format!("{asks}'"));
     }
-    // The file is the body of a function, which the shell calls at the first completion: what it calls in turn
-    // has to be defined by then.
+    // The file is the body of a function, which the shell calls at the first completion: what it calls in
+    // turn has to be defined by then.
     match script.split_once('\n') {
         Some((first, rest)) => format!("{first}\n{ZSH}{rest}"),
         None => script,

@@ -36,8 +36,8 @@ pub fn route<'a>(endpoint: &'a Endpoint, query: &Query<'_>) -> Result<&'a Arc<Ro
     })
 }
 
-/// The labels of a client's name that the addresses of the route's upstream are made of; `None` if they are not
-/// made of a name. A name that makes no host name is one that is not served.
+/// The labels of a client's name that the addresses of the route's upstream are made of; `None` if they are
+/// not made of a name. A name that makes no host name is one that is not served.
 pub fn labels<'n>(
     endpoint: &Endpoint,
     route: &Route,

@@ -17,7 +17,8 @@ use crate::observe::access_log::AccessLog;
 const BURST: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes the records that are due. Blocks for longer than a worker or the control loop may, if they are many.
+/// Writes the records that are due. Blocks for longer than a worker or the control loop may, if they are
+/// many.
 pub fn write(table: &ConnTable<ConnInfo>, log: &AccessLog) {
     let Some(every) = log.every() else {
         return;

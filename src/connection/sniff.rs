@@ -16,9 +16,10 @@ pub fn is_handshake(bytes: &[u8]) -> bool {
     bytes.starts_with(&HANDSHAKE)
 }
 
-/// Whether a client begins with a TLS record of a handshake. One that says nothing until `silent_at` waits for
-/// the server to speak, as clients of SSH, SMTP or MySQL do. All that is read is in `bytes`, which may hold
-/// some already. The caller bounds the time: a first byte that may be that of a record waits for the second.
+/// Whether a client begins with a TLS record of a handshake. One that says nothing until `silent_at` waits
+/// for the server to speak, as clients of SSH, SMTP or MySQL do. All that is read is in `bytes`, which may
+/// hold some already. The caller bounds the time: a first byte that may be that of a record waits for the
+/// second.
 pub(super) async fn begins_with_tls(
     socket: &mut Socket,
     bytes: &mut Vec<u8>,

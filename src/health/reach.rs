@@ -18,8 +18,8 @@ use crate::tls::words;
 use crate::transport::Transport;
 use crate::upstream::OriginStatus;
 
-/// How long an origin has to show that it does not keep the connection. With TLS 1.3, an origin says only after
-/// the handshake that it refuses our certificate, or misses one.
+/// How long an origin has to show that it does not keep the connection. With TLS 1.3, an origin says only
+/// after the handshake that it refuses our certificate, or misses one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An origin that keeps a connection.
@@ -33,8 +33,8 @@ pub struct Reached {
     pub took: Duration,
 }
 
-/// Opens a connection as `policy` says, with a full handshake, and waits until the origin sends something, ends,
-/// or `PATIENCE` is over. `client` is the server name of a client, for upstreams that pass it on.
+/// Opens a connection as `policy` says, with a full handshake, and waits until the origin sends something,
+/// ends, or `PATIENCE` is over. `client` is the server name of a client, for upstreams that pass it on.
 ///
 /// # Errors
 ///

@@ -59,8 +59,8 @@ impl HostTemplate {
         above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
     }
 
-    /// The name with these labels of a client, of small letters, digits and hyphens; `None` if it is not a host
-    /// name, or others are in them.
+    /// The name with these labels of a client, of small letters, digits and hyphens; `None` if it is not a
+    /// host name, or others are in them.
     pub fn host(&self, labels: &str) -> Option<HostName> {
         let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
         if labels.is_empty() || !labels.bytes().all(is_plain) {

@@ -132,7 +132,8 @@ impl<T> LogQueue<T> {
         }
     }
 
-    /// Waits for `bound` before entries are tried again. Returns `false` at once if there is no time for that.
+    /// Waits for `bound` before entries are tried again. Returns `false` at once if there is no time for
+    /// that.
     pub(super) fn may_wait(&self, bound: Duration) -> bool {
         let goes_on = |pending: &mut Pending<T>| !pending.is_last_chance();
         let pending = self.wait_while(self.pending.lock(), bound, goes_on);

@@ -186,8 +186,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether an end for it, with a fault, is one that an operator looks for: nothing that he did himself, and no
-    /// check by a load balancer.
+    /// Whether an end for it, with a fault, is one that an operator looks for: nothing that he did himself,
+    /// and no check by a load balancer.
     pub const fn is_failure(self) -> bool {
         !matches!(self, Self::Drain | Self::Killed | Self::ProbeEof)
     }

@@ -120,7 +120,8 @@ impl LiveAccess {
         self.access.load_full()
     }
 
-    /// Takes over the access of new settings, unless they are those of another listener: that needs a restart.
+    /// Takes over the access of new settings, unless they are those of another listener: that needs a
+    /// restart.
     pub fn update(&self, settings: &AdminSettings) {
         if let Some(AdminListen::Tcp { address, access }) = &settings.listen
             && *address == self.address

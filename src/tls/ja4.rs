@@ -12,8 +12,8 @@ use super::hello_message::{ALPN, HelloMessage, SERVER_NAME, SIGNATURE_ALGORITHMS
 /// How many bytes of a digest are kept.
 const DIGEST: usize = 6;
 
-/// The fingerprint of a ClientHello, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`. Every live connection has
-/// one, so it is small.
+/// The fingerprint of a ClientHello, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`. Every live connection
+/// has one, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ja4 {
     /// Version, server name, counts and ALPN, in ASCII.

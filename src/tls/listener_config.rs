@@ -1,4 +1,5 @@
-//! The TLS policy of the admin listener, which is served by rustls' buffered connections: its clients are few.
+//! The TLS policy of the admin listener, which is served by rustls' buffered connections: its clients are
+//! few.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -81,8 +81,8 @@ impl PairContents {
         self.cert.as_ref().unwrap_or(&self.key)
     }
 
-    /// The file with a private key, encrypted or not, or with its password, that every user of the machine may
-    /// read, if there is one. A missing key is reported later, when it is parsed.
+    /// The file with a private key, encrypted or not, or with its password, that every user of the machine
+    /// may read, if there is one. A missing key is reported later, when it is parsed.
     pub fn exposed(&self) -> Option<Exposed> {
         let holds_key = |file: &&Contents| {
             let mut windows = file.bytes.windows(KEY_LABEL.len());

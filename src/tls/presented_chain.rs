@@ -190,8 +190,8 @@ pub(super) fn issuer_of_leaf(chain: &[CertificateDer<'_>]) -> Option<Certificate
     None
 }
 
-/// The chain of a leaf out of certificates in any order, each behind what it has signed, without the root that
-/// peers have; and how many of the others are in no such place.
+/// The chain of a leaf out of certificates in any order, each behind what it has signed, without the root
+/// that peers have; and how many of the others are in no such place.
 pub(super) fn ordered(
     leaf: CertificateDer<'static>,
     mut others: Vec<CertificateDer<'static>>,

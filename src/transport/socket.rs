@@ -208,8 +208,8 @@ impl Socket {
         std::future::pending().await
     }
 
-    /// Waits until the peer has reset the connection or ended its side of it. Behind bytes that nobody has read
-    /// only a reset is noticed; for a unix socket this waits forever.
+    /// Waits until the peer has reset the connection or ended its side of it. Behind bytes that nobody has
+    /// read only a reset is noticed; for a unix socket this waits forever.
     pub async fn peer_left(&self) {
         if let OsStream::Tcp(stream) = &self.stream {
             let mut byte = [0];

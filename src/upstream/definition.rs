@@ -154,8 +154,8 @@ impl UpstreamDefinition {
         self.origins.iter().all(is_made)
     }
 
-    /// The same with the addresses that are made of these labels of a client's name; `None` if they make no host
-    /// name.
+    /// The same with the addresses that are made of these labels of a client's name; `None` if they make no
+    /// host name.
     pub fn made(self: &Arc<Self>, labels: &str) -> Option<Self> {
         let origins = self.origins.iter();
         let origins = origins.map(|origin| origin.made(labels).map(Arc::new));

@@ -12,8 +12,8 @@ pub(super) fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Loopback, link-local, "this network" (RFC 1122 section 3.2.1.3; 0.0.0.0 reaches loopback), and what no single
-/// host has.
+/// Loopback, link-local, "this network" (RFC 1122 section 3.2.1.3; 0.0.0.0 reaches loopback), and what no
+/// single host has.
 fn is_local_v4(ip: Ipv4Addr) -> bool {
     let [first, ..] = ip.octets();
     first == 0 || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast()

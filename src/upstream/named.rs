@@ -14,8 +14,8 @@ use super::eviction::{Eviction, EvictionReason};
 use super::pool::Pool;
 use crate::sync::Mutex;
 
-/// How many names that have an address are kept. Each takes a few KiB and a query whenever its answer is out of
-/// date.
+/// How many names that have an address are kept. Each takes a few KiB and a query whenever its answer is out
+/// of date.
 const KNOWN_MAX: usize = 4096;
 
 /// How many names may be without an address at a time. It bounds the queries that clients with made-up names
@@ -149,8 +149,8 @@ impl NamedPools {
         entries.map(|entry| Arc::clone(&entry.pool)).collect()
     }
 
-    /// The origins whose connections have to end. An address that left the answers for one name may be that of
-    /// another name, whose connections are not told apart by their address.
+    /// The origins whose connections have to end. An address that left the answers for one name may be that
+    /// of another name, whose connections are not told apart by their address.
     pub(super) fn evictions(&self) -> Vec<Eviction> {
         let pools = self.pools();
         let mut evictions: Vec<_> = pools.iter().flat_map(|pool| pool.evictions()).collect();

@@ -189,7 +189,8 @@ async fn empty_queue(
 }
 
 /// Lets each task that is ready run once before this one goes on. The cooperative budget of a task would only
-/// end its turn after some 200 connections, and a flood of them would delay every relay by as many first turns.
+/// end its turn after some 200 connections, and a flood of them would delay every relay by as many first
+/// turns.
 async fn yield_once() {
     let mut has_yielded = false;
     poll_fn(|cx| {

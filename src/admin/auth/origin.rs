@@ -7,9 +7,9 @@ use hyper::http::uri::Authority;
 
 use crate::snapshot::admin::AdminTls;
 
-/// Whether a browser says that the page that sends the request is ours, or that its user has typed the address
-/// (Fetch Metadata). Programs, and browsers older than 2023, say nothing. A page of ours may be opened from
-/// anywhere: it holds no data.
+/// Whether a browser says that the page that sends the request is ours, or that its user has typed the
+/// address (Fetch Metadata). Programs, and browsers older than 2023, say nothing. A page of ours may be
+/// opened from anywhere: it holds no data.
 pub(super) fn is_from_our_page(request: &Parts) -> bool {
     let header = |name: &str| {
         let mut values = request.headers.get_all(name).iter();

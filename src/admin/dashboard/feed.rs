@@ -34,8 +34,8 @@ const TOPICS: usize = TOPIC_TABLE.len();
 /// How many connections and failures a page shows.
 const ROWS: usize = 100;
 
-/// What a page is told about: the name of its event, how many refreshes lie between two answers, and what they
-/// answer.
+/// What a page is told about: the name of its event, how many refreshes lie between two answers, and what
+/// they answer.
 type Topic = (&'static str, u32, fn() -> Request);
 
 const TOPIC_TABLE: [Topic; 7] = [

@@ -103,8 +103,8 @@ impl Admin {
         }
     }
 
-    /// Sends a request, and passes on what comes until the response ends, or `take` returns `false`. A response
-    /// with another status than 200 is returned whole.
+    /// Sends a request, and passes on what comes until the response ends, or `take` returns `false`. A
+    /// response with another status than 200 is returned whole.
     pub(super) fn follow(
         &self,
         path: &str,

@@ -21,8 +21,8 @@ use crate::tls::material::file::Contents;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Place {
     /// Address of the admin socket: unix:PATH, http://ADDRESS:PORT or https://ADDRESS:PORT [default:
-    /// $RESEAL_ADMIN, then `admin.listen` of the configuration, then admin.sock in $RUNTIME_DIRECTORY, then in
-    /// /run/reseal]
+    /// $RESEAL_ADMIN, then `admin.listen` of the configuration, then admin.sock in $RUNTIME_DIRECTORY, then
+    /// in /run/reseal]
     #[arg(long, global = true, value_name = "PLACE")]
     pub(super) admin: Option<String>,
     /// Configuration of the process, which says where its admin socket is [default: as `reseal run`]
@@ -37,8 +37,8 @@ pub(crate) struct Place {
     /// File with the token, for http:// and https:// [default: `admin.token_file` of the configuration]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// File with the CA of the listener's certificate, for https:// [default: the certificate in `admin.tls` of
-    /// the configuration is the one that is trusted, else the public CAs are]
+    /// File with the CA of the listener's certificate, for https:// [default: the certificate in `admin.tls`
+    /// of the configuration is the one that is trusted, else the public CAs are]
     #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with our certificate, for https:// with `client_ca`

@@ -21,8 +21,8 @@ pub(super) struct ClientArgs {
     /// Revocation lists of that CA; repeatable
     #[arg(long, value_name = "FILE")]
     pub(super) crl: Vec<PathBuf>,
-    /// Admit clients with this DNS name; repeatable, and one of all --allow flags is enough [default: all that
-    /// the CA has signed]
+    /// Admit clients with this DNS name; repeatable, and one of all --allow flags is enough [default: all
+    /// that the CA has signed]
     #[arg(long, value_name = "NAME")]
     pub(super) allow_dns: Vec<String>,
     /// Admit clients with this URI, such as a SPIFFE ID; * is one segment of its path

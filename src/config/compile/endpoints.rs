@@ -163,7 +163,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reports an endpoint for any protocol without a route for what is not TLS, and the keys of one elsewhere.
+    /// Reports an endpoint for any protocol without a route for what is not TLS, and the keys of one
+    /// elsewhere.
     fn any_protocol(&mut self, spec: &Located<spec::Endpoint>) {
         let protocol = &spec.protocol;
         match &spec.not_tls {

@@ -125,8 +125,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reports an upstream of which some addresses are made of clients' names, and others are fixed; and checks,
-    /// which have no name to make an address of.
+    /// Reports an upstream of which some addresses are made of clients' names, and others are fixed; and
+    /// checks, which have no name to make an address of.
     fn all_made_or_none(&mut self, spec: &spec::Upstream) {
         let Some(made) = spec.origins.iter().find(|origin| is_made(origin)) else {
             return;
@@ -151,8 +151,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The name that an origin's certificate must have: its own, the upstream's, or its host. The inner `None` is
-    /// that of a host that is made for each client.
+    /// The name that an origin's certificate must have: its own, the upstream's, or its host. The inner
+    /// `None` is that of a host that is made for each client.
     fn server_name(
         &mut self,
         spec: &spec::Upstream,

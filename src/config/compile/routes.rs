@@ -132,7 +132,8 @@ impl Compiler<'_> {
         None
     }
 
-    /// Reports a route to addresses that are made of what a wildcard stood for, and that has names without one.
+    /// Reports a route to addresses that are made of what a wildcard stood for, and that has names without
+    /// one.
     fn has_labels(&mut self, context: &EndpointContext<'_>, spec: &Located<spec::Route>) -> bool {
         let name = spec.upstream_name().unwrap_or_default();
         let upstream = self.spec.upstreams.get(name);

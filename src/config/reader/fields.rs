@@ -112,7 +112,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// A key that is mandatory without another one. The outer `None` means that it is missing, or was rejected.
+    /// A key that is mandatory without another one. The outer `None` means that it is missing, or was
+    /// rejected.
     pub fn alternative<T: Read>(
         &self,
         key: &str,

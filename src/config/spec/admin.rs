@@ -6,7 +6,8 @@ use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::values::{Path, Permissions, Text};
 
 spec! {
-    /// The admin socket and the metrics listener. A change needs a restart, except for `token_file` and `tls`.
+    /// The admin socket and the metrics listener. A change needs a restart, except for `token_file` and
+    /// `tls`.
     pub struct Admin {
         /// The admin socket: `unix:PATH`, or `IP:PORT`, which needs `token_file` or `tls` with `client_ca`.
         /// Absent: `admin.sock` in `$RUNTIME_DIRECTORY` if that is set, else none.

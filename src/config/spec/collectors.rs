@@ -17,7 +17,8 @@ use crate::observe::export::{Facility, HostPort, OtlpEndpoint, SyslogAddress};
 spec! {
     /// A syslog server. A message (RFC 5424) holds one record in the form of `access_log.format`.
     pub struct Syslog {
-        /// The server: `unix:PATH` (datagrams), `udp:HOST:PORT` or `tcp:HOST:PORT` (octet counting, RFC 6587).
+        /// The server: `unix:PATH` (datagrams), `udp:HOST:PORT` or `tcp:HOST:PORT` (octet counting,
+        /// RFC 6587).
         required to: SyslogAddress,
         /// The facility of the messages.
         default facility: Facility = "local0"
@@ -34,8 +35,8 @@ spec! {
 spec! {
     /// A collector of OpenTelemetry, or any other that takes OTLP over HTTP as JSON.
     pub struct Otlp {
-        /// The URL of the collector, `http://HOST:PORT` or `https://HOST:PORT`, and a path if it is not at the
-        /// root: `/v1/logs` follows it.
+        /// The URL of the collector, `http://HOST:PORT` or `https://HOST:PORT`, and a path if it is not at
+        /// the root: `/v1/logs` follows it.
         required endpoint: OtlpEndpoint,
         /// The CAs that may sign the collector's certificate: files in PEM, `webpki` (the public CAs that are
         /// built in), or `system` (the system's store).

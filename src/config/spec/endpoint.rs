@@ -28,8 +28,8 @@ spec! {
         /// The name of the route for clients that do not begin with TLS, of mode `forward`. Required on
         /// `protocol: any`, and for that alone.
         optional not_tls: Name,
-        /// How long a client that says nothing is waited for, on `protocol: any`, before it is taken for one that
-        /// waits for the server. At most `timeouts.hello`.
+        /// How long a client that says nothing is waited for, on `protocol: any`, before it is taken for one
+        /// that waits for the server. At most `timeouts.hello`.
         default sniff: Timeout = "200ms"
             because "a client of TLS speaks first, within a round trip; nobody notices a fifth of a second",
         /// The protocol in which TLS begins: clients ask for it there, and nothing else of them is answered.

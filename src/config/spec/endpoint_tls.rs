@@ -112,8 +112,8 @@ spec! {
         required cert: Path,
         /// The private key in PEM (PKCS#8, PKCS#1 or SEC1). Absent: in the file of `cert`.
         optional key: Path,
-        /// The file with the password of PKCS#12, or of an encrypted key (PKCS#8 with PBES2 and AES); one line,
-        /// read by nobody else.
+        /// The file with the password of PKCS#12, or of an encrypted key (PKCS#8 with PBES2 and AES); one
+        /// line, read by nobody else.
         optional password_file: Path,
         /// The server names it is presented for. Absent: the DNS names in the certificate.
         optional names: OneOrMany<HostPattern>,

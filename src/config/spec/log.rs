@@ -107,8 +107,9 @@ spec! {
         /// When a record is written. With `open`, or with `every`, the field `event` tells them apart.
         default events: OneOrMany<AccessEvent> = "[close]"
             because "the record at the end says everything",
-        /// How often a connection that goes on has another record, with `event: progress` and what it has moved so
-        /// far, counted from its accept; at least `1s`. It comes up to a sixtieth of that later, at most 10 s.
+        /// How often a connection that goes on has another record, with `event: progress` and what it has
+        /// moved so far, counted from its accept; at least `1s`. It comes up to a sixtieth of that later, at
+        /// most 10 s.
         default every: Every = "none"
             because "the end says it all, except for connections that last for days",
         /// Of the connections whose client sends no byte (`probe_eof`, or without a byte `client_reset`,
@@ -123,8 +124,8 @@ spec! {
         /// A syslog server that gets each record, too. What it does not take in time is lost, and counted.
         default syslog: NoneOr<Syslog> = "none"
             because "most collectors read files or streams",
-        /// A collector of OpenTelemetry that gets each record, too, by OTLP over HTTP. What it does not take in
-        /// time is lost, and counted.
+        /// A collector of OpenTelemetry that gets each record, too, by OTLP over HTTP. What it does not take
+        /// in time is lost, and counted.
         default otlp: NoneOr<Otlp> = "none"
             because "few machines have one",
         example "{ output: /var/log/reseal/access.log }";

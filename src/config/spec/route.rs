@@ -87,8 +87,8 @@ spec! {
 spec! {
     /// A file with server names and the upstream that each leads to.
     pub struct RoutesFile {
-        /// Its path. `NAME,UPSTREAM` in each line, where `NAME` is as in `match.sni`; `#` begins a comment. It is
-        /// re-read when it changes; one with a bad line keeps its old content.
+        /// Its path. `NAME,UPSTREAM` in each line, where `NAME` is as in `match.sni`; `#` begins a comment.
+        /// It is re-read when it changes; one with a bad line keeps its old content.
         required file: Path,
         example "{ file: FILE }";
         instead

@@ -36,8 +36,8 @@ spec! {
             because "what a client claims must not choose the name that is verified",
         /// The certificate that Reseal sends to origins that ask for one.
         optional client_certificate: ClientCertificate,
-        /// The protocol in which TLS with the origins begins, or an HTTP proxy before them. In mode `passthrough`:
-        /// what is sent before the client's ClientHello.
+        /// The protocol in which TLS with the origins begins, or an HTTP proxy before them. In mode
+        /// `passthrough`: what is sent before the client's ClientHello.
         default negotiate: OriginNegotiate = "none"
             because "most protocols begin with TLS",
         /// The ALPN protocols that are offered.

@@ -223,7 +223,8 @@ pub(super) fn sort(found: &mut [Found], query: &ConnQuery, rates: Option<&Rates>
     }
 }
 
-/// The value by which a connection is grouped; `None` if it is not known. Bytes from the wire are not escaped.
+/// The value by which a connection is grouped; `None` if it is not known. Bytes from the wire are not
+/// escaped.
 pub(super) fn value(found: &Found, key: ConnKey) -> Option<String> {
     match key {
         ConnKey::Stage => return Some(found.stage.word().to_owned()),

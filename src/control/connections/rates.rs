@@ -40,8 +40,8 @@ impl Rates {
         self.base.seconds(self.now)
     }
 
-    /// The bytes per second of a connection that has moved `total` in all. What began after the look has moved
-    /// all of it since.
+    /// The bytes per second of a connection that has moved `total` in all. What began after the look has
+    /// moved all of it since.
     pub(super) fn of(&self, id: u64, total: Traffic) -> Traffic {
         let before = self.base.seen.get(&id).copied().unwrap_or_default();
         let time = self.base.age(self.now).as_millis().max(1);

@@ -14,7 +14,8 @@ pub struct Stats {
     pub routes: BTreeMap<(Arc<str>, Arc<str>), RouteStats>,
     /// By upstream and origin.
     pub origins: BTreeMap<(Arc<str>, Arc<str>), OriginStats>,
-    /// By reason, in the order of [`Reason::ALL`](crate::outcome::Reason::ALL); those without an end are left out.
+    /// By reason, in the order of [`Reason::ALL`](crate::outcome::Reason::ALL); those without an end are left
+    /// out.
     pub reasons: BTreeMap<usize, ReasonStats>,
 }
 

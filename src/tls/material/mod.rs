@@ -197,8 +197,8 @@ pub fn revocation_lists(
 ///
 /// # Errors
 ///
-/// As for [`pem::key`], and if it is encrypted and the password is absent or wrong, or does not fit a method that is
-/// supported.
+/// As for [`pem::key`], and if it is encrypted and the password is absent or wrong, or does not fit a method
+/// that is supported.
 pub fn private_key(
     file: &Contents,
     password: Option<&Password>,

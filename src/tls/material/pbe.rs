@@ -1,5 +1,5 @@
-//! Password-based encryption: PBES2 with PBKDF2 and AES (RFC 8018), as OpenSSL, Java and Windows write it today.
-//! AWS-LC derives the keys and decrypts. What is older is told apart, and refused.
+//! Password-based encryption: PBES2 with PBKDF2 and AES (RFC 8018), as OpenSSL, Java and Windows write it
+//! today. AWS-LC derives the keys and decrypts. What is older is told apart, and refused.
 
 use std::num::NonZeroU32;
 

@@ -1,5 +1,5 @@
-//! Reads PKCS#12 (RFC 7292): a private key and certificates behind one password. The content is walked over as
-//! it is, so that no copy of a key is made but the one that is returned.
+//! Reads PKCS#12 (RFC 7292): a private key and certificates behind one password. The content is walked over
+//! as it is, so that no copy of a key is made but the one that is returned.
 
 use aws_lc_rs::{digest, hmac};
 use rustls::pki_types::CertificateDer;
@@ -71,8 +71,8 @@ pub fn is_store(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// If the password is wrong, the file is malformed, has no key or several, is encrypted by something that is not
-/// supported, or would take more than some seconds.
+/// If the password is wrong, the file is malformed, has no key or several, is encrypted by something that is
+/// not supported, or would take more than some seconds.
 pub fn open(bytes: &[u8], password: &Password) -> Result<Store, Refusal> {
     let mut reading = Reading {
         password,

@@ -149,8 +149,8 @@ fn ja4_of(wire: &[u8]) -> String {
     finished.stdout.trim().to_owned()
 }
 
-/// Real clients have the fingerprint that FoxIO's description gives their ClientHello, whether Reseal passes it
-/// on or answers it.
+/// Real clients have the fingerprint that FoxIO's description gives their ClientHello, whether Reseal passes
+/// it on or answers it.
 #[test]
 fn ja4_of_openssl_and_curl_is_that_of_an_independent_implementation() {
     let (sender, hellos) = channel();

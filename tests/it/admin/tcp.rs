@@ -11,8 +11,8 @@ const READ: &str = "0b5e1e0f6a7c49d2b1a8c3d4e5f60718";
 const OPERATE: &str = "1b5e1e0f6a7c49d2b1a8c3d4e5f60718";
 const BARE: &str = "2b5e1e0f6a7c49d2b1a8c3d4e5f60718";
 
-/// A proxy with TLS on its admin listener, tokens of every role, and clients' certificates of `alice` and of a
-/// stranger. `more` are further keys of `admin.tls`.
+/// A proxy with TLS on its admin listener, tokens of every role, and clients' certificates of `alice` and of
+/// a stranger. `more` are further keys of `admin.tls`.
 fn draft(origin: &Origin, more: &str) -> ProxyBuilder {
     let admin = pki().edge(&["admin.test", "127.0.0.1"]);
     let alice = pki().client("alice");

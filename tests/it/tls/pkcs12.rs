@@ -1,5 +1,5 @@
-//! PKCS#12 and encrypted keys, written by OpenSSL and Java: read with the password of a file, presented, renewed,
-//! and refused with the way out.
+//! PKCS#12 and encrypted keys, written by OpenSSL and Java: read with the password of a file, presented,
+//! renewed, and refused with the way out.
 
 use std::path::Path;
 

@@ -219,8 +219,8 @@ fn text<'r>(row: &'r Value, key: &str) -> &'r str {
     row.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The conditions of a filter: `key=value` words, as the flags of `ctl connections`. A word alone is an address, a
-/// network or a server name.
+/// The conditions of a filter: `key=value` words, as the flags of `ctl connections`. A word alone is an
+/// address, a network or a server name.
 fn conditions(filter: &str) -> Map<String, Value> {
     let mut conditions = Map::new();
     for word in filter.split_whitespace() {
