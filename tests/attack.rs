@@ -290,7 +290,7 @@ fn reach(name: &str) -> Outcome {
     done(UnixStream::connect_addr(&address).and_then(|mut stream| stream.write_all(b"x")))
 }
 
-/// As root, whoever runs this test.
+/// As root, whatever user runs this test.
 fn become_root() -> Outcome {
     done(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT))
 }

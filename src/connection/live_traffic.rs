@@ -1,6 +1,6 @@
 //! Counts the bytes of connections while they move.
 //!
-//! A relay only stores how much it has moved in all, in its own handle. Whoever reads the metrics, and the
+//! A relay only stores how much it has moved in all, in its own handle. Each scrape of the metrics, and the
 //! end of the connection, add what is new since the last time to the counts of the route, so that a turn of a
 //! relay costs nothing more.
 

@@ -14,7 +14,7 @@ const AGE_MIN: Duration = Duration::from_millis(500);
 /// How old it may be: longer ago is not "now".
 const AGE_MAX: Duration = Duration::from_secs(30);
 
-/// How long rates are measured for whoever asks first.
+/// How long rates are measured for the first request.
 pub(super) const MEASURED: Duration = Duration::from_secs(1);
 
 /// A look, and when it was.

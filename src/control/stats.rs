@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(second["endpoints"][0]["connections_per_second"], 5.0);
         assert_eq!(second["totals"]["connections_per_second"], 5.0);
         assert_eq!(second["reasons"][0]["count_per_second"], 0.0);
-        // Long after, whoever wants rates waits for a second.
+        // Long after the last look, a request for rates waits for a second.
         sleep(Duration::from_secs(60)).await;
         let later = Instant::now();
         assert_eq!(ask(true).await["rate_seconds"], 1.0);

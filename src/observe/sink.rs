@@ -2,7 +2,7 @@
 //! never blocks a connection. Lines that do not fit are dropped, counted and reported.
 //!
 //! The output is opened before the thread starts: a process that gives up rights opens its logs before, and
-//! has one thread until then. Whoever logs until then writes the line itself.
+//! has one thread until then. Until then, the thread that logs writes the line itself.
 
 mod output;
 mod writer;

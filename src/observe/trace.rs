@@ -20,7 +20,7 @@ use super::access_log::{AccessRecord, Traffic};
 use super::format::Format;
 use crate::sync::Mutex;
 
-/// How many lines may wait for whoever watches.
+/// How many lines may wait for a reader.
 const QUEUE: usize = 4096;
 
 /// The traces of the process.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is one of this machine or of its link, or leads to one through a translator: such an
-/// address in an answer of DNS would let whoever has a say in the name reach what trusts its neighbours, such
-/// as the metadata service of a cloud at 169.254.169.254.
+/// address in an answer of DNS would let the owner of the name reach what trusts its neighbours, such as the
+/// metadata service of a cloud at 169.254.169.254.
 pub(super) fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_local_v4(ip),

@@ -25,7 +25,7 @@ pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) {
             let mut ratios = Vec::new();
             for turn in 0..TURNS {
                 let measure = |running| connections.measure(running, bench.scratch);
-                // Whoever is first in a turn has no advantage over all.
+                // Each is first in half of the turns.
                 let (a, b) = if turn % 2 == 0 {
                     (measure(&without), measure(&with))
                 } else {

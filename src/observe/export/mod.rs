@@ -1,6 +1,6 @@
 //! Records of the access log on their way to a collector, beside the log's own output.
 //!
-//! Each collector has a bounded queue and a thread, so that whoever logs never waits for it. A collector that
+//! Each collector has a bounded queue and a thread, so that no connection waits for it. A collector that
 //! cannot be reached is tried again, at growing intervals; what does not fit the queue meanwhile, and what a
 //! collector refuses for good, is counted.
 

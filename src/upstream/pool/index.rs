@@ -178,7 +178,7 @@ impl Index {
     }
 
     /// Rendezvous hashing with weights: every origin draws a number for this client, and the highest wins.
-    /// Whoever else is there makes no difference to the numbers.
+    /// Other origins make no difference to the numbers.
     fn by_source(&self, source: u64) -> Option<usize> {
         // Among equal shares, the highest number has the highest score.
         let best = |(rank, class): (&Rank, &Class)| {

@@ -9,7 +9,7 @@
 //! | `fails` | its last command ends with another code than 0 |
 //! | `wait: PORT PORT` | these ports of 127.0.0.1 are listened on before the next block runs |
 //! | `needs: PROGRAM` | the page is run only where this program is installed |
-//! | `origin: SERVICE at 127.0.0.1:PORT` | the test starts this service, and puts its port in place of this one |
+//! | `origin: SERVICE at 127.0.0.1:PORT` | the test starts this service, and puts its port there |
 //! | `not run: REASON` | nothing is run |
 //!
 //! A comment that begins with a line `<!-- test:` holds commands that readers do not need.

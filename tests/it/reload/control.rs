@@ -231,7 +231,7 @@ fn ctl_stop_stops_the_process_as_term_does() {
     let mut proxy = proxy(&origin);
     let client = proxy.dial("forward");
     client.must_echo(b"x");
-    // Whoever forgets the name does not stop the process.
+    // An operator who forgets the name does not stop the process.
     proxy
         .ctl(&["drain"])
         .must_exit_with(2)

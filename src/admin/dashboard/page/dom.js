@@ -1,4 +1,4 @@
-// Elements without markup: every text is a text node, whoever wrote it.
+// Elements without markup: every text is a text node, from any source.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -101,7 +101,7 @@ fn undrain_refuses_what_is_not_drained() {
         .must_print("is not drained");
 }
 
-/// Whoever forgets the name does not stop the process.
+/// An operator who forgets the name does not stop the process.
 #[test]
 fn a_drain_without_an_endpoint_is_refused_and_names_stop() {
     let origin = Origin::echo();
