@@ -221,11 +221,41 @@ fn the_user_and_group_of_stunnel_are_those_of_the_process() {
     );
 }
 
+#[test]
+fn an_http_proxy_of_stunnel_is_one_before_the_origin() {
+    let service = "[way-out]\nclient = yes\naccept = 127.0.0.1:8081\nconnect = 10.0.0.9:3128\n\
+                   protocol = connect\nprotocolHost = api.example.com:443\n\
+                   verifyChain = yes\nCAfile = ca.pem\ncheckHost = api.example.com\n";
+    let converted = stunnel(service);
+    must_pass_check(&converted);
+    converted
+        .must_print("origins: [\"api.example.com:443\"]")
+        .must_print("negotiate: { connect: { proxy: \"10.0.0.9:3128\" } }");
+    // What it is shown is a secret, and no part of a configuration.
+    let login =
+        "protocolAuthentication = basic\nprotocolUsername = joe\nprotocolPassword = hunter2\n";
+    let converted = stunnel(service.to_owned() + login);
+    converted
+        .must_exit_with(0)
+        .must_print("{ proxy: \"10.0.0.9:3128\", authorization_file: way-out.auth }")
+        .must_print("line 12: protocolPassword = (hidden)")
+        .must_print("the base64 of USER:PASSWORD");
+    assert!(!converted.text().contains("hunter2"));
+    check(&converted).must_exit_with(0);
+    let named = stunnel(service.replace("10.0.0.9", "proxy.example.com"));
+    named.must_print("#   there is one HTTP proxy, as IP:PORT");
+    assert!(!named.stdout.contains("negotiate:"), "{}", named.stdout);
+}
+
 /// Without these, the service would admit more clients, trust another origin, or not work at all.
 #[test]
 fn a_service_that_would_mean_something_else_is_left_out_whole() {
     for lines in [
         "protocol = nntp",
+        "protocol = connect\nprotocolHost = a.test:443",
+        "client = yes\nprotocol = connect",
+        "client = yes\nprotocol = connect\nprotocolHost = a.test:443\nprotocolAuthentication = ntlm",
+        "client = yes\nprotocol = connect\nprotocolHost = a.test:443\nconnect = 10.0.0.9:3128",
         "verifyPeer = yes\nCAfile = peers.pem",
         "verify = 3\nCAfile = peers.pem",
         "verifyChain = yes",

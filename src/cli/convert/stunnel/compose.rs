@@ -280,11 +280,9 @@ fn origin_tls(service: &Service, upstream: &mut Upstream) {
     let name = trust.hosts.iter().chain(&trust.addresses).next();
     let sent = service.client_sni.as_ref().filter(|name| !name.is_empty());
     tls.extend(name.or(sent).map(|name| ("server_name", scalar(name))));
-    tls.extend(
-        service
-            .negotiate
-            .map(|protocol| ("negotiate", protocol.to_owned())),
-    );
+    let negotiate = service.through.key(&service.name);
+    let negotiate = negotiate.or_else(|| service.negotiate.map(str::to_owned));
+    tls.extend(negotiate.map(|text| ("negotiate", text)));
     if service.client_sni.as_deref() == Some("") {
         tls.push(("sni", "none".to_owned()));
     }

@@ -2,6 +2,7 @@
 
 use super::lines::Section;
 use super::service::Service;
+use super::through;
 use super::tls::Version;
 
 /// Finds what the options of a service mean together, and what has no counterpart then.
@@ -14,6 +15,7 @@ pub(super) fn judge(service: &mut Service, section: &Section) {
     if service.is_blocked {
         return;
     }
+    through::judge(service);
     if service.connect.is_empty() {
         block(service, "it has no `connect`: there is no origin");
     }

@@ -5,6 +5,7 @@ mod compose;
 mod judge;
 mod lines;
 mod service;
+mod through;
 mod tls;
 mod words;
 

@@ -1,6 +1,7 @@
 //! The options of one service, in the order in which stunnel reads them.
 
 use super::lines::Line;
+use super::through::Through;
 use super::tls::{NoCounterpart, TlsOptions};
 use super::words::{self, Switch};
 use crate::cli::document::{Keys, LeftOut, password_file, rules};
@@ -33,6 +34,8 @@ pub(super) struct Service {
     pub(super) sends_proxy: bool,
     /// The protocol in which TLS begins.
     pub(super) negotiate: Option<&'static str>,
+    /// The HTTP proxy before its origin.
+    pub(super) through: Through,
     pub(super) source: Option<String>,
 }
 
@@ -120,6 +123,7 @@ impl Service {
             }
             "socket" => self.socket_option(line),
             "" => self.block(line, "this is no option"),
+            _ if self.through.read(line) => {}
             key => self.word(line, key),
         }
     }
@@ -145,6 +149,7 @@ impl Service {
             // Names are always resolved again, by their TTL.
             "delay" => {}
             _ if value.eq_ignore_ascii_case("proxy") => self.sends_proxy = true,
+            _ if value.eq_ignore_ascii_case("connect") => self.through.is_asked = true,
             _ => match words::negotiate(value) {
                 Some(protocol) => self.negotiate = Some(protocol),
                 None => self.block(

@@ -157,12 +157,7 @@ pub(super) fn no_counterpart(key: &str) -> Option<(&'static str, bool)> {
             true,
         ),
         "ident" => ("the ident protocol is not asked", true),
-        "protocolauthentication"
-        | "protocoldomain"
-        | "protocolheader"
-        | "protocolhost"
-        | "protocolpassword"
-        | "protocolusername" => ("it goes with `protocol`", false),
+        "protocoldomain" | "protocolheader" => ("it goes with `protocol`", false),
         "redirect" => (
             "clients without a valid certificate are refused, not sent elsewhere",
             false,
