@@ -1,6 +1,7 @@
 //! A configuration that a command composes, and its YAML. Knows Reseal's keys, and no other program's.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use crate::cli::flow::{list, map, one_or_many, scalar};
 use crate::observe::escape;
@@ -265,6 +266,19 @@ pub(super) fn scalars<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
 /// The file for the password of a store.
 pub(super) fn password_file(store: &str) -> String {
     format!("{store}.password")
+}
+
+/// Why the login of an HTTP proxy is left out.
+pub(super) const LOGIN: &str =
+    "`authorization_file` names a file with `Basic ` and the base64 of USER:PASSWORD";
+
+/// The value of `negotiate` for an HTTP proxy, with the file of its login if it wants one.
+pub(super) fn http_proxy(proxy: SocketAddr, wants_login: bool, service: &str) -> String {
+    let mut keys = vec![("proxy", scalar(&proxy.to_string()))];
+    if wants_login {
+        keys.push(("authorization_file", scalar(&format!("{service}.auth"))));
+    }
+    map(&[("connect", map(&keys))])
 }
 
 /// Rules of `allow`, each of which is enough: one for each key that has values.

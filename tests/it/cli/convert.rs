@@ -655,7 +655,7 @@ fn every_flag_of_ghostunnel_is_known() {
         auto-acme-email=a auto-acme-agree-to-tos auto-acme-ca=https://a.test/ auto-acme-testca=https://a.test/ \
         auto-acme-renew-check-interval=1m auto-acme-alt-tls-alpn-port=1";
     let client = "listen=127.0.0.1:1 target=a.test:2 unsafe-listen override-server-name=a.test \
-        proxy=http://a.test:1 connect-proxy=http://a.test:1 verify-cn=a verify-ou=a verify-dns=a.test \
+        proxy=http://a.test:1 connect-proxy=http://10.0.0.9:1 verify-cn=a verify-ou=a verify-dns=a.test \
         verify-ip=::1 verify-uri=spiffe://a/b verify-dns-san=a.test verify-ip-san=::1 \
         verify-uri-san=spiffe://a/b verify-spki-pin=sha256:x verify-policy=a verify-query=a \
         disable-authentication";
@@ -705,6 +705,36 @@ fn what_ghostunnel_has_and_reseal_has_not_is_a_comment() {
     let secret = ghostunnel(&[&SERVER[..], &["--allow-all", "--storepass", "hunter2"]].concat());
     secret.must_exit_with(0).must_print("--storepass=(hidden)");
     assert!(!secret.text().contains("hunter2"));
+}
+
+#[test]
+fn an_http_proxy_of_ghostunnel_is_one_before_the_origin() {
+    let through = |proxy: &str| {
+        ghostunnel(&[
+            "client",
+            "--listen=127.0.0.1:1",
+            "--target=api.example.com:443",
+            "--disable-authentication",
+            proxy,
+        ])
+    };
+    let converted = through("--proxy=http://10.0.0.9:3128/");
+    must_pass_check(&converted);
+    converted.must_print("negotiate: { connect: { proxy: \"10.0.0.9:3128\" } }");
+    let converted = through("--proxy=http://joe:hunter2@[2001:db8::9]:3128");
+    converted
+        .must_exit_with(0)
+        .must_print("{ proxy: \"[2001:db8::9]:3128\", authorization_file: tunnel.auth }")
+        .must_print("# not converted: argument 5: --proxy=(hidden)\n#   `authorization_file`");
+    check(&converted).must_exit_with(0);
+    for other in [
+        "--proxy=socks5://joe:hunter2@10.0.0.9:1080",
+        "--proxy=http://joe:hunter2@proxy.example.com:3128",
+    ] {
+        let converted = through(other);
+        converted.must_print("no service was converted");
+        assert!(!converted.text().contains("hunter2"));
+    }
 }
 
 /// The password is no part of a configuration: the file for it is named.

@@ -87,7 +87,9 @@ fn negated(flag: &str) -> Option<&str> {
 impl Argument {
     /// It as an argument that was not converted, without secrets.
     pub(super) fn left_out(&self, why: &str) -> LeftOut {
-        let value = match SECRET.contains(&self.flag.as_str()) {
+        // A URL may hold a login.
+        let has_login = self.value.contains("://") && self.value.contains('@');
+        let value = match has_login || SECRET.contains(&self.flag.as_str()) {
             true => "(hidden)",
             false => &self.value,
         };

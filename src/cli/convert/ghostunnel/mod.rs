@@ -4,10 +4,12 @@
 mod arguments;
 mod words;
 
+use std::net::SocketAddr;
+
 use self::arguments::Argument;
 use crate::cli::document::{
-    Certificate, Document, Endpoint, Keys, LeftOut, Route, ServerTls, Upstream, password_file,
-    rules, scalars,
+    Certificate, Document, Endpoint, Keys, LOGIN, LeftOut, Route, ServerTls, Upstream, http_proxy,
+    password_file, rules, scalars,
 };
 use crate::cli::flow::{map, scalar};
 
@@ -33,6 +35,8 @@ struct Tunnel {
     pins: Vec<String>,
     max_version: Option<&'static str>,
     proxy_header: bool,
+    /// The HTTP proxy before the origin, and whether it wants a login.
+    http_proxy: Option<(SocketAddr, bool)>,
     connect_timeout: Option<String>,
     timeouts: Keys,
     limits: Keys,
@@ -131,6 +135,7 @@ impl Tunnel {
             "allow-all" => self.allows_all = true,
             "disable-authentication" => self.is_anonymous = true,
             "proxy-protocol" => self.proxy_header = true,
+            "proxy" | "connect-proxy" if self.is_client => self.through(argument),
             "disable-landlock" => self.process.push(("sandbox", "off".to_owned())),
             "max-tls-version" => self.newest(argument),
             "allow-spki-pin" | "verify-spki-pin" => self.pin(argument),
@@ -138,6 +143,18 @@ impl Tunnel {
                 Some(key) => self.rule(argument, key),
                 None => self.number_or_other(argument),
             },
+        }
+    }
+
+    fn through(&mut self, argument: &Argument) {
+        self.http_proxy = words::http_proxy(&argument.value);
+        match self.http_proxy {
+            Some((_, true)) => self.leave_out(argument, LOGIN),
+            Some((_, false)) => {}
+            None => self.block(
+                argument,
+                "a proxy on the way to the origin is http://IP:PORT",
+            ),
         }
     }
 
@@ -351,6 +368,9 @@ impl Tunnel {
                 tls.push(("client_certificate", map(&pair)));
             }
             tls.extend(self.allow().map(|rules| ("allow", rules)));
+            if let Some((proxy, wants_login)) = self.http_proxy {
+                tls.push(("negotiate", http_proxy(proxy, wants_login, NAME)));
+            }
         }
         Upstream {
             name: NAME.to_owned(),

@@ -1,6 +1,6 @@
 //! Values of ghostunnel's flags in Reseal's terms, and flags without a counterpart.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where `--listen` listens.
 pub(super) fn listen(value: &str) -> Option<String> {
@@ -25,6 +25,18 @@ pub(super) fn target(value: &str) -> Option<String> {
     let is_host = |c: char| c.is_alphanumeric() || ".-_:[]".contains(c);
     let is_good = !host.is_empty() && host.chars().all(is_host);
     (is_good && port.parse::<u16>().is_ok()).then(|| value.to_owned())
+}
+
+/// The HTTP proxy of a URL, and whether there is a login in it.
+pub(super) fn http_proxy(url: &str) -> Option<(SocketAddr, bool)> {
+    let rest = url.strip_prefix("http://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (login, place) = match rest.rsplit_once('@') {
+        Some((login, place)) => (Some(login), place),
+        None => (None, rest),
+    };
+    let proxy = place.replacen("localhost:", "127.0.0.1:", 1).parse();
+    Some((proxy.ok()?, login.is_some()))
 }
 
 /// The key of `allow` for a flag about the peer's certificate.
@@ -122,7 +134,6 @@ pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
             "policies of OPA have no counterpart: `allow` has rules",
             true,
         ),
-        "proxy" | "connect-proxy" => ("proxies on the way to the origin are not supported", true),
         "use-workload-api" | "use-workload-api-addr" | "use-workload-api-timeout" => (
             "SPIFFE's Workload API is not supported: write its certificates to files",
             true,

@@ -4,6 +4,7 @@ use super::lines::Section;
 use super::service::Service;
 use super::through;
 use super::tls::Version;
+use crate::cli::document::LOGIN;
 
 /// Finds what the options of a service mean together, and what has no counterpart then.
 pub(super) fn judge(service: &mut Service, section: &Section) {
@@ -15,7 +16,7 @@ pub(super) fn judge(service: &mut Service, section: &Section) {
     if service.is_blocked {
         return;
     }
-    through::judge(service);
+    judge_through(service);
     if service.connect.is_empty() {
         block(service, "it has no `connect`: there is no origin");
     }
@@ -103,4 +104,35 @@ fn judge_client(service: &mut Service) {
     if service.slave_of.is_some() {
         service.block_options(&["sni"], "a client has no listener of another service");
     }
+}
+
+/// Makes the host behind the proxy the origin, as which stunnel has the proxy.
+fn judge_through(service: &mut Service) {
+    let asked = &service.through;
+    if !asked.is_asked {
+        return service.leave_out_options(&through::OPTIONS, "it goes with `protocol`");
+    }
+    if !service.is_client {
+        let why = "an HTTP proxy is asked on the way to an origin: client = yes";
+        return service.block_options(&["protocol"], why);
+    }
+    if !matches!(asked.authentication.as_deref(), None | Some("basic")) {
+        let why = "an HTTP proxy is shown the content of a file: NTLM, which answers it, is not supported";
+        return service.block_options(&["protocolauthentication"], why);
+    }
+    let Some(target) = asked.target.clone() else {
+        let why = "protocolHost names the origin: HOST:PORT, with the port as a number";
+        return service.block_options(&["protocol"], why);
+    };
+    let proxy = match &*service.connect {
+        [proxy] => proxy.replacen("localhost:", "127.0.0.1:", 1).parse().ok(),
+        _ => None,
+    };
+    if proxy.is_none() {
+        let why = "there is one HTTP proxy, as IP:PORT: its name would not be looked up";
+        return service.block_options(&["connect"], why);
+    }
+    service.connect = vec![target];
+    service.through.proxy = proxy;
+    service.leave_out_options(&["protocolusername", "protocolpassword"], LOGIN);
 }

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use super::lines::Line;
-use super::service::Service;
 use super::words;
-use crate::cli::flow::{map, scalar};
+use crate::cli::document::http_proxy;
 
 /// The options that go with it. Other protocols have uses of their own for them.
-const OPTIONS: [&str; 4] = [
+pub(super) const OPTIONS: [&str; 4] = [
     "protocolhost",
     "protocolusername",
     "protocolpassword",
@@ -19,10 +18,11 @@ const OPTIONS: [&str; 4] = [
 #[derive(Clone, Debug, Default)]
 pub(super) struct Through {
     pub(super) is_asked: bool,
-    proxy: Option<SocketAddr>,
-    target: Option<String>,
+    pub(super) proxy: Option<SocketAddr>,
+    /// The origin that it is asked for.
+    pub(super) target: Option<String>,
     shows_user: bool,
-    authentication: Option<String>,
+    pub(super) authentication: Option<String>,
 }
 
 impl Through {
@@ -39,42 +39,6 @@ impl Through {
 
     /// The value of `negotiate`, for the service of this name.
     pub(super) fn key(&self, service: &str) -> Option<String> {
-        let mut keys = vec![("proxy", scalar(&self.proxy?.to_string()))];
-        if self.shows_user {
-            keys.push(("authorization_file", scalar(&format!("{service}.auth"))));
-        }
-        Some(map(&[("connect", map(&keys))]))
+        Some(http_proxy(self.proxy?, self.shows_user, service))
     }
-}
-
-/// Makes the host behind the proxy the origin, as which stunnel has the proxy.
-pub(super) fn judge(service: &mut Service) {
-    let through = &service.through;
-    if !through.is_asked {
-        return service.leave_out_options(&OPTIONS, "it goes with `protocol`");
-    }
-    if !service.is_client {
-        let why = "an HTTP proxy is asked on the way to an origin: client = yes";
-        return service.block_options(&["protocol"], why);
-    }
-    if !matches!(through.authentication.as_deref(), None | Some("basic")) {
-        let why = "an HTTP proxy is shown the content of a file: NTLM, which answers it, is not supported";
-        return service.block_options(&["protocolauthentication"], why);
-    }
-    let Some(target) = through.target.clone() else {
-        let why = "protocolHost names the origin: HOST:PORT, with the port as a number";
-        return service.block_options(&["protocol"], why);
-    };
-    let proxy = match &*service.connect {
-        [proxy] => proxy.replacen("localhost:", "127.0.0.1:", 1).parse().ok(),
-        _ => None,
-    };
-    if proxy.is_none() {
-        let why = "there is one HTTP proxy, as IP:PORT: its name would not be looked up";
-        return service.block_options(&["connect"], why);
-    }
-    service.connect = vec![target];
-    service.through.proxy = proxy;
-    let why = "`authorization_file` names a file with `Basic ` and the base64 of USER:PASSWORD";
-    service.leave_out_options(&["protocolusername", "protocolpassword"], why);
 }
