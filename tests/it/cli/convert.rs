@@ -638,6 +638,33 @@ fn a_pinned_key_of_ghostunnel_stands_for_the_chain() {
         .must_print("no service was converted");
 }
 
+/// Whether the page on moving from ghostunnel has a flag, or the family that it is of.
+fn is_on_the_page(flag: &str) -> bool {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving/ghostunnel.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let families = [
+        "auto-acme-",
+        "keychain-",
+        "pkcs11-",
+        "use-workload-api",
+        "metrics-",
+    ];
+    let family = families.into_iter().find(|family| flag.starts_with(family));
+    let (begin, is_alias) = match flag.strip_suffix("-san") {
+        Some(rule) => (rule.split('-').next().unwrap(), true),
+        None => (flag, false),
+    };
+    let shown = match (family, is_alias) {
+        (Some(family), _) => format!("`--{family}…"),
+        (None, true) => format!("`--{begin}-…-san`"),
+        (None, false) => format!("`--{begin}"),
+    };
+    page.match_indices(&shown).any(|(at, _)| {
+        let behind = page[at + shown.len()..].chars().next();
+        family.is_some() || is_alias || matches!(behind, Some('`' | '='))
+    })
+}
+
 /// Those of ghostunnel 1.11, hidden ones and other systems' among them.
 #[test]
 fn every_flag_of_ghostunnel_is_known() {
@@ -662,6 +689,13 @@ fn every_flag_of_ghostunnel_is_known() {
     for (mode, own) in [("server", server), ("client", client)] {
         let flags = own.split_whitespace().chain(both.split_whitespace());
         let flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
+        for flag in &flags {
+            let name = flag.split('=').next().unwrap().trim_start_matches("--");
+            assert!(
+                is_on_the_page(name.trim_start_matches("no-")),
+                "{flag} is not on the page"
+            );
+        }
         let mut arguments = vec![mode];
         arguments.extend(flags.iter().map(String::as_str));
         let converted = ghostunnel(&arguments);

@@ -35,7 +35,7 @@ fn terminating(tls: &str, route: &str) -> String {
 }
 
 /// A whole configuration with this piece in it.
-fn whole(place: &str, piece: &str) -> String {
+pub fn whole(place: &str, piece: &str) -> String {
     match place {
         "file" => format!("{piece}{ENDPOINTS}{UPSTREAMS}"),
         "endpoints" => format!("{piece}{UPSTREAMS}"),
