@@ -1,6 +1,9 @@
 //! The few system calls that have no safe wrapper. The only file where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -434,33 +437,4 @@ pub(crate) fn has_seccomp_filters() -> bool {
         )
     };
     result == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_and_groups_are_found_by_name() {
-        assert_eq!(user_id(c"root").unwrap(), Some(0));
-        assert_eq!(group_id(c"root").unwrap(), Some(0));
-        assert_eq!(user_id(c"no such user").unwrap(), None);
-        assert_eq!(group_id(c"no such group").unwrap(), None);
-    }
-
-    #[test]
-    fn an_entry_that_is_larger_than_the_buffer_is_asked_for_again() {
-        let mut lens = Vec::new();
-        let found = look_up(|buffer| {
-            lens.push(buffer.len());
-            match buffer.len() {
-                len if len < 60_000 => (libc::ERANGE, None),
-                _ => (0, Some(7)),
-            }
-        });
-        assert_eq!(found.unwrap(), Some(7));
-        assert_eq!(lens, [4096, 16_384, 65_536]);
-        let endless = look_up(|_| (libc::ERANGE, None::<u32>));
-        assert_eq!(endless.unwrap_err().raw_os_error(), Some(libc::ERANGE));
-    }
 }
