@@ -9,8 +9,8 @@ mod schema;
 mod values;
 mod yaml;
 
-use super::reader::address::Listen;
 use super::reader::generic::{AutoOr, Limit};
+use super::reader::listen::Listen;
 use super::reader::read::{Leaf, Read, Reader};
 use super::reader::values::{Count, Output};
 use super::{Problems, Spec, parse, print, read};

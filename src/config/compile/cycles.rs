@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::endpoints::same_path;
-use crate::config::reader::address::{Listen, OriginAddress};
+use crate::config::reader::address::OriginAddress;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::spec::{Endpoint, Spec, Upstream};
 

@@ -10,8 +10,8 @@ use super::compiler::Compiler;
 use super::context::{EndpointCertificates, EndpointContext, Upstreams};
 use super::limits;
 use super::negotiate::negotiate;
-use crate::config::reader::address;
 use crate::config::reader::generic::{Limit, OneOrMany};
+use crate::config::reader::listen;
 use crate::config::reader::problem::quoted;
 use crate::config::reader::read::{Leaf, Located};
 use crate::config::reader::values;
@@ -47,7 +47,7 @@ impl Compiler<'_> {
     fn places<'s>(
         &mut self,
         spec: &'s spec::Endpoint,
-        places: &mut Vec<(&'s Located<address::Listen>, &'s str)>,
+        places: &mut Vec<(&'s Located<listen::Listen>, &'s str)>,
     ) {
         if spec.listen.is_empty() {
             self.problems.error(
@@ -56,7 +56,7 @@ impl Compiler<'_> {
             );
         }
         let metrics = self.spec.admin.metrics.as_ref();
-        let metrics = metrics.map(|metrics| address::Listen::Ip(metrics.0));
+        let metrics = metrics.map(|metrics| listen::Listen::Ip(metrics.0));
         for listen in spec.listen.iter() {
             if metrics
                 .as_ref()
@@ -264,13 +264,13 @@ impl Compiler<'_> {
         Some(keepalive)
     }
 
-    fn listen(&self, spec: &OneOrMany<address::Listen>) -> Vec<Listen> {
+    fn listen(&self, spec: &OneOrMany<listen::Listen>) -> Vec<Listen> {
         spec.iter()
             .map(|listen| match &listen.value {
-                address::Listen::Ip(address) => Listen::Address(*address),
-                address::Listen::Any(port) => Listen::Everywhere(*port),
-                address::Listen::Systemd(name) => Listen::Systemd(name.as_str().to_owned()),
-                address::Listen::Unix(unix) => Listen::Unix {
+                listen::Listen::Ip(address) => Listen::Address(*address),
+                listen::Listen::Any(port) => Listen::Everywhere(*port),
+                listen::Listen::Systemd(name) => Listen::Systemd(name.as_str().to_owned()),
+                listen::Listen::Unix(unix) => Listen::Unix {
                     path: self.resolve(&unix.unix),
                     permissions: unix.permissions.as_ref().map_or(UNIX_PERMISSIONS, |p| p.0),
                     owner: unix.owner.as_ref().map(|owner| owner.0.clone()),
@@ -282,8 +282,8 @@ impl Compiler<'_> {
 }
 
 /// Whether two listening addresses of endpoints are the same one. `*` is both `0.0.0.0` and `[::]`.
-fn is_same(a: &address::Listen, b: &address::Listen) -> bool {
-    use address::Listen as L;
+fn is_same(a: &listen::Listen, b: &listen::Listen) -> bool {
+    use listen::Listen as L;
     match (a, b) {
         (L::Ip(a), L::Ip(b)) => canonical(*a) == canonical(*b) && a.port() != 0,
         (L::Any(_), L::Ip(ip)) | (L::Ip(ip), L::Any(_)) => {
@@ -294,8 +294,8 @@ fn is_same(a: &address::Listen, b: &address::Listen) -> bool {
 }
 
 /// Whether a connection could be meant for either of two listening addresses.
-fn overlap(a: &address::Listen, b: &address::Listen) -> bool {
-    use address::Listen as L;
+fn overlap(a: &listen::Listen, b: &listen::Listen) -> bool {
+    use listen::Listen as L;
     let any = |ip: &SocketAddr| ip.ip().is_unspecified();
     match (a, b) {
         (L::Ip(a), L::Ip(b)) => {

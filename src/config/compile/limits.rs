@@ -2,9 +2,9 @@
 
 use crate::admission::{self, Limits, SourceLimits, SourcePrefix, WhenFull};
 use crate::bandwidth::{self, Rates};
-use crate::config::reader::address::Listen;
 use crate::config::reader::byte_rate::ByteRate;
 use crate::config::reader::generic::Limit;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Problems, Span};
 use crate::config::reader::rate::Rate;
 use crate::config::reader::read::Located;

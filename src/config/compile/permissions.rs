@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::compiler::{Compiler, Files, Purpose};
-use crate::config::reader::address;
 use crate::config::reader::admin_address::AdminAddress;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Problem, Problems, Severity, Span};
 use crate::config::spec::KeyPermissions;
 use crate::tls::material::file::{FileReader, MaterialError};
@@ -114,7 +114,7 @@ impl Compiler<'_> {
         let listens = spec.endpoints.iter().flat_map(|e| e.listen.iter());
         let mut sockets: Vec<(Span, PathBuf)> = listens
             .filter_map(|listen| match &listen.value {
-                address::Listen::Unix(unix) => Some((listen.at, self.resolve(&unix.unix))),
+                Listen::Unix(unix) => Some((listen.at, self.resolve(&unix.unix))),
                 _ => None,
             })
             .collect();

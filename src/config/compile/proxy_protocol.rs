@@ -1,7 +1,7 @@
 //! PROXY headers: the trusted senders, and the headers that Reseal sends.
 
 use super::compiler::Compiler;
-use crate::config::reader::address::Listen;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, HeaderVersion, Tlv};
 use crate::proxy_protocol::{Accept, SendHeader, TlvSet};

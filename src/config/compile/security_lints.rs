@@ -8,7 +8,7 @@ use super::compiler::Compiler;
 use super::context::EndpointContext;
 use super::matches::source_match;
 use super::names_by_file::RoutesFiles;
-use crate::config::reader::address::Listen;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Problems, Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::spec::{self, Acknowledged, Check, Mode, Preset};

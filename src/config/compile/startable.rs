@@ -11,8 +11,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::compiler::{Compiler, Files, Purpose};
 use super::permissions::{is_own_group, parent};
-use crate::config::reader::address::Listen;
 use crate::config::reader::admin_address::AdminAddress;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
 use crate::config::reader::values::{Output, Text};

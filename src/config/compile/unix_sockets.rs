@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 
 use super::compiler::{Compiler, Files};
-use crate::config::reader::address::{Listen, OriginAddress};
+use crate::config::reader::address::OriginAddress;
 use crate::config::reader::admin_address::AdminAddress;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::values::Path;
 

@@ -1,155 +1,17 @@
-//! Addresses: of listeners, of origins, and networks of clients. Never resolves names or opens sockets.
+//! Addresses of origins, and what they share with those of listeners. Never resolves names or opens sockets.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::address_advice as advice;
-use super::definitions::Definitions;
-use super::fields::spec;
 use super::invalid::Invalid;
-use super::read::{Leaf, Located, Read, Reader};
-use super::reference::{Form, Reference};
-use super::rendered::Rendered;
-use super::values::{Name, Path, Permissions, Text, check_text};
-use super::yaml::{Kind, Node};
+use super::read::Leaf;
+use super::reference::Form;
+use super::values::{Path, check_text};
 use crate::hostname::{HostTemplate, HostTemplateError};
-
-/// Where an endpoint listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// `IP:PORT`: this address alone; an IPv6 address does not accept IPv4. Port 0 lets the system
-    /// choose.
-    Ip(SocketAddr),
-    /// `*:PORT`: every address of both families.
-    Any(u16),
-    /// `unix:PATH`, or a map when it needs permissions or an owner.
-    Unix(UnixListen),
-    /// `systemd:NAME`: a socket that systemd opened.
-    Systemd(Name),
-}
-
-spec! {
-    /// A unix socket to listen on.
-    pub struct UnixListen {
-        /// The path of the socket.
-        required unix: Path,
-        /// Its permission bits in octal; absent, `0600`.
-        optional permissions: Permissions,
-        /// The user it belongs to, by number or by a name that the system knows (NSS).
-        optional owner: Text,
-        /// The group it belongs to, likewise.
-        optional group: Text,
-    }
-}
-
-impl Listen {
-    const WHAT: &str = "an address such as `0.0.0.0:443`";
-    const HELP: &str = "`IP:PORT`, `[IPV6]:PORT`, `*:PORT`, `unix:PATH` or `systemd:NAME`";
-
-    fn parse(text: &str, node: &Node) -> Result<Self, Invalid> {
-        Self::parse_exactly(text, node).map_err(|invalid| {
-            let is_good = |meant: &str| Self::parse_exactly(meant, node).is_ok();
-            invalid.or_fix(advice::listen(text, is_good))
-        })
-    }
-
-    fn parse_exactly(text: &str, node: &Node) -> Result<Self, Invalid> {
-        check_text(text)?;
-        if let Some(path) = text.strip_prefix("unix:") {
-            let unix = Located {
-                value: unix_path(path)?,
-                at: node.at,
-                written: None,
-            };
-            return Ok(Self::Unix(UnixListen {
-                unix,
-                permissions: None,
-                owner: None,
-                group: None,
-            }));
-        }
-        if let Some(name) = text.strip_prefix("systemd:") {
-            return match Name::parse(name) {
-                Ok(name) => Ok(Self::Systemd(name)),
-                Err(_) => Err(Invalid::new("{} does not name a socket").help(Name::RULE)),
-            };
-        }
-        if let Some(port) = text.strip_prefix("*:") {
-            return parse_port(port).map(Self::Any);
-        }
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Ip(address));
-        }
-        if let Some(invalid) = ip_without_port(text) {
-            return Err(invalid);
-        }
-        Err(match text.rsplit_once(':') {
-            None if parse_port(text).is_ok() => Invalid::new("{} is a port without an address")
-                .help("`*:PORT` listens on every address")
-                .fix(format!("`*:{text}` listens on every address")),
-            Some((host, port)) if host.parse::<IpAddr>().is_ok() || is_bracketed(host) => {
-                parse_port(port)
-                    .err()
-                    .unwrap_or_else(|| Invalid::new("{} is not an address"))
-            }
-            _ if text == "*" => missing_port(text),
-            _ => Invalid::new("{} is not an address to listen on").help(Self::HELP),
-        })
-    }
-}
-
-impl Read for Listen {
-    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            Kind::Map(entries) if !entries.iter().any(|(key, _)| key.text == "unix") => {
-                cx.unexpected(node, Self::WHAT).help(
-                    "write address and port as one text, `IP:PORT`; a map is for a unix socket: \
-                     `{ unix: PATH }`",
-                );
-                None
-            }
-            Kind::Map(_) => UnixListen::read(node, cx).map(Self::Unix),
-            _ => cx.parse(node, Self::WHAT, |text| Self::parse(text, node)),
-        }
-    }
-
-    fn schema(definitions: &mut Definitions) -> Value {
-        let text = json!({ "type": "string", "description": Self::HELP });
-        json!({ "anyOf": [text, UnixListen::schema(definitions)] })
-    }
-
-    fn form(reference: &mut Reference) -> Form {
-        Form::of("address").or(UnixListen::form(reference))
-    }
-
-    fn render(&self) -> Rendered {
-        match self {
-            Self::Unix(UnixListen {
-                unix,
-                permissions: None,
-                owner: None,
-                group: None,
-            }) => Rendered::Text(format!("unix:{}", unix.0.to_string_lossy())),
-            Self::Unix(unix) => unix.render(),
-            other => Rendered::Text(other.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => write!(f, "{address}"),
-            Self::Any(port) => write!(f, "*:{port}"),
-            Self::Unix(listen) => write!(f, "unix:{}", listen.unix.display()),
-            Self::Systemd(name) => write!(f, "systemd:{}", name.as_str()),
-        }
-    }
-}
 
 /// Where an origin is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -281,101 +143,6 @@ fn made(text: &str) -> Result<OriginAddress, Invalid> {
     }
 }
 
-/// An IP address without a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ip(pub IpAddr);
-
-impl Leaf for Ip {
-    fn what() -> Cow<'static, str> {
-        "an IP address".into()
-    }
-
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        match text.parse() {
-            Ok(address) => Ok(Self(address)),
-            Err(_) => Err(Invalid::new("{} is not an IP address")),
-        }
-    }
-
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+$" })
-    }
-
-    fn render(&self) -> String {
-        self.0.to_string()
-    }
-}
-
-/// A set of addresses: `10.0.0.0/8`, or a single IP address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cidr(pub IpNet);
-
-impl Leaf for Cidr {
-    fn what() -> Cow<'static, str> {
-        "a network such as `10.0.0.0/8`".into()
-    }
-
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self(address.into()));
-        }
-        match text.parse::<IpNet>() {
-            Ok(network) if network.addr() == network.network() => Ok(Self(network)),
-            Ok(network) => Err(Invalid::new("{} has bits set beyond its prefix")
-                .help("clear the bits that the prefix does not cover")
-                .fix(format!("did you mean `{}`?", network.trunc()))),
-            Err(_) => Err(Invalid::new("{} is not a network")
-                .help("write an IP address, or one with a prefix, such as `10.0.0.0/8`; names and ranges are not looked up")
-                .fix(network_meant(text))),
-        }
-    }
-
-    fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$" })
-    }
-
-    fn render(&self) -> String {
-        self.0.to_string()
-    }
-}
-
-/// Advice about networks in the notation of another program.
-fn network_meant(text: &str) -> Option<String> {
-    let known = match text.to_ascii_lowercase().as_str() {
-        "localhost" | "loopback" => "127.0.0.0/8, \"::1\"",
-        "private" | "rfc1918" | "private_ranges" => {
-            "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, \"fc00::/7\""
-        }
-        _ => {
-            let network = of_a_mask(text).or_else(|| of_stars(text))?;
-            return Some(format!("write `{network}`"));
-        }
-    };
-    Some(format!("write `[{known}]`"))
-}
-
-/// `10.0.0.0/255.0.0.0`.
-fn of_a_mask(text: &str) -> Option<IpNet> {
-    let (address, mask) = text.split_once('/')?;
-    let network = IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?);
-    network.ok().map(|network| network.trunc())
-}
-
-/// `10.0.*.*`, or `10.0.*`.
-fn of_stars(text: &str) -> Option<IpNet> {
-    let fixed = text.trim_end_matches(".*");
-    let bytes: Vec<u8> = fixed
-        .split('.')
-        .map(|part| part.parse().ok())
-        .collect::<Option<_>>()?;
-    if fixed == text || bytes.is_empty() || bytes.len() > 3 {
-        return None;
-    }
-    let mut octets = [0; 4];
-    octets[..bytes.len()].copy_from_slice(&bytes);
-    IpNet::new(IpAddr::from(octets), bytes.len() as u8 * 8).ok()
-}
-
 /// A service name (RFC 2782); its SRV records hold the port.
 fn srv_name(service: &str) -> Result<OriginAddress, Invalid> {
     const HELP: &str = "such as `srv:_vault._tcp.example.com`";
@@ -401,7 +168,7 @@ pub fn unix_path(path: &str) -> Result<Path, Invalid> {
     Path::parse(path)
 }
 
-fn parse_port(text: &str) -> Result<u16, Invalid> {
+pub(super) fn parse_port(text: &str) -> Result<u16, Invalid> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits => Ok(port),
@@ -418,7 +185,7 @@ fn port_zero() -> Invalid {
     Invalid::new("{}: port 0 cannot be connected to")
 }
 
-fn missing_port(text: &str) -> Invalid {
+pub(super) fn missing_port(text: &str) -> Invalid {
     let fix = match text.parse::<Ipv6Addr>() {
         Ok(_) => format!("add one: `[{text}]:443`"),
         Err(_) if text.contains(['/', ' ', '\t']) => return Invalid::new("{} is not an address"),
@@ -443,7 +210,7 @@ pub(super) fn ip_without_port(text: &str) -> Option<Invalid> {
     bare.then(|| missing_port(text))
 }
 
-fn is_bracketed(host: &str) -> bool {
+pub(super) fn is_bracketed(host: &str) -> bool {
     let inner = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

@@ -17,6 +17,8 @@ pub mod fields;
 pub mod generic;
 mod indentation;
 pub mod invalid;
+pub mod ip;
+pub mod listen;
 mod loose_quantities;
 mod mistake;
 pub mod networks;

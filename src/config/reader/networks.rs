@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::address::Cidr;
 use super::definitions::Definitions;
+use super::ip::Cidr;
 use super::read::{Leaf, Read, Reader};
 use super::reference::{Form, Reference};
 use super::rendered::Rendered;

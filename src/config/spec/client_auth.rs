@@ -2,9 +2,9 @@
 
 use super::digests::{CertificateSha256, KeySha256};
 use super::names::{DnsSan, EmailSan, UriSan};
-use crate::config::reader::address::Cidr;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
+use crate::config::reader::ip::Cidr;
 use crate::config::reader::values::{Path, Text};
 use crate::config::reader::words::keyword;
 use crate::tls::verify::client::{AtExpiry, Recheck};

@@ -1,8 +1,8 @@
 //! The keys of the rules on clients' addresses.
 
-use crate::config::reader::address::Cidr;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;
+use crate::config::reader::ip::Cidr;
 use crate::config::reader::networks::CidrOr;
 use crate::config::reader::values::Path;
 use crate::tls::verify::client::Recheck;

@@ -3,8 +3,10 @@
 use super::super::spec::{Health, Mode, TlsVersion, Trust, UpstreamAlpn};
 use super::super::{Problems, parse};
 use super::{FULL, SMALL, error_of, good, only, printed, some_variables};
-use crate::config::reader::address::{Cidr, Listen, OriginAddress};
+use crate::config::reader::address::OriginAddress;
 use crate::config::reader::generic::{AutoOr, Limit, OffOr};
+use crate::config::reader::ip::Cidr;
+use crate::config::reader::listen::Listen;
 use crate::config::reader::read::Reader;
 use crate::config::reader::values::{Count, Duration, Name, Output, Path, Permissions, Size, Text};
 
