@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 use super::definition::{Identifier, Managed};
 use crate::hostname::HostPattern;
 use crate::tls::material::file::FileReader;
-use crate::tls::pair::{self, Pair, PairContents, PairFiles};
+use crate::tls::pair::{self, Pair};
+use crate::tls::pair_files::{PairContents, PairFiles};
 
 /// Rights to the file of a certificate that nobody else may have. A group may read it, as the key of an operator.
 const OTHERS: u32 = 0o027;

@@ -6,6 +6,7 @@
 
 pub mod acceptor;
 pub mod certificates;
+mod certified_key;
 pub mod classify;
 pub mod connector;
 mod der;
@@ -26,6 +27,7 @@ pub mod ocsp;
 pub mod openssl_names;
 mod origin_sessions;
 pub mod pair;
+pub mod pair_files;
 mod presented_chain;
 pub mod requests;
 mod second_hello;

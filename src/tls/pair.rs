@@ -1,100 +1,24 @@
 //! A certificate chain and its private key, presented to clients or to origins.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-use zeroize::Zeroize;
 
+use super::certified_key::certified_key;
 use super::handshake_notes::{Algorithms, RecordingKey};
-use super::material::file::{Contents, Exposed, FileReader, MaterialError};
-use super::material::password::Password;
-use super::material::pem::{self, Item};
-use super::material::{self, certificates_in, pkcs12, refused};
-use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL, RSA_BITS_MIN};
+use super::material::file::{Contents, MaterialError};
+use super::material::{pem, refused};
+use super::pair_files::{PairContents, PairFiles};
+use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL};
 use super::usage::Usage;
 use super::validity::Validity;
 use super::{digest, info, ocsp};
 use crate::hostname::{HostPattern, HostTable};
-
-/// The end of a private key's first line in PEM.
-const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
-
-/// The files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PairFiles {
-    /// The chain.
-    pub cert: PathBuf,
-    /// Its private key, which may be in the same file.
-    pub key: PathBuf,
-    /// An OCSP response to staple.
-    pub ocsp: Option<PathBuf>,
-    /// The password of the key, if it is encrypted.
-    pub password: Option<PathBuf>,
-}
-
-impl PairFiles {
-    /// The paths of all files.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        [self.cert.as_path(), self.key.as_path()]
-            .into_iter()
-            .chain(self.ocsp.as_deref())
-            .chain(self.password.as_deref())
-    }
-}
-
-/// The contents of a certificate's files; chain and key may share one file.
-pub struct PairContents {
-    cert: Option<Contents>,
-    key: Contents,
-    ocsp: Option<Contents>,
-    password: Option<Contents>,
-}
-
-impl PairContents {
-    /// Reads each file once.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be read.
-    pub fn read(reader: &mut FileReader, files: &PairFiles) -> Result<Self, MaterialError> {
-        let cert = (files.cert != files.key).then(|| reader.read(&files.cert));
-        let cert = cert.transpose()?;
-        let key = reader.read(&files.key)?;
-        let ocsp = files.ocsp.as_ref().map(|ocsp| reader.read(ocsp));
-        let ocsp = ocsp.transpose()?;
-        let password = files.password.as_ref().map(|file| reader.read(file));
-        let password = password.transpose()?;
-        Ok(Self {
-            cert,
-            key,
-            ocsp,
-            password,
-        })
-    }
-
-    fn chain(&self) -> &Contents {
-        self.cert.as_ref().unwrap_or(&self.key)
-    }
-
-    /// The file with a private key, encrypted or not, or with its password, that every user of the machine
-    /// may read, if there is one. A missing key is reported later, when it is parsed.
-    pub fn exposed(&self) -> Option<Exposed> {
-        let holds_key = |file: &&Contents| {
-            let mut windows = file.bytes.windows(KEY_LABEL.len());
-            windows.any(|part| part == KEY_LABEL) || pkcs12::is_store(&file.bytes)
-        };
-        let files = std::iter::once(&self.key).chain(&self.cert);
-        files
-            .filter(holds_key)
-            .find_map(|file| file.exposed("private key"))
-            .or_else(|| self.password.as_ref()?.exposed("password"))
-    }
-}
 
 /// A chain and its matching key, and facts about the certificate.
 #[derive(Debug)]
@@ -179,13 +103,6 @@ impl Pair {
     pub fn renewal_due(&self) -> i64 {
         let due = self.chain.iter().map(Validity::renewal_due);
         due.min().unwrap_or(self.not_after)
-    }
-}
-
-impl PairContents {
-    /// Whether the file of the chain holds one, so that an error is about the key.
-    pub fn has_chain(&self) -> bool {
-        certificates_in(self.chain()).is_ok()
     }
 }
 
@@ -316,107 +233,6 @@ fn message_size(
             cert.display()
         )
     }))
-}
-
-/// Parses a chain and its key, and compares their public keys byte by byte. rustls' own check uses
-/// webpki, which refuses certificates of version 1; peers accept those. Also returns warnings.
-fn certified_key(contents: &PairContents) -> Result<(CertifiedKey, Vec<String>), MaterialError> {
-    let password = contents.password.as_ref().map(Password::of).transpose()?;
-    let (cert, key_file) = (contents.chain(), &contents.key);
-    if pkcs12::is_store(&cert.bytes) {
-        return of_store(contents, password.as_ref());
-    }
-    let chain = certificates_in(cert)?;
-    let leaf = chain.first().map(|der| der.as_ref()).unwrap_or_default();
-    let (_, leaf) = X509Certificate::from_der(leaf)
-        .map_err(|_| cert.error("broken certificate: it is no X.509 in DER"))?;
-    let (item, was_encrypted) = material::private_key(key_file, password.as_ref())?;
-    let key = signing_key(key_file, item, chain::rsa_bits(&leaf))?;
-    let public = key.public_key();
-    if public.is_none_or(|public| public.as_ref() != leaf.public_key().raw) {
-        let other = key_file.path.display();
-        return Err(cert
-            .error(format_args!(
-                "the certificate does not match the key in {other}"
-            ))
-            .help(
-                "the first certificate of the file must be the one that the key belongs to, \
-                its issuers after it",
-            ));
-    }
-    let is_unused = password.is_some() && !was_encrypted;
-    let unused = is_unused.then(|| {
-        let path = key_file.path.display();
-        format!("{path}: the private key is not encrypted: `password_file` has no effect")
-    });
-    let certified = CertifiedKey::new(chain, Arc::new(RecordingKey(key)));
-    Ok((certified, unused.into_iter().collect()))
-}
-
-/// Parses the chain and the key of a PKCS#12 file, and puts its certificates into order.
-fn of_store(
-    contents: &PairContents,
-    password: Option<&Password>,
-) -> Result<(CertifiedKey, Vec<String>), MaterialError> {
-    let file = contents.chain();
-    if contents.cert.is_some() {
-        let path = file.path.display();
-        return Err(file.error("PKCS#12, which holds its key").help(format!(
-            "leave `key` out, and name the file with its password by `password_file`; or take the certificates \
-             out of it: openssl pkcs12 -in {path} -nokeys -out {path}.pem"
-        )));
-    }
-    let Some(password) = password else {
-        return Err(file
-            .error("PKCS#12, whose content is encrypted")
-            .help("name the file that holds its password: password_file: FILE"));
-    };
-    let mut store =
-        pkcs12::open(&file.bytes, password).map_err(|refusal| refused(&file.path, refusal))?;
-    let value = PrivatePkcs8KeyDer::from(std::mem::take(&mut *store.key)).into();
-    let key = signing_key(file, Item { line: 1, value }, None)?;
-    let public = key.public_key();
-    let is_of_key = |der: &CertificateDer<'_>| {
-        let parsed = X509Certificate::from_der(der);
-        let parsed = parsed.as_ref().map(|(_, leaf)| leaf.public_key().raw);
-        parsed.is_ok_and(|raw| public.as_ref().is_some_and(|public| public.as_ref() == raw))
-    };
-    let Some(at) = store.certificates.iter().position(is_of_key) else {
-        return Err(file.error("PKCS#12 without a certificate for its private key"));
-    };
-    let leaf = store.certificates.swap_remove(at);
-    let (chain, unused) = chain::ordered(leaf, store.certificates);
-    let warning = (unused > 0).then(|| {
-        let path = file.path.display();
-        format!("{path}: {unused} of its certificates are not sent: they have not signed the chain")
-    });
-    let certified = CertifiedKey::new(chain, Arc::new(RecordingKey(key)));
-    Ok((certified, warning.into_iter().collect()))
-}
-
-/// Loads a private key of a file. `bits` is the size of the certificate's key, if that is RSA.
-fn signing_key(
-    file: &Contents,
-    Item { line, mut value }: Item<PrivateKeyDer<'static>>,
-    bits: Option<usize>,
-) -> Result<Arc<dyn SigningKey>, MaterialError> {
-    // As the provider of the keys does, which would drop its bytes as they are.
-    let loaded = aws_lc_rs::sign::any_supported_type(&value);
-    value.zeroize();
-    loaded.map_err(|_| match bits {
-        Some(bits) if bits < RSA_BITS_MIN => file
-            .error(format_args!("an RSA key of {bits} bits is too weak"))
-            .help("make one of 2048 bits or more, or better an ECDSA key on P-256"),
-        _ => MaterialError::at_line(
-            &file.path,
-            line,
-            "the private key is damaged, or of a kind that cannot be used",
-        )
-        .help(
-            "keys are RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519; \
-            see what it is: openssl pkey -in FILE -noout -text",
-        ),
-    })
 }
 
 /// The DNS names in a certificate's SANs, without those that are no host names: they match nothing.

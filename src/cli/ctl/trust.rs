@@ -13,7 +13,8 @@ use rustls::{
 
 use crate::tls::material;
 use crate::tls::material::file::{FileReader, MaterialError};
-use crate::tls::pair::{self, PairContents, PairFiles};
+use crate::tls::pair;
+use crate::tls::pair_files::{PairContents, PairFiles};
 use crate::tls::unix_now;
 
 /// The files that decide about TLS with the admin listener.

@@ -14,7 +14,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::info::TlsFacts;
 use crate::tls::material::file::FileReader;
-use crate::tls::pair::{self, PairContents, PairFiles};
+use crate::tls::pair;
+use crate::tls::pair_files::{PairContents, PairFiles};
 
 /// Bounds of a request head: its length, and the time until it is complete.
 const HEAD_MAX: u64 = 16 * 1024;

@@ -14,7 +14,7 @@ use crate::config::spec;
 use crate::snapshot::admin::{self, Access, AdminListen, AdminSettings, AdminTls, Tokens};
 use crate::tls::listener_config::listener_config;
 use crate::tls::material::file::{Exposed, FileReader, MaterialError};
-use crate::tls::pair::PairFiles;
+use crate::tls::pair_files::PairFiles;
 use crate::tls::usage::Presented;
 use crate::tls::verify::client::{AtExpiry, ClientAuth, ClientAuthority, ClientVerifier, Recheck};
 

@@ -16,7 +16,8 @@ use crate::config::spec::{self, CertificatePair};
 use crate::hostname::HostPattern;
 use crate::snapshot::PendingCertificate;
 use crate::tls::certificates::{Certificate, Certificates};
-use crate::tls::pair::{Pair, PairFiles, stem};
+use crate::tls::pair::{Pair, stem};
+use crate::tls::pair_files::PairFiles;
 use crate::tls::usage::Presented;
 
 /// Marks that a problem was reported.

@@ -15,7 +15,8 @@ use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::Certificate;
 use crate::tls::material::directory;
 use crate::tls::material::file::{Exposed, FileReader, MaterialError};
-use crate::tls::pair::{self, Pair, PairContents, PairFiles};
+use crate::tls::pair::{self, Pair};
+use crate::tls::pair_files::{PairContents, PairFiles};
 use crate::tls::unix_now;
 
 /// The spans of the files of a pair.

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::file::{Contents, MaterialError, cannot_read};
 use super::pem;
-use crate::tls::pair::PairFiles;
+use crate::tls::pair_files::PairFiles;
 
 /// A pair and its name.
 pub type Named = (String, PairFiles);
