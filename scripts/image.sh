@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Makes the tree of the container image in target/package/image: the program and the libraries that it is linked
 # with, from this machine. Builds the image, too, where podman or buildah is installed.
-# usage: scripts/image.sh [--profile PROFILE] [--no-build] [--tree DIRECTORY]
-# With --tree, only the tree is made, in that directory.
+# usage: scripts/image.sh [--profile PROFILE] [--no-build] [--tree DIRECTORY] [--only-tree]
+# With --tree, the tree is made in that directory, which must not exist.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-profile=release build=yes image=target/package/image only_tree=no
+profile=release build=yes image=target/package/image is_own=no only_tree=no
 while (($# > 0)); do
     case $1 in
     --profile) profile=$2 && shift ;;
     --no-build) build=no ;;
-    --tree) image=$2 only_tree=yes && shift ;;
+    --tree) image=$2 is_own=yes && shift ;;
+    --only-tree) only_tree=yes ;;
     *) echo "unknown argument: $1" >&2 && exit 2 ;;
     esac
     shift
@@ -21,7 +22,7 @@ directory=$profile
 program=${CARGO_TARGET_DIR:-target}/$directory/reseal
 [[ $build == no ]] || cargo build --locked --profile "$profile"
 
-if [[ $only_tree == no ]]; then
+if [[ $is_own == no ]]; then
     rm -rf "$image"
 elif [[ -e $image ]]; then
     echo "$image exists already" >&2
@@ -49,7 +50,7 @@ du -sh "$image"
 
 [[ $only_tree == no ]] || exit 0
 file=packaging/container/Containerfile
-# The format of OCI has no health check.
+# The format of OCI has no health check. Nothing is run in the image, so that no runtime is needed.
 for builder in podman buildah; do
     if command -v "$builder" >/dev/null; then
         "$builder" build --network none --format docker --tag reseal --file "$file" "$image"

@@ -206,6 +206,17 @@ elif ! cargo install --quiet --debug --locked --root target/tools cargo-deb@3.8.
     echo 'cargo-deb: skipped, it needs access to crates.io'
 fi
 
+# One test needs it, and it brings a dozen packages.
+step 'a builder of container images'
+if has buildah; then
+    echo 'buildah: installed'
+elif [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null &&
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends buildah; then
+    echo 'buildah: installed now'
+else
+    echo 'buildah: skipped, it needs root, Debian and its archive'
+fi
+
 # mdBook as its authors released it, wrapped for pip. Built from its source it would take minutes of each run.
 book_builder() {
     if command -v mdbook; then
