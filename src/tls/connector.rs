@@ -1,39 +1,30 @@
-//! The client side of a handshake with an origin: an upstream's policy, and the handshake itself.
+//! The client side of TLS with origins: an upstream's policy, and the handshakes that it begins.
 
 mod generation;
+mod handshake;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use rustls::{AlertDescription, ClientConfig, Error, NamedGroup};
-use tokio::time::{Instant, timeout_at};
+use rustls::{ClientConfig, Error, NamedGroup};
 
 use self::generation::{Generation, OriginState};
-use super::early_data::EarlyData;
-use super::handshake::{HandshakeError, WaitForPeer, begin, finish};
-use super::handshake_notes::HandshakeNotes;
+pub use self::handshake::{Handshake, after_resumption};
 use super::origin_sessions::{OfferedSession, OriginSessions};
 use super::pair::Pair;
 use super::suites::aes_first;
 use super::verify::origin::{OriginVerifier, Trust};
-use super::wrapped_suites::SuiteHooks;
-use super::{Versions, classify, foreign, provider, words};
-use crate::outcome::{Failure, OriginRefusal, Reason};
+use super::{Versions, provider, words};
+use crate::outcome::{Failure, Reason};
 use crate::sync::Mutex;
-use crate::transport::{FLIGHT_CHUNK, TlsConn, TlsState, Transport};
+use crate::transport::{TlsConn, TlsState};
 
 /// How many sessions are kept per origin. With `sni: client` there are as many for each of 32 names.
 const SESSIONS: usize = 8;
 const SESSIONS_BY_NAME: usize = 256;
-
-/// The detail of a handshake that ended before the origin sent a byte.
-const NO_ANSWER: &str = "the origin sent nothing in answer to the ClientHello: \
-    it may be overloaded, or speak no TLS on this port, \
-    or only after a start of its own protocol (`tls: { negotiate: … }`), as PostgreSQL before 17";
 
 /// The server name that is sent to an origin and that its certificate must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,16 +115,6 @@ pub struct HandshakeParams<'a> {
     pub client_sni: Option<ServerName<'static>>,
     /// The application protocol that the client negotiated.
     pub client_alpn: Option<Vec<u8>>,
-}
-
-/// A handshake with an origin that is about to begin.
-#[derive(Debug)]
-pub struct Handshake {
-    tls: Box<TlsState>,
-    forwarded: Option<Vec<u8>>,
-    may_select_none: bool,
-    must_select: bool,
-    offered: Option<OfferedSession>,
 }
 
 impl TlsConnector {
@@ -264,139 +245,5 @@ impl TlsConnector {
             config, sessions, ..
         } = generation.origin(origin, room);
         (config, Some(sessions))
-    }
-}
-
-impl Handshake {
-    /// The offered session, if one is offered; the caller settles it after [`Handshake::drive`]. If such a
-    /// handshake fails, the session may be the cause, whatever the error: a full handshake must follow
-    /// before the failure counts against the origin.
-    pub const fn take_offered(&mut self) -> Option<OfferedSession> {
-        self.offered.take()
-    }
-
-    /// Makes the last flight wait for the first write to the origin, which must follow at once
-    /// ([`TlsState::hold_flight`]).
-    #[must_use]
-    pub fn hold_flight(mut self) -> Self {
-        self.tls.hold_flight();
-        self
-    }
-
-    /// Performs the handshake, until `deadline`. On success the transport has its TLS state.
-    pub async fn drive(
-        self,
-        transport: &mut Transport,
-        deadline: Instant,
-    ) -> Result<(), OriginRefusal> {
-        let mut is_answered = false;
-        let done = timeout_at(deadline, handshake(transport, self.tls, &mut is_answered)).await;
-        let Ok(done) = done else {
-            return Err(unfinished(Reason::OriginTlsTimeout, is_answered));
-        };
-        done?;
-        let selected = transport
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.facts().alpn_protocol());
-        let is_accepted = match (selected, &self.forwarded) {
-            (None, None) => !self.must_select,
-            (None, Some(_)) => self.may_select_none,
-            (Some(selected), Some(forwarded)) => selected == forwarded,
-            (Some(_), None) => true,
-        };
-        if !is_accepted {
-            // An h2 client must not be connected to an origin that will speak HTTP/1.1.
-            return Err(OriginRefusal {
-                failure: Failure::new(Reason::OriginAlpn).detail("the origin selected no protocol"),
-                may_retry: false,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// `is_answered` becomes true when the origin's first bytes arrive.
-async fn handshake(
-    transport: &mut Transport,
-    mut tls: Box<TlsState>,
-    is_answered: &mut bool,
-) -> Result<(), OriginRefusal> {
-    let notes = &mut HandshakeNotes::default();
-    let hooks = &SuiteHooks::default();
-    let begun = begin(transport, &mut tls, &[], hooks, notes, &|_| true).await;
-    begun.map_err(|error| refuse(transport, error))?;
-    let mut first = Vec::new();
-    let read = transport.socket.read_onto(&mut first, FLIGHT_CHUNK).await;
-    match read {
-        Ok(0) => return Err(unfinished(Reason::OriginClosed, false)),
-        Ok(_) => *is_answered = true,
-        Err(error) => return Err(refuse(transport, HandshakeError::Socket(error))),
-    }
-    if let Some(words) = foreign::describe_answer(&first) {
-        let alert = classify::alert_record(AlertDescription::UnexpectedMessage);
-        transport.socket.send_alert_and_fin(&alert);
-        return Err(OriginRefusal {
-            failure: Failure::new(Reason::OriginNotTls).detail(words),
-            may_retry: false,
-        });
-    }
-    let early_data = EarlyData::announced(false);
-    let peer = &mut WaitForPeer;
-    let finished = finish(transport, tls, &first, early_data, notes, peer).await;
-    finished.map_err(|error| refuse(transport, error))
-}
-
-/// Adds the failure of a handshake that offered a session to that of the full handshake after it, so
-/// that the log has both.
-#[must_use]
-pub fn after_resumption(mut refusal: OriginRefusal, first: &Failure) -> OriginRefusal {
-    let words = |failure: &Failure| match &failure.detail {
-        Some(detail) => format!("{}: {detail}", failure.reason),
-        None => failure.reason.to_string(),
-    };
-    let before = format!("before that, while a session was offered: {}", words(first));
-    refusal.failure.detail = Some(match refusal.failure.detail {
-        Some(detail) => format!("{detail}; {before}"),
-        None => before,
-    });
-    refusal
-}
-
-/// Sends the alert of a failed handshake, and returns what the failure means.
-fn refuse(transport: &mut Transport, error: HandshakeError) -> OriginRefusal {
-    match error {
-        HandshakeError::Tls { error, alert } => {
-            transport.socket.send_alert_and_fin(&alert);
-            OriginRefusal {
-                failure: Failure::new(classify::origin(&error)).detail(words::tls(&error)),
-                may_retry: false,
-            }
-        }
-        HandshakeError::Ended | HandshakeError::Declined(_) => {
-            unfinished(Reason::OriginClosed, true)
-        }
-        HandshakeError::Socket(error) => OriginRefusal {
-            failure: Failure::new(match error.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::OriginReset,
-                io::ErrorKind::TimedOut => Reason::OriginTlsTimeout,
-                _ => Reason::OriginUnreachable,
-            })
-            .detail(error.to_string()),
-            may_retry: true,
-        },
-    }
-}
-
-/// The refusal of an origin that did not finish the handshake. One that has sent nothing at all may not
-/// speak TLS: servers of another protocol wait for more, or close.
-fn unfinished(reason: Reason, is_answered: bool) -> OriginRefusal {
-    let failure = Failure::new(reason);
-    OriginRefusal {
-        failure: match is_answered {
-            true => failure,
-            false => failure.detail(NO_ANSWER),
-        },
-        may_retry: true,
     }
 }
