@@ -188,7 +188,7 @@ impl Keeper {
         }
     }
 
-    /// Tells if the file holds another certificate than before, whoever wrote it.
+    /// Tells if the file holds another certificate than before, from any writer.
     fn see(&self, held: Option<&Pair>, memory: &mut Memory) {
         let now = held.map(|pair| pair.sha256);
         let before = memory.seen.replace(now);

@@ -6,7 +6,7 @@ use super::pieces::whole;
 use crate::harness::{Directory, reseal};
 
 /// How the third cell of a row begins, and what it stands for: a piece at its place in a configuration.
-const EXAMPLES: [(&str, &str, &str); 16] = [
+const EXAMPLES: [(&str, &str, &str); 17] = [
     (
         "limits: { per_source, new_per_source }",
         "endpoint",
@@ -86,6 +86,15 @@ const EXAMPLES: [(&str, &str, &str); 16] = [
         "process: { sandbox: … }",
         "file",
         "process: { sandbox: required }\n",
+    ),
+    (
+        "acme: { ISSUER: … }",
+        "file",
+        "acme: { le: { directory: \"https://acme.example.com/directory\", contact: [\"mailto:ops@example.com\"], \
+         state: /var/lib/reseal/acme } }\n\
+         endpoints:\n  - name: a\n    listen: \"*:443\"\n    tls: { certificates: [{ acme: le, names: \
+         [a.example.com] }] }\n    routes: [{ name: a, match: { sni: a.example.com }, mode: terminate, upstream: \
+         plain }]\nupstreams: { plain: { origins: [\"10.0.0.11:80\"] } }\n",
     ),
     ("negotiate: postgres", "endpoint", "negotiate: postgres\n"),
 ];

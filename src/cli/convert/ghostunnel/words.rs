@@ -145,7 +145,7 @@ pub(super) fn no_counterpart(flag: &str) -> Option<(&'static str, bool)> {
         | "auto-acme-testca"
         | "auto-acme-renew-check-interval"
         | "auto-acme-alt-tls-alpn-port" => (
-            "ACME is not built in: name the files that certbot keeps",
+            "an issuer of `acme`: `certificates: [{ acme: ISSUER, names: [NAME] }]`",
             true,
         ),
         "keychain-identity"
