@@ -16,7 +16,7 @@ use super::order::{self, Means};
 use super::schedule::{Failures, Life, Window};
 use super::status::Statuses;
 use crate::observe::format::unix_timestamp;
-use crate::state;
+use crate::state::{self, Lock};
 use crate::sync::Mutex;
 use crate::tls::pair::Pair;
 use crate::tls::unix_now;
@@ -238,15 +238,8 @@ impl Keeper {
         let managed = &self.managed;
         let turn = self.shared.turns.acquire().await;
         self.shared.rested().await;
-        let lock = {
-            let managed = Arc::clone(managed);
-            blocking(move || {
-                state::prepare(managed.state())?;
-                state::lock(&managed.file)
-            })
-        };
-        let ordered = match lock.await {
-            Ok(Ok(Some(lock))) => {
+        let ordered = match lock(managed).await {
+            Ok(Some(lock)) => {
                 // Another process may have renewed it while this one waited.
                 let latest = self.held().await.map(|pair| pair.sha256);
                 if latest != held.as_ref().map(|pair| pair.sha256) {
@@ -260,14 +253,10 @@ impl Keeper {
                 drop(lock);
                 ordered
             }
-            Ok(Ok(None)) => {
+            Ok(None) => {
                 drop(turn);
                 sleep(BESIDE).await;
                 return;
-            }
-            Ok(Err(error)) => {
-                let place = managed.state().display();
-                Err(OrderFailure::local(format_args!("{place}: {error}")))
             }
             Err(failure) => Err(failure),
         };
@@ -296,7 +285,8 @@ impl Keeper {
             .account(&self.managed.issuer, &self.means)
             .await?;
         let ordered = order::obtain(&self.managed, &self.means, &known.account, replaced).await;
-        ordered.map_err(|failure| failure.asked(&known.pause))
+        let issued = ordered.map_err(|failure| failure.asked(&known.pause))?;
+        issued.install(&self.managed).await
     }
 
     /// Tells of a failure, and waits until the next attempt.
@@ -328,6 +318,36 @@ impl Keeper {
         let next = next.map(unix_timestamp);
         warn!(issuer, names, why, next, "{what}");
     }
+}
+
+/// Makes an order whose certificate is not installed.
+pub(super) async fn try_order(
+    shared: &Shared,
+    managed: &Arc<Managed>,
+    means: &Means,
+) -> Result<(), OrderFailure> {
+    let _turn = shared.turns.acquire().await;
+    let Some(_lock) = lock(managed).await? else {
+        let why = "an order of this certificate is in progress";
+        return Err(OrderFailure::local(why));
+    };
+    let known = shared.account(&managed.issuer, means).await?;
+    let tried = order::obtain(managed, means, &known.account, None).await;
+    let tried = tried.map_err(|failure| failure.asked(&known.pause));
+    tried.map(|_issued| ())
+}
+
+/// Takes the right to write the file of a certificate; `None` if another task or process has it.
+async fn lock(managed: &Arc<Managed>) -> Result<Option<Lock>, OrderFailure> {
+    let place = Arc::clone(managed);
+    let taken = blocking(move || {
+        state::prepare(place.state())?;
+        state::lock(&place.file)
+    });
+    taken.await?.map_err(|error| {
+        let place = managed.state().display();
+        OrderFailure::local(format_args!("{place}: {error}"))
+    })
 }
 
 fn life(pair: &Pair) -> Life {

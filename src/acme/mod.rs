@@ -18,10 +18,12 @@ mod status;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tracing::info;
 
 pub use self::challenges::Challenges;
@@ -31,6 +33,9 @@ use self::keeper::{Keeper, Shared};
 pub use self::order::Means;
 pub use self::probe::{Finding, probe};
 pub use self::status::{OrderCounts, Status, Statuses};
+
+/// How long an order may take that is only tried: somebody waits for its end.
+const TRY_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The certificates that this process keeps, each with its task.
 #[derive(Debug)]
@@ -85,6 +90,26 @@ impl Keepers {
     pub fn stop(&mut self) {
         for (_, (_, task)) in self.kept.drain() {
             task.abort();
+        }
+    }
+
+    /// Makes an order whose certificate is not installed. The error is one sentence.
+    pub fn try_order(
+        &self,
+        managed: &Arc<Managed>,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let (managed, means) = (Arc::clone(managed), self.means.clone());
+        let shared = self.issuers.get(&managed.issuer.name).cloned();
+        async move {
+            let shared = shared.unwrap_or_default();
+            let trying = keeper::try_order(&shared, &managed, &means);
+            match timeout(TRY_TIMEOUT, trying).await {
+                Ok(tried) => tried.map_err(|failure| failure.why),
+                Err(_) => Err(format!(
+                    "the order was not done within {} s",
+                    TRY_TIMEOUT.as_secs()
+                )),
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One order, from the account to the file of the certificate.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +40,16 @@ pub struct Means {
     pub lookup: Lookup,
 }
 
-/// Orders a certificate, and writes it to its file. `replaced` is the one that it follows.
+/// A certificate with its key, as its file will have them. It can be served.
+pub(super) struct Issued(Zeroizing<Vec<u8>>);
+
+/// Orders a certificate. `replaced` is the one that it follows.
 pub(super) async fn obtain(
     managed: &Arc<Managed>,
     means: &Means,
     account: &Account,
     replaced: Option<&Pair>,
-) -> Result<(), OrderFailure> {
+) -> Result<Issued, OrderFailure> {
     let ordered = timeout(ORDER_TIMEOUT, order(managed, means, account, replaced)).await;
     let late = || OrderFailure::new(Kind::Unreachable, "the order was not done within 5 minutes");
     ordered.unwrap_or_else(|_| Err(late()))
@@ -56,7 +60,7 @@ async fn order(
     means: &Means,
     account: &Account,
     replaced: Option<&Pair>,
-) -> Result<(), OrderFailure> {
+) -> Result<Issued, OrderFailure> {
     let mut order = new_order(account, managed, replaced).await?;
     // Answered until the CA has decided.
     let answering = prove(&mut order, managed, means).await?;
@@ -81,7 +85,11 @@ async fn order(
         .poll_certificate(&DECISION)
         .await
         .map_err(OrderFailure::of)?;
-    install(managed, &key, &chain).await
+    let mut bytes = Zeroizing::new(key.serialize_pem().into_bytes());
+    bytes.extend_from_slice(chain.as_bytes());
+    let managed = Arc::clone(managed);
+    let judged = blocking(move || judge(&managed, &bytes).map(|()| bytes));
+    judged.await?.map(Issued)
 }
 
 async fn new_order(
@@ -214,30 +222,17 @@ fn request(managed: &Managed, key: &KeyPair) -> Result<Vec<u8>, OrderFailure> {
     Ok(request.der().to_vec())
 }
 
-/// Writes key and chain, if they can be served. What is there already stays if they cannot.
-async fn install(managed: &Arc<Managed>, key: &KeyPair, chain: &str) -> Result<(), OrderFailure> {
-    let mut bytes = Zeroizing::new(key.serialize_pem().into_bytes());
-    bytes.extend_from_slice(chain.as_bytes());
-    let managed = Arc::clone(managed);
-    let installed = blocking(move || install_blocking(&managed, &bytes));
-    installed.await?
-}
-
-fn install_blocking(managed: &Managed, bytes: &[u8]) -> Result<(), OrderFailure> {
+/// Whether key and chain can be served: they are read as they will be, under another name.
+fn judge(managed: &Managed, bytes: &[u8]) -> Result<(), OrderFailure> {
     let unusable = |why: String| {
         OrderFailure::new(
             Kind::Refused,
             format_args!("what the CA issued cannot be used: {why}"),
         )
     };
-    // It is read as it will be served, under another name.
     let tried = Managed {
         file: managed.file.with_extension("new"),
         ..managed.clone()
-    };
-    let write = |file, bytes| {
-        let written = state::write(file, bytes);
-        written.map_err(|why| OrderFailure::local(format_args!("{}: {why}", file.display())))
     };
     write(&tried.file, bytes)?;
     let pair = certificates::read(&tried);
@@ -247,5 +242,18 @@ fn install_blocking(managed: &Managed, bytes: &[u8]) -> Result<(), OrderFailure>
     if pair.not_after <= unix_now() {
         return Err(unusable("it has expired".to_owned()));
     }
-    write(&managed.file, bytes)
+    Ok(())
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), OrderFailure> {
+    let written = state::write(file, bytes);
+    written.map_err(|why| OrderFailure::local(format_args!("{}: {why}", file.display())))
+}
+
+impl Issued {
+    /// Writes it to its file, in place of the one before.
+    pub(super) async fn install(self, managed: &Managed) -> Result<(), OrderFailure> {
+        let file = managed.file.clone();
+        blocking(move || write(&file, &self.0)).await?
+    }
 }

@@ -60,6 +60,7 @@ pub(super) enum RequestKind {
     Stop,
     Kill,
     Origin,
+    TryOrder,
 }
 
 /// The paths of requests that change nothing.
@@ -76,7 +77,7 @@ const READING: [(&str, RequestKind); 9] = [
 ];
 
 /// The paths of requests that change something, or have arguments.
-const CHANGING: [(&str, RequestKind); 11] = [
+const CHANGING: [(&str, RequestKind); 12] = [
     ("/stats", RequestKind::StatsWithRates),
     ("/connections", RequestKind::SelectConnections),
     ("/failures", RequestKind::SelectFailures),
@@ -88,6 +89,7 @@ const CHANGING: [(&str, RequestKind); 11] = [
     ("/kill", RequestKind::Kill),
     ("/log-level", RequestKind::SetLogLevel),
     ("/origin", RequestKind::Origin),
+    ("/try-order", RequestKind::TryOrder),
 ];
 
 /// The path of traces.
@@ -189,6 +191,7 @@ impl RequestKind {
                 }
                 Request::Kill(filter)
             }
+            Self::TryOrder => Request::TryOrder(body.text("certificate")?),
             Self::Origin => Request::Origin {
                 upstream: body.text("upstream")?,
                 origin: body.text("origin")?,

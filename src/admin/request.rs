@@ -66,6 +66,8 @@ pub enum Request {
     Stop,
     /// Closes these connections.
     Kill(ConnFilter),
+    /// Orders the certificate of this name, and does not install it.
+    TryOrder(String),
     /// Changes how an origin is used.
     Origin {
         /// The upstream's name.

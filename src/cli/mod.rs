@@ -1,5 +1,6 @@
 //! The command line: one file per command. `exit.rs` has the exit codes, `output.rs` what is printed.
 
+mod acme;
 mod certs;
 mod check;
 mod completions;
@@ -60,6 +61,8 @@ enum Command {
     Certs(certs::Args),
     /// Query or control a running process
     Ctl(Box<ctl::Args>),
+    /// Try the issuers of `acme` of a running process
+    Acme(acme::Args),
     /// Forward one port, without a configuration file
     Forward(Box<forward::Args>),
     /// Print the JSON Schema of the configuration file
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::main(&args),
         Command::Certs(args) => certs::main(&args),
         Command::Ctl(args) => ctl::main(&args),
+        Command::Acme(args) => acme::main(&args),
         Command::Forward(args) => forward::main(&args),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
         Command::Completions { shell } => completions::main(shell, Cli::command()),

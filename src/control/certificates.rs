@@ -1,11 +1,11 @@
 //! The certificates that issuers keep: which are not there yet, and what is told of them.
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 use crate::acme::{Keepers, Managed, Status};
-use crate::admin::PendingCertificates;
+use crate::admin::{PendingCertificates, Refusal, RefusalKind, RequestResult};
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
 use crate::snapshot::{Endpoint, PendingCertificate, Snapshot};
@@ -88,6 +88,37 @@ impl Certificates {
         format!("{reason}: {}/{}: {why}", endpoint.name, pending.name)
     }
 
+    /// Orders the certificate of this name, or for this host, and does not install it.
+    pub(crate) fn try_order(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        reply: oneshot::Sender<RequestResult>,
+    ) {
+        let is_named = |managed: &Managed| {
+            let mut names = managed.names.iter();
+            names.any(|own| own.to_string() == name) || is_called(snapshot, managed, name)
+        };
+        let mut managed = snapshot.managed.iter();
+        let Some(managed) = managed.find(|managed| is_named(managed)).cloned() else {
+            let message = "no issuer keeps a certificate of this name";
+            let _ = reply.send(Err(Refusal::new(RefusalKind::NotFound, message)));
+            return;
+        };
+        let trying = self.keepers.try_order(&managed);
+        tokio::spawn(async move {
+            let answer = match trying.await {
+                Ok(()) => Ok(json!({
+                    "issuer": &*managed.issuer.name,
+                    "names": names(&managed),
+                    "result": "the CA issued a certificate, which was not installed",
+                })),
+                Err(why) => Err(Refusal::new(RefusalKind::Conflict, why)),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
     /// What is known of all of them, for `/certificates`.
     pub(crate) fn listed(&self, snapshot: &Snapshot) -> Value {
         let all = snapshot.managed.iter().map(|managed| {
@@ -96,6 +127,17 @@ impl Certificates {
         });
         Value::Array(all.collect())
     }
+}
+
+/// Whether an endpoint calls a certificate by this name.
+fn is_called(snapshot: &Snapshot, managed: &Managed, name: &str) -> bool {
+    let source = managed.file.to_string_lossy();
+    snapshot.endpoints.iter().any(|endpoint| {
+        let mut pending = endpoint.pending.iter();
+        let mut served = endpoint.certificates.iter();
+        pending.any(|pending| pending.name == name && pending.managed.file == managed.file)
+            || served.any(|served| served.name == name && *served.pair.source == *source)
+    })
 }
 
 /// When the certificate that is served ends; `None` if it is not there yet.
@@ -109,8 +151,11 @@ fn not_after(snapshot: &Snapshot, managed: &Managed) -> Option<i64> {
     certificate.map(|certificate| certificate.pair.not_after)
 }
 
+fn names(managed: &Managed) -> Vec<String> {
+    managed.names.iter().map(ToString::to_string).collect()
+}
+
 fn shown(managed: &Managed, status: &Status, not_after: Option<i64>) -> Value {
-    let names: Vec<_> = managed.names.iter().map(ToString::to_string).collect();
     let state = match not_after {
         Some(_) => "served",
         None => Reason::CertificatePending.code(),
@@ -122,7 +167,7 @@ fn shown(managed: &Managed, status: &Status, not_after: Option<i64>) -> Value {
         .unzip();
     json!({
         "issuer": &*managed.issuer.name,
-        "names": names,
+        "names": names(managed),
         "file": managed.file.display().to_string(),
         "state": state,
         "not_after": not_after.map(unix_timestamp),

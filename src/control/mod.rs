@@ -285,6 +285,10 @@ impl Control {
                 listed["managed"] = self.certificates.listed(&snapshot);
                 Ok(listed)
             }
+            Request::TryOrder(name) => {
+                self.certificates.try_order(&self.live.load(), &name, reply);
+                return next;
+            }
             Request::Config => Ok(self.reloads.configuration()),
             Request::LogLevel(level) => Ok(self.log_level(level)),
             Request::Kill(filter) => self.connections.kill(&filter),

@@ -90,6 +90,12 @@ enum CtlCommand {
     Top(TopArgs),
     /// List certificates, CAs and revocation lists with their expiry dates
     Certificates,
+    /// Order a certificate, and do not install it: `reseal acme try`
+    #[command(hide = true)]
+    TryOrder {
+        /// Name of the certificate, or one of the hosts that it is for
+        certificate: String,
+    },
     /// Show the effective configuration
     Config,
     /// Show the log level, or change it until the next start
@@ -178,6 +184,9 @@ impl CtlCommand {
             Self::Top(_) => ("/status", None),
             Self::Certificates => ("/certificates", None),
             Self::Config => ("/config", None),
+            Self::TryOrder { certificate } => {
+                ("/try-order", Some(json!({ "certificate": certificate })))
+            }
             Self::Origins { .. } => ("/origins", None),
             Self::LogLevel { level: None } => ("/log-level", None),
             Self::LogLevel { level: Some(level) } => {
@@ -238,6 +247,7 @@ impl CtlCommand {
             Self::Kill(_) | Self::Drain { .. } | Self::Undrain { .. } | Self::Stop => {
                 show::done(response)
             }
+            Self::TryOrder { .. } => facts::text(response, "result") + "\n",
             Self::Names(_) | Self::Dashboard { .. } => String::new(),
         }
     }
@@ -287,6 +297,13 @@ fn complete(args: &Args) -> Result<(), (Exit, String)> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Has the running process order a certificate that it does not install; what came of it, as text.
+pub(super) fn try_order(place: &Place, certificate: &str) -> Result<String, String> {
+    let certificate = certificate.to_owned();
+    let args = Args::new(place, CtlCommand::TryOrder { certificate });
+    run(&args, Paint::of_stdout())
 }
 
 /// What a reload would change in the process that runs `config` and has its admin socket at `place`, as text.
@@ -358,7 +375,7 @@ fn query(args: &Args) -> Result<Value, String> {
     }
     let (path, body) = args.command.request();
     let limit = match args.command {
-        CtlCommand::Reload { .. } => LONG_TIMEOUT,
+        CtlCommand::Reload { .. } | CtlCommand::TryOrder { .. } => LONG_TIMEOUT,
         _ => TIMEOUT,
     };
     send(&args.place, path, body.as_ref(), limit)

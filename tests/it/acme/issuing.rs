@@ -201,6 +201,38 @@ fn an_account_is_bound_to_one_outside_of_acme() {
 }
 
 #[test]
+fn an_order_can_be_tried_and_nothing_is_installed() {
+    let mut ca = Ca::start(&["app.test"]);
+    let origin = Origin::echo();
+    let proxy = ca
+        .proxy("")
+        .route("terminate", "app.test", &origin)
+        .with_certificate("{ name: mine, acme: pebble, names: [app.test] }")
+        .start();
+    let served = ca.wait_for_certificate(&proxy, "app.test");
+    let files = state_files(&proxy);
+    let tried = |name: &str| {
+        let place = format!("unix:{}", proxy.admin_socket());
+        crate::harness::reseal(&["acme", "--admin", &place, "try", name])
+    };
+    for name in ["mine", "app.test"] {
+        tried(name)
+            .must_exit_with(0)
+            .must_print("the CA issued a certificate, which was not installed");
+    }
+    tried("other.test")
+        .must_exit_with(1)
+        .must_print("no issuer keeps a certificate of this name");
+    let now = ca.connect(proxy.listen_addr("edge"), "app.test").unwrap();
+    assert_eq!(now.peer_certificate().unwrap(), served);
+    assert_eq!(state_files(&proxy), files);
+    ca.stop();
+    tried("mine")
+        .must_exit_with(1)
+        .must_print("cannot connect to");
+}
+
+#[test]
 fn keys_are_of_the_kind_that_the_issuer_says() {
     for (kind, bits) in [("p384", "384 bit"), ("rsa2048", "2048 bit")] {
         let ca = Ca::start(&["app.test"]);
