@@ -1,7 +1,7 @@
 //! What the configuration says: an issuer, and the certificates that it keeps. Immutable.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Issuer {
     pub profile: Option<String>,
     /// The kind of key of its certificates.
     pub key: KeyKind,
+    /// How control of a name is shown to it.
+    pub challenge: ChallengeKind,
     /// How long before its end a certificate is renewed; absent: as the CA says.
     pub renew_before: Option<Duration>,
     /// The directory of its state.
@@ -41,6 +43,14 @@ impl Issuer {
     pub fn port(&self) -> u16 {
         let uri: Option<Uri> = self.directory.parse().ok();
         uri.and_then(|uri| uri.port_u16()).unwrap_or(443)
+    }
+
+    /// Where it has names validated by HTTP, if it does.
+    pub const fn http(&self) -> Option<HttpPlace> {
+        match self.challenge {
+            ChallengeKind::TlsAlpn01 => None,
+            ChallengeKind::Http01(place) => Some(place),
+        }
     }
 
     /// The file of the account. Another directory, or another account outside, is another account.
@@ -87,6 +97,24 @@ impl fmt::Debug for ExternalKey {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
+}
+
+/// How control of a name is shown to a CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeKind {
+    /// By a certificate, on endpoints.
+    TlsAlpn01,
+    /// By HTTP, at this place.
+    Http01(HttpPlace),
+}
+
+/// Where validations by HTTP are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HttpPlace {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether an address of IPv6 takes connections of IPv4, too.
+    pub both: bool,
 }
 
 /// The kind of key of a certificate.

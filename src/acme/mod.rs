@@ -10,12 +10,15 @@ mod challenges;
 mod definition;
 mod failure;
 mod keeper;
+mod means;
 mod order;
 mod probe;
+mod responder;
 mod schedule;
 mod status;
+mod validation;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +30,15 @@ use tokio::time::timeout;
 use tracing::info;
 
 pub use self::challenges::Challenges;
-pub use self::definition::{ExternalKey, Identifier, Issuer, KeyKind, Managed};
+pub use self::definition::{
+    ChallengeKind, ExternalKey, HttpPlace, Identifier, Issuer, KeyKind, Managed,
+};
 pub use self::failure::Kind;
 use self::keeper::{Keeper, Shared};
-pub use self::order::Means;
+pub use self::means::Means;
 pub use self::probe::{Finding, probe};
+pub use self::responder::Responder;
+use self::responder::Responders;
 pub use self::status::{OrderCounts, Status, Statuses};
 
 /// How long an order may take that is only tried: somebody waits for its end.
@@ -46,12 +53,19 @@ pub struct Keepers {
     renewed: mpsc::Sender<()>,
     kept: HashMap<PathBuf, (Arc<Managed>, AbortHandle)>,
     issuers: HashMap<Arc<str>, Arc<Shared>>,
+    responders: Responders,
 }
 
 impl Keepers {
-    /// None yet. Tasks will run on `control`; the receiver is told when there is another certificate in a file.
-    pub fn new(control: Handle, means: Means) -> (Self, mpsc::Receiver<()>) {
+    /// None yet. Tasks will run on `control`, and `responders` answer from now on; the receiver is told when there is
+    /// another certificate in a file.
+    pub fn new(
+        control: Handle,
+        means: Means,
+        responders: Vec<Responder>,
+    ) -> (Self, mpsc::Receiver<()>) {
         let (renewed, receiver) = mpsc::channel(1);
+        let responders = Responders::of(&control, &means.tokens, responders);
         let keepers = Self {
             control,
             means,
@@ -59,6 +73,7 @@ impl Keepers {
             renewed,
             kept: HashMap::new(),
             issuers: HashMap::new(),
+            responders,
         };
         (keepers, receiver)
     }
@@ -71,6 +86,8 @@ impl Keepers {
     /// Keeps these certificates from now on, and no others. The file of one that is kept no longer stays, in case
     /// that it comes back.
     pub fn apply(&mut self, all: &[Arc<Managed>]) {
+        let places = all.iter().filter_map(|managed| managed.issuer.http());
+        self.responders.apply(&places.collect());
         let stay: HashSet<_> = all.iter().map(|managed| &managed.file).collect();
         for (file, (managed, task)) in self.kept.extract_if(|file, _| !stay.contains(file)) {
             task.abort();
@@ -88,6 +105,7 @@ impl Keepers {
 
     /// Keeps none from now on: the process stops.
     pub fn stop(&mut self) {
+        self.responders.apply(&BTreeSet::new());
         for (_, (_, task)) in self.kept.drain() {
             task.abort();
         }

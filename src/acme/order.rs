@@ -4,10 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, Challenge, ChallengeStatus, ChallengeType,
-    Identifier as Wanted, NewOrder, Order, OrderStatus, RetryPolicy,
-};
+use instant_acme::{Account, CertificateIdentifier, NewOrder, Order, OrderStatus, RetryPolicy};
 use rcgen::{
     CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
     PKCS_RSA_SHA256, RsaKeySize,
@@ -17,28 +14,20 @@ use zeroize::Zeroizing;
 
 use super::account::blocking;
 use super::certificates;
-use super::challenges::{Answering, Challenges, alternative_name};
-use super::definition::{Identifier, KeyKind, Managed};
+use super::challenges::alternative_name;
+use super::definition::{KeyKind, Managed};
 use super::failure::{Kind, OrderFailure};
+use super::means::Means;
+use super::validation;
 use crate::state;
 use crate::tls::pair::Pair;
 use crate::tls::unix_now;
-use crate::upstream::Lookup;
 
 /// How long the CA may take to decide about the names, and to sign.
 const DECISION: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
 /// How long a whole order may take.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// What orders share.
-#[derive(Clone, Debug, Default)]
-pub struct Means {
-    /// Where validations are answered.
-    pub challenges: Arc<Challenges>,
-    /// Resolves the names of CAs.
-    pub lookup: Lookup,
-}
 
 /// A certificate with its key, as its file will have them. It can be served.
 pub(super) struct Issued(Zeroizing<Vec<u8>>);
@@ -63,11 +52,11 @@ async fn order(
 ) -> Result<Issued, OrderFailure> {
     let mut order = new_order(account, managed, replaced).await?;
     // Answered until the CA has decided.
-    let answering = prove(&mut order, managed, means).await?;
+    let answering = validation::prove(&mut order, managed, means).await?;
     if order.state().status != OrderStatus::Ready {
         let status = order.poll_ready(&DECISION).await;
         if !matches!(status, Ok(OrderStatus::Ready)) {
-            return Err(match (status, refused(&mut order).await) {
+            return Err(match (status, validation::refused(&mut order).await) {
                 (_, Some(failure)) => failure,
                 (Err(error), None) => OrderFailure::of(error),
                 (Ok(_), None) => OrderFailure::new(Kind::Refused, "the CA refused the order"),
@@ -97,7 +86,7 @@ async fn new_order(
     managed: &Managed,
     replaced: Option<&Pair>,
 ) -> Result<Order, OrderFailure> {
-    let names: Vec<_> = managed.names.iter().map(wanted).collect();
+    let names: Vec<_> = managed.names.iter().map(validation::wanted).collect();
     let plain = || match &managed.issuer.profile {
         Some(profile) => NewOrder::new(&names).profile(profile),
         None => NewOrder::new(&names),
@@ -121,83 +110,6 @@ async fn new_order(
         }
     }
     account.new_order(&plain()).await.map_err(OrderFailure::of)
-}
-
-fn wanted(name: &Identifier) -> Wanted {
-    match name {
-        Identifier::Dns(name) => Wanted::Dns(name.as_str().to_owned()),
-        Identifier::Ip(address) => Wanted::Ip(*address),
-    }
-}
-
-/// Has the CA validate every name that it has not validated before. The validations are answered until the
-/// result is dropped.
-async fn prove(
-    order: &mut Order,
-    managed: &Managed,
-    means: &Means,
-) -> Result<Vec<Answering>, OrderFailure> {
-    let mut answering = Vec::new();
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization.map_err(OrderFailure::of)?;
-        match authorization.status {
-            AuthorizationStatus::Valid => continue,
-            AuthorizationStatus::Pending => {}
-            _ => {
-                let why = "the CA has an authorization of the order that has ended";
-                return Err(OrderFailure::new(Kind::Validation, why));
-            }
-        }
-        let challenge = authorization.challenge(ChallengeType::TlsAlpn01);
-        let mut challenge = challenge.ok_or_else(|| {
-            OrderFailure::new(
-                Kind::Refused,
-                "the CA does not offer the challenge tls-alpn-01",
-            )
-        })?;
-        let name = ours(challenge.identifier().identifier, managed)?;
-        let digest = challenge.key_authorization().digest();
-        let answered = means.challenges.answer(&name, digest.as_ref());
-        match answered.map_err(OrderFailure::local)? {
-            Some(answer) => answering.push(answer),
-            None => {
-                let why = format!("another order is having {name} validated");
-                return Err(OrderFailure::local(why));
-            }
-        }
-        challenge.set_ready().await.map_err(OrderFailure::of)?;
-    }
-    Ok(answering)
-}
-
-/// A name of the order. A CA that asks about another one gets no answer.
-fn ours(asked: &Wanted, managed: &Managed) -> Result<Identifier, OrderFailure> {
-    let mut names = managed.names.iter();
-    let name = names.find(|name| wanted(name) == *asked);
-    name.cloned().ok_or_else(|| {
-        OrderFailure::new(
-            Kind::Refused,
-            "the CA asks about a name that was not ordered",
-        )
-    })
-}
-
-/// Why a name could not be validated, by the CA's words.
-async fn refused(order: &mut Order) -> Option<OrderFailure> {
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let authorization = authorization.ok()?;
-        let is_failed = |challenge: &&Challenge| challenge.status == ChallengeStatus::Invalid;
-        let mut failed = authorization.challenges.iter().filter(is_failed);
-        let problem = failed.find_map(|challenge| challenge.error.as_ref());
-        if let Some(problem) = problem {
-            let said = OrderFailure::said(problem);
-            let why = format!("{}: {}", authorization.identifier(), said.why);
-            return Some(OrderFailure::new(Kind::Validation, why));
-        }
-    }
-    None
 }
 
 /// A new key. Of RSA it takes long to make, so a thread that may block does.

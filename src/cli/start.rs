@@ -209,6 +209,7 @@ fn refusal(error: StartError) -> (Exit, Vec<String>) {
                 .map(|error| format!("endpoint `{}`: {}", error.endpoint, error.message));
             (Exit::CannotBind, reasons.collect())
         }
+        StartError::Acme(message) => (Exit::CannotBind, vec![format!("acme: {message}")]),
         StartError::Admin(message) => (Exit::CannotBind, vec![format!("admin: {message}")]),
         StartError::Takeover(message) => (
             Exit::CannotBind,

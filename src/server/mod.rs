@@ -116,7 +116,9 @@ fn run_planes(
     let (upstreams, origin_events) = Upstreams::new(control.handle().clone());
     let means = acme::Means::default();
     let challenges = Arc::clone(&means.challenges);
-    let (keepers, renewed) = Keepers::new(control.handle().clone(), means);
+    let mut resources = resources;
+    let responders = std::mem::take(&mut resources.sockets.responders);
+    let (keepers, renewed) = Keepers::new(control.handle().clone(), means, responders);
     let context = Arc::new(WorkerContext {
         access_log: resources.access_log,
         counters: metrics.shard(0),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use crate::acme::{HttpPlace, Responder};
 use crate::admin::AdminListeners;
 use crate::control::listeners::{Listeners, PendingListeners};
 use crate::control::rlimit;
@@ -25,6 +26,8 @@ pub enum StartError {
     Bind(Vec<BindError>),
     /// The admin socket or the metrics listener cannot be bound: one sentence.
     Admin(String),
+    /// A listener for validations cannot be bound: one sentence.
+    Acme(String),
     /// The sockets of the running process cannot be taken: one sentence.
     Takeover(String),
     /// Nothing says where the running process is.
@@ -58,6 +61,7 @@ pub struct Resources {
 pub(super) struct Sockets {
     pub(super) bound: PendingListeners,
     pub(super) admin: AdminListeners,
+    pub(super) responders: Vec<Responder>,
     pub(super) taking: Option<Taking>,
     /// Connected before the process gives up reaching such a socket.
     pub(super) notifier: Notifier,
@@ -95,7 +99,9 @@ impl Resources {
         let bound = bound.map_err(StartError::Bind)?;
         let admin = AdminListeners::bind(&snapshot.admin, taking.as_mut());
         let admin = admin.map_err(StartError::Admin)?;
-        let reserved = bound.descriptors(workers) + admin.descriptors();
+        let responders = responders(snapshot).map_err(StartError::Acme)?;
+        let own = admin.descriptors() + responders.len() * Responder::DESCRIPTORS;
+        let reserved = bound.descriptors(workers) + own;
         let connections = rlimit::connections(snapshot.process.connections, workers, reserved)
             .map_err(StartError::System)?;
         Ok(Self {
@@ -105,6 +111,7 @@ impl Resources {
             sockets: Sockets {
                 bound,
                 admin,
+                responders,
                 taking,
                 notifier: Notifier::from_environment(),
             },
@@ -121,6 +128,15 @@ impl Resources {
         let taking = self.sockets.taking.as_ref();
         taking.map_or(1, |taking| taking.generation().saturating_add(1))
     }
+}
+
+/// The listeners for validations by http-01. The error is one sentence.
+fn responders(snapshot: &Snapshot) -> Result<Vec<Responder>, String> {
+    let bind = |place: HttpPlace| {
+        let bound = Responder::bind(place);
+        bound.map_err(|error| format!("cannot listen on {}: {error}", place.address))
+    };
+    snapshot.http_places().into_iter().map(bind).collect()
 }
 
 fn take_from(predecessor: &Predecessor, snapshot: &Snapshot) -> Result<Taking, StartError> {

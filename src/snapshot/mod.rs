@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 
 use self::listen::At;
 pub use self::listen::{Listen, ListenKey};
-use crate::acme::Managed;
+use crate::acme::{HttpPlace, Managed};
 use crate::admission::{EndpointLimits, Limits, SourceRules};
 use crate::health::HealthPolicy;
 use crate::hostname::HostPattern;
@@ -118,6 +118,14 @@ impl Snapshot {
                 .into_iter()
                 .collect(),
         })
+    }
+
+    /// Where validations by HTTP are answered.
+    pub fn http_places(&self) -> BTreeSet<HttpPlace> {
+        self.managed
+            .iter()
+            .filter_map(|managed| managed.issuer.http())
+            .collect()
     }
 
     /// The directories of the state of issuers.

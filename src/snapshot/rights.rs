@@ -41,6 +41,9 @@ impl Snapshot {
         rights.logs = outputs.into_iter().filter_map(file).collect();
         rights.connect = self.ports();
         rights.connect.extend(self.access_log.ports());
+        rights
+            .bind
+            .extend(self.http_places().iter().map(|place| place.address.port()));
         for state in self.states() {
             rights.read.insert(state.to_owned());
             rights.write.insert(state.to_owned());

@@ -11,10 +11,10 @@ use super::compiler::{Compiler, Files};
 use super::context::Issuers;
 use super::reading::cached;
 use super::secrets::secrecy;
-use crate::acme::{ExternalKey, Issuer, Managed, certificates};
+use crate::acme::{ChallengeKind, ExternalKey, Issuer, Managed, certificates};
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, AcmeCertificate, ExternalAccount};
+use crate::config::spec::{self, AcmeCertificate, Challenge, ExternalAccount};
 use crate::tls::pair::Pair;
 
 /// The most names of one certificate, as public CAs have it.
@@ -37,6 +37,7 @@ impl Compiler<'_> {
             Some(external) => Some(self.external(external)),
             None => None,
         };
+        let challenge = self.challenge(spec);
         let contact = spec.contact.iter().map(|contact| contact.0.clone());
         Some(Issuer {
             name: name.into(),
@@ -49,9 +50,30 @@ impl Compiler<'_> {
             },
             profile: spec.profile.0.clone(),
             key: spec.key.value,
+            challenge: challenge?,
             renew_before: spec.renew.set().map(|before| before.0),
             state: self.resolve(&spec.state),
         })
+    }
+
+    /// How control of names is shown, and where.
+    fn challenge(&mut self, spec: &spec::Issuer) -> Option<ChallengeKind> {
+        match (spec.challenge.value, &spec.http) {
+            (Challenge::TlsAlpn01, None) => Some(ChallengeKind::TlsAlpn01),
+            (Challenge::TlsAlpn01, Some(http)) => {
+                self.problems
+                    .warning(http.at, "`http` has no effect without `challenge: http-01`")
+                    .help("leave it out, or set the challenge");
+                Some(ChallengeKind::TlsAlpn01)
+            }
+            (Challenge::Http01, Some(http)) => Some(ChallengeKind::Http01(http.value.0)),
+            (Challenge::Http01, None) => {
+                self.problems
+                    .error(spec.challenge.at, "`challenge: http-01` needs a listener")
+                    .help("add `http: \"*:80\"`");
+                None
+            }
+        }
     }
 
     /// The account outside of ACME, with its key.

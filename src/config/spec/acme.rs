@@ -1,13 +1,13 @@
 //! The keys of CAs that issue certificates by ACME, and of the certificates that they keep.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::Uri;
 use serde_json::{Value, json};
 
 use super::upstream_tls::Trust;
-use crate::acme::{Identifier, KeyKind};
+use crate::acme::{HttpPlace, Identifier, KeyKind};
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{AutoOr, OneOrMany};
 use crate::config::reader::invalid::Invalid;
@@ -42,14 +42,15 @@ spec! {
         /// How control of a name is shown to the CA.
         default challenge: Challenge = "tls-alpn-01"
             because "the endpoint answers it on the port that it has anyway",
+        /// Where validations by `http-01` are answered, such as `*:80`.
+        optional http: HttpListen,
         /// The directory for the account's key and the certificates with their keys, readable for Reseal's user
         /// alone. It is made if it is missing.
         required state: Path,
         /// When a certificate is renewed: `auto`, or so long before it ends.
         default renew: AutoOr<Timeout> = "auto"
             because "the CA knows best (RFC 9773); where it does not say, a third of the life is left for retries",
-        later http => "`challenge: tls-alpn-01` needs no listener of its own",
-            dns => "name each host in place of a wildcard; `challenge: tls-alpn-01` needs no DNS server";
+        later dns => "name each host in place of a wildcard; `challenge: tls-alpn-01` needs no DNS server";
         example "{ directory: URL, state: DIRECTORY }";
         instead
             "url" | "server" | "ca_server" | "caserver" | "directory_url" | "acme_ca" | "uri" => "directory",
@@ -60,8 +61,8 @@ spec! {
             "keytype" | "key_type" | "keys" | "curves" | "bits" => "key",
             "challenges" | "challenge_type" => "challenge",
             "tlschallenge" | "tls_challenge" => "`challenge: tls-alpn-01` is the default",
-            "http_challenge" | "httpchallenge" | "dns_challenge" | "dnschallenge" =>
-                "`challenge: tls-alpn-01` is what is supported so far",
+            "http_challenge" | "httpchallenge" => "`challenge: http-01`, with `http: ADDRESS`",
+            "dns_challenge" | "dnschallenge" => "`tls-alpn-01` and `http-01` are what is supported so far",
             "renew_before" | "renewal_window_ratio" | "renewal" => "renew",
             "accept_terms_of_service" | "agree_tos" =>
                 "naming a CA here accepts its terms of service: leave it out";
@@ -100,10 +101,13 @@ keyword! {
         /// On the endpoint itself, to connections with the ALPN protocol `acme-tls/1` alone (RFC 8737). The CA
         /// connects to port 443.
         TlsAlpn01 = "tls-alpn-01",
+        /// By HTTP, on the listener of `http`, which has no other answers (RFC 8555, section 8.3). The CA connects
+        /// to port 80.
+        Http01 = "http-01",
         instead
             "tls_alpn" | "tls" | "tlsalpn" | "alpn" | "tls_challenge" => "tls-alpn-01",
-            "http_01" | "http" | "http01" => "`tls-alpn-01` needs no port 80, and is what is supported so far",
-            "dns_01" | "dns" | "dns01" => "`tls-alpn-01` is what is supported so far: name each host";
+            "http_01" | "http" | "http01" => "http-01",
+            "dns_01" | "dns" | "dns01" => "`tls-alpn-01` and `http-01` are what is supported so far: name each host";
     }
 }
 
@@ -121,6 +125,50 @@ keyword! {
             "rsa" | "rsa_2048" | "2048" => "rsa2048",
             "rsa4096" | "rsa_4096" | "4096" => "`p256` is stronger than RSA of any usual size; `rsa2048` is for old clients",
             "ed25519" => "public CAs sign no Ed25519 keys: `p256`";
+    }
+}
+
+/// Where a listener for validations is: `IP:PORT`, or `*:PORT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpListen(pub HttpPlace);
+
+impl Leaf for HttpListen {
+    fn what() -> Cow<'static, str> {
+        "an address such as `*:80`".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        check_text(text)?;
+        let place = match text.strip_prefix("*:") {
+            Some(port) => port.parse().ok().map(|port| HttpPlace {
+                address: (Ipv6Addr::UNSPECIFIED, port).into(),
+                both: true,
+            }),
+            None => text.parse().ok().map(|address| HttpPlace {
+                address,
+                both: false,
+            }),
+        };
+        let place = place.filter(|place| place.address.port() != 0);
+        place.map(Self).ok_or_else(|| {
+            Invalid::new("{} is not an address to listen on")
+                .help("`IP:PORT`, `[IPV6]:PORT` or `*:PORT`")
+        })
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": ":[0-9]+$" })
+    }
+
+    fn form() -> Form {
+        Form::of("address")
+    }
+
+    fn render(&self) -> String {
+        match self.0.both {
+            true => format!("*:{}", self.0.address.port()),
+            false => self.0.address.to_string(),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ mod tunnel;
 mod upstream;
 mod upstream_tls;
 
-pub use acme::{AcmeCertificate, ExternalAccount, Issuer};
+pub use acme::{AcmeCertificate, Challenge, ExternalAccount, Issuer};
 pub use admin::{Admin, AdminTls};
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use collectors::{Otlp, Syslog};

@@ -38,6 +38,7 @@ pub struct Ca {
     listen: Port,
     management: Port,
     answers: Port,
+    plain: Port,
     /// Where it looks for answers instead.
     elsewhere: Option<u16>,
     names: Arc<NameServer>,
@@ -60,6 +61,7 @@ impl Ca {
             listen: Port::reserve(),
             management: Port::reserve(),
             answers: Port::reserve(),
+            plain: Port::reserve(),
             elsewhere: None,
             names: Arc::new(names),
             wishes,
@@ -97,7 +99,7 @@ impl Ca {
             "managementListenAddress": self.management.address().to_string(),
             "certificate": file("directory.pem"),
             "privateKey": file("directory.key"),
-            "httpPort": 1,
+            "httpPort": self.plain.number(),
             "tlsPort": self.elsewhere.unwrap_or(self.answers.number()),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": self.wishes.external.is_some(),
@@ -145,6 +147,11 @@ impl Ca {
     /// The port of 127.0.0.1 at which it has names validated.
     pub fn answers(&self) -> u16 {
         self.answers.number()
+    }
+
+    /// The address at which it has names validated by HTTP.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain.address()
     }
 
     /// The root of the certificates that it issues.

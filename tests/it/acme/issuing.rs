@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::authority::{Ca, Wishes, records, state_files};
-use crate::harness::{Client, End, Origin, Proxy, eventually};
+use crate::harness::{Client, End, Origin, Proxy, curl, eventually};
 
 /// The alert `internal_error`.
 const INTERNAL_ERROR: u8 = 80;
@@ -248,6 +248,34 @@ fn keys_are_of_the_kind_that_the_issuer_says() {
         let arguments = ["x509", "-inform", "DER", "-in", &file, "-noout", "-text"];
         let text = crate::harness::output("openssl", &arguments, "");
         text.must_exit_with(0).must_print(bits);
+    }
+}
+
+#[test]
+fn names_are_validated_by_http_on_the_listener_of_the_file() {
+    let ca = Ca::start(&["app.test"]);
+    let origin = Origin::echo();
+    let place = ca.plain();
+    let proxy = ca
+        .proxy(&format!(", challenge: http-01, http: \"{place}\""))
+        .top("process: { sandbox: required }")
+        .listen("127.0.0.1:0")
+        .route("terminate", "app.test", &origin)
+        .with_certificate("{ acme: pebble, names: [app.test] }")
+        .start();
+    ca.wait_for_certificate(&proxy, "app.test");
+    // Nothing else is there, nor is the token any more.
+    let paths = [
+        "/",
+        "/.well-known/acme-challenge/",
+        "/.well-known/acme-challenge/unknown",
+        "/metrics",
+    ];
+    for path in paths {
+        for method in ["GET", "POST", "DELETE"] {
+            let answer = curl(&["-X", method, &format!("http://{place}{path}")]);
+            assert_eq!((answer.status, &*answer.body), (404, ""), "{method} {path}");
+        }
     }
 }
 

@@ -77,11 +77,18 @@ fn mistakes_in_issuers_and_names_are_told_with_a_way_out() {
             "name each host",
         ),
         (
-            issuer("http: \"*:80\""),
+            issuer("challenge: http-01"),
             kept.clone(),
-            "http: \"",
-            "not supported yet",
-            "tls-alpn-01",
+            "http-01",
+            "needs a listener",
+            "http: \"*:80\"",
+        ),
+        (
+            issuer("challenge: http-01, http: \"*\""),
+            kept.clone(),
+            "\"*\"",
+            "not an address to listen on",
+            "*:PORT",
         ),
         (
             issuer("contact: ops@example.com"),
@@ -168,4 +175,15 @@ fn an_issuer_of_another_name_than_the_files_is_not_needed() {
         .terminate("a.test", &crate::harness::Origin::echo())
         .start();
     assert!(!proxy.directory().join("state").exists());
+}
+
+#[test]
+fn a_listener_for_validations_that_cannot_be_had_is_told_at_the_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap();
+    let issuer = ISSUER.replace(" }", &format!(", challenge: http-01, http: \"{place}\" }}"));
+    ConfigCheck::new(&configuration(&issuer, KEPT))
+        .run()
+        .must_exit_with(3)
+        .must_print(&format!("acme: cannot listen on {place}"));
 }
