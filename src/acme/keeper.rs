@@ -151,7 +151,7 @@ impl Keeper {
                 );
                 if now < due {
                     self.statuses
-                        .update(&self.managed.file, |status| status.next_order = Some(due));
+                        .update(&self.managed, |status| status.next_order = Some(due));
                     let pause = (due - now).min(LOOK_AGAIN);
                     sleep(Duration::from_secs(pause.max(1).cast_unsigned())).await;
                     continue;
@@ -247,10 +247,10 @@ impl Keeper {
                     return;
                 }
                 self.statuses
-                    .update(&managed.file, |status| status.is_ordering = true);
+                    .update(managed, |status| status.is_ordering = true);
                 let ordered = self.obtain(held.as_ref()).await;
                 self.statuses
-                    .update(&managed.file, |status| status.is_ordering = false);
+                    .update(managed, |status| status.is_ordering = false);
                 drop(lock);
                 ordered
             }
@@ -272,7 +272,7 @@ impl Keeper {
                 memory.failures = Failures::default();
                 memory.issued = memory.ordered;
                 self.statuses
-                    .update(&managed.file, |status| status.last_error = None);
+                    .update(managed, |status| status.last_error = None);
                 let (issuer, names) = (&*managed.issuer.name, managed.shown());
                 info!(issuer, names, "a certificate was issued");
             }
@@ -306,7 +306,7 @@ impl Keeper {
             self.shared.forget_account().await;
         }
         let next = now.saturating_add(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
-        self.statuses.update(&self.managed.file, |status| {
+        self.statuses.update(&self.managed, |status| {
             status.last_error = Some((failure.why.clone(), now));
             status.next_order = Some(next);
         });

@@ -132,6 +132,7 @@ impl Keepers {
     }
 
     fn keep(&mut self, managed: &Arc<Managed>) {
+        self.statuses.expect(&managed.issuer.name);
         let shared = self
             .issuers
             .entry(Arc::clone(&managed.issuer.name))

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::definition::Managed;
 use super::failure::Kind;
 use crate::sync::Mutex;
 
 /// What is known of one certificate.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// Its issuer.
+    issuer: Arc<str>,
     /// Whether an order is in progress.
     pub is_ordering: bool,
     /// When the next order is due, in seconds of unix time.
@@ -25,6 +28,8 @@ pub struct OrderCounts {
     pub issued: u64,
     /// Those that failed, by kind, in the order of [`Kind::ALL`].
     pub failed: [u64; Kind::ALL.len()],
+    /// The certificates whose last order failed.
+    pub failing: u64,
 }
 
 /// What is known of all certificates, by their files, and of the orders of all issuers.
@@ -46,11 +51,28 @@ impl Statuses {
 
     /// How the orders of each issuer ended.
     pub fn orders(&self) -> BTreeMap<Arc<str>, OrderCounts> {
-        self.orders.lock().clone()
+        let mut orders = self.orders.lock().clone();
+        for status in self.certificates.lock().values() {
+            if status.last_error.is_some() {
+                orders
+                    .entry(Arc::clone(&status.issuer))
+                    .or_default()
+                    .failing += 1;
+            }
+        }
+        orders
     }
 
-    pub(super) fn update(&self, file: &Path, change: impl FnOnce(&mut Status)) {
-        change(self.certificates.lock().entry(file.to_owned()).or_default());
+    /// Counts the orders of an issuer from now on: a counter that begins with its first event hides that event.
+    pub(super) fn expect(&self, issuer: &Arc<str>) {
+        self.orders.lock().entry(Arc::clone(issuer)).or_default();
+    }
+
+    pub(super) fn update(&self, managed: &Managed, change: impl FnOnce(&mut Status)) {
+        let mut certificates = self.certificates.lock();
+        let status = certificates.entry(managed.file.clone()).or_default();
+        status.issuer = Arc::clone(&managed.issuer.name);
+        change(status);
     }
 
     pub(super) fn forget(&self, file: &Path) {

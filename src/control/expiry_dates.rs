@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::compile::Materials;
 use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
-use crate::observe::metrics::{AuthorityEnd, CertificateEnd, Inventory, ListEnd};
+use crate::observe::metrics::{AuthorityEnd, CertificateEnd, Inventory, IssuerEnd, ListEnd};
 use crate::snapshot::Snapshot;
 use crate::tls::pair::{Pair, stem};
 use crate::tls::unix_now;
@@ -91,7 +91,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
                 next_update,
             })
             .collect(),
-        pending: pending(snapshot).into_iter().collect(),
+        issuers: issuers(snapshot),
         upstreams: snapshot
             .upstreams
             .iter()
@@ -112,26 +112,32 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
     }
 }
 
-/// The issuers of certificates, and how many each has yet to issue.
-fn pending(snapshot: &Snapshot) -> BTreeMap<Arc<str>, usize> {
-    let issuers = snapshot
-        .managed
-        .iter()
-        .map(|managed| (Arc::clone(&managed.issuer.name), 0));
-    let mut pending: BTreeMap<_, _> = issuers.collect();
-    let awaited = snapshot
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| &endpoint.pending);
-    let awaited: BTreeMap<_, _> = awaited
-        .map(|awaited| (&awaited.managed.file, awaited))
+/// The issuers of certificates, and what each keeps. A certificate that several endpoints present is one.
+fn issuers(snapshot: &Snapshot) -> Vec<IssuerEnd> {
+    let endpoints = || snapshot.endpoints.iter();
+    let served = endpoints().flat_map(|endpoint| &endpoint.certificates);
+    let ends: BTreeMap<&str, i64> = served
+        .map(|certificate| (&*certificate.pair.source, certificate.pair.not_after))
         .collect();
-    for awaited in awaited.values() {
-        if let Some(count) = pending.get_mut(&awaited.managed.issuer.name) {
-            *count += 1;
+    let mut issuers = BTreeMap::new();
+    for managed in &snapshot.managed {
+        let name = &managed.issuer.name;
+        let issuer = issuers
+            .entry(Arc::clone(name))
+            .or_insert_with(|| IssuerEnd {
+                issuer: Arc::clone(name),
+                pending: 0,
+                first_end: None,
+            });
+        match ends.get(&*managed.file.to_string_lossy()) {
+            Some(end) => {
+                let first = issuer.first_end.map_or(*end, |first| first.min(*end));
+                issuer.first_end = Some(first);
+            }
+            None => issuer.pending += 1,
         }
     }
-    pending
+    issuers.into_values().collect()
 }
 
 /// All expiry dates as JSON, for `/certificates`.

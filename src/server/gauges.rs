@@ -10,7 +10,7 @@ use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limi
 use crate::bandwidth::Way;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    BandwidthLimit, BandwidthSample, DropCounts, LimitGauge, LimitSample, Metrics, OrderSample,
+    BandwidthLimit, BandwidthSample, DropCounts, IssuerSample, LimitGauge, LimitSample, Metrics,
     ScopeReport, ScopeSample, TicketSample, WorkerSample,
 };
 use crate::snapshot::Live;
@@ -176,23 +176,22 @@ pub(super) fn tickets(sessions: &Sessions) -> impl Fn() -> TicketSample + Send +
     }
 }
 
-/// Reads the orders of certificates.
-pub(super) fn orders(
+/// Reads what issuers of certificates have done.
+pub(super) fn issuers(
     statuses: &Arc<Statuses>,
-) -> impl Fn() -> Vec<OrderSample> + Send + Sync + 'static {
+) -> impl Fn() -> Vec<IssuerSample> + Send + Sync + 'static {
     let statuses = Arc::clone(statuses);
     move || {
         let of = |(issuer, counts): (Arc<str>, OrderCounts)| {
             let failed = Kind::ALL.iter().map(|kind| kind.word()).zip(counts.failed);
-            let results = [("issued", counts.issued)].into_iter().chain(failed);
-            let samples = results.map(move |(result, count)| OrderSample {
-                issuer: Arc::clone(&issuer),
-                result,
-                count,
-            });
-            samples.collect::<Vec<_>>()
+            let issued = [("issued", counts.issued)];
+            IssuerSample {
+                issuer,
+                orders: issued.into_iter().chain(failed).collect(),
+                failing: counts.failing,
+            }
         };
-        statuses.orders().into_iter().flat_map(of).collect()
+        statuses.orders().into_iter().map(of).collect()
     }
 }
 

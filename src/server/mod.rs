@@ -145,7 +145,7 @@ fn run_planes(
         active: Arc::default(),
     };
     let (workers, threads) = workers::spawn(resources.workers, &context, &shared)?;
-    metrics.watch_orders(gauges::orders(keepers.statuses()));
+    metrics.watch_issuers(gauges::issuers(keepers.statuses()));
     metrics.watch_workers(gauges::worker_samples(&workers));
     let plane = ControlPlane {
         running,

@@ -85,6 +85,7 @@ async function operate() {
   await unknown.locator("summary").click();
   assert.match(await unknown.innerText(), /What to do/);
   assert.match(await text(page, "#certificates-table"), /served by edge/);
+  assert.match(await text(page, "#certificates-table"), /not issued\s+kept by le\s+c\.test/);
   assert.match(await text(page, "#origins-table"), /up/);
   assert.match(await text(page, "#endpoints-table"), /edge/);
 

@@ -123,6 +123,10 @@ families! {
         "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
     ACME_PENDING "reseal_acme_certificates_pending" Gauge ["issuer"]
         "Certificates that an issuer of `acme` has yet to issue: their routes refuse clients.";
+    ACME_EXPIRY "reseal_acme_certificate_expiry_timestamp_seconds" Gauge ["issuer"]
+        "When the first of the certificates expires that an issuer of `acme` keeps, in seconds of unix time.";
+    ACME_FAILING "reseal_acme_certificates_failing" Gauge ["issuer"]
+        "Certificates whose last order at an issuer of `acme` failed.";
     ACME_ORDERS "reseal_acme_orders_total" Counter ["issuer", "result"]
         "Orders at an issuer of `acme`: `issued`, or why they failed.";
     RELOADS "reseal_reloads_total" Counter ["result"]

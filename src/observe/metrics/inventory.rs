@@ -18,8 +18,19 @@ pub struct Inventory {
     pub authorities: Vec<AuthorityEnd>,
     /// The revocation lists in use.
     pub lists: Vec<ListEnd>,
-    /// The issuers of certificates, and how many certificates each has yet to issue.
-    pub pending: Vec<(Arc<str>, usize)>,
+    /// The issuers of certificates.
+    pub issuers: Vec<IssuerEnd>,
+}
+
+/// An issuer of certificates, and the certificates that it keeps.
+#[derive(Clone, Debug)]
+pub struct IssuerEnd {
+    /// Its name.
+    pub issuer: Arc<str>,
+    /// How many of them it has yet to issue.
+    pub pending: usize,
+    /// The first end of validity of the others, in seconds of unix time.
+    pub first_end: Option<i64>,
 }
 
 /// The expiry of a revocation list.

@@ -24,13 +24,13 @@ mod usage;
 
 pub use self::counts::{EndpointCounts, Shard};
 pub use self::inventory::{
-    AuthorityEnd, CertificateEnd, Inventory, ListEnd, OriginGauge, QueueGauge,
+    AuthorityEnd, CertificateEnd, Inventory, IssuerEnd, ListEnd, OriginGauge, QueueGauge,
 };
 pub use self::limits::{
     BandwidthLimit, BandwidthSample, LimitGauge, LimitSample, ScopeReport, ScopeSample,
 };
 pub use self::process::{DropCounts, Metrics};
 pub use self::reloads::{ReloadExtent, ReloadResult};
-pub use self::samples::{OrderSample, TicketSample, WorkerSample};
+pub use self::samples::{IssuerSample, TicketSample, WorkerSample};
 pub use self::stats::{EndpointStats, Stats};
 pub use self::upstreams::{AttemptFailure, UpstreamCounts};

@@ -11,7 +11,7 @@ use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
-use super::samples::{OrderSample, Source, TicketSample, WorkerSample};
+use super::samples::{IssuerSample, Source, TicketSample, WorkerSample};
 use super::upstreams::{self, AttemptFailure, UpstreamTotals};
 
 /// The counters of the process.
@@ -35,11 +35,11 @@ pub struct Metrics {
     /// Absent until the workers run.
     workers: OnceLock<WorkerSource>,
     /// Absent until certificates are kept.
-    orders: OnceLock<OrderSource>,
+    issuers: OnceLock<IssuerSource>,
 }
 
 type DropSource = Source<dyn Fn() -> u64 + Send + Sync>;
-type OrderSource = Source<dyn Fn() -> Vec<OrderSample> + Send + Sync>;
+type IssuerSource = Source<dyn Fn() -> Vec<IssuerSample> + Send + Sync>;
 type WorkerSource = Source<dyn Fn() -> Vec<WorkerSample> + Send + Sync>;
 
 /// Functions that count what was lost of a log, by its label value.
@@ -68,7 +68,7 @@ impl Metrics {
             traffic: Source(Box::new(|_| {})),
             tickets: Source(Box::new(TicketSample::default)),
             workers: OnceLock::new(),
-            orders: OnceLock::new(),
+            issuers: OnceLock::new(),
         }
     }
 
@@ -91,15 +91,15 @@ impl Metrics {
         let _ = self.workers.set(Source(Box::new(read)));
     }
 
-    /// Has the orders of certificates read by `read`. Only the first call counts.
-    pub fn watch_orders(&self, read: impl Fn() -> Vec<OrderSample> + Send + Sync + 'static) {
-        let _ = self.orders.set(Source(Box::new(read)));
+    /// Has the issuers of certificates read by `read`. Only the first call counts.
+    pub fn watch_issuers(&self, read: impl Fn() -> Vec<IssuerSample> + Send + Sync + 'static) {
+        let _ = self.issuers.set(Source(Box::new(read)));
     }
 
-    /// The orders of certificates so far.
-    pub(super) fn orders(&self) -> Vec<OrderSample> {
-        let orders = self.orders.get();
-        orders.map(|orders| (orders.0)()).unwrap_or_default()
+    /// The issuers of certificates at this moment.
+    pub(super) fn issuers(&self) -> Vec<IssuerSample> {
+        let issuers = self.issuers.get();
+        issuers.map(|issuers| (issuers.0)()).unwrap_or_default()
     }
 
     /// The tickets of sessions at this moment.

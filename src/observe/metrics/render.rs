@@ -29,14 +29,7 @@ fn render(metrics: &Metrics) -> String {
     origins::render(&mut page, metrics);
     limits(&mut page, metrics);
     ends(&mut page, &metrics.inventory.load());
-    let mut pending = page.family(&ACME_PENDING);
-    for (issuer, count) in &metrics.inventory.load().pending {
-        pending.add(&[issuer], count);
-    }
-    let mut orders = page.family(&ACME_ORDERS);
-    for order in metrics.orders() {
-        orders.add(&[&order.issuer, order.result], order.count);
-    }
+    issuers(&mut page, metrics);
     let mut reloads = page.family(&RELOADS);
     for (result, count) in metrics.reloads.counts() {
         reloads.add(&[result.word()], count);
@@ -50,6 +43,32 @@ fn render(metrics: &Metrics) -> String {
         dropped.add(&[log], (count.0)());
     }
     page.finish()
+}
+
+/// The issuers of certificates.
+fn issuers(page: &mut Page, metrics: &Metrics) {
+    let inventory = metrics.inventory.load();
+    let mut pending = page.family(&ACME_PENDING);
+    for issuer in &inventory.issuers {
+        pending.add(&[&issuer.issuer], issuer.pending);
+    }
+    let mut expiry = page.family(&ACME_EXPIRY);
+    for issuer in &inventory.issuers {
+        if let Some(end) = issuer.first_end {
+            expiry.add(&[&issuer.issuer], end);
+        }
+    }
+    let samples = metrics.issuers();
+    let mut failing = page.family(&ACME_FAILING);
+    for sample in &samples {
+        failing.add(&[&sample.issuer], sample.failing);
+    }
+    let mut orders = page.family(&ACME_ORDERS);
+    for sample in &samples {
+        for (result, count) in &sample.orders {
+            orders.add(&[&sample.issuer, result], count);
+        }
+    }
 }
 
 /// What the process and its workers use of the machine.

@@ -24,15 +24,15 @@ pub struct TicketSample {
     pub refused: u64,
 }
 
-/// The orders at one issuer of certificates so far that ended in the same way.
+/// An issuer of certificates at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderSample {
-    /// The issuer's name.
+pub struct IssuerSample {
+    /// Its name.
     pub issuer: Arc<str>,
-    /// How they ended: `issued`, or the kind of failure.
-    pub result: &'static str,
-    /// Their number.
-    pub count: u64,
+    /// The orders so far by how they ended: `issued`, or the kind of failure.
+    pub orders: Vec<(&'static str, u64)>,
+    /// The certificates whose last order failed.
+    pub failing: u64,
 }
 
 /// A worker at one moment.

@@ -89,13 +89,15 @@ fn before_the_first_certificate_its_route_refuses_and_says_why_and_others_serve(
         .must_exit_with(0)
         .must_print("certificate_pending")
         .must_print("cannot connect to");
-    let metrics = proxy.metrics();
-    assert_eq!(
-        metrics.count("reseal_acme_certificates_pending", &[("issuer", "pebble")]),
-        1.0
-    );
-    let failed = [("issuer", "pebble"), ("result", "unreachable")];
-    assert!(metrics.count("reseal_acme_orders_total", &failed) >= 1.0);
+    let of_issuer = |name: &str| proxy.metrics().count(name, &[("issuer", "pebble")]);
+    assert_eq!(of_issuer("reseal_acme_certificates_pending"), 1.0);
+    assert_eq!(of_issuer("reseal_acme_certificates_failing"), 1.0);
+    let orders = |result: &str| {
+        let labels = [("issuer", "pebble"), ("result", result)];
+        proxy.metrics().count("reseal_acme_orders_total", &labels)
+    };
+    assert!(orders("unreachable") >= 1.0);
+    assert_eq!(orders("issued"), 0.0);
     // It comes back, and no hand is needed.
     ca.names_lead_here(&["app.test"]);
     ca.run();
@@ -103,13 +105,12 @@ fn before_the_first_certificate_its_route_refuses_and_says_why_and_others_serve(
     eventually("nothing is pending", || {
         proxy.probe("/readyz").body.trim() == "serving"
     });
-    let metrics = proxy.metrics();
-    assert_eq!(
-        metrics.count("reseal_acme_certificates_pending", &[("issuer", "pebble")]),
-        0.0
-    );
-    let issued = [("issuer", "pebble"), ("result", "issued")];
-    assert_eq!(metrics.count("reseal_acme_orders_total", &issued), 1.0);
+    assert_eq!(of_issuer("reseal_acme_certificates_pending"), 0.0);
+    assert_eq!(of_issuer("reseal_acme_certificates_failing"), 0.0);
+    assert_eq!(orders("issued"), 1.0);
+    let end = of_issuer("reseal_acme_certificate_expiry_timestamp_seconds");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    assert!(end > now.as_secs_f64() + 80.0 * 86400.0, "{end}");
 }
 
 #[test]

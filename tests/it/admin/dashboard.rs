@@ -139,6 +139,8 @@ fn the_dashboard_shows_live_traffic_filters_and_ends_connections() {
         .on_upstream("health: { check: tcp, interval: 1s }")
         .terminate("b.test", &origin)
         .terminate("*.wild.test", &origin)
+        .top("acme: { le: { directory: \"https://127.0.0.1:1/dir\", state: state } }")
+        .with_certificate("{ acme: le, names: [c.test] }")
         .admin()
         .start();
     let hostile = Leaf::client("x").common_name("<img src=x onerror=alert(1)>");

@@ -38,6 +38,8 @@ fn proxy(origin: &Origin, dead: SocketAddr) -> Proxy {
         ))
         .on_upstream("balance: first")
         .on_upstream("connect: { queue: 10 }")
+        .with_certificate("{ acme: le, names: [d.test] }")
+        .top("acme: { le: { directory: \"https://127.0.0.1:1/dir\", state: state } }")
         .passthrough("b.test", origin)
         .on_route("client_auth: { mode: off }")
         .on_route("limits: { bandwidth: { up: 1GiB/s, down: 1GiB/s } }")

@@ -19,13 +19,31 @@ function left(seconds) {
   return `${Math.max(1, Math.floor(seconds / 3600))} h`;
 }
 
+const minutes = (at) => at.replace("T", " ").replace(/:\d\d(\.\d+)?Z$/, " UTC");
+
 const COLUMNS = [
-  { title: "Left", head: false, render: (cell, of) => setBadge(cell, left(of.seconds), kind(of.seconds / 86400)) },
+  { title: "Left", head: false, render: (cell, of) => setBadge(cell, of.badge ?? left(of.seconds), of.kind ?? kind(of.seconds / 86400)) },
   { title: "What", cell: (of) => of.what },
   { title: "Name", cell: (of) => of.name, kind: "break" },
   { title: "For", cell: (of) => of.names, kind: "wide" },
-  { title: "Ends", cell: (of) => of.ends.replace("T", " ").replace(/:\d\d(\.\d+)?Z$/, " UTC") },
+  { title: "Ends", cell: (of) => minutes(of.ends) },
 ];
+
+// A certificate that an issuer has not issued yet, or could not renew: it comes first.
+function awaited(of) {
+  const isServed = of.state === "served";
+  const next = of.next_order ? `; next order ${minutes(of.next_order)}` : "";
+  return {
+    key: `managed ${of.file}`,
+    what: `kept by ${of.issuer}`,
+    name: of.names.join(", "),
+    names: `${of.last_error ?? "not issued yet"}${next}`,
+    badge: isServed ? "order failed" : "not issued",
+    kind: isServed ? "warn" : "bad",
+    seconds: -Infinity,
+    ends: of.not_after ?? "",
+  };
+}
 
 function all(answer) {
   const list = [];
@@ -37,7 +55,8 @@ function all(answer) {
   for (const of of answer.admin_certificates ?? []) add("this listener", of.name, names(of), of);
   for (const of of answer.authorities ?? []) add("CA", of.subject, of.file, of);
   for (const of of answer.revocation_lists ?? []) add("revocation list", of.issuer, of.file, of, of.next_update);
-  return list.sort((a, b) => a.seconds - b.seconds);
+  for (const of of answer.managed ?? []) if (of.state !== "served" || of.last_error) list.push(awaited(of));
+  return list.sort((a, b) => a.seconds < b.seconds ? -1 : Number(a.seconds > b.seconds));
 }
 
 export function certificates() {
