@@ -58,6 +58,8 @@ pub struct OrderFailure {
     pub why: String,
     /// How long the CA wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether the CA does not know the account.
+    pub is_stranger: bool,
 }
 
 impl OrderFailure {
@@ -66,6 +68,7 @@ impl OrderFailure {
             kind,
             why: escape::own(&why.to_string()),
             retry_after: None,
+            is_stranger: false,
         }
     }
 
@@ -124,10 +127,13 @@ impl OrderFailure {
                 escape::text(detail)
             ));
         }
-        Self::new(
-            kind,
-            format_args!("the CA says {}: {why}", escape::text(name)),
-        )
+        Self {
+            is_stranger: name == "accountDoesNotExist",
+            ..Self::new(
+                kind,
+                format_args!("the CA says {}: {why}", escape::text(name)),
+            )
+        }
     }
 }
 

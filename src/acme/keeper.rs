@@ -3,27 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use instant_acme::{Account, CertificateIdentifier};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use instant_acme::CertificateIdentifier;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::account::{self, Requests, blocking};
+use super::account::blocking;
 use super::certificates;
-use super::definition::{Issuer, Managed};
-use super::failure::{AskedPause, Kind, OrderFailure};
+use super::definition::Managed;
+use super::failure::{Kind, OrderFailure};
 use super::means::Means;
 use super::order;
 use super::schedule::{Failures, Life, Window};
+use super::shared::{self, Shared};
 use super::status::Statuses;
 use crate::observe::format::unix_timestamp;
-use crate::state::{self, Lock};
-use crate::sync::Mutex;
 use crate::tls::pair::Pair;
 use crate::tls::unix_now;
-
-/// The most orders of one issuer at a time: a start with a thousand names is no burst for the CA.
-const ORDERS_AT_ONCE: usize = 4;
 
 /// How long a task waits at most before it looks at the clock again, which may have been set.
 const LOOK_AGAIN: i64 = 600;
@@ -33,81 +29,11 @@ const ASK_EVERY: i64 = 6 * 3600;
 const ASK_MIN: i64 = 60;
 const ASK_MAX: i64 = 24 * 3600;
 
-/// The longest time for which one refusal by rate keeps the other certificates of an issuer waiting.
-const REST_MAX: Duration = Duration::from_secs(60);
-
 /// The seconds between orders of a certificate that cannot be read back from its file.
 const UNREADABLE: i64 = 600;
 
 /// How long another process is left alone that has a certificate in work.
 const BESIDE: Duration = Duration::from_secs(5);
-
-/// What the tasks of one issuer share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    turns: Semaphore,
-    /// The account in use, and the wishes of the CA that its requests have noted.
-    account: tokio::sync::Mutex<Option<(Arc<Issuer>, Known)>>,
-    /// Until when no order is made, since the CA has too many.
-    rests_until: Mutex<Option<Instant>>,
-}
-
-/// An account, and where its requests note for how long the CA wants to be left alone.
-#[derive(Clone)]
-struct Known {
-    account: Account,
-    pause: AskedPause,
-}
-
-impl std::fmt::Debug for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known")
-            .field("account", &self.account.id())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            turns: Semaphore::new(ORDERS_AT_ONCE),
-            account: tokio::sync::Mutex::default(),
-            rests_until: Mutex::default(),
-        }
-    }
-}
-
-impl Shared {
-    /// The account with the issuer: the one in use, else that of the file, else a new one. One task at a time, so
-    /// that there is only one.
-    async fn account(&self, issuer: &Arc<Issuer>, means: &Means) -> Result<Known, OrderFailure> {
-        let mut known = self.account.lock().await;
-        if let Some((of, known)) = &*known
-            && of == issuer
-        {
-            return Ok(known.clone());
-        }
-        let requests = Requests::new(issuer, &means.lookup)?;
-        let pause = requests.pause();
-        let found = account::account(issuer, requests).await;
-        let account = found.map_err(|failure| failure.asked(&pause))?;
-        let new = Known { account, pause };
-        *known = Some((Arc::clone(issuer), new.clone()));
-        Ok(new)
-    }
-
-    /// Has the next order read account and directory anew.
-    async fn forget_account(&self) {
-        *self.account.lock().await = None;
-    }
-
-    async fn rested(&self) {
-        let until = *self.rests_until.lock();
-        if let Some(until) = until {
-            sleep_until(until).await;
-        }
-    }
-}
 
 /// Keeps one certificate.
 #[derive(Debug)]
@@ -138,6 +64,9 @@ impl Keeper {
     /// Orders and renews until it is aborted.
     pub(super) async fn run(self) {
         let mut memory = Memory::default();
+        // A task before this one may have been ended in the middle of an order.
+        self.statuses
+            .update(&self.managed, |status| status.is_ordering = false);
         loop {
             let held = self.held().await;
             self.see(held.as_ref(), &mut memory);
@@ -212,7 +141,7 @@ impl Keeper {
         memory.ask_at = now + ASK_EVERY;
         let id =
             certificates::leaf(pair).and_then(|leaf| CertificateIdentifier::try_from(leaf).ok());
-        let (Some(id), Ok(_turn)) = (id, self.shared.turns.acquire().await) else {
+        let (Some(id), Some(_turn)) = (id, self.shared.turn().await) else {
             return;
         };
         let Ok(known) = self.shared.account(&self.managed.issuer, &self.means).await else {
@@ -237,9 +166,9 @@ impl Keeper {
     /// Makes an order when it is this task's turn, and waits after a failure.
     async fn order(&self, held: Option<Pair>, memory: &mut Memory) {
         let managed = &self.managed;
-        let turn = self.shared.turns.acquire().await;
+        let turn = self.shared.turn().await;
         self.shared.rested().await;
-        let ordered = match lock(managed).await {
+        let ordered = match shared::lock(managed).await {
             Ok(Some(lock)) => {
                 // Another process may have renewed it while this one waited.
                 let latest = self.held().await.map(|pair| pair.sha256);
@@ -281,13 +210,16 @@ impl Keeper {
     }
 
     async fn obtain(&self, replaced: Option<&Pair>) -> Result<(), OrderFailure> {
-        let known = self
-            .shared
-            .account(&self.managed.issuer, &self.means)
-            .await?;
-        let ordered = order::obtain(&self.managed, &self.means, &known.account, replaced).await;
+        let (shared, managed, means) = (&self.shared, &self.managed, &self.means);
+        let mut known = shared.account(&managed.issuer, means).await?;
+        let mut ordered = order::obtain(managed, means, &known.account, replaced).await;
+        if ordered.as_ref().is_err_and(|failure| failure.is_stranger) {
+            shared.give_up(&managed.issuer, &known.account).await?;
+            known = shared.account(&managed.issuer, means).await?;
+            ordered = order::obtain(managed, means, &known.account, replaced).await;
+        }
         let issued = ordered.map_err(|failure| failure.asked(&known.pause))?;
-        issued.install(&self.managed).await
+        issued.install(managed).await
     }
 
     /// Tells of a failure, and waits until the next attempt.
@@ -298,8 +230,7 @@ impl Keeper {
             .pause(failure.kind, failure.retry_after, now);
         let pause = pause + pause.mul_f64(0.25 * random());
         if failure.kind == Kind::RateLimited {
-            let rest = Instant::now() + pause.min(REST_MAX);
-            *self.shared.rests_until.lock() = Some(rest);
+            self.shared.rest(pause);
         }
         if matches!(failure.kind, Kind::Unreachable | Kind::Refused) {
             // Its directory may have changed, or the account be gone.
@@ -319,36 +250,6 @@ impl Keeper {
         let next = next.map(unix_timestamp);
         warn!(issuer, names, why, next, "{what}");
     }
-}
-
-/// Makes an order whose certificate is not installed.
-pub(super) async fn try_order(
-    shared: &Shared,
-    managed: &Arc<Managed>,
-    means: &Means,
-) -> Result<(), OrderFailure> {
-    let _turn = shared.turns.acquire().await;
-    let Some(_lock) = lock(managed).await? else {
-        let why = "an order of this certificate is in progress";
-        return Err(OrderFailure::local(why));
-    };
-    let known = shared.account(&managed.issuer, means).await?;
-    let tried = order::obtain(managed, means, &known.account, None).await;
-    let tried = tried.map_err(|failure| failure.asked(&known.pause));
-    tried.map(|_issued| ())
-}
-
-/// Takes the right to write the file of a certificate; `None` if another task or process has it.
-async fn lock(managed: &Arc<Managed>) -> Result<Option<Lock>, OrderFailure> {
-    let place = Arc::clone(managed);
-    let taken = blocking(move || {
-        state::prepare(place.state())?;
-        state::lock(&place.file)
-    });
-    taken.await?.map_err(|error| {
-        let place = managed.state().display();
-        OrderFailure::local(format_args!("{place}: {error}"))
-    })
 }
 
 fn life(pair: &Pair) -> Life {

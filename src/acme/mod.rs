@@ -15,6 +15,7 @@ mod order;
 mod probe;
 mod responder;
 mod schedule;
+mod shared;
 mod status;
 mod validation;
 
@@ -34,11 +35,12 @@ pub use self::definition::{
     ChallengeKind, ExternalKey, HttpPlace, Identifier, Issuer, KeyKind, Managed,
 };
 pub use self::failure::Kind;
-use self::keeper::{Keeper, Shared};
+use self::keeper::Keeper;
 pub use self::means::Means;
 pub use self::probe::{Finding, probe};
 pub use self::responder::Responder;
 use self::responder::Responders;
+use self::shared::Shared;
 pub use self::status::{OrderCounts, Status, Statuses};
 
 /// How long an order may take that is only tried: somebody waits for its end.
@@ -120,7 +122,7 @@ impl Keepers {
         let shared = self.issuers.get(&managed.issuer.name).cloned();
         async move {
             let shared = shared.unwrap_or_default();
-            let trying = keeper::try_order(&shared, &managed, &means);
+            let trying = shared::try_order(&shared, &managed, &means);
             match timeout(TRY_TIMEOUT, trying).await {
                 Ok(tried) => tried.map_err(|failure| failure.why),
                 Err(_) => Err(format!(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -166,13 +167,7 @@ impl Ca {
 
     /// A configuration of clients that trust it.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots())
-            .with_no_client_auth();
-        Arc::new(config)
+        trusting(self.roots())
     }
 
     /// A connection of a client that trusts it.
@@ -189,15 +184,12 @@ impl Ca {
     /// Waits until the proxy presents another certificate than this one.
     #[track_caller]
     pub fn wait_for_another(&self, proxy: &Proxy, sni: &str, before: &[u8]) -> Vec<u8> {
-        let config = self.client_config();
-        let client = Client::new(proxy.listen_addr("edge"), sni);
-        let mut found = None;
-        eventually("a certificate is presented", || {
-            let stream = client.connect_with(&config, sni);
-            found = stream.ok().and_then(|stream| stream.peer_certificate());
-            found.as_deref().is_some_and(|found| found != before)
-        });
-        found.unwrap()
+        presented(
+            proxy.listen_addr("edge"),
+            sni,
+            &self.client_config(),
+            before,
+        )
     }
 
     /// The issuer `pebble`, whose state is in the directory `state` beside the configuration.
@@ -214,6 +206,36 @@ impl Ca {
             .endpoint("edge", "tls")
             .listen(&format!("127.0.0.1:{}", self.answers()))
     }
+}
+
+/// A configuration of clients that trust these CAs, with a whole handshake each time.
+pub fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Waits until these clients are presented another certificate than this one, and returns it.
+#[track_caller]
+pub fn presented(
+    place: &ListenAddr,
+    sni: &str,
+    config: &Arc<ClientConfig>,
+    before: &[u8],
+) -> Vec<u8> {
+    let client = Client::new(place, sni);
+    let mut found = None;
+    eventually("a certificate is presented", || {
+        let stream = client.connect_with(config, sni);
+        found = stream.ok().and_then(|stream| stream.peer_certificate());
+        found.as_deref().is_some_and(|found| found != before)
+    });
+    found.unwrap()
 }
 
 /// The records that a proxy has written.

@@ -95,6 +95,12 @@ fn a_certificate_that_vanishes_from_the_state_is_served_until_there_is_another_o
         .into_iter()
         .find(|name| name.ends_with(".pem"))
         .unwrap();
+    let account = state_files(&proxy)
+        .into_iter()
+        .find(|name| name.contains("account"))
+        .unwrap();
+    let account = state.join(account);
+    let key = std::fs::read(&account).unwrap();
     std::fs::remove_file(state.join(&pem)).unwrap();
     proxy.reloads(|| proxy.signal(rustix::process::Signal::HUP));
     let served = ca.connect(proxy.listen_addr("edge"), "app.test").unwrap();
@@ -104,4 +110,9 @@ fn a_certificate_that_vanishes_from_the_state_is_served_until_there_is_another_o
     let proxy = proxy.restarted();
     ca.wait_for_another(&proxy, "app.test", &first);
     assert!(state_files(&proxy).contains(&pem));
+    let account = proxy
+        .directory()
+        .join("state")
+        .join(account.file_name().unwrap());
+    assert_eq!(std::fs::read(account).unwrap(), key, "by the same account");
 }
