@@ -8,7 +8,6 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 
 use super::definition::{Identifier, Managed};
-use crate::hostname::HostPattern;
 use crate::tls::material::file::FileReader;
 use crate::tls::pair::{self, Pair};
 use crate::tls::pair_files::{PairContents, PairFiles};
@@ -59,9 +58,10 @@ pub fn read(managed: &Managed) -> Result<Option<Pair>, String> {
 
 /// The first of these names that a certificate is not for.
 pub(super) fn missing<'n>(pair: &Pair, names: &'n [Identifier]) -> Option<&'n Identifier> {
-    names.iter().find(|name| match name {
-        Identifier::Dns(name) => !pair.covers(&HostPattern::Exact(name.clone())),
-        Identifier::Ip(address) => !pair.addresses.contains(address),
+    names.iter().find(|name| match (name, name.host()) {
+        (_, Some(pattern)) => !pair.covers(&pattern),
+        (Identifier::Ip(address), None) => !pair.addresses.contains(address),
+        (_, None) => true,
     })
 }
 

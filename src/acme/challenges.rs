@@ -120,8 +120,8 @@ fn pair(identifier: &Identifier, digest: &[u8]) -> Result<Pair, String> {
 pub(super) fn alternative_name(identifier: &Identifier) -> Result<SanType, String> {
     Ok(match identifier {
         Identifier::Ip(address) => SanType::IpAddress(*address),
-        Identifier::Dns(name) => {
-            let name = name.as_str().try_into();
+        Identifier::Dns(_) | Identifier::Wildcard(_) => {
+            let name = identifier.to_string().try_into();
             SanType::DnsName(name.map_err(|error: rcgen::Error| error.to_string())?)
         }
     })

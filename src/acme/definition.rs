@@ -9,7 +9,8 @@ use std::time::Duration;
 use hyper::Uri;
 use zeroize::Zeroizing;
 
-use crate::hostname::HostName;
+use super::dns::DnsZone;
+use crate::hostname::{HostName, HostPattern};
 use crate::tls::digest;
 use crate::tls::verify::authorities::Authorities;
 
@@ -39,18 +40,23 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// The port of its directory.
-    pub fn port(&self) -> u16 {
-        let uri: Option<Uri> = self.directory.parse().ok();
-        uri.and_then(|uri| uri.port_u16()).unwrap_or(443)
-    }
-
     /// Where it has names validated by HTTP, if it does.
     pub const fn http(&self) -> Option<HttpPlace> {
         match self.challenge {
-            ChallengeKind::TlsAlpn01 => None,
             ChallengeKind::Http01(place) => Some(place),
+            _ => None,
         }
+    }
+
+    /// The ports that orders connect to, as far as the file names them.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let uri: Option<Uri> = self.directory.parse().ok();
+        let directory = uri.and_then(|uri| uri.port_u16()).unwrap_or(443);
+        let server = match &self.challenge {
+            ChallengeKind::Dns01(zone) => Some(zone.server.port()),
+            _ => None,
+        };
+        [directory].into_iter().chain(server)
     }
 
     /// The file of the account. Another directory, or another account outside, is another account.
@@ -100,12 +106,14 @@ impl fmt::Debug for ExternalKey {
 }
 
 /// How control of a name is shown to a CA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChallengeKind {
     /// By a certificate, on endpoints.
     TlsAlpn01,
     /// By HTTP, at this place.
     Http01(HttpPlace),
+    /// By records in this zone.
+    Dns01(Arc<DnsZone>),
 }
 
 /// Where validations by HTTP are answered.
@@ -133,16 +141,27 @@ pub enum KeyKind {
 pub enum Identifier {
     /// A host name.
     Dns(HostName),
+    /// Any one label before this name.
+    Wildcard(HostName),
     /// An address.
     Ip(IpAddr),
 }
 
 impl Identifier {
+    /// The server names that it stands for; an address has none.
+    pub fn host(&self) -> Option<HostPattern> {
+        match self {
+            Self::Dns(name) => Some(HostPattern::Exact(name.clone())),
+            Self::Wildcard(parent) => Some(HostPattern::Wildcard(parent.clone())),
+            Self::Ip(_) => None,
+        }
+    }
+
     /// The server name of a validation by tls-alpn-01: for an address, its name for reverse look-ups (RFC 8738
     /// section 6).
     pub fn validation_name(&self) -> String {
         match self {
-            Self::Dns(name) => name.as_str().to_owned(),
+            Self::Dns(name) | Self::Wildcard(name) => name.as_str().to_owned(),
             Self::Ip(IpAddr::V4(address)) => {
                 let [a, b, c, d] = address.octets();
                 format!("{d}.{c}.{b}.{a}.in-addr.arpa")
@@ -163,6 +182,7 @@ impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dns(name) => name.fmt(f),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
             Self::Ip(address) => address.fmt(f),
         }
     }

@@ -8,6 +8,7 @@ mod account;
 pub mod certificates;
 mod challenges;
 mod definition;
+mod dns;
 mod failure;
 mod keeper;
 mod means;
@@ -34,6 +35,7 @@ pub use self::challenges::Challenges;
 pub use self::definition::{
     ChallengeKind, ExternalKey, HttpPlace, Identifier, Issuer, KeyKind, Managed,
 };
+pub use self::dns::{DnsZone, TsigAlgorithm};
 pub use self::failure::Kind;
 use self::keeper::Keeper;
 pub use self::means::Means;

@@ -104,9 +104,11 @@ async fn new_order(
     }
     let before = replaced.and_then(certificates::leaf);
     if let Some(before) = before.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
-        // A CA without renewal information, or one that has forgotten the certificate, gets a plain order.
-        if let Ok(order) = account.new_order(&plain().replaces(before)).await {
-            return Ok(order);
+        let ordered = account.new_order(&plain().replaces(before)).await;
+        match ordered.map_err(OrderFailure::of) {
+            // A CA without renewal information, or one that has forgotten the certificate, gets a plain order.
+            Err(failure) if failure.is_of_this_order() => {}
+            ordered => return ordered,
         }
     }
     account.new_order(&plain()).await.map_err(OrderFailure::of)

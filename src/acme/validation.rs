@@ -6,6 +6,7 @@ use instant_acme::{
 
 use super::challenges::Answering;
 use super::definition::{ChallengeKind, Identifier, Managed};
+use super::dns::AnsweringDns;
 use super::failure::{Kind, OrderFailure};
 use super::means::Means;
 use super::responder::AnsweringHttp;
@@ -13,7 +14,7 @@ use super::responder::AnsweringHttp;
 /// A name, as a CA is asked for it.
 pub(super) fn wanted(name: &Identifier) -> Wanted {
     match name {
-        Identifier::Dns(name) => Wanted::Dns(name.as_str().to_owned()),
+        Identifier::Dns(_) | Identifier::Wildcard(_) => Wanted::Dns(name.to_string()),
         Identifier::Ip(address) => Wanted::Ip(*address),
     }
 }
@@ -22,6 +23,7 @@ pub(super) fn wanted(name: &Identifier) -> Wanted {
 pub(super) enum Answer {
     Tls(#[expect(dead_code, reason = "dropping it ends the answers")] Answering),
     Http(#[expect(dead_code, reason = "dropping it ends the answers")] AnsweringHttp),
+    Dns(#[expect(dead_code, reason = "dropping it removes the record")] AnsweringDns),
 }
 
 /// Has the CA validate every name that it has not validated before. The validations are answered until the
@@ -43,23 +45,28 @@ pub(super) async fn prove(
                 return Err(OrderFailure::new(Kind::Validation, why));
             }
         }
-        let (kind, word) = match managed.issuer.challenge {
+        let (kind, word) = match &managed.issuer.challenge {
             ChallengeKind::TlsAlpn01 => (ChallengeType::TlsAlpn01, "tls-alpn-01"),
             ChallengeKind::Http01(_) => (ChallengeType::Http01, "http-01"),
+            ChallengeKind::Dns01(_) => (ChallengeType::Dns01, "dns-01"),
         };
         let mut challenge = authorization.challenge(kind).ok_or_else(|| {
             let why = format!("the CA does not offer the challenge {word}");
             OrderFailure::new(Kind::Refused, why)
         })?;
-        let name = ours(challenge.identifier().identifier, managed)?;
+        let name = ours(&challenge.identifier().to_string(), managed)?;
         let authorized = challenge.key_authorization();
-        answering.push(match managed.issuer.challenge {
+        answering.push(match &managed.issuer.challenge {
             ChallengeKind::TlsAlpn01 => {
                 Answer::Tls(shown(&name, authorized.digest().as_ref(), means)?)
             }
             ChallengeKind::Http01(_) => {
                 Answer::Http(means.tokens.answer(&challenge.token, authorized.as_str()))
             }
+            ChallengeKind::Dns01(zone) => Answer::Dns(
+                zone.answer(&name.validation_name(), &authorized.dns_value())
+                    .await?,
+            ),
         });
         challenge.set_ready().await.map_err(OrderFailure::of)?;
     }
@@ -78,9 +85,9 @@ fn shown(name: &Identifier, digest: &[u8], means: &Means) -> Result<Answering, O
 }
 
 /// A name of the order. A CA that asks about another one gets no answer.
-fn ours(asked: &Wanted, managed: &Managed) -> Result<Identifier, OrderFailure> {
+fn ours(asked: &str, managed: &Managed) -> Result<Identifier, OrderFailure> {
     let mut names = managed.names.iter();
-    let name = names.find(|name| wanted(name) == *asked);
+    let name = names.find(|name| name.to_string() == asked);
     name.cloned().ok_or_else(|| {
         OrderFailure::new(
             Kind::Refused,

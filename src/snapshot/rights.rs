@@ -74,7 +74,11 @@ impl Snapshot {
             }
             ports.extend(upstream.health.as_ref().and_then(|health| health.port));
         }
-        ports.extend(self.managed.iter().map(|managed| managed.issuer.port()));
+        ports.extend(
+            self.managed
+                .iter()
+                .flat_map(|managed| managed.issuer.ports()),
+        );
         ports
     }
 }

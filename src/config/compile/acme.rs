@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::compiler::{Compiler, Files};
 use super::context::Issuers;
 use super::reading::cached;
 use super::secrets::secrecy;
-use crate::acme::{ChallengeKind, ExternalKey, Issuer, Managed, certificates};
+use crate::acme::{ChallengeKind, DnsZone, ExternalKey, Identifier, Issuer, Managed, certificates};
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, AcmeCertificate, Challenge, ExternalAccount};
+use crate::config::spec::{self, AcmeCertificate, Challenge, DnsUpdates, ExternalAccount};
 use crate::tls::pair::Pair;
 
 /// The most names of one certificate, as public CAs have it.
@@ -58,22 +58,74 @@ impl Compiler<'_> {
 
     /// How control of names is shown, and where.
     fn challenge(&mut self, spec: &spec::Issuer) -> Option<ChallengeKind> {
-        match (spec.challenge.value, &spec.http) {
-            (Challenge::TlsAlpn01, None) => Some(ChallengeKind::TlsAlpn01),
-            (Challenge::TlsAlpn01, Some(http)) => {
-                self.problems
-                    .warning(http.at, "`http` has no effect without `challenge: http-01`")
-                    .help("leave it out, or set the challenge");
-                Some(ChallengeKind::TlsAlpn01)
-            }
-            (Challenge::Http01, Some(http)) => Some(ChallengeKind::Http01(http.value.0)),
-            (Challenge::Http01, None) => {
-                self.problems
-                    .error(spec.challenge.at, "`challenge: http-01` needs a listener")
-                    .help("add `http: \"*:80\"`");
-                None
-            }
+        let kind = spec.challenge.value;
+        if let Some(http) = &spec.http
+            && kind != Challenge::Http01
+        {
+            self.has_no_effect(http.at, "http", Challenge::Http01);
         }
+        if let Some(dns) = &spec.dns
+            && kind != Challenge::Dns01
+        {
+            self.has_no_effect(dns.at, "dns", Challenge::Dns01);
+        }
+        let lacks = |missing: &str, help: &str| {
+            (
+                format!("`challenge: {kind}` needs {missing}"),
+                format!("add `{help}`"),
+            )
+        };
+        let (message, help) = match (kind, &spec.http, &spec.dns) {
+            (Challenge::TlsAlpn01, _, _) => return Some(ChallengeKind::TlsAlpn01),
+            (Challenge::Http01, Some(http), _) => {
+                return Some(ChallengeKind::Http01(http.value.0));
+            }
+            (Challenge::Dns01, _, Some(dns)) => {
+                return Some(ChallengeKind::Dns01(Arc::new(self.zone(dns)?)));
+            }
+            (Challenge::Http01, None, _) => lacks("a listener", "http: \"*:80\""),
+            (Challenge::Dns01, _, None) => lacks(
+                "a name server",
+                "dns: { server: IP, zone: ZONE, tsig: { name: NAME, key_file: FILE } }",
+            ),
+        };
+        self.problems.error(spec.challenge.at, message).help(help);
+        None
+    }
+
+    fn has_no_effect(&mut self, at: Span, key: &str, challenge: Challenge) {
+        self.problems
+            .warning(
+                at,
+                format!("`{key}` has no effect without `challenge: {challenge}`"),
+            )
+            .help("leave it out, or set the challenge");
+    }
+
+    /// The zone that takes the records of validations.
+    fn zone(&mut self, spec: &DnsUpdates) -> Option<DnsZone> {
+        let path = self.resolve(&spec.tsig.key_file);
+        let at = spec.tsig.key_file.at;
+        let policy = self.spec.process.key_permissions.value;
+        let key = self.material(at, cached!(zone_keys), path.clone(), |reader, problems| {
+            let file = reader.read(&path)?;
+            secrecy(policy, at, file.exposed("key"), problems)?;
+            match BASE64_STANDARD.decode(file.bytes.trim_ascii()) {
+                Ok(key) if !key.is_empty() => Ok(Zeroizing::new(key)),
+                _ => {
+                    let help = "copy the `secret` that `tsig-keygen` prints, without quotes";
+                    let error = file.error("this is no key in base64");
+                    Err(error.help(help).into())
+                }
+            }
+        });
+        Some(DnsZone {
+            server: spec.server.0,
+            zone: spec.zone.value.clone(),
+            key_name: spec.tsig.name.0.clone(),
+            algorithm: spec.tsig.algorithm.value,
+            key: key?,
+        })
     }
 
     /// The account outside of ACME, with its key.
@@ -135,7 +187,9 @@ impl Compiler<'_> {
             problem.help("name the hosts that the certificate is for");
             return None;
         }
-        let managed = Arc::new(Managed::new(&issuer?, names));
+        let issuer = issuer?;
+        self.validate(&issuer, &spec.names)?;
+        let managed = Arc::new(Managed::new(&issuer, names));
         if managed.names.len() > NAMES_MAX {
             let message = format!(
                 "{} names, and CAs take {NAMES_MAX} at most",
@@ -152,6 +206,37 @@ impl Compiler<'_> {
         }
         self.kept.push(Arc::clone(&managed));
         Some(managed)
+    }
+
+    /// Whether the CA can validate these names by the challenge of the issuer.
+    fn validate(&mut self, issuer: &Issuer, names: &[Located<Identifier>]) -> Option<()> {
+        let mut are_good = true;
+        for name in names {
+            let shown = &name.value;
+            let (message, help) = match (&issuer.challenge, shown) {
+                (ChallengeKind::Dns01(_), Identifier::Ip(_)) => (
+                    format!("`{shown}` is an address, which CAs do not validate by dns-01"),
+                    "another issuer, with `tls-alpn-01` or `http-01`, can keep it".to_owned(),
+                ),
+                (
+                    ChallengeKind::Dns01(zone),
+                    Identifier::Dns(host) | Identifier::Wildcard(host),
+                ) if !zone.holds(host) => (
+                    format!("`{shown}` is not in the zone `{}`", zone.zone),
+                    "name the zone in which `_acme-challenge` below it is".to_owned(),
+                ),
+                (ChallengeKind::TlsAlpn01 | ChallengeKind::Http01(_), Identifier::Wildcard(_)) => (
+                    format!("`{shown}` is a wildcard"),
+                    "CAs validate those by dns-01 alone: name each host, or have an issuer with \
+                     `challenge: dns-01` keep it"
+                        .to_owned(),
+                ),
+                _ => continue,
+            };
+            self.problems.error(name.at, message).help(help);
+            are_good = false;
+        }
+        are_good.then_some(())
     }
 
     /// The certificate in the state of an issuer, if it is there and can be served. One that cannot be is no

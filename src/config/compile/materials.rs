@@ -57,6 +57,7 @@ pub struct Materials {
     pub(super) pairs: Cache<PairFiles, Arc<Pair>>,
     pub(super) secrets: Cache<PathBuf, TicketSecret>,
     pub(super) external_keys: Cache<PathBuf, Zeroizing<Vec<u8>>>,
+    pub(super) zone_keys: Cache<PathBuf, Zeroizing<Vec<u8>>>,
     /// The certificates that issuers keep, where they are there.
     pub(super) managed: Cache<PathBuf, Option<Arc<Pair>>>,
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,

@@ -3,6 +3,7 @@
 //! are used, nor which values fit together.
 
 mod acme;
+mod acme_leaves;
 mod admin;
 mod client_auth;
 mod collectors;
@@ -26,7 +27,7 @@ mod tunnel;
 mod upstream;
 mod upstream_tls;
 
-pub use acme::{AcmeCertificate, Challenge, ExternalAccount, Issuer};
+pub use acme::{AcmeCertificate, Challenge, DnsUpdates, ExternalAccount, Issuer};
 pub use admin::{Admin, AdminTls};
 pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use collectors::{Otlp, Syslog};

@@ -42,6 +42,8 @@ pub struct Ca {
     plain: Port,
     /// Where it looks for answers instead.
     elsewhere: Option<u16>,
+    /// The name server that it asks instead of `names`.
+    resolver: Option<SocketAddr>,
     names: Arc<NameServer>,
     wishes: Wishes,
     service: Option<Service>,
@@ -64,6 +66,7 @@ impl Ca {
             answers: Port::reserve(),
             plain: Port::reserve(),
             elsewhere: None,
+            resolver: None,
             names: Arc::new(names),
             wishes,
             service: None,
@@ -91,6 +94,11 @@ impl Ca {
         self.elsewhere = Some(port);
     }
 
+    /// Has the CA ask this name server.
+    pub fn asks(&mut self, resolver: SocketAddr) {
+        self.resolver = Some(resolver);
+    }
+
     /// Starts the CA.
     pub fn run(&mut self) {
         let (kid, key) = self.wishes.external.unwrap_or(("none", "bm9uZQ"));
@@ -109,16 +117,14 @@ impl Ca {
         } });
         let config = self.directory.write("pebble.json", config.to_string());
         let dns = self.names.resolv_conf();
-        let dns = dns
-            .lines()
-            .next()
-            .unwrap()
-            .trim_start_matches("nameserver ")
-            .to_owned();
+        let dns = dns.split_whitespace().nth(1).unwrap();
+        let dns = self
+            .resolver
+            .map_or_else(|| format!("{dns}:53"), |server| server.to_string());
         let make = || -> Command {
             let mut pebble = command("pebble");
             pebble
-                .args(["-strict", "-dnsserver", &format!("{dns}:53"), "-config"])
+                .args(["-strict", "-dnsserver", &dns, "-config"])
                 .arg(&config)
                 // Validations begin at once, and one nonce in five is refused.
                 .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "20")]);

@@ -10,3 +10,4 @@ mod owners;
 mod refusals;
 mod renewal;
 mod words;
+mod zones;

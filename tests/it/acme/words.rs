@@ -18,6 +18,12 @@ upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"] }} }}
 }
 
 const ISSUER: &str = "{ directory: \"https://127.0.0.1:1/dir\", state: state }";
+/// What an issuer has for validations by records of this zone.
+fn zone(zone: &str) -> String {
+    let tsig = "tsig: { name: reseal, key_file: tsig.key }";
+    format!("challenge: dns-01,\n  dns: {{ server: 10.0.0.53, zone: {zone},\n  {tsig} }}")
+}
+
 const KEPT: &str = "{ acme: le, names: [a.test] }";
 
 #[test]
@@ -26,6 +32,11 @@ fn a_certificate_that_is_yet_to_be_issued_is_good() {
     let quiet = check.check(&["--strict", "--no-network"]);
     quiet.must_exit_with(0);
     assert_eq!(quiet.stderr, "");
+    // There is no least time before its end.
+    let soon = ISSUER.replace(" }", ", renew: 1s }");
+    ConfigCheck::new(&configuration(&soon, KEPT))
+        .check(&["--strict", "--no-network"])
+        .must_exit_with(0);
     let explained = check.explain(&["--sni", "a.test"]);
     explained.must_print("certificate_pending");
 }
@@ -73,8 +84,36 @@ fn mistakes_in_issuers_and_names_are_told_with_a_way_out() {
             issuer("challenge: dns-01"),
             kept.clone(),
             "dns-01",
-            "unknown challenge",
-            "name each host",
+            "needs a name server",
+            "tsig: { name: NAME, key_file: FILE }",
+        ),
+        (
+            issuer(&zone("other.test")),
+            kept.clone(),
+            "a.test]",
+            "is not in the zone `other.test`",
+            "name the zone",
+        ),
+        (
+            issuer(&zone("test")),
+            "{ acme: le, names: [a.test, 192.0.2.7] }".to_owned(),
+            "192.0.2.7",
+            "is an address",
+            "tls-alpn-01",
+        ),
+        (
+            issuer(&zone("test").replace("10.0.0.53", "ns.test")),
+            kept.clone(),
+            "ns.test",
+            "not the address of a name server",
+            "IP:PORT",
+        ),
+        (
+            issuer(&zone("test").replace("key_file", "algorithm: hmac-md5, key_file")),
+            kept.clone(),
+            "hmac-md5",
+            "unknown algorithm",
+            "too weak",
         ),
         (
             issuer("challenge: http-01"),
@@ -156,6 +195,7 @@ fn mistakes_in_issuers_and_names_are_told_with_a_way_out() {
     ];
     for (issuer, certificates, about, what, help) in cases {
         let check = ConfigCheck::new(&configuration(&issuer, &certificates));
+        let check = check.with_file("tsig.key", "c2VjcmV0", 0o600);
         check.must_report(about, &[what, help]);
     }
 }
@@ -166,6 +206,18 @@ fn a_key_of_an_account_that_is_no_base64url_is_an_error() {
     let check =
         ConfigCheck::new(&configuration(&issuer, KEPT)).with_file("eab.key", "no key!", 0o600);
     check.must_report("eab.key", &["this is no key in base64url"]);
+}
+
+#[test]
+fn a_secret_of_a_zone_that_is_no_base64_or_that_others_may_read_is_an_error() {
+    let issuer = ISSUER.replace(" }", &format!(", {} }}", zone("test")));
+    let check = |text: &str, mode: u32| {
+        ConfigCheck::new(&configuration(&issuer, KEPT)).with_file("tsig.key", text, mode)
+    };
+    check("secret \"a2V5\";", 0o600).must_report("tsig.key", &["this is no key in base64"]);
+    check("a2V5", 0o644).must_report("tsig.key", &["chmod"]);
+    let good = check("a2V5\n", 0o600).check(&["--strict", "--no-network"]);
+    good.must_exit_with(0);
 }
 
 #[test]

@@ -10,9 +10,10 @@ use super::process::{Finished, finish, wait};
 use super::{ListenAddr, Port, Stream, TIMEOUT, becomes_true};
 
 /// Debian's package for each program.
-const PACKAGES: [(&str, &str); 33] = [
+const PACKAGES: [(&str, &str); 34] = [
     ("man", "man-db"),
     ("pebble", "pebble"),
+    ("named", "bind9"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
