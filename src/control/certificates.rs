@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 
+use super::expiry_dates;
 use crate::acme::{Keepers, Managed, Status};
 use crate::admin::{PendingCertificates, Refusal, RefusalKind, RequestResult};
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
-use crate::snapshot::{Endpoint, PendingCertificate, Snapshot};
+use crate::snapshot::{Endpoint, Snapshot};
 
 /// The tasks that keep certificates, and what `/readyz` says of those that are not there yet.
 #[derive(Debug)]
@@ -55,13 +56,18 @@ impl Certificates {
         let of = |endpoint: &Endpoint| {
             let pending = endpoint.pending.iter();
             pending
-                .map(|pending| self.line(endpoint, pending))
+                .map(|pending| {
+                    let owner = format!("{}/{}", endpoint.name, pending.name);
+                    self.line(&owner, &pending.managed)
+                })
                 .collect::<Vec<_>>()
         };
-        let lines: Vec<_> = snapshot
-            .endpoints
-            .iter()
+        let endpoints = snapshot.endpoints.iter();
+        let awaited = snapshot.awaited.iter();
+        let awaited = awaited.map(|awaited| self.line(&awaited.upstream, &awaited.managed));
+        let lines: Vec<_> = endpoints
             .flat_map(|endpoint| of(endpoint))
+            .chain(awaited)
             .collect();
         let mut has_come = false;
         self.pending.send_if_modified(|known| {
@@ -78,14 +84,14 @@ impl Certificates {
         has_come
     }
 
-    fn line(&self, endpoint: &Endpoint, pending: &PendingCertificate) -> String {
-        let status = self.keepers.statuses().get(&pending.managed.file);
+    fn line(&self, owner: &str, managed: &Managed) -> String {
+        let status = self.keepers.statuses().get(&managed.file);
         let why = match status.last_error {
             Some((why, _)) => why,
             None => "it was not issued yet".to_owned(),
         };
         let reason = Reason::CertificatePending;
-        format!("{reason}: {}/{}: {why}", endpoint.name, pending.name)
+        format!("{reason}: {owner}: {why}")
     }
 
     /// Orders the certificate of this name, or for this host, and does not install it.
@@ -121,9 +127,11 @@ impl Certificates {
 
     /// What is known of all of them, for `/certificates`.
     pub(crate) fn listed(&self, snapshot: &Snapshot) -> Value {
+        let ends = expiry_dates::ends_by_file(snapshot);
         let all = snapshot.managed.iter().map(|managed| {
             let status = self.keepers.statuses().get(&managed.file);
-            shown(managed, &status, not_after(snapshot, managed))
+            let end = ends.get(&*managed.file.to_string_lossy()).copied();
+            shown(managed, &status, end)
         });
         Value::Array(all.collect())
     }
@@ -138,17 +146,6 @@ fn is_called(snapshot: &Snapshot, managed: &Managed, name: &str) -> bool {
         pending.any(|pending| pending.name == name && pending.managed.file == managed.file)
             || served.any(|served| served.name == name && *served.pair.source == *source)
     })
-}
-
-/// When the certificate that is served ends; `None` if it is not there yet.
-fn not_after(snapshot: &Snapshot, managed: &Managed) -> Option<i64> {
-    let mut served = snapshot
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| &endpoint.certificates);
-    let source = managed.file.to_string_lossy();
-    let certificate = served.find(|certificate| *certificate.pair.source == *source);
-    certificate.map(|certificate| certificate.pair.not_after)
 }
 
 fn names(managed: &Managed) -> Vec<String> {

@@ -112,13 +112,17 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
     }
 }
 
+/// When the certificates in use end, by their files.
+pub(crate) fn ends_by_file(snapshot: &Snapshot) -> BTreeMap<&str, i64> {
+    let presented = to_clients(snapshot).chain(to_origins(snapshot));
+    presented
+        .map(|presented| (presented.pair.source.as_str(), presented.pair.not_after))
+        .collect()
+}
+
 /// The issuers of certificates, and what each keeps. A certificate that several endpoints present is one.
 fn issuers(snapshot: &Snapshot) -> Vec<IssuerEnd> {
-    let endpoints = || snapshot.endpoints.iter();
-    let served = endpoints().flat_map(|endpoint| &endpoint.certificates);
-    let ends: BTreeMap<&str, i64> = served
-        .map(|certificate| (&*certificate.pair.source, certificate.pair.not_after))
-        .collect();
+    let ends = ends_by_file(snapshot);
     let mut issuers = BTreeMap::new();
     for managed in &snapshot.managed {
         let name = &managed.issuer.name;

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The certificates that issuers keep.
     pub managed: Vec<Arc<Managed>>,
+    /// Those of them for origins that are not there yet.
+    pub awaited: Vec<AwaitedIdentity>,
     /// The names of the origins of every upstream of the file, also of upstreams that no route uses.
     origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
@@ -92,6 +94,7 @@ impl Snapshot {
             generation: 1,
             upstreams,
             managed: Vec::new(),
+            awaited: Vec::new(),
             origins,
             by_name,
             by_key,
@@ -246,6 +249,15 @@ pub struct PendingCertificate {
     pub name: String,
     /// The host names that it will be presented for.
     pub names: Vec<HostPattern>,
+    /// What is ordered.
+    pub managed: Arc<Managed>,
+}
+
+/// A certificate for origins that an issuer has yet to issue.
+#[derive(Clone, Debug)]
+pub struct AwaitedIdentity {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
     /// What is ordered.
     pub managed: Arc<Managed>,
 }

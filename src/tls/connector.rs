@@ -61,6 +61,8 @@ pub struct ConnectorPolicy {
     pub sni: Sni,
     /// The client certificate, for origins that request one.
     pub certificate: Option<Arc<Pair>>,
+    /// Whether there will be one that is not issued yet: until then no handshake begins.
+    pub awaits_certificate: bool,
     /// The application protocols to offer.
     pub alpn: OriginAlpn,
     /// Whether an origin that selects none of them is accepted: it has agreed to its protocol before TLS.
@@ -197,6 +199,10 @@ impl TlsConnector {
 
     /// Prepares a handshake with an origin.
     pub fn begin(&self, params: HandshakeParams<'_>, offer: Offer) -> Result<Handshake, Failure> {
+        if self.policy.awaits_certificate {
+            let why = "the certificate for the origin is not issued yet";
+            return Err(Failure::new(Reason::CertificatePending).detail(why));
+        }
         let name = match (self.policy.sni, params.client_sni) {
             (Sni::Client, Some(name)) => name,
             _ => params.name.clone(),

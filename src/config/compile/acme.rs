@@ -12,9 +12,11 @@ use super::context::Issuers;
 use super::reading::cached;
 use super::secrets::secrecy;
 use crate::acme::{ChallengeKind, DnsZone, ExternalKey, Identifier, Issuer, Managed, certificates};
+use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, AcmeCertificate, Challenge, DnsUpdates, ExternalAccount};
+use crate::config::reader::values::Name;
+use crate::config::spec::{self, Challenge, DnsUpdates, ExternalAccount};
 use crate::tls::pair::Pair;
 
 /// The most names of one certificate, as public CAs have it.
@@ -161,9 +163,13 @@ impl Compiler<'_> {
         })
     }
 
-    /// The certificate that an issuer keeps by this spec.
-    pub(super) fn managed(&mut self, spec: &AcmeCertificate) -> Option<Arc<Managed>> {
-        let name = spec.acme.as_str();
+    /// The certificate for these names that an issuer keeps.
+    pub(super) fn managed(
+        &mut self,
+        acme: &Located<Name>,
+        names: &Located<OneOrMany<Identifier>>,
+    ) -> Option<Arc<Managed>> {
+        let name = acme.as_str();
         let Some(issuer) = self.issuers.get(name).cloned() else {
             let known: Vec<_> = self
                 .spec
@@ -174,28 +180,28 @@ impl Compiler<'_> {
                 .collect();
             if known.is_empty() {
                 self.problems
-                    .error(spec.acme.at, "there is no issuer of this name")
+                    .error(acme.at, "there is no issuer of this name")
                     .help("name it at the top: `acme: { NAME: { directory: URL, state: DIRECTORY } }`");
             } else {
-                self.unknown(spec.acme.at, "issuer", name, &known);
+                self.unknown(acme.at, "issuer", name, &known);
             }
             return None;
         };
-        let names: Vec<_> = spec.names.iter().map(|name| name.value.clone()).collect();
         if names.is_empty() {
-            let problem = self.problems.error(spec.names.at, "an empty list of names");
+            let problem = self.problems.error(names.at, "an empty list of names");
             problem.help("name the hosts that the certificate is for");
             return None;
         }
         let issuer = issuer?;
-        self.validate(&issuer, &spec.names)?;
-        let managed = Arc::new(Managed::new(&issuer, names));
+        self.validate(&issuer, names)?;
+        let all = names.iter().map(|name| name.value.clone()).collect();
+        let managed = Arc::new(Managed::new(&issuer, all));
         if managed.names.len() > NAMES_MAX {
             let message = format!(
                 "{} names, and CAs take {NAMES_MAX} at most",
                 managed.names.len()
             );
-            let problem = self.problems.error(spec.names.at, message);
+            let problem = self.problems.error(names.at, message);
             problem.help("make several certificates of them");
             return None;
         }

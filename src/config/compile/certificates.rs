@@ -238,7 +238,7 @@ impl Compiler<'_> {
 
     /// The certificate that an issuer keeps.
     fn kept_source(&mut self, at: Span, spec: &spec::AcmeCertificate) -> Option<CertificateSource> {
-        let managed = self.managed(spec)?;
+        let managed = self.managed(&spec.acme, &spec.names)?;
         let hosts = managed.names.iter().filter_map(Identifier::host);
         let first = spec.names.first().map(|name| name.value.to_string());
         let name = spec.name.as_ref().map(|name| name.as_str().to_owned());

@@ -15,6 +15,7 @@ use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
 use crate::config::spec::{self, Spec};
 use crate::sandbox::Sandbox;
+use crate::snapshot::AwaitedIdentity;
 use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::tls::verify::client::ClientVerifier;
 
@@ -78,6 +79,8 @@ pub(super) struct Compiler<'a> {
     pub(super) issuers: Issuers,
     /// The certificates that they keep, none twice.
     pub(super) kept: Vec<Arc<Managed>>,
+    /// Those of them for origins that are not there yet.
+    pub(super) awaited: Vec<AwaitedIdentity>,
     pub(super) running: Option<Running<'a>>,
     /// On a renewal, the previous contents of files, for those that cannot be used any more.
     pub(super) previous: Option<&'a Materials>,
@@ -115,6 +118,7 @@ impl<'a> Compiler<'a> {
             ticket_secrets: Vec::new(),
             issuers: Issuers::new(),
             kept: Vec::new(),
+            awaited: Vec::new(),
             has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
             running: options.running,
             previous,

@@ -6,9 +6,13 @@ use super::client_auth::RevocationKeys;
 use super::compiler::Compiler;
 use super::pairs::PairPlaces;
 use super::wire::{groups, once};
-use crate::config::reader::generic::OffOr;
+use crate::acme::Identifier;
+use crate::config::reader::generic::{OffOr, OneOrMany};
+use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
+use crate::config::reader::values::{Name, Path};
 use crate::config::spec::{self, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
+use crate::snapshot::AwaitedIdentity;
 use crate::tls::Versions;
 use crate::tls::connector::{ConnectorPolicy, OriginAlpn, Sni, TlsConnector};
 use crate::tls::pair::Pair;
@@ -21,6 +25,15 @@ use crate::tls::verify::origin::{Authority, Trust};
 /// servers accept a hello above 16 KiB.
 const ALPN_MAX: usize = 8 * 1024;
 
+/// The certificate that is shown to origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Identity {
+    None,
+    Pair(Arc<Pair>),
+    /// An issuer has yet to issue it.
+    Awaited,
+}
+
 impl Compiler<'_> {
     /// The connector of an upstream: the running one, with its sessions, if the policy is equal.
     pub(super) fn connector(
@@ -28,7 +41,7 @@ impl Compiler<'_> {
         upstream: &str,
         spec: &Located<UpstreamTls>,
     ) -> Option<Arc<TlsConnector>> {
-        let policy = self.connector_policy(spec)?;
+        let policy = self.connector_policy(upstream, spec)?;
         let running = self.parts.upstream(upstream);
         let running = running.and_then(|running| running.tls.as_ref());
         if let Some(running) = running.filter(|running| *running.policy() == policy) {
@@ -46,12 +59,16 @@ impl Compiler<'_> {
         }
     }
 
-    fn connector_policy(&mut self, spec: &Located<UpstreamTls>) -> Option<ConnectorPolicy> {
+    fn connector_policy(
+        &mut self,
+        upstream: &str,
+        spec: &Located<UpstreamTls>,
+    ) -> Option<ConnectorPolicy> {
         let trust = self.trust(spec);
-        let certificate = spec
-            .client_certificate
-            .as_ref()
-            .map(|pair| self.client_certificate(pair));
+        let identity = match &spec.client_certificate {
+            Some(certificate) => self.identity(upstream, certificate),
+            None => Some(Identity::None),
+        };
         let alpn = self.origin_alpn(&spec.alpn);
         Some(ConnectorPolicy {
             versions: match spec.min_version.value {
@@ -61,9 +78,10 @@ impl Compiler<'_> {
             groups: groups(&spec.groups),
             trust: trust?,
             sni: spec.sni.value,
-            certificate: match certificate {
-                Some(pair) => Some(pair?),
-                None => None,
+            awaits_certificate: identity.as_ref() == Some(&Identity::Awaited),
+            certificate: match identity? {
+                Identity::Pair(pair) => Some(pair),
+                Identity::None | Identity::Awaited => None,
             },
             alpn: alpn?,
             alpn_is_optional: spec.negotiate.protocol().is_some(),
@@ -165,9 +183,50 @@ impl Compiler<'_> {
         Some(OriginAlpn::Fixed(once(names.map(<[u8]>::to_vec))))
     }
 
-    fn client_certificate(&mut self, spec: &Located<spec::ClientCertificate>) -> Option<Arc<Pair>> {
-        let cert = self.resolve(&spec.cert);
-        let (at, key) = (spec.cert.at, spec.key.as_ref());
+    /// What origins are shown by this spec.
+    fn identity(
+        &mut self,
+        upstream: &str,
+        spec: &Located<spec::ClientCertificate>,
+    ) -> Option<Identity> {
+        let beside = [
+            spec.key.as_ref().map(|key| (key.at, "key")),
+            spec.password_file
+                .as_ref()
+                .map(|file| (file.at, "password_file")),
+            spec.cert.as_ref().map(|cert| (cert.at, "cert")),
+        ];
+        match (&spec.cert, &spec.acme, &spec.names) {
+            (Some(cert), None, None) => self.client_pair(spec, cert).map(Identity::Pair),
+            (None, Some(acme), Some(names)) => match beside.into_iter().flatten().next() {
+                None => self.kept_identity(upstream, acme, names),
+                Some((at, key)) => {
+                    self.excluded(at, &format!("`acme` and `{key}` exclude each other"))
+                }
+            },
+            (Some(_), Some(acme), _) => {
+                self.excluded(acme.at, "`acme` and `cert` exclude each other")
+            }
+            (_, None, Some(names)) => self.excluded(names.at, "`names` is for `acme` alone"),
+            (None, Some(acme), None) => self.excluded(acme.at, "missing key `names` beside `acme`"),
+            (None, None, None) => self.excluded(spec.at, "missing key `cert`"),
+        }
+    }
+
+    fn excluded(&mut self, at: Span, message: &str) -> Option<Identity> {
+        self.problems
+            .error(at, message)
+            .help("write `{ cert: FILE, key: FILE }`, or `{ acme: ISSUER, names: [HOST] }`");
+        None
+    }
+
+    fn client_pair(
+        &mut self,
+        spec: &Located<spec::ClientCertificate>,
+        cert: &Located<Path>,
+    ) -> Option<Arc<Pair>> {
+        let (at, cert) = (cert.at, self.resolve(cert));
+        let key = spec.key.as_ref();
         let key_at = key.map_or(at, |key| key.at);
         let files = PairFiles {
             key: key.map_or_else(|| cert.clone(), |key| self.resolve(key)),
@@ -183,5 +242,24 @@ impl Compiler<'_> {
         let pair = self.certified(places, files)?;
         self.presented(at, &pair, Presented::ToOrigins);
         Some(pair)
+    }
+
+    /// The certificate that an issuer keeps for an upstream.
+    fn kept_identity(
+        &mut self,
+        upstream: &str,
+        acme: &Located<Name>,
+        names: &Located<OneOrMany<Identifier>>,
+    ) -> Option<Identity> {
+        let managed = self.managed(acme, names)?;
+        if let Some(pair) = self.managed_pair(acme.at, &managed) {
+            self.presented(acme.at, &pair, Presented::ToOrigins);
+            return Some(Identity::Pair(pair));
+        }
+        self.awaited.push(AwaitedIdentity {
+            upstream: upstream.into(),
+            managed,
+        });
+        Some(Identity::Awaited)
     }
 }

@@ -124,5 +124,6 @@ pub fn compile(
         names.collect(),
     );
     snapshot.managed = compiler.kept;
+    snapshot.awaited = compiler.awaited;
     Some((snapshot, compiler.materials))
 }

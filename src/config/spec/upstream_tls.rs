@@ -7,6 +7,7 @@ use super::client_auth::Rule;
 use super::digests::KeySha256;
 use super::tls_words::{Group, TlsVersion};
 use super::tunnel::OriginNegotiate;
+use crate::acme::Identifier;
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{OffOr, OneOrMany};
@@ -14,7 +15,7 @@ use crate::config::reader::invalid::Invalid;
 use crate::config::reader::read::{Located, Read, Reader};
 use crate::config::reader::reference::{Form, Reference};
 use crate::config::reader::rendered::Rendered;
-use crate::config::reader::values::{Path, Protocol, Timeout};
+use crate::config::reader::values::{Name, Path, Protocol, Timeout};
 use crate::config::reader::words::keyword;
 use crate::config::reader::yaml::{Kind, Node};
 use crate::relay::OnTruncation;
@@ -116,11 +117,16 @@ spec! {
     /// The certificate that Reseal sends to origins.
     pub struct ClientCertificate {
         /// The chain in PEM; or PKCS#12, which holds the key, too.
-        required cert: Path,
+        optional cert: Path,
         /// The private key in PEM. Absent: in the file of `cert`.
         optional key: Path,
         /// The file with the password of PKCS#12, or of an encrypted key.
         optional password_file: Path,
+        /// In place of `cert`: the issuer of `acme` that keeps it. Until it is issued, no handshake with an origin
+        /// begins.
+        optional acme: Name,
+        /// With `acme`: the host names and IP addresses that the certificate is for.
+        optional names: OneOrMany<Identifier>,
         example "{ cert: FILE, key: FILE }";
         instead
             "certificate" | "cert_file" | "crt" => "cert",

@@ -162,7 +162,7 @@ impl Ca {
     }
 
     /// The root of the certificates that it issues.
-    fn roots(&self) -> RootCertStore {
+    pub fn roots(&self) -> RootCertStore {
         let url = format!("https://{}/roots/0", self.management.address());
         let answer = curl(&["-k", &url]);
         let root = CertificateDer::from_pem_slice(answer.must_be(200).body.as_bytes()).unwrap();

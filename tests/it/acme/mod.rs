@@ -3,6 +3,7 @@
 mod attacks;
 mod authority;
 mod hostile;
+mod identities;
 mod issuing;
 mod load;
 mod openbao;

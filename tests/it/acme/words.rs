@@ -239,3 +239,40 @@ fn a_listener_for_validations_that_cannot_be_had_is_told_at_the_start() {
         .must_exit_with(3)
         .must_print(&format!("acme: cannot listen on {place}"));
 }
+
+#[test]
+fn a_certificate_for_origins_is_of_files_or_of_an_issuer() {
+    let with = |client: &str| {
+        let text = configuration(ISSUER, KEPT).replace(
+            "upstreams: { up: { origins: [\"127.0.0.1:9\"] } }",
+            &format!(
+                "upstreams: {{ up: {{ origins: [\"127.0.0.1:9\"],\n  tls: {{ server_name: a.test,\n  client_certificate: {client} }} }} }}"
+            ),
+        );
+        ConfigCheck::new(&text.replace("mode: terminate", "mode: reencrypt"))
+    };
+    with("{ acme: le, names: [proxy.test] }")
+        .check(&["--strict", "--no-network"])
+        .must_exit_with(0);
+    for (client, about, what) in [
+        ("{ acme: le }", "le }", "missing key `names`"),
+        (
+            "{ acme: le, names: [p.test], cert: c.pem }",
+            "le, names: [p.",
+            "exclude each other",
+        ),
+        (
+            "{ acme: le, names: [p.test], key: c.key }",
+            "c.key",
+            "exclude each other",
+        ),
+        (
+            "{ cert: c.pem, names: [p.test] }",
+            "[p.test]",
+            "is for `acme` alone",
+        ),
+        ("{ }", "{ }", "missing key `cert`"),
+    ] {
+        with(client).must_report(about, &[what, "acme: ISSUER, names: [HOST]"]);
+    }
+}

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, version};
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion, crypto, version,
+};
 use socket2::{Domain, Socket, Type};
 
 use super::identity::{Identity, pki};
@@ -56,7 +58,7 @@ type Screen = Arc<dyn Fn(&[u8]) -> HelloReaction + Send + Sync>;
 pub struct OriginBuilder {
     tls: Option<Identity>,
     alpn: Vec<Vec<u8>>,
-    requires_certificate: bool,
+    client_roots: Option<Arc<RootCertStore>>,
     version: Option<&'static SupportedProtocolVersion>,
     unix: Option<std::path::PathBuf>,
     hangs_up: usize,
@@ -99,8 +101,13 @@ impl OriginBuilder {
     }
 
     /// Requires a certificate of the clients' CA.
-    pub fn requiring_certificate(mut self) -> Self {
-        self.requires_certificate = true;
+    pub fn requiring_certificate(self) -> Self {
+        self.requiring_certificate_of(pki().client_roots())
+    }
+
+    /// Requires a certificate of these CAs.
+    pub fn requiring_certificate_of(mut self, roots: Arc<RootCertStore>) -> Self {
+        self.client_roots = Some(roots);
         self
     }
 
@@ -192,12 +199,13 @@ impl OriginBuilder {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .unwrap();
-        let builder = if self.requires_certificate {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(pki().client_roots(), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
+        let builder = match &self.client_roots {
+            Some(roots) => {
+                let roots = Arc::clone(roots);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder
             .with_single_cert(identity.chain(), identity.private_key())
