@@ -1,5 +1,5 @@
-//! The files of an issuer: its account, and the certificates with their keys. What is read is judged like the file
-//! of an operator.
+//! The files of an issuer: its account, and the certificates with their keys. What is read is judged like
+//! the file of an operator.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,8 @@ use crate::tls::material::file::FileReader;
 use crate::tls::pair::{self, Pair};
 use crate::tls::pair_files::{PairContents, PairFiles};
 
-/// Rights to the file of a certificate that nobody else may have. A group may read it, as the key of an operator.
+/// Rights to the file of a certificate that nobody else may have. A group may read it, as the key of an
+/// operator.
 const OTHERS: u32 = 0o027;
 
 /// Removes the files of a certificate that is kept no longer.

@@ -157,8 +157,8 @@ impl Identifier {
         }
     }
 
-    /// The server name of a validation by tls-alpn-01: for an address, its name for reverse look-ups (RFC 8738
-    /// section 6).
+    /// The server name of a validation by tls-alpn-01: for an address, its name for reverse look-ups (RFC
+    /// 8738 section 6).
     pub fn validation_name(&self) -> String {
         match self {
             Self::Dns(name) | Self::Wildcard(name) => name.as_str().to_owned(),
@@ -200,8 +200,8 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// The certificate of an issuer for these names, of which there is at least one. The file that holds it is
-    /// that of the CA and the names: a certificate of another CA, such as one for tests, is another one.
+    /// The certificate of an issuer for these names, of which there is at least one. The file that holds it
+    /// is that of the CA and the names: a certificate of another CA, such as one for tests, is another one.
     pub fn new(issuer: &Arc<Issuer>, mut names: Vec<Identifier>) -> Self {
         names.sort();
         names.dedup();

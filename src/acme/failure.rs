@@ -80,7 +80,8 @@ impl OrderFailure {
         self
     }
 
-    /// Whether another order might succeed: the CA answers, and neither its limits nor the account are in the way.
+    /// Whether another order might succeed: the CA answers, and neither its limits nor the account are in
+    /// the way.
     pub(super) fn is_of_this_order(&self) -> bool {
         let is_its_own = matches!(self.kind, Kind::Validation | Kind::Refused);
         is_its_own && !self.is_stranger

@@ -50,8 +50,7 @@ pub(super) struct Keeper {
 #[derive(Default)]
 struct Memory {
     failures: Failures,
-    /// When the last order was made, and when the last one that succeeded.
-    ordered: Option<i64>,
+    /// When the last order succeeded.
     issued: Option<i64>,
     /// The fingerprint of the certificate that was seen last, if any was; absent before the first look.
     seen: Option<Option<[u8; 32]>>,
@@ -76,7 +75,7 @@ impl Keeper {
                 let due = life(pair).renewal(
                     self.managed.issuer.renew_before,
                     memory.window,
-                    memory.ordered,
+                    memory.issued,
                 );
                 if now < due {
                     self.statuses
@@ -191,7 +190,6 @@ impl Keeper {
             Err(failure) => Err(failure),
         };
         drop(turn);
-        memory.ordered = Some(unix_now());
         self.statuses.count(
             &managed.issuer.name,
             ordered.as_ref().err().map(|failure| failure.kind),
@@ -199,7 +197,7 @@ impl Keeper {
         match ordered {
             Ok(()) => {
                 memory.failures = Failures::default();
-                memory.issued = memory.ordered;
+                memory.issued = Some(unix_now());
                 self.statuses
                     .update(managed, |status| status.last_error = None);
                 let (issuer, names) = (&*managed.issuer.name, managed.shown());

@@ -1,5 +1,5 @@
-//! Certificates that are kept by CAs of the ACME protocol (RFC 8555): ordered, renewed, and written to files of a
-//! state directory, from where they are read as any other certificate is.
+//! Certificates that are kept by CAs of the ACME protocol (RFC 8555): ordered, renewed, and written to
+//! files of a state directory, from where they are read as any other certificate is.
 //!
 //! One task on the control plane keeps each certificate. Workers see [`Challenges`] alone. Knows nothing of
 //! endpoints, routes and connections, nor of who presents a certificate.
@@ -61,8 +61,8 @@ pub struct Keepers {
 }
 
 impl Keepers {
-    /// None yet. Tasks will run on `control`, and `responders` answer from now on; the receiver is told when there is
-    /// another certificate in a file.
+    /// None yet. Tasks will run on `control`, and `responders` answer from now on; the receiver is told
+    /// when there is another certificate in a file.
     pub fn new(
         control: Handle,
         means: Means,
@@ -87,8 +87,8 @@ impl Keepers {
         &self.statuses
     }
 
-    /// Keeps these certificates from now on, and no others. The file of one that is kept no longer stays, in case
-    /// that it comes back.
+    /// Keeps these certificates from now on, and no others. The file of one that is kept no longer stays,
+    /// in case that it comes back.
     pub fn apply(&mut self, all: &[Arc<Managed>]) {
         let places = all.iter().filter_map(|managed| managed.issuer.http());
         self.responders.apply(&places.collect());

@@ -106,7 +106,8 @@ async fn new_order(
     if let Some(before) = before.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
         let ordered = account.new_order(&plain().replaces(before)).await;
         match ordered.map_err(OrderFailure::of) {
-            // A CA without renewal information, or one that has forgotten the certificate, gets a plain order.
+            // A CA without renewal information, or one that has forgotten the certificate, gets a plain
+            // order.
             Err(failure) if failure.is_of_this_order() => {}
             ordered => return ordered,
         }
@@ -154,7 +155,9 @@ fn judge(managed: &Managed, bytes: &[u8]) -> Result<(), OrderFailure> {
     let pair = pair.map_err(unusable)?;
     let pair = pair.ok_or_else(|| OrderFailure::local("a file of the state has vanished"))?;
     if pair.not_after <= unix_now() {
-        return Err(unusable("it has expired".to_owned()));
+        return Err(unusable(
+            "it has expired, by the clock of this machine".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -31,8 +31,8 @@ pub enum Finding {
     Unfit(String),
 }
 
-/// Asks for the directory of an issuer, and compares the configuration with it. Nothing is ordered, and no account is
-/// made.
+/// Asks for the directory of an issuer, and compares the configuration with it. Nothing is ordered, and no
+/// account is made.
 pub async fn probe(issuer: &Issuer, lookup: &Lookup) -> Finding {
     match directory(issuer, lookup).await {
         Ok(directory) => unfit(issuer, &directory).map_or(Finding::Good, Finding::Unfit),

@@ -1,5 +1,5 @@
-//! The answers to validations by http-01 (RFC 8555 section 8.3): listeners that know pending tokens, and nothing
-//! else.
+//! The answers to validations by http-01 (RFC 8555 section 8.3): listeners that know pending tokens, and
+//! nothing else.
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;

@@ -7,6 +7,12 @@ use super::failure::Kind;
 /// The least time between two orders of one certificate, whatever dates the CA gives it.
 const BETWEEN_ORDERS: i64 = 5;
 
+/// The least share of a certificate's life between two orders of it, and the longest such time, where the
+/// CA says when it is due: a clock that is wrong, here or there, can have every new certificate due at
+/// once.
+const SHARE_BETWEEN: i64 = 20;
+const BETWEEN_MAX: i64 = 3600;
+
 /// The share of a certificate's life that is left at its renewal: a third, for retries.
 const SHARE_LEFT: i64 = 3;
 
@@ -33,14 +39,14 @@ pub(super) struct Window {
 }
 
 impl Life {
-    /// When it is renewed: so long before its end as the configuration says; else within the CA's window; else
-    /// when a third of its life is left. Never before `ordered`, the time of the last order, by less than some
-    /// seconds.
+    /// When it is renewed: so long before its end as the configuration says; else within the CA's window;
+    /// else when a third of its life is left. Not soon after `issued`, the time of the last order that
+    /// succeeded, whatever the dates are.
     pub(super) fn renewal(
         self,
         before: Option<Duration>,
         window: Option<Window>,
-        ordered: Option<i64>,
+        issued: Option<i64>,
     ) -> i64 {
         let life = self.until.saturating_sub(self.from).max(0);
         let at = match (before, window) {
@@ -56,8 +62,12 @@ impl Life {
                     .saturating_sub(self.drawn(life / SPREAD))
             }
         };
-        match ordered {
-            Some(ordered) => at.max(ordered.saturating_add(BETWEEN_ORDERS)),
+        let between = match before {
+            Some(_) => BETWEEN_ORDERS,
+            None => (life / SHARE_BETWEEN).clamp(BETWEEN_ORDERS, BETWEEN_MAX),
+        };
+        match issued {
+            Some(issued) => at.max(issued.saturating_add(between)),
             None => at,
         }
     }
@@ -82,11 +92,12 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Notes a failure at `now`. Returns the pause until the next attempt, to which up to a quarter is added at
-    /// random.
+    /// Notes a failure at `now`. Returns the pause until the next attempt, to which up to a quarter is
+    /// added at random.
     ///
-    /// A CA that does not answer is asked again after a quarter of the time for which it has been away, at most
-    /// every five minutes. One that refuses counts refusals: pauses triple, from half a minute to six hours.
+    /// A CA that does not answer is asked again after a quarter of the time for which it has been away, at
+    /// most every five minutes. One that refuses counts refusals: pauses triple, from half a minute to six
+    /// hours.
     pub(super) fn pause(&mut self, kind: Kind, asked: Option<Duration>, now: i64) -> Duration {
         let since = *self.since.get_or_insert(now);
         let refusals = self.count;
@@ -168,17 +179,30 @@ mod tests {
 
     #[test]
     fn no_dates_make_a_storm() {
-        let ordered = Some(1000);
+        let issued = Some(1000);
         for until in [i64::MIN, -1, 0, 1000, 1001] {
             let life = Life {
                 until,
                 from: i64::MAX,
                 ..LIFE
             };
-            assert!(life.renewal(None, None, ordered) >= 1005);
+            assert!(life.renewal(None, None, issued) >= 1005);
             let before = Some(Duration::from_secs(u64::MAX));
-            assert!(life.renewal(before, None, ordered) >= 1005);
+            assert!(life.renewal(before, None, issued) >= 1005);
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_makes_no_storm() {
+        // Here it is half a year ahead, so that all that is issued has ended, and the CA's window is over.
+        let now = 180 * DAY;
+        let window = Some(Window { start: 0, end: DAY });
+        for window in [None, window] {
+            let due = LIFE.renewal(None, window, Some(now));
+            assert_eq!(due, now + BETWEEN_MAX);
+        }
+        let short = Life { until: 60, ..LIFE };
+        assert_eq!(short.renewal(None, None, Some(now)), now + BETWEEN_ORDERS);
     }
 
     #[test]

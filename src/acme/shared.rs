@@ -59,8 +59,8 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// The account with the issuer: the one in use, else that of the file, else a new one. One task at a time, so
-    /// that there is only one.
+    /// The account with the issuer: the one in use, else that of the file, else a new one. One task at a
+    /// time, so that there is only one.
     pub(super) async fn account(
         &self,
         issuer: &Arc<Issuer>,
@@ -86,8 +86,8 @@ impl Shared {
         *self.account.lock().await = None;
     }
 
-    /// Gives up an account that the CA does not know any more, unless another task has done so. Its key stays, beside
-    /// that of the next one.
+    /// Gives up an account that the CA does not know any more, unless another task has done so. Its key
+    /// stays, beside that of the next one.
     pub(super) async fn give_up(
         &self,
         issuer: &Arc<Issuer>,

@@ -63,7 +63,8 @@ impl Statuses {
         orders
     }
 
-    /// Counts the orders of an issuer from now on: a counter that begins with its first event hides that event.
+    /// Counts the orders of an issuer from now on: a counter that begins with its first event hides that
+    /// event.
     pub(super) fn expect(&self, issuer: &Arc<str>) {
         self.orders.lock().entry(Arc::clone(issuer)).or_default();
     }

@@ -283,8 +283,8 @@ impl Establish<'_> {
         done
     }
 
-    /// The validation by a CA that this is, if it is one: decided before a route is chosen, by the only protocol
-    /// that is offered and by what is pending.
+    /// The validation by a CA that this is, if it is one: decided before a route is chosen, by the only
+    /// protocol that is offered and by what is pending.
     fn challenge(&self, hello: &Hello, name: Option<&HostName>) -> Option<Arc<TlsAcceptor>> {
         if self.endpoint.negotiate.is_some() {
             return None;

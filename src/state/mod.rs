@@ -1,5 +1,5 @@
-//! Files that the process itself writes: each whole or not at all, and readable for its owner alone. Knows nothing
-//! of what is in them.
+//! Files that the process itself writes: each whole or not at all, and readable for its owner alone. Knows
+//! nothing of what is in them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};

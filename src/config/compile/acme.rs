@@ -1,4 +1,5 @@
-//! Issuers, and the certificates that they keep: what there is of them already, and what has yet to be ordered.
+//! Issuers, and the certificates that they keep: what there is of them already, and what has yet to be
+//! ordered.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ spec! {
         /// Where the CA may write to, such as `mailto:ops@example.com`.
         default contact: OneOrMany<Contact> = "[]"
             because "CAs issue without one, and many have stopped writing",
-        /// The CAs that may sign the certificate of the directory's server: files in PEM, `webpki` (the public
-        /// CAs that are built in), or `system` (the system's store).
+        /// The CAs that may sign the certificate of the directory's server: files in PEM, `webpki` (the
+        /// public CAs that are built in), or `system` (the system's store).
         default ca: Trust = "webpki"
             because "it verifies public CAs, and fails for private ones until they are named",
         /// The account with the CA to which the ACME account is bound, where the CA demands one (RFC 8555,
@@ -38,8 +38,8 @@ spec! {
         optional http: HttpListen,
         /// The name server that takes the records of validations by `dns-01`.
         optional dns: DnsUpdates,
-        /// The directory for the account's key and the certificates with their keys, readable for Reseal's user
-        /// alone. It is made if it is missing.
+        /// The directory for the account's key and the certificates with their keys, readable for Reseal's
+        /// user alone. It is made if it is missing.
         required state: Path,
         /// When a certificate is renewed: `auto`, or so long before it ends.
         default renew: AutoOr<Timeout> = "auto"
@@ -139,14 +139,14 @@ spec! {
 keyword! {
     /// How control of a name is shown to a CA.
     pub enum Challenge("challenge") {
-        /// On the endpoint itself, to connections with the ALPN protocol `acme-tls/1` alone (RFC 8737). The CA
-        /// connects to port 443.
+        /// On the endpoint itself, to connections with the ALPN protocol `acme-tls/1` alone (RFC 8737). The
+        /// CA connects to port 443.
         TlsAlpn01 = "tls-alpn-01",
-        /// By HTTP, on the listener of `http`, which has no other answers (RFC 8555, section 8.3). The CA connects
-        /// to port 80.
+        /// By HTTP, on the listener of `http`, which has no other answers (RFC 8555, section 8.3). The CA
+        /// connects to port 80.
         Http01 = "http-01",
-        /// By a record in DNS, which Reseal writes by a signed update to the server of `dns` (RFC 2136). For wildcards,
-        /// and for machines that the CA cannot reach.
+        /// By a record in DNS, which Reseal writes by a signed update to the server of `dns` (RFC 2136).
+        /// For wildcards, and for machines that the CA cannot reach.
         Dns01 = "dns-01",
         instead
             "tls_alpn" | "tls" | "tlsalpn" | "alpn" | "tls_challenge" => "tls-alpn-01",

@@ -1,5 +1,5 @@
-//! Another real CA: the PKI of OpenBao, whose ACME is of another family than Pebble's. It has names validated at the ports
-//! 443 and 80 alone.
+//! Another real CA: the PKI of OpenBao, whose ACME is of another family than Pebble's. It has names
+//! validated at the ports 443 and 80 alone.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
