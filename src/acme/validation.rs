@@ -23,7 +23,7 @@ pub(super) fn wanted(name: &Identifier) -> Wanted {
 pub(super) enum Answer {
     Tls(#[expect(dead_code, reason = "dropping it ends the answers")] Answering),
     Http(#[expect(dead_code, reason = "dropping it ends the answers")] AnsweringHttp),
-    Dns(#[expect(dead_code, reason = "dropping it removes the record")] AnsweringDns),
+    Dns(#[expect(dead_code, reason = "dropping it removes the record")] Box<AnsweringDns>),
 }
 
 /// Has the CA validate every name that it has not validated before. The validations are answered until the
@@ -63,10 +63,10 @@ pub(super) async fn prove(
             ChallengeKind::Http01(_) => {
                 Answer::Http(means.tokens.answer(&challenge.token, authorized.as_str()))
             }
-            ChallengeKind::Dns01(zone) => Answer::Dns(
-                zone.answer(&name.validation_name(), &authorized.dns_value())
-                    .await?,
-            ),
+            ChallengeKind::Dns01(zone) => {
+                let (host, value) = (name.validation_name(), authorized.dns_value());
+                Answer::Dns(Box::new(zone.answer(&host, &value).await?))
+            }
         });
         challenge.set_ready().await.map_err(OrderFailure::of)?;
     }

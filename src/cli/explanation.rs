@@ -180,7 +180,7 @@ impl Explanation {
             })?;
         let verdict = self.client_auth(side, chain.as_deref(), now);
         let pending = is_pending.then_some(Reason::CertificatePending);
-        Ok(pending.or(alpn.err()).or(verdict))
+        Ok(pending.or_else(|| alpn.err()).or(verdict))
     }
 
     /// The ALPN that is offered to the origin, given what the client negotiated.

@@ -36,10 +36,7 @@ impl Compiler<'_> {
 
     fn issuer(&mut self, name: &str, spec: &Located<spec::Issuer>) -> Option<Issuer> {
         let authorities = self.authorities(&spec.ca);
-        let external = match &spec.eab {
-            Some(external) => Some(self.external(external)),
-            None => None,
-        };
+        let external = spec.eab.as_ref().map(|key| self.external(key));
         let challenge = self.challenge(spec);
         let contact = spec.contact.iter().map(|contact| contact.0.clone());
         Some(Issuer {

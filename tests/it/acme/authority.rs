@@ -22,6 +22,18 @@ pub struct Wishes {
     pub life: u64,
     /// Whether it demands an account outside of ACME: the identifier of the key, and the key in base64url.
     pub external: Option<(&'static str, &'static str)>,
+    /// How many nonces of a hundred it refuses: orders fail by that now and then, and are repeated.
+    pub refused_nonces: u8,
+}
+
+impl Wishes {
+    /// It refuses no nonce, for tests of a single order.
+    pub fn single() -> Self {
+        Self {
+            refused_nonces: 0,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Wishes {
@@ -29,6 +41,7 @@ impl Default for Wishes {
         Self {
             life: 90 * 24 * 3600,
             external: None,
+            refused_nonces: 20,
         }
     }
 }
@@ -109,7 +122,7 @@ impl Ca {
             "certificate": file("directory.pem"),
             "privateKey": file("directory.key"),
             "httpPort": self.plain.number(),
-            "tlsPort": self.elsewhere.unwrap_or(self.answers.number()),
+            "tlsPort": self.elsewhere.unwrap_or_else(|| self.answers.number()),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": self.wishes.external.is_some(),
             "externalAccountMACKeys": { kid: key },
@@ -126,8 +139,12 @@ impl Ca {
             pebble
                 .args(["-strict", "-dnsserver", &dns, "-config"])
                 .arg(&config)
-                // Validations begin at once, and one nonce in five is refused.
-                .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "20")]);
+                // Validations begin at once.
+                .env("PEBBLE_VA_NOSLEEP", "1")
+                .env(
+                    "PEBBLE_WFE_NONCEREJECT",
+                    self.wishes.refused_nonces.to_string(),
+                );
             pebble
         };
         self.service = Some(Service::start_at(&self.listen, make));

@@ -203,7 +203,9 @@ fn an_account_is_bound_to_one_outside_of_acme() {
 
 #[test]
 fn an_order_can_be_tried_and_nothing_is_installed() {
-    let mut ca = Ca::start(&["app.test"]);
+    let mut ca = Ca::prepare(Wishes::single());
+    ca.names_lead_here(&["app.test"]);
+    ca.run();
     let origin = Origin::echo();
     let proxy = ca
         .proxy("")

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
-use super::authority::{Ca, state_files};
+use super::authority::{Ca, Wishes, state_files};
 use crate::harness::{Authority, Leaf, Origin, Proxy, Stream, eventually, pki};
 
 /// What the CA asks for, in seconds.
@@ -121,7 +121,7 @@ fn a_ca_that_wants_fewer_orders_is_left_alone_for_as_long_as_it_says() {
 
 #[test]
 fn a_name_that_leads_to_another_machine_is_told_in_the_words_of_the_ca() {
-    let mut ca = Ca::prepare(super::authority::Wishes::default());
+    let mut ca = Ca::prepare(Wishes::single());
     let other = Origin::tls(&pki().origin(&["app.test"])).echo();
     ca.answers_elsewhere(other.listen_addr().port());
     ca.names_lead_here(&["app.test"]);

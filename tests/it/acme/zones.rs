@@ -93,7 +93,7 @@ fn proxy(ca: &Ca, more: &str, secret: &str, origin: &Origin) -> Proxy {
 }
 
 fn ca(zone: &Zone) -> Ca {
-    let mut ca = Ca::prepare(Wishes::default());
+    let mut ca = Ca::prepare(Wishes::single());
     ca.asks(zone.address());
     ca.run();
     ca
