@@ -60,6 +60,8 @@ mod admission;
 
 mod bandwidth;
 
+mod revoked;
+
 mod transport;
 
 mod tls;
@@ -67,6 +69,8 @@ mod tls;
 mod route;
 
 mod upstream;
+
+mod fleet;
 
 mod health;
 

@@ -279,7 +279,18 @@ impl AdminService {
         if phase != Phase::Run {
             return response::text(status, phase.word());
         }
+        let fleet = self.probes.metrics.fleet();
+        if fleet.is_some_and(|fleet| !fleet.has_document) {
+            let text = "listening on nothing: no document of the fleet yet";
+            return response::text(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
         let mut text = state(phase, &drained);
+        if let Some(age) = fleet.and_then(|fleet| fleet.stale) {
+            let age = age.as_secs();
+            text.push_str(&format!(
+                "; stale for {age} s: the store of the fleet is lost"
+            ));
+        }
         for line in &pending.lines {
             text.push('\n');
             text.push_str(line);

@@ -13,6 +13,7 @@ mod document;
 mod exit;
 mod explain;
 mod explanation;
+mod fleet;
 mod flow;
 mod forward;
 mod init;
@@ -22,6 +23,7 @@ mod paint;
 mod routes;
 mod run;
 mod start;
+mod start_fleet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +65,8 @@ enum Command {
     Ctl(Box<ctl::Args>),
     /// Try the issuers of `acme` of a running process
     Acme(acme::Args),
+    /// Push documents to a fleet, and see what its instances do
+    Fleet(Box<fleet::Args>),
     /// Forward one port, without a configuration file
     Forward(Box<forward::Args>),
     /// Print the JSON Schema of the configuration file
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::main(&args),
         Command::Ctl(args) => ctl::main(&args),
         Command::Acme(args) => acme::main(&args),
+        Command::Fleet(args) => fleet::main(&args),
         Command::Forward(args) => forward::main(&args),
         Command::Schema => print(&format!("{:#}\n", crate::config::schema())),
         Command::Completions { shell } => completions::main(shell, Cli::command()),

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::exit::Exit;
 use super::output::eprint_line;
+use super::start_fleet::Beginning;
 use crate::config::Severity;
 use crate::config::compile::{Files, LoadOptions, Purpose};
 use crate::config::load::Source;
@@ -163,13 +164,16 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
     // Before the first key is read.
     keep_memory_private();
     let sessions = Arc::new(Sessions::default());
+    let options = LoadOptions::first(Files::Read, Purpose::Serve, &sessions);
     let mut loaded = source
-        .load(LoadOptions::first(Files::Read, Purpose::Serve, &sessions))
+        .load(options)
         .map_err(|error| unreadable(source.path(), &error))?;
     let Some(snapshot) = loaded.snapshot.take() else {
         eprint_line(&loaded.report());
         return Err(Exit::Refused);
     };
+    let beginning = Beginning::new(source, loaded, snapshot, options);
+    let snapshot = &beginning.snapshot;
     let log = logging::start(&snapshot.log).map_err(|error| {
         let output = &snapshot.log.output;
         eprint_line(&format!("reseal: log: {output} cannot be opened: {error}"));
@@ -182,6 +186,7 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
             "a defect of Reseal ended what this thread was doing; please report it"
         );
     }));
+    let loaded = &beginning.loaded;
     info!(version = env!("CARGO_PKG_VERSION"), config = %loaded.path.display(), "starting");
     for warning in loaded.lines(Severity::Warning) {
         warn!("{warning}");
@@ -189,6 +194,15 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
     for notice in loaded.lines(Severity::Notice) {
         info!("{notice}");
     }
+    beginning.log();
+    let Beginning {
+        source,
+        loaded,
+        snapshot,
+        fleet,
+        tickets,
+        ..
+    } = beginning;
     Ok(StartConfig {
         source,
         loaded,
@@ -197,6 +211,8 @@ fn load(source: Source) -> Result<StartConfig, Exit> {
         log,
         sandbox: Arc::new(Sandbox::off()),
         waits: false,
+        fleet,
+        tickets,
     })
 }
 

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::compile::{LoadOptions, Materials, compile, lint, permissions};
+use super::compile::{
+    DocumentParts, LoadOptions, Materials, compile, fleet_settings, lint, permissions,
+};
 use super::file_stamps::FileStamps;
 use super::reader::redact;
-use super::{Problems, Severity, Spec, read};
+use super::{Problems, Severity, Spec, read, read_document};
+use crate::fleet::{Document, FleetSettings};
 use crate::sandbox::{Account, RunAs};
 use crate::snapshot::Snapshot;
 
@@ -33,13 +36,29 @@ pub enum Source {
         /// The directory of relative paths.
         dir: PathBuf,
     },
+    /// A local file, and the document of the fleet that it belongs to.
+    Fleet {
+        /// The local file.
+        path: PathBuf,
+        /// The document; absent before the first one.
+        document: Option<Arc<Document>>,
+    },
 }
 
 impl Source {
     /// The file name in problems.
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) | Self::Text { path, .. } => path,
+            Self::File(path) | Self::Text { path, .. } | Self::Fleet { path, .. } => path,
+        }
+    }
+
+    /// The same local file with this document.
+    #[must_use]
+    pub fn with(&self, document: Arc<Document>) -> Self {
+        Self::Fleet {
+            path: self.path().to_owned(),
+            document: Some(document),
         }
     }
 
@@ -48,13 +67,19 @@ impl Source {
         match self {
             Self::File(path) => file(path, options),
             Self::Text { text, path, dir } => Ok(text_in(text.clone(), path, dir, options)),
+            Self::Fleet { path, document } => match document {
+                Some(document) => with_document(path, document, options),
+                None => file(path, options),
+            },
         }
     }
 
     /// The directory of relative paths.
     fn dir(&self) -> &Path {
         match self {
-            Self::File(path) => path.parent().unwrap_or_else(|| Path::new("")),
+            Self::File(path) | Self::Fleet { path, .. } => {
+                path.parent().unwrap_or_else(|| Path::new(""))
+            }
             Self::Text { dir, .. } => dir,
         }
     }
@@ -62,11 +87,19 @@ impl Source {
     /// Loads the files that the text of `loaded` names, and not the text again.
     pub fn load_files(&self, loaded: &Loaded, options: LoadOptions<'_>) -> Loaded {
         let mut problems = loaded.text_problems.clone();
+        let mut document = loaded.document.as_ref().map(LoadedDocument::again);
         let spec = loaded.spec.as_ref();
-        let compiled = spec.and_then(|spec| compile(spec, self.dir(), options, &mut problems));
+        let compiled = spec.and_then(|spec| {
+            let parts = document.as_mut().map(LoadedDocument::parts);
+            compile(spec, self.dir(), parts, options, &mut problems)
+        });
         let (snapshot, materials) = compiled.unzip();
         redact::variables(&mut problems);
+        if let Some(document) = &mut document {
+            redact::variables(&mut document.problems);
+        }
         Loaded {
+            document,
             path: loaded.path.clone(),
             text: loaded.text.clone(),
             spec: spec.cloned(),
@@ -98,6 +131,34 @@ pub struct Loaded {
     pub problems: Problems,
     /// Those that the text alone is the cause of.
     text_problems: Problems,
+    /// The document of the fleet, if endpoints and upstreams are from one.
+    document: Option<LoadedDocument>,
+}
+
+/// A document of a fleet, with problems of its own.
+#[derive(Debug)]
+struct LoadedDocument {
+    from: Arc<Document>,
+    problems: Problems,
+    text_problems: Problems,
+}
+
+impl LoadedDocument {
+    /// The same document, before it is compiled again.
+    fn again(&self) -> Self {
+        Self {
+            from: Arc::clone(&self.from),
+            problems: self.text_problems.clone(),
+            text_problems: self.text_problems.clone(),
+        }
+    }
+
+    fn parts(&mut self) -> DocumentParts<'_> {
+        DocumentParts {
+            files: &self.from.files,
+            problems: &mut self.problems,
+        }
+    }
 }
 
 impl Loaded {
@@ -143,17 +204,28 @@ impl Loaded {
 
     /// The problems of one severity, one line each, in file order.
     pub fn lines(&self, severity: Severity) -> impl Iterator<Item = String> {
-        let path = self.path.to_string_lossy();
-        let problems = self.problems.sorted().into_iter();
-        problems
-            .filter(move |problem| problem.severity == severity)
-            .map(move |problem| problem.to_line(&path))
+        let own = (self.path.clone(), &self.problems);
+        let document = self.document.as_ref();
+        let of_document = document.map(|document| (document.from.title(), &document.problems));
+        let all = std::iter::once(own).chain(of_document);
+        all.flat_map(move |(path, problems)| {
+            let sorted = problems.sorted().into_iter();
+            let of_severity = sorted.filter(move |problem| problem.severity == severity);
+            of_severity.map(move |problem| problem.to_line(&path.to_string_lossy()))
+        })
     }
 
     /// The problems with the lines that they are about.
     pub fn report(&self) -> String {
-        self.problems
-            .render(&self.path.to_string_lossy(), &self.text)
+        let own = self
+            .problems
+            .render(&self.path.to_string_lossy(), &self.text);
+        let of_document = self.document.as_ref().map(|document| {
+            let Document { text, .. } = &*document.from;
+            let title = document.from.title();
+            document.problems.render(&title.to_string_lossy(), text)
+        });
+        own + &of_document.unwrap_or_default()
     }
 }
 
@@ -164,8 +236,133 @@ pub fn file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     Ok(Loaded {
         stamp,
-        ..understand(text, path, dir, options, Some(&meta))
+        ..understand(text, path, dir, options, Some(&meta), read)
     })
+}
+
+/// Loads a local file with the document of its fleet.
+fn with_document(
+    path: &Path,
+    document: &Arc<Document>,
+    options: LoadOptions<'_>,
+) -> io::Result<Loaded> {
+    let stamp = FileStamps::of([path]);
+    let (text, meta) = text_of(path)?;
+    let (local, mut problems) = read(&text, &|name| std::env::var(name).ok());
+    let (shared, mut of_document) = read_document(&document.text, &|name| std::env::var(name).ok());
+    let spec = local.zip(shared).map(|(local, shared)| Spec {
+        endpoints: shared.endpoints,
+        upstreams: shared.upstreams,
+        ..local
+    });
+    let text_problems = problems.clone();
+    if let Some(spec) = &spec {
+        lint(spec, &mut of_document);
+        let policy = spec.process.key_permissions.value;
+        permissions::configuration(path, &meta, policy, &mut problems);
+    }
+    let mut loaded = LoadedDocument {
+        from: Arc::clone(document),
+        text_problems: of_document.clone(),
+        problems: of_document,
+    };
+    let dir = path.parent().unwrap_or_else(|| Path::new(""));
+    let compiled = spec
+        .as_ref()
+        .and_then(|spec| compile(spec, dir, Some(loaded.parts()), options, &mut problems));
+    let (snapshot, materials) = compiled.unzip();
+    redact::variables(&mut problems);
+    redact::variables(&mut loaded.problems);
+    Ok(Loaded {
+        path: path.to_owned(),
+        text,
+        spec: spec.map(Arc::new),
+        snapshot,
+        materials: materials.unwrap_or_default(),
+        stamp,
+        problems,
+        text_problems,
+        document: Some(loaded),
+    })
+}
+
+/// Loads a document that is about to be pushed, as instances will, without anything local. Paths of problems are
+/// those of `path`.
+pub fn document(path: &Path, document: &Arc<Document>, options: LoadOptions<'_>) -> Loaded {
+    let (spec, mut problems) = read_document(&document.text, &|name| std::env::var(name).ok());
+    if let Some(spec) = &spec {
+        lint(spec, &mut problems);
+    }
+    let mut loaded = LoadedDocument {
+        from: Arc::clone(document),
+        text_problems: problems.clone(),
+        problems,
+    };
+    let mut local = Problems::default();
+    let compiled = spec.as_ref().and_then(|spec| {
+        compile(
+            spec,
+            Path::new(""),
+            Some(loaded.parts()),
+            options,
+            &mut local,
+        )
+    });
+    let (snapshot, materials) = compiled.unzip();
+    redact::variables(&mut loaded.problems);
+    Loaded {
+        path: path.to_owned(),
+        text: document.text.clone(),
+        spec: spec.map(Arc::new),
+        snapshot,
+        materials: materials.unwrap_or_default(),
+        stamp: FileStamps::default(),
+        problems: loaded.problems,
+        text_problems: local,
+        document: None,
+    }
+}
+
+/// Loads a file as the document of a fleet, with the files that it names on this machine. Fails if the file
+/// cannot be read.
+pub fn document_file(path: &Path, options: LoadOptions<'_>) -> io::Result<Loaded> {
+    let (text, meta) = text_of(path)?;
+    let dir = path.parent().unwrap_or_else(|| Path::new(""));
+    Ok(understand(
+        text,
+        path,
+        dir,
+        options,
+        Some(&meta),
+        read_document,
+    ))
+}
+
+/// Loads the fleet of a file, and nothing else that it names. Fails if the file cannot be read; without a
+/// fleet, the problems say why.
+pub fn fleet(
+    path: &Path,
+    options: LoadOptions<'_>,
+) -> io::Result<(Loaded, Option<Arc<FleetSettings>>)> {
+    let (text, _) = text_of(path)?;
+    let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
+    let dir = path.parent().unwrap_or_else(|| Path::new(""));
+    let settings = spec
+        .as_ref()
+        .and_then(|spec| fleet_settings(spec, dir, options, &mut problems));
+    redact::variables(&mut problems);
+    let loaded = Loaded {
+        path: path.to_owned(),
+        text,
+        spec: spec.map(Arc::new),
+        snapshot: None,
+        materials: Materials::default(),
+        stamp: FileStamps::default(),
+        problems,
+        text_problems: Problems::default(),
+        document: None,
+    };
+    Ok((loaded, settings))
 }
 
 /// Reads the keys of a file that `is_trusted`, and no file that it names. `None` if a value cannot be read.
@@ -224,8 +421,11 @@ fn not_utf8(error: &FromUtf8Error) -> io::Error {
 
 /// Loads a text in place of the file `path`, with relative paths relative to `dir`.
 pub fn text_in(text: String, path: &Path, dir: &Path, options: LoadOptions<'_>) -> Loaded {
-    understand(text, path, dir, options, None)
+    understand(text, path, dir, options, None, read)
 }
+
+/// How a text is read, with variables from a function.
+type ReadText = fn(&str, &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems);
 
 /// `meta` is that of the file that the text was read from, if any.
 fn understand(
@@ -234,6 +434,7 @@ fn understand(
     dir: &Path,
     options: LoadOptions<'_>,
     meta: Option<&Metadata>,
+    read: ReadText,
 ) -> Loaded {
     let (spec, mut problems) = read(&text, &|name| std::env::var(name).ok());
     if let Some(spec) = &spec {
@@ -246,7 +447,7 @@ fn understand(
     }
     let compiled = spec
         .as_ref()
-        .and_then(|spec| compile(spec, dir, options, &mut problems));
+        .and_then(|spec| compile(spec, dir, None, options, &mut problems));
     let (snapshot, materials) = compiled.unzip();
     redact::variables(&mut problems);
     Loaded {
@@ -258,5 +459,6 @@ fn understand(
         stamp: FileStamps::default(),
         problems,
         text_problems,
+        document: None,
     }
 }

@@ -19,17 +19,33 @@ pub use reader::problem::{Problems, Severity};
 pub use spec::Spec;
 
 use reader::compose::parse;
-use reader::problem::quoted_list;
+use reader::problem::{Span, quoted_list};
 use reader::read::{Read, Reader};
 use reader::reference::Reference;
 use reader::yaml::{Kind, Node};
 use reader::{print, schema};
 
+/// The keys that the document of a fleet cannot have: they are local.
+pub const LOCAL_KEYS: [&str; 6] = ["process", "log", "access_log", "admin", "acme", "fleet"];
+
 /// Reads the text of a file, with variables from `env`. Returns the [`Spec`] if every value could be
 /// read; it must not be used if the problems contain an error, but can be linted all the same.
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems) {
+    read_without(&[], text, env)
+}
+
+/// Reads the document of a fleet, likewise.
+pub fn read_document(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, Problems) {
+    read_without(&LOCAL_KEYS, text, env)
+}
+
+fn read_without(
+    local: &[&str],
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Option<Spec>, Problems) {
     let mut problems = Problems::default();
-    let Some(root) = parse(text, &mut problems) else {
+    let Some(mut root) = parse(text, &mut problems) else {
         if !problems.has_errors() {
             empty(&mut problems);
         }
@@ -39,17 +55,59 @@ pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> (Option<Spec>, 
         empty(&mut problems);
         return (None, problems);
     }
+    refuse_keys(&mut root, local, &mut problems);
     let mut reader = Reader::new(env, problems);
     if let Some(names) = names_under(&root, "upstreams") {
         reader.choose_from("upstream", names);
     }
+    let given = keys_of_documents(&root);
     let spec = Spec::read(&without_extensions(root), &mut reader);
-    if let Some(endpoints) = spec.as_ref().map(|spec| &spec.endpoints)
-        && endpoints.is_empty()
-    {
-        reader.error(endpoints.at, "at least one endpoint is needed");
+    match &spec {
+        Some(spec) if spec.fleet.is_some() => beside_fleet(&given, &mut reader),
+        Some(spec) if spec.endpoints.is_empty() => {
+            reader.error(spec.endpoints.at, "at least one endpoint is needed");
+        }
+        _ => {}
     }
     (spec, reader.into_problems())
+}
+
+/// Takes keys out of the map at the top, each with an error.
+fn refuse_keys(root: &mut Node, refused: &[&str], problems: &mut Problems) {
+    let Kind::Map(entries) = &mut root.kind else {
+        return;
+    };
+    entries.retain(|(key, _)| {
+        let is_refused = refused.contains(&key.text.as_str());
+        if is_refused {
+            let message = format!("`{}` is not for the document of a fleet", key.text);
+            problems
+                .error(key.at, message)
+                .help("each instance has its own, in its local file");
+        }
+        !is_refused
+    });
+}
+
+/// The keys at the top that a local file cannot have, where they are.
+fn keys_of_documents(root: &Node) -> Vec<(Span, String)> {
+    let Kind::Map(entries) = &root.kind else {
+        return Vec::new();
+    };
+    let keys = entries.iter().map(|(key, _)| key);
+    let keys = keys.filter(|key| matches!(key.text.as_str(), "endpoints" | "upstreams"));
+    keys.map(|key| (key.at, key.text.clone())).collect()
+}
+
+fn beside_fleet(given: &[(Span, String)], reader: &mut Reader<'_>) {
+    for (at, key) in given {
+        reader
+            .error(
+                *at,
+                format!("`{key}` beside `fleet`, whose instances get it from the store"),
+            )
+            .help("write it into a file of its own, and push that: `reseal fleet push FILE`");
+    }
 }
 
 /// The effective configuration as YAML: defaults filled in, variables as written in the file. With the
@@ -71,7 +129,12 @@ const SCHEMA_ID: &str = concat!("urn:reseal:schema:config:", env!("CARGO_PKG_VER
 
 /// The JSON Schema of a configuration file.
 pub fn schema() -> serde_json::Value {
-    schema::of::<Spec>(SCHEMA_ID, "Reseal configuration")
+    let mut schema = schema::of::<Spec>(SCHEMA_ID, "Reseal configuration");
+    schema["anyOf"] = serde_json::json!([
+        { "required": ["endpoints", "upstreams"] },
+        { "required": ["fleet"] },
+    ]);
+    schema
 }
 
 /// All keys as data.

@@ -42,6 +42,15 @@ impl<'a> Establish<'a> {
     /// Admits the client to the endpoint by its address, before a byte of its TLS is read. It is reset
     /// otherwise.
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
+        if self
+            .address()
+            .is_some_and(|address| self.context.revoked.has_source(address))
+        {
+            self.record.enter(Stage::Admit);
+            let failure =
+                Failure::new(Reason::DeniedSource).detail("revoked in the fleet".to_owned());
+            return Err(failure.close_with(CloseWith::Abort));
+        }
         let endpoint = self.endpoint;
         if endpoint.sources.is_none() && endpoint.limits.is_none() {
             return Ok(());

@@ -16,6 +16,7 @@ use crate::observe::access_log::{AccessLog, Client};
 use crate::observe::failures::FailureShard;
 use crate::observe::metrics::Shard;
 use crate::phase::PhaseRx;
+use crate::revoked::Revoked;
 use crate::snapshot::{Endpoint, Live};
 use crate::upstream::{OwnListeners, Upstreams};
 
@@ -46,6 +47,8 @@ pub struct WorkerContext {
     pub handshakes: Gate,
     /// The permits for large ClientHellos.
     pub large_hellos: Gate,
+    /// Who is revoked by an operator.
+    pub revoked: Arc<Revoked>,
     /// The addresses this process listens on: a name that resolves to one of them is a loop.
     pub listeners: Arc<OwnListeners>,
     /// The validations that CAs are asked to make now.

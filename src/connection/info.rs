@@ -11,9 +11,11 @@ use crate::admission::SourceDenial;
 use crate::observe::access_log::{AccessRecord, Client, Traffic};
 use crate::outcome::Reason;
 use crate::relay::ConnHandle;
+use crate::revoked::Revoked;
 use crate::snapshot::{Endpoint, Route};
 use crate::tls::classify;
 use crate::tls::verify::client::{ClientVerifier, Recheck};
+use crate::tls::verify::revoked::names;
 
 /// The information kept on an established connection.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct ConnInfo {
     pub generation: u64,
     /// The last generation that it was compared with.
     pub checked: AtomicU64,
+    /// The revocations that it was last compared with, see [`Revoked::version`](crate::revoked::Revoked::version).
+    pub revoked: AtomicU64,
     /// The policy on client certificates that last decided on it, see
     /// [`ClientVerifier::id`](crate::tls::verify::client::ClientVerifier::id).
     pub verifier: AtomicU64,
@@ -63,6 +67,21 @@ impl ConnInfo {
         });
         // That of the endpoint and that of the route may differ: the stricter one decides.
         denied.min_by_key(|(recheck, _)| *recheck as u8)
+    }
+
+    /// Why this client is revoked by an operator, if it is.
+    pub fn revoked_by(&self, revoked: &Revoked) -> Option<Reason> {
+        let leaf = self
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.chain().first());
+        if leaf.is_some_and(|leaf| revoked.has_certificate(|| names(leaf))) {
+            return Some(Reason::ClientCertRevoked);
+        }
+        match self.record.client {
+            Client::Ip(address) if revoked.has_source(address.ip()) => Some(Reason::DeniedSource),
+            _ => None,
+        }
     }
 
     /// Whether a route would admit this client at `now`; the reason, if not.

@@ -289,6 +289,7 @@ impl<'a> Recorder<'a> {
             identity,
             generation,
             checked: AtomicU64::new(generation),
+            revoked: AtomicU64::new(0),
             verifier: AtomicU64::new(verifier),
             counted: CountedTraffic::default(),
             is_denial_logged: AtomicBool::new(false),

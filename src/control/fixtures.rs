@@ -79,6 +79,7 @@ impl Parts {
             source,
             loaded: Arc::new(loaded),
             sessions,
+            tickets: Vec::new(),
             sandbox: Arc::new(Sandbox::off()),
         };
         let metrics = Arc::new(Metrics::new(1, Vec::new(), Vec::new()));
@@ -144,6 +145,7 @@ pub(super) fn connection(table: &Arc<ConnTable<ConnInfo>>, id: u64) -> ConnGuard
         identity: None,
         generation: 0,
         checked: AtomicU64::new(0),
+        revoked: AtomicU64::new(0),
         verifier: AtomicU64::new(0),
         counted: CountedTraffic::default(),
         progress: Progress::new(Instant::now()),

@@ -6,6 +6,7 @@ pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod expiry_dates;
 mod failures;
+pub(crate) mod fleet;
 mod limits;
 pub(crate) mod listeners;
 mod looks;
@@ -47,6 +48,7 @@ use crate::connection::table::ConnTable;
 use crate::control::certificates::Certificates;
 use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
+use crate::control::fleet::FleetRequests;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
 use crate::control::progress::ProgressRecords;
@@ -62,9 +64,11 @@ use crate::control::status::StatusView;
 use crate::control::successor::Successors;
 use crate::control::takeover::{ReadySuccessor, Takeover};
 use crate::control::watchdog::Watchdog;
+use crate::fleet::FleetRequest;
 use crate::observe::access_log::AccessLog;
 use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
+use crate::revoked::Revoked;
 use crate::snapshot::Live;
 use crate::worker::Workers;
 
@@ -98,6 +102,9 @@ pub(crate) struct Control {
     pub(crate) admin: OpenAdminListeners,
     pub(crate) takeover: Takeover,
     pub(crate) successors: Successors,
+    pub(crate) revoked: Arc<Revoked>,
+    /// Whether the fleet wants this instance to serve nobody.
+    pub(crate) is_drained: bool,
 }
 
 /// The channels that the control loop receives from.
@@ -108,6 +115,7 @@ pub(crate) struct Inputs {
     /// An issuer has issued a certificate.
     pub(crate) renewed: mpsc::Receiver<()>,
     pub(crate) origin_events: OriginEvents,
+    pub(crate) fleet: FleetRequests,
 }
 
 /// Whether the control loop continues.
@@ -148,6 +156,10 @@ impl Control {
                 },
                 read = self.reloads.files_read() => {
                     self.reloads.finish(read, &mut self.listeners, &self.origins).await;
+                    if self.is_drained {
+                        // A reload opens what is closed.
+                        fleet::drain_all(&self.live.load(), &mut self.listeners, &self.table);
+                    }
                     self.publish_drained();
                     self.certificates.apply(&self.live.load());
                     self.publish_certificates();
@@ -166,6 +178,7 @@ impl Control {
                 }
                 Some(change) = inputs.changes.recv() => self.reloads.files_changed(change),
                 Some(()) = inputs.renewed.recv() => self.reloads.request(Scope::Materials, None),
+                Some(request) = inputs.fleet.recv() => self.fleet(request).await,
                 Some(event) = inputs.origin_events.recv() => {
                     self.origins.on_event(&event, &mut inputs.origin_events);
                 }
@@ -331,6 +344,26 @@ impl Control {
         next
     }
 
+    /// Does what the fleet asks for.
+    async fn fleet(&mut self, request: FleetRequest) {
+        match request {
+            FleetRequest::Apply(offer) => fleet::apply(offer, &mut self.reloads),
+            FleetRequest::Tickets(tickets) => self.reloads.use_tickets(tickets),
+            FleetRequest::CloseRevoked => recheck::close_revoked(&self.table, &self.revoked),
+            FleetRequest::Drain(is_drained) => {
+                self.is_drained = is_drained;
+                let (snapshot, listeners) = (self.live.load(), &mut self.listeners);
+                match is_drained {
+                    true => fleet::drain_all(&snapshot, listeners, &self.table),
+                    false => {
+                        fleet::undrain_all(&snapshot, listeners, &self.workers, &self.table).await;
+                    }
+                }
+                self.publish_drained();
+            }
+        }
+    }
+
     fn drain_endpoint(&mut self, name: &str) -> RequestResult {
         let snapshot = self.live.load();
         let answer = drain::drain_endpoint(name, &snapshot, &mut self.listeners, &self.table);
@@ -383,6 +416,7 @@ impl Control {
         self.late_recheck.start(&self.table, &snapshot);
         drain::drain_closed_endpoints(&snapshot, &self.listeners, &self.table);
         recheck::expire(&self.table);
+        recheck::close_revoked(&self.table, &self.revoked);
         self.connections.tick();
         self.origins.update();
         self.access_log.renew(&snapshot.access_log);

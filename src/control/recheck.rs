@@ -23,6 +23,7 @@ use crate::connection::table::{Conn, ConnTable};
 use crate::control::drain::{DrainSchedule, INTERVAL};
 use crate::outcome::Reason;
 use crate::relay::Command;
+use crate::revoked::Revoked;
 use crate::snapshot::{Route, Snapshot};
 use crate::tls::verify::client::{AtExpiry, ClientVerifier, Recheck};
 
@@ -237,6 +238,43 @@ pub(crate) fn expire(table: &ConnTable<ConnInfo>) {
                 AtExpiry::Log => log_inadmissible(connection, Reason::ClientCertExpired),
                 AtExpiry::Close => closing.close(connection, Reason::ClientCertExpired),
             }
+        }
+    });
+}
+
+/// Closes the connections of clients that are revoked, of those that were not compared with today's set yet:
+/// older ones after a change, and new ones, whose client may have been admitted before it. Returns at once.
+pub(crate) fn close_revoked(table: &ConnTable<ConnInfo>, revoked: &Arc<Revoked>) {
+    let version = revoked.version();
+    let mut older = Vec::new();
+    table.each(|connection| {
+        if connection
+            .info
+            .revoked
+            .fetch_max(version, Ordering::Relaxed)
+            < version
+        {
+            older.push(Arc::clone(connection));
+        }
+    });
+    if older.is_empty() {
+        return;
+    }
+    let revoked = Arc::clone(revoked);
+    spawn_blocking(move || {
+        let mut closed = 0_usize;
+        for connection in older {
+            if let Some(reason) = connection.info.revoked_by(&revoked) {
+                closed += 1;
+                let at = Instant::now();
+                connection.handle.send(Command::End { reason, at });
+            }
+        }
+        if closed > 0 {
+            info!(
+                connections = closed,
+                "closed: their clients are revoked in the fleet"
+            );
         }
     });
 }

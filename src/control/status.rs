@@ -11,6 +11,7 @@ use crate::control::limits;
 use crate::control::listeners::Listeners;
 use crate::control::reload::Reloader;
 use crate::control::shutdown::Shutdown;
+use crate::fleet::FleetState;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Live;
@@ -23,6 +24,7 @@ pub(crate) struct StatusView {
     pub(crate) table: Arc<ConnTable<ConnInfo>>,
     pub(crate) active: Arc<ActiveCount>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) fleet: Option<Arc<FleetState>>,
 }
 
 impl StatusView {
@@ -60,6 +62,9 @@ impl StatusView {
         status["landlock"] = json!(sandbox.landlock.to_string());
         status["seccomp"] = json!(sandbox.seccomp.to_string());
         status["user"] = json!(sandbox.user);
+        if let Some(fleet) = &self.fleet {
+            status["fleet"] = fleet.now().json();
+        }
         if let Some(last) = reloads.last() {
             status["last_reload"] = last.clone();
         }
@@ -136,6 +141,7 @@ mod tests {
             table,
             active: Arc::default(),
             metrics,
+            fleet: None,
         };
         let status = view.json(&listeners, &reloads, &shutdown);
         assert_eq!(status["phase"], "serving");

@@ -106,7 +106,8 @@ pub(super) fn restrict(mode: Mode, rights: &Rights) -> Result<Restricted, String
         sys::landlock_abi().map_err(|error| format!("this kernel has no Landlock ({error})"))?;
     let reading = mode == Mode::Required;
     let cannot = |error: RulesetError| format!("Landlock cannot be used: {error}");
-    let mut rules = rules(mode).map_err(cannot)?;
+    let ports = reading || !rights.binds_any;
+    let mut rules = rules(mode, ports).map_err(cannot)?;
     let mut pinned = Pinned::new();
     let mut read = Vec::new();
     if reading {
@@ -135,7 +136,7 @@ pub(super) fn restrict(mode: Mode, rights: &Rights) -> Result<Restricted, String
     }
     let own_address = rights.from_addresses.then_some(0);
     let bind: BTreeSet<_> = rights.bind.iter().copied().chain(own_address).collect();
-    for port in &bind {
+    for port in bind.iter().filter(|_| ports) {
         let rule = NetPort::new(*port, AccessNet::BindTcp);
         rules = rules.add_rule(rule).map_err(cannot)?;
     }
@@ -151,7 +152,7 @@ pub(super) fn restrict(mode: Mode, rights: &Rights) -> Result<Restricted, String
     }
     Ok(Restricted {
         reading,
-        network: abi >= ABI_NETWORK,
+        network: ports && abi >= ABI_NETWORK,
         abi,
         read,
         sockets,
@@ -162,7 +163,7 @@ pub(super) fn restrict(mode: Mode, rights: &Rights) -> Result<Restricted, String
 }
 
 /// Rules that allow nothing of what is restricted.
-fn rules(mode: Mode) -> Result<RulesetCreated, RulesetError> {
+fn rules(mode: Mode, ports: bool) -> Result<RulesetCreated, RulesetError> {
     let (files, network) = match mode {
         Mode::Required => (AccessFs::from_all(NEWEST), AccessNet::from_all(NEWEST)),
         Mode::BestEffort | Mode::Off => (
@@ -170,12 +171,13 @@ fn rules(mode: Mode) -> Result<RulesetCreated, RulesetError> {
             AccessNet::BindTcp.into(),
         ),
     };
-    Ruleset::default()
+    let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(files)?
-        .handle_access(network)?
-        .scope(Scope::from_all(NEWEST))?
-        .create()
+        .handle_access(files)?;
+    if ports {
+        rules = rules.handle_access(network)?;
+    }
+    rules.scope(Scope::from_all(NEWEST))?.create()
 }
 
 /// Allows `access` at a place, and beneath if it is a directory. What does not exist, or is out of reach for

@@ -18,6 +18,8 @@ pub struct Rights {
     pub write: BTreeSet<PathBuf>,
     /// TCP ports that are listened on; 0 is any port that the kernel chooses.
     pub bind: BTreeSet<u16>,
+    /// Whether any port may be listened on: which ones, is not in the file.
+    pub binds_any: bool,
     /// TCP ports that are connected to.
     pub connect: BTreeSet<u16>,
     /// Whether connections are made from an address that the configuration names.

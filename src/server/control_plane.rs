@@ -12,6 +12,7 @@ use crate::connection::WorkerContext;
 use crate::control::certificates::Certificates;
 use crate::control::connections::Connections;
 use crate::control::expiry::ExpiryWarnings;
+use crate::control::fleet;
 use crate::control::listeners::Listeners;
 use crate::control::origins::{OriginEvents, Origins};
 use crate::control::progress::ProgressRecords;
@@ -28,6 +29,7 @@ use crate::control::successor::Successors;
 use crate::control::takeover::Takeover;
 use crate::control::watchdog::Watchdog;
 use crate::control::{Control, Inputs};
+use crate::fleet::FleetState;
 use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
@@ -51,6 +53,8 @@ pub(super) struct ControlPlane {
     pub(super) keepers: Keepers,
     /// Whether the process is ready only once every certificate is there.
     pub(super) waits: bool,
+    /// Absent without a fleet.
+    pub(super) fleet: Option<Arc<FleetState>>,
 }
 
 impl ControlPlane {
@@ -81,6 +85,9 @@ impl ControlPlane {
             phases: self.phase.subscribe(),
             traces: Arc::clone(self.log.traces()),
         };
+        let phases = self.phase.subscribe();
+        let revoked = &self.context.revoked;
+        let fleet = fleet::follow(live, self.fleet.as_ref(), revoked, &self.active, phases);
         let notifier = sockets.notifier.clone();
         let mut control = Control {
             live: Arc::clone(live),
@@ -99,6 +106,7 @@ impl ControlPlane {
                 table: Arc::clone(table),
                 active: self.active,
                 metrics: self.metrics,
+                fleet: self.fleet,
             },
             watchdog: Watchdog::from_environment(Arc::clone(&self.workers)),
             notifier,
@@ -112,6 +120,8 @@ impl ControlPlane {
             admin: OpenAdminListeners::default(),
             takeover: Takeover::default(),
             successors: Successors::of_this_program(),
+            revoked: Arc::clone(&self.context.revoked),
+            is_drained: false,
         };
         control.origins.count();
         // A process that listens has opened what it holds for as long as it runs.
@@ -127,6 +137,7 @@ impl ControlPlane {
             changes,
             renewed,
             origin_events,
+            fleet,
         };
         Ok((control, inputs))
     }

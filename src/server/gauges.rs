@@ -8,10 +8,11 @@ use crate::acme::{Kind, OrderCounts, Statuses};
 use crate::admin::ConnPermits;
 use crate::admission::{Admission, Gate, LimitKind, LimitScope, LimitScopes, Limits};
 use crate::bandwidth::Way;
+use crate::fleet::FleetState;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    BandwidthLimit, BandwidthSample, DropCounts, IssuerSample, LimitGauge, LimitSample, Metrics,
-    ScopeReport, ScopeSample, TicketSample, WorkerSample,
+    BandwidthLimit, BandwidthSample, DropCounts, FleetSample, IssuerSample, LimitGauge,
+    LimitSample, Metrics, ScopeReport, ScopeSample, TicketSample, WorkerSample,
 };
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
@@ -163,6 +164,22 @@ fn bandwidths(
         })
     };
     Way::BOTH.into_iter().filter_map(sample).collect()
+}
+
+/// Reads how it stands with the fleet, if there is one.
+pub(super) fn fleet(
+    state: Option<&Arc<FleetState>>,
+) -> impl Fn() -> Option<FleetSample> + Send + Sync + 'static {
+    let state = state.cloned();
+    move || {
+        let known = state.as_ref()?.now();
+        Some(FleetSample {
+            age: known.heard.elapsed(),
+            stale: known.stale(),
+            has_document: known.serving.is_some(),
+            is_refused: known.refused.is_some(),
+        })
+    }
 }
 
 /// Reads the counts of tickets.

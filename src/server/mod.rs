@@ -27,6 +27,7 @@ use crate::control::origins::Origins;
 use crate::control::reload::prepare::{ActiveConfig, StartupSettings};
 pub use crate::control::shutdown::{Ending, StopMode};
 pub use crate::control::signals::Signals;
+use crate::fleet::FleetState;
 use crate::health::Checks;
 use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
@@ -34,7 +35,7 @@ use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
 use crate::sandbox::Sandbox;
 use crate::snapshot::{Live, Snapshot};
-use crate::tls::sessions::Sessions;
+use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::upstream::Upstreams;
 
 /// Blocking threads beside the control loop: they read the files of reloads and scan all connections.
@@ -51,12 +52,16 @@ pub struct StartConfig {
     pub snapshot: Snapshot,
     /// The TLS sessions that it was compiled with.
     pub sessions: Arc<Sessions>,
+    /// The secrets of tickets that its fleet shares.
+    pub tickets: Vec<TicketSecret>,
     /// The process log.
     pub log: LogHandle,
     /// The rights that the process has given up.
     pub sandbox: Arc<Sandbox>,
     /// Whether the process is ready only once every certificate is there.
     pub waits: bool,
+    /// What it knows of its fleet, if it belongs to one.
+    pub fleet: Option<Arc<FleetState>>,
 }
 
 /// Runs both planes: a thread for each worker, which serves connections, and the control loop on this one.
@@ -90,13 +95,14 @@ fn run_planes(
     let control = control_runtime()?;
     let signals = control.block_on(async { signals() })?;
     let fixed = StartupSettings::of(&config.snapshot, &config.loaded);
-    let running = active_config(
-        fixed,
-        config.source,
-        config.loaded,
-        config.sessions,
-        config.sandbox,
-    );
+    let running = ActiveConfig {
+        fixed: Arc::new(fixed),
+        source: config.source,
+        loaded: Arc::new(config.loaded),
+        sessions: config.sessions,
+        tickets: config.tickets,
+        sandbox: config.sandbox,
+    };
     let handshakes = Gate::new(
         "process.limits.handshakes",
         config.snapshot.process.handshakes,
@@ -110,6 +116,7 @@ fn run_planes(
     limits.apply(live.load().limits());
     let gates = [&handshakes, &large_hellos];
     let of_process = gauges::metrics(&resources, &config.log, gates, &admission);
+    let of_process = of_process.with_fleet(gauges::fleet(config.fleet.as_ref()));
     let metrics = metrics(of_process, &running, &live, &limits, &table);
     let (phase, phases) = watch::channel(Phase::Run);
     let failures = Failures::new(resources.workers);
@@ -132,6 +139,7 @@ fn run_planes(
         limits,
         handshakes,
         large_hellos,
+        revoked: Arc::clone(running.sessions.revoked()),
         listeners: Arc::default(),
         challenges,
     });
@@ -159,6 +167,7 @@ fn run_planes(
         log: config.log,
         keepers,
         waits: config.waits,
+        fleet: config.fleet,
     };
     let ending = control.block_on(async {
         let (control, inputs) = plane
@@ -170,22 +179,6 @@ fn run_planes(
     join(threads);
     control.shutdown_background();
     ending
-}
-
-fn active_config(
-    fixed: StartupSettings,
-    source: Source,
-    loaded: Loaded,
-    sessions: Arc<Sessions>,
-    sandbox: Arc<Sandbox>,
-) -> ActiveConfig {
-    ActiveConfig {
-        fixed: Arc::new(fixed),
-        source,
-        loaded: Arc::new(loaded),
-        sessions,
-        sandbox,
-    }
 }
 
 /// The metrics of the process with those of its parts, and the series of the first configuration.

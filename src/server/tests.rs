@@ -41,6 +41,8 @@ upstreams:
         loaded,
         snapshot,
         sessions,
+        fleet: None,
+        tickets: Vec::new(),
         sandbox: Arc::new(Sandbox::off()),
         waits: false,
     }

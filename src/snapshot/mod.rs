@@ -18,6 +18,7 @@ use self::listen::At;
 pub use self::listen::{Listen, ListenKey};
 use crate::acme::{HttpPlace, Managed};
 use crate::admission::{EndpointLimits, Limits, SourceRules};
+use crate::fleet::FleetSettings;
 use crate::health::HealthPolicy;
 use crate::hostname::HostPattern;
 use crate::negotiate::{Negotiate, Tunnel};
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub admin: AdminSettings,
     /// The endpoints, in file order.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// The fleet that this process is an instance of, if any.
+    pub fleet: Option<Arc<FleetSettings>>,
     /// Counts the snapshots of the process, from 1.
     pub generation: u64,
     /// The upstreams that routes use, in file order.
@@ -91,6 +94,7 @@ impl Snapshot {
             access_log,
             admin,
             endpoints,
+            fleet: None,
             generation: 1,
             upstreams,
             managed: Vec::new(),

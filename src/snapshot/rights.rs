@@ -40,6 +40,15 @@ impl Snapshot {
         let outputs = [&self.log.output, &self.access_log.output];
         rights.logs = outputs.into_iter().filter_map(file).collect();
         rights.connect = self.ports();
+        if let Some(fleet) = &self.fleet {
+            // What a later document listens on is not known yet.
+            rights.binds_any = true;
+            rights.write.insert(fleet.cache.clone());
+            let endpoints = fleet.store.endpoints.iter();
+            rights
+                .connect
+                .extend(endpoints.map(|endpoint| endpoint.place.port));
+        }
         rights.connect.extend(self.access_log.ports());
         rights
             .bind

@@ -21,6 +21,7 @@ use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSess
 pub use self::keys::TicketSecret;
 use self::keys::{Key, KeyName, LocalKeys, SharedKeys};
 use super::digest;
+use crate::revoked::Revoked;
 use crate::sync::Mutex;
 
 /// The maximum age of any session (RFC 8446 section 4.6.1).
@@ -51,6 +52,8 @@ impl Scope {
 /// keeps its keys.
 #[derive(Debug, Default)]
 pub struct Sessions {
+    /// Whose sessions are not resumed, and who gets none.
+    revoked: Arc<Revoked>,
     tickets: Arc<TicketCounts>,
     scopes: Mutex<Scopes>,
 }
@@ -87,6 +90,11 @@ pub struct TicketCounts {
 }
 
 impl Sessions {
+    /// Who is revoked by an operator.
+    pub const fn revoked(&self) -> &Arc<Revoked> {
+        &self.revoked
+    }
+
     /// The counts of tickets, over all scopes.
     pub fn tickets(&self) -> &Arc<TicketCounts> {
         &self.tickets

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 31] = [
+const ALLOWED: [(&str, &[&str]); 33] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
     ("sys", &[]),
     ("sync", &[]),
     ("bandwidth", &["sync"]),
+    ("revoked", &[]),
     ("sandbox", &["sys"]),
     ("admission", &["bandwidth", "sync"]),
     ("transport", &["outcome", "sys"]),
@@ -36,7 +37,10 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "negotiate",
         ],
     ),
-    ("tls", &["transport", "hostname", "outcome", "sync"]),
+    (
+        "tls",
+        &["transport", "hostname", "outcome", "revoked", "sync"],
+    ),
     ("state", &[]),
     ("fetch", &["tls", "upstream"]),
     (
@@ -52,11 +56,13 @@ const ALLOWED: [(&str, &[&str]); 31] = [
         &["bandwidth", "transport", "phase", "outcome", "sync"],
     ),
     ("observe", &["outcome", "sync", "tls::info", "tls::ja4"]),
+    ("fleet", &["observe", "phase", "revoked", "sync", "tls"]),
     (
         "snapshot",
         &[
             "acme",
             "admission",
+            "fleet",
             "health",
             "hostname",
             "negotiate",
@@ -84,6 +90,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "outcome",
             "proxy_protocol",
             "relay",
+            "revoked",
             "route",
             "snapshot",
             "sync",
@@ -125,6 +132,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "admission",
             "config",
             "connection",
+            "fleet",
             "health",
             "hostname",
             "listener",
@@ -132,6 +140,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "outcome",
             "phase",
             "relay",
+            "revoked",
             "sandbox",
             "snapshot",
             "sync",
@@ -153,6 +162,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "config",
             "connection",
             "control",
+            "fleet",
             "health",
             "listener",
             "observe",
@@ -171,6 +181,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "acme",
             "admission",
             "bandwidth",
+            "fleet",
             "health",
             "negotiate",
             "transport",
@@ -179,6 +190,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "observe",
             "proxy_protocol",
             "relay",
+            "revoked",
             "route",
             "sandbox",
             "snapshot",
@@ -194,6 +206,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
             "config",
             "connection",
             "control",
+            "fleet",
             "health",
             "observe",
             "outcome",

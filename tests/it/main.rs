@@ -17,6 +17,7 @@ mod admin;
 mod cli;
 mod config;
 mod docs;
+mod fleet;
 mod house;
 mod house_files;
 mod interop;

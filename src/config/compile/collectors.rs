@@ -28,7 +28,7 @@ impl Compiler<'_> {
         let tls = match spec.endpoint.is_tls {
             true => {
                 let authorities = self.authorities(&spec.ca)?;
-                match client_config(authorities) {
+                match client_config(authorities, None) {
                     Ok(config) => Some(config),
                     Err(error) => {
                         self.problems.error(located.at, error.to_string());

@@ -16,6 +16,8 @@ use crate::config::reader::values;
 use crate::config::spec::{self, Spec};
 use crate::sandbox::Sandbox;
 use crate::snapshot::AwaitedIdentity;
+use crate::tls::material::carried::{CarriedFiles, is_carried};
+use crate::tls::material::file::FileReader;
 use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::tls::verify::client::ClientVerifier;
 
@@ -48,6 +50,8 @@ pub struct LoadOptions<'a> {
     pub running: Option<Running<'a>>,
     /// The TLS sessions of the process.
     pub sessions: &'a Sessions,
+    /// The secrets of tickets that a fleet shares, before those of the configuration.
+    pub tickets: &'a [TicketSecret],
     /// The rights that this process has given up, if it runs a configuration.
     pub sandbox: Option<&'a Sandbox>,
 }
@@ -60,15 +64,26 @@ impl<'a> LoadOptions<'a> {
             purpose,
             running: None,
             sessions,
+            tickets: &[],
             sandbox: None,
         }
     }
+}
+
+/// The document of a fleet that endpoints and upstreams are from.
+pub struct DocumentParts<'a> {
+    /// The files that it names.
+    pub files: &'a Arc<CarriedFiles>,
+    /// The problems with spans in its text.
+    pub problems: &'a mut Problems,
 }
 
 /// A compilation in progress.
 pub(super) struct Compiler<'a> {
     pub(super) spec: &'a Spec,
     pub(super) dir: &'a Path,
+    /// The files of the document of a fleet, while what is in it is compiled.
+    pub(super) in_document: Option<&'a Arc<CarriedFiles>>,
     pub(super) files: Files,
     pub(super) purpose: Purpose,
     /// Directories of materials that were checked already.
@@ -110,6 +125,7 @@ impl<'a> Compiler<'a> {
         Self {
             spec,
             dir,
+            in_document: None,
             files: options.files,
             purpose: options.purpose,
             seen_directories: HashSet::new(),
@@ -134,8 +150,28 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A path of the file, relative to its directory.
+    /// A file that is named: relative to the directory of the configuration, or carried by a document.
     pub(super) fn resolve(&self, path: &values::Path) -> PathBuf {
+        match self.in_document {
+            Some(_) => CarriedFiles::place(path),
+            None => self.on_machine(path),
+        }
+    }
+
+    /// A path of this machine, which a document does not carry: that of a socket.
+    pub(super) fn on_machine(&self, path: &values::Path) -> PathBuf {
         self.dir.join(&**path)
+    }
+
+    /// Stamps a file of the machine.
+    pub(super) fn stamp(&mut self, path: &Path) {
+        if !is_carried(path) {
+            self.materials.stamps.at_first(path, self.stamps);
+        }
+    }
+
+    /// Reads files of the machine, and those that the document carries.
+    pub(super) fn reader(&self) -> FileReader {
+        FileReader::with(self.in_document)
     }
 }

@@ -271,7 +271,7 @@ impl Compiler<'_> {
                 listen::Listen::Any(port) => Listen::Everywhere(*port),
                 listen::Listen::Systemd(name) => Listen::Systemd(name.as_str().to_owned()),
                 listen::Listen::Unix(unix) => Listen::Unix {
-                    path: self.resolve(&unix.unix),
+                    path: self.on_machine(&unix.unix),
                     permissions: unix.permissions.as_ref().map_or(UNIX_PERMISSIONS, |p| p.0),
                     owner: unix.owner.as_ref().map(|owner| owner.0.clone()),
                     group: unix.group.as_ref().map(|group| group.0.clone()),

@@ -1,6 +1,6 @@
 //! The contents of the files that a configuration names, kept in case that a later read fails.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::names_by_file::{RoutesFile, RoutesFileKey};
 use crate::admission::Networks;
 use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problem;
+use crate::fleet::SealKey;
 use crate::negotiate::Authorization;
 use crate::observe::export::Headers;
 use crate::snapshot::PendingCertificate;
@@ -64,6 +65,8 @@ pub struct Materials {
     pub(super) tokens: Cache<PathBuf, Arc<Tokens>>,
     pub(super) headers: Cache<PathBuf, Headers>,
     pub(super) authorizations: Cache<PathBuf, Authorization>,
+    pub(super) seal_keys: Cache<PathBuf, SealKey>,
+    pub(super) passwords: Cache<PathBuf, Arc<Zeroizing<String>>>,
     pub(super) networks: Cache<NetworkFileKey, Arc<Networks>>,
     pub(super) routes: Cache<RoutesFileKey, Arc<RoutesFile>>,
     pub(super) system: Option<Option<Arc<Authorities>>>,
@@ -145,6 +148,15 @@ impl Materials {
                 .stamps
                 .agree_on(&FileStamps::of([file.as_path()]), file)
         })
+    }
+
+    /// The files that the configuration is made of, those of directories included.
+    pub fn files(&self) -> BTreeSet<&Path> {
+        let directories = |path: &&Path| !self.directories.contains_key(*path);
+        let stamped = self.stamps.paths().filter(directories);
+        stamped
+            .chain(self.pairs.keys().flat_map(PairFiles::paths))
+            .collect()
     }
 
     /// The stamps of these, taken just before they were read.

@@ -17,6 +17,7 @@ mod connector;
 mod context;
 mod cycles;
 mod endpoints;
+mod fleet;
 mod health;
 mod limits;
 mod matches;
@@ -56,7 +57,8 @@ use crate::config::reader::problem::Problems;
 use crate::config::spec::Spec;
 use crate::snapshot::Snapshot;
 
-pub use self::compiler::{Files, LoadOptions, Purpose};
+pub use self::compiler::{DocumentParts, Files, LoadOptions, Purpose};
+pub use self::fleet::settings as fleet_settings;
 pub use self::limits::{of_endpoint as endpoint_limits, of_route as route_limits};
 pub use self::materials::Materials;
 pub use self::negotiated::Negotiated;
@@ -73,34 +75,52 @@ pub fn lint(spec: &Spec, problems: &mut Problems) {
     alpn::unforwarded(spec, problems);
 }
 
-/// Compiles `spec`, whose relative paths are relative to `dir`. Returns a snapshot unless `problems` has
-/// an error afterwards or files were skipped.
+/// Compiles `spec`, whose relative paths are relative to `dir`, except for those of `document`, which has
+/// endpoints and upstreams of it if there is one. Returns a snapshot unless `problems` or those of the document
+/// have an error afterwards or files were skipped.
 pub fn compile(
     spec: &Spec,
     dir: &Path,
+    document: Option<DocumentParts<'_>>,
     options: LoadOptions<'_>,
     problems: &mut Problems,
 ) -> Option<(Snapshot, Materials)> {
+    let (carried, mut of_document) = match document {
+        Some(DocumentParts { files, problems }) => (Some(files), Some(problems)),
+        None => (None, None),
+    };
     let mut compiler = Compiler::new(spec, dir, options, problems);
-    compiler.ticket_secrets = compiler.ticket_secrets().unwrap_or_default();
+    let own = compiler.ticket_secrets().unwrap_or_default();
+    compiler.ticket_secrets = options.tickets.iter().cloned().chain(own).collect();
+    let fleet = compiler.fleet();
+    compiler.issuers = compiler.issuers();
+    if let Some(problems) = &mut of_document {
+        std::mem::swap(*problems, compiler.problems);
+    }
     compiler.socket_directories();
     compiler.unix_sockets();
     compiler.startable();
     compiler.negotiations();
+    compiler.privileges();
+    compiler.in_document = carried;
     compiler.read_routes_files();
     if !compiler.routes_files.is_empty() {
         security_lints::origins(spec, &compiler.routes_files, compiler.problems);
     }
-    compiler.privileges();
-    compiler.issuers = compiler.issuers();
     let upstreams = compiler.upstreams();
     let endpoints = compiler.endpoints(&upstreams);
+    compiler.in_document = None;
+    if let Some(problems) = &mut of_document {
+        std::mem::swap(*problems, compiler.problems);
+    }
     let admin = compiler.admin();
     let process = process::settings(&spec.process, dir);
     let log = process::log(&spec.log, dir);
     let otlp = compiler.otlp();
     let access_log = process::access_log(&spec.access_log, dir, otlp);
-    if compiler.problems.has_errors() || compiler.files == Files::Skip {
+    let has_errors =
+        compiler.problems.has_errors() || of_document.is_some_and(|problems| problems.has_errors());
+    if has_errors || compiler.files == Files::Skip {
         return None;
     }
     // In file order, and only those that a route leads to.
@@ -125,5 +145,6 @@ pub fn compile(
     );
     snapshot.managed = compiler.kept;
     snapshot.awaited = compiler.awaited;
+    snapshot.fleet = fleet?;
     Some((snapshot, compiler.materials))
 }

@@ -33,7 +33,7 @@ impl Compiler<'_> {
                     _ => Address::Host(host.as_str().into(), *port),
                 },
                 OriginAddress::Srv(service) => Address::Srv(service.as_str().into()),
-                OriginAddress::Unix(path) => Address::Unix(self.resolve(path)),
+                OriginAddress::Unix(path) => Address::Unix(self.on_machine(path)),
                 OriginAddress::Made { host, port } => Address::Made(host.clone(), *port),
             };
             complete &= self.below(origin);

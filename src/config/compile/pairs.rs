@@ -13,8 +13,9 @@ use crate::config::reader::problem::Span;
 use crate::config::spec::KeyPermissions;
 use crate::observe::format::unix_timestamp;
 use crate::tls::certificates::Certificate;
+use crate::tls::material::carried::CarriedFiles;
 use crate::tls::material::directory;
-use crate::tls::material::file::{Exposed, FileReader, MaterialError};
+use crate::tls::material::file::{Exposed, MaterialError};
 use crate::tls::pair::{self, Pair};
 use crate::tls::pair_files::{PairContents, PairFiles};
 use crate::tls::unix_now;
@@ -138,7 +139,7 @@ impl<'a> Compiler<'a> {
         }
         let place = files.cert.display();
         let refuses = self.spec.process.key_permissions.value == KeyPermissions::Refuse;
-        let mut reader = FileReader::default();
+        let mut reader = self.reader();
         let found = PairContents::read(&mut reader, files)
             .and_then(|contents| {
                 self.check_permissions(at, files.paths(), &reader)?;
@@ -164,12 +165,16 @@ impl<'a> Compiler<'a> {
     /// The pairs in a directory, by name. An incomplete pair is reported and skipped; on a renewal, one
     /// that was complete before keeps its previous content.
     pub(super) fn directory(&mut self, at: Span, dir: PathBuf) -> Option<Vec<directory::Named>> {
-        self.materials.stamps.at_first(&dir, self.stamps);
+        self.stamp(&dir);
+        let carried = self.in_document;
         let previous = self.previous;
         let unchanged = self.unchanged_pairs();
         let is_known =
             |files: &PairFiles| previous.is_some_and(|previous| previous.pairs.contains_key(files));
         self.material(at, cached!(directories), dir.clone(), |_, problems| {
+            if let Some(files) = carried {
+                return Ok(of_document(files, &dir));
+            }
             let directory::Directory {
                 mut pairs,
                 halves,
@@ -240,4 +245,19 @@ impl<'a> Compiler<'a> {
         let served = &mut self.materials.served;
         served.insert(endpoint.to_owned(), certificates);
     }
+}
+
+/// The pairs in a directory that the document of a fleet carries.
+fn of_document(files: &CarriedFiles, directory: &Path) -> Vec<directory::Named> {
+    let pairs = files.pairs_in(directory).into_iter();
+    let named = pairs.map(|(name, cert, key)| {
+        let files = PairFiles {
+            cert,
+            key,
+            ocsp: None,
+            password: None,
+        };
+        (name, files)
+    });
+    named.collect()
 }

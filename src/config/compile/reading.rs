@@ -8,6 +8,7 @@ use super::materials::{Cache, Content, Key, Materials};
 use crate::config::reader::problem::{Problem, Problems, Span};
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
+use crate::tls::material::carried::is_carried;
 use crate::tls::material::file::{FileReader, MaterialError};
 
 /// Why a material could not be read, with the span of the failing file if that differs from the whole.
@@ -81,7 +82,7 @@ impl<'a> Compiler<'a> {
             return known.found.clone();
         }
         for path in key.paths() {
-            self.materials.stamps.at_first(path, self.stamps);
+            self.stamp(path);
         }
         let content = match self.unchanged_content(of, &key) {
             Some(content) => {
@@ -111,7 +112,10 @@ impl<'a> Compiler<'a> {
         let (before, now) = (&previous.stamps, &self.materials.stamps);
         let is_unchanged = content.is_current
             && content.found.is_some()
-            && key.paths().all(|path| before.agree_on(now, path));
+            // The files of a document change with it alone, which is no renewal.
+            && key
+                .paths()
+                .all(|path| is_carried(path) || before.agree_on(now, path));
         is_unchanged.then_some(content)
     }
 
@@ -123,7 +127,7 @@ impl<'a> Compiler<'a> {
         read: impl FnOnce(&mut FileReader, &mut Problems) -> Result<V, ReadError>,
     ) -> Content<V> {
         let before = std::mem::take(self.problems);
-        let mut reader = FileReader::default();
+        let mut reader = self.reader();
         let read = read(&mut reader, self.problems).and_then(|found| {
             self.check_permissions(at, key.paths(), &reader)?;
             Ok(found)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::materials::Materials;
 use crate::config::file_stamps::FileStamps;
+use crate::revoked::Revoked;
 use crate::snapshot::{Snapshot, Upstream};
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::verify::authorities::Authorities;
@@ -84,13 +85,17 @@ impl<'a> Parts<'a> {
     }
 
     /// The verifier of a policy. All routes with one policy share it, over all reloads.
-    pub(super) fn verifier(&mut self, policy: ClientAuth) -> ClientVerifier {
+    pub(super) fn verifier(
+        &mut self,
+        policy: ClientAuth,
+        revoked: &Arc<Revoked>,
+    ) -> ClientVerifier {
         let roots = policy.roots().map(Arc::as_ptr);
         let known = self.verifiers.entry(roots).or_default();
         if let Some(verifier) = known.iter().find(|verifier| verifier.is_by(&policy)) {
             return verifier.clone();
         }
-        let verifier = ClientVerifier::new(policy);
+        let verifier = ClientVerifier::heeding(policy, revoked);
         known.push(verifier.clone());
         verifier
     }

@@ -131,7 +131,7 @@ impl Compiler<'_> {
             return known.clone();
         }
         let policy = self.client_auth(spec);
-        let verifier = policy.map(|policy| self.parts.verifier(policy));
+        let verifier = policy.map(|policy| self.parts.verifier(policy, self.sessions.revoked()));
         self.client_verifiers.insert(key, verifier.clone());
         verifier
     }

@@ -126,6 +126,23 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// A key that is mandatory without another one, and empty with it.
+    pub fn given<T: Read + Default>(
+        &self,
+        key: &str,
+        cx: &mut Reader<'_>,
+        other: &str,
+    ) -> Option<Located<T>> {
+        if self.find(key).is_none() && self.find(other).is_some() {
+            return Some(Located {
+                value: T::default(),
+                at: self.at,
+                written: None,
+            });
+        }
+        self.required(key, cx)
+    }
+
     /// A key that is `text` when absent.
     pub fn default<T: Read>(
         &self,
@@ -220,6 +237,8 @@ impl<T: FieldMap> Located<T> {
 /// - `optional key: T,` may be absent; the field is an `Option<Located<T>>`;
 /// - `alternative key: T = "other",` must be given unless the key `other` is; the field is an
 ///   `Option<Located<T>>`;
+/// - `given key: T = "other",` must be given unless the key `other` is, and is empty then; the field is a
+///   `Located<T>`;
 /// - `later key, key => "until then";` at the end: known, but rejected as not supported yet;
 /// - `example "{ .. }";`, then: a map for messages;
 /// - `instead "other" | "another" => "key",.. ;`, then: keys of other programs, each with the key to write
@@ -236,6 +255,7 @@ macro_rules! spec {
     (@presence $presence:ident required) => { $presence::Required };
     (@presence $presence:ident optional) => { $presence::Optional };
     (@presence $presence:ident alternative $other:literal) => { $presence::Optional };
+    (@presence $presence:ident given $other:literal) => { $presence::Required };
     (@presence $presence:ident default $default:literal) => { $presence::Default($default) };
     (@default default $default:literal) => { Some($default) };
     (@default $mode:ident $($other:literal)?) => { None };

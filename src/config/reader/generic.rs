@@ -323,6 +323,12 @@ impl<T: Read> Read for NoneOr<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names<T>(pub Vec<(Located<Name>, Located<T>)>);
 
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<T> Names<T> {
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Located<T>> {

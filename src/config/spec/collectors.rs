@@ -154,7 +154,7 @@ impl Leaf for SyslogAddress {
     }
 }
 
-fn host_and_port(text: &str) -> Result<HostPort, Invalid> {
+pub(super) fn host_and_port(text: &str) -> Result<HostPort, Invalid> {
     // In a URL, two slashes come before the host.
     if let Some(rest) = text.strip_prefix("//") {
         let invalid = Invalid::new("{} is a URL, not an address").help(SYSLOG_ADDRESSES);

@@ -10,6 +10,7 @@ mod collectors;
 mod digests;
 mod endpoint;
 mod endpoint_tls;
+mod fleet;
 mod health;
 mod http_check;
 mod http_headers;
@@ -33,6 +34,7 @@ pub use client_auth::{ClientAuth, ClientAuthMode, Rule};
 pub use collectors::{Otlp, Syslog};
 pub use endpoint::Endpoint;
 pub use endpoint_tls::{Certificate, CertificatePair, EndpointTls};
+pub use fleet::{Fleet, FleetStore};
 pub use health::{Check, CheckHeader, Health, OnDown, Preset};
 pub use http_check::HttpCheck;
 pub use limits::{Bandwidth, EndpointLimits, RouteLimits};
@@ -63,10 +65,13 @@ spec! {
         default acme: Names<Issuer> = "{}",
         /// The admin socket and the metrics listener.
         default admin: Admin = "{}",
+        /// The store that many instances get their endpoints and upstreams from. This file then holds what is
+        /// local, and neither of the two.
+        optional fleet: Fleet,
         /// The endpoints that clients connect to, at least one.
-        required endpoints: Vec<Located<Endpoint>>,
+        given endpoints: Vec<Located<Endpoint>> = "fleet",
         /// Groups of servers that routes lead to, by name.
-        required upstreams: Names<Upstream>,
+        given upstreams: Names<Upstream> = "fleet",
         instead
             "frontend" | "frontends" | "listeners" | "listener" => "endpoints",
             "listen" => "`endpoints: [{ name: NAME, listen: ADDRESS, .. }]` is where addresses are",

@@ -9,9 +9,10 @@ fn the_schema_knows_the_keys_that_are_read_and_no_others() {
     assert_eq!(schema["additionalProperties"], false);
     assert!(schema["patternProperties"]["^x-"].as_bool().unwrap());
     assert_eq!(
-        schema["required"],
+        schema["anyOf"][0]["required"],
         serde_json::json!(["endpoints", "upstreams"])
     );
+    assert_eq!(schema["anyOf"][1]["required"], serde_json::json!(["fleet"]));
     let route = &schema["$defs"]["Route"];
     assert!(route["properties"]["match"]["description"].is_string());
     assert_eq!(

@@ -84,6 +84,7 @@ impl ReloadTargets {
                 .changes
                 .extend(plan::reopened(closed.iter().filter(is_open), table));
         }
+        running.source = prepared.source;
         running.loaded = Arc::new(prepared.loaded);
         watch_set.send_replace(WatchSet::of(running, &snapshot));
         // Chains and lists may take long to check: on a blocking thread.

@@ -27,9 +27,11 @@ use crate::control::listeners::Listeners;
 use crate::control::origins::Origins;
 use crate::control::recheck;
 use crate::control::sd_notify::Notifier;
+use crate::fleet::Document;
 use crate::observe::format::timestamp;
 use crate::observe::metrics::{ReloadExtent, ReloadResult};
 use crate::sandbox::Sandbox;
+use crate::tls::sessions::TicketSecret;
 
 /// How many reloads are kept for operators.
 const HISTORY: usize = 16;
@@ -129,6 +131,18 @@ impl Reloader {
         self.start_next();
     }
 
+    /// Issues and accepts tickets with these secrets from now on.
+    pub(crate) fn use_tickets(&mut self, tickets: Vec<TicketSecret>) {
+        self.running.tickets = tickets;
+        self.request(Scope::Materials, None);
+    }
+
+    /// Starts a reload with a document of the fleet, or queues it.
+    pub(crate) fn serve_document(&mut self, document: Arc<Document>, waiting: ReplySender) {
+        self.queue.push_document(document, waiting);
+        self.start_next();
+    }
+
     /// Starts a reload because files have changed, or queues it.
     pub(crate) fn files_changed(&mut self, change: FileChange) {
         self.queue.push_change(change.scope, change.stamps);
@@ -161,14 +175,15 @@ impl Reloader {
             return;
         }
         let (running, targets, notifier) = (&self.running, &self.targets, &self.notifier);
-        self.queue.start(|scope, stamps| {
+        self.queue.start(|scope, inputs| {
             if scope == Scope::All {
                 notifier.reloading();
             }
             let (running, snapshot) = (running.clone(), Arc::clone(&targets.live.load()));
             let table = Arc::clone(&targets.table);
             tokio::task::spawn_blocking(move || {
-                running.prepare(scope, stamps.as_deref(), &snapshot, &table)
+                let running = running.with(inputs.document);
+                running.prepare(scope, inputs.stamps.as_deref(), &snapshot, &table)
             })
         });
     }

@@ -14,12 +14,13 @@ use crate::connection::ConnInfo;
 use crate::connection::table::ConnTable;
 use crate::control::reload::plan::{self, Change};
 use crate::control::rlimit;
+use crate::fleet::{Document, FleetSettings};
 use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::sandbox::Sandbox;
 use crate::snapshot::admin::AdminSettings;
 use crate::snapshot::{ProcessSettings, Snapshot};
-use crate::tls::sessions::Sessions;
+use crate::tls::sessions::{Sessions, TicketSecret};
 
 /// What a reload reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,8 @@ pub(crate) struct ActiveConfig {
     pub(crate) source: Source,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) sessions: Arc<Sessions>,
+    /// The secrets of tickets that the fleet shares.
+    pub(crate) tickets: Vec<TicketSecret>,
     pub(crate) fixed: Arc<StartupSettings>,
     pub(crate) sandbox: Arc<Sandbox>,
 }
@@ -43,6 +46,8 @@ pub(crate) struct ActiveConfig {
 /// A configuration that is ready to replace the active one.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// Where it came from.
+    pub(crate) source: Source,
     pub(crate) loaded: Loaded,
     pub(crate) snapshot: Snapshot,
     /// Its warnings.
@@ -67,6 +72,14 @@ impl fmt::Display for Refused {
 }
 
 impl ActiveConfig {
+    /// The same with this document of the fleet in place of the one that is in force.
+    pub(crate) fn with(mut self, document: Option<Arc<Document>>) -> Self {
+        if let Some(document) = document {
+            self.source = self.source.with(document);
+        }
+        self
+    }
+
     /// Reads and compiles what has changed since `snapshot`, which is running. `stamps` of the files, if they
     /// were taken for this renewal, are not taken again. Counts the connections of `table` that a change
     /// concerns. Blocks on files: must not run on a worker or in the control loop.
@@ -90,6 +103,7 @@ impl ActiveConfig {
                 stamps,
             }),
             sessions: &self.sessions,
+            tickets: &self.tickets,
             sandbox: Some(&self.sandbox),
         };
         let loaded = match scope {
@@ -110,6 +124,13 @@ impl ActiveConfig {
         let mut warnings: Vec<_> = loaded.lines(Severity::Warning).collect();
         match loaded.snapshot.take() {
             Some(new) => {
+                if new.fleet.is_some() != self.fixed.fleet.is_some() {
+                    let path = loaded.path.display();
+                    let why = "`fleet` came or went, which needs a restart";
+                    return Err(Refused {
+                        reasons: vec![format!("{path}: {why}")],
+                    });
+                }
                 let lacks = match scope {
                     Scope::All => self.sandbox.lacks(&new.rights()),
                     Scope::Materials => Vec::new(),
@@ -126,6 +147,7 @@ impl ActiveConfig {
                     _ => Vec::new(),
                 };
                 Ok(Prepared {
+                    source: self.source.clone(),
                     restart: self.fixed.differences(&new),
                     changes,
                     loaded,
@@ -151,6 +173,7 @@ pub(crate) struct StartupSettings {
     log: LogSettings,
     access_log: AccessLogSettings,
     admin: AdminSettings,
+    fleet: Option<Arc<FleetSettings>>,
     spec: Option<Arc<Spec>>,
 }
 
@@ -161,6 +184,7 @@ impl StartupSettings {
             log: snapshot.log.clone(),
             access_log: snapshot.access_log.clone(),
             admin: snapshot.admin.clone(),
+            fleet: snapshot.fleet.clone(),
             spec: loaded.spec.clone(),
         }
     }
@@ -187,6 +211,13 @@ impl StartupSettings {
             (self.log != new.log, "log"),
             (self.access_log != new.access_log, "access_log"),
             (!self.admin.has_listeners_of(&new.admin), "admin"),
+            (
+                self.fleet
+                    .as_ref()
+                    .zip(new.fleet.as_ref())
+                    .is_some_and(|(old, new)| !old.is_alike(new)),
+                "fleet",
+            ),
         ];
         let differing = keys.into_iter().filter(|(differs, _)| *differs);
         differing.map(|(_, key)| key).collect()
@@ -204,6 +235,7 @@ impl StartupSettings {
             access_log: _,
             admin,
             acme,
+            fleet: _,
             endpoints,
             upstreams,
         } = spec.clone();
@@ -243,6 +275,7 @@ impl StartupSettings {
             access_log: fixed.access_log,
             admin: admin_in_force(fixed.admin, admin),
             acme,
+            fleet: fixed.fleet,
             endpoints,
             upstreams,
         }

@@ -10,6 +10,7 @@ use crate::admin::RequestResult;
 use crate::config::file_stamps::FileStamps;
 use crate::control::reload::prepare::{Prepared, Refused, Scope};
 use crate::control::reload::report;
+use crate::fleet::Document;
 
 /// Receives the result of a request.
 pub(crate) type ReplySender = oneshot::Sender<RequestResult>;
@@ -41,7 +42,18 @@ struct Pending {
     materials: bool,
     /// The latest stamps that the watch has sent. They are older than the read that is to come.
     stamps: Option<Arc<FileStamps>>,
+    /// The latest document of the fleet.
+    document: Option<Arc<Document>>,
     waiting: Vec<ReplySender>,
+}
+
+/// What a reload reads beside its scope.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    /// Stamps of the materials that were taken for it.
+    pub(crate) stamps: Option<Arc<FileStamps>>,
+    /// A document of the fleet, in place of the one that is in force.
+    pub(crate) document: Option<Arc<Document>>,
 }
 
 /// A reload whose files were read.
@@ -68,8 +80,14 @@ impl ReloadQueue {
         self.pending.stamps = Some(stamps);
     }
 
+    /// Adds a request to serve a document of the fleet. Of several that wait, the last one is served.
+    pub(crate) fn push_document(&mut self, document: Arc<Document>, waiting: ReplySender) {
+        self.push(Scope::All, Some(waiting));
+        self.pending.document = Some(document);
+    }
+
     /// Starts the pending reload, if there is one and none is in progress. `read` starts to read its files.
-    pub(crate) fn start(&mut self, read: impl FnOnce(Scope, Option<Arc<FileStamps>>) -> Reading) {
+    pub(crate) fn start(&mut self, read: impl FnOnce(Scope, Inputs) -> Reading) {
         if self.in_progress.is_some() {
             return;
         }
@@ -77,7 +95,13 @@ impl ReloadQueue {
             self.in_progress = Some(InProgress {
                 scope,
                 materials: std::mem::take(&mut self.pending.materials),
-                reading: read(scope, self.pending.stamps.take()),
+                reading: read(
+                    scope,
+                    Inputs {
+                        stamps: self.pending.stamps.take(),
+                        document: self.pending.document.take(),
+                    },
+                ),
                 waiting: std::mem::take(&mut self.pending.waiting),
             });
         }
@@ -135,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(scope: Scope, _: Option<Arc<FileStamps>>) -> Reading {
+    fn refused(scope: Scope, _: Inputs) -> Reading {
         tokio::spawn(async move {
             Err(Refused {
                 reasons: vec![format!("{scope:?}")],

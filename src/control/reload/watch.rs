@@ -63,7 +63,7 @@ impl WatchSet {
         Self {
             policy: snapshot.process.watch,
             file: match &running.source {
-                Source::File(path) => Some(path.clone()),
+                Source::File(path) | Source::Fleet { path, .. } => Some(path.clone()),
                 Source::Text { .. } => None,
             },
             file_stamp: Arc::new(running.loaded.stamp.clone()),

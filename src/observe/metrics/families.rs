@@ -140,6 +140,10 @@ families! {
     LOG_DROPPED "reseal_log_dropped_total" Counter ["log"]
         "Lines of a log that were lost because its output was too slow or failed; records that did not reach \
          a collector (`syslog`, `otlp`).";
+    FLEET_AGE "reseal_fleet_age_seconds" Gauge []
+        "How long ago the store of the fleet was last heard; since the start, before that.";
+    FLEET_REFUSED "reseal_fleet_document_refused" Gauge []
+        "1 while this instance refuses the document that its fleet wants.";
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
-use super::samples::{IssuerSample, Source, TicketSample, WorkerSample};
+use super::samples::{FleetSample, IssuerSample, Source, TicketSample, WorkerSample};
 use super::upstreams::{self, AttemptFailure, UpstreamTotals};
 
 /// The counters of the process.
@@ -32,6 +32,7 @@ pub struct Metrics {
     /// Adds what connections have moved by now to the counts of a shard.
     traffic: Source<dyn Fn(&Shard) + Send + Sync>,
     tickets: Source<dyn Fn() -> TicketSample + Send + Sync>,
+    fleet: Source<dyn Fn() -> Option<FleetSample> + Send + Sync>,
     /// Absent until the workers run.
     workers: OnceLock<WorkerSource>,
     /// Absent until certificates are kept.
@@ -67,6 +68,7 @@ impl Metrics {
             scopes: Source(Box::new(ScopeReport::default)),
             traffic: Source(Box::new(|_| {})),
             tickets: Source(Box::new(TicketSample::default)),
+            fleet: Source(Box::new(|| None)),
             workers: OnceLock::new(),
             issuers: OnceLock::new(),
         }
@@ -84,6 +86,21 @@ impl Metrics {
     pub fn with_tickets(mut self, read: impl Fn() -> TicketSample + Send + Sync + 'static) -> Self {
         self.tickets = Source(Box::new(read));
         self
+    }
+
+    /// Has the state of the fleet read by `read`.
+    #[must_use]
+    pub fn with_fleet(
+        mut self,
+        read: impl Fn() -> Option<FleetSample> + Send + Sync + 'static,
+    ) -> Self {
+        self.fleet = Source(Box::new(read));
+        self
+    }
+
+    /// How it stands with the fleet at this moment; `None` without one.
+    pub fn fleet(&self) -> Option<FleetSample> {
+        (self.fleet.0)()
     }
 
     /// Has the workers read by `read`, which gives one sample for each. Only the first call counts.

@@ -42,6 +42,15 @@ fn render(metrics: &Metrics) -> String {
     for (log, count) in &metrics.logs {
         dropped.add(&[log], (count.0)());
     }
+    let fleet = metrics.fleet();
+    let mut age = page.family(&FLEET_AGE);
+    if let Some(fleet) = fleet {
+        age.add(&[], fleet.age.as_secs_f64());
+    }
+    let mut refused = page.family(&FLEET_REFUSED);
+    if let Some(fleet) = fleet {
+        refused.add(&[], u8::from(fleet.is_refused));
+    }
     page.finish()
 }
 

@@ -43,3 +43,16 @@ pub struct WorkerSample {
     /// How long it has not waited for events since its start.
     pub busy: Duration,
 }
+
+/// How it stands with the fleet at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FleetSample {
+    /// How long ago the store was last heard.
+    pub age: Duration,
+    /// The same, if the store is lost.
+    pub stale: Option<Duration>,
+    /// Whether there is a document to serve.
+    pub has_document: bool,
+    /// Whether the one that is wanted was refused.
+    pub is_refused: bool,
+}

@@ -225,13 +225,14 @@ pub(super) const PRCTLS: [u64; 4] = [15, 16, 38, 0x5356_4d41];
 #[cfg(test)]
 mod tests {
     /// Calls of x86-64 that newer machines have not, each with the one that the C library makes there.
-    const OLD: [(&str, Option<&str>); 19] = [
+    const OLD: [(&str, Option<&str>); 20] = [
         ("open", Some("openat")),
         ("stat", Some("newfstatat")),
         ("lstat", Some("newfstatat")),
         ("access", Some("faccessat")),
         ("readlink", Some("readlinkat")),
         ("unlink", Some("unlinkat")),
+        ("rename", Some("renameat2")),
         ("chmod", Some("fchmodat")),
         ("chown", Some("fchownat")),
         ("dup2", Some("dup3")),

@@ -5,8 +5,11 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+use super::carried::{CarriedFiles, is_carried};
 
 /// The largest file that is read. A bundle of every public CA has 0.2 MiB.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -53,16 +56,28 @@ impl MaterialError {
 #[derive(Debug, Default)]
 pub struct FileReader {
     read: Vec<(PathBuf, u32)>,
+    carried: Option<Arc<CarriedFiles>>,
 }
 
 impl FileReader {
+    /// Reads files of the machine, and these at their places.
+    pub fn with(carried: Option<&Arc<CarriedFiles>>) -> Self {
+        Self {
+            carried: carried.cloned(),
+            ..Self::default()
+        }
+    }
+
     /// Reads a file.
     ///
     /// # Errors
     ///
     /// As [`Contents::read`].
     pub fn read(&mut self, path: &Path) -> Result<Contents, MaterialError> {
-        let contents = Contents::read(path)?;
+        let contents = match &self.carried {
+            Some(files) if is_carried(path) => Contents::carried(files, path)?,
+            _ => Contents::read(path)?,
+        };
         self.read.push((path.to_owned(), contents.mode));
         Ok(contents)
     }
@@ -127,6 +142,19 @@ impl Contents {
             bytes,
             mode: meta.mode() & 0o7777,
             id: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// A file that came with a document. Only Reseal can read it.
+    fn carried(files: &CarriedFiles, path: &Path) -> Result<Self, MaterialError> {
+        let lacks = || MaterialError::new(path, "the document of the fleet carries no such file");
+        let bytes = files.get(path).ok_or_else(lacks)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: bytes.clone(),
+            mode: 0o600,
+            // No file has this device.
+            id: (u64::MAX, bytes.as_ptr().addr() as u64),
         })
     }
 

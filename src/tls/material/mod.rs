@@ -1,6 +1,7 @@
 //! Reads certificates, keys and CA bundles from files: PEM, and PKCS#12 for a key with its chain. Every error
 //! names the file and a remedy.
 
+pub mod carried;
 pub mod directory;
 pub mod file;
 pub mod password;

@@ -33,6 +33,11 @@ impl Password {
         }
     }
 
+    /// Its text.
+    pub fn into_text(self) -> Zeroizing<String> {
+        self.0
+    }
+
     /// Its bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()

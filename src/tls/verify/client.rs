@@ -18,6 +18,8 @@ use super::allow::Rules;
 use super::authorities::Authorities;
 use super::chain::ChainVerifier;
 use super::crl::Revocation;
+use super::revoked::names;
+use crate::revoked::Revoked;
 use crate::tls::{SIGNATURES, digest};
 
 /// The client-auth policy of a route.
@@ -131,6 +133,11 @@ pub struct ClientVerifier {
 impl ClientVerifier {
     /// A verifier with a number of its own.
     pub fn new(policy: ClientAuth) -> Self {
+        Self::heeding(policy, &Arc::default())
+    }
+
+    /// The same, which admits nobody who is revoked.
+    pub fn heeding(policy: ClientAuth, revoked: &Arc<Revoked>) -> Self {
         let fingerprint = policy.fingerprint();
         let (authority, is_required) = match policy {
             ClientAuth::Off => {
@@ -156,6 +163,7 @@ impl ClientVerifier {
             chain: ChainVerifier::new(roots, revocation, usage),
             is_required,
             named,
+            revoked: Arc::clone(revoked),
             until: until.unwrap_or(i64::MAX),
             authority,
         };
@@ -287,6 +295,8 @@ struct HandshakeVerifier {
     named: Vec<DistinguishedName>,
     /// When a CRL first expires or comes into force, in seconds of unix time.
     until: i64,
+    /// Who is revoked by an operator.
+    revoked: Arc<Revoked>,
     authority: ClientAuthority,
 }
 
@@ -298,6 +308,9 @@ impl HandshakeVerifier {
         now: UnixTime,
     ) -> Result<Admitted, Error> {
         self.chain.verify(leaf, intermediates, now)?;
+        if self.revoked.has_certificate(|| names(leaf)) {
+            return Err(CertificateError::Revoked.into());
+        }
         match &self.authority.rules {
             None => Ok(Admitted::TrustedCa),
             // webpki never returns this error, so it identifies the rules.

@@ -11,3 +11,4 @@ pub(in crate::tls) mod errors;
 pub(in crate::tls) mod limits;
 pub(in crate::tls) mod names;
 pub mod origin;
+pub mod revoked;

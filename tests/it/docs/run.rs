@@ -216,6 +216,7 @@ pages_with_commands! {
     metrics: "docs/metrics.md",
     reload: "docs/reload.md",
     upgrades: "docs/upgrades.md",
+    fleet: "docs/fleet.md",
     audit: "docs/how-to/audit.md",
     certificates_by_acme: "docs/how-to/acme.md",
     certificates: "docs/how-to/certificates.md",
