@@ -39,8 +39,8 @@
 //!   half-close, lifetime or drain.
 //! - A connection holds no buffer while it waits: [`transport`] lends the worker's.
 //! - What must happen at the end of a connection is in a `Drop` or in `connection::run`.
-//! - Only `worker` spawns tasks for connections, and `admin` for its own; tasks of `upstream`, `health` and
-//!   `acme` outlive connections. `server` starts the threads of both planes, `observe` one for each log.
+//! - Only `worker` spawns tasks for connections, and `admin` for its own; tasks of `upstream`, `health`, `acme`,
+//!   `vault` and `revocation` outlive connections. `server` starts the threads of both planes, `observe` one for each log.
 //! - `unsafe` is in `sys` alone.
 //!
 //! The modules are private: `cargo doc --document-private-items` shows them. In the order in which to read
@@ -77,6 +77,10 @@ mod health;
 mod state;
 
 mod fetch;
+
+mod revocation;
+
+mod vault;
 
 mod acme;
 

@@ -61,16 +61,16 @@ pub struct Keepers {
 }
 
 impl Keepers {
-    /// None yet. Tasks will run on `control`, and `responders` answer from now on; the receiver is told
-    /// when there is another certificate in a file.
+    /// None yet. Tasks will run on `control`, and `responders` answer from now on; `renewed` is told when
+    /// there is another certificate in a file.
     pub fn new(
         control: Handle,
         means: Means,
         responders: Vec<Responder>,
-    ) -> (Self, mpsc::Receiver<()>) {
-        let (renewed, receiver) = mpsc::channel(1);
+        renewed: mpsc::Sender<()>,
+    ) -> Self {
         let responders = Responders::of(&control, &means.tokens, responders);
-        let keepers = Self {
+        Self {
             control,
             means,
             statuses: Arc::default(),
@@ -78,8 +78,7 @@ impl Keepers {
             kept: HashMap::new(),
             issuers: HashMap::new(),
             responders,
-        };
-        (keepers, receiver)
+        }
     }
 
     /// What is known of the certificates.

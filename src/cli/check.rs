@@ -1,6 +1,7 @@
 //! `reseal check`.
 
-use std::collections::BTreeMap;
+mod network;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -10,7 +11,6 @@ use super::connect::{self, Answer};
 use super::exit::Exit;
 use super::output::{eprint_line, print, table};
 use super::{ctl, routes, start};
-use crate::acme::{self, Finding};
 use crate::config::compile::{Files, LoadOptions, Materials, Purpose};
 use crate::config::load::Loaded;
 use crate::config::{self, Spec, load};
@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Leave this machine out: certificates, keys and other files, directories, users and addresses
     #[arg(long)]
     no_files: bool,
-    /// Contact nobody: the directories of `acme` are not asked for
+    /// Contact nobody: neither the directories of `acme` nor what `crl` and `ocsp` have fetched
     #[arg(long)]
     no_network: bool,
     /// Treat warnings as errors
@@ -70,7 +70,7 @@ pub(super) fn main(args: &Args) -> Exit {
         loaded.warn_unreadable();
     }
     if !args.no_network {
-        issuers(&mut loaded);
+        network::ask(&mut loaded);
     }
     let problems = &loaded.problems;
     if !problems.is_empty() {
@@ -104,42 +104,6 @@ pub(super) fn main(args: &Args) -> Exit {
         }
         // A spec without errors always exists.
         (None, _) => Exit::Internal,
-    }
-}
-
-/// Asks the issuers that certificates name for their directories. One that does not answer today may tomorrow.
-fn issuers(loaded: &mut Loaded) {
-    let (Some(spec), Some(snapshot)) = (loaded.spec.clone(), &loaded.snapshot) else {
-        return;
-    };
-    let managed = snapshot.managed.iter();
-    let issuers: BTreeMap<_, _> = managed
-        .map(|managed| (&managed.issuer.name, &managed.issuer))
-        .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let (false, Ok(runtime)) = (issuers.is_empty(), runtime) else {
-        return;
-    };
-    for (name, issuer) in issuers {
-        let Some(spec) = spec.acme.get(name) else {
-            continue;
-        };
-        let lookup = acme::Means::default().lookup;
-        match runtime.block_on(acme::probe(issuer, &lookup)) {
-            Finding::Good => {}
-            Finding::Unreachable(why) => {
-                let message = format!("the directory of the CA cannot be had now: {why}");
-                let problem = loaded.problems.warning(spec.directory.at, message);
-                problem.help(
-                    "`--no-network` does not ask; `ca: FILE` says who vouches for a private CA",
-                );
-            }
-            Finding::Unfit(why) => {
-                loaded.problems.error(spec.directory.at, why);
-            }
-        }
     }
 }
 

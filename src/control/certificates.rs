@@ -1,4 +1,5 @@
-//! The certificates that issuers keep: which are not there yet, and what is told of them.
+//! What the process keeps itself: certificates of issuers, of which some may not be there yet, and what is
+//! fetched about revocation; and what is told of it.
 
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -9,24 +10,35 @@ use crate::acme::{Keepers, Managed, Status};
 use crate::admin::{PendingCertificates, Refusal, RefusalKind, RequestResult};
 use crate::observe::format::unix_timestamp;
 use crate::outcome::Reason;
+use crate::revocation::Fetchers;
 use crate::snapshot::{Endpoint, Snapshot};
+use crate::vault::{self, Identities, Identity};
 
 /// The tasks that keep certificates, and what `/readyz` says of those that are not there yet.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     keepers: Keepers,
+    identities: Identities,
+    fetchers: Fetchers,
     pending: watch::Sender<PendingCertificates>,
 }
 
 impl Certificates {
     /// None yet. If the process `waits`, it is not ready before all of them are there.
-    pub(crate) fn new(keepers: Keepers, waits: bool) -> Self {
+    pub(crate) fn new(
+        keepers: Keepers,
+        identities: Identities,
+        fetchers: Fetchers,
+        waits: bool,
+    ) -> Self {
         let none = PendingCertificates {
             lines: Vec::new(),
             is_awaited: waits,
         };
         Self {
             keepers,
+            identities,
+            fetchers,
             pending: watch::Sender::new(none),
         }
     }
@@ -36,14 +48,23 @@ impl Certificates {
         self.pending.subscribe()
     }
 
-    /// Keeps the certificates of a configuration, and no others.
+    /// Keeps the certificates of a configuration, and fetches what it names, and nothing else.
     pub(crate) fn apply(&mut self, snapshot: &Snapshot) {
         self.keepers.apply(&snapshot.managed);
+        self.identities.apply(&snapshot.identities);
+        self.fetchers.apply(&snapshot.fetched);
     }
 
     /// Keeps none from now on.
     pub(crate) fn stop(&mut self) {
         self.keepers.stop();
+        self.identities.stop();
+        self.fetchers.stop();
+    }
+
+    /// Revokes the certificates that nobody has once the process has ended.
+    pub(crate) async fn revoke(&self) {
+        self.identities.revoke().await;
     }
 
     /// Whether the process is not ready because certificates are not there.
@@ -133,6 +154,29 @@ impl Certificates {
             let end = ends.get(&*managed.file.to_string_lossy()).copied();
             shown(managed, &status, end)
         });
+        let issued = snapshot.identities.iter().map(|identity| {
+            let status = self.identities.statuses().get(&identity.file);
+            let end = ends.get(&*identity.file.to_string_lossy()).copied();
+            self::issued(identity, &status, end)
+        });
+        Value::Array(all.chain(issued).collect())
+    }
+
+    /// What is known of what is fetched about revocation, for `/certificates`.
+    pub(crate) fn fetched(&self, snapshot: &Snapshot) -> Value {
+        let all = snapshot.fetched.iter().map(|source| {
+            let status = self.fetchers.statuses().get(&source.file);
+            let (error, at) = status.last_error.unzip();
+            json!({
+                "kind": source.wanted.word(),
+                "url": source.url,
+                "file": source.file.display().to_string(),
+                "last_fetch": status.fetched.map(unix_timestamp),
+                "next_fetch": status.next.map(unix_timestamp),
+                "last_error": error,
+                "last_error_at": at.map(unix_timestamp),
+            })
+        });
         Value::Array(all.collect())
     }
 }
@@ -150,6 +194,24 @@ fn is_called(snapshot: &Snapshot, managed: &Managed, name: &str) -> bool {
 
 fn names(managed: &Managed) -> Vec<String> {
     managed.names.iter().map(ToString::to_string).collect()
+}
+
+fn issued(identity: &Identity, status: &vault::Status, not_after: Option<i64>) -> Value {
+    let state = match not_after {
+        Some(_) => "served",
+        None => Reason::CertificatePending.code(),
+    };
+    let error = status.last_error.as_ref();
+    json!({
+        "issuer": &*identity.engine.name,
+        "names": identity.names,
+        "file": identity.file.display().to_string(),
+        "state": state,
+        "not_after": not_after.map(unix_timestamp),
+        "next_order": status.next.map(unix_timestamp),
+        "last_error": error.map(|(why, _)| why),
+        "last_error_at": error.map(|(_, at)| unix_timestamp(*at)),
+    })
 }
 
 fn shown(managed: &Managed, status: &Status, not_after: Option<i64>) -> Value {

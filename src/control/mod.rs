@@ -112,7 +112,7 @@ pub(crate) struct Inputs {
     pub(crate) signals: Signals,
     pub(crate) admin: Received,
     pub(crate) changes: mpsc::Receiver<FileChange>,
-    /// An issuer has issued a certificate.
+    /// An issuer has issued a certificate, or a list or a response was fetched.
     pub(crate) renewed: mpsc::Receiver<()>,
     pub(crate) origin_events: OriginEvents,
     pub(crate) fleet: FleetRequests,
@@ -214,8 +214,18 @@ impl Control {
         }
     }
 
+    /// Ends the process: connections first, then what only they needed.
+    async fn stop(mut self, stop: Stop, inputs: Inputs) -> Ending {
+        let ending = self.finish(stop, inputs).await;
+        // The process that has taken over goes on with them.
+        if stop == Stop::Requested {
+            self.certificates.revoke().await;
+        }
+        ending
+    }
+
     /// Lets the connections finish, as long as mode and policy allow.
-    async fn stop(mut self, stop: Stop, mut inputs: Inputs) -> Ending {
+    async fn finish(&mut self, stop: Stop, mut inputs: Inputs) -> Ending {
         self.takeover.cancel();
         self.notifier.stopping("stopping");
         self.certificates.stop();
@@ -296,6 +306,7 @@ impl Control {
                 let snapshot = self.live.load();
                 let mut listed = expiry_dates::listed(&snapshot, self.reloads.materials());
                 listed["managed"] = self.certificates.listed(&snapshot);
+                listed["fetched"] = self.certificates.fetched(&snapshot);
                 Ok(listed)
             }
             Request::TryOrder(name) => {

@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of what is fetched. Runs on the control plane alone.
 
+mod addresses;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -60,12 +62,24 @@ pub struct Fetcher {
     /// How the servers of `https` are verified; without it there is no `https`.
     tls: Option<Arc<ClientConfig>>,
     lookup: Lookup,
+    only_public: bool,
 }
 
 impl Fetcher {
     /// Requests over TLS, whose servers `tls` verifies.
     pub const fn new(tls: Option<Arc<ClientConfig>>, lookup: Lookup) -> Self {
-        Self { tls, lookup }
+        Self {
+            tls,
+            lookup,
+            only_public: false,
+        }
+    }
+
+    /// The same, to addresses of the public internet alone: for URLs that no operator has written.
+    #[must_use]
+    pub const fn only_public(mut self) -> Self {
+        self.only_public = true;
+        self
     }
 
     /// Sends a request whose URI is absolute, and waits for the whole response.
@@ -136,6 +150,10 @@ impl Fetcher {
         };
         let mut why = "the name has no address".to_owned();
         for address in addresses {
+            if self.only_public && !addresses::is_public(address) {
+                why = format!("{address} is no public address, and no operator has named it");
+                continue;
+            }
             let address = SocketAddr::new(address, port);
             match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => {

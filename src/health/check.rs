@@ -245,7 +245,10 @@ impl CheckError {
 
 impl From<OriginRefusal> for CheckError {
     fn from(refusal: OriginRefusal) -> Self {
-        Self::Origin(refusal.failure)
+        match refusal.failure.reason.fault() {
+            Some(Fault::Proxy) => Self::Local(refusal.failure),
+            _ => Self::Origin(refusal.failure),
+        }
     }
 }
 

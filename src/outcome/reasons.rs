@@ -121,7 +121,7 @@ reasons! {
         "Routes have the server name, but none matches the ALPN protocols or the source.";
     ClientTlsTimeout "client_tls_timeout" CLIENT, "The client's handshake did not finish within `client`.";
     CertificatePending "certificate_pending" PROXY,
-        "The certificate for the server name has not been issued yet.";
+        "The certificate for the server name, or the one for the origin, has not been issued yet.";
     AcmeValidated "acme_validated" None,
         "A CA's validation of a server name (`acme-tls/1`) was answered, and nothing else.";
     NoCommonVersion "no_common_version" CLIENT, "No TLS version in common (TLS 1.1 and older are refused).";

@@ -34,8 +34,10 @@ use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
+use crate::revocation::Fetchers;
 use crate::snapshot::admin::LiveAccess;
 use crate::takeover::Taking;
+use crate::vault::Identities;
 use crate::worker::Workers;
 use crate::worker::active::ActiveCount;
 
@@ -51,6 +53,8 @@ pub(super) struct ControlPlane {
     pub(super) origins: Origins,
     pub(super) log: LogHandle,
     pub(super) keepers: Keepers,
+    pub(super) identities: Identities,
+    pub(super) fetchers: Fetchers,
     /// Whether the process is ready only once every certificate is there.
     pub(super) waits: bool,
     /// Absent without a fleet.
@@ -77,7 +81,8 @@ impl ControlPlane {
         let (handle, received) = admin::channel();
         let (drained, drained_endpoints) = watched::channel(DrainedEndpoints::default());
         let targets = self.reload_targets(watch_set, sockets.admin.access());
-        let certificates = Certificates::new(self.keepers, self.waits);
+        let certificates =
+            Certificates::new(self.keepers, self.identities, self.fetchers, self.waits);
         let probes = Probes {
             drained: drained_endpoints,
             pending: certificates.pending(),

@@ -11,9 +11,10 @@ use crate::bandwidth::Way;
 use crate::fleet::FleetState;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::{
-    BandwidthLimit, BandwidthSample, DropCounts, FleetSample, IssuerSample, LimitGauge,
-    LimitSample, Metrics, ScopeReport, ScopeSample, TicketSample, WorkerSample,
+    BandwidthLimit, BandwidthSample, DropCounts, FetchSample, FleetSample, IssuerSample,
+    LimitGauge, LimitSample, Metrics, ScopeReport, ScopeSample, TicketSample, WorkerSample,
 };
+use crate::revocation;
 use crate::snapshot::Live;
 use crate::tls::sessions::Sessions;
 use crate::worker::Workers;
@@ -209,6 +210,39 @@ pub(super) fn issuers(
             }
         };
         statuses.orders().into_iter().map(of).collect()
+    }
+}
+
+/// Reads the fetches about revocation: those of one kind from one URL together.
+pub(super) fn fetches(
+    statuses: &Arc<revocation::Statuses>,
+) -> impl Fn() -> Vec<FetchSample> + Send + Sync + 'static {
+    let statuses = Arc::clone(statuses);
+    move || {
+        let mut samples: Vec<FetchSample> = Vec::new();
+        for status in statuses.all().into_values() {
+            let fetched = status.fetched.unwrap_or_default();
+            let is_failing = status.last_error.is_some();
+            let of_same =
+                |sample: &&mut FetchSample| sample.kind == status.kind && sample.url == status.url;
+            match samples.iter_mut().find(of_same) {
+                Some(sample) => {
+                    sample.used += status.successes;
+                    sample.failed += status.failures;
+                    sample.is_failing |= is_failing;
+                    sample.fetched = sample.fetched.min(fetched);
+                }
+                None => samples.push(FetchSample {
+                    kind: status.kind,
+                    url: status.url,
+                    used: status.successes,
+                    failed: status.failures,
+                    is_failing,
+                    fetched,
+                }),
+            }
+        }
+        samples
     }
 }
 

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use self::control_plane::ControlPlane;
@@ -33,10 +33,12 @@ use crate::observe::failures::Failures;
 use crate::observe::logging::LogHandle;
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
+use crate::revocation::Fetchers;
 use crate::sandbox::Sandbox;
 use crate::snapshot::{Live, Snapshot};
 use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::upstream::Upstreams;
+use crate::vault::Identities;
 
 /// Blocking threads beside the control loop: they read the files of reloads and scan all connections.
 const HELPERS: usize = 16;
@@ -125,7 +127,12 @@ fn run_planes(
     let challenges = Arc::clone(&means.challenges);
     let mut resources = resources;
     let responders = std::mem::take(&mut resources.sockets.responders);
-    let (keepers, renewed) = Keepers::new(control.handle().clone(), means, responders);
+    let lookup = means.lookup.clone();
+    let (changed, renewed) = mpsc::channel(1);
+    let handle = control.handle();
+    let keepers = Keepers::new(handle.clone(), means, responders, changed.clone());
+    let identities = Identities::new(handle.clone(), lookup.clone(), changed.clone());
+    let fetchers = Fetchers::new(handle.clone(), lookup, changed);
     let context = Arc::new(WorkerContext {
         access_log: resources.access_log,
         counters: metrics.shard(0),
@@ -154,6 +161,7 @@ fn run_planes(
     };
     let (workers, threads) = workers::spawn(resources.workers, &context, &shared)?;
     metrics.watch_issuers(gauges::issuers(keepers.statuses()));
+    metrics.watch_fetches(gauges::fetches(fetchers.statuses()));
     metrics.watch_workers(gauges::worker_samples(&workers));
     let plane = ControlPlane {
         running,
@@ -166,6 +174,8 @@ fn run_planes(
         origins,
         log: config.log,
         keepers,
+        identities,
+        fetchers,
         waits: config.waits,
         fleet: config.fleet,
     };

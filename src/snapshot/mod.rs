@@ -26,6 +26,7 @@ use crate::observe::access_log::AccessLogSettings;
 use crate::observe::logging::LogSettings;
 use crate::proxy_protocol::{Accept, SendHeader};
 use crate::relay::OnTruncation;
+use crate::revocation::Source;
 use crate::route::RouteTable;
 use crate::sandbox::{Policy, RunAs};
 use crate::snapshot::admin::AdminSettings;
@@ -36,6 +37,7 @@ use crate::tls::pair::Pair;
 use crate::tls::verify::client::Recheck;
 use crate::transport::TcpOptions;
 use crate::upstream::UpstreamDefinition;
+use crate::vault::Identity;
 
 /// A whole valid configuration.
 #[derive(Debug)]
@@ -60,6 +62,10 @@ pub struct Snapshot {
     pub managed: Vec<Arc<Managed>>,
     /// Those of them for origins that are not there yet.
     pub awaited: Vec<AwaitedIdentity>,
+    /// The certificates for origins that engines of `vault` issue.
+    pub identities: Vec<Arc<Identity>>,
+    /// What is fetched about revocation.
+    pub fetched: Vec<Arc<Source>>,
     /// The names of the origins of every upstream of the file, also of upstreams that no route uses.
     origins: HashMap<Arc<str>, HashSet<Arc<str>>>,
     by_name: HashMap<Arc<str>, Arc<Endpoint>>,
@@ -99,6 +105,8 @@ impl Snapshot {
             upstreams,
             managed: Vec::new(),
             awaited: Vec::new(),
+            identities: Vec::new(),
+            fetched: Vec::new(),
             origins,
             by_name,
             by_key,
@@ -135,9 +143,12 @@ impl Snapshot {
             .collect()
     }
 
-    /// The directories of the state of issuers.
+    /// The directories of files that the process writes.
     pub fn states(&self) -> BTreeSet<&Path> {
-        self.managed.iter().map(|managed| managed.state()).collect()
+        let issuers = self.managed.iter().map(|managed| managed.state());
+        let fetched = self.fetched.iter().map(|source| source.state());
+        let issued = self.identities.iter().map(|identity| identity.state());
+        issuers.chain(issued).chain(fetched).collect()
     }
 
     /// The upstream of this name that routes lead to.

@@ -65,7 +65,8 @@ impl Snapshot {
         rights
     }
 
-    /// The ports that origins and the directories of CAs have by the file, and those of name servers.
+    /// The ports that origins, the directories of CAs and what is fetched have by the file, and those of name
+    /// servers.
     fn ports(&self) -> BTreeSet<u16> {
         let mut ports = BTreeSet::from([DNS]);
         for upstream in &self.upstreams {
@@ -88,6 +89,12 @@ impl Snapshot {
                 .iter()
                 .flat_map(|managed| managed.issuer.ports()),
         );
+        ports.extend(
+            self.identities
+                .iter()
+                .map(|identity| identity.engine.port()),
+        );
+        ports.extend(self.fetched.iter().map(|source| source.port()));
         ports
     }
 }

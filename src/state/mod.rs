@@ -1,6 +1,8 @@
 //! Files that the process itself writes: each whole or not at all, and readable for its owner alone. Knows
 //! nothing of what is in them.
 
+mod tasks;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
+
+pub use self::tasks::{Kept, Tasks};
 
 /// Only its owner may read a file.
 const OWNER_ALONE: u32 = 0o600;

@@ -187,6 +187,11 @@ impl TlsConnector {
         self.policy.certificate.as_ref()
     }
 
+    /// Whether its client certificate is not issued yet, so that no handshake begins.
+    pub fn awaits_certificate(&self) -> bool {
+        self.policy.awaits_certificate
+    }
+
     /// The application protocols offered.
     pub fn alpn(&self) -> &OriginAlpn {
         &self.policy.alpn
@@ -199,9 +204,8 @@ impl TlsConnector {
 
     /// Prepares a handshake with an origin.
     pub fn begin(&self, params: HandshakeParams<'_>, offer: Offer) -> Result<Handshake, Failure> {
-        if self.policy.awaits_certificate {
-            let why = "the certificate for the origin is not issued yet";
-            return Err(Failure::new(Reason::CertificatePending).detail(why));
+        if self.awaits_certificate() {
+            return Err(awaited());
         }
         let name = match (self.policy.sni, params.client_sni) {
             (Sni::Client, Some(name)) => name,
@@ -252,4 +256,10 @@ impl TlsConnector {
         } = generation.origin(origin, room);
         (config, Some(sessions))
     }
+}
+
+/// The refusal while a client certificate is not issued yet.
+pub fn awaited() -> Failure {
+    let why = "the certificate for the origin is not issued yet";
+    Failure::new(Reason::CertificatePending).detail(why)
 }

@@ -76,10 +76,15 @@ pub(super) fn only(der: &[u8], tag: u8) -> Option<&[u8]> {
 
 /// A SEQUENCE with this content. rustls and webpki store names and keys without tag and length.
 pub(super) fn sequence(content: &[u8]) -> Vec<u8> {
+    element(SEQUENCE, content)
+}
+
+/// An element with this tag and content.
+pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let skipped = length.iter().take_while(|b| **b == 0).count();
     let length = length.get(skipped..).unwrap_or_default();
-    let mut der = vec![SEQUENCE];
+    let mut der = vec![tag];
     match content.len() {
         0 => der.push(0),
         1..=0x7f => der.extend(length),

@@ -10,14 +10,15 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certified_key::certified_key;
+use super::der::Outline;
 use super::handshake_notes::{Algorithms, RecordingKey};
 use super::material::file::{Contents, MaterialError};
-use super::material::{pem, refused};
-use super::pair_files::{PairContents, PairFiles};
+use super::material::{certificates_in, pem, refused};
+use super::pair_files::{PairContents, PairFiles, StapleContents};
 use super::presented_chain::{self as chain, MESSAGE_MAX, MESSAGE_SMALL};
 use super::usage::Usage;
 use super::validity::Validity;
-use super::{digest, info, ocsp};
+use super::{digest, info, ocsp, unix_now};
 use crate::hostname::{HostPattern, HostTable};
 
 /// A chain and its matching key, and facts about the certificate.
@@ -29,6 +30,8 @@ pub struct Pair {
     pub key: Arc<CertifiedKey>,
     /// The same with an OCSP response.
     pub stapled: Option<Stapled>,
+    /// The certificate of its issuer, if its OCSP response is fetched and the issuer is known.
+    pub issuer: Option<CertificateDer<'static>>,
     /// Its DNS names.
     pub names: Vec<HostPattern>,
     /// Its IP addresses. Clients that connect to an address send no server name.
@@ -61,6 +64,16 @@ pub struct Stapled {
 }
 
 impl Stapled {
+    fn of(key: &CertifiedKey, response: &Contents, from: i64, until: i64) -> Self {
+        let mut key = key.clone();
+        key.ocsp = Some(response.bytes.to_vec());
+        Self {
+            key: Arc::new(key),
+            from,
+            until,
+        }
+    }
+
     /// Whether the response is valid at `now`, in seconds of unix time.
     pub const fn is_valid_at(&self, now: i64) -> bool {
         self.from <= now && now < self.until
@@ -93,6 +106,13 @@ impl Pair {
         own.covering(pattern).is_some()
     }
 
+    /// The serial number of the certificate, without leading zeros.
+    pub fn serial(&self) -> Option<Vec<u8>> {
+        let outline = Outline::of(self.key.cert.first()?)?;
+        let zeros = outline.serial.iter().take_while(|byte| **byte == 0).count();
+        Some(outline.serial.get(zeros..)?.to_vec())
+    }
+
     /// The earliest end of validity in the chain, in seconds of unix time.
     pub fn chain_end(&self) -> i64 {
         let ends = self.chain.iter().map(|validity| validity.not_after);
@@ -122,21 +142,36 @@ pub fn pair(
     let leaf = leaf.unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(&leaf)
         .map_err(|_| MaterialError::new(cert, "broken certificate: it is no X.509 in DER"))?;
-    let mut stapled = None;
-    if let Some(file) = &contents.ocsp {
-        let status = response(file, &key.cert, &parsed)?;
-        match status {
+    let (mut stapled, mut issuer) = (None, None);
+    match &contents.ocsp {
+        Some(StapleContents::Named(file)) => match response(file, &key.cert, &parsed)? {
             ocsp::Status::Good { from, until } => {
-                let mut key = key.clone();
-                key.ocsp = Some(file.bytes.to_vec());
-                let key = Arc::new(key);
-                stapled = Some(Stapled { key, from, until });
+                stapled = Some(Stapled::of(&key, file, from, until));
             }
             ocsp::Status::Unusable(why) => warnings.push(format!(
                 "{}: the OCSP response is not stapled: {why}",
                 file.path.display()
             )),
+        },
+        Some(StapleContents::Fetched {
+            response,
+            issuer: named,
+        }) => {
+            issuer = match named {
+                Some(file) => Some(issuer_in(file, &leaf)?),
+                None => chain::issuer_of_leaf(&key.cert),
+            };
+            stapled = response
+                .as_ref()
+                .zip(issuer.as_ref())
+                .and_then(|(file, issuer)| {
+                    let leaf = CertificateDer::from(leaf.as_slice());
+                    let (from, until) =
+                        ocsp::verified(&file.bytes, &leaf, issuer, unix_now()).ok()?;
+                    Some(Stapled::of(&key, file, from, until))
+                });
         }
+        None => {}
     }
     let staple = stapled
         .as_ref()
@@ -150,7 +185,22 @@ pub fn pair(
             .map(|fault| format!("{}: {fault}", cert.display())),
     );
     let source = cert.display().to_string();
-    Ok((Pair::of(source, key, stapled, &parsed), warnings))
+    let pair = Pair::of(source, key, stapled, &parsed);
+    Ok((Pair { issuer, ..pair }, warnings))
+}
+
+/// The certificate of a leaf's issuer in a file of its own.
+fn issuer_in(file: &Contents, leaf: &[u8]) -> Result<CertificateDer<'static>, MaterialError> {
+    let leaf = CertificateDer::from(leaf.to_vec());
+    let chain: Vec<_> = std::iter::once(leaf)
+        .chain(certificates_in(file)?)
+        .collect();
+    let issuer = chain::issuer_of_leaf(&chain);
+    issuer.ok_or_else(|| {
+        let error =
+            file.error("no certificate in it has signed the certificate whose status is fetched");
+        error.help("name the file with the certificate of its issuer")
+    })
 }
 
 impl Pair {
@@ -187,6 +237,7 @@ impl Pair {
             sha256: digest::sha256(leaf),
             algorithms: Arc::new(Algorithms::of(parsed)),
             stapled,
+            issuer: None,
             key: Arc::new(key),
         }
     }

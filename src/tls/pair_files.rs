@@ -16,9 +16,34 @@ pub struct PairFiles {
     /// Its private key, which may be in the same file.
     pub key: PathBuf,
     /// An OCSP response to staple.
-    pub ocsp: Option<PathBuf>,
+    pub ocsp: Option<StapleFile>,
     /// The password of the key, if it is encrypted.
     pub password: Option<PathBuf>,
+}
+
+/// The file of an OCSP response.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StapleFile {
+    /// One that an operator keeps. Clients verify it.
+    Named(PathBuf),
+    /// One that the process fetches. It may be missing, and is verified.
+    Fetched {
+        /// The response.
+        response: PathBuf,
+        /// The certificate of the issuer, if it is not in the chain.
+        issuer: Option<PathBuf>,
+    },
+}
+
+impl StapleFile {
+    /// The paths of its files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let (response, issuer) = match self {
+            Self::Named(response) => (response, None),
+            Self::Fetched { response, issuer } => (response, issuer.as_deref()),
+        };
+        std::iter::once(response.as_path()).chain(issuer)
+    }
 }
 
 impl PairFiles {
@@ -26,7 +51,7 @@ impl PairFiles {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         [self.cert.as_path(), self.key.as_path()]
             .into_iter()
-            .chain(self.ocsp.as_deref())
+            .chain(self.ocsp.iter().flat_map(StapleFile::paths))
             .chain(self.password.as_deref())
     }
 }
@@ -35,8 +60,30 @@ impl PairFiles {
 pub struct PairContents {
     pub(super) cert: Option<Contents>,
     pub(super) key: Contents,
-    pub(super) ocsp: Option<Contents>,
+    pub(super) ocsp: Option<StapleContents>,
     pub(super) password: Option<Contents>,
+}
+
+pub(super) enum StapleContents {
+    Named(Contents),
+    Fetched {
+        response: Option<Contents>,
+        issuer: Option<Contents>,
+    },
+}
+
+fn staple(reader: &mut FileReader, files: &StapleFile) -> Result<StapleContents, MaterialError> {
+    Ok(match files {
+        StapleFile::Named(response) => StapleContents::Named(reader.read(response)?),
+        StapleFile::Fetched { response, issuer } => StapleContents::Fetched {
+            // What cannot be read is fetched again.
+            response: reader.read(response).ok(),
+            issuer: issuer
+                .as_ref()
+                .map(|issuer| reader.read(issuer))
+                .transpose()?,
+        },
+    })
 }
 
 impl PairContents {
@@ -49,7 +96,7 @@ impl PairContents {
         let cert = (files.cert != files.key).then(|| reader.read(&files.cert));
         let cert = cert.transpose()?;
         let key = reader.read(&files.key)?;
-        let ocsp = files.ocsp.as_ref().map(|ocsp| reader.read(ocsp));
+        let ocsp = files.ocsp.as_ref().map(|ocsp| staple(reader, ocsp));
         let ocsp = ocsp.transpose()?;
         let password = files.password.as_ref().map(|file| reader.read(file));
         let password = password.transpose()?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use import_parser::{code, imports, module};
 
 /// The modules that each module may import. Modules that are not listed must not be imported.
-const ALLOWED: [(&str, &[&str]); 33] = [
+const ALLOWED: [(&str, &[&str]); 35] = [
     ("outcome", &[]),
     ("hostname", &[]),
     ("phase", &[]),
@@ -44,6 +44,14 @@ const ALLOWED: [(&str, &[&str]); 33] = [
     ("state", &[]),
     ("fetch", &["tls", "upstream"]),
     (
+        "revocation",
+        &["fetch", "observe", "state", "sync", "tls", "upstream"],
+    ),
+    (
+        "vault",
+        &["fetch", "observe", "state", "sync", "tls", "upstream"],
+    ),
+    (
         "acme",
         &[
             "fetch", "hostname", "observe", "state", "sync", "tls", "upstream",
@@ -70,10 +78,12 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "observe",
             "proxy_protocol",
             "relay",
+            "revocation",
             "route",
             "sandbox",
             "tls",
             "upstream",
+            "vault",
         ],
     ),
     (
@@ -140,6 +150,7 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "outcome",
             "phase",
             "relay",
+            "revocation",
             "revoked",
             "sandbox",
             "snapshot",
@@ -149,6 +160,7 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "tls",
             "transport",
             "upstream",
+            "vault",
             "worker",
         ],
     ),
@@ -167,11 +179,13 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "listener",
             "observe",
             "phase",
+            "revocation",
             "sandbox",
             "snapshot",
             "takeover",
             "tls",
             "upstream",
+            "vault",
             "worker",
         ],
     ),
@@ -190,12 +204,15 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "observe",
             "proxy_protocol",
             "relay",
+            "revocation",
             "revoked",
             "route",
             "sandbox",
             "snapshot",
+            "state",
             "tls",
             "upstream",
+            "vault",
         ],
     ),
     (
@@ -211,6 +228,7 @@ const ALLOWED: [(&str, &[&str]); 33] = [
             "observe",
             "outcome",
             "proxy_protocol",
+            "revocation",
             "route",
             "sandbox",
             "server",

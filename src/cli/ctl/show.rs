@@ -7,7 +7,7 @@ use super::columns::{Column, list, of_rows, table};
 use super::facts::facts;
 use super::tables::{
     ADMIN_CERTIFICATES, AUTHORITIES, CERTIFICATES, CHANGES, CLIENT_CERTIFICATES, CONNECTIONS,
-    ENDPOINTS, FAILURES, LIMITS, LISTS, MANAGED, ORIGINS, TOTALS,
+    ENDPOINTS, FAILURES, FETCHED, LIMITS, LISTS, MANAGED, ORIGINS, TOTALS,
 };
 use crate::cli::paint::{Mood, Paint};
 
@@ -212,6 +212,7 @@ pub(super) fn certificates(response: &Value, paint: Paint) -> String {
         ("admin_certificates", &ADMIN_CERTIFICATES),
         ("authorities", &AUTHORITIES),
         ("revocation_lists", &LISTS),
+        ("fetched", &FETCHED),
     ] {
         if !list(response, key).is_empty() {
             tables.push(table(response, key, columns, columns.len(), paint));

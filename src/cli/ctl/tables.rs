@@ -94,6 +94,14 @@ pub(super) const LISTS: [Column; 4] = [
     ("LEFT", "seconds_left", Kind::Left),
 ];
 
+pub(super) const FETCHED: [Column; 5] = [
+    ("FETCHED", "kind", Kind::Plain),
+    ("URL", "url", Kind::Plain),
+    ("LAST FETCH", "last_fetch", Kind::Plain),
+    ("NEXT FETCH", "next_fetch", Kind::Plain),
+    ("LAST ERROR", "last_error", Kind::Plain),
+];
+
 pub(super) const LIMITS: [Column; 5] = [
     ("OF", "of", Kind::Plain),
     ("LIMIT", "limit", Kind::Plain),

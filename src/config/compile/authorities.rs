@@ -1,26 +1,17 @@
-//! CAs and revocation lists, of files, of the system and built in.
+//! CAs, of files, of the system and built in.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::compiler::{Compiler, Files};
 use super::materials::Content;
-use super::reading::{Cached, ReadError, cached, read_error_of};
+use super::reading::{ReadError, cached, read_error_of};
 use super::reuse::unchanged;
-use crate::config::reader::problem::{Problems, Span};
+use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
 use crate::config::reader::values;
 use crate::config::spec::Trust;
-use crate::observe::format::unix_timestamp;
-use crate::tls::material;
-use crate::tls::unix_now;
 use crate::tls::verify::authorities::Authorities;
-use crate::tls::verify::crl::{RevocationList, RevocationLists};
-
-/// The public CAs that are built in.
-static WEBPKI: LazyLock<Arc<Authorities>> = LazyLock::new(|| {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
-    Arc::new(Authorities::of_anchors(roots.collect()))
-});
+use crate::tls::{https, material, unix_now};
 
 /// How many damaged files of the system's CA store are named.
 const SYSTEM_ERRORS_MAX: usize = 10;
@@ -79,7 +70,7 @@ impl Compiler<'_> {
     pub(super) fn authorities(&mut self, trust: &Located<Trust>) -> Option<Arc<Authorities>> {
         match &trust.value {
             Trust::Files(files) => self.bundle(trust.at, files),
-            Trust::Webpki => Some(Arc::clone(&WEBPKI)),
+            Trust::Webpki => Some(https::public()),
             Trust::System => self.system(trust.at),
         }
     }
@@ -125,68 +116,5 @@ impl Compiler<'_> {
             self.problems.warning(at, message);
         }
         (!store.is_empty()).then(|| Authorities::of_anchors(store))
-    }
-
-    /// The revocation lists of files, the newest of each issuer.
-    pub(super) fn revocation_lists(
-        &mut self,
-        at: Span,
-        files: &[Located<values::Path>],
-    ) -> Option<Arc<RevocationLists>> {
-        let paths = self.paths(files);
-        let cached = Cached {
-            // A list remembers which CAs have signed it: with other CAs it starts anew.
-            may_stay: |compiler| !compiler.has_changed_authorities,
-            ..cached!(lists)
-        };
-        self.material(at, cached, paths.clone(), |reader, problems| {
-            let lists =
-                material::revocation_lists(reader, &paths).map_err(|e| read_error_of(files, &paths, e))?;
-            let (lists, older) = RevocationLists::newest(lists, unix_now());
-            for list in older {
-                problems.warning(
-                    at,
-                    format!(
-                        "{}: the revocation list of {} is not used: there is a newer one of the same issuer",
-                        list.source, list.issuer
-                    ),
-                );
-            }
-            for list in lists.iter() {
-                list_age(list, at, problems);
-            }
-            Ok(Arc::new(lists))
-        })
-    }
-}
-
-/// Warns about a list that has expired or will within a day.
-fn list_age(list: &RevocationList, at: Span, problems: &mut Problems) {
-    if !list.is_in_force(unix_now()) {
-        let (source, issuer) = (&list.source, &list.issuer);
-        let date = unix_timestamp(list.this_update);
-        problems
-            .warning(
-                at,
-                format!("{source}: the revocation list of {issuer} is not valid yet: it is used from {date}"),
-            )
-            .help("an older list is used until then, or none; check the clock");
-        return;
-    }
-    let Some(next) = list.next_update else { return };
-    let date = unix_timestamp(next);
-    let (source, issuer) = (&list.source, &list.issuer);
-    if next <= unix_now() {
-        problems
-            .warning(
-                at,
-                format!("{source}: the revocation list of {issuer} expired on {date}"),
-            )
-            .help("fetch a newer one: unless `crl_expired: allow` is set, it denies every certificate");
-    } else if list.renewal_due().is_some_and(|due| due < unix_now()) {
-        let message = format!("{source}: the revocation list of {issuer} expires soon, on {date}");
-        problems
-            .warning(at, message)
-            .help("fetch the next one before that: afterwards it denies every certificate");
     }
 }

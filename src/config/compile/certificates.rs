@@ -12,12 +12,12 @@ use crate::acme::{Identifier, Managed};
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted};
 use crate::config::reader::read::Located;
-use crate::config::spec::{self, CertificatePair};
+use crate::config::spec::{self, CertificatePair, OcspFetch, OcspSource};
 use crate::hostname::HostPattern;
 use crate::snapshot::PendingCertificate;
 use crate::tls::certificates::{Certificate, Certificates};
 use crate::tls::pair::{Pair, stem};
-use crate::tls::pair_files::PairFiles;
+use crate::tls::pair_files::{PairFiles, StapleFile};
 use crate::tls::usage::Presented;
 
 /// Marks that a problem was reported.
@@ -33,6 +33,8 @@ struct CertificateSource {
     found: bool,
     /// The certificate of an issuer that it is.
     managed: Option<Arc<Managed>>,
+    /// How its OCSP response is fetched.
+    staple: Option<(Span, OcspFetch)>,
 }
 
 impl Compiler<'_> {
@@ -191,6 +193,7 @@ impl Compiler<'_> {
                         names: None,
                         found: true,
                         managed: None,
+                        staple: None,
                     }));
                 }
                 spec::Certificate::Acme(kept) => match self.kept_source(spec.at, kept) {
@@ -226,13 +229,17 @@ impl Compiler<'_> {
                 .map_or_else(|| stem(&cert), |name| name.as_str().to_owned()),
             files: PairFiles {
                 key: key.unwrap_or_else(|| cert.clone()),
-                ocsp: pair.ocsp.as_ref().map(|ocsp| self.resolve(ocsp)),
+                ocsp: pair.ocsp.as_ref().map(|ocsp| self.staple_file(ocsp, &cert)),
                 password: pair.password_file.as_ref().map(|file| self.resolve(file)),
                 cert,
             },
             names,
             found: false,
             managed: None,
+            staple: pair.ocsp.as_ref().and_then(|ocsp| match &ocsp.value {
+                OcspSource::File(_) => None,
+                OcspSource::Fetch(fetch) => Some((ocsp.at, OcspFetch::clone(fetch))),
+            }),
         })
     }
 
@@ -254,6 +261,7 @@ impl Compiler<'_> {
             names: Some(hosts.collect()),
             found: false,
             managed: Some(managed),
+            staple: None,
         })
     }
 
@@ -352,6 +360,11 @@ impl Compiler<'_> {
             self.does_not_cover(at, &pair, name);
         }
         self.presented(at, &pair, Presented::ToClients);
+        if let Some((at, fetch)) = &source.staple
+            && let Some(StapleFile::Fetched { response, .. }) = &source.files.ocsp
+        {
+            self.fetch_staple(*at, fetch, response, &pair);
+        }
         Ok(Some(Certificate {
             name: source.name,
             pair,

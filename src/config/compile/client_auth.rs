@@ -9,7 +9,7 @@ use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::problem::{Span, quoted_list};
 use crate::config::reader::read::Located;
 use crate::config::reader::values::Path;
-use crate::config::spec::{self, ClientAuthMode};
+use crate::config::spec::{self, ClientAuthMode, ListSource};
 use crate::tls::info::authority_name;
 use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::client::{ClientAuth, ClientAuthority};
@@ -82,7 +82,7 @@ impl Compiler<'_> {
                     .help("leave `crl` out to disable revocation checks");
                 None
             }
-            Some(files) => self.revocation(files, &keys).map(Some),
+            Some(files) => self.revocation(files, &keys, roots.as_ref()).map(Some),
             None => {
                 self.without_lists(spec, &keys);
                 Some(None)
@@ -100,7 +100,9 @@ impl Compiler<'_> {
         };
         let (roots, revocation, rules) = (roots?, revocation?, rules?);
         if let (Some(revocation), Some(files)) = (&revocation, &spec.crl) {
-            if revocation.unknown == OnUnknown::Deny {
+            // Before the first fetch there may be none.
+            let has_lists = revocation.lists.iter().next().is_some();
+            if has_lists && revocation.unknown == OnUnknown::Deny {
                 self.unlisted(ca.at, &roots, &revocation.lists);
             }
             self.strange_lists(files.at, &roots, revocation);
@@ -252,14 +254,15 @@ impl Compiler<'_> {
         }
     }
 
-    /// The revocation policy of these files.
+    /// The revocation policy of these files and URLs. `roots` are the CAs of the policy.
     pub(super) fn revocation(
         &mut self,
-        files: &Located<OneOrMany<Path>>,
+        files: &Located<OneOrMany<ListSource>>,
         keys: &RevocationKeys<'_>,
+        roots: Option<&Arc<Authorities>>,
     ) -> Option<Revocation> {
         Some(Revocation {
-            lists: self.revocation_lists(files.at, files)?,
+            lists: self.revocation_lists(files.at, files, roots)?,
             depth: keys.scope.value,
             unknown: keys.unknown.value,
             expired: keys.expired.value,

@@ -2,7 +2,7 @@
 
 use crate::config::reader::generic::OneOrMany;
 use crate::config::reader::values::Path;
-use crate::config::spec::{self, ClientAuthMode, Rule};
+use crate::config::spec::{self, ClientAuthMode, ListSource, Rule};
 use crate::tls::verify::client::{AtExpiry, Recheck};
 use crate::tls::verify::crl::{Depth, OnUnknown};
 
@@ -11,7 +11,7 @@ use crate::tls::verify::crl::{Depth, OnUnknown};
 pub(super) struct ClientAuthTerms<'a> {
     mode: ClientAuthMode,
     ca: Option<&'a OneOrMany<Path>>,
-    crl: Option<&'a OneOrMany<Path>>,
+    crl: Option<&'a OneOrMany<ListSource>>,
     crl_scope: Depth,
     crl_unknown: OnUnknown,
     crl_expired: OnUnknown,

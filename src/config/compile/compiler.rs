@@ -14,12 +14,14 @@ use crate::config::file_stamps::FileStamps;
 use crate::config::reader::problem::Problems;
 use crate::config::reader::values;
 use crate::config::spec::{self, Spec};
+use crate::revocation::Source;
 use crate::sandbox::Sandbox;
 use crate::snapshot::AwaitedIdentity;
 use crate::tls::material::carried::{CarriedFiles, is_carried};
 use crate::tls::material::file::FileReader;
 use crate::tls::sessions::{Sessions, TicketSecret};
 use crate::tls::verify::client::ClientVerifier;
+use crate::vault::Identity;
 
 /// Whether certificates, keys, CA bundles and other files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,10 @@ pub(super) struct Compiler<'a> {
     pub(super) kept: Vec<Arc<Managed>>,
     /// Those of them for origins that are not there yet.
     pub(super) awaited: Vec<AwaitedIdentity>,
+    /// The certificates that engines of `vault` issue, none twice.
+    pub(super) identities: Vec<Arc<Identity>>,
+    /// What is fetched about revocation, nothing twice.
+    pub(super) fetched: Vec<Source>,
     pub(super) running: Option<Running<'a>>,
     /// On a renewal, the previous contents of files, for those that cannot be used any more.
     pub(super) previous: Option<&'a Materials>,
@@ -135,6 +141,8 @@ impl<'a> Compiler<'a> {
             issuers: Issuers::new(),
             kept: Vec::new(),
             awaited: Vec::new(),
+            identities: Vec::new(),
+            fetched: Vec::new(),
             has_changed_authorities: previous.is_some_and(Materials::has_changed_authorities),
             running: options.running,
             previous,

@@ -11,13 +11,14 @@ use crate::config::reader::generic::{OffOr, OneOrMany};
 use crate::config::reader::problem::Span;
 use crate::config::reader::read::Located;
 use crate::config::reader::values::{Name, Path};
-use crate::config::spec::{self, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
+use crate::config::spec::{self, ClientIdentity, TlsVersion, UpstreamAlpn, UpstreamTls, Verify};
 use crate::snapshot::AwaitedIdentity;
 use crate::tls::Versions;
 use crate::tls::connector::{ConnectorPolicy, OriginAlpn, Sni, TlsConnector};
 use crate::tls::pair::Pair;
 use crate::tls::pair_files::PairFiles;
 use crate::tls::usage::Presented;
+use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::crl::Revocation;
 use crate::tls::verify::origin::{Authority, Trust};
 
@@ -66,7 +67,13 @@ impl Compiler<'_> {
     ) -> Option<ConnectorPolicy> {
         let trust = self.trust(spec);
         let identity = match &spec.client_certificate {
-            Some(certificate) => self.identity(upstream, certificate),
+            Some(own) => match &own.value {
+                ClientIdentity::Vault(certificate) => {
+                    let issued = self.issued(own.at, certificate);
+                    issued.map(|pair| pair.map_or(Identity::Awaited, Identity::Pair))
+                }
+                ClientIdentity::Named(certificate) => self.identity(upstream, own.at, certificate),
+            },
             None => Some(Identity::None),
         };
         let alpn = self.origin_alpn(&spec.alpn);
@@ -95,7 +102,11 @@ impl Compiler<'_> {
     /// What an origin's certificate must satisfy.
     fn trust(&mut self, spec: &Located<UpstreamTls>) -> Option<Trust> {
         let authority = self.authority(spec);
-        let revocation = self.origin_revocation(spec);
+        let roots = match &authority {
+            Some(Authority::Roots(roots)) => Some(roots),
+            _ => None,
+        };
+        let revocation = self.origin_revocation(spec, roots);
         let rules = if spec.allow.is_empty() {
             Some(None)
         } else {
@@ -148,7 +159,11 @@ impl Compiler<'_> {
     }
 
     /// The revocation policy; the inner `None` means that no list is configured.
-    fn origin_revocation(&mut self, spec: &Located<UpstreamTls>) -> Option<Option<Revocation>> {
+    fn origin_revocation(
+        &mut self,
+        spec: &Located<UpstreamTls>,
+        roots: Option<&Arc<Authorities>>,
+    ) -> Option<Option<Revocation>> {
         if spec.verify.value == Verify::DangerNone && spec.crl.given_in(spec) {
             let message =
                 "`crl` has no effect with `verify: danger-none`: no certificate is checked";
@@ -162,7 +177,7 @@ impl Compiler<'_> {
             unknown: &spec.crl_unknown,
             expired: &spec.crl_expired,
         };
-        self.revocation(&spec.crl, &keys).map(Some)
+        self.revocation(&spec.crl, &keys, roots).map(Some)
     }
 
     fn origin_alpn(&mut self, spec: &Located<UpstreamAlpn>) -> Option<OriginAlpn> {
@@ -187,7 +202,8 @@ impl Compiler<'_> {
     fn identity(
         &mut self,
         upstream: &str,
-        spec: &Located<spec::ClientCertificate>,
+        at: Span,
+        spec: &spec::ClientCertificate,
     ) -> Option<Identity> {
         let beside = [
             spec.key.as_ref().map(|key| (key.at, "key")),
@@ -209,7 +225,7 @@ impl Compiler<'_> {
             }
             (_, None, Some(names)) => self.excluded(names.at, "`names` is for `acme` alone"),
             (None, Some(acme), None) => self.excluded(acme.at, "missing key `names` beside `acme`"),
-            (None, None, None) => self.excluded(spec.at, "missing key `cert`"),
+            (None, None, None) => self.excluded(at, "missing key `cert`"),
         }
     }
 
@@ -222,7 +238,7 @@ impl Compiler<'_> {
 
     fn client_pair(
         &mut self,
-        spec: &Located<spec::ClientCertificate>,
+        spec: &spec::ClientCertificate,
         cert: &Located<Path>,
     ) -> Option<Arc<Pair>> {
         let (at, cert) = (cert.at, self.resolve(cert));

@@ -24,6 +24,7 @@ use crate::tls::sessions::TicketSecret;
 use crate::tls::validity::Validity;
 use crate::tls::verify::authorities::Authorities;
 use crate::tls::verify::crl::{RevocationList, RevocationLists};
+use crate::vault::Secret;
 
 /// Contents by path.
 pub(super) type Cache<K, V> = HashMap<K, Content<V>>;
@@ -59,6 +60,7 @@ pub struct Materials {
     pub(super) secrets: Cache<PathBuf, TicketSecret>,
     pub(super) external_keys: Cache<PathBuf, Zeroizing<Vec<u8>>>,
     pub(super) zone_keys: Cache<PathBuf, Zeroizing<Vec<u8>>>,
+    pub(super) vault_secrets: Cache<PathBuf, Secret>,
     /// The certificates that issuers keep, where they are there.
     pub(super) managed: Cache<PathBuf, Option<Arc<Pair>>>,
     pub(super) directories: Cache<PathBuf, Vec<directory::Named>>,

@@ -20,6 +20,7 @@ mod endpoints;
 mod fleet;
 mod health;
 mod limits;
+mod lists;
 mod matches;
 mod materials;
 mod names_by_file;
@@ -43,9 +44,11 @@ mod secrets;
 mod security_lints;
 mod serving;
 mod sources;
+mod staples;
 mod startable;
 mod unix_sockets;
 mod upstreams;
+mod vault;
 mod wire;
 
 use std::path::Path;
@@ -94,6 +97,7 @@ pub fn compile(
     compiler.ticket_secrets = options.tickets.iter().cloned().chain(own).collect();
     let fleet = compiler.fleet();
     compiler.issuers = compiler.issuers();
+    compiler.unused_engines();
     if let Some(problems) = &mut of_document {
         std::mem::swap(*problems, compiler.problems);
     }
@@ -146,5 +150,7 @@ pub fn compile(
     snapshot.managed = compiler.kept;
     snapshot.awaited = compiler.awaited;
     snapshot.fleet = fleet?;
+    snapshot.identities = compiler.identities;
+    snapshot.fetched = compiler.fetched.into_iter().map(Arc::new).collect();
     Some((snapshot, compiler.materials))
 }

@@ -17,7 +17,7 @@ use crate::tls::material::carried::CarriedFiles;
 use crate::tls::material::directory;
 use crate::tls::material::file::{Exposed, MaterialError};
 use crate::tls::pair::{self, Pair};
-use crate::tls::pair_files::{PairContents, PairFiles};
+use crate::tls::pair_files::{PairContents, PairFiles, StapleFile};
 use crate::tls::unix_now;
 
 /// The spans of the files of a pair.
@@ -102,7 +102,7 @@ impl<'a> Compiler<'a> {
             for weakness in weaknesses {
                 problems.warning(at, weakness);
             }
-            if let (Some(stapled), Some(path)) = (&pair.stapled, &files.ocsp)
+            if let (Some(stapled), Some(StapleFile::Named(path))) = (&pair.stapled, &files.ocsp)
                 && !stapled.is_valid_at(unix_now())
             {
                 let (from, until) = (stapled.from, stapled.until);

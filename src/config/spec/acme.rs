@@ -1,7 +1,7 @@
 //! The keys of CAs that issue certificates by ACME, and of the certificates that they keep.
 
 use super::acme_leaves::{Contact, DnsServer, HttpListen, HttpsUrl, Profile};
-use super::upstream_tls::Trust;
+use super::trust::Trust;
 use crate::acme::{Identifier, KeyKind, TsigAlgorithm};
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::{AutoOr, OneOrMany};

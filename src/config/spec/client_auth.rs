@@ -1,5 +1,6 @@
 //! The keys of client authentication, and of the rules on certificates.
 
+use super::crl_source::ListSource;
 use super::digests::{CertificateSha256, KeySha256};
 use super::names::{DnsSan, EmailSan, UriSan};
 use crate::config::reader::fields::spec;
@@ -21,8 +22,8 @@ spec! {
         /// Whether clients are sent the names of the CAs, so that they can choose a certificate.
         default send_ca_names: bool = "true"
             because "a client with several certificates cannot choose without them",
-        /// Files with revocation lists in PEM or DER.
-        optional crl: OneOrMany<Path>,
+        /// Files with revocation lists in PEM or DER, and URLs from which Reseal fetches them.
+        optional crl: OneOrMany<ListSource>,
         /// Which certificates of a chain are checked against them.
         default crl_scope: Depth = "chain"
             because "a revoked intermediate revokes everything below it",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::upstream_tls::Trust;
+use super::trust::Trust;
 use crate::config::reader::address::{OriginAddress, unix_path};
 use crate::config::reader::fields::spec;
 use crate::config::reader::invalid::Invalid;

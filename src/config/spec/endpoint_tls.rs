@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::acme::AcmeCertificate;
 use super::client_auth::ClientAuth;
+use super::ocsp_source::OcspSource;
 use super::tls_words::{CipherSuite, Group, TlsVersion};
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
@@ -65,7 +66,7 @@ spec! {
             "acme" | "letsencrypt" | "cert_resolver" | "certresolver" | "auto_https" =>
                 "`certificates: [{ acme: NAME, names: [HOST] }]` is kept by an issuer of `acme`, at the top",
             "ocsp" | "ocsp_stapling" | "ssl_stapling" =>
-                "`certificates: [{ cert: FILE, key: FILE, ocsp: FILE }]` is stapled",
+                "`certificates: [{ cert: FILE, key: FILE, ocsp: fetch }]` is stapled, and `ocsp: FILE`",
             "dhparam" | "dh_params" | "ssl_dhparam" => "finite-field Diffie-Hellman is not supported: leave it out",
             "enabled" => "TLS is on unless the endpoint has `protocol: tcp`";
     }
@@ -117,8 +118,8 @@ spec! {
         optional password_file: Path,
         /// The server names it is presented for. Absent: the DNS names in the certificate.
         optional names: OneOrMany<HostPattern>,
-        /// An OCSP response in DER, stapled until its next update.
-        optional ocsp: Path,
+        /// An OCSP response to be stapled until its next update: a file in DER, or where it is fetched from.
+        optional ocsp: OcspSource,
         example "{ cert: FILE, key: FILE }";
         instead
             "certificate" | "certificate_chain" | "cert_file" | "certfile" | "crt" | "chain"

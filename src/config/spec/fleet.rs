@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::collectors::host_and_port;
-use super::upstream_tls::Trust;
+use super::trust::Trust;
 use crate::config::reader::address::OriginAddress;
 use crate::config::reader::fields::spec;
 use crate::config::reader::generic::OneOrMany;

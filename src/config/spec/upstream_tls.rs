@@ -4,9 +4,12 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::client_auth::Rule;
+use super::crl_source::ListSource;
 use super::digests::KeySha256;
 use super::tls_words::{Group, TlsVersion};
+use super::trust::Trust;
 use super::tunnel::OriginNegotiate;
+use super::vault::VaultCertificate;
 use crate::acme::Identifier;
 use crate::config::reader::definitions::Definitions;
 use crate::config::reader::fields::spec;
@@ -36,7 +39,7 @@ spec! {
         default sni: Sni = "configured"
             because "what a client claims must not choose the name that is verified",
         /// The certificate that Reseal sends to origins that ask for one.
-        optional client_certificate: ClientCertificate,
+        optional client_certificate: ClientIdentity,
         /// The protocol in which TLS with the origins begins, or an HTTP proxy before them. In mode
         /// `passthrough`: what is sent before the client's ClientHello.
         default negotiate: OriginNegotiate = "none"
@@ -55,8 +58,9 @@ spec! {
         /// Whether certificates are verified.
         default verify: Verify = "full"
             because "without verification, an attacker on the path can pose as the origin",
-        /// Files with revocation lists of the origins' issuers, in PEM or DER.
-        default crl: OneOrMany<Path> = "[]"
+        /// Files with revocation lists of the origins' issuers, in PEM or DER, and URLs from which Reseal
+        /// fetches them.
+        default crl: OneOrMany<ListSource> = "[]"
             because "few private CAs publish lists",
         /// Which certificates of a chain are checked against them.
         default crl_scope: Depth = "chain"
@@ -113,6 +117,52 @@ spec! {
     }
 }
 
+/// The certificate that Reseal sends to origins, whoever issues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientIdentity {
+    /// Of files, or one that an issuer of `acme` keeps.
+    Named(ClientCertificate),
+    /// One that an engine of `vault` issues.
+    Vault(VaultCertificate),
+}
+
+impl Read for ClientIdentity {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        let is_issued = match &node.kind {
+            Kind::Map(entries) => entries.iter().any(|(key, _)| key.text == "vault"),
+            _ => false,
+        };
+        match is_issued {
+            true => VaultCertificate::read(node, cx).map(Self::Vault),
+            false => ClientCertificate::read(node, cx).map(Self::Named),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let files = ClientCertificate::schema(definitions);
+        json!({ "anyOf": [files, VaultCertificate::schema(definitions)] })
+    }
+
+    fn form(reference: &mut Reference) -> Form {
+        ClientCertificate::form(reference).or(VaultCertificate::form(reference))
+    }
+
+    fn render(&self) -> Rendered {
+        match self {
+            Self::Named(named) => named.render(),
+            Self::Vault(certificate) => certificate.render(),
+        }
+    }
+
+    fn keys() -> &'static [&'static str] {
+        ClientCertificate::keys()
+    }
+
+    fn example() -> Option<&'static str> {
+        ClientCertificate::example()
+    }
+}
+
 spec! {
     /// The certificate that Reseal sends to origins.
     pub struct ClientCertificate {
@@ -122,8 +172,8 @@ spec! {
         optional key: Path,
         /// The file with the password of PKCS#12, or of an encrypted key.
         optional password_file: Path,
-        /// In place of `cert`: the issuer of `acme` that keeps it. Until it is issued, no handshake with an origin
-        /// begins.
+        /// In place of `cert`: the issuer of `acme` that keeps it. Until it is issued, no handshake with an
+        /// origin begins.
         optional acme: Name,
         /// With `acme`: the host names and IP addresses that the certificate is for.
         optional names: OneOrMany<Identifier>,
@@ -171,50 +221,6 @@ keyword! {
                 "if verification fails, the CA is usually missing: `ca: FILE`; \
                  any certificate at all is accepted by `danger-none`",
             "true" | "on" | "yes" | "required" | "peer" | "verify_full" | "verify_ca" | "2" | "4" => "full";
-    }
-}
-
-/// The CAs that may sign certificates of origins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Mozilla's CAs, built in.
-    Webpki,
-    /// The CAs of the system.
-    System,
-    /// The CAs in these files; callers reject an empty list.
-    Files(Vec<Located<Path>>),
-}
-
-impl Read for Trust {
-    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
-        match cx.peek(node).as_deref() {
-            Some("webpki") => return Some(Self::Webpki),
-            Some("system") => return Some(Self::System),
-            _ => {}
-        }
-        let files = OneOrMany::<Path>::read(node, cx)?;
-        let is_word = |file: &&Located<Path>| matches!(file.to_str(), Some("webpki" | "system"));
-        if let Some(word) = files.iter().find(is_word) {
-            cx.error(word.at, "`webpki` and `system` are not allowed in a list");
-            return None;
-        }
-        Some(Self::Files(files.0))
-    }
-
-    fn schema(definitions: &mut Definitions) -> Value {
-        OneOrMany::<Path>::schema(definitions)
-    }
-
-    fn form(reference: &mut Reference) -> Form {
-        OneOrMany::<Path>::form(reference).or(Form::one_of(&[("webpki", ""), ("system", "")]))
-    }
-
-    fn render(&self) -> Rendered {
-        match self {
-            Self::Webpki => Rendered::Text("webpki".to_owned()),
-            Self::System => Rendered::Text("system".to_owned()),
-            Self::Files(files) => files.render(),
-        }
     }
 }
 

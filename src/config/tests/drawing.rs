@@ -34,7 +34,7 @@ error: unknown key `machines`
    |
 12 | machines: {}
    | ^^^^^^^^
-   = help: known keys: `process`, `log`, `access_log`, `acme`, `admin`, `fleet`, `endpoints`, `upstreams`
+   = help: known keys: `process`, `log`, `access_log`, `acme`, `vault`, `admin`, `fleet`, `endpoints`, `upstreams`
 ";
     assert_eq!(problems.render("config.yaml", &text), expected);
 }

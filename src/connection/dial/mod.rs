@@ -15,7 +15,7 @@ use super::record::Recorder;
 use crate::negotiate;
 use crate::outcome::{Failure, Fault, OriginRefusal, Reason, Stage};
 use crate::snapshot::{Live, Upstream};
-use crate::tls::connector::TlsConnector;
+use crate::tls::connector::{self, TlsConnector};
 use crate::transport::Transport;
 use crate::upstream::{
     NoPool, OriginStatus, OwnListeners, Pick, PickError, PickRequest, Pool, Slot, Upstreams,
@@ -167,6 +167,11 @@ impl Dial<'_> {
     /// connection is refused, because nothing may be sent in the clear.
     fn tls(&self) -> Result<Option<&TlsConnector>, OriginRefusal> {
         match (&self.upstream.tls, self.is_tls) {
+            // The origin is not dialled in vain.
+            (Some(tls), true) if tls.awaits_certificate() => Err(OriginRefusal {
+                failure: connector::awaited(),
+                may_retry: false,
+            }),
             (Some(tls), true) => Ok(Some(tls)),
             (_, false) => Ok(None),
             (None, true) => Err(OriginRefusal {

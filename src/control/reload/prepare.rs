@@ -236,6 +236,7 @@ impl StartupSettings {
             admin,
             acme,
             fleet: _,
+            vault,
             endpoints,
             upstreams,
         } = spec.clone();
@@ -276,6 +277,7 @@ impl StartupSettings {
             admin: admin_in_force(fixed.admin, admin),
             acme,
             fleet: fixed.fleet,
+            vault,
             endpoints,
             upstreams,
         }

@@ -121,6 +121,14 @@ families! {
          that is less, in seconds of unix time.";
     LISTS "reseal_crl_next_update_timestamp_seconds" Gauge ["file", "issuer"]
         "When a revocation list has to be replaced by a newer one, in seconds of unix time.";
+    FETCHES "reseal_revocation_fetches_total" Counter ["kind", "url", "result"]
+        "Fetches of revocation lists (`crl`) and of responses to be stapled (`ocsp`): `used`, or `failed`, also if \
+         what came could not be used.";
+    FETCH_FAILING "reseal_revocation_fetch_failing" Gauge ["kind", "url"]
+        "1 if the last fetch of a revocation list or of a response to be stapled failed, 0 otherwise.";
+    FETCHED "reseal_revocation_last_fetch_timestamp_seconds" Gauge ["kind", "url"]
+        "When a revocation list or a response to be stapled was last fetched and could be used, in seconds of unix \
+         time; 0 if not since the start.";
     ACME_PENDING "reseal_acme_certificates_pending" Gauge ["issuer"]
         "Certificates that an issuer of `acme` has yet to issue: their routes refuse clients.";
     ACME_EXPIRY "reseal_acme_certificate_expiry_timestamp_seconds" Gauge ["issuer"]

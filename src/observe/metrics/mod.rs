@@ -31,6 +31,6 @@ pub use self::limits::{
 };
 pub use self::process::{DropCounts, Metrics};
 pub use self::reloads::{ReloadExtent, ReloadResult};
-pub use self::samples::{FleetSample, IssuerSample, TicketSample, WorkerSample};
+pub use self::samples::{FetchSample, FleetSample, IssuerSample, TicketSample, WorkerSample};
 pub use self::stats::{EndpointStats, Stats};
 pub use self::upstreams::{AttemptFailure, UpstreamCounts};

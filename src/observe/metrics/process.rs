@@ -11,7 +11,7 @@ use super::counts::{EndpointTotals, Shard};
 use super::inventory::{Inventory, OriginGauge, QueueGauge};
 use super::limits::{LimitGauge, LimitSample, ScopeReport};
 use super::reloads::{ReloadExtent, ReloadResult, Reloads};
-use super::samples::{FleetSample, IssuerSample, Source, TicketSample, WorkerSample};
+use super::samples::{FetchSample, FleetSample, IssuerSample, Source, TicketSample, WorkerSample};
 use super::upstreams::{self, AttemptFailure, UpstreamTotals};
 
 /// The counters of the process.
@@ -37,9 +37,12 @@ pub struct Metrics {
     workers: OnceLock<WorkerSource>,
     /// Absent until certificates are kept.
     issuers: OnceLock<IssuerSource>,
+    /// Absent until something is fetched.
+    fetches: OnceLock<FetchSource>,
 }
 
 type DropSource = Source<dyn Fn() -> u64 + Send + Sync>;
+type FetchSource = Source<dyn Fn() -> Vec<FetchSample> + Send + Sync>;
 type IssuerSource = Source<dyn Fn() -> Vec<IssuerSample> + Send + Sync>;
 type WorkerSource = Source<dyn Fn() -> Vec<WorkerSample> + Send + Sync>;
 
@@ -71,6 +74,7 @@ impl Metrics {
             fleet: Source(Box::new(|| None)),
             workers: OnceLock::new(),
             issuers: OnceLock::new(),
+            fetches: OnceLock::new(),
         }
     }
 
@@ -117,6 +121,18 @@ impl Metrics {
     pub(super) fn issuers(&self) -> Vec<IssuerSample> {
         let issuers = self.issuers.get();
         issuers.map(|issuers| (issuers.0)()).unwrap_or_default()
+    }
+
+    /// Has the fetches about revocation read by `read`, one sample for each kind and URL. Only the first call
+    /// counts.
+    pub fn watch_fetches(&self, read: impl Fn() -> Vec<FetchSample> + Send + Sync + 'static) {
+        let _ = self.fetches.set(Source(Box::new(read)));
+    }
+
+    /// The fetches about revocation so far.
+    pub(super) fn fetches(&self) -> Vec<FetchSample> {
+        let fetches = self.fetches.get();
+        fetches.map(|fetches| (fetches.0)()).unwrap_or_default()
     }
 
     /// The tickets of sessions at this moment.

@@ -29,6 +29,7 @@ fn render(metrics: &Metrics) -> String {
     origins::render(&mut page, metrics);
     limits(&mut page, metrics);
     ends(&mut page, &metrics.inventory.load());
+    fetches(&mut page, metrics);
     issuers(&mut page, metrics);
     let mut reloads = page.family(&RELOADS);
     for (result, count) in metrics.reloads.counts() {
@@ -110,6 +111,24 @@ fn process(page: &mut Page, metrics: &Metrics) {
     let mut busy = page.family(&WORKER_BUSY);
     for (number, worker) in numbered() {
         busy.add(&[&number], worker.busy.as_secs_f64());
+    }
+}
+
+/// What was fetched about revocation.
+fn fetches(page: &mut Page, metrics: &Metrics) {
+    let samples = metrics.fetches();
+    let mut fetches = page.family(&FETCHES);
+    for sample in &samples {
+        fetches.add(&[sample.kind, &sample.url, "used"], sample.used);
+        fetches.add(&[sample.kind, &sample.url, "failed"], sample.failed);
+    }
+    let mut failing = page.family(&FETCH_FAILING);
+    for sample in &samples {
+        failing.add(&[sample.kind, &sample.url], u8::from(sample.is_failing));
+    }
+    let mut fetched = page.family(&FETCHED);
+    for sample in &samples {
+        fetched.add(&[sample.kind, &sample.url], sample.fetched);
     }
 }
 

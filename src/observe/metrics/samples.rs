@@ -35,6 +35,23 @@ pub struct IssuerSample {
     pub failing: u64,
 }
 
+/// What was fetched from one URL about revocation so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchSample {
+    /// `crl` or `ocsp`.
+    pub kind: &'static str,
+    /// The URL.
+    pub url: String,
+    /// How often something came that could be used.
+    pub used: u64,
+    /// How often not.
+    pub failed: u64,
+    /// Whether the last fetch failed.
+    pub is_failing: bool,
+    /// When something last came that could be used, in seconds of unix time; 0 if not since the start.
+    pub fetched: i64,
+}
+
 /// A worker at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerSample {

@@ -24,7 +24,7 @@ use self::pem::{Item, Refusal};
 use crate::tls::sessions::TicketSecret;
 use crate::tls::validity::{DateFault, Validity};
 use crate::tls::verify::authorities::Authorities;
-use crate::tls::verify::crl::RevocationList;
+use crate::tls::verify::crl::{RevocationList, distribution_points};
 use crate::tls::verify::limits;
 use crate::tls::words;
 
@@ -124,6 +124,7 @@ pub fn roots(
                     doubts.push(error.into());
                 }
                 store.add_validity(&source, validity);
+                store.add_distribution_points(distribution_points(&parsed));
             }
             store.add(ca).map_err(|e| {
                 let what = format!(
@@ -237,6 +238,22 @@ fn locked_key(why: &Locked) -> (String, &'static str) {
         ),
         Locked::Malformed => ("the encrypted private key is damaged".to_owned(), ANEW),
     }
+}
+
+/// The revocation lists in bytes that were fetched, in PEM or DER; at least one. `source` is where they came
+/// from.
+///
+/// # Errors
+///
+/// One sentence.
+pub fn lists_in(bytes: &[u8], source: &Arc<str>) -> Result<Vec<RevocationList>, String> {
+    let found = pem::lists(bytes).map_err(|refusal| refusal.reason)?;
+    let lists = found
+        .into_iter()
+        .map(|item| RevocationList::read(item.value, source));
+    lists
+        .collect::<Result<_, _>>()
+        .map_err(|why| format!("a revocation list cannot be used: {why}"))
 }
 
 /// A secret for ticket keys: the unmodified bytes of the file.

@@ -20,6 +20,7 @@ pub struct Authorities {
     /// anchors consist without it.
     key_ids: HashMap<[u8; 32], Box<[u8]>>,
     validities: Vec<(Arc<str>, Validity)>,
+    distribution_points: Vec<String>,
 }
 
 impl PartialEq for Authorities {
@@ -29,11 +30,13 @@ impl PartialEq for Authorities {
             selfsigned,
             key_ids,
             validities,
+            distribution_points,
         } = self;
         anchors.roots == other.anchors.roots
             && *selfsigned == other.selfsigned
             && *key_ids == other.key_ids
             && *validities == other.validities
+            && *distribution_points == other.distribution_points
     }
 }
 
@@ -47,6 +50,7 @@ impl Authorities {
             selfsigned: HashSet::new(),
             key_ids: HashMap::new(),
             validities: Vec::new(),
+            distribution_points: Vec::new(),
         }
     }
 
@@ -75,6 +79,16 @@ impl Authorities {
     /// Adds the validity of a CA that was read from a file.
     pub(in crate::tls) fn add_validity(&mut self, file: &Arc<str>, validity: Validity) {
         self.validities.push((Arc::clone(file), validity));
+    }
+
+    /// Adds where the revocation list of a CA's own issuer is.
+    pub(in crate::tls) fn add_distribution_points(&mut self, urls: Vec<String>) {
+        self.distribution_points.extend(urls);
+    }
+
+    /// The distribution points of revocation lists in certificates that were read from files.
+    pub fn distribution_points(&self) -> &[String] {
+        &self.distribution_points
     }
 
     /// The validities of CAs that were read from files, each with its file. Verification ignores them:

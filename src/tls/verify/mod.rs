@@ -12,3 +12,4 @@ pub(in crate::tls) mod limits;
 pub(in crate::tls) mod names;
 pub mod origin;
 pub mod revoked;
+pub(in crate::tls) mod signed;

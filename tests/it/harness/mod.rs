@@ -28,7 +28,7 @@ mod yaml;
 
 use std::time::{Duration, Instant};
 
-pub use admin::{ctl, curl};
+pub use admin::{Response, ctl, curl};
 pub use alerts::firing;
 pub use client::Client;
 pub use config_check::{ConfigCheck, one_route};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,6 +124,15 @@ impl Port {
 
     pub fn number(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Listens on it.
+    pub fn listen(&self) -> TcpListener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&self.address.into()).unwrap();
+        socket.listen(16).unwrap();
+        socket.into()
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -6,6 +6,7 @@ mod etcd;
 mod mail;
 mod mariadb;
 mod negotiate;
+mod openbao;
 mod postgresql;
 mod programs;
 mod prometheus;
@@ -13,6 +14,7 @@ mod pypi;
 mod services;
 mod squid;
 mod systemd;
+mod vault;
 mod web;
 mod xmpp;
 

@@ -1,6 +1,7 @@
 //! CRLs for client certificates: revocation, and the handling of missing, expired and invalid CRLs.
 
 mod dates;
+mod fetched;
 mod issuers;
 
 use crate::harness::{

@@ -5,6 +5,7 @@ mod client_auth_resumption;
 mod dialogue_corpus;
 mod directories;
 mod early_data;
+mod fetched_staple;
 mod hello;
 mod hello_corpus;
 mod hello_fragmentation;

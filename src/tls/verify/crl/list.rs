@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer};
-use webpki::{BorrowedCertRevocationList, Error, RawPublicKeyEntity};
+use webpki::{BorrowedCertRevocationList, Error};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
@@ -12,6 +12,7 @@ use super::issuer::Issuer;
 use crate::tls::der::{self, Elements};
 use crate::tls::validity;
 use crate::tls::verify::names::ComparableName;
+use crate::tls::verify::signed::Signed;
 use crate::tls::words;
 
 /// A parsed list.
@@ -154,8 +155,14 @@ impl RevocationList {
         self.this_update <= now
     }
 
+    /// Whether it is on the same certificates of the same issuer as another one.
+    pub fn is_about_the_same_as(&self, other: &Self) -> bool {
+        let (own, other) = (&self.series, &other.series);
+        own.issuer == other.issuer && own.part == other.part
+    }
+
     /// Sort key that is greater for a newer list: by `thisUpdate`, then by CRL number.
-    pub(super) fn newness(&self) -> (i64, usize, &[u8]) {
+    pub fn newness(&self) -> (i64, usize, &[u8]) {
         (self.this_update, self.number.len(), &self.number)
     }
 
@@ -211,22 +218,10 @@ impl RevocationList {
             .is_some_and(|(named, own)| named != own)
     }
 
-    /// The signed bytes, the algorithm and the signature.
-    fn signed(&self) -> Option<(&[u8], &[u8], &[u8])> {
-        let mut parts = Elements(der::only(&self.der, der::SEQUENCE)?);
-        let signed = parts.next()?.whole;
-        let algorithm = parts.expect(der::SEQUENCE)?;
-        // The first byte counts unused bits, of which a signature has none.
-        let signature = parts.expect(der::BIT_STRING)?.strip_prefix(&[0])?;
-        Some((signed, algorithm, signature))
-    }
-
     /// Its signature algorithm, if that is not accepted.
     pub(super) fn unsupported_algorithm(&self) -> Option<&[u8]> {
-        let (_, algorithm, _) = self.signed()?;
-        let mut known = crate::tls::SIGNATURES.all.iter();
-        let is_known = known.any(|known| known.signature_alg_id().as_ref() == algorithm);
-        (!is_known).then_some(algorithm)
+        let signed = Signed::of(&self.der)?;
+        (!signed.is_supported()).then_some(signed.algorithm)
     }
 
     /// The name of its signature algorithm, if that is not accepted.
@@ -236,17 +231,20 @@ impl RevocationList {
 
     /// Whether its signature verifies under this key.
     pub(super) fn is_signed_by(&self, key: &SubjectPublicKeyInfoDer<'_>) -> bool {
-        let (Some((signed, algorithm, signature)), Ok(key)) =
-            (self.signed(), RawPublicKeyEntity::try_from(key))
-        else {
-            return false;
-        };
-        crate::tls::SIGNATURES
-            .all
-            .iter()
-            .filter(|known| known.signature_alg_id().as_ref() == algorithm)
-            .any(|known| key.verify_signature(*known, signed, signature).is_ok())
+        Signed::of(&self.der).is_some_and(|signed| signed.is_by(key))
     }
+}
+
+/// Where a certificate says that the lists of its issuer are (RFC 5280, section 4.2.1.13).
+pub fn distribution_points(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for extension in certificate.extensions() {
+        if let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() {
+            let plain = points.iter().filter(|point| point.crl_issuer.is_none());
+            found.extend(plain.flat_map(|point| uris(point.distribution_point.as_ref())));
+        }
+    }
+    found
 }
 
 fn uris(point: Option<&DistributionPointName<'_>>) -> Vec<String> {

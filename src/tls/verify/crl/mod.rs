@@ -15,8 +15,8 @@ use rustls::pki_types::UnixTime;
 use webpki::{Cert, EndEntityCert, Error, UnsupportedSignatureAlgorithmContext};
 
 use issuer::Issuer;
-pub use list::RevocationList;
 use list::{Coverage, integer};
+pub use list::{RevocationList, distribution_points};
 pub use lists::RevocationLists;
 
 use super::names::ComparableName;

@@ -1,4 +1,4 @@
-//! Reads the parts of an OCSP response that stapling needs (RFC 6960).
+//! Reads the parts of an OCSP response that stapling needs.
 
 use aws_lc_rs::digest::{self, Algorithm};
 use der::Decode;
