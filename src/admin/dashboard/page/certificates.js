@@ -45,6 +45,20 @@ function awaited(of) {
   };
 }
 
+// A revocation list or an OCSP response that could not be fetched.
+function unfetched(of) {
+  return {
+    key: `fetched ${of.file}`,
+    what: of.kind === "crl" ? "revocation list" : "OCSP response",
+    name: of.url,
+    names: of.last_error,
+    badge: "fetch failed",
+    kind: "warn",
+    seconds: -Infinity,
+    ends: of.next_fetch ?? "",
+  };
+}
+
 function all(answer) {
   const list = [];
   const add = (what, name, names, of, ends = of.not_after) =>
@@ -55,6 +69,7 @@ function all(answer) {
   for (const of of answer.admin_certificates ?? []) add("this listener", of.name, names(of), of);
   for (const of of answer.authorities ?? []) add("CA", of.subject, of.file, of);
   for (const of of answer.revocation_lists ?? []) add("revocation list", of.issuer, of.file, of, of.next_update);
+  for (const of of answer.fetched ?? []) if (of.last_error) list.push(unfetched(of));
   for (const of of answer.managed ?? []) if (of.state !== "served" || of.last_error) list.push(awaited(of));
   return list.sort((a, b) => a.seconds < b.seconds ? -1 : Number(a.seconds > b.seconds));
 }
