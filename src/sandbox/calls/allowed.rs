@@ -225,7 +225,7 @@ pub(super) const PRCTLS: [u64; 4] = [15, 16, 38, 0x5356_4d41];
 #[cfg(test)]
 mod tests {
     /// Calls of x86-64 that newer machines have not, each with the one that the C library makes there.
-    const OLD: [(&str, Option<&str>); 20] = [
+    const OLD: [(&str, Option<&str>); 21] = [
         ("open", Some("openat")),
         ("stat", Some("newfstatat")),
         ("lstat", Some("newfstatat")),
@@ -233,6 +233,7 @@ mod tests {
         ("readlink", Some("readlinkat")),
         ("unlink", Some("unlinkat")),
         ("rename", Some("renameat2")),
+        ("mkdir", Some("mkdirat")),
         ("chmod", Some("fchmodat")),
         ("chown", Some("fchownat")),
         ("dup2", Some("dup3")),
