@@ -158,7 +158,7 @@ fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
     }
     let to_origins = snapshot.upstreams.iter().filter_map(|upstream| {
         let pair = upstream.certificate()?;
-        let subject = pair.chain.first().map(|leaf| escape::text(&leaf.subject));
+        let subject = pair.chain.first().map(|leaf| escape::name(&leaf.subject));
         Some([
             stem(pair.source.as_ref()),
             upstream.definition.name.to_string(),
@@ -169,11 +169,11 @@ fn certificates(snapshot: &Snapshot, materials: &Materials) -> String {
     let authorities = materials.authority_ends().into_iter();
     let authorities = authorities.map(|((file, subject), validity)| {
         let end = unix_timestamp(validity.not_after);
-        [escape::text(&subject), file, end]
+        [escape::name(&subject), file, end]
     });
     let lists = materials.list_ends().into_iter();
     let lists =
-        lists.map(|((file, issuer), end)| [escape::text(&issuer), file, unix_timestamp(end)]);
+        lists.map(|((file, issuer), end)| [escape::name(&issuer), file, unix_timestamp(end)]);
     [
         titled(["CERTIFICATE", "ENDPOINT", "NAMES", "EXPIRES"], presented),
         titled(

@@ -8,7 +8,6 @@ use tracing::warn;
 
 use crate::config::compile::Materials;
 use crate::control::expiry_dates::{self, Presented};
-use crate::observe::escape;
 use crate::observe::format::unix_timestamp;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_now;
@@ -81,7 +80,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             due.push(Due {
                 what: "a revocation list",
                 file: Some(file.to_string()),
-                issuer: Some(escape::text(issuer)),
+                issuer: Some(issuer.clone()),
                 until,
                 ..Due::default()
             });
@@ -100,7 +99,7 @@ fn due(snapshot: &Snapshot, materials: &Materials, now: i64) -> Vec<Due> {
             due.push(Due {
                 what: "a CA",
                 file: Some(file),
-                ca: Some(escape::text(&subject)),
+                ca: Some(subject),
                 until: validity.not_after,
                 ..Due::default()
             });
@@ -150,7 +149,7 @@ fn chain(certificate: &Presented<'_>, now: i64) -> impl Iterator<Item = Due> {
             "a certificate of a chain"
         },
         name: Some(certificate.name.clone()),
-        ca: (n > 0).then(|| escape::text(&validity.subject)),
+        ca: (n > 0).then(|| validity.subject.clone()),
         until: validity.not_after,
         ..Due::default()
     })

@@ -79,7 +79,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
         authorities: authorities
             .map(|((file, subject), validity)| AuthorityEnd {
                 file,
-                subject: escape::text(&subject),
+                subject: escape::name(&subject),
                 not_after: validity.not_after,
                 renewal_due: validity.authority_renewal_due(),
             })
@@ -87,7 +87,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, materials: &Materials) -> Inventory
         lists: lists
             .map(|((file, issuer), next_update)| ListEnd {
                 file,
-                issuer,
+                issuer: escape::name(&issuer),
                 next_update,
             })
             .collect(),
@@ -171,7 +171,7 @@ pub(crate) fn listed(snapshot: &Snapshot, materials: &Materials) -> Value {
     let lists = lists.map(|((file, issuer), end)| {
         json!({
             "file": file,
-            "issuer": escape::text(&issuer),
+            "issuer": escape::name(&issuer),
             "next_update": unix_timestamp(end),
             "seconds_left": end.saturating_sub(now),
         })
@@ -208,7 +208,7 @@ fn presented(certificate: &Presented<'_>, now: i64) -> Value {
 
 fn dates(validity: &Validity, now: i64) -> Value {
     json!({
-        "subject": escape::text(&validity.subject),
+        "subject": escape::name(&validity.subject),
         "not_before": unix_timestamp(validity.not_before),
         "not_after": unix_timestamp(validity.not_after),
         "seconds_left": validity.not_after.saturating_sub(now),

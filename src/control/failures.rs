@@ -110,7 +110,7 @@ fn describe(failure: &FailureRecord) -> Value {
     maybe("origin", failure.origin.as_deref().map(str::to_owned));
     if let Some(names) = &failure.client_cert {
         let [subject, serial] = &**names;
-        maybe("client_cert", Some(escape::text(subject)));
+        maybe("client_cert", Some(escape::name(subject)));
         maybe("client_cert_serial", Some(escape::text(serial)));
     }
     maybe(

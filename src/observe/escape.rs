@@ -8,15 +8,31 @@ pub const TEXT_MAX: usize = 256;
 /// The longest text of our own in a log, in bytes, such as the diagnosis of a file and its fix.
 const OWN_MAX: usize = 8 * 1024;
 
+/// What becomes of a backslash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backslashes {
+    /// It becomes two.
+    Doubled,
+    /// It stays, unless it could be taken for the beginning of an escape.
+    Kept,
+}
+
 /// Printable text for `bytes`. Control characters, characters that reorder the line, backslashes and bytes
 /// that are not UTF-8 become escapes; text beyond [`TEXT_MAX`] is cut off.
 pub fn bytes(bytes: &[u8]) -> String {
-    up_to(TEXT_MAX, bytes)
+    up_to(TEXT_MAX, bytes, Backslashes::Doubled)
 }
 
-/// Printable text for one of our own messages, which may quote text from the wire in full length.
+/// Printable text for one of our own messages, which may quote text from the wire in full length, and names
+/// of certificates.
 pub fn own(text: &str) -> String {
-    up_to(OWN_MAX, text.as_bytes())
+    up_to(OWN_MAX, text.as_bytes(), Backslashes::Kept)
+}
+
+/// Printable text for a name in the notation of RFC 4514, whose own backslashes stay: `CN=a\,b` is the form in
+/// which `ctl` and other programs take it.
+pub fn name(text: &str) -> String {
+    up_to(TEXT_MAX, text.as_bytes(), Backslashes::Kept)
 }
 
 /// Printable text for `text`; see [`bytes`].
@@ -24,7 +40,7 @@ pub fn text(text: &str) -> String {
     bytes(text.as_bytes())
 }
 
-fn up_to(max: usize, bytes: &[u8]) -> String {
+fn up_to(max: usize, bytes: &[u8], backslashes: Backslashes) -> String {
     // Nearly every text.
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
     if bytes.len() <= max && bytes.iter().all(is_plain) {
@@ -32,8 +48,15 @@ fn up_to(max: usize, bytes: &[u8]) -> String {
     }
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            push(&mut out, c);
+        let mut chars = chunk.valid().chars().peekable();
+        while let Some(c) = chars.next() {
+            if c != '\\' || backslashes == Backslashes::Doubled {
+                push(&mut out, c);
+            } else if chars.next_if_eq(&'\\').is_some() || !chars.peek().is_some_and(is_clear) {
+                out.push_str("\\\\");
+            } else {
+                out.push('\\');
+            }
         }
         for b in chunk.invalid() {
             let _ = write!(out, "\\x{b:02x}");
@@ -56,6 +79,11 @@ fn push(out: &mut String, c: char) {
         }
         c => out.push(c),
     }
+}
+
+/// Whether a backslash before this character is none of an escape.
+fn is_clear(c: &char) -> bool {
+    !matches!(*c, 'x' | 'u') && !c.is_control() && !is_invisible(*c)
 }
 
 /// Characters that change how their neighbours are displayed: bidirectional controls, line separators,
@@ -88,5 +116,26 @@ mod tests {
         );
         assert!(bytes(&[b'\n'; 100_000]).len() <= TEXT_MAX + '…'.len_utf8());
         assert_eq!(text("Bücher"), "Bücher");
+    }
+
+    #[test]
+    fn a_name_keeps_its_backslashes_and_none_of_them_looks_like_an_escape() {
+        for (raw, shown) in [
+            (
+                r"O=Example\, Inc., CN=a\\b\+c",
+                r"O=Example\, Inc., CN=a\\b\+c",
+            ),
+            ("CN=a\n", r"CN=a\x0a"),
+            (r"CN=a\x0a", r"CN=a\\x0a"),
+            (r"CN=a\\x0a", r"CN=a\\x0a"),
+            (r"CN=a\u{202e}", r"CN=a\\u{202e}"),
+            ("CN=a\\\n", r"CN=a\\\x0a"),
+            ("CN=a\\\u{202e}", r"CN=a\\\u{202e}"),
+            (r"CN=a\", r"CN=a\\"),
+        ] {
+            assert_eq!(name(raw), shown, "{raw:?}");
+            assert_eq!(own(raw), shown, "{raw:?}");
+        }
+        assert_eq!(text(r"a\,b"), r"a\\,b");
     }
 }

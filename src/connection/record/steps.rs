@@ -5,7 +5,6 @@ use std::fmt;
 
 use tracing::debug;
 
-use crate::observe::escape;
 use crate::tls::handshake_notes::HandshakeNotes;
 use crate::tls::hello::Hello;
 use crate::tls::hello_offer::HelloOffer;
@@ -51,7 +50,7 @@ pub(super) fn handshake_done(id: u64, facts: &TlsFacts, message: &'static str) {
         version = facts.version,
         cipher = facts.cipher,
         group = facts.group,
-        alpn = facts.alpn.as_deref().map(escape::bytes),
+        alpn = facts.alpn.as_deref().map(String::from_utf8_lossy).as_deref(),
         resumed = facts.resumed,
         "{message}"
     );

@@ -181,11 +181,31 @@ fn is_origin(record: &AccessRecord, wanted: &str) -> bool {
 
 /// Whether a certificate has this name: its subject, a common name, or an alternative name.
 fn is_named(cert: &CertificateFacts, wanted: &str) -> bool {
-    let attributes = || cert.subject.split(", ").flat_map(|part| part.split('+'));
-    let has_common_name = || attributes().any(|part| part.strip_prefix("CN=") == Some(wanted));
+    let has_common_name = || {
+        let mut attributes = attributes(&cert.subject).into_iter();
+        attributes.any(|attribute| attribute.strip_prefix("CN=") == Some(wanted))
+    };
     let is_alternative =
         |san: &String| san == wanted || san.split_once(':').is_some_and(|(_, name)| name == wanted);
     cert.subject == wanted || has_common_name() || cert.sans.iter().any(is_alternative)
+}
+
+/// The attributes of a subject, without the backslashes of its notation (RFC 4514).
+fn attributes(subject: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut attribute = String::new();
+    let mut chars = subject.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => attribute.extend(chars.next()),
+            ',' | '+' => found.push(std::mem::take(&mut attribute)),
+            // It separates, after a comma.
+            ' ' if attribute.is_empty() => {}
+            c => attribute.push(c),
+        }
+    }
+    found.push(attribute);
+    found
 }
 
 /// Sorts as a query says: texts upwards, numbers downwards.
@@ -286,6 +306,15 @@ mod tests {
             assert!(is_named(&cert, name), "{name}");
         }
         for name in ["", "CN=robot", "rob", "Example", "7", "ROBOT", "test"] {
+            assert!(!is_named(&cert, name), "{name}");
+        }
+        let cert = CertificateFacts {
+            subject: r"O=a\, CN\=admin, CN=Doe\, Jane\+1\\x".to_owned(),
+            ..CertificateFacts::default()
+        };
+        assert!(is_named(&cert, &cert.subject));
+        assert!(is_named(&cert, r"Doe, Jane+1\x"));
+        for name in ["admin", "Doe", "Jane", r"Doe\, Jane\+1\\x"] {
             assert!(!is_named(&cert, name), "{name}");
         }
     }

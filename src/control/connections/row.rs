@@ -63,7 +63,7 @@ fn of_record(record: &AccessRecord) -> Map<String, Value> {
         maybe("alpn", tls.alpn.as_deref().map(escape::bytes));
     }
     if let Some(cert) = &record.client_cert {
-        maybe("client_cert", Some(escape::text(&cert.subject)));
+        maybe("client_cert", Some(escape::name(&cert.subject)));
         maybe("client_cert_serial", Some(escape::text(&cert.serial)));
     }
     row

@@ -37,9 +37,14 @@ pub(super) fn of(
     groups.sort_unstable_by(|(a, one), (b, other)| {
         (Reverse(one.connections), a).cmp(&(Reverse(other.connections), b))
     });
+    // A name of a certificate has an escaped form of its own.
+    let escaped = match key {
+        ConnKey::Certificate => escape::name,
+        _ => escape::text,
+    };
     let describe = |(value, group): (Option<String>, Group)| {
         let mut total = json!({
-            "value": value.as_deref().map(escape::text),
+            "value": value.as_deref().map(escaped),
             "connections": group.connections,
             "bytes_up": group.traffic.up,
             "bytes_down": group.traffic.down,

@@ -139,8 +139,9 @@ impl AccessRecord {
         line.string("endpoint", &self.endpoint);
         client(line, "client", self.client);
         maybe_escaped(line, "sni", self.sni.as_deref());
-        let subject = self.client_cert.as_ref().map(|cert| cert.subject.as_str());
-        maybe_escaped(line, "client_cert", subject);
+        let cert = self.client_cert.as_ref();
+        let subject = cert.map(|cert| escape::name(&cert.subject));
+        line.maybe("client_cert", subject.as_deref());
         line.maybe("route", self.route.as_deref());
         line.maybe("mode", self.mode);
         self.origin(line);
@@ -155,8 +156,8 @@ fn certificate(line: &mut LogLine, cert: &CertificateFacts) {
         .take(16)
         .map(|san| escape::text(san))
         .collect();
-    line.string("subject", &escape::text(&cert.subject));
-    line.string("issuer", &escape::text(&cert.issuer));
+    line.string("subject", &escape::name(&cert.subject));
+    line.string("issuer", &escape::name(&cert.issuer));
     line.list("sans", &sans);
     line.string("serial", &escape::text(&cert.serial));
     line.string("sha256", &cert.sha256);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{client_named, established, matched, post, proxy, refusal, rows};
-use crate::harness::{Origin, Proxy, Stream, blackhole, eventually};
+use crate::harness::{Leaf, Origin, Proxy, Stream, blackhole, eventually, pki};
 
 fn row_of(proxy: &Proxy, stream: &Stream) -> Value {
     let client = stream.local().to_string();
@@ -223,6 +223,41 @@ fn rates_are_bytes_per_second_between_two_looks() {
         let answer = post(&proxy, "/connections", &json!({ "sort": "rate" }));
         answer["connections"][0]["rate_down"].as_u64() > Some(0)
     });
+}
+
+/// A name is shown as it is written in RFC 4514, and what is shown is what the filter takes.
+#[test]
+fn a_name_with_a_comma_is_shown_with_one_backslash_and_found_by_what_is_shown() {
+    let origin = Origin::echo();
+    let proxy = proxy(&origin);
+    let jane = Leaf::client("jane").common_name("Doe, Jane");
+    let jane = pki().clients.issue(&jane);
+    let stream = established(&proxy.client("a.test").certificate(&jane));
+    let shown = r"CN=Doe\, Jane";
+    assert_eq!(row_of(&proxy, &stream)["client_cert"], shown);
+    for (name, count) in [(shown, 1), ("Doe, Jane", 1), ("Doe", 0), ("Jane", 0)] {
+        let condition = json!({ "certificate": name });
+        assert_eq!(matched(&proxy, &condition), count, "{name}");
+    }
+    let totals = post(&proxy, "/connections", &json!({ "totals": "certificate" }));
+    assert_eq!(totals["totals"][0]["value"], shown);
+    for command in [
+        &["connections"][..],
+        &["connections", "--totals", "certificate"],
+    ] {
+        proxy.ctl(command).must_exit_with(0).must_print(shown);
+    }
+    stream.end();
+    stream.receive_to_end();
+    let record = proxy.outcome_of(&stream);
+    assert_eq!(record["client_cert"]["subject"], shown);
+    // Where it is refused, the failures have it, too.
+    let stranger = Leaf::client("jane").common_name("Doe, Jane");
+    let stranger = pki().stranger.issue(&stranger);
+    proxy.client("a.test").certificate(&stranger).refusal();
+    proxy.outcome();
+    let failures = post(&proxy, "/failures", &json!({}));
+    assert_eq!(failures["failures"][0]["client_cert"], shown);
 }
 
 /// Escapes of a server name must not reach a terminal, nor a script's parser.
