@@ -60,6 +60,17 @@ impl Peer {
     }
 }
 
+/// For the log: the user, or the address.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(Some(uid)) => write!(f, "uid {uid}"),
+            Self::Unix(None) => f.write_str("an unknown user"),
+            Self::Tcp { address, .. } => address.fmt(f),
+        }
+    }
+}
+
 /// A client whose request is admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -165,8 +176,7 @@ pub(super) fn admit(request: &Parts, peer: &Peer) -> Result<Caller, ErrorRespons
 /// A client of a listener that demands neither token nor certificate.
 fn without_token(peer: &Peer) -> Caller {
     let (who, address, role) = match peer {
-        Peer::Unix(Some(uid)) => (format!("uid {uid}"), None, Role::All),
-        Peer::Unix(None) => ("an unknown user".to_owned(), None, Role::All),
+        Peer::Unix(_) => (peer.to_string(), None, Role::All),
         Peer::Tcp { address, .. } => ("anyone".to_owned(), Some(*address), Role::Read),
     };
     Caller { role, who, address }

@@ -18,6 +18,7 @@ use super::auth::{Auth, Peer};
 use super::dashboard::{Feed, PAGES_MAX};
 use super::open::OpenAdminListeners;
 use super::permits::{self, ConnPermit, ConnPermits};
+use super::refused::RefusedRequests;
 use super::request::Handle;
 use super::serve::{AdminService, Probes};
 use super::spare::Spare;
@@ -171,6 +172,7 @@ impl AdminListeners {
                 probes: probes.clone(),
                 control: control.cloned(),
                 feed: control.cloned().map(Feed::start),
+                refused: RefusedRequests::new(),
             })
         };
         let mut open = OpenAdminListeners::default();

@@ -13,6 +13,7 @@ mod open;
 mod permits;
 mod query;
 mod read_query;
+mod refused;
 mod request;
 mod response;
 mod serve;

@@ -66,7 +66,7 @@ impl Body for ResponseBody {
 #[derive(Debug)]
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
-    message: String,
+    pub(super) message: String,
     /// Whether a browser may ask its user for a token.
     asks_user: bool,
 }

@@ -22,6 +22,7 @@ use super::commands::{self, RequestKind, Route};
 use super::dashboard::Feed;
 use super::dashboard::stream::StreamState;
 use super::permits::ConnPermit;
+use super::refused::RefusedRequests;
 use super::request::{Handle, Refusal, RefusalKind, Request};
 use super::response::{self, ErrorResponse, HttpResponse};
 use crate::observe::metrics::Metrics;
@@ -100,6 +101,8 @@ pub(super) struct AdminService {
     pub(super) control: Option<Handle>,
     /// What the dashboard shows; likewise.
     pub(super) feed: Option<Feed>,
+    /// Those that were not admitted.
+    pub(super) refused: RefusedRequests,
 }
 
 impl AdminService {
@@ -168,17 +171,20 @@ impl AdminService {
         let permit = client.permit;
         let (head, body) = request.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
-            // With both Content-Length and Transfer-Encoding, two parsers could see two requests (RFC
-            // 9112,
-            // 6.1), and hyper does not report whether both were there. `reseal ctl` never sends chunked
-            // bodies.
+            // With both Content-Length and Transfer-Encoding, two parsers could see two requests
+            // (RFC 9112 section 6.1), and hyper does not report whether both were there. `reseal ctl` never
+            // sends chunked bodies.
             let message = "a body comes with Content-Length, and without Transfer-Encoding";
             return Err(ErrorResponse::new(StatusCode::LENGTH_REQUIRED, message));
         }
         let caller = auth::admit(&head, client.peer);
-        let caller = caller.map_err(|refused| match is_page(head.uri.path()) {
-            true => refused.of_page(),
-            false => refused,
+        let caller = caller.map_err(|refused| {
+            self.refused
+                .count(self.name(), (&head, client.peer), &refused);
+            match is_page(head.uri.path()) {
+                true => refused.of_page(),
+                false => refused,
+            }
         })?;
         let path = path(&head)?;
         let route = commands::find(&head.method, path, self.control.is_some())?;

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::auth::{Auth, Peer};
 use super::dashboard::Feed;
 use super::permits::ConnPermits;
-use super::request::channel;
+use super::refused::RefusedRequests;
+use super::request::{Handle, channel};
 use super::serve::{AdminService, DrainedEndpoints, PendingCertificates, Probes};
 use crate::observe::metrics::Metrics;
 use crate::phase::Phase;
@@ -23,26 +24,32 @@ const DEADLINE: Duration = Duration::from_secs(5);
 fn client() -> DuplexStream {
     let (client, stream) = duplex(1024);
     tokio::spawn(async move {
-        let (_drained, drained) = watch::channel(DrainedEndpoints::default());
-        let (_pending, pending) = watch::channel(PendingCertificates::default());
-        let (_phases, phases) = watch::channel(Phase::Run);
         let (control, _requests) = channel();
-        let service = AdminService {
-            auth: Auth::Open,
-            probes: Probes {
-                drained,
-                pending,
-                metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
-                phases,
-                traces: Arc::default(),
-            },
-            control: Some(control),
-            feed: None,
-        };
-        let permit = ConnPermits::new("connections to a listener").take().await;
-        service.serve(stream, &permit, &Peer::Unix(None)).await;
+        serve(stream, control, None).await;
     });
     client
+}
+
+/// Serves one connection of a listener.
+async fn serve(stream: DuplexStream, control: Handle, feed: Option<Feed>) {
+    let (_drained, drained) = watch::channel(DrainedEndpoints::default());
+    let (_pending, pending) = watch::channel(PendingCertificates::default());
+    let (_phases, phases) = watch::channel(Phase::Run);
+    let service = AdminService {
+        auth: Auth::Open,
+        probes: Probes {
+            drained,
+            pending,
+            metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
+            phases,
+            traces: Arc::default(),
+        },
+        control: Some(control),
+        feed,
+        refused: RefusedRequests::new(),
+    };
+    let permit = ConnPermits::new("connections to a listener").take().await;
+    service.serve(stream, &permit, &Peer::Unix(None)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,9 +106,6 @@ async fn a_silent_client_is_closed_after_a_second() {
 async fn page() -> (DuplexStream, JoinHandle<()>) {
     let (mut client, stream) = duplex(1024);
     let served = tokio::spawn(async move {
-        let (_drained, drained) = watch::channel(DrainedEndpoints::default());
-        let (_pending, pending) = watch::channel(PendingCertificates::default());
-        let (_phases, phases) = watch::channel(Phase::Run);
         let (control, mut received) = channel();
         tokio::spawn(async move {
             let mut n = 0;
@@ -111,20 +115,8 @@ async fn page() -> (DuplexStream, JoinHandle<()>) {
                 let _ = pending.reply.send(Ok(answer));
             }
         });
-        let service = AdminService {
-            auth: Auth::Open,
-            probes: Probes {
-                drained,
-                pending,
-                metrics: Arc::new(Metrics::new(1, Vec::new(), Vec::new())),
-                phases,
-                traces: Arc::default(),
-            },
-            feed: Some(Feed::start(control.clone())),
-            control: Some(control),
-        };
-        let permit = ConnPermits::new("connections to a listener").take().await;
-        service.serve(stream, &permit, &Peer::Unix(None)).await;
+        let feed = Feed::start(control.clone());
+        serve(stream, control, Some(feed)).await;
     });
     let request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.write_all(request).await.unwrap();

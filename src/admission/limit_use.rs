@@ -23,16 +23,16 @@ struct Shared {
     warnings: Warnings,
 }
 
-/// When the next warning about a limit is due.
+/// When the next warning about something that can happen very often is due.
 #[derive(Debug)]
-pub(super) struct Warnings {
+pub(crate) struct Warnings {
     start: Instant,
     /// In milliseconds since the start.
     due: AtomicU64,
 }
 
 impl Warnings {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
             due: AtomicU64::new(0),
@@ -40,7 +40,7 @@ impl Warnings {
     }
 
     /// Whether a warning is due, once a minute. Of several threads at a time, one warns.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(now.saturating_duration_since(self.start));
         let due = self.due.load(Ordering::Relaxed);

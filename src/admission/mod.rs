@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 pub use self::by_source::{SourcePermit, SourceTable};
 pub use self::gate::{ClientSource, Gate, GatePermit};
 pub use self::limit_use::LimitUse;
+pub(crate) use self::limit_use::Warnings;
 pub use self::limits::{LimitKind, Limits, WhenFull};
 pub use self::networks::{Networks, SourceDenial, SourceRules};
 pub use self::pending::{PendingConnections, PendingGuard, PendingShard};

@@ -166,6 +166,37 @@ fn every_change_is_logged_with_who_asked() {
     assert!(line.contains(&format!("\"by\":\"uid {uid}\"")), "{line}");
 }
 
+/// Whoever guesses tokens is in the log, which such requests cannot fill.
+#[test]
+fn wrong_tokens_and_other_pages_are_one_line_a_minute() {
+    let origin = Origin::echo();
+    let proxy = draft(&origin, "").start();
+    let wrong = bearer("3b5e1e0f6a7c49d2b1a8c3d4e5f60718");
+    // A browser asks for the page first, and then its user.
+    assert_eq!(status(&proxy, "/dashboard", &[]), 401);
+    assert_eq!(status(&proxy, "/kill", &["-H", &wrong, "-d", "{}"]), 401);
+    let is_told = |line: &str| line.contains("a request to a listener of `admin` is refused");
+    let line = proxy.log_line(is_told);
+    for part in [
+        "\"listener\":\"admin\"",
+        "\"why\":\"the token is missing or wrong\"",
+        "\"from\":\"127.0.0.1:",
+        "\"times\":1",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!line.contains("3b5e1e0f"), "{line}");
+    for headers in [&wrong, "Origin: https://evil.test", "Host: evil.test"] {
+        assert!(status(&proxy, "/status", &["-H", headers]) >= 401);
+    }
+    // What follows it in the log was written after them.
+    let level = ["-H", &bearer(OPERATE), "-d", "{\"level\":\"info\"}"];
+    assert_eq!(status(&proxy, "/log-level", &level), 200);
+    proxy.log_line(|line| line.contains("\"change\":\"/log-level"));
+    let told = proxy.log().into_iter().filter(|line| is_told(line));
+    assert_eq!(told.count(), 1);
+}
+
 #[test]
 fn a_hostile_name_in_a_certificate_stays_on_its_line() {
     let origin = Origin::echo();
