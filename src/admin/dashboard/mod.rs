@@ -128,7 +128,7 @@ mod tests {
         assert!(!POLICY.contains("unsafe-"));
         let scripts: Vec<_> = PAGE.match_indices("<script").collect();
         assert_eq!(scripts.len(), 1);
-        assert!(PAGE.contains("<script type=\"module\" src=\"/dashboard/main.js\"></script>"));
+        assert!(PAGE.contains("<script type=\"module\" src=\"./dashboard/main.js\"></script>"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-// The stream of events, which comes back by itself, and requests.
+// The stream of events, which comes back by itself, and requests. Paths are relative: `ctl dashboard` serves the page
+// below a secret one.
 
 // A process that says nothing for this long is gone: it says something every second.
 const SILENCE_MAX = 8000;
@@ -32,7 +33,7 @@ export function follow(on, link) {
 
   const open = () => {
     if (source) return;
-    source = new EventSource("/events");
+    source = new EventSource("./events");
     const mine = source;
     for (const [name, take] of Object.entries(on)) {
       mine.addEventListener(name, (event) => {
@@ -56,7 +57,7 @@ export function follow(on, link) {
 // Says why there are no events, if the process answers something else.
 async function explain(link) {
   try {
-    const { status } = await fetch("/healthz", { cache: "no-store" });
+    const { status } = await fetch("./healthz", { cache: "no-store" });
     if (status === 200) link("full");
     else if (status === 401 || status === 403) link("refused");
   } catch {
@@ -72,7 +73,7 @@ export async function ask(path, body) {
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(path, options);
+  const response = await fetch(`.${path}`, options);
   let answer;
   try {
     answer = await response.json();

@@ -19,15 +19,18 @@ pub(super) struct Guard {
     one_time: String,
     was_used: AtomicBool,
     session: String,
+    /// The first part of every path. Browsers send the cookies of a host to all of its ports (RFC 6265 section
+    /// 8.5), so that one for the whole host would be shown to any other server on loopback.
+    place: String,
 }
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is that of our page.
-    Pass,
-    /// It has shown the one-time token: it gets this cookie, and the page.
-    Begin(String),
+    /// It is that of our page, and for this path.
+    Pass(String),
+    /// It has shown the one-time token: it gets this cookie, and the page at this path.
+    Begin { cookie: String, page: String },
     /// It is refused, for this reason.
     Refuse(&'static str),
 }
@@ -39,6 +42,7 @@ impl Guard {
             one_time: secret()?,
             was_used: AtomicBool::new(false),
             session: secret()?,
+            place: secret()?,
         })
     }
 
@@ -78,12 +82,20 @@ impl Guard {
         if from_elsewhere {
             return Verdict::Refuse("requests of other web pages are refused");
         }
-        match self.has_session(request) {
-            true => Verdict::Pass,
-            false => Verdict::Refuse(
+        let path = self.below_place(request.uri.path());
+        match path.filter(|_| self.has_session(request)) {
+            Some(path) => Verdict::Pass(path.to_owned()),
+            None => Verdict::Refuse(
                 "open the address that `reseal ctl dashboard` has printed; it works once, so run it again",
             ),
         }
+    }
+
+    /// What is behind our place in a path.
+    fn below_place<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let path = path.strip_prefix('/')?;
+        let (place, path) = path.split_at(path.find('/')?);
+        is_equal(place, &self.place).then_some(path)
     }
 
     fn exchange(&self, request: &Parts, token: &str) -> Verdict {
@@ -95,13 +107,14 @@ impl Guard {
                 "this address was used already: run `reseal ctl dashboard` again",
             );
         }
-        let (name, session) = (self.cookie_name(), &self.session);
-        Verdict::Begin(format!(
-            "{name}={session}; Path=/; HttpOnly; SameSite=Strict"
-        ))
+        let (name, session, place) = (self.cookie_name(), &self.session, &self.place);
+        Verdict::Begin {
+            cookie: format!("{name}={session}; Path=/{place}/; HttpOnly; SameSite=Strict"),
+            page: format!("/{place}/dashboard"),
+        }
     }
 
-    /// Cookies of one host are sent to all of its ports.
+    /// Several may run at a time.
     fn cookie_name(&self) -> String {
         format!("reseal-{}", self.address.port())
     }
@@ -180,9 +193,11 @@ mod tests {
             judged(&guard, "GET", "/dashboard", &host),
             Verdict::Refuse(_)
         ));
-        let Verdict::Begin(cookie) = judged(&guard, "GET", path, &host) else {
+        let Verdict::Begin { cookie, page } = judged(&guard, "GET", path, &host) else {
             panic!("refused");
         };
+        let place = page.strip_suffix("/dashboard").unwrap();
+        assert!(cookie.contains(&format!("; Path={place}/;")), "{cookie}");
         assert!(
             cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
             "{cookie}"
@@ -193,14 +208,23 @@ mod tests {
         ));
         let pair = cookie.split("; ").next().unwrap();
         let with = [host[0], ("cookie", pair)];
-        assert_eq!(judged(&guard, "GET", "/dashboard", &with), Verdict::Pass);
+        let pass = |path: &str| Verdict::Pass(path.to_owned());
+        assert_eq!(judged(&guard, "GET", &page, &with), pass("/dashboard"));
+        // Whoever sees the cookie elsewhere does not know the place.
+        for path in ["/dashboard", "/events", "/", "//dashboard", &page[..9]] {
+            assert!(matches!(
+                judged(&guard, "GET", path, &with),
+                Verdict::Refuse(_)
+            ));
+        }
         let among = format!("a=b; {pair}; c");
         let with = [host[0], ("cookie", among.as_str())];
-        assert_eq!(judged(&guard, "GET", "/events", &with), Verdict::Pass);
+        let events = format!("{place}/events");
+        assert_eq!(judged(&guard, "GET", &events, &with), pass("/events"));
         let wrong = format!("reseal-9={}", "0".repeat(SECRET_LEN));
         let with = [host[0], ("cookie", wrong.as_str())];
         assert!(matches!(
-            judged(&guard, "GET", "/events", &with),
+            judged(&guard, "GET", &events, &with),
             Verdict::Refuse(_)
         ));
     }
@@ -249,7 +273,11 @@ mod tests {
             (vec![], false, false),
         ] {
             let headers = [headers.as_slice(), &[session]].concat();
-            let passes = |method| judged(&guard, method, "/kill", &headers) == Verdict::Pass;
+            let kill = format!("/{}/kill", guard.place);
+            let passes = |method| {
+                let verdict = judged(&guard, method, &kill, &headers);
+                verdict == Verdict::Pass("/kill".to_owned())
+            };
             assert_eq!(passes("GET"), get, "{headers:?}");
             assert_eq!(passes("POST"), post, "{headers:?}");
         }

@@ -29,18 +29,18 @@ type Answer = Response<Either<Full<Bytes>, Incoming>>;
 
 pub(super) async fn respond(request: Request<Incoming>, guard: &Guard, admin: &Admin) -> Answer {
     let (head, body) = request.into_parts();
-    match guard.judge(&head) {
+    let path = match guard.judge(&head) {
         Verdict::Refuse(why) => return error(StatusCode::FORBIDDEN, why),
-        Verdict::Begin(cookie) => return begin(&cookie),
-        Verdict::Pass => {}
-    }
+        Verdict::Begin { cookie, page } => return begin(&cookie, &page),
+        Verdict::Pass(path) => path,
+    };
     if head.uri.query().is_some() || ![Method::GET, Method::POST].contains(&head.method) {
         return error(StatusCode::BAD_REQUEST, "the page sends no such request");
     }
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
     };
-    match pass(&head.method, head.uri.path(), body.to_bytes(), admin).await {
+    match pass(&head.method, &path, body.to_bytes(), admin).await {
         Ok(answer) => answer,
         Err(why) => error(StatusCode::BAD_GATEWAY, &why),
     }
@@ -75,12 +75,12 @@ async fn pass(method: &Method, path: &str, body: Bytes, admin: &Admin) -> Result
 }
 
 /// The page, for the browser that has the cookie from now on.
-fn begin(cookie: &str) -> Answer {
-    let mut answer = error(StatusCode::SEE_OTHER, "the page is at /dashboard");
-    let headers = answer.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_static("/dashboard"));
-    if let Ok(cookie) = HeaderValue::from_str(cookie) {
-        headers.insert(SET_COOKIE, cookie);
+fn begin(cookie: &str, page: &str) -> Answer {
+    let mut answer = error(StatusCode::SEE_OTHER, "the page has another address");
+    for (name, value) in [(LOCATION, page), (SET_COOKIE, cookie)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            answer.headers_mut().insert(name, value);
+        }
     }
     answer
 }
