@@ -14,7 +14,7 @@ use super::compile::{
 };
 use super::file_stamps::FileStamps;
 use super::reader::redact;
-use super::{Problems, Severity, Spec, read, read_document};
+use super::{Problems, Severity, Spec, read, read_admin, read_document, spec};
 use crate::fleet::{Document, FleetSettings};
 use crate::sandbox::{Account, RunAs};
 use crate::snapshot::Snapshot;
@@ -365,14 +365,17 @@ pub fn fleet(
     Ok((loaded, settings))
 }
 
-/// Reads the keys of a file that `is_trusted`, and no file that it names. `None` if a value cannot be read.
-/// Fails if the file cannot be read, or is not trusted.
-pub fn keys(path: &Path, is_trusted: impl Fn(&Metadata) -> bool) -> io::Result<Option<Spec>> {
+/// Reads the `admin` block of a file that `is_trusted`, and no file that it names; see [`read_admin`]. Fails if
+/// the file cannot be read, or is not trusted.
+pub fn admin(
+    path: &Path,
+    is_trusted: impl Fn(&Metadata) -> bool,
+) -> io::Result<Option<spec::Admin>> {
     let (text, meta) = text_of(path)?;
     if !is_trusted(&meta) {
         return Err(io::Error::other("it is not trusted"));
     }
-    Ok(read(&text, &|name| std::env::var(name).ok()).0)
+    Ok(read_admin(&text, &|name| std::env::var(name).ok()))
 }
 
 fn text_of(path: &Path) -> io::Result<(String, Metadata)> {

@@ -110,6 +110,19 @@ fn beside_fleet(given: &[(Span, String)], reader: &mut Reader<'_>) {
     }
 }
 
+/// The `admin` block of a file's text, whatever is wrong elsewhere in the file: who mends it needs the running
+/// process. `None` if the text is no YAML, or the block cannot be read.
+pub fn read_admin(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<spec::Admin> {
+    let Node { at, kind } = parse(text, &mut Problems::default())?;
+    let Kind::Map(entries) = kind else {
+        return None;
+    };
+    let written = entries.into_iter().find(|(key, _)| key.text == "admin");
+    let kind = Kind::Map(Vec::new());
+    let block = written.map_or(Node { at, kind }, |(_, block)| block);
+    spec::Admin::read(&block, &mut Reader::new(env, Problems::default()))
+}
+
 /// The effective configuration as YAML: defaults filled in, variables as written in the file. With the
 /// same variables it reads back as an equal [`Spec`].
 pub fn print(spec: &Spec) -> String {

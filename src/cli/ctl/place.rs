@@ -11,9 +11,9 @@ use super::address::AdminAddress;
 use super::client::Admin;
 use super::trust::Trust;
 use crate::cli::config_file;
-use crate::config::Spec;
-use crate::config::load;
 use crate::config::reader::admin_address::AdminAddress as Listen;
+use crate::config::spec;
+use crate::config::{Spec, load};
 use crate::snapshot::admin::strongest;
 use crate::tls::material::file::Contents;
 
@@ -64,7 +64,8 @@ struct Named {
 impl Place {
     /// The place that a configuration names.
     pub(crate) fn of(path: &Path, spec: Option<&Spec>) -> Self {
-        let named = spec.map(|spec| named_by(path, spec)).unwrap_or_default();
+        let named = spec.map(|spec| named_by(path, &spec.admin));
+        let named = named.unwrap_or_default();
         Self {
             admin: named.admin,
             token_file: named.token_file,
@@ -141,15 +142,15 @@ impl Place {
 
     fn of_named(path: &Path) -> Result<Named, String> {
         let shown = path.display();
-        let spec = load::keys(path, |_| true)
+        let admin = load::admin(path, |_| true)
             .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-        let spec = spec.ok_or_else(|| {
+        let admin = admin.ok_or_else(|| {
             format!(
                 "{shown}: it has errors, so the admin socket is not known; `reseal check {shown}` shows them, \
                  --admin gives the address"
             )
         })?;
-        Ok(named_by(path, &spec))
+        Ok(named_by(path, &admin))
     }
 }
 
@@ -159,13 +160,12 @@ fn found() -> Option<Named> {
     let path = config_file::search()?;
     let us = rustix::process::geteuid().as_raw();
     let is_ours = |meta: &Metadata| meta.uid() == 0 || meta.uid() == us;
-    let spec = load::keys(&path, is_ours).ok().flatten()?;
-    Some(named_by(&path, &spec))
+    let admin = load::admin(&path, is_ours).ok().flatten()?;
+    Some(named_by(&path, &admin))
 }
 
-fn named_by(path: &Path, spec: &Spec) -> Named {
+fn named_by(path: &Path, admin: &spec::Admin) -> Named {
     let beside = |file: &Path| path.with_file_name("").join(file);
-    let admin = &spec.admin;
     let scheme = if admin.tls.is_some() { "https" } else { "http" };
     let listen = admin.listen.as_ref().map(|listen| match &listen.value {
         Listen::Unix(socket) => format!("unix:{}", beside(socket).display()),

@@ -19,6 +19,33 @@ fn status_is_text_or_json() {
     assert_eq!(status["generation"], 1);
 }
 
+/// Whoever mends a file asks the process that runs by the one before.
+#[test]
+fn ctl_finds_the_process_by_a_configuration_that_has_errors_elsewhere() {
+    let origin = Origin::echo();
+    let proxy = Proxy::builder().forward(&origin).admin().start();
+    let text = proxy.text();
+    for broken in [
+        text.replace("mode: forward", "mode: forwrad"),
+        text.replace("endpoints:", "endpoinst:"),
+        format!("{text}nonsense: 1\n"),
+    ] {
+        assert_ne!(broken, text);
+        let file = proxy.directory().write("config.yaml", broken);
+        let file = file.display().to_string();
+        let status = ctl(&["status", "--config", &file], &[]);
+        status.must_exit_with(0).must_print("phase: serving");
+        let refused = ctl(&["reload", "--config", &file], &[]);
+        refused.must_exit_with(1).must_print("config.yaml");
+    }
+    let file = proxy.directory().write("config.yaml", "admin: [");
+    let file = file.display().to_string();
+    let status = ctl(&["status", "--config", &file], &[]);
+    status
+        .must_exit_with(1)
+        .must_print("--admin gives the address");
+}
+
 #[test]
 fn certificates_are_a_table_with_expiry_dates() {
     let origin = Origin::echo();
