@@ -62,7 +62,7 @@ pub(super) fn written(value: Option<&Value>, kind: Kind) -> (String, Mood) {
 /// The mood of a word for a state.
 pub(super) fn mood(word: &str) -> Mood {
     match word {
-        "up" | "ok" | "serving" | "listening" | "success" | "admitted" => Mood::Good,
+        "up" | "ok" | "serving" | "listening" | "done" | "admitted" => Mood::Good,
         "drain" | "ejected" | "unresolved" | "lame duck" | "draining" | "partial" | "waits" => {
             Mood::Doubtful
         }
@@ -99,12 +99,24 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
-/// A text that is safe for a terminal: line breaks pass, other control characters are escaped.
+/// A text that is safe for a terminal: line breaks pass, other control characters are replaced.
 pub(super) fn plain(text: &str) -> String {
     let harmless = |c: char| c == '\n' || !c.is_control();
     text.chars()
         .map(|c| if harmless(c) { c } else { '\u{fffd}' })
         .collect()
+}
+
+/// An answer as JSON that is safe for a terminal: JSON itself escapes only what is below a blank.
+pub(super) fn json(answer: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{answer:#}\n").chars() {
+        match c {
+            c if c != '\n' && c.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// A value without decoration.
@@ -124,6 +136,16 @@ pub(super) fn cell(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_answer_has_a_control_character() {
+        let hostile = "\u{1b}[2J\u{9b}31m\u{7f}a\n";
+        let answer = serde_json::json!({ "a": hostile });
+        let text = json(&answer);
+        assert!(!text.replace('\n', "").contains(char::is_control), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), answer);
+        assert_eq!(plain(hostile), "\u{fffd}[2J\u{fffd}31m\u{fffd}a\n");
+    }
 
     #[test]
     fn bytes_and_times_have_units() {

@@ -10,7 +10,7 @@ pub(super) fn facts(response: &Value, paint: Paint) -> String {
     let mut out = String::new();
     let fields = response.as_object().into_iter().flatten();
     for (key, value) in ordered(fields) {
-        let name = key.replace('_', " ");
+        let name = plain(&key.replace('_', " "));
         if let Some(seconds) = key
             .ends_with("uptime_seconds")
             .then(|| value.as_i64())

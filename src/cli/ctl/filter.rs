@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value, json};
 
+use super::times::time;
+
 /// What connections can be sorted by.
 const SORTS: [&str; 17] = [
     "age",
@@ -42,19 +44,16 @@ const GROUPS: [&str; 12] = [
     "idle",
 ];
 
-/// Conditions on connections; all must hold.
+/// Conditions on connections and on failures.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Filter {
+struct Common {
     /// Of this endpoint
     #[arg(long, value_name = "ENDPOINT")]
     endpoint: Option<String>,
     /// On this route: NAME or ENDPOINT/NAME
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// To an origin of this upstream
-    #[arg(long, value_name = "UPSTREAM")]
-    upstream: Option<String>,
-    /// To the origin of this name or address
+    /// To this origin, by its name; connections also by its address
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
     /// From this address or network, such as 10.0.0.0/8
@@ -63,6 +62,16 @@ pub(super) struct Filter {
     /// With this server name; `*.example.com` for all that end so
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
+}
+
+/// Conditions on connections; all must hold.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Filter {
+    #[command(flatten)]
+    common: Common,
+    /// To an origin of this upstream
+    #[arg(long, value_name = "UPSTREAM")]
+    upstream: Option<String>,
     /// With a client certificate of this subject, common name or alternative name
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
@@ -121,21 +130,8 @@ pub(super) struct FailureArgs {
     /// With this reason code
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// Of this endpoint
-    #[arg(long, value_name = "ENDPOINT")]
-    endpoint: Option<String>,
-    /// On this route: NAME or ENDPOINT/NAME
-    #[arg(long, value_name = "ROUTE")]
-    route: Option<String>,
-    /// To this origin
-    #[arg(long, value_name = "ORIGIN")]
-    origin: Option<String>,
-    /// From this address or network
-    #[arg(long, value_name = "NETWORK")]
-    source: Option<String>,
-    /// With this server name; `*.example.com` for all that end so
-    #[arg(long, value_name = "NAME")]
-    sni: Option<String>,
+    #[command(flatten)]
+    common: Common,
     /// Of the connection with this id
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -144,23 +140,31 @@ pub(super) struct FailureArgs {
     limit: usize,
 }
 
-impl Filter {
+impl Common {
     fn body(&self) -> Map<String, Value> {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        let fields = json!({
+        set(json!({
             "endpoint": self.endpoint,
             "route": self.route,
-            "upstream": self.upstream,
             "origin": self.origin,
             "source": self.source,
             "sni": self.sni,
+        }))
+    }
+}
+
+impl Filter {
+    fn body(&self) -> Map<String, Value> {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        let mut body = self.common.body();
+        body.extend(set(json!({
+            "upstream": self.upstream,
             "certificate": self.certificate,
             "serial": self.serial,
             "older_than": seconds(self.older_than),
             "idle_for": seconds(self.idle_for),
             "stage": self.stage,
-        });
-        set(fields)
+        })));
+        body
     }
 }
 
@@ -198,16 +202,11 @@ impl KillArgs {
 
 impl FailureArgs {
     pub(super) fn body(&self) -> Value {
-        Value::Object(set(json!({
-            "reason": self.reason,
-            "endpoint": self.endpoint,
-            "route": self.route,
-            "origin": self.origin,
-            "source": self.source,
-            "sni": self.sni,
-            "id": self.id,
-            "limit": self.limit,
-        })))
+        let mut body = self.common.body();
+        body.extend(set(
+            json!({ "reason": self.reason, "id": self.id, "limit": self.limit }),
+        ));
+        Value::Object(body)
     }
 }
 
@@ -218,47 +217,4 @@ fn set(fields: Value) -> Map<String, Value> {
     };
     fields.retain(|_, value| !value.is_null());
     fields
-}
-
-/// A whole number and a unit.
-fn time(text: &str) -> Result<Duration, String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("write a number and one of s, m, h and d, such as 10m".to_owned()),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    let seconds = number.and_then(|number| number.checked_mul(factor));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| "write a number and a unit, such as 10m".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_number_and_a_unit() {
-        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(time("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for wrong in [
-            "",
-            "10",
-            "s",
-            "1.5h",
-            "-1s",
-            "1w",
-            "99999999999999999999s",
-            "1h30m",
-        ] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ mod names;
 mod place;
 mod show;
 mod tables;
+mod times;
 mod top;
 mod trace;
 mod trust;
@@ -61,6 +62,8 @@ enum CtlCommand {
         #[arg(long)]
         plan: bool,
     },
+    /// List the latest reloads, with what each has changed, or why not
+    Reloads,
     /// Close an endpoint and let its connections finish, until `undrain` or a reload opens it again
     Drain {
         /// The endpoint; the process keeps running
@@ -187,6 +190,7 @@ impl CtlCommand {
             Self::TryOrder { certificate } => {
                 ("/try-order", Some(json!({ "certificate": certificate })))
             }
+            Self::Reloads => ("/reloads", None),
             Self::Origins { .. } => ("/origins", None),
             Self::LogLevel { level: None } => ("/log-level", None),
             Self::LogLevel { level: Some(level) } => {
@@ -236,6 +240,7 @@ impl CtlCommand {
             Self::Origin { .. } => show::origins(response, false, paint),
             Self::Limits { .. } => show::limits(response, paint),
             Self::Config => facts::text(response, "yaml"),
+            Self::Reloads => show::reloads(response, paint),
             Self::LogLevel { .. } => format!("{}\n", facts::text(response, "level")),
             Self::Reload { plan: true } => show::changes(response, "no changes", paint),
             Self::Reload { plan: false } => show::changes(
@@ -277,7 +282,7 @@ pub(super) fn main(args: &Args) -> Exit {
         }),
     };
     done.unwrap_or_else(|(exit, error)| {
-        eprint_line(&format!("reseal: {error}"));
+        eprint_line(&format!("reseal: {}", cells::plain(&error)));
         exit
     })
 }
@@ -357,7 +362,7 @@ fn run(args: &Args, paint: Paint) -> Result<String, String> {
         return Ok(String::new());
     }
     Ok(if args.json {
-        format!("{response:#}\n")
+        cells::json(&response)
     } else {
         args.command.show(&response, paint)
     })

@@ -240,6 +240,41 @@ pub(super) fn changes(response: &Value, none: &str, paint: Paint) -> String {
     text + &facts(&rest, paint)
 }
 
+/// The latest reloads: when, how each has ended, what for, and what it has changed.
+pub(super) fn reloads(response: &Value, paint: Paint) -> String {
+    let mut text = String::new();
+    for reload in list(response, "reloads") {
+        let of = |key: &str| cell(reload.get(key));
+        let (result, scope) = (of("result"), of("scope"));
+        let scope = match &*scope {
+            "materials" => "changed files",
+            "all" => "configuration and files",
+            other => other,
+        };
+        let result = paint.text(&result, mood(&result));
+        text.push_str(&format!("{}  {result}  {scope}\n", of("time")));
+        for change in list(reload, "changes") {
+            let of = |key: &str| cell(change.get(key));
+            text.push_str(&format!(
+                "  {} {}: {}\n",
+                of("what"),
+                of("name"),
+                of("change")
+            ));
+        }
+        for line in list(reload, "reasons")
+            .iter()
+            .chain(list(reload, "warnings"))
+        {
+            text.push_str(&format!("  {}\n", cell(Some(line))));
+        }
+    }
+    match text.is_empty() {
+        true => "no reload since the start\n".to_owned(),
+        false => text,
+    }
+}
+
 /// What was done to connections or an endpoint.
 pub(super) fn done(response: &Value) -> String {
     match response.get("count").and_then(Value::as_u64) {

@@ -130,3 +130,15 @@ pub(super) const ORIGINS: [Column; 10] = [
     ("CHECK", "check", Kind::State),
     ("LAST FAILURE", "last_failure", Kind::Plain),
 ];
+
+pub(super) const ROUTES: [Column; 9] = [
+    ("ENDPOINT", "endpoint", Kind::Plain),
+    ("ROUTE", "route", Kind::Plain),
+    ("LIVE", "live", Kind::Plain),
+    ("ENDED", "ended", Kind::Plain),
+    ("ENDED/S", "ended_per_second", Kind::Plain),
+    ("FAILURES", "failures", Kind::Faults),
+    ("FAILURES/S", "failures_per_second", Kind::Faults),
+    ("UP/S", "bytes_up_per_second", Kind::Rate),
+    ("DOWN/S", "bytes_down_per_second", Kind::Rate),
+];

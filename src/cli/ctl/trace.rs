@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::cells::plain;
 use super::place::Place;
+use super::times::time;
 use crate::cli::exit::Exit;
 
 /// Which connections, and for how long.
@@ -75,22 +76,4 @@ fn follow(place: &Place, args: &TraceArgs, is_json: bool) -> Result<(), String> 
     let answer: Value = serde_json::from_slice(&refused.body).unwrap_or_default();
     let reason = answer.get("error").and_then(Value::as_str);
     Err(reason.map_or_else(|| format!("refused with status {}", refused.status), plain))
-}
-
-/// A whole number and a unit.
-fn time(text: &str) -> Result<Duration, String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let factor = match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        _ => None,
-    };
-    let seconds = factor.zip(digits.parse::<u64>().ok());
-    let seconds = seconds.and_then(|(factor, number)| number.checked_mul(factor));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| "write a number and s or m, such as 30s".to_owned())
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::view::{Pane, Prompt, View};
 use crate::cli::ctl::cells::{Kind, cell, mood, plain, span, written};
 use crate::cli::ctl::columns::{Column, list, of_rows};
+use crate::cli::ctl::tables::{CONNECTIONS, FAILURES, ORIGINS, ROUTES};
 use crate::cli::paint::{Mood, Paint};
 
 /// How many lines a summary of origins or failures has at most.
@@ -12,54 +13,6 @@ const SUMMARY: usize = 5;
 
 const KEYS: &str =
     "q quit  s sort  r reverse  / filter  k kill  up/down select  tab pane  space pause";
-
-const CONNECTIONS: [Column; 12] = [
-    ("ID", "id", Kind::Plain),
-    ("STAGE", "stage", Kind::Plain),
-    ("CLIENT", "client", Kind::Plain),
-    ("SNI", "sni", Kind::Plain),
-    ("ROUTE", "route", Kind::Plain),
-    ("ORIGIN", "origin", Kind::Plain),
-    ("AGE", "seconds", Kind::Time),
-    ("IDLE", "idle_seconds", Kind::Time),
-    ("UP", "bytes_up", Kind::Bytes),
-    ("DOWN", "bytes_down", Kind::Bytes),
-    ("UP/S", "rate_up", Kind::Rate),
-    ("DOWN/S", "rate_down", Kind::Rate),
-];
-
-const ORIGINS: [Column; 8] = [
-    ("UPSTREAM", "upstream", Kind::Plain),
-    ("ORIGIN", "name", Kind::Plain),
-    ("ADDRESS", "address", Kind::Plain),
-    ("STATE", "state", Kind::State),
-    ("SINCE", "since", Kind::Plain),
-    ("FLAPS", "flaps", Kind::Faults),
-    ("CONNECTIONS", "connections", Kind::Plain),
-    ("CHECK", "check", Kind::Plain),
-];
-
-const ROUTES: [Column; 9] = [
-    ("ENDPOINT", "endpoint", Kind::Plain),
-    ("ROUTE", "route", Kind::Plain),
-    ("LIVE", "live", Kind::Plain),
-    ("ENDED", "ended", Kind::Plain),
-    ("ENDED/S", "ended_per_second", Kind::Plain),
-    ("FAILURES", "failures", Kind::Faults),
-    ("FAILURES/S", "failures_per_second", Kind::Faults),
-    ("UP/S", "bytes_up_per_second", Kind::Rate),
-    ("DOWN/S", "bytes_down_per_second", Kind::Rate),
-];
-
-const FAILURES: [Column; 7] = [
-    ("TIME", "time", Kind::Plain),
-    ("REASON", "reason", Kind::Plain),
-    ("CLIENT", "client", Kind::Plain),
-    ("SNI", "sni", Kind::Plain),
-    ("ROUTE", "route", Kind::Plain),
-    ("ORIGIN", "origin", Kind::Plain),
-    ("DETAIL", "detail", Kind::Plain),
-];
 
 /// All lines, for a screen of so many columns and lines.
 pub(super) fn lines(view: &View, (columns, height): (usize, usize)) -> Vec<String> {
@@ -168,13 +121,14 @@ fn title(view: &View, columns: usize, paint: Paint) -> String {
 
 /// The table of the pane, with the marked row within the room.
 fn table(view: &View, columns: usize, room: usize, paint: Paint) -> Vec<String> {
-    let shown: &[Column] = match view.pane {
-        Pane::Connections => &CONNECTIONS,
-        Pane::Origins => &ORIGINS,
-        Pane::Routes => &ROUTES,
-        Pane::Failures => &FAILURES,
+    // Columns keep their places while rows come and go, but for the last ones, which few rows have.
+    let (shown, keeps): (&[Column], usize) = match view.pane {
+        Pane::Connections => (&CONNECTIONS, 13),
+        Pane::Origins => (&ORIGINS, 9),
+        Pane::Routes => (&ROUTES, ROUTES.len()),
+        Pane::Failures => (&FAILURES, FAILURES.len()),
     };
-    let text = of_rows(view.rows(), shown, shown.len(), Paint::PLAIN);
+    let text = of_rows(view.rows(), shown, keeps, Paint::PLAIN);
     let mut all = text.lines();
     let heading = all.next().unwrap_or_default();
     let rows: Vec<_> = all.collect();
@@ -206,8 +160,8 @@ fn foot(view: &View, columns: usize, paint: Paint) -> String {
             columns,
         ),
         (Some(Prompt::Kill { id, client }), _, _) => {
-            let question = format!("end connection {id} of {}? y/n", plain(client));
-            paint.text(&fit(&question, columns), Mood::Bad)
+            let question = format!("end connection {id} of {client}? y/n");
+            paint.text(&fit(&plain(&question), columns), Mood::Bad)
         }
         (None, Some(error), _) => {
             let line = error.lines().next().unwrap_or_default();

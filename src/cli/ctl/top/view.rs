@@ -3,11 +3,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::feed::{News, State};
 use super::input::Key;
 use crate::cli::ctl::columns::list;
+use crate::cli::ctl::times::time;
 
 /// What connections can be sorted by, in the order of the key `s`.
 const SORTS: [&str; 10] = [
@@ -247,16 +250,9 @@ fn is_network(word: &str) -> bool {
 
 /// Seconds of a number with a unit, `s` if it has none.
 fn seconds(text: &str) -> Option<f64> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let factor = match unit {
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return None,
-    };
-    digits.parse::<f64>().ok().map(|number| number * factor)
+    let time = text
+        .parse()
+        .map(Duration::from_secs)
+        .or_else(|_| time(text));
+    time.ok().map(|time| time.as_secs_f64())
 }
