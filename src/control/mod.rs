@@ -413,7 +413,7 @@ impl Control {
     fn log_level(&self, new: Option<LevelFilter>) -> Value {
         if let Some(level) = new {
             self.log.set_level(level);
-            info!(%level, "the log's level was changed");
+            info!(to = %level, "the log's level was changed");
         }
         json!({ "level": self.log.level().to_string() })
     }

@@ -376,6 +376,27 @@ fn unsafe_is_in_one_file() {
     }
 }
 
+/// A trace and a search by id find what has the id alone.
+#[test]
+fn the_lines_about_a_connection_have_its_id() {
+    let mut broken = Vec::new();
+    for file in rust_files(&root().join("src/connection")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let calls = ["debug!(", "trace!("]
+            .iter()
+            .flat_map(|call| text.match_indices(call));
+        for (at, call) in calls {
+            let arguments = &text[at + call.len()..];
+            let end = arguments.find(");").unwrap();
+            let is_id = |argument: &str| argument == "%id" || argument.starts_with("id = ");
+            if !arguments[..end].split(',').map(str::trim).any(is_id) {
+                broken.push(format!("{}: {}", file.display(), &arguments[..end]));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
 #[test]
 fn no_file_has_a_meaningless_name() {
     for directory in ["src", "tests"] {

@@ -14,6 +14,7 @@ mod origin_metrics;
 mod otlp;
 mod own_files;
 mod process_metrics;
+mod steps;
 mod syslog;
 mod tcp;
 mod top;

@@ -68,6 +68,39 @@ fn tls_goes_to_the_routes_and_the_rest_to_not_tls() {
     assert_eq!(secure.accepts(), 2);
 }
 
+/// The fingerprint is that of what a client speaks, whatever else its port takes.
+#[test]
+fn a_client_of_tls_has_its_ja4_and_any_other_one_has_none() {
+    let (secure, plain) = (Origin::echo(), Origin::echo());
+    let tls = Proxy::builder().terminate("a.test", &secure).start();
+    let any = edge(PATIENT, &secure, &plain)
+        .passthrough("through.test", &secure)
+        .start();
+    let ja4_at = |proxy: &Proxy| {
+        let stream = proxy.client("a.test").connect();
+        stream.must_echo(b"x");
+        stream.end();
+        proxy.outcome().text("ja4").to_owned()
+    };
+    let known = ja4_at(&tls);
+    assert!(known.starts_with("t13d"), "{known}");
+    assert_eq!(ja4_at(&any), known);
+    any.client("unknown.test").refusal();
+    any.outcome()
+        .must_be("unknown_sni")
+        .must_have("ja4", &known);
+    let client = any.dial("edge");
+    client.must_echo(recorded_hello("through.test"));
+    client.end();
+    let record = any.outcome_of(&client);
+    assert!(record.text("ja4").starts_with("t13d"), "{record:?}");
+    let client = any.dial("edge");
+    client.must_echo(b"GET / HTTP/1.1\r\n\r\n");
+    client.end();
+    let record = any.outcome_of(&client);
+    assert!(record.must_be("ok").0.get("ja4").is_none(), "{record:?}");
+}
+
 /// The decision on a hello does not depend on how it was delivered, not even on the time between its first
 /// bytes.
 #[test]
