@@ -223,6 +223,7 @@ pages_with_commands! {
     client_ca: "docs/how-to/client-ca.md",
     grpc_and_http: "docs/how-to/grpc-http.md",
     load_balancer: "docs/how-to/load-balancer.md",
+    night: "docs/how-to/night.md",
     one_port: "docs/how-to/one-port.md",
     passthrough: "docs/how-to/passthrough.md",
     postgresql: "docs/how-to/postgresql.md",

@@ -6,6 +6,7 @@ mod endpoints;
 mod failures;
 mod kill;
 mod load;
+mod night;
 mod origins;
 mod stats;
 mod terminal;
