@@ -4,7 +4,8 @@
 //! connections, a stream each way, ping-pong, and the memory of idle connections. Prints a table and draws
 //! a plot. With the argument `renewal`, it measures the CPU of renewing one certificate of very many, with
 //! `growth`, how costs grow, with `mixture`, latencies beside other work. See scripts/bench.sh. With
-//! `overload`, it overloads Reseal and fails where a promise is broken; see scripts/overload.sh.
+//! `overload`, it overloads Reseal and fails where a promise is broken; see scripts/overload.sh. With `admin`, it does so
+//! with the admin listener and the dashboard; see scripts/admin.sh.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a benchmark may stop at the first surprise
 
 mod configs;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         .expect("reseal makes certificates");
     assert!(made.status.success(), "{made:?}");
     let origins = origin::start(scratch.path());
-    if asked("overload") {
+    if asked("overload") || asked("admin") {
         return overload::measure(&words, &origins, scratch.path());
     }
     let rounds = number("ROUNDS", 3);

@@ -1,7 +1,7 @@
 //! A process of clients that do as little as they can: a process has only so many descriptors. It reads one
 //! line for each step from its standard input and answers with one.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -27,14 +27,20 @@ pub(super) enum Kind {
     Flood,
     /// They connect and do nothing more.
     Silent,
+    /// They are established, and one in a hundred sends a byte each second.
+    Seated,
+    /// They connect again whenever they are dropped; every second one sends a byte of a request now and then.
+    Knocking,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Stalled, "stalled"),
         (Self::Readers, "readers"),
         (Self::Flood, "flood"),
         (Self::Silent, "silent"),
+        (Self::Seated, "seated"),
+        (Self::Knocking, "knocking"),
     ];
 
     fn word(self) -> &'static str {
@@ -55,7 +61,7 @@ impl Crowd {
     pub(super) fn start(kind: Kind, address: SocketAddr, count: usize, certs: &Path) -> Self {
         let program = std::env::current_exe().expect("this program's path");
         let priority = match kind {
-            Kind::Flood => ["chrt", "--idle", "0"],
+            Kind::Flood | Kind::Knocking => ["chrt", "--idle", "0"],
             _ => ["nice", "-n", "19"],
         };
         let mut child = Command::new(priority[0])
@@ -122,6 +128,8 @@ pub(crate) fn run(words: &[String]) {
         Kind::Stalled => stalled(address, count, Path::new(certs), ended),
         Kind::Readers => readers(address, count, Path::new(certs), ended),
         Kind::Flood => flood(address, count, Path::new(certs), ended),
+        Kind::Seated => seated(address, count, Path::new(certs), ended),
+        Kind::Knocking => knocking(address, count, ended),
         Kind::Silent => {
             let held: Vec<_> = (0..count).map(|n| dial(address, source(n))).collect();
             println!("{}", held.len());
@@ -202,6 +210,59 @@ fn readers(address: SocketAddr, count: usize, certs: &Path, ended: impl Fn(Durat
         }
     }
     println!("{read}");
+}
+
+fn seated(address: SocketAddr, count: usize, certs: &Path, ended: impl Fn(Duration) -> bool) {
+    let clients = Clients::new(address, certs);
+    let mut streams: Vec<_> = (0..count).map(|_| clients.established()).collect();
+    println!("{count}");
+    while !ended(Duration::from_secs(1)) {
+        for client in streams.iter_mut().step_by(100) {
+            client
+                .write_all(b"x")
+                .and_then(|()| client.read_exact(&mut [0]))
+                .expect("a byte there and back");
+        }
+    }
+}
+
+/// A socket that connects, without waiting for it.
+fn knock(address: SocketAddr) -> Option<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    // An error says that it is under way.
+    let _ = socket.connect(&address.into());
+    Some(socket.into())
+}
+
+/// Whether the other side has closed it.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 256]) {
+        Ok(len) => len == 0,
+        Err(error) => !matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::NotConnected
+        ),
+    }
+}
+
+fn knocking(address: SocketAddr, count: usize, ended: impl Fn(Duration) -> bool) {
+    const HEAD: &[u8] = b"GET /status HTTP/1.1\r\nHost: localhost\r\nX: ";
+    let mut streams: Vec<_> = (0..count).map(|_| (knock(address), 0)).collect();
+    println!("{count}");
+    let mut dropped = 0_u64;
+    while !ended(Duration::from_millis(50)) {
+        for (n, (stream, sent)) in streams.iter_mut().enumerate() {
+            if stream.as_mut().is_none_or(is_closed) {
+                dropped += 1;
+                (*stream, *sent) = (knock(address), 0);
+            } else if let Some(stream) = stream.as_mut().filter(|_| n % 2 == 1) {
+                let next = [*HEAD.get(*sent).unwrap_or(&b'x')];
+                *sent += usize::from(stream.write_all(&next).is_ok());
+            }
+        }
+    }
+    println!("{dropped}");
 }
 
 /// Keeps `count` handshakes under way, all from one address.

@@ -1,6 +1,7 @@
 //! The proxy on its worst day: floods, stalled and slow clients, too few descriptors, panics, chaos, hostile
 //! names and a log that nobody reads. Prints a table of promises and fails where one is broken.
 
+mod admin;
 mod chaos;
 pub(crate) mod crowd;
 mod descriptors;
@@ -49,7 +50,7 @@ const PARTS: [(&str, Part); 9] = [
     ("log", log::measure),
 ];
 
-/// Runs the parts that `words` name, or all.
+/// Runs the parts that `words` name, or all: those of the admin listener, or the others.
 pub(crate) fn measure(words: &[String], origins: &Origins, scratch: &Path) -> ExitCode {
     let size = std::env::var("SIZE").map_or(1.0, |text| text.parse().expect("a number"));
     let bench = Bench {
@@ -58,9 +59,13 @@ pub(crate) fn measure(words: &[String], origins: &Origins, scratch: &Path) -> Ex
         size,
     };
     let is_named = |name: &str| words.iter().any(|word| word == name);
-    let is_any = PARTS.iter().any(|(name, _)| is_named(name));
+    let parts = match is_named("admin") {
+        true => &admin::PARTS[..],
+        false => &PARTS,
+    };
+    let is_any = parts.iter().any(|(name, _)| is_named(name));
     let mut table = Table::default();
-    for (name, part) in PARTS {
+    for (name, part) in parts.iter().copied() {
         if !is_any || is_named(name) {
             let began = Instant::now();
             part(&bench, &mut table);

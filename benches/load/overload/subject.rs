@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -21,9 +22,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Subject {
     child: Child,
     pub(super) address: SocketAddr,
-    admin: PathBuf,
+    place: Place,
     config: PathBuf,
 }
+
+/// Where it is asked how it is.
+enum Place {
+    /// The admin socket.
+    Admin(PathBuf),
+    /// The metrics listener, if the admin listener is what is overloaded.
+    Metrics(SocketAddr),
+}
+
+/// What both kinds of sockets can do.
+trait Exchange: Read + Write {}
+
+impl<T: Read + Write> Exchange for T {}
 
 /// How a proxy is started.
 pub(super) struct Start<'a> {
@@ -33,15 +47,27 @@ pub(super) struct Start<'a> {
     pub(super) is_unread: bool,
     /// Whether it runs on the first core alone.
     pub(super) is_apart: bool,
+    /// The address of an admin listener, and its further keys, in place of the admin socket.
+    pub(super) listener: Option<(SocketAddr, &'a str)>,
+}
+
+/// The program that is measured: `$RESEAL`, or the one that was built with this benchmark.
+pub(super) fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = || env!("CARGO_BIN_EXE_reseal").into();
+        std::env::var_os("RESEAL").map_or_else(built, PathBuf::from)
+    });
+    &PROGRAM
 }
 
 impl Default for Start<'_> {
     fn default() -> Self {
         Self {
-            program: Path::new(env!("CARGO_BIN_EXE_reseal")),
+            program: program(),
             variables: &[],
             is_unread: false,
             is_apart: false,
+            listener: None,
         }
     }
 }
@@ -57,7 +83,18 @@ impl Subject {
         let text = config
             .replace("@EDGE@", &address.to_string())
             .replace("@CERTS@", &certs);
-        let text = format!("admin: {{ listen: \"unix:admin.sock\" }}\n{text}");
+        let (place, admin) = match start.listener {
+            None => {
+                let place = Place::Admin(dir.join("admin.sock"));
+                (place, "listen: \"unix:admin.sock\"".to_owned())
+            }
+            Some((listen, keys)) => {
+                let metrics = free_address();
+                let admin = format!("listen: \"{listen}\", metrics: \"{metrics}\", {keys}");
+                (Place::Metrics(metrics), admin.replace("@CERTS@", &certs))
+            }
+        };
+        let text = format!("admin: {{ {admin} }}\n{text}");
         fs::write(&path, text).expect("a configuration");
         let output = || match start.is_unread {
             true => Stdio::piped(),
@@ -87,7 +124,7 @@ impl Subject {
         let mut subject = Self {
             child,
             address,
-            admin: dir.join("admin.sock"),
+            place,
             config: path,
         };
         let end = Instant::now() + PATIENCE;
@@ -152,20 +189,40 @@ impl Subject {
     }
 
     pub(super) fn request(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let mut socket = UnixStream::connect(&self.admin).ok()?;
-        socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .ok()?;
+        let mut socket = self.send(method, path, body).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.contains(" 200 ").then(|| body.to_owned())
+    }
+
+    /// Sends a request, whose answer is still to be read.
+    fn send(&self, method: &str, path: &str, body: &str) -> io::Result<Box<dyn Exchange>> {
+        let limit = Some(Duration::from_secs(20));
+        let mut socket: Box<dyn Exchange> = match &self.place {
+            Place::Admin(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(limit)?;
+                Box::new(socket)
+            }
+            Place::Metrics(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_read_timeout(limit)?;
+                Box::new(socket)
+            }
+        };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        socket.write_all(head.as_bytes()).ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.contains(" 200 ").then(|| body.to_owned())
+        socket.write_all(head.as_bytes())?;
+        Ok(socket)
+    }
+
+    /// The stream of events of the dashboard.
+    pub(super) fn events(&self) -> impl Read {
+        self.send("GET", "/events", "").expect("the admin socket")
     }
 
     pub(super) fn status(&self) -> Value {
@@ -226,20 +283,22 @@ impl Subject {
             .collect()
     }
 
-    /// Asks the admin socket every 50 ms until `ended`. Returns the longest time of an answer, infinity if
+    /// Asks the admin socket, or else the metrics listener, every 50 ms until `ended`. Returns the longest time of an answer, infinity if
     /// one did not come.
     pub(super) fn watch<'s, 'e: 's>(
         &'s self,
         scope: &'s Scope<'s, 'e>,
         ended: &'s AtomicBool,
     ) -> thread::ScopedJoinHandle<'s, Duration> {
+        let path = match self.place {
+            Place::Admin(_) => "/status",
+            Place::Metrics(_) => "/readyz",
+        };
         scope.spawn(move || {
             let mut longest = Duration::ZERO;
             while !ended.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                let time = self
-                    .get("/status")
-                    .map_or(Duration::MAX, |_| began.elapsed());
+                let time = self.get(path).map_or(Duration::MAX, |_| began.elapsed());
                 longest = longest.max(time);
                 thread::sleep(Duration::from_millis(50));
             }
