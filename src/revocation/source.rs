@@ -84,11 +84,11 @@ impl Source {
     pub fn port(&self) -> u16 {
         let uri: Option<Uri> = self.url.parse().ok();
         let port = uri.as_ref().and_then(Uri::port_u16);
-        port.unwrap_or(if self.url.starts_with("https:") {
-            443
-        } else {
-            80
-        })
+        let usual = match self.url.starts_with("https:") {
+            true => 443,
+            false => 80,
+        };
+        port.unwrap_or(usual)
     }
 
     /// The directory of its file.

@@ -39,11 +39,11 @@ impl Engine {
     pub fn port(&self) -> u16 {
         let uri: Option<Uri> = self.address.parse().ok();
         let port = uri.as_ref().and_then(Uri::port_u16);
-        port.unwrap_or(if self.address.starts_with("https:") {
-            443
-        } else {
-            80
-        })
+        let usual = match self.address.starts_with("https:") {
+            true => 443,
+            false => 80,
+        };
+        port.unwrap_or(usual)
     }
 }
 

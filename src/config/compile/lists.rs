@@ -129,14 +129,10 @@ impl Compiler<'_> {
         spec: &ListUrl,
         roots: Option<&Arc<Authorities>>,
     ) -> Option<PathBuf> {
-        let own = match &spec.issuer {
-            Some(files) => Some(self.bundle(files.at, files)),
-            None => None,
-        };
-        let servers = match &spec.ca {
-            Some(trust) => Some(self.authorities(trust)),
-            None => None,
-        };
+        let own = spec.issuer.as_ref();
+        let own = own.map(|files| self.bundle(files.at, files));
+        let servers = spec.ca.as_ref();
+        let servers = servers.map(|trust| self.authorities(trust));
         let url = &spec.url.0;
         let file = self.list_file(&spec.state, url);
         if self.files == Files::Skip {
