@@ -273,6 +273,7 @@ beyond=(
     development_certificates_are_created
     an_outbound_endpoint_on_loopback
     openssh
+    a_list_that_a_certificate_names
 )
 in_sandbox() {
     RUST_BACKTRACE=0 RESEAL_TEST_SANDBOX=required HOME=/nonexistent \

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::harness::{ConfigCheck, Origin, Proxy, ProxyBuilder, Stream, TIMEOUT, one_route, pki};
+use crate::harness::{
+    ConfigCheck, Origin, Proxy, ProxyBuilder, Stream, TIMEOUT, eventually, one_route, pki,
+};
 
 /// A request that the collector got: its head and its body.
 #[derive(Debug)]
@@ -149,12 +151,12 @@ fn an_http_endpoint_gets_the_records_at_v1_logs_beside_the_output() {
         let body: Value =
             serde_json::from_str(close["body"]["stringValue"].as_str().unwrap()).unwrap();
         assert_eq!(body["id"], attribute(close, "id")["stringValue"]);
-        let lines = proxy.records_left();
+        // The output and the collector have threads of their own.
         let id = body["id"].as_str().unwrap();
-        assert!(
-            lines.iter().filter(|line| line.contains(id)).count() == 2,
-            "{lines:?}"
-        );
+        eventually("both records are in the output", || {
+            let lines = proxy.records_left();
+            lines.iter().filter(|line| line.contains(id)).count() == 2
+        });
     }
 }
 
