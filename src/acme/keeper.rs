@@ -126,7 +126,7 @@ impl Keeper {
         }
         memory.window = None;
         memory.ask_at = 0;
-        // At the first look it was just loaded. A full channel means that it is told of anyway.
+        // At the first look it was just loaded. A full channel holds a notice already.
         if before.is_some() {
             let _ = self.renewed.try_send(());
         }

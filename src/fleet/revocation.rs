@@ -108,8 +108,8 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Reads the value of a key of the store. `None` if it is none of this fleet: whoever can write to the store
-    /// without the key for sealing can neither revoke nor take back.
+    /// Reads the value of a key of the store. `None` if it is none of this fleet: an attacker who can write to the
+    /// store, but has no seal key, can neither revoke nor take back.
     pub fn open(key: &str, value: &[u8], keys: &SealKeys) -> Option<Self> {
         let plain = keys.open(key, value).ok()?;
         Self::of(&serde_json::from_slice(&plain).ok()?)

@@ -44,7 +44,7 @@ pub struct Known {
     pub is_drained: bool,
 }
 
-/// The state of an instance, shared with whoever shows it.
+/// The state of an instance, shared with the tasks that show it.
 #[derive(Debug)]
 pub struct FleetState {
     known: Mutex<Known>,

@@ -98,7 +98,7 @@ impl Keeper {
             Ok(fetched) => {
                 if fetched.is_new {
                     info!(kind, url, "fetched: it is used from now on");
-                    // A full channel means that it is told of anyway.
+                    // A full channel holds a notice already.
                     let _ = self.changed.try_send(());
                 } else if before.is_some() {
                     info!(kind, url, "it can be fetched again");

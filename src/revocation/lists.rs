@@ -93,7 +93,7 @@ fn succeeded(old: &RevocationList, found: &RevocationLists, now: i64) -> Result<
     }
 }
 
-/// Refuses lists that the CAs of no policy have signed: whoever is on the path could make clients unknown, or
+/// Refuses lists that the CAs of no policy have signed: an attacker on the path could make clients unknown, or
 /// revoked ones known.
 fn are_signed(found: &RevocationLists, policies: &[Arc<Authorities>]) -> Result<(), String> {
     let mut why = "no policy uses it".to_owned();

@@ -31,7 +31,7 @@ pub struct Source {
 pub enum Reach {
     /// Any: an operator has written the URL.
     Any,
-    /// Those of the public internet: a certificate names the URL, and whoever made it must not choose which
+    /// Those of the public internet: a certificate names the URL, and its author must not choose which
     /// machine of this network gets a request.
     Public,
 }

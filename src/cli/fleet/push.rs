@@ -12,7 +12,7 @@ use crate::observe::format::timestamp;
 
 /// Writes a document as a new generation, and moves the pointer to it.
 pub(super) fn push(place: &mut Place, path: &Path) -> Result<Exit, Exit> {
-    // Before the file is read: whoever is faster wins.
+    // Read before the file: of two pushes from one base, the first to commit wins.
     let (before, revision) = place.ask(async |store| store.pointer().await)?;
     let head = write(place, path)?;
     share_tickets(place)?;

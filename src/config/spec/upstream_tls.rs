@@ -117,7 +117,7 @@ spec! {
     }
 }
 
-/// The certificate that Reseal sends to origins, whoever issues it.
+/// The certificate that Reseal sends to origins, from any issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientIdentity {
     /// Of files, or one that an issuer of `acme` keeps.

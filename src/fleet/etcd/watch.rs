@@ -11,7 +11,7 @@ use crate::fleet::settings::StoreEndpoint;
 /// The longest line: what is watched is small.
 const LINE_MAX: usize = 8 * 1024 * 1024;
 
-/// The changes of some keys. What they are is read anew by whoever waits for them.
+/// The changes of some keys. The waiting task reads the new values itself.
 #[derive(Debug)]
 pub struct Watch {
     endpoint: StoreEndpoint,
